@@ -1,0 +1,1 @@
+"""The long-running service: the watcher and what keeps it going."""

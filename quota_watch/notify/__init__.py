@@ -1,0 +1,1 @@
+"""Telling people: facts, rendering, channels, the outbox."""

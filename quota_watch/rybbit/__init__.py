@@ -1,0 +1,1 @@
+"""The upstream: Rybbit's HTTP API, its answers and its errors."""

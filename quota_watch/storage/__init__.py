@@ -1,0 +1,1 @@
+"""What is kept: schema, claims, the record, migrations; all SQL is here."""

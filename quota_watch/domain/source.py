@@ -1,0 +1,69 @@
+"""What the watch asks of an upstream: its days, or an error of a known kind."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Protocol
+
+from quota_watch.domain.errors import QuotaWatchError
+from quota_watch.domain.usage import DayCounts
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Organization:
+    """Who is watched: a server's base URL and the organization's id there."""
+
+    server: str
+    id: str
+
+
+class ErrorKind(StrEnum):
+    """Why an answer was not had (UPSTREAM.md § 3)."""
+
+    FORBIDDEN = "forbidden"
+    NO_ACCESS = "no_access"
+    INSUFFICIENT_SCOPE = "insufficient_scope"
+    NOT_FOUND = "not_found"
+    RATE_LIMITED = "rate_limited"
+    UPSTREAM_ERROR = "upstream_error"
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    BAD_ANSWER = "bad_answer"
+    INTERNAL = "internal"
+
+
+class UpstreamError(QuotaWatchError):
+    """A poll that brought no answer to be believed.
+
+    `str()` is a sentence to act on and holds no secret. `may_pass` tells whether waiting can
+    help; `retry_after` is in seconds; `scope` is the rate limit's (`burst`, `daily`).
+    """
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        message: str,
+        *,
+        may_pass: bool,
+        status: int | None = None,
+        retry_after: float | None = None,
+        scope: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.may_pass = may_pass
+        self.status = status
+        self.retry_after = retry_after
+        self.scope = scope
+
+
+class Source(Protocol):
+    """An upstream that counts events; all that another provider would need."""
+
+    def days(self, organization: Organization, start: date, end: date) -> Sequence[DayCounts]:
+        """Return the counts of every day from `start` to `end`, both included.
+
+        The day that is today upstream may be missing, no other. Raises `UpstreamError`.
+        """
