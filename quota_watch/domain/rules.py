@@ -100,6 +100,32 @@ class Findings:
     conditions: Mapping[Rule, Condition]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What is known of an organization at `at`, after a poll.
+
+    After a good poll `trouble` is None and `usage` its count, measured then. After a failed one
+    `usage` is what was last known of the period, if anything, measured at `measured_at`.
+    """
+
+    period: Period
+    at: datetime
+    usage: Usage | None
+    measured_at: datetime | None
+    trouble: Trouble | None = None
+
+
+def assess(watch: Watch, seen: Observation) -> Findings:
+    """Say which conditions are true now, and which rules could be judged at all."""
+    if seen.trouble is not None:
+        return assess_trouble(
+            watch, seen.trouble, last_known=seen.usage, period=seen.period, now=seen.at
+        )
+    if seen.usage is not None:
+        return assess_usage(watch, seen.usage)
+    return Findings(period=seen.period, limit=watch.limit, judged=frozenset(), conditions={})
+
+
 def assess_usage(watch: Watch, usage: Usage) -> Findings:
     """Judge a good poll: levels reached, and that the watch can see."""
     judged, conditions = {Rule.BLIND}, {}

@@ -1,0 +1,122 @@
+"""The two ways into the database: one writer at a time, readers who never block it."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from quota_watch.storage.errors import StorageError
+
+BUSY_SECONDS = 5.0
+
+
+class Database:
+    """A SQLite file or a PostgreSQL database, by URL.
+
+    On SQLite `write` begins IMMEDIATE behind one lock of this process and `read` begins DEFERRED,
+    so that readers see one moment and never block the writer (DESIGN.md § Storage).
+    """
+
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
+        self._url = make_url(url)
+        self._lock = threading.Lock()
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            self._reader = self._sqlite_engine("DEFERRED")
+            self._writer = self._reader if read_only else self._sqlite_engine("IMMEDIATE")
+        else:
+            self._reader = self._writer = self._postgresql_engine()
+
+    @property
+    def label(self) -> str:
+        """Where the data is, without a password."""
+        return str(self.path) if self.path else self._url.render_as_string(hide_password=True)
+
+    @property
+    def path(self) -> Path | None:
+        """The SQLite file, or None on PostgreSQL."""
+        return Path(self._url.database or "") if self.is_sqlite else None
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a transaction that writes; it commits unless the block raises.
+
+        Raises `StorageError` when the database can't be used.
+        """
+        if self.is_sqlite:
+            with self._lock, self._transaction(self._writer) as connection:
+                yield connection
+        else:
+            with self._transaction(self._writer) as connection:
+                yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction that only reads. Raises `StorageError`."""
+        with self._transaction(self._reader) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._reader.dispose()
+        self._writer.dispose()
+
+    @contextmanager
+    def _transaction(self, engine: Engine) -> Iterator[Connection]:
+        try:
+            with engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            text = " ".join(str(cause).split())
+            raise StorageError(f"database {self.label}: {text}") from error
+
+    def _sqlite_engine(self, begin: str) -> Engine:
+        engine = create_engine(self._url, connect_args={"timeout": BUSY_SECONDS})
+
+        @event.listens_for(engine, "connect")
+        def configure(connection: sqlite3.Connection, _: Any) -> None:
+            # The driver must not open transactions of its own: `begin` below does.
+            connection.isolation_level = None
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+
+        @event.listens_for(engine, "begin")
+        def begin_as(connection: Connection) -> None:
+            connection.exec_driver_sql(f"BEGIN {begin}")
+
+        return engine
+
+    def _postgresql_engine(self) -> Engine:
+        try:
+            return create_engine(
+                self._url.set(drivername="postgresql+psycopg"),
+                pool_pre_ping=True,
+                connect_args={"connect_timeout": int(BUSY_SECONDS)},
+            )
+        except ModuleNotFoundError as error:
+            raise StorageError(
+                "PostgreSQL needs its driver: pip install 'quota-watch[postgres]'"
+            ) from error
+
+
+def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Return an INSERT that knows ON CONFLICT on the database of `connection`."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)
+
+
+def insert_missing(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Insert the rows that violate no uniqueness; those already there stay as they are."""
+    if rows:
+        statement: Insert = insert_into(connection, table).on_conflict_do_nothing()
+        connection.execute(statement, rows)

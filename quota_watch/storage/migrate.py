@@ -1,0 +1,156 @@
+"""Bring a database to this code's schema, forward only, and refuse one of a newer schema."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy import Connection, Table, insert, inspect, literal, select, text
+
+from quota_watch.resources import resource_dir
+from quota_watch.storage.database import Database
+from quota_watch.storage.errors import StorageError
+from quota_watch.storage.schema import HEAD, metadata
+
+_LOCK = 0x71776D69
+_WAIT_SECONDS = 60
+_COPY_ROWS = 1_000
+
+
+def current(database: Database) -> str | None:
+    """Return the revision of the database, or None if it holds none of our tables."""
+    if database.path is not None and not database.path.exists():
+        return None
+    with database.read() as connection:
+        return _revision(connection)
+
+
+def require_current(database: Database) -> None:
+    """Raise `StorageError` with the remedy unless the database has this code's schema."""
+    revision = current(database)
+    if revision is None:
+        raise StorageError(f"no database at {database.label}: `run` or `poll` makes one")
+    _refuse_newer(database, revision)
+    if revision != HEAD:
+        raise StorageError(
+            f"database {database.label} has the older schema {revision}: "
+            "run `quota-watch db upgrade`"
+        )
+
+
+def upgrade(database: Database) -> tuple[str | None, str]:
+    """Bring the database to `HEAD`; return the revisions before and after.
+
+    Processes that start at once wait for each other. A SQLite file that is about to change is
+    copied to `FILE.before-REV` first.
+    """
+    before = current(database)
+    if before == HEAD:
+        return before, HEAD
+    if before is not None:
+        _refuse_newer(database, before)
+    if database.path is not None:
+        _prepare_file(database.path, before)
+    with database.write() as connection:
+        _wait_for_others(connection)
+        _run_alembic(connection)
+    return before, HEAD
+
+
+def revisions() -> tuple[str, ...]:
+    """Return the known revisions, oldest first, without importing Alembic."""
+    files = (resource_dir("migrations") / "versions").glob("[0-9]*.py")
+    return tuple(sorted(file.name.partition("_")[0] for file in files))
+
+
+def backup(path: Path, to: Path) -> None:
+    """Copy a SQLite database that is in use to a new file `to`, readable by its owner only."""
+    to.touch(mode=0o600, exist_ok=False)
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as target:
+        source.backup(target)
+
+
+def unsound(database: Database) -> list[str]:
+    """Return what is wrong inside the database, in words; empty if all is well."""
+    with database.read() as connection:
+        if not database.is_sqlite:
+            return []
+        found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    problems = [f"{database.label}: {text}" for text in found if text != "ok"]
+    return problems + [
+        f"{database.label}: row {row[1]} of {row[0]} refers to none" for row in broken
+    ]
+
+
+def copy(source: Database, target: Database) -> int:
+    """Copy every row to `target`, which is made and must be empty; return how many.
+
+    Raises `StorageError`; then `target` holds nothing.
+    """
+    upgrade(target)
+    rows = 0
+    with source.read() as reading, target.write() as writing:
+        for table in metadata.sorted_tables:
+            if writing.scalar(select(literal(1)).select_from(table).limit(1)) is not None:
+                raise StorageError(f"database {target.label} is not empty: name a new one")
+            for part in reading.execute(select(table)).mappings().partitions(_COPY_ROWS):
+                writing.execute(insert(table), [dict(row) for row in part])
+                rows += len(part)
+            _continue_numbering(writing, table)
+    return rows
+
+
+def _continue_numbering(connection: Connection, table: Table) -> None:
+    # Copied keys don't move PostgreSQL's sequences; the next insert would meet a used key.
+    if connection.dialect.name == "postgresql" and "pk" in table.c:
+        connection.execute(
+            text(
+                f"SELECT setval(pg_get_serial_sequence('{table.name}', 'pk'),"  # noqa: S608 -- our own name
+                f" coalesce(max(pk), 1), max(pk) IS NOT NULL) FROM {table.name}"
+            )
+        )
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
+
+
+def _refuse_newer(database: Database, revision: str) -> None:
+    if revision not in revisions():
+        raise StorageError(
+            f"database {database.label} has schema {revision}, newer than this quota-watch knows "
+            f"({HEAD}): install the newer quota-watch again"
+        )
+
+
+def _prepare_file(path: Path, before: str | None) -> None:
+    if not path.parent.is_dir():
+        raise StorageError(
+            f"no folder {path.parent} for the database: create it or set database.url"
+        )
+    if before is None:
+        path.touch(mode=0o600)
+        return
+    copy = path.with_name(f"{path.name}.before-{before}")
+    if not copy.exists():
+        backup(path, copy)
+
+
+def _wait_for_others(connection: Connection) -> None:
+    # On SQLite the IMMEDIATE transaction itself is the lock.
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+
+
+def _run_alembic(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415  # heavy, and only a migration needs it
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(resource_dir("migrations")).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, HEAD)

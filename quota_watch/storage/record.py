@@ -1,0 +1,168 @@
+"""Record: what a poll saw, written in the one transaction that reaches to the outbox."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from quota_watch.domain.periods import Period
+from quota_watch.domain.rules import Trouble, Watch
+from quota_watch.domain.source import ErrorKind, UpstreamError
+from quota_watch.domain.usage import DayCounts, Usage
+from quota_watch.storage.claims import Claim
+from quota_watch.storage.database import insert_into, insert_missing
+from quota_watch.storage.schema import day_usage, organization, snapshot
+
+
+def lock_claimed(connection: Connection, claims: Iterable[Claim]) -> dict[int, Row[Any]]:
+    """Lock the organizations whose claims still hold, in key order; return their rows by key."""
+    tokens = {claim.pk: claim.token for claim in claims}
+    query = (
+        select(organization)
+        .where(organization.c.pk.in_(tokens))
+        .order_by(organization.c.pk)
+        .with_for_update()
+    )
+    rows = connection.execute(query)
+    return {row.pk: row for row in rows if row.claimed_by == tokens[row.pk]}
+
+
+def record_usage(
+    connection: Connection,
+    pk: int,
+    *,
+    watch: Watch,
+    days: Sequence[DayCounts],
+    usage: Usage,
+    now: datetime,
+    next_at: datetime,
+) -> None:
+    """Keep a good poll: the days that changed, a snapshot, and that all is well."""
+    _record_days(connection, pk, watch=watch, days=days, now=now)
+    seen = {"organization_pk": pk, "at": now, "used": usage.used, "today": usage.used_today}
+    insert_missing(connection, snapshot, [{**seen, "limit": watch.limit}])
+    _update(
+        connection,
+        pk,
+        **_agreed(watch, now),
+        period_start=usage.period.start,
+        used=usage.used,
+        next_at=next_at,
+        last_poll=now,
+        last_ok=now,
+        failing_since=None,
+        failed_polls=0,
+        last_error=None,
+    )
+
+
+def record_failure(
+    connection: Connection,
+    row: Row[Any],
+    *,
+    watch: Watch,
+    error: UpstreamError,
+    now: datetime,
+    next_at: datetime,
+) -> Trouble:
+    """Keep that a poll failed, and nothing else: unknown is never zero.
+
+    Returns the unbroken run of failures that it belongs to.
+    """
+    # The run can't have begun later than now: then the clock has gone back since.
+    since = min(row.failing_since or now, now)
+    trouble = Trouble(
+        since=since, polls=row.failed_polls + 1, kind=error.kind, message=error.message
+    )
+    _update(
+        connection,
+        row.pk,
+        **_agreed(watch, now),
+        next_at=next_at,
+        last_poll=now,
+        failing_since=trouble.since,
+        failed_polls=trouble.polls,
+        last_error={"kind": error.kind, "message": error.message, "status": error.status},
+    )
+    return trouble
+
+
+def trouble_of(row: Row[Any]) -> Trouble | None:
+    """Return the run of failed polls an organization is in, or None."""
+    if row.failing_since is None or row.last_error is None:
+        return None
+    return Trouble(
+        since=row.failing_since,
+        polls=row.failed_polls,
+        kind=ErrorKind(row.last_error["kind"]),
+        message=row.last_error["message"],
+    )
+
+
+def days_of(
+    connection: Connection, pks: Collection[int], first: date, last: date
+) -> Mapping[int, list[DayCounts]]:
+    """Return the kept days from `first` to `last` of many organizations in one query."""
+    columns = day_usage.c
+    query = (
+        select(columns.organization_pk, columns.date, columns.counts)
+        .where(columns.organization_pk.in_(pks), columns.date.between(first, last))
+        .order_by(columns.date)
+    )
+    days: dict[int, list[DayCounts]] = {pk: [] for pk in pks}
+    for pk, day, counts in connection.execute(query):
+        days[pk].append(DayCounts(day, counts))
+    return days
+
+
+def days_in(connection: Connection, pk: int, period: Period) -> list[DayCounts]:
+    """Return one organization's kept days of a period."""
+    return days_of(connection, [pk], period.start, period.last_day)[pk]
+
+
+def _record_days(
+    connection: Connection, pk: int, *, watch: Watch, days: Sequence[DayCounts], now: datetime
+) -> None:
+    if not days:
+        return
+    kept = {
+        counts.day: counts.by_type
+        for counts in days_of(connection, [pk], days[0].day, days[-1].day)[pk]
+    }
+    rows = [
+        {
+            "organization_pk": pk,
+            "date": counts.day,
+            "counts": dict(counts.by_type),
+            "used": counts.counted(watch.not_counted),
+            "capped": False,
+            "seen_at": now,
+        }
+        for counts in days
+        if kept.get(counts.day) != counts.by_type
+    ]
+    if rows:
+        insert = insert_into(connection, day_usage)
+        changed = {name: insert.excluded[name] for name in ("counts", "used", "seen_at")}
+        keys = [day_usage.c.organization_pk, day_usage.c.date]
+        connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+
+
+def _agreed(watch: Watch, now: datetime) -> dict[str, Any]:
+    return {
+        "name": watch.name,
+        "plan": watch.plan,
+        "limit": watch.limit,
+        "limit_source": watch.limit_source,
+        "limit_as_of": now if watch.limit is not None else None,
+        "drops": watch.drops,
+    }
+
+
+def _update(connection: Connection, pk: int, **values: Any) -> None:
+    connection.execute(
+        update(organization)
+        .where(organization.c.pk == pk)
+        .values(**values, claimed_by=None, claimed_until=None)
+    )

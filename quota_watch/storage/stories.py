@@ -1,0 +1,137 @@
+"""The alert table: stories and the steps they took."""
+
+from collections.abc import Collection, Mapping
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Connection, Row, or_, select, update
+
+from quota_watch.domain.alerts import Reason, Story, Transition, TransitionType
+from quota_watch.domain.rules import Rule, Severity
+from quota_watch.domain.source import Organization
+from quota_watch.storage.database import insert_into
+from quota_watch.storage.schema import alert
+
+
+def stories_of(
+    connection: Connection, organizations: Mapping[int, Organization], since: date
+) -> dict[int, list[Story]]:
+    """Return each organization's stories of the periods from `since` on, and every open one."""
+    columns = alert.c
+    query = select(alert).where(
+        columns.organization_pk.in_(organizations),
+        or_(columns.ended_at.is_(None), columns.period_start >= since),
+    )
+    stories: dict[int, list[Story]] = {pk: [] for pk in organizations}
+    for row in connection.execute(query.order_by(columns.pk)):
+        pk = row.organization_pk
+        stories[pk].append(_story(row, organizations[pk]))
+    return stories
+
+
+def keep(
+    connection: Connection,
+    transition: Transition,
+    *,
+    organization_pk: int,
+    title: str,
+    summary: str,
+) -> int | None:
+    """Write a step of a story; return the story's row, or None if the step was told before."""
+    story = transition.story
+    step = {
+        "id": transition.id,
+        "type": transition.type,
+        "reason": transition.reason,
+        "level": story.level,
+        "severity": story.severity.label,
+        "at": transition.at.isoformat(),
+        "title": title,
+    }
+    if transition.type is TransitionType.FIRED:
+        return _begin(connection, story, organization_pk, step, title, summary)
+    return _continue(connection, story, step, title, summary)
+
+
+def _begin(
+    connection: Connection,
+    story: Story,
+    organization_pk: int,
+    step: Mapping[str, Any],
+    title: str,
+    summary: str,
+) -> int | None:
+    insert = insert_into(connection, alert).values(
+        key=story.key,
+        id=story.id,
+        organization_pk=organization_pk,
+        rule=story.rule,
+        level=story.level,
+        severity=story.severity.label,
+        period_start=story.period_start,
+        limit=story.limit,
+        occurrence=story.occurrence,
+        reason=story.reason,
+        title=title,
+        summary=summary,
+        started_at=story.started_at,
+        transitions=[step],
+    )
+    written = connection.execute(insert.on_conflict_do_nothing())
+    return _pk_of(connection, story) if written.rowcount else None
+
+
+def _continue(
+    connection: Connection, story: Story, step: Mapping[str, Any], title: str, summary: str
+) -> int | None:
+    query = select(alert.c.pk, alert.c.transitions).where(alert.c.key == story.key)
+    row = connection.execute(query.with_for_update()).one()
+    if any(told["id"] == step["id"] for told in row.transitions):
+        return None
+    connection.execute(
+        update(alert)
+        .where(alert.c.pk == row.pk)
+        .values(
+            level=story.level,
+            severity=story.severity.label,
+            reason=story.reason,
+            title=title,
+            summary=summary,
+            ended_at=story.ended_at,
+            transitions=[*row.transitions, step],
+        )
+    )
+    pk: int = row.pk
+    return pk
+
+
+def _pk_of(connection: Connection, story: Story) -> int | None:
+    pk: int | None = connection.scalar(select(alert.c.pk).where(alert.c.key == story.key))
+    return pk
+
+
+def rows_of(
+    connection: Connection, pks: Collection[int] | None, *, only_open: bool
+) -> list[Row[Any]]:
+    """Return alert rows for showing, newest first."""
+    query = select(alert).order_by(alert.c.started_at.desc(), alert.c.pk.desc())
+    if pks is not None:
+        query = query.where(alert.c.organization_pk.in_(pks))
+    if only_open:
+        query = query.where(alert.c.ended_at.is_(None))
+    return list(connection.execute(query))
+
+
+def _story(row: Row[Any], organization: Organization) -> Story:
+    return Story(
+        organization=organization,
+        rule=Rule(row.rule),
+        period_start=row.period_start,
+        limit=row.limit,
+        occurrence=row.occurrence,
+        level=row.level,
+        severity=Severity.of(row.severity),
+        reason=Reason(row.reason),
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+    )

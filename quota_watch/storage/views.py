@@ -1,0 +1,224 @@
+"""What is known now, as JSON shapes: read from the store, computed by the domain alone."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from quota_watch.domain.periods import BillingCycle, CalendarMonth
+from quota_watch.domain.rules import Rule, Severity, Watch
+from quota_watch.domain.shapes import iso, period_json
+from quota_watch.domain.usage import Usage, count, is_over, percent
+from quota_watch.storage import claims, outbox, record, stories
+from quota_watch.storage.schema import alert, day_usage, delivery, organization
+
+Json = dict[str, Any]
+
+
+def organizations(
+    connection: Connection,
+    watches: Sequence[Watch],
+    *,
+    now: datetime,
+    cycle: BillingCycle | None = None,
+) -> list[Json]:
+    """Return what `status` shows of each watched organization, in the order of the config."""
+    period = (cycle or CalendarMonth()).period_of(now.date())
+    keys = claims.keys_of(connection, [watch.organization for watch in watches])
+    rows = _rows_by_key(connection, keys.values())
+    days = record.days_of(connection, list(rows), period.start, period.last_day)
+    alerts = _by_organization(stories.rows_of(connection, list(rows), only_open=True))
+    views = []
+    for watch in watches:
+        row = rows.get(keys.get(watch.organization, -1))
+        usage = None
+        if row is not None and row.period_start == period.start:
+            usage = count(
+                days[row.pk],
+                period=period,
+                today=now.date(),
+                not_counted=watch.not_counted,
+                limit=row.limit,
+            )
+        view = _identity(watch, row) | _usage(usage, row) | _health(row)
+        open_alerts = alerts.get(row.pk, []) if row is not None else []
+        view["period"] = period_json(period)
+        view["blind"] = any(each.rule == Rule.BLIND for each in open_alerts)
+        view["state"] = _state(usage, open_alerts)
+        view["open_alerts"] = [_story(each, watch.organization.id, []) for each in open_alerts]
+        views.append(view)
+    return views
+
+
+def alerts(
+    connection: Connection, watches: Iterable[Watch] | None, *, only_open: bool
+) -> list[Json]:
+    """Return stories with their deliveries, newest first; of all organizations if not named."""
+    pks = None
+    if watches is not None:
+        pks = list(claims.keys_of(connection, [w.organization for w in watches]).values())
+    rows = stories.rows_of(connection, pks, only_open=only_open)
+    names = dict(connection.execute(select(organization.c.pk, organization.c.id)).tuples())
+    found = _deliveries_by_alert(connection, [row.pk for row in rows])
+    return [_story(row, names.get(row.organization_pk), found.get(row.pk, [])) for row in rows]
+
+
+def deliveries(connection: Connection, *, only_failed: bool) -> list[Json]:
+    """Return the outbox, newest first."""
+    ids = dict(connection.execute(select(alert.c.pk, alert.c.id)).tuples())
+    rows = outbox.rows(connection, only_failed=only_failed)
+    return [_delivery(row) | {"alert_id": ids.get(row.alert_pk)} for row in rows]
+
+
+def history(connection: Connection, watch: Watch, first: date, last: date) -> list[Json]:
+    """Return the kept days from `first` to `last`, oldest first."""
+    keys = claims.keys_of(connection, [watch.organization])
+    query = (
+        select(day_usage)
+        .where(
+            day_usage.c.organization_pk.in_(keys.values()), day_usage.c.date.between(first, last)
+        )
+        .order_by(day_usage.c.date)
+    )
+    return [
+        {
+            "date": row.date.isoformat(),
+            **_by_type(row.counts, watch.not_counted),
+            "capped": row.capped,
+        }
+        for row in connection.execute(query)
+    ]
+
+
+def count_pending(connection: Connection) -> int:
+    """Return how many deliveries wait to be sent."""
+    return outbox.count_pending(connection)
+
+
+def by_month(days: Iterable[Json]) -> list[Json]:
+    """Sum the days of `history` by calendar month; `date` is then the month's first day."""
+    months: dict[str, Json] = {}
+    for day in days:
+        first = f"{day['date'][:7]}-01"
+        month = months.setdefault(
+            first, {"date": first, "used": 0, "by_type": {}, "not_counted": {}, "capped": False}
+        )
+        month["used"] += day["used"]
+        month["capped"] |= day["capped"]
+        for part in ("by_type", "not_counted"):
+            for kind, n in day[part].items():
+                month[part][kind] = month[part].get(kind, 0) + n
+    return list(months.values())
+
+
+def _rows_by_key(connection: Connection, pks: Iterable[int]) -> dict[int, Row[Any]]:
+    query = select(organization).where(organization.c.pk.in_(list(pks)))
+    return {row.pk: row for row in connection.execute(query)}
+
+
+def _by_organization(rows: Iterable[Row[Any]]) -> dict[int, list[Row[Any]]]:
+    grouped: dict[int, list[Row[Any]]] = {}
+    for row in rows:
+        grouped.setdefault(row.organization_pk, []).append(row)
+    return grouped
+
+
+def _identity(watch: Watch, row: Row[Any] | None) -> Json:
+    agreed = row if row is not None else watch
+    return {
+        "id": watch.organization.id,
+        "name": watch.name,
+        "server": watch.organization.server,
+        "plan": agreed.plan,
+        "limit": agreed.limit,
+        "limit_source": agreed.limit_source,
+        "limit_as_of": iso(row.limit_as_of) if row is not None else None,
+        "drops": agreed.drops,
+    }
+
+
+def _usage(usage: Usage | None, row: Row[Any] | None) -> Json:
+    if usage is None or row is None:
+        unknown = ("used", "percent", "over", "by_type", "not_counted", "today")
+        return dict.fromkeys((*unknown, "forecast", "crossed_on", "lost"))
+    return {
+        "used": usage.used,
+        "percent": percent(usage.used, row.limit),
+        "over": is_over(usage.used, row.limit),
+        "by_type": dict(usage.by_type),
+        "not_counted": dict(usage.not_counted),
+        "today": {"date": usage.today.isoformat(), "used": usage.used_today},
+        "forecast": None,
+        "crossed_on": usage.crossed_on.isoformat() if usage.crossed_on else None,
+        "lost": None,
+    }
+
+
+def _health(row: Row[Any] | None) -> Json:
+    if row is None:
+        return dict.fromkeys(("last_poll", "last_ok", "next_poll", "last_error"))
+    return {
+        "last_poll": iso(row.last_poll),
+        "last_ok": iso(row.last_ok),
+        "next_poll": iso(row.next_at),
+        "last_error": row.last_error,
+    }
+
+
+def _state(usage: Usage | None, open_alerts: Collection[Row[Any]]) -> str:
+    if usage is None:
+        return "unknown"
+    worst = max((Severity.of(row.severity) for row in open_alerts), default=None)
+    return worst.label if worst else "ok"
+
+
+def _story(row: Row[Any], organization_id: str | None, found: list[Json]) -> Json:
+    return {
+        "id": row.id,
+        "organization": organization_id,
+        "rule": row.rule,
+        "level": row.level,
+        "tier": row.tier,
+        "severity": row.severity,
+        "state": "open" if row.ended_at is None else "resolved",
+        "reason": row.reason,
+        "title": row.title,
+        "summary": row.summary,
+        "started_at": iso(row.started_at),
+        "ended_at": iso(row.ended_at),
+        "transitions": row.transitions,
+        "deliveries": found,
+    }
+
+
+def _deliveries_by_alert(connection: Connection, pks: Collection[int]) -> dict[int, list[Json]]:
+    found: dict[int, list[Json]] = {}
+    query = select(delivery).where(delivery.c.alert_pk.in_(pks)).order_by(delivery.c.pk)
+    for row in connection.execute(query):
+        found.setdefault(row.alert_pk, []).append(_delivery(row))
+    return found
+
+
+def _delivery(row: Row[Any]) -> Json:
+    failed = row.last_error is not None
+    return {
+        "id": row.id,
+        "transition_id": row.transition_id,
+        "channel": row.channel,
+        "recipient": row.recipient or None,
+        "type": row.type,
+        "severity": row.severity,
+        "state": row.state,
+        "attempts": row.attempts,
+        "created_at": iso(row.created_at),
+        "done_at": iso(row.done_at),
+        "next_attempt": iso(row.next_at) if row.state == outbox.DeliveryState.PENDING else None,
+        "last_error": {"message": row.last_error, "status": row.last_status} if failed else None,
+    }
+
+
+def _by_type(counts: Mapping[str, int], not_counted: Collection[str]) -> Json:
+    counted = {kind: n for kind, n in counts.items() if kind not in not_counted}
+    rest = {kind: n for kind, n in counts.items() if kind in not_counted}
+    return {"used": sum(counted.values()), "by_type": counted, "not_counted": rest}
