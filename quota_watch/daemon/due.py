@@ -1,0 +1,112 @@
+"""Which organizations to poll next: an endless supply of claims, in small handfuls."""
+
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from datetime import timedelta
+
+from quota_watch.clock import Clock
+from quota_watch.storage import claims
+from quota_watch.storage.claims import Claim
+from quota_watch.storage.database import Database
+
+_WAIT_SECONDS = 0.2
+
+
+class DueOrganizations:
+    """Claims organizations as threads ask for them, never more than end inside their lease.
+
+    A process holds at most two claims per polling thread (DESIGN.md § Storage), so each is polled
+    within 60 s of being claimed.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        ours: Collection[int],
+        clock: Clock,
+        interval: timedelta,
+        concurrency: int,
+    ) -> None:
+        self._database = database
+        self._ours = ours
+        self._clock = clock
+        self._interval = interval
+        self._most = 2 * concurrency
+        self._held: dict[int, Claim] = {}
+        self._stopping = threading.Event()
+
+    def due(self) -> Iterator[Claim]:
+        """Yield claims as organizations fall due; end when none is due and none under way.
+
+        While one slow organization is under way, others that fall due are still claimed.
+        Raises `StorageError`.
+        """
+        while not self._stopping.is_set():
+            claimed = self._claim_due()
+            yield from self._unless_stopped(claimed)
+            if not claimed:
+                if not self._held:
+                    return
+                self._stopping.wait(_WAIT_SECONDS)
+
+    def named(self, pks: Sequence[int]) -> Iterator[Claim]:
+        """Yield a claim for each of the organizations, due or not, taking over other claims."""
+        waiting = list(pks)
+        while waiting and not self._stopping.is_set():
+            free = self._most - len(self._held)
+            if free <= 0:
+                self._stopping.wait(_WAIT_SECONDS)
+                continue
+            now, waiting = waiting[:free], waiting[free:]
+            with self._database.write() as connection:
+                claimed = claims.claim_now(connection, now, now=self._clock.now())
+            self._held |= {claim.pk: claim for claim in claimed}
+            yield from self._unless_stopped(claimed)
+
+    def finished(self, ended: Sequence[Claim]) -> None:
+        """Note that these claims were used or lost."""
+        for claim in ended:
+            self._held.pop(claim.pk, None)
+
+    def finish_all(self) -> None:
+        """Note that nothing is under way any more, however the last cycle ended."""
+        self._held = {}
+
+    def stop(self) -> None:
+        """Hand out no further claims."""
+        self._stopping.set()
+
+    def give_back(self) -> None:
+        """Let go of all that is still held, so that it is due for whoever comes next."""
+        held, self._held = self._held, {}
+        if held:
+            with self._database.write() as connection:
+                claims.give_back(connection, held.values())
+
+    def _claim_due(self) -> list[Claim]:
+        free = self._most - len(self._held)
+        if free <= 0:
+            return []
+        now = self._clock.now()
+        with self._database.read() as connection:
+            found = claims.find_due(
+                connection,
+                ours=self._ours,
+                busy=self._held,
+                most=free,
+                interval=self._interval,
+                now=now,
+            )
+        if not found:
+            return []
+        with self._database.write() as connection:
+            claimed = claims.claim_due(connection, found, interval=self._interval, now=now)
+        self._held |= {claim.pk: claim for claim in claimed}
+        return claimed
+
+    def _unless_stopped(self, claimed: Sequence[Claim]) -> Iterator[Claim]:
+        for claim in claimed:
+            if self._stopping.is_set():
+                return
+            yield claim

@@ -1,0 +1,220 @@
+"""Poll, record, assess, reconcile, enqueue: the first five steps, which are the product."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row
+from sqlalchemy.exc import OperationalError
+
+from quota_watch.clock import Clock
+from quota_watch.daemon.enqueue import enqueue
+from quota_watch.daemon.polling import in_batches
+from quota_watch.domain.alerts import Transition, reconcile
+from quota_watch.domain.periods import BillingCycle, CalendarMonth, Period, previous
+from quota_watch.domain.rules import Observation, Watch, assess
+from quota_watch.domain.schedule import next_slot
+from quota_watch.domain.source import ErrorKind, Organization, Source, UpstreamError
+from quota_watch.domain.usage import DayCounts, Usage, count
+from quota_watch.logs import get_logger
+from quota_watch.notify.channel import Channel
+from quota_watch.storage import record, stories
+from quota_watch.storage.claims import Claim
+from quota_watch.storage.database import Database
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poll:
+    """What one request brought: days or an error, and the one `at` that judges it."""
+
+    claim: Claim
+    watch: Watch
+    period: Period
+    at: datetime
+    days: tuple[DayCounts, ...] = ()
+    error: UpstreamError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one claimed organization."""
+
+    poll: Poll
+    seen: Observation
+    transitions: tuple[Transition, ...]
+
+
+class Watcher:
+    """Takes claimed organizations through the five steps."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        source: Source,
+        watches: Mapping[int, Watch],
+        channels: Mapping[str, Channel],
+        clock: Clock,
+        interval: timedelta,
+        concurrency: int,
+        cycle: BillingCycle | None = None,
+    ) -> None:
+        self._database = database
+        self._source = source
+        self._watches = watches
+        self._channels = channels
+        self._clock = clock
+        self._interval = interval
+        self._concurrency = concurrency
+        self._cycle = cycle or CalendarMonth()
+
+    def watch(
+        self, claims: Iterator[Claim], *, committed: Callable[[Sequence[Claim]], None]
+    ) -> list[Outcome]:
+        """Take each claimed organization from its poll to the outbox: this is the product.
+
+        A few threads poll. Each batch of answers is recorded, assessed, reconciled and enqueued
+        in one transaction; `committed` is called after it with the claims that have ended. An
+        organization whose claim was taken over is left to the other worker; one that raises
+        fails alone. Raises `StorageError`.
+        """
+        outcomes: list[Outcome] = []
+        for batch in in_batches(claims, self._poll, threads=self._concurrency):
+            done: list[Outcome] = []
+            with self._database.write() as transaction:
+                rows = record.lock_claimed(transaction, [poll.claim for poll in batch])
+                polls = [poll for poll in batch if poll.claim.pk in rows]
+                told = stories.stories_of(transaction, *self._scope(polls))
+                for poll in polls:
+                    watch, row = poll.watch, rows[poll.claim.pk]
+                    with self._failing_alone(transaction, poll, row):
+                        seen = self._record(transaction, poll, row)
+                        findings = assess(watch, seen)
+                        transitions = reconcile(
+                            findings, told[row.pk], organization=watch.organization, now=seen.at
+                        )
+                        enqueue(transaction, transitions, row.pk, watch, seen, self._channels)
+                        done.append(Outcome(poll, seen, tuple(transitions)))
+            committed([poll.claim for poll in batch])
+            _log(done)
+            outcomes += done
+        return outcomes
+
+    def _poll(self, claim: Claim) -> Poll:
+        watch, now = self._watches[claim.pk], self._clock.now()
+        poll = Poll(claim=claim, watch=watch, period=self._cycle.period_of(now.date()), at=now)
+        try:
+            days = self._source.days(watch.organization, poll.period.start, now.date())
+        except UpstreamError as error:
+            return replace(poll, error=error)
+        except Exception:  # the boundary of a job: a defect of ours must not stop the others
+            log.exception("poll raised", organization=watch.organization.id)
+            return replace(poll, error=_internal_error())
+        return replace(poll, days=tuple(days))
+
+    def _scope(self, polls: Sequence[Poll]) -> tuple[dict[int, Organization], date]:
+        """Name the stories that matter: those of this and the last period of these polls."""
+        organizations = {poll.claim.pk: poll.watch.organization for poll in polls}
+        periods = {previous(self._cycle, poll.period).start for poll in polls}
+        return organizations, min(periods, default=date.max)
+
+    def _record(self, transaction: Connection, poll: Poll, row: Row[Any]) -> Observation:
+        if poll.error is None:
+            usage = _count(poll, poll.days)
+            record.record_usage(
+                transaction,
+                row.pk,
+                watch=poll.watch,
+                days=poll.days,
+                usage=usage,
+                now=poll.at,
+                next_at=self._next_at(poll),
+            )
+            return Observation(period=poll.period, at=poll.at, usage=usage, measured_at=poll.at)
+        last_known = self._last_known(transaction, poll, row)
+        trouble = record.record_failure(
+            transaction,
+            row,
+            watch=poll.watch,
+            error=poll.error,
+            now=poll.at,
+            next_at=self._next_at(poll),
+        )
+        return Observation(
+            period=poll.period,
+            at=poll.at,
+            usage=last_known,
+            measured_at=row.last_ok if last_known else None,
+            trouble=trouble,
+        )
+
+    def _last_known(self, transaction: Connection, poll: Poll, row: Row[Any]) -> Usage | None:
+        if row.last_ok is None or row.period_start != poll.period.start:
+            return None
+        return _count(poll, record.days_in(transaction, row.pk, poll.period))
+
+    def _next_at(self, poll: Poll) -> datetime:
+        slot = next_slot(poll.watch.organization, after=poll.at, interval=self._interval)
+        wait = poll.error.retry_after if poll.error else None
+        return max(slot, poll.at + timedelta(seconds=wait)) if wait else slot
+
+    @contextmanager
+    def _failing_alone(self, transaction: Connection, poll: Poll, row: Row[Any]) -> Iterator[None]:
+        """Undo this organization's part alone if it raises, and keep it as a failed poll."""
+        try:
+            with transaction.begin_nested():
+                yield
+        except OperationalError:  # the database's trouble, not the organization's
+            raise
+        except Exception:  # the boundary of a job, as above
+            log.exception("organization not recorded", organization=poll.watch.organization.id)
+            self._record(transaction, replace(poll, days=(), error=_internal_error()), row)
+
+
+def _log(outcomes: Sequence[Outcome]) -> None:
+    for outcome in outcomes:
+        watch, seen = outcome.poll.watch, outcome.seen
+        name = watch.organization.id
+        if outcome.poll.error is not None and seen.trouble is not None:
+            error = outcome.poll.error
+            log.warning(
+                "poll failed",
+                organization=name,
+                kind=error.kind,
+                polls=seen.trouble.polls,
+                error=error.message,
+            )
+        elif seen.usage is not None:
+            log.debug("polled", organization=name, used=seen.usage.used, limit=watch.limit)
+        for transition in outcome.transitions:
+            log.info(
+                f"alert {transition.type}",  # noqa: G004 -- one of three fixed words
+                organization=name,
+                rule=transition.story.rule,
+                level=transition.story.level,
+                severity=transition.story.severity.label,
+                reason=transition.reason,
+                alert=transition.story.id,
+            )
+
+
+def _count(poll: Poll, days: Sequence[DayCounts]) -> Usage:
+    return count(
+        days,
+        period=poll.period,
+        today=poll.at.date(),
+        not_counted=poll.watch.not_counted,
+        limit=poll.watch.limit,
+    )
+
+
+def _internal_error() -> UpstreamError:
+    return UpstreamError(
+        ErrorKind.INTERNAL,
+        "quota-watch itself failed on this organization: see its log, and please report it",
+        may_pass=True,
+    )
