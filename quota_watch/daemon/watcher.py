@@ -41,11 +41,12 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one claimed organization."""
+    """What became of one claimed organization; `was_failing` tells how its last poll went."""
 
     poll: Poll
     seen: Observation
     transitions: tuple[Transition, ...]
+    was_failing: bool
 
 
 class Watcher:
@@ -98,7 +99,8 @@ class Watcher:
                             findings, told[row.pk], organization=watch.organization, now=seen.at
                         )
                         enqueue(transaction, transitions, row.pk, watch, seen, self._channels)
-                        done.append(Outcome(poll, seen, tuple(transitions)))
+                        was_failing = row.failing_since is not None
+                        done.append(Outcome(poll, seen, tuple(transitions), was_failing))
             committed([poll.claim for poll in batch])
             _log(done)
             outcomes += done
@@ -176,29 +178,26 @@ class Watcher:
 
 
 def _log(outcomes: Sequence[Outcome]) -> None:
+    """Log what is notable: when polls begin to fail, when they work again, every transition."""
     for outcome in outcomes:
-        watch, seen = outcome.poll.watch, outcome.seen
-        name = watch.organization.id
-        if outcome.poll.error is not None and seen.trouble is not None:
-            error = outcome.poll.error
-            log.warning(
-                "poll failed",
-                organization=name,
-                kind=error.kind,
-                polls=seen.trouble.polls,
-                error=error.message,
-            )
-        elif seen.usage is not None:
-            log.debug("polled", organization=name, used=seen.usage.used, limit=watch.limit)
+        organization, error = outcome.poll.watch.organization.id, outcome.poll.error
+        if error is not None:
+            write = log.debug if outcome.was_failing else log.warning
+            write("poll failed", organization=organization, kind=error.kind, error=error.message)
+        elif outcome.seen.usage is not None:
+            write = log.info if outcome.was_failing else log.debug
+            event = "polls work again" if outcome.was_failing else "polled"
+            write(event, organization=organization, used=outcome.seen.usage.used)
         for transition in outcome.transitions:
+            story = transition.story
             log.info(
-                f"alert {transition.type}",  # noqa: G004 -- one of three fixed words
-                organization=name,
-                rule=transition.story.rule,
-                level=transition.story.level,
-                severity=transition.story.severity.label,
+                f"alert {transition.type}",  # noqa: G004 -- one of a few fixed words
+                organization=organization,
+                rule=story.rule,
+                percent=story.level,
+                severity=story.severity.label,
                 reason=transition.reason,
-                alert=transition.story.id,
+                alert=story.id,
             )
 
 

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from quota_watch.domain.source import Organization
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def phase_of(organization: Organization, interval: timedelta) -> timedelta:
-    """Return the organization's fixed place within every interval."""
+    """Return the organization's fixed place within every interval, in whole milliseconds."""
     digest = hashlib.sha256(f"{organization.server}|{organization.id}".encode()).digest()
-    return interval * int.from_bytes(digest[:6]) / 2**48
+    return int.from_bytes(digest[:6]) % (interval // _MILLISECOND) * _MILLISECOND
 
 
 def next_slot(organization: Organization, *, after: datetime, interval: timedelta) -> datetime:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from quota_watch.storage.errors import StorageError
 
@@ -20,13 +20,19 @@ class Database:
     """A SQLite file or a PostgreSQL database, by URL.
 
     On SQLite `write` begins IMMEDIATE behind one lock of this process and `read` begins DEFERRED,
-    so that readers see one moment and never block the writer (DESIGN.md § Storage).
+    so that readers see one moment and never block the writer. Raises `StorageError`.
     """
 
     def __init__(self, url: str, *, read_only: bool = False) -> None:
-        self._url = make_url(url)
+        try:
+            self._url = make_url(url)
+        except ArgumentError:
+            raise StorageError("not a database URL: give sqlite:///… or postgresql://…") from None
         self._lock = threading.Lock()
-        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        backend = self._url.get_backend_name()
+        if backend not in {"sqlite", "postgresql"}:
+            raise StorageError(f"{backend} is not supported: give sqlite:///… or postgresql://…")
+        self.is_sqlite = backend == "sqlite"
         if self.is_sqlite:
             self._reader = self._sqlite_engine("DEFERRED")
             self._writer = self._reader if read_only else self._sqlite_engine("IMMEDIATE")

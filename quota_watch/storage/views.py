@@ -59,14 +59,15 @@ def alerts(
     if watches is not None:
         pks = list(claims.keys_of(connection, [w.organization for w in watches]).values())
     rows = stories.rows_of(connection, pks, only_open=only_open)
-    names = dict(connection.execute(select(organization.c.pk, organization.c.id)).tuples())
+    query = select(organization.c.pk, organization.c.id)
+    names = dict(connection.execute(query).tuples().all())
     found = _deliveries_by_alert(connection, [row.pk for row in rows])
     return [_story(row, names.get(row.organization_pk), found.get(row.pk, [])) for row in rows]
 
 
 def deliveries(connection: Connection, *, only_failed: bool) -> list[Json]:
     """Return the outbox, newest first."""
-    ids = dict(connection.execute(select(alert.c.pk, alert.c.id)).tuples())
+    ids = dict(connection.execute(select(alert.c.pk, alert.c.id)).tuples().all())
     rows = outbox.rows(connection, only_failed=only_failed)
     return [_delivery(row) | {"alert_id": ids.get(row.alert_pk)} for row in rows]
 

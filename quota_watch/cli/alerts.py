@@ -1,0 +1,170 @@
+"""`alerts`, `deliveries` and `test-alert`: what was told, and whether it arrived."""
+
+import secrets
+from typing import Any
+
+import click
+
+from quota_watch.cli.context import Context, chosen
+from quota_watch.cli.output import print_json, print_table, short_time
+
+_TEST_SECONDS = 60.0
+_CLOSE_SECONDS = 5.0
+
+
+@click.command()
+@click.argument("organizations", metavar="[ORG]...", nargs=-1)
+@click.option("--open", "only_open", is_flag=True, help="Only what is not resolved.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def alerts(
+    context: Context, organizations: tuple[str, ...], only_open: bool, as_json: bool
+) -> None:
+    """Show what was told, newest first: one line per story."""
+    from quota_watch.storage import views
+
+    config = context.config()
+    watches = chosen(config.watches(), organizations) if organizations else None
+    database = context.existing(config)
+    with database.read() as connection:
+        shown = views.alerts(connection, watches, only_open=only_open)
+    database.close()
+    if as_json:
+        print_json({"alerts": shown})
+        return
+    if not shown:
+        click.echo("no alerts", err=True)
+        return
+    headers = ("started", "organization", "rule", "level", "severity", "state", "reason", "title")
+    print_table("", headers, [_alert_cells(each) for each in shown])
+
+
+@click.group(invoke_without_command=True)
+@click.option("--failed", "only_failed", is_flag=True, help="Only what failed for good.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def deliveries(ctx: click.Context, only_failed: bool, as_json: bool) -> None:
+    """Show the outbox, newest first: what reached whom, what waits, what failed."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from quota_watch.storage import views
+
+    context: Context = ctx.obj
+    database = context.existing(context.config())
+    with database.read() as connection:
+        shown = views.deliveries(connection, only_failed=only_failed)
+    database.close()
+    if as_json:
+        print_json({"deliveries": shown})
+        return
+    if not shown:
+        click.echo("no deliveries", err=True)
+        return
+    headers = ("id", "created", "channel", "recipient", "type", "state", "attempts", "note")
+    print_table("", headers, [_delivery_cells(each) for each in shown])
+
+
+@deliveries.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--failed", "all_failed", is_flag=True, help="All that failed for good.")
+@click.pass_obj
+def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
+    """Let failed deliveries be tried again; the daemon or the next `poll` sends them."""
+    from quota_watch.storage import outbox
+
+    if bool(ids) == all_failed:
+        raise click.UsageError("name the deliveries, or say --failed for all that failed")
+    database = context.existing(context.config())
+    with database.write() as connection:
+        found = outbox.retry(connection, ids or None, now=context.clock.now())
+    database.close()
+    click.echo(f"{len(found)} deliveries will be tried again")
+    for missing in sorted(set(ids) - set(found)):
+        click.echo(f"no failed delivery {missing}: see `quota-watch deliveries --failed`", err=True)
+    return 1 if set(ids) - set(found) else 0
+
+
+@click.command("test-alert")
+@click.argument("channels", metavar="[CHANNEL]...", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> int:
+    """Send a clearly marked test through the outbox to all or the named channels."""
+    from quota_watch.daemon.enqueue import enqueue_test
+    from quota_watch.daemon.runtime import Runtime
+    from quota_watch.storage import views
+
+    config = context.config()
+    unknown = sorted(set(channels) - set(config.channels))
+    if unknown:
+        known = ", ".join(config.channels) or "none"
+        raise click.UsageError(f'no channel "{unknown[0]}" in the config; there are: {known}')
+    if not config.channels:
+        raise click.UsageError("the config has no [channels]: nobody can be told anything")
+    context.log(config)
+    database = context.upgraded(config)
+    runtime = Runtime(config, database=database, clock=context.clock)
+    wanted = [runtime.channels[name] for name in channels or config.channels]
+    try:
+        with database.write() as connection:
+            ids = enqueue_test(
+                connection,
+                wanted,
+                nonce=secrets.token_hex(8),
+                now=context.clock.now(),
+                time_zone=config.alerts.time_zone,
+            )
+        runtime.flush(_TEST_SECONDS)
+        with database.read() as connection:
+            shown = [
+                each
+                for each in views.deliveries(connection, only_failed=False)
+                if each["id"] in ids
+            ]
+    finally:
+        runtime.close(_CLOSE_SECONDS)
+        database.close()
+    if as_json:
+        print_json({"deliveries": shown})
+    else:
+        for each in shown:
+            _print_test(each)
+    return 0 if all(each["state"] == "done" for each in shown) else 1
+
+
+def _print_test(delivery: dict[str, Any]) -> None:
+    name = delivery["channel"] + (f" {delivery['recipient']}" if delivery["recipient"] else "")
+    if delivery["state"] == "done":
+        click.echo(f"✓ {name}: accepted")
+    else:
+        error = delivery["last_error"] or {"message": "not attempted yet"}
+        click.echo(f"✗ {name}: {error['message']}")
+
+
+def _alert_cells(alert: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        short_time(alert["started_at"]),
+        alert["organization"] or "-",
+        alert["rule"],
+        "-" if alert["level"] is None else f"{alert['level']} %",
+        alert["severity"],
+        alert["state"],
+        alert["reason"],
+        alert["title"],
+    )
+
+
+def _delivery_cells(delivery: dict[str, Any]) -> tuple[object, ...]:
+    note = delivery["last_error"]["message"] if delivery["last_error"] else ""
+    if delivery["next_attempt"] and note:
+        note = f"next try {short_time(delivery['next_attempt'])}: {note}"
+    return (
+        delivery["id"],
+        short_time(delivery["created_at"]),
+        delivery["channel"],
+        delivery["recipient"] or "-",
+        delivery["type"],
+        delivery["state"],
+        delivery["attempts"],
+        note,
+    )

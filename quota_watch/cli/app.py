@@ -1,0 +1,127 @@
+"""`quota-watch`: options that hold for every command, and what every failure looks like."""
+
+import importlib
+import logging
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
+
+import click
+
+from quota_watch import __version__
+from quota_watch.cli.context import Context
+from quota_watch.domain.errors import QuotaWatchError
+
+FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+
+_COMMANDS = {
+    "run": "run:run",
+    "poll": "run:poll",
+    "status": "status:status",
+    "history": "history:history",
+    "alerts": "alerts:alerts",
+    "deliveries": "alerts:deliveries",
+    "check": "check:check",
+    "test-alert": "alerts:test_alert",
+    "db": "db:db",
+    "demo": "demo:demo",
+}
+
+
+class _Commands(click.Group):
+    """Imports a command's module when it is called: starting up counts."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
+        return list(_COMMANDS)
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 -- click's signature
+        cmd_name: str,
+    ) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"quota_watch.cli.{module}"), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], _COMMANDS, n=1)
+            meant = f' Did you mean "{near[0]}"?' if near else ""
+            ctx.fail(f'no command "{args[0]}".{meant}')
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "-c",
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Config file [default: $QUOTA_WATCH_CONFIG, ./config.toml, /etc/quota-watch/config.toml].",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log every poll and every attempt.")
+@click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only.")
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+@click.version_option(__version__, prog_name="quota-watch")
+@click.pass_context
+def cli(
+    ctx: click.Context, config_file: Path | None, verbose: bool, quiet: bool, log_format: str
+) -> None:
+    """Watch the monthly event limits of Rybbit organizations and tell people in time."""
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    ctx.obj = Context(config_file=config_file, level=level, log_format=log_format)
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 failed, 2 bad usage or config, 130 interrupted."""
+    sys.excepthook = _report_defect
+    try:
+        code = cli.main(args, prog_name="quota-watch", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        code = INTERRUPTED
+    except QuotaWatchError as error:
+        code = _explain(error)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
+    sys.exit(code)
+
+
+def _explain(error: QuotaWatchError) -> int:
+    from quota_watch.config import ConfigError
+
+    click.echo(f"error: {error}" if not isinstance(error, ConfigError) else str(error), err=True)
+    return BAD_USAGE if isinstance(error, ConfigError) else FAILED
+
+
+def _report_defect(
+    kind: type[BaseException], _error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Say where a defect of ours lies, but nothing of its text: that may hold a secret."""
+    import traceback as tracebacks
+
+    frames = tracebacks.extract_tb(traceback)
+    ours = [frame for frame in frames if "quota_watch" in frame.filename] or frames
+    place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
+    click.echo(
+        f"error: quota-watch {__version__} itself failed ({kind.__name__} at {place}); "
+        "please report this",
+        err=True,
+    )

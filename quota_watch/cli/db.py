@@ -1,0 +1,106 @@
+"""`db`: the schema, a backup, a move to another database."""
+
+from pathlib import Path
+
+import click
+
+from quota_watch.cli.context import Context, refuse_foreign_folder
+from quota_watch.cli.output import print_json
+from quota_watch.config import Config
+from quota_watch.storage.database import Database
+from quota_watch.storage.errors import StorageError
+
+
+@click.group()
+def db() -> None:
+    """Look after the database: schema, backup, move."""
+
+
+@db.command()
+@click.pass_obj
+def upgrade(context: Context) -> None:
+    """Make the database, or bring its schema up to this version."""
+    from quota_watch.storage import migrate
+
+    database = _database(context)
+    refuse_foreign_folder(database)
+    before, after = migrate.upgrade(database)
+    database.close()
+    change = "is at" if before == after else f"went from {before or 'nothing'} to"
+    click.echo(f"{database.label} {change} {after}")
+
+
+@db.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def current(context: Context, as_json: bool) -> int:
+    """Show the schema the database has and the one this version needs."""
+    from quota_watch.storage import migrate
+    from quota_watch.storage.schema import HEAD
+
+    database = _database(context)
+    revision = migrate.current(database)
+    database.close()
+    if as_json:
+        shown = {"database": database.label, "revision": revision, "needed": HEAD}
+        print_json({"schemas": [shown]})
+    else:
+        click.echo(f"{database.label} is at {revision or 'nothing'}; this version needs {HEAD}")
+    return 0 if revision is not None else 1
+
+
+@db.command()
+@click.pass_obj
+def check(context: Context) -> int:
+    """Check that the database has this version's schema and is sound."""
+    from quota_watch.storage import migrate
+
+    database = _database(context)
+    migrate.require_current(database)
+    problems = migrate.unsound(database)
+    database.close()
+    for problem in problems:
+        click.echo(problem, err=True)
+    if not problems:
+        click.echo(f"{database.label} is sound")
+    return 1 if problems else 0
+
+
+@db.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+def backup(context: Context, file: Path) -> None:
+    """Copy the SQLite database to FILE while it is in use."""
+    from quota_watch.storage import migrate
+
+    database = _database(context)
+    if database.path is None:
+        raise click.UsageError("PostgreSQL has its own tool for this: pg_dump")
+    migrate.require_current(database)
+    try:
+        migrate.backup(database.path, file)
+    except OSError as error:
+        raise StorageError(f"no backup at {file}: {error.strerror}; name a new file") from error
+    click.echo(f"{database.path} copied to {file}")
+
+
+@db.command()
+@click.argument("url")
+@click.pass_obj
+def copy(context: Context, url: str) -> None:
+    """Copy everything to the new, empty database at URL; then set database.url to it.
+
+    Stop the service first: what it writes meanwhile is not copied.
+    """
+    from quota_watch.storage import migrate
+
+    source = _database(context)
+    migrate.require_current(source)
+    target = Database(url)
+    rows = migrate.copy(source, target)
+    click.echo(f"{rows} rows copied to {target.label}; set database.url to it")
+
+
+def _database(context: Context) -> Database:
+    config: Config = context.config()
+    return Database(config.database_url())

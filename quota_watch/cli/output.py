@@ -1,0 +1,93 @@
+"""What people see: JSON, plain tables where output is piped, coloured ones on a terminal."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_BAR_CELLS = 20
+STYLES = {"ok": "green", "info": "cyan", "warning": "yellow", "critical": "bold red"}
+
+
+def print_json(answer: dict[str, Any]) -> None:
+    """Print one object, as every `--json` does."""
+    click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+
+
+def is_terminal() -> bool:
+    """Tell whether stdout is a terminal that shows more than plain text."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def console() -> "Console":
+    """Return rich's console for stdout; NO_COLOR is honoured by rich itself."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def print_plain(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print columns that line up, without colour, for pipes and files."""
+    table = [list(headers), *([printable(str(cell)) for cell in row] for row in rows)]
+    widths = [max(len(row[n]) for row in table) for n in range(len(headers))]
+    for row in table:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table: by rich on a terminal, plain elsewhere."""
+    if not is_terminal():
+        print_plain(headers, rows)
+        return
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(
+            *(Text(printable(str(cell)), style=STYLES.get(str(cell), "")) for cell in row)
+        )
+    console().print(table)
+
+
+def printable(text: str) -> str:
+    """Return text that can't steer a terminal: control characters become `�`."""
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
+def bar(share: float | None, cells: int = _BAR_CELLS) -> str:
+    """Draw a share of 0 to 100 percent; what is more fills the bar."""
+    if share is None:
+        return "·" * cells
+    eighths = min(int(share * cells * 8 / 100), cells * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(cells, "░")
+
+
+def ago(moment: str | None, now: datetime) -> str:
+    """Say how long ago an ISO time was, in its largest unit."""
+    if moment is None:
+        return "never"
+    passed = now - datetime.fromisoformat(moment)
+    if passed < timedelta(seconds=10):
+        return "just now"
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if passed.total_seconds() >= size:
+            return f"{int(passed.total_seconds() // size)} {unit} ago"
+    return "just now"
+
+
+def short_time(moment: str | None) -> str:
+    """Write an ISO time as `2026-03-15 12:00Z`, or `-`."""
+    return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%MZ}" if moment else "-"

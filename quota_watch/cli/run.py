@@ -1,0 +1,140 @@
+"""`run` and `poll`: the daemon, and one cycle of it."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quota_watch.cli.context import Context, chosen
+from quota_watch.cli.output import print_json, print_table
+from quota_watch.domain.rules import Watch
+from quota_watch.domain.shapes import period_json
+from quota_watch.domain.usage import percent
+from quota_watch.logs import get_logger
+
+if TYPE_CHECKING:
+    from quota_watch.daemon.runtime import Runtime
+    from quota_watch.daemon.watcher import Outcome
+
+log = get_logger(__name__)
+
+_FLUSH_SECONDS = 60.0
+_CLOSE_SECONDS = 5.0
+
+
+@click.command()
+@click.pass_obj
+def run(context: Context) -> None:
+    """Poll, alert and deliver until told to stop; this is what the service runs."""
+    from quota_watch.daemon.runtime import Runtime
+    from quota_watch.daemon.service import Service
+    from quota_watch.daemon.systemd import Notifier
+
+    config = context.config()
+    context.log(config)
+    database = context.upgraded(config)
+
+    def load(old: "Runtime | None") -> "Runtime":
+        new = config if old is None else context.config()
+        context.log(new)
+        for warning in new.warnings():
+            log.warning(warning)
+        return Runtime(new, database=database, clock=context.clock)
+
+    service = Service(load, clock=context.clock, notifier=Notifier(os.environ))
+    service.handle_signals()
+    all_ended = service.run()
+    if not all_ended:  # a thread that is stuck can't be ended, and would keep the process
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
+    database.close()
+
+
+@click.command()
+@click.argument("organizations", metavar="[ORG]...", nargs=-1)
+@click.option("--no-deliver", is_flag=True, help="Decide and enqueue, but send nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_json: bool) -> int:
+    """Run one cycle now for all or the named organizations, due or not; send what it decides."""
+    from quota_watch.daemon.runtime import Runtime
+
+    config = context.config()
+    watches = chosen(config.watches(), organizations)
+    context.log(config)
+    database = context.upgraded(config)
+    runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)
+    try:
+        outcomes = runtime.poll_named([watch.organization for watch in watches])
+        deliveries = runtime.flush(_FLUSH_SECONDS)
+    finally:
+        runtime.close(_CLOSE_SECONDS)
+    polled = [_polled(watch, outcomes) for watch in watches]
+    if as_json:
+        print_json({"organizations": polled, "deliveries": deliveries})
+    else:
+        _print_polled(polled, deliveries)
+    failed = deliveries["failed"] or not all(each["ok"] for each in polled)
+    return 1 if failed else 0
+
+
+def _polled(watch: Watch, outcomes: "Sequence[Outcome]") -> dict[str, Any]:
+    outcome = next((each for each in outcomes if each.poll.watch == watch), None)
+    error = outcome.poll.error if outcome else None
+    good = outcome.seen.usage if outcome and error is None else None
+    return {
+        "id": watch.organization.id,
+        "ok": good is not None,
+        "error": _error(outcome),
+        "used": good.used if good else None,
+        "limit": watch.limit,
+        "percent": percent(good.used, watch.limit) if good else None,
+        "period": period_json(outcome.poll.period) if outcome else None,
+        "transitions": [
+            {
+                "type": f"alert.{each.type}",
+                "rule": each.story.rule,
+                "level": each.story.level,
+                "alert_id": each.story.id,
+            }
+            for each in (outcome.transitions if outcome else ())
+        ],
+    }
+
+
+def _error(outcome: "Outcome | None") -> dict[str, Any] | None:
+    if outcome is None:
+        message = "not recorded: another process took this poll over, or it was interrupted"
+        return {"kind": "internal", "message": message, "status": None}
+    error = outcome.poll.error
+    if error is None:
+        return None
+    return {"kind": error.kind, "message": error.message, "status": error.status}
+
+
+def _print_polled(polled: Sequence[dict[str, Any]], deliveries: dict[str, int]) -> None:
+    rows = [
+        (
+            each["id"],
+            "ok" if each["ok"] else each["error"]["kind"],
+            "-" if each["used"] is None else f"{each['used']:,}",
+            "-" if each["limit"] is None else f"{each['limit']:,}",
+            "-" if each["percent"] is None else f"{each['percent']} %",
+            each["error"]["message"] if each["error"] else _told(each["transitions"]),
+        )
+        for each in polled
+    ]
+    print_table("", ("organization", "poll", "used", "limit", "percent", "note"), rows)
+    click.echo("deliveries: " + ", ".join(f"{n} {name}" for name, n in deliveries.items()))
+
+
+def _told(transitions: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(
+        f"{each['type'].removeprefix('alert.')} {each['rule']}"
+        + (f" {each['level']} %" if each["level"] is not None else "")
+        for each in transitions
+    )

@@ -1,0 +1,146 @@
+"""`status`: what is known now, at a glance."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+from quota_watch.cli.context import Context, chosen
+from quota_watch.cli.output import (
+    STYLES,
+    ago,
+    bar,
+    console,
+    is_terminal,
+    print_json,
+    print_plain,
+    printable,
+)
+
+_SYMBOLS = {"ok": "●", "info": "●", "warning": "▲", "critical": "■", "unknown": "○"}
+
+
+@click.command()
+@click.argument("organizations", metavar="[ORG]...", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def status(context: Context, organizations: tuple[str, ...], as_json: bool) -> None:
+    """Show what is known now, from the database; asks nobody."""
+    from quota_watch.storage import views
+
+    config = context.config()
+    watches = chosen(config.watches(), organizations)
+    database = context.existing(config)
+    now = context.clock.now()
+    with database.read() as connection:
+        shown = views.organizations(connection, watches, now=now)
+        pending = views.count_pending(connection)
+    database.close()
+    if as_json:
+        print_json({"organizations": shown})
+    else:
+        show(shown, now=now, pending=pending)
+        for watch in watches:
+            if not watch.channels:
+                click.echo(f"{watch.organization.id}: nobody hears of its alerts", err=True)
+
+
+def show(organizations: Sequence[dict[str, Any]], *, now: datetime, pending: int) -> None:
+    """Print the organizations, the most urgent first: a table with bars, or plain columns."""
+    if is_terminal():
+        _show_table(sorted(organizations, key=_urgency), now)
+    else:
+        _show_plain(organizations, now)
+    if pending:
+        click.echo(f"{pending} deliveries wait to be sent: see `quota-watch deliveries`")
+
+
+def _urgency(shown: dict[str, Any]) -> tuple[int, float]:
+    order = ("critical", "unknown", "warning", "info", "ok")
+    return order.index(shown["state"]), -(shown["percent"] or 0)
+
+
+def _show_table(organizations: Sequence[dict[str, Any]], now: datetime) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    table.title = Text(_period_line(organizations, now), style="dim")
+    table.add_column("organization", max_width=32)
+    table.add_column("", no_wrap=True, min_width=20)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("used of limit", justify="right", no_wrap=True)
+    table.add_column("seen", no_wrap=True)
+    table.add_column("note", overflow="fold", ratio=1)
+    for shown in organizations:
+        style = STYLES.get(shown["state"], "dim")
+        name = Text(f"{_SYMBOLS[shown['state']]} ", style=style)
+        name.append(printable(shown["name"]), style="bold")
+        table.add_row(
+            name,
+            Text(bar(shown["percent"]), style=style),
+            Text(_percent(shown), style=style),
+            _used_of_limit(shown),
+            ago(shown["last_ok"], now),
+            Text(printable(_note(shown, now)), style="" if shown["state"] == "ok" else style),
+        )
+    console().print(table)
+
+
+def _show_plain(organizations: Sequence[dict[str, Any]], now: datetime) -> None:
+    headers = ("organization", "state", "percent", "used", "limit", "resets", "seen", "note")
+    rows = [
+        (
+            shown["name"],
+            shown["state"],
+            _percent(shown),
+            "-" if shown["used"] is None else shown["used"],
+            "-" if shown["limit"] is None else shown["limit"],
+            shown["period"]["resets_at"],
+            ago(shown["last_ok"], now),
+            _note(shown, now),
+        )
+        for shown in organizations
+    ]
+    print_plain(headers, rows)
+
+
+def _period_line(organizations: Sequence[dict[str, Any]], now: datetime) -> str:
+    if not organizations:
+        return ""
+    period = organizations[0]["period"]
+    days = (datetime.fromisoformat(period["resets_at"]) - now).days
+    left = f"in {days} days" if days > 1 else "within two days" if days else "within a day"
+    return f"{period['start']} to {period['end']} (UTC), resets {left}"
+
+
+def _percent(shown: dict[str, Any]) -> str:
+    return "-" if shown["percent"] is None else f"{shown['percent']:.1f} %"
+
+
+def _used_of_limit(shown: dict[str, Any]) -> str:
+    used = "?" if shown["used"] is None else f"{shown['used']:,}"
+    limit = "no limit known" if shown["limit"] is None else f"{shown['limit']:,}"
+    return f"{used} / {limit}"
+
+
+def _note(shown: dict[str, Any], now: datetime) -> str:
+    notes = []
+    if shown["over"]:
+        drops = "events are being dropped (or within 30 minutes)" if shown["drops"] else "over"
+        notes.append(f"{drops} since {shown['crossed_on']}")
+    if shown["last_error"]:
+        blind = "blind" if shown["blind"] else "last poll failed"
+        error = _first_sentence(shown["last_error"]["message"])
+        notes.append(f"{blind} ({ago(shown['last_poll'], now)}): {error}")
+    elif shown["last_poll"] is None:
+        notes.append("not polled yet")
+    return "; ".join(notes)
+
+
+def _first_sentence(message: str) -> str:
+    """Return what happened, without where, which the row says, and without the long advice."""
+    _, _, what = message.partition(": ")
+    return (what or message).partition(". ")[0]

@@ -1,0 +1,142 @@
+"""URLs and mail addresses: what is a good one, and its one normal form."""
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from quota_watch.config.problems import InvalidValueError
+
+CLOUD = "https://app.rybbit.io"
+"""Rybbit's own server."""
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_URL_CHARACTERS = re.compile(r"[!-\[\]-~]+")
+_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_LONGEST_HOST = 253
+_LONGEST_ADDRESS = 254
+_LONGEST_LOCAL = 64
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LOCAL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+_SENDER = re.compile(r'(?:"[^"\\<>]*"|[^"\\<>@,;:()\[\]]*?)\s*<([^<>]*)>')
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def server(value: object) -> str:
+    """Return a server's base URL in its one form: an organization's identity holds it.
+
+    Scheme and host in lower case, without the default port and without a slash at the end.
+    """
+    text = value if isinstance(value, str) else ""
+    if "@" in text:
+        raise InvalidValueError(
+            "a user or password stands in the URL, for all to see; use api_key for the credential"
+        )
+    try:
+        parts = _split(text)
+    except ValueError as error:
+        example = f'an http or https URL such as "{CLOUD}"'
+        raise InvalidValueError(f"not a base URL: {error}", value=value, allowed=example) from None
+    if "?" in text or "#" in text:
+        raise InvalidValueError("a base URL has no query (?…) and no fragment (#…)")
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    port = f":{parts.port}" if parts.port not in {None, _DEFAULT_PORTS[parts.scheme]} else ""
+    return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
+
+
+def web_url(value: str) -> str | None:
+    """Complain about a URL that nothing can be posted to, without showing it."""
+    try:
+        _split(value)
+    except ValueError as error:
+        return f'not a URL: {error}; allowed: "http://…" or "https://…"'
+    return None
+
+
+def is_exposed(url: str) -> bool:
+    """Tell whether what is sent to this base URL travels in clear over a network."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def host_name(value: object) -> str:
+    """Return the name or address of a host."""
+    if not isinstance(value, str) or not _is_host(value):
+        raise InvalidValueError(
+            "not a host", value=value, allowed='a name or an address, such as "smtp.example.com"'
+        )
+    return value
+
+
+def mail_address(value: object) -> str:
+    """Return a bare mail address."""
+    if not isinstance(value, str) or not _is_address(value):
+        raise InvalidValueError(
+            "not a mail address", value=value, allowed='a bare one, such as "anna@example.com"'
+        )
+    return value
+
+
+def sender(value: object) -> str:
+    """Return a mail address with or without a name before it."""
+    text = value if isinstance(value, str) else ""
+    named = _SENDER.fullmatch(text)
+    if _CONTROL.search(text) or not _is_address(named[1] if named else text):
+        raise InvalidValueError(
+            "not a mail address",
+            value=value,
+            allowed='"anna@example.com" or "Anna <anna@example.com>"; a name with commas in quotes',
+        )
+    return text
+
+
+def has_control_characters(text: str) -> bool:
+    """Tell whether a text would break a line, or the order of its letters, where it is shown."""
+    return _CONTROL.search(text) is not None
+
+
+def _split(text: str) -> SplitResult:
+    """Split an http(s) URL; raises `ValueError` whose words hold nothing of it."""
+    if not text:
+        raise ValueError("it is empty or not a string")
+    if not _URL_CHARACTERS.fullmatch(text):
+        raise ValueError("it holds spaces, backslashes or characters outside ASCII")
+    if not re.match(r"https?://", text, re.IGNORECASE):
+        raise ValueError("it must begin with http:// or https://")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("its host or port is wrong") from None
+    if not _is_host(parts.hostname or "") or port == 0:
+        raise ValueError("its host or port is wrong")
+    return parts
+
+
+def _is_host(host: str) -> bool:
+    labels = host.removesuffix(".").split(".")
+    if ":" in host or labels[-1].isdigit():
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return "%" not in host
+    return len(host) <= _LONGEST_HOST and all(_LABEL.fullmatch(label) for label in labels)
+
+
+def _is_address(text: str) -> bool:
+    local, _, domain = text.rpartition("@")
+    return (
+        len(text) <= _LONGEST_ADDRESS
+        and len(local) <= _LONGEST_LOCAL
+        and _LOCAL.fullmatch(local) is not None
+        and not domain.startswith("[")
+        and _is_host(domain)
+    )

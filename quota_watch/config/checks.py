@@ -1,0 +1,183 @@
+"""What must fit between the tables of a config.
+
+The checks read the raw document, so that a mistake in one table doesn't hide those in others:
+what has the wrong shape is passed over here, its own section tells of it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from quota_watch.config import addresses, later
+from quota_watch.config.problems import (
+    Problem,
+    closest,
+    key_path,
+    listed,
+    organization_key,
+    quoted,
+    shown,
+)
+from quota_watch.domain.plans import RYBBIT_PLANS, find_plan
+
+AUTO = "auto"
+"""The plan name that stands for "ask upstream"."""
+
+Table = Mapping[str, object]
+
+
+def cross_check(document: Table) -> Iterator[Problem]:
+    """Yield everything that does not fit together."""
+    for check in _CHECKS:
+        yield from check(document)
+
+
+def _some_organization(document: Table) -> Iterator[Problem]:
+    if document.get("organizations", []) == []:
+        yield Problem(
+            "organizations", 'none to watch; add an [[organizations]] table with id = "…"'
+        )
+
+
+def _ids_once(document: Table) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for key, table in _organizations(document):
+        identity = table.get("id")
+        if isinstance(identity, str) and first.setdefault(identity, key) != key:
+            yield Problem(
+                f"{key}.id",
+                f"stands a second time (value {shown(identity)}), first in {first[identity]}; "
+                "an id may stand once, whatever the server: take one table out",
+            )
+
+
+def _keys(document: Table) -> Iterator[Problem]:
+    rybbit = _table(document, "rybbit")
+    default = _server(rybbit.get("base_url", addresses.CLOUD))
+    needing = []
+    for key, table in _organizations(document):
+        own = _server(table.get("base_url", default))
+        if "api_key" in table or own is None or default is None:
+            continue
+        if own == default:
+            needing.append(key)
+        else:
+            yield Problem(
+                f"{key}.api_key",
+                f"is missing: {own} is another server than {default}, and the key of [rybbit] "
+                "is never sent there; give this organization a key of its own",
+            )
+    if needing and "api_key" not in rybbit:
+        yield Problem(
+            "rybbit.api_key",
+            f'is missing; add api_key = "env:RYBBIT_API_KEY"; needed by {listed(needing)}',
+        )
+
+
+def _plans(document: Table) -> Iterator[Problem]:
+    own = _table(document, "plans")
+    if AUTO in own:
+        yield Problem(
+            f"plans.{AUTO}", '"auto" stands for the plan upstream tells; use another name'
+        )
+    for key, table in _organizations(document):
+        plan = table.get("plan", AUTO)
+        if plan == AUTO or not isinstance(plan, str) or not plan.strip():
+            continue
+        if plan not in own and find_plan(plan, {}) is None:
+            yield _unknown_plan(f"{key}.plan", plan, own)
+        if "limit" in table:
+            yield Problem(
+                f"{key}.limit",
+                f"stands beside plan = {shown(plan)}, which has a limit of its own; "
+                "take one of the two out",
+            )
+
+
+def _unknown_plan(key: str, plan: str, own: Table) -> Problem:
+    meant = closest(plan, [AUTO, *own, *RYBBIT_PLANS])
+    names = f"{quoted([AUTO, *own])}, " + quoted(
+        name for name in RYBBIT_PLANS if name.startswith(("free", "basic", "pro1m", "appsumo-1"))
+    )
+    return Problem(
+        key,
+        f"unknown plan (value {shown(plan)}); allowed: {names} and the like, "
+        "or give the organization a limit instead of a plan"
+        + (f'; did you mean "{meant}"?' if meant else ""),
+    )
+
+
+def _channel_names(document: Table) -> Iterator[Problem]:
+    channels = _table(document, "channels").items()
+    known = tuple(name for name, table in channels if isinstance(table, dict | list))
+    tables = [("alerts", _table(document, "alerts")), *_organizations(document)]
+    places = [
+        (f"{key}.{name}", t.get(name)) for key, t in tables for name in ("notify", "fallback")
+    ]
+    reports = _table(document, "reports")
+    places += [(f"reports.{name}", reports.get(name)) for name in ("monthly", "weekly")]
+    for key, names in places:
+        for index, name in enumerate(names if isinstance(names, list) else ()):
+            if isinstance(name, str) and name.strip() and name not in known:
+                yield Problem(f"{key}[{index}]", _unknown_channel(name, known))
+
+
+def _unknown_channel(name: str, known: tuple[str, ...]) -> str:
+    if name.startswith(later.ADDRESSES):
+        return f"mail addresses are {later.REFUSED} here (value {shown(name)}); name a channel"
+    meant = closest(name, known)
+    return (
+        f"unknown channel (value {shown(name)}); allowed: "
+        + (quoted(known) or "none, as there is no [channels.NAME] table")
+        + (f'; did you mean "{meant}"?' if meant else "")
+    )
+
+
+def _mail_can_leave(document: Table) -> Iterator[Problem]:
+    channels = _table(document, "channels").items()
+    mails = [(n, c) for n, c in channels if isinstance(c, dict) and c.get("type") == "email"]
+    names = listed([key_path(["channels", name], document) for name, _ in mails])
+    if mails and "smtp" not in document:
+        yield Problem("smtp", f"is missing; add [smtp] with a host, needed by {names}")
+    elif any("from" not in channel for _, channel in mails) and _lacks(document, "smtp", "from"):
+        yield Problem("smtp.from", f"is missing; mails need a sender, here or in {names}")
+
+
+def _login_whole(document: Table) -> Iterator[Problem]:
+    smtp = _table(document, "smtp")
+    for given, other in (("username", "password"), ("password", "username")):
+        if given in smtp and other not in smtp:
+            yield Problem(f"smtp.{other}", f"is missing; a login needs it beside {given}")
+
+
+_CHECKS: tuple[Callable[[Table], Iterator[Problem]], ...] = (
+    _keys,
+    _plans,
+    _some_organization,
+    _ids_once,
+    _channel_names,
+    _mail_can_leave,
+    _login_whole,
+)
+
+
+def _table(document: Table, name: str) -> Table:
+    found = document.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _lacks(document: Table, name: str, key: str) -> bool:
+    found = document.get(name)
+    return isinstance(found, dict) and key not in found
+
+
+def _organizations(document: Table) -> Iterator[tuple[str, Table]]:
+    found = document.get("organizations")
+    for index, table in enumerate(found if isinstance(found, list) else ()):
+        if isinstance(table, dict):
+            yield organization_key(index, table.get("id")), table
+
+
+def _server(value: object) -> str | None:
+    try:
+        return addresses.server(value)
+    except ValueError:
+        return None

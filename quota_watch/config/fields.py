@@ -1,0 +1,160 @@
+"""Validators of single values: what comes out is a domain value, or an `InvalidValueError`."""
+
+import re
+import zoneinfo
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal, NoReturn, TypeVar
+
+from pydantic import ValidationInfo
+
+from quota_watch.config.addresses import has_control_characters
+from quota_watch.config.durations import LONGEST, parse_duration
+from quota_watch.config.problems import InvalidValueError, closest, quoted
+from quota_watch.domain.rules import Severity
+
+_LONGEST_TEXT = 200
+T = TypeVar("T")
+
+
+def whole(least: int, most: int) -> Callable[[object], int]:
+    """Return a validator of whole numbers from `least` to `most`."""
+    allowed = f"a whole number from {least} to {most:_}"
+
+    def validate(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise InvalidValueError("not a whole number", value=value, allowed=allowed)
+        if not least <= value <= most:
+            complaint = "too small" if value < least else "too large"
+            raise InvalidValueError(complaint, value=value, allowed=allowed)
+        return value
+
+    return validate
+
+
+def text(value: object) -> str:
+    """Validate a text of one line that says something."""
+    if not isinstance(value, str):
+        raise InvalidValueError("not a string", value=value)
+    if not value.strip():
+        raise InvalidValueError("empty", value=value)
+    if has_control_characters(value):
+        raise InvalidValueError("holds line breaks or other control characters", value=value)
+    if len(value) > _LONGEST_TEXT:
+        raise InvalidValueError(f"longer than {_LONGEST_TEXT} characters", value=value)
+    return value
+
+
+def matching(pattern: str, *, what: str, allowed: str) -> Callable[[object], str]:
+    """Return a validator of names that match `pattern` as a whole."""
+    compiled = re.compile(pattern)
+
+    def validate(value: object) -> str:
+        if not isinstance(value, str) or not compiled.fullmatch(value):
+            raise InvalidValueError(f"not {what}", value=value, allowed=allowed)
+        return value
+
+    return validate
+
+
+def flag(value: object) -> bool:
+    """Validate a yes or no."""
+    if not isinstance(value, bool):
+        raise InvalidValueError("neither true nor false", value=value, allowed="true, false")
+    return value
+
+
+def one_of(*words: str, later: Iterable[str] = ()) -> Callable[[object], str]:
+    """Return a validator of one of some words; those of `later` are refused as not supported."""
+
+    def validate(value: object) -> str:
+        if not isinstance(value, str) or value not in words:
+            meant = closest(value, words)
+            raise InvalidValueError(
+                "not supported by this version"
+                if value in tuple(later)
+                else "not one of the words",
+                value=value,
+                allowed=quoted(words),
+                meant=meant,
+            )
+        return value
+
+    return validate
+
+
+def severity(value: object) -> Severity:
+    """Validate the name of a severity."""
+    return Severity.of(one_of(*(each.label for each in Severity))(value))
+
+
+def duration(
+    least: timedelta = timedelta(0), most: timedelta = LONGEST
+) -> Callable[..., timedelta]:
+    """Return a validator of durations from `least` to `most`."""
+    return lambda value: parse_duration(value, least=least, most=most)
+
+
+def or_off(validate: Callable[[object], T]) -> Callable[[object], T | Literal[False]]:
+    """Return a validator that takes `false` beside what `validate` takes."""
+
+    def either(value: object) -> T | Literal[False]:
+        if value is False:
+            return False
+        if not isinstance(value, str):
+            raise InvalidValueError(
+                "neither a duration nor false", value=value, allowed='such as "2h", or false'
+            )
+        return validate(value)
+
+    return either
+
+
+def time_zone(value: object) -> str:
+    """Validate the name of a time zone that this machine knows."""
+    name = value if isinstance(value, str) else ""
+    # "UTC" must do on a machine without a time zone database too.
+    if name != "UTC" and not _is_zone(name):
+        raise InvalidValueError(
+            "not a time zone this machine knows",
+            value=value,
+            allowed='"UTC" or a name such as "Europe/Berlin"',
+            meant=closest(name, zoneinfo.available_timezones()),
+        )
+    return name
+
+
+def local_path(value: object, info: ValidationInfo) -> Path:
+    """Validate the path of a file or folder; a relative one is relative to the config's folder."""
+    folder = info.context if isinstance(info.context, Path) else Path()
+    return folder / text(value)
+
+
+def refused(what: str) -> Callable[[object], NoReturn]:
+    """Return a validator that refuses whatever is given."""
+
+    def validate(value: object) -> NoReturn:
+        raise InvalidValueError(what, value=value)
+
+    return validate
+
+
+def fold(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Drop what stands there a second time."""
+    return tuple(dict.fromkeys(values))
+
+
+def some(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Refuse an empty list."""
+    if not values:
+        raise InvalidValueError("an empty list; name at least one")
+    return values
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        return False
+    return True

@@ -1,0 +1,102 @@
+"""Which secrets and files a command needs before it starts."""
+
+import os
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+
+from quota_watch.config import database
+from quota_watch.config.models import (
+    Channel,
+    Database,
+    EmailChannel,
+    OrganizationTable,
+    Rybbit,
+    Section,
+    Smtp,
+    Templates,
+    WebhookChannel,
+)
+from quota_watch.config.problems import Problem, organization_key
+from quota_watch.config.secrets import Secret
+from quota_watch.domain.source import Organization
+
+
+class Use(StrEnum):
+    """What a command needs secrets and files for."""
+
+    POLL = "poll"
+    DELIVER = "deliver"
+    STORE = "store"
+
+
+def to_poll(rybbit: Rybbit, credentials: Mapping[Organization, Secret]) -> tuple[Secret, ...]:
+    """Return the keys that organizations use, and the proxy's URL."""
+    proxy = (rybbit.proxy,) if rybbit.proxy else ()
+    return (*{key.key: key for key in credentials.values()}.values(), *proxy)
+
+
+def to_deliver(channels: Mapping[str, Channel], smtp: Smtp | None) -> tuple[Secret, ...]:
+    """Return what is secret about the channels, and the mail server's password if they use it."""
+    found: list[Secret] = []
+    for channel in channels.values():
+        if isinstance(channel, WebhookChannel):
+            found += [channel.url, *channel.secret, *channel.headers.values()]
+    mails = any(isinstance(channel, EmailChannel) for channel in channels.values())
+    if mails and smtp is not None and smtp.password is not None:
+        found.append(smtp.password)
+    return tuple(found)
+
+
+def to_store(section: Database) -> tuple[Secret, ...]:
+    """Return the database's URL where it may hold a password."""
+    url = section.url
+    plain = url.is_literal and not database.holds_password(url.reveal())
+    return () if plain else (url,)
+
+
+def bad_ca_file(rybbit: Rybbit) -> tuple[Problem, ...]:
+    """Complain about a file of certificates that no connection can be made with."""
+    if rybbit.ca_file is None:
+        return ()
+    import ssl  # noqa: PLC0415  only commands that poll, with this key, need it
+
+    try:
+        ssl.create_default_context(cafile=rybbit.ca_file)
+    except ssl.SSLError:
+        return (Problem("rybbit.ca_file", f"no certificates (PEM) in {rybbit.ca_file}"),)
+    except OSError as error:
+        return (Problem("rybbit.ca_file", f"can't read {rybbit.ca_file}: {error.strerror}"),)
+    return ()
+
+
+def bad_templates(templates: Templates) -> tuple[Problem, ...]:
+    """Complain about a folder of templates that can't be read."""
+    folder = templates.directory
+    if folder is None or os.access(folder / ".", os.R_OK | os.X_OK):
+        return ()
+    return (Problem("templates.directory", f"no folder that this user may read: {folder}"),)
+
+
+def all_secrets(value: object, key: str = "") -> Iterator[tuple[str, Secret]]:
+    """Yield every secret of a document, or of a part at `key`, with the path of its key."""
+    match value:
+        case Secret():
+            yield key, value
+        case Section():
+            for name, field in type(value).model_fields.items():
+                inner = f"{key}.{field.alias or name}".removeprefix(".")
+                yield from all_secrets(getattr(value, name), inner)
+        case Mapping():
+            for name, each in value.items():
+                yield from all_secrets(each, f"{key}.{name}")
+        case tuple():
+            for index, each in enumerate(value):
+                yield from all_secrets(each, _item_key(key, index, each, len(value)))
+        case _:
+            pass
+
+
+def _item_key(key: str, index: int, item: object, count: int) -> str:
+    if isinstance(item, OrganizationTable):
+        return organization_key(index, item.id)
+    return f"{key}[{index}]" if count > 1 else key

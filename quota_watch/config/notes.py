@@ -1,0 +1,136 @@
+"""What is allowed in a config but worth telling at start and in `check`."""
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from quota_watch.config import addresses, database, later
+from quota_watch.config.models import Reports, Section
+from quota_watch.config.needs import all_secrets
+from quota_watch.config.problems import listed, organization_key
+from quota_watch.config.secrets import Secret
+
+if TYPE_CHECKING:
+    from quota_watch.config.settings import Config
+
+_TELLING_NAMES = ("authorization", "cookie", "key", "password", "secret", "token")
+_TLS_AT_ONCE = 465
+
+
+def warnings(config: "Config") -> Iterator[str]:
+    """Yield a sentence for each thing worth telling."""
+    yield from _unheard(config)
+    yield from _without_limit(config)
+    yield from _not_acted_on(config)
+    yield from _exposed_servers(config)
+    yield from _exposed_mail(config)
+    yield from _readable_secrets(config)
+
+
+def _unheard(config: "Config") -> Iterator[str]:
+    if not config.channels:
+        yield "nobody would hear of any alert: there is no [channels.NAME] table; add one"
+        return
+    silent = [watch.organization.id for watch in config.watches() if not watch.channels]
+    if silent:
+        yield (
+            f"nobody would hear of alerts about {listed(silent)}: "
+            "notify is empty; name a channel there or leave the key out"
+        )
+
+
+def _without_limit(config: "Config") -> Iterator[str]:
+    unknown = [watch.organization.id for watch in config.watches() if watch.limit is None]
+    if unknown:
+        yield (
+            f"no limit is known for {listed(unknown)}: this version can't ask upstream yet, so "
+            "events are counted but no level is judged; set plan or limit"
+        )
+
+
+def _not_acted_on(config: "Config") -> Iterator[str]:
+    for entry in later.IGNORED:
+        section, _, name = entry.partition(".")
+        asked = [key for key, table in _tables(config, section) if _asks(table, name)]
+        if asked:
+            keys = listed([f"{key}.{name}" if name else key for key in asked])
+            yield f"{keys}: not acted on by this version"
+
+
+def _tables(config: "Config", section: str) -> Iterator[tuple[str, Section]]:
+    if section == "channels":
+        for name, channel in config.channels.items():
+            yield f"channels.{name}", channel
+        return
+    table = getattr(config, section)
+    if table is not None:
+        yield section, table
+    if section == "alerts":
+        for index, organization in enumerate(config.organizations):
+            yield organization_key(index, organization.id), organization
+
+
+def _asks(table: Section, name: str) -> bool:
+    """Tell whether a table asks for what the key `name`, or the table itself, stands for."""
+    if not name:
+        return not isinstance(table, Reports) or bool(table.monthly or table.weekly)
+    off: tuple[object, ...] = (False, "off", timedelta(0), (), {})
+    return name in table.model_fields_set and getattr(table, name) not in off
+
+
+def _exposed_servers(config: "Config") -> Iterator[str]:
+    servers = [("rybbit.base_url", config.rybbit.base_url)]
+    for index, table in enumerate(config.organizations):
+        if table.base_url is not None:
+            servers.append((f"{organization_key(index, table.id)}.base_url", table.base_url))
+    for key, server in servers:
+        if addresses.is_exposed(server):
+            yield f"{key}: {server} is not encrypted, so the API key travels in clear; use https"
+        if server.endswith("/api"):
+            yield f"{key}: {server} ends in /api, which is added to it anyway; leave it out"
+
+
+def _exposed_mail(config: "Config") -> Iterator[str]:
+    smtp = config.smtp
+    if smtp is None:
+        return
+    if smtp.security == "none" and smtp.password and not addresses.is_loopback(smtp.host):
+        yield 'smtp.security: "none" sends the password in clear; use "starttls" or "tls"'
+    if (smtp.port == _TLS_AT_ONCE) != (smtp.security == "tls"):
+        yield (
+            f'smtp.port: {smtp.port} with security = "{smtp.security}" is unusual; '
+            '"tls" goes with port 465, "starttls" with 587'
+        )
+
+
+def _readable_secrets(config: "Config") -> Iterator[str]:
+    keys = list(_plain_secrets(config)) if config.is_shared else []
+    if keys:
+        yield (
+            f"{config.path} can be read by other users and {listed(keys)} stands there in plain "
+            "text; chmod 600 it, or use env:, file: or credential:"
+        )
+
+
+def _plain_secrets(config: "Config") -> Iterator[str]:
+    """Yield the keys of literals that are surely secret: many URLs and headers are not."""
+    sections: Iterable[tuple[str, object]] = (
+        ("rybbit", config.rybbit),
+        ("database", config.database),
+        ("organizations", config.organizations),
+        ("channels", config.channels),
+        ("smtp", config.smtp),
+        ("web", config.web),
+    )
+    for name, section in sections:
+        for key, secret in all_secrets(section, name):
+            if secret.is_literal and _is_telling(key, secret):
+                yield key
+
+
+def _is_telling(key: str, secret: Secret) -> bool:
+    name = key.rpartition(".")[2].lower()
+    if name in {"url", "proxy"}:
+        url = secret.reveal()
+        return database.holds_password(url) or ("?" in url and key != "database.url")
+    return any(word in name for word in _TELLING_NAMES)

@@ -1,0 +1,177 @@
+"""A config that is whole and right, and what the rest of the program asks it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self, TypeVar
+
+from quota_watch.config import addresses, database, needs, notes
+from quota_watch.config.checks import AUTO
+from quota_watch.config.models import (
+    Alerts,
+    Channel,
+    Database,
+    Document,
+    Heartbeat,
+    OrganizationTable,
+    PlanTable,
+    Poll,
+    Reports,
+    Rybbit,
+    Smtp,
+    Templates,
+    Web,
+)
+from quota_watch.config.needs import Use
+from quota_watch.config.problems import ConfigError, Problem
+from quota_watch.config.secrets import Secret
+from quota_watch.domain.plans import NOT_COUNTED, Plan, find_plan
+from quota_watch.domain.rules import Watch
+from quota_watch.domain.source import Organization
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole config. `is_shared` tells whether others than the owner may read the file."""
+
+    path: Path
+    is_shared: bool
+    rybbit: Rybbit
+    poll: Poll
+    database: Database
+    alerts: Alerts
+    plans: Mapping[str, PlanTable]
+    organizations: tuple[OrganizationTable, ...]
+    channels: Mapping[str, Channel]
+    smtp: Smtp | None
+    templates: Templates
+    reports: Reports | None
+    heartbeat: Heartbeat | None
+    web: Web | None
+
+    @classmethod
+    def of(cls, document: Document, *, path: Path, is_shared: bool) -> Self:
+        """Make a config of a document that passed all checks; its secrets learn their keys."""
+        for key, secret in needs.all_secrets(document):
+            secret.bind(path, key)
+        parts = {name: getattr(document, name) for name in Document.model_fields}
+        parts |= {name: MappingProxyType(parts[name]) for name in ("plans", "channels")}
+        return cls(path=path, is_shared=is_shared, **parts)
+
+    def watches(self) -> tuple[Watch, ...]:
+        """Return what to watch, in the order of the config."""
+        return tuple(self._watch(table) for table in self.organizations)
+
+    def credentials(self) -> Mapping[Organization, Secret]:
+        """Return the API key of each organization.
+
+        Its own one wins; the key of `[rybbit]` is only for organizations on that server.
+        """
+        keys = {}
+        for table in self.organizations:
+            key, organization = table.api_key, self._organization(table)
+            if key is None and organization.server == self.rybbit.base_url:
+                key = self.rybbit.api_key
+            if key is not None:
+                keys[organization] = key
+        return MappingProxyType(keys)
+
+    def database_url(self) -> str:
+        """Return the database's URL as SQLAlchemy takes it, with its password.
+
+        A relative SQLite file lies in $STATE_DIRECTORY, else beside the config. Raises
+        `ConfigError` where the URL is a reference that can't be resolved.
+        """
+        url = database.resolve(self.database.url.reveal(), database.state_folder(self.path))
+        if url.startswith("sqlite") and "?" in url:
+            raise ConfigError(
+                self.path,
+                [Problem("database.url", "the database's folder has a ? in its name; use another")],
+            )
+        return url
+
+    def secrets(self, *uses: Use) -> tuple[Secret, ...]:
+        """Return the secrets needed for `uses`, for everything where none is given.
+
+        Keys that this version does not act on are not needed.
+        """
+        return tuple(secret for use in uses or Use for secret in self._needed(use))
+
+    def reveal_all(self, *uses: Use) -> Mapping[str, str]:
+        """Return the secrets needed for `uses` by key path, for everything where none is given.
+
+        Files that are needed beside them are tried too. Raises one `ConfigError` with all that
+        can't be had.
+        """
+        values: dict[str, str] = {}
+        problems: list[Problem] = []
+        for secret in self.secrets(*uses):
+            try:
+                values[secret.key] = secret.reveal()
+            except ConfigError as error:
+                problems += error.problems
+        problems += [problem for use in uses or Use for problem in self._unusable_files(use)]
+        if problems:
+            raise ConfigError(self.path, problems)
+        return values
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what is allowed but worth telling, a sentence each, without secrets."""
+        return tuple(notes.warnings(self))
+
+    def _organization(self, table: OrganizationTable) -> Organization:
+        return Organization(server=table.base_url or self.rybbit.base_url, id=table.id)
+
+    def _watch(self, table: OrganizationTable) -> Watch:
+        plan = self._plan(table)
+        organization = self._organization(table)
+        drops = None if plan is None else plan.drops
+        blind = _first(table.blind, self.alerts.blind)
+        return Watch(
+            organization=organization,
+            name=table.name or table.id,
+            plan=plan.name if plan else None,
+            limit=plan.limit if plan else table.limit,
+            limit_source="plan" if plan else "none" if table.limit is None else "config",
+            drops=organization.server == addresses.CLOUD if drops is None else drops,
+            not_counted=plan.not_counted if plan else NOT_COUNTED,
+            thresholds=_first(table.thresholds, self.alerts.thresholds),
+            blind_after=blind if isinstance(blind, timedelta) else None,
+            channels=_first(table.notify, _first(self.alerts.notify, tuple(self.channels))),
+            time_zone=_first(table.time_zone, self.alerts.time_zone),
+        )
+
+    def _plan(self, table: OrganizationTable) -> Plan | None:
+        if table.plan is None or table.plan == AUTO:
+            return None
+        own = self.plans.get(table.plan)
+        if own is not None:
+            return Plan(table.plan, own.limit, own.not_counted, own.drops)
+        sold = find_plan(table.plan, {})
+        return sold and replace(sold, name=table.plan)
+
+    def _needed(self, use: Use) -> tuple[Secret, ...]:
+        match use:
+            case Use.POLL:
+                return needs.to_poll(self.rybbit, self.credentials())
+            case Use.DELIVER:
+                return needs.to_deliver(self.channels, self.smtp)
+            case Use.STORE:
+                return needs.to_store(self.database)
+
+    def _unusable_files(self, use: Use) -> tuple[Problem, ...]:
+        match use:
+            case Use.POLL:
+                return needs.bad_ca_file(self.rybbit)
+            case Use.DELIVER:
+                return needs.bad_templates(self.templates)
+            case Use.STORE:
+                return ()
+
+
+def _first(own: T | None, common: T) -> T:
+    return common if own is None else own

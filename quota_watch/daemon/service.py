@@ -1,0 +1,141 @@
+"""`quota-watch run`: the jobs that keep the watch going, and how it starts and stops."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import FrameType
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from quota_watch.clock import Clock
+from quota_watch.daemon.runtime import Runtime
+from quota_watch.daemon.systemd import Notifier
+from quota_watch.domain.errors import QuotaWatchError
+from quota_watch.logs import get_logger
+
+log = get_logger(__name__)
+
+STOP_SECONDS = 8.0
+"""How long a stop waits for what is under way."""
+
+_BACKWARD_SECONDS = 1.0
+_RETIRE_SECONDS = 90.0
+
+
+class Service:
+    """Runs the jobs until it is told to stop.
+
+    `load` reads the config and builds what the jobs work with; it is called again, with what it
+    built before, on SIGHUP. Raises what `load` raises the first time.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[Runtime | None], Runtime],
+        *,
+        clock: Clock,
+        notifier: Notifier,
+        tick_seconds: float = 1.0,
+    ) -> None:
+        self._load = load
+        self._clock = clock
+        self._notifier = notifier
+        self._tick = tick_seconds
+        self._stopping = threading.Event()
+        self._reloading = threading.Event()
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
+        )
+        # A long cycle skips the ticks that fall into it, which is as it should be.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        self._runtime = load(None)
+
+    def run(self) -> bool:
+        """Run until `stop`; tell whether all that was under way has ended."""
+        for job in (self._poll, self._deliver):
+            self._scheduler.add_job(job, "interval", seconds=self._tick, next_run_time=_now())
+        self._scheduler.start()
+        self._notifier.ready()
+        log.info("started", **self._runtime.summary())
+        drift = self._drift()
+        while not self._stopping.wait(self._tick):
+            if self._reloading.is_set():
+                self._reloading.clear()
+                self._reload()
+            before, drift = drift, self._drift()
+            if drift < before - _BACKWARD_SECONDS:
+                self._wake_jobs()
+            self._notifier.status(self._runtime.status())
+        return self._stop()
+
+    def stop(self) -> None:
+        """Tell the service to end; may be called from anywhere, more than once."""
+        self._stopping.set()
+
+    def handle_signals(self) -> None:
+        """Let SIGTERM and SIGINT stop the service and SIGHUP reload its config."""
+
+        def on_stop(_signal: int, _frame: FrameType | None) -> None:
+            self.stop()
+
+        def on_reload(_signal: int, _frame: FrameType | None) -> None:
+            self._reloading.set()
+
+        signal.signal(signal.SIGTERM, on_stop)
+        signal.signal(signal.SIGINT, on_stop)
+        signal.signal(signal.SIGHUP, on_reload)
+
+    def _poll(self) -> None:
+        self._guarded("poll", lambda runtime: runtime.poll_due())
+
+    def _deliver(self) -> None:
+        self._guarded("deliver", lambda runtime: runtime.deliver_due())
+
+    def _guarded(self, job: str, work: Callable[[Runtime], object]) -> None:
+        """The boundary of a job: what it raises is logged, and its next run is another try."""
+        if self._stopping.is_set():
+            return
+        try:
+            work(self._runtime)
+        except QuotaWatchError as error:
+            log.error("job failed", job=job, error=str(error))
+        except Exception:
+            log.exception("job failed", job=job)
+
+    def _reload(self) -> None:
+        self._notifier.reloading()
+        old = self._runtime
+        try:
+            self._runtime = self._load(old)
+        except QuotaWatchError as error:
+            log.error("config refused, the old one stays", error=str(error))
+        else:
+            log.info("config reloaded", **self._runtime.summary())
+            # What the old one has under way ends by itself, however long that takes.
+            threading.Thread(target=old.close, args=(_RETIRE_SECONDS,), daemon=True).start()
+        self._notifier.ready()
+
+    def _drift(self) -> float:
+        return self._clock.now().timestamp() - self._clock.monotonic()
+
+    def _wake_jobs(self) -> None:
+        """Run the jobs now: APScheduler would wait until the clock is where it was."""
+        log.warning("the clock went back", now=self._clock.now())
+        for job in self._scheduler.get_jobs():
+            job.modify(next_run_time=_now())
+
+    def _stop(self) -> bool:
+        log.info("stopping")
+        self._notifier.stopping()
+        self._scheduler.shutdown(wait=False)
+        ended = self._runtime.close(STOP_SECONDS)
+        log.info("stopped", all_ended=ended)
+        return ended
+
+
+def _now() -> datetime:
+    # APScheduler reads the machine's own clock, whatever clock the watch goes by.
+    return datetime.now(UTC)

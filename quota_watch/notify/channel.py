@@ -1,0 +1,90 @@
+"""What every channel is: somewhere a message can be sent to, with its own patience."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from quota_watch.domain.errors import QuotaWatchError
+from quota_watch.domain.rules import Severity
+from quota_watch.notify.retry import RetrySchedule
+
+ATTEMPT_SECONDS = 30.0
+"""How long one attempt may take in all, from name lookup to the receiver's answer."""
+
+
+class DeliveryError(QuotaWatchError):
+    """An attempt that the receiver did not accept.
+
+    `message` is a sentence without secrets. `permanent`: trying again is of no use. `status` is
+    the receiver's code (HTTP or SMTP). `retry_after`: seconds it asked to wait. `start_late`:
+    the receiver answered as if it were being rebuilt, so the quick first retries are left out.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool = False,
+        status: int | None = None,
+        retry_after: float | None = None,
+        start_late: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.permanent = permanent
+        self.status = status
+        self.retry_after = retry_after
+        self.start_late = start_late
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One delivery: what to tell (`facts`, as `notify.facts` makes them) and to whom.
+
+    `id` is the delivery's, stable across retries, without dots. `recipient` is empty where the
+    channel itself is the receiver.
+    """
+
+    id: str
+    recipient: str
+    facts: Mapping[str, Any]
+
+
+class Channel(Protocol):
+    """A configured destination."""
+
+    @property
+    def name(self) -> str:
+        """What the config calls it."""
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """Who gets a delivery each; one empty name where the channel itself is the receiver."""
+
+    @property
+    def min_severity(self) -> Severity:
+        """The least severity that is sent here."""
+
+    @property
+    def retries(self) -> RetrySchedule:
+        """When to try again."""
+
+    @property
+    def takes_period_ends(self) -> bool:
+        """Whether endings that the new period brought are sent here."""
+
+    def send(self, message: Message, *, now: datetime) -> None:
+        """Hand the message over; returning means the receiver accepted it.
+
+        Takes at most `ATTEMPT_SECONDS`. Raises `DeliveryError`.
+        """
+
+    def check(self) -> str:
+        """Connect without sending anything and return what was reached, as a sentence.
+
+        Raises `DeliveryError`.
+        """
+
+    def close(self) -> None:
+        """Give up what is kept open between messages."""

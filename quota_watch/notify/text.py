@@ -1,0 +1,108 @@
+"""How values read in messages: numbers, shares, moments, names. Pure and independent of locale."""
+
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_TO = "\N{EN DASH}"
+_JOINERS = "\u200c\u200d"  # they shape words of Persian and Hindi, and emoji
+
+
+def printable(text: str, longest: int = 200) -> str:
+    """Return `text` as one line that can't break out of a header or turn the reading direction.
+
+    Control and formatting characters become spaces, runs of space one; cut to `longest`.
+    """
+    seen = (c if unicodedata.category(c) not in _UNSEEN or c in _JOINERS else " " for c in text)
+    line = " ".join("".join(seen).split())
+    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
+
+
+def sentence(text: str, longest: int = 400) -> str:
+    """Return `text` as one printable line that ends like a sentence."""
+    line = printable(text, longest)
+    return line if line.endswith((".", "!", "?", "…")) else f"{line}."
+
+
+def number(value: int) -> str:
+    """Return a count with thousands separators: `100,000`."""
+    return f"{value:,}"
+
+
+def events(value: int) -> str:
+    """Return a count with its unit: `1 event`, `8,766 events`."""
+    return f"{value:,} event" if value == 1 else f"{value:,} events"
+
+
+def share(value: float | None) -> str:
+    """Return a percentage, cut to one decimal before, as text: `91.2 %`."""
+    return _TO if value is None else f"{value:,.1f} %"
+
+
+def short_day(day: date) -> str:
+    """Return a date without its year: `1 April`."""
+    return f"{day.day} {_MONTHS[day.month - 1]}"
+
+
+def long_day(day: date) -> str:
+    """Return a whole date: `1 April 2026`."""
+    return f"{short_day(day)} {day.year}"
+
+
+def days(first: date, last: date) -> str:
+    """Return a range of dates, both included: `1-31 March 2026`, with a proper dash."""
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day}{_TO}{long_day(last)}"
+    start = short_day(first) if first.year == last.year else long_day(first)
+    return f"{start} {_TO} {long_day(last)}"
+
+
+def moment(at: datetime, zone: str) -> str:
+    """Return a time in the reader's zone and in UTC: `15 March 2026, 13:00 CET (12:00 UTC)`.
+
+    UTC is not repeated where it is the reader's zone, nor its date where that is the same.
+    """
+    local, utc = at.astimezone(_zone(zone)), at.astimezone(UTC)
+    here = f"{long_day(local)}, {local:%H:%M} {_abbreviation(local)}"
+    if local.tzname() == "UTC":
+        return here
+    day = "" if local.date() == utc.date() else f"{short_day(utc)}, "
+    return f"{here} ({day}{utc:%H:%M} UTC)"
+
+
+def duration(span: timedelta) -> str:
+    """Return a length of time by its two largest units, cut: `2 h 15 min`."""
+    minutes = max(int(span.total_seconds()), 0) // 60
+    hours, minutes = divmod(minutes, 60)
+    whole_days, hours = divmod(hours, 24)
+    if whole_days:
+        return f"{whole_days} d {hours} h" if hours else f"{whole_days} d"
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{minutes} min"
+
+
+def largest_first(by_type: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return the types that have events, the largest first."""
+    return sorted(
+        ((kind, n) for kind, n in by_type.items() if n), key=lambda item: (-item[1], item[0])
+    )
+
+
+def _zone(name: str) -> ZoneInfo:
+    """Return the zone, or UTC where the machine lost it: a message in UTC is better than none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo("UTC")
+
+
+def _abbreviation(local: datetime) -> str:
+    name = local.tzname() or ""
+    return f"UTC{name}" if name[:1] in {"+", "-"} else name

@@ -1,0 +1,127 @@
+"""What a mail shows of its facts, worked out once for both of its parts. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from quota_watch.domain.rules import Rule
+from quota_watch.domain.usage import percent
+from quota_watch.notify.text import days, events, largest_first, moment, number, share
+
+_MOST_TYPES = 12
+_FULL = 100
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRow:
+    """One event type: how many events, their share of all counted ones, and that in percent."""
+
+    name: str
+    used: int
+    share: str
+    width: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """`tone` is `critical`, `warning`, `info`, `resolved` or `test`, `badge` the word for it.
+
+    `bar` is how many percent of the usage bar are filled, None where there is no bar; `facts`
+    are labelled lines, `types` the breakdown, `why` tells why one got this.
+    """
+
+    tone: str
+    badge: str
+    bar: int | None
+    facts: tuple[tuple[str, str], ...]
+    types: tuple[TypeRow, ...]
+    why: str
+
+
+def view_of(facts: Mapping[str, Any], *, channel: str | None) -> View:
+    """Return what to show."""
+    tone = _tone(facts)
+    usage = facts["usage"]
+    return View(
+        tone=tone,
+        badge=tone.capitalize(),
+        bar=_bar(usage),
+        facts=tuple(_lines(facts)),
+        types=_types(usage["by_type"], usage["used"]) if usage else (),
+        why=_why(facts["organization"], channel),
+    )
+
+
+def _tone(facts: Mapping[str, Any]) -> str:
+    named = {"test": "test", "alert.resolved": "resolved"}
+    return named.get(facts["type"]) or str(facts["alert"]["severity"])
+
+
+def _bar(usage: Mapping[str, Any] | None) -> int | None:
+    if usage is None or usage["limit"] is None:
+        return None
+    part = percent(usage["used"], usage["limit"])
+    if part is None:  # a limit of nothing is always reached
+        return _FULL
+    return min(max(int(part), 1 if usage["used"] else 0), _FULL)
+
+
+def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    zone, usage, period, organization = (
+        facts[key] for key in ("time_zone", "usage", "period", "organization")
+    )
+    lines = _usage_lines(usage, zone, label=_used_label(facts)) if usage else []
+    if period is not None:
+        first, last = date.fromisoformat(period["start"]), date.fromisoformat(period["end"])
+        lines.append(("Period", f"{days(first, last)} (UTC)"))
+        lines.append(("Resets", _local(period["resets_at"], zone)))
+    if organization is not None:
+        lines.append(("Organization", f"{organization['name']} ({organization['id']})"))
+        if organization["plan"] is not None:
+            lines.append(("Plan", organization["plan"]))
+        lines.append(("Server", organization["server"]))
+    return lines
+
+
+def _used_label(facts: Mapping[str, Any]) -> str:
+    blind = facts["alert"]["rule"] == Rule.BLIND and facts["type"] != "alert.resolved"
+    return "Last known" if blind else "Used"
+
+
+def _usage_lines(usage: Mapping[str, Any], zone: str, *, label: str) -> list[tuple[str, str]]:
+    used, limit = usage["used"], usage["limit"]
+    part = "" if usage["percent"] is None else f" ({share(usage['percent'])})"
+    lines = [(label, f"{events(used)}{part}")]
+    if limit is not None:
+        lines.append(("Limit", events(limit)))
+        over = used > limit
+        lines.append(("Over by" if over else "Left", events(abs(limit - used))))
+    if usage["measured_at"] is not None:
+        lines.append(("Measured", _local(usage["measured_at"], zone)))
+    return lines
+
+
+def _local(text: str, zone: str) -> str:
+    return moment(datetime.fromisoformat(text), zone)
+
+
+def _types(by_type: Mapping[str, int], used: int) -> tuple[TypeRow, ...]:
+    """Return the largest types; those that are too many to show become one row."""
+    ordered = largest_first(by_type)
+    if len(ordered) > _MOST_TYPES:
+        rest = ordered[_MOST_TYPES - 1 :]
+        ordered = ordered[: _MOST_TYPES - 1]
+        ordered.append((f"{number(len(rest))} more types", sum(n for _, n in rest)))
+    return tuple(_row(name, n, used) for name, n in ordered)
+
+
+def _row(name: str, n: int, used: int) -> TypeRow:
+    part = percent(n, used) or 0.0
+    return TypeRow(name, n, share(part), min(max(int(part), 1), _FULL))
+
+
+def _why(organization: Mapping[str, Any] | None, channel: str | None) -> str:
+    place = "one of its channels" if channel is None else f"its channel “{channel}”"
+    what = "" if organization is None else f" watches {organization['name']} and"
+    return f"You get this because quota-watch{what} has your address in {place}."

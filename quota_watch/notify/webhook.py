@@ -1,0 +1,175 @@
+"""Signed JSON over HTTP: the facts as they are, to a URL that may itself be a secret."""
+
+import json
+import ssl
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+import httpx
+
+from quota_watch.domain.rules import Severity
+from quota_watch.http import deadline
+from quota_watch.notify.channel import ATTEMPT_SECONDS, DeliveryError, Message
+from quota_watch.notify.connect import Deadline, explain, trust
+from quota_watch.notify.retry import WEBHOOK_RETRIES
+from quota_watch.notify.signing import signature, signing_key
+from quota_watch.notify.text import printable
+
+_ANSWER_BYTES = 64 * 1024
+_ANSWER_SECONDS = 2.0
+_PERMANENT = frozenset({HTTPStatus.GONE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
+_PASSING = frozenset(
+    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+)
+_DIGITS = 9
+
+
+class WebhookChannel:
+    """Posts each message once to one URL, signed with each of `secrets`.
+
+    `client` is the caller's, shared and closed by it. `tls` is for `check` alone. Raises
+    `SigningSecretError`.
+    """
+
+    takes_period_ends: Final = True
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        url: str,
+        secrets: Sequence[str],
+        headers: Mapping[str, str],
+        min_severity: Severity,
+        client: httpx.Client,
+        tls: ssl.SSLContext | None = None,
+        attempt_seconds: float = ATTEMPT_SECONDS,
+    ) -> None:
+        self.name = name
+        self.recipients = ("",)
+        self.min_severity = min_severity
+        self.retries = WEBHOOK_RETRIES
+        self._url = httpx.URL(url)
+        self._keys = tuple(signing_key(secret) for secret in secrets)
+        self._headers = dict(headers)
+        self._client = client
+        self._tls = tls
+        self._attempt_seconds = attempt_seconds
+
+    def send(self, message: Message, *, now: datetime) -> None:
+        """Post the facts; any 2xx is success. Redirects are not followed."""
+        body = body_of(message.facts)
+        request = self._client.build_request(
+            "POST",
+            self._url,
+            content=body,
+            headers=self._headers | self._standard(message.id, int(now.timestamp()), body),
+            timeout=self._attempt_seconds,
+        )
+        try:
+            status, headers = self._post(request)
+        except httpx.TimeoutException:
+            late = f"{self._host} did not answer within {self._attempt_seconds:g} seconds"
+            raise DeliveryError(late) from None
+        except httpx.ConnectError as error:
+            reason = printable(str(error))
+            raise DeliveryError(f"no connection to {self._host}: {reason}") from None
+        except httpx.HTTPError as error:
+            what = type(error).__name__
+            raise DeliveryError(f"the exchange with {self._host} broke off ({what})") from None
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            raise self._refusal(status, headers.get("retry-after"), now)
+
+    def check(self) -> str:
+        """Connect, with TLS for an https URL, and leave without a request."""
+        port = self._url.port or (443 if self._url.scheme == "https" else 80)
+        with Deadline(self._attempt_seconds) as deadline:
+            try:
+                connection = deadline.connect(self._url.host, port)
+                if self._url.scheme == "https":
+                    tls = self._tls or trust()
+                    connection = tls.wrap_socket(connection, server_hostname=self._url.host)
+                connection.close()
+            except OSError as error:
+                raise DeliveryError(explain(error, self._host, deadline=deadline)) from None
+        return f"{self._host} can be reached (nothing was sent)"
+
+    def close(self) -> None:
+        """Do nothing: the client is the caller's."""
+
+    @property
+    def _host(self) -> str:
+        """All that may be shown of the URL."""
+        return printable(self._url.host)
+
+    def _standard(self, id: str, timestamp: int, body: bytes) -> dict[str, str]:  # noqa: A002 - as in the specification
+        """Return the headers of Standard Webhooks; the timestamp is the attempt's."""
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": id,
+            "webhook-timestamp": str(timestamp),
+        }
+        if self._keys:
+            signed = signature(self._keys, id=id, timestamp=timestamp, body=body)
+            headers["webhook-signature"] = signed
+        return headers
+
+    def _post(self, request: httpx.Request) -> tuple[int, httpx.Headers]:
+        """Send and return status and headers, which are all that decides."""
+        with deadline(self._attempt_seconds):
+            response = self._client.send(request, stream=True)
+            try:
+                _read_a_little(response)
+            finally:
+                response.close()
+        return response.status_code, response.headers
+
+    def _refusal(self, status: int, retry_after: str | None, now: datetime) -> DeliveryError:
+        passing = status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return DeliveryError(
+            f"{self._host} answered {_named(status)}",
+            permanent=status in _PERMANENT,
+            status=status,
+            retry_after=seconds_until(retry_after, now),
+            start_late=not passing,
+        )
+
+
+def body_of(facts: Mapping[str, Any]) -> bytes:
+    """Return the facts as JSON, in the same bytes however they were stored in between."""
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode()
+
+
+def seconds_until(retry_after: str | None, now: datetime) -> float | None:
+    """Return what a `Retry-After` header asks to wait, in seconds or as a date, or None."""
+    text = (retry_after or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text if len(text) <= _DIGITS else "9" * _DIGITS)
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    at = at.replace(tzinfo=at.tzinfo or UTC)
+    return max((at - now).total_seconds(), 0.0)
+
+
+def _read_a_little(response: httpx.Response) -> None:
+    """Let the receiver finish a short answer; a long, slow or broken one changes nothing."""
+    read = 0
+    with suppress(httpx.HTTPError), deadline(_ANSWER_SECONDS):
+        for piece in response.iter_raw():
+            read += len(piece)
+            if read > _ANSWER_BYTES:
+                return
+
+
+def _named(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)

@@ -1,0 +1,345 @@
+"""What a person reads of a transition: title, summary and next step. Pure.
+
+Written for somebody who must decide what to do: the number that fired, the limit, when it was
+measured, when the count starts again, what is lost if nothing is done, and what would help.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from quota_watch.domain.alerts import Reason, Transition, TransitionType
+from quota_watch.domain.periods import Period
+from quota_watch.domain.rules import FULL, Rule, Trouble, Watch
+from quota_watch.domain.source import ErrorKind
+from quota_watch.domain.usage import percent
+from quota_watch.notify.text import (
+    days,
+    duration,
+    events,
+    largest_first,
+    long_day,
+    moment,
+    number,
+    printable,
+    sentence,
+    share,
+    short_day,
+)
+
+_LARGEST = 3
+_NAME = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """A transition with what was known when it was decided.
+
+    `used` is what the last good poll of the period counted, None where there was none; `by_type`
+    and `measured_at` belong to it. `trouble` is the run of failed polls a blind alert is about.
+    """
+
+    transition: Transition
+    watch: Watch
+    period: Period
+    used: int | None
+    by_type: Mapping[str, int]
+    measured_at: datetime | None
+    trouble: Trouble | None
+
+    @property
+    def name(self) -> str:
+        """The organization's name, fit for a title; its id where the name shows nothing."""
+        return printable(self.watch.name, _NAME) or printable(self.watch.organization.id, _NAME)
+
+    @property
+    def limit(self) -> int | None:
+        """The limit that holds now; the story's own may be an older one."""
+        return self.watch.limit
+
+    @property
+    def percent(self) -> str | None:
+        """How much of the limit is used, as text."""
+        value = None if self.used is None else percent(self.used, self.limit)
+        return None if value is None else share(value)
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the limit is passed; exactly at it is not."""
+        return self.used is not None and self.limit is not None and self.used > self.limit
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether exactly the limit is used."""
+        return self.used is not None and self.used == self.limit
+
+    def moment(self, at: datetime) -> str:
+        """Return a time in the readers' zone and UTC."""
+        return moment(at, self.watch.time_zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A title for one line, a summary of a few sentences, and what to do next."""
+
+    title: str
+    summary: str
+    next_step: str
+
+
+def words(case: Situation) -> Words:
+    """Say what happened, what it means and what to do."""
+    transition = case.transition
+    if transition.type is TransitionType.RESOLVED:
+        return _resolved(case, transition.reason)
+    if transition.story.rule is Rule.BLIND:
+        return _blind(case)
+    return _threshold(case)
+
+
+def subject(facts: Mapping[str, Any]) -> str:
+    """Return a mail's subject: the severity, the organization, the one number that matters."""
+    alert, period = facts["alert"], facts["period"]
+    if facts["type"] == "test":
+        head = "Test"
+    elif facts["type"] == "alert.resolved":
+        head = "Resolved"
+    else:
+        head = alert["severity"].capitalize()
+    tail = ""
+    if alert["rule"] == Rule.THRESHOLD and head != "Resolved" and period is not None:
+        last_day = date.fromisoformat(period["end"])
+        tail = f", resets {short_day(last_day + timedelta(days=1))}"
+    return printable(f"{head}: {alert['title']}{tail}")
+
+
+def words_of_test(channel: str) -> Words:
+    """Say that this is a test and nothing else."""
+    name = printable(channel, _NAME)
+    return Words(
+        title=f"Test of the channel {name}",
+        summary=f"This is a test of the channel {name}, asked for with `quota-watch test-alert`. "
+        "Nothing has happened to any organization.",
+        next_step="Nothing to do: that you read this shows that the channel works.",
+    )
+
+
+def _threshold(case: Situation) -> Words:
+    level = case.transition.story.level
+    summary = [
+        f"Level {level} % is reached: {_used(case)}" if level is not None else _used(case),
+        _measured(case),
+        _resets(case),
+        _loss(case),
+    ]
+    return Words(_threshold_title(case), _join(summary), _decide(case))
+
+
+def _threshold_title(case: Situation) -> str:
+    if case.used is None or case.limit is None:
+        return f"{case.name} has reached a level of its limit"
+    if case.is_over:
+        return f"{case.name} is over its limit: {number(case.used)} of {events(case.limit)}"
+    if case.is_full:
+        return f"{case.name} has reached its limit of {events(case.limit)}"
+    return f"{case.name} has used {case.percent} of {events(case.limit)}"
+
+
+def _used(case: Situation) -> str:
+    """Return what is used of what, and what is left."""
+    if case.used is None:
+        return ""
+    span = days(case.period.start, case.period.last_day)
+    if case.limit is None:
+        return f"{case.name} has used {events(case.used)} for {span}; no limit is known."
+    part = f" ({case.percent})" if case.percent else ""
+    if case.is_over:
+        excess = number(case.used - case.limit)
+        return (
+            f"{case.name} has used {events(case.used)} for {span}, "
+            f"{excess} more than its limit of {number(case.limit)}{part}."
+        )
+    if case.is_full:
+        return f"{case.name} has used all of its {events(case.limit)} for {span}{part}."
+    return (
+        f"{case.name} has used {number(case.used)} of its {events(case.limit)} for {span}{part}; "
+        f"{number(case.limit - case.used)} are left."
+    )
+
+
+def _measured(case: Situation) -> str:
+    return f"Measured {case.moment(case.measured_at)}." if case.measured_at else ""
+
+
+def _resets(case: Situation) -> str:
+    return f"The count starts again from zero on {case.moment(case.period.resets_at)}."
+
+
+def _loss(case: Situation) -> str:
+    if not case.watch.drops:
+        over = "is passed" if case.is_over else "would then be passed"
+        return f"No event is lost: this server keeps them all, but the agreed limit {over}."
+    gone = "dropped events are gone for good"
+    if case.is_over:
+        return (
+            "Rybbit is dropping its events, or will within 30 minutes (it enforces the limit "
+            f"every half hour), until then or until the limit is raised; {gone}."
+        )
+    start = "With the next event the limit is passed:" if case.is_full else "Past the limit"
+    return (
+        f"{start} Rybbit drops every event until then; {gone}. "
+        "It enforces the limit every half hour."
+    )
+
+
+def _decide(case: Situation) -> str:
+    server = case.watch.organization.server
+    largest = _largest(case)
+    if not case.watch.drops:
+        return (
+            "Agree on a higher limit and set it in the config, switch off event types you can "
+            f"do without{largest}, or accept that this period ends over its limit."
+        )
+    if case.is_over:
+        return (
+            f"Raise the plan at {server}, and Rybbit takes events again within half an hour; or "
+            f"accept the loss until {long_day(case.period.end)}. Switching off event types helps "
+            f"only from the next period on{largest}."
+        )
+    return (
+        f"Raise the plan at {server}, switch off event types you can do without{largest}, or "
+        "accept that events past the limit are lost."
+    )
+
+
+def _largest(case: Situation) -> str:
+    """Return the types that use most, as a clause, with their shares of what is used."""
+    if not case.used:
+        return ""
+    top = [
+        f"{printable(kind, _NAME)} {share(percent(n, case.used))}"
+        for kind, n in largest_first(case.by_type)[:_LARGEST]
+    ]
+    return f" (the largest: {', '.join(top)})" if top else ""
+
+
+def _blind(case: Situation) -> Words:
+    known = f" (last known: {case.percent})" if case.percent else ""
+    trouble = case.trouble
+    since = f" for {duration(case.transition.at - trouble.since)}" if trouble else ""
+    seen = case.used is not None
+    summary = [
+        _failing(case),
+        f"When last seen: {_used(case)}" if seen else _unknown(case),
+        _measured(case) if seen else "",
+        _resets(case),
+        _unseen(case),
+    ]
+    return Words(f"Polls of {case.name} have failed{since}{known}", _join(summary), _repair(case))
+
+
+def _unknown(case: Situation) -> str:
+    limit = "" if case.limit is None else f" but its limit, {events(case.limit)}"
+    return f"Nothing is known of this period{limit}."
+
+
+def _unseen(case: Situation) -> str:
+    """Return what can go wrong while nobody sees it."""
+    if case.is_over:
+        return f"Until a poll works again nothing newer is known. {_loss(case)}"
+    if case.limit is None:
+        return "Until a poll works again nothing newer is known."
+    gone = ", and events past it are gone for good" if case.watch.drops else ""
+    return f"Until a poll works again the limit may be passed unseen{gone}."
+
+
+def _failing(case: Situation) -> str:
+    trouble = case.trouble
+    if trouble is None:
+        return f"Polls of {case.name} fail."
+    polls = "1 poll has" if trouble.polls == 1 else f"{number(trouble.polls)} polls in a row have"
+    return (
+        f"No poll of {case.name} has worked since {case.moment(trouble.since)}: {polls} failed. "
+        f"The last error: {sentence(trouble.message)}"
+    )
+
+
+_REPAIRS: Mapping[ErrorKind, str] = {
+    ErrorKind.FORBIDDEN: "If the key was revoked, make a new one in Rybbit and put it into the "
+    "config.",
+    ErrorKind.NO_ACCESS: "Use a key that sees all sites of this organization: an organization "
+    "key, or one of an owner or admin.",
+    ErrorKind.INSUFFICIENT_SCOPE: "Give the key the scope analytics:read.",
+    ErrorKind.NOT_FOUND: "Look whether base_url names the server's root.",
+    ErrorKind.RATE_LIMITED: "Poll less often ([poll] interval), or let other programs ask less "
+    "with this key.",
+    ErrorKind.UPSTREAM_ERROR: "The fault is the server's; if it stays, tell whoever runs it.",
+    ErrorKind.TIMEOUT: "Look whether the server is reachable and quick from this machine.",
+    ErrorKind.CONNECTION: "Look whether the server is reachable from this machine.",
+    ErrorKind.BAD_ANSWER: "Look whether a proxy or an upgrade changed what the server answers.",
+    ErrorKind.INTERNAL: "The fault is quota-watch's own; the log says more.",
+}
+
+
+def _repair(case: Situation) -> str:
+    check = (
+        f"Run `quota-watch check`: it asks {case.watch.organization.server} and names the cause."
+    )
+    return f"{check} {_REPAIRS[case.trouble.kind]}" if case.trouble else check
+
+
+def _resolved(case: Situation, reason: Reason) -> Words:
+    now = _join([_used(case), _measured(case), _resets(case)])
+    if reason is Reason.POLLS_WORK_AGAIN:
+        return _seen_again(case, now)
+    if reason is Reason.LIMIT_CHANGED:
+        return _limit_changed(case, now)
+    return _period_ended(case, now)
+
+
+def _seen_again(case: Situation, now: str) -> Words:
+    at = f": {case.percent} of {events(case.limit)}" if case.percent and case.limit else ""
+    told = case.moment(case.transition.story.started_at)
+    summary = [
+        f"Polls of {case.name} work again; that they failed was told on {told}.",
+        "No count is missing: each poll brings every day of the period.",
+        now,
+    ]
+    return Words(f"Polls of {case.name} work again{at}", _join(summary), "Nothing to do.")
+
+
+def _limit_changed(case: Situation, now: str) -> Words:
+    old, new = case.transition.story.limit, case.limit
+    then = "levels are told anew under the limit that holds now"
+    if new is None:
+        what, then = "is no longer known", "no level can be told until it is"
+    elif old is None:
+        what = f"is now {events(new)}"
+    else:
+        verb = "raised" if new > old else "lowered"
+        what = f"was {verb} from {number(old)} to {events(new)}"
+    at = f": {case.percent} used" if case.percent else ""
+    summary = [f"The limit of {case.name} {what}, which ends this alert; {then}.", now]
+    return Words(
+        f"The limit of {case.name} {what}{at}",
+        _join(summary),
+        "Nothing to do if that was meant; else look at the plan at "
+        f"{case.watch.organization.server} and at the config.",
+    )
+
+
+def _period_ended(case: Situation, now: str) -> Words:
+    story = case.transition.story
+    dropped = case.watch.drops and (story.level or 0) >= FULL
+    again = "Where events were dropped, new ones count again within half an hour of the reset."
+    summary = [
+        f"The period of {case.name} from {long_day(story.period_start)} is over, so is this alert.",
+        again if dropped else "",
+        now,
+    ]
+    return Words(f"A new period began for {case.name}", _join(summary), "Nothing to do.")
+
+
+def _join(sentences: list[str]) -> str:
+    return " ".join(part for part in sentences if part)

@@ -1,0 +1,182 @@
+"""Reading every answer that is not 200: one typed error each, with what to do about it."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from quota_watch.domain.source import ErrorKind, UpstreamError
+from quota_watch.rybbit.wording import looks_like_html, place, printable
+
+MAX_RETRY_AFTER = 86_400.0
+"""The longest wait that is believed, in seconds: the daily limit resets at 00:00 UTC."""
+
+_SECONDS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
+_NOT_YET = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    kind: ErrorKind
+    says: str
+    may_pass: bool
+    scope: str | None = None
+
+
+def error_of(
+    status: int, headers: Mapping[str, str], body: bytes, *, organization: str, server: str
+) -> UpstreamError:
+    """Return what an answer other than 200 means (UPSTREAM.md § 3, Errors).
+
+    `headers` must find names in lower case. The message names server and organization.
+    """
+    answer = _object(body)
+    retry_after = _retry_after(headers, answer)
+    meaning = _meaning(status, headers, answer, retry_after)
+    return UpstreamError(
+        meaning.kind,
+        f"{place(server, organization)}: {meaning.says}{_own_words(answer, body)}",
+        may_pass=meaning.may_pass,
+        status=status,
+        retry_after=retry_after,
+        scope=meaning.scope,
+    )
+
+
+def _meaning(
+    status: int,
+    headers: Mapping[str, str],
+    answer: Mapping[str, Any],
+    retry_after: float | None,
+) -> _Meaning:
+    match status:
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            return _refused(status, answer)
+        case HTTPStatus.NOT_FOUND:
+            return _Meaning(
+                ErrorKind.NOT_FOUND,
+                "there is no event count at this address (404). base_url is probably wrong: it"
+                " is the address of Rybbit itself, without /api",
+                may_pass=False,
+            )
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return _limited(answer, retry_after)
+        case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return _Meaning(
+                ErrorKind.UPSTREAM_ERROR,
+                f"the server failed ({status}). If that lasts, look into its own log",
+                may_pass=True,
+            )
+        case _ if status >= HTTPStatus.BAD_REQUEST:
+            return _Meaning(
+                ErrorKind.UPSTREAM_ERROR,
+                f"the server did not accept the request ({status}). It may be a release of"
+                " Rybbit that this quota-watch does not know",
+                may_pass=status in _NOT_YET,
+            )
+        case _:
+            return _odd(status, headers)
+
+
+def _refused(status: int, answer: Mapping[str, Any]) -> _Meaning:
+    """Tell the refusals apart; what Rybbit can't know without its database may pass."""
+    error = printable(answer.get("error")) or ""
+    if "required" in answer or error == "Insufficient scope":
+        scope = printable(answer.get("required")) or "analytics:read"
+        return _Meaning(
+            ErrorKind.INSUFFICIENT_SCOPE,
+            f"the api_key lacks the scope {scope} ({status}). Give it that scope in Rybbit, or"
+            " make a key without restrictions",
+            may_pass=False,
+        )
+    if error.startswith("No access to organization"):
+        return _Meaning(
+            ErrorKind.NO_ACCESS,
+            f"the api_key sees no site of this organization ({status}). Either it has none, or"
+            " the key's owner may see none, or it is a Rybbit before 2.7.0, which takes no keys"
+            " here, or its database is down",
+            may_pass=True,
+        )
+    return _Meaning(
+        ErrorKind.FORBIDDEN,
+        f"the api_key was refused ({status}). Rybbit says so for a wrong, expired or foreign"
+        " key, for an unknown organization, and while its own database is down: if it lasts,"
+        " check api_key and id",
+        may_pass=True,
+    )
+
+
+def _limited(answer: Mapping[str, Any], retry_after: float | None) -> _Meaning:
+    scope = next((name for name in ("burst", "daily") if answer.get("scope") == name), None)
+    wait = "" if retry_after is None else f"; it asks to wait {retry_after:.0f} s"
+    return _Meaning(
+        ErrorKind.RATE_LIMITED,
+        f"too many requests for this key's {f'{scope} ' if scope else ''}limit (429){wait}. Other"
+        " programs with keys of the same owner use it too; a longer poll.interval uses less",
+        may_pass=True,
+        scope=scope,
+    )
+
+
+def _odd(status: int, headers: Mapping[str, str]) -> _Meaning:
+    says = f"the answer is {status}, where Rybbit's is 200"
+    if status >= HTTPStatus.MULTIPLE_CHOICES:
+        host = _host(headers.get("location", ""))
+        says = (
+            f"base_url redirects ({status}) to {host or 'another address'}. That was not followed"
+            " and the api_key was not sent there: set base_url to where Rybbit itself is"
+        )
+    return _Meaning(ErrorKind.BAD_ANSWER, says, may_pass=True)
+
+
+def _host(location: str) -> str | None:
+    """Return the host of a redirect's target; its path and query may hold secrets."""
+    try:
+        return printable(urlsplit(location).hostname)
+    except ValueError:
+        return None
+
+
+def _own_words(answer: Mapping[str, Any], body: bytes) -> str:
+    """Return what upstream said itself, as an addition to our sentence."""
+    if looks_like_html(body):
+        return " (a web page came instead of JSON: something in front of Rybbit answered)"
+    said = printable(answer.get("message")) or printable(answer.get("error"))
+    advice = printable(answer.get("resolution"))
+    words = ". ".join(words.rstrip(".") for words in (said, advice) if words)
+    return f' (its words: "{words}")' if words else ""
+
+
+def _object(body: bytes) -> Mapping[str, Any]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _retry_after(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float | None:
+    """Return the wait upstream asks for in seconds: its header's, else its body's."""
+    said = headers.get("retry-after", "").strip()
+    also = answer.get("retryAfter")
+    for seconds in (said, str(also) if isinstance(also, int | float | str) else ""):
+        if _SECONDS.fullmatch(seconds):
+            return min(float(seconds), MAX_RETRY_AFTER)
+    until, sent = _moment(said), _moment(headers.get("date", ""))
+    if until is None or sent is None:
+        return None
+    return min(max((until - sent).total_seconds(), 0.0), MAX_RETRY_AFTER)
+
+
+def _moment(text: str) -> datetime | None:
+    """Return an HTTP date. Only differences of two are used: its clock judges nothing here."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return moment if moment.tzinfo else None

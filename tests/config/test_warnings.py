@@ -1,0 +1,94 @@
+import pytest
+
+from quota_watch.config import load
+
+ORG = '[[organizations]]\nid = "org_a"\nlimit = 5\n'
+HOOK = '[channels.hook]\ntype = "webhook"\nurl = "https://example.com/"\n'
+SMTP = '[smtp]\nhost = "mail.example.com"\nusername = "u"\npassword = "env:P"\n'
+
+
+def warnings(toml, text):
+    return toml.load(text if "channels" in text else text + "\n" + HOOK).warnings()
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        (ORG + "notify = []", "nobody would hear of alerts about org_a: notify is empty"),
+        ("[alerts]\nnotify = []", "nobody would hear of alerts about org_a: notify is empty"),
+        ('[[organizations]]\nid = "org_b"', "no limit is known for org_b"),
+        ('[rybbit]\napi_key = "env:K"\nbase_url = "http://a.example"', "the API key travels in"),
+        ('[rybbit]\napi_key = "env:K"\nbase_url = "https://a.example/api"', "ends in /api"),
+        (SMTP + 'security = "none"', "sends the password in clear"),
+        (SMTP + "port = 465", '"tls" goes with port 465'),
+        (SMTP + 'security = "tls"', '"tls" goes with port 465'),
+        ('[rybbit]\napi_key = "env:K"\ndiscover = "tell"', "rybbit.discover: not acted on"),
+        ('[poll]\nhistory = "10d"', "poll.history: not acted on by this version"),
+        ("[alerts]\nspike = true", "alerts.spike: not acted on by this version"),
+        (ORG + 'stalled = "2h"', "organizations[0] (org_a).stalled: not acted on"),
+        (HOOK + "vars = {a = 1}", "channels.hook.vars: not acted on by this version"),
+        ('[reports]\nmonthly = ["hook"]', "reports: not acted on by this version"),
+        ('[heartbeat]\nurl = "env:U"', "heartbeat: not acted on by this version"),
+        ("[web]", "web: not acted on by this version"),
+    ],
+)
+def test_what_is_worth_telling_is_told_once(toml, text, warning):
+    (told,) = warnings(toml, text)
+    assert warning in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '[rybbit]\napi_key = "env:K"\nbase_url = "http://127.0.0.1:3001"',
+        '[rybbit]\napi_key = "env:K"\nbase_url = "http://localhost"',
+        SMTP + 'security = "tls"\nport = 465',
+        SMTP.replace("mail.example.com", "127.0.0.1") + 'security = "none"\nport = 25',
+        '[rybbit]\napi_key = "env:K"\ndiscover = "off"',
+        '[poll]\nhistory = "0d"',
+        "[alerts]\nforecast = false\nspike = false\nstalled = false\nremind = false\nfallback = []",
+        "[reports]\nmonthly = []",
+    ],
+)
+def test_what_is_in_order_or_off_is_not_told(toml, text):
+    assert warnings(toml, text) == ()
+
+
+def test_without_a_channel_nobody_hears(toml):
+    assert toml.load().warnings() == (
+        "nobody would hear of any alert: there is no [channels.NAME] table; add one",
+    )
+
+
+def test_many_organizations_make_one_warning(toml):
+    orgs = "".join(f'[[organizations]]\nid = "org_{n}"\nforecast = true\n' for n in range(100))
+    limit, ignored = warnings(toml, orgs)
+    assert "org_0, org_1, org_2, org_3 and 96 more" in limit
+    assert "organizations[3] (org_3).forecast and 96 more: not acted on" in ignored
+
+
+PLAIN = [
+    '[rybbit]\napi_key = "abc"',
+    '[rybbit]\napi_key = "env:K"\nproxy = "http://u:p@proxy:1"',
+    '[database]\nurl = "postgresql://u:p@h/d"',
+    HOOK.replace(".com/", ".com/?token=x"),
+    HOOK + 'headers = {Authorization = "x"}',
+    HOOK + 'secret = "whsec_YQ"',
+    SMTP.replace("env:P", "p"),
+]
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_a_secret_that_others_can_read_is_told(toml, text):
+    assert warnings(toml, text) == ()
+    toml.path.chmod(0o644)
+    (told,) = load(toml.path).warnings()
+    assert "can be read by other users" in told
+    assert "chmod 600" in told
+
+
+def test_a_config_without_plain_secrets_may_be_read_by_all(toml):
+    warnings(toml, '[database]\nurl = "postgresql://h/d"\n' + HOOK + 'headers = {X-Team = "web"}')
+    toml.path.chmod(0o644)
+    assert load(toml.path).warnings() == ()

@@ -1,0 +1,23 @@
+import ssl
+from dataclasses import dataclass
+
+import pytest
+import trustme
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """A server's certificate for 127.0.0.1, and a client that trusts who signed it."""
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+
+
+@pytest.fixture(scope="session")
+def certificates() -> Certificates:
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return Certificates(server, client)

@@ -1,0 +1,55 @@
+"""Short ways to make transitions and what is told of them."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from quota_watch.domain.alerts import Reason, Story, Transition, TransitionType
+from quota_watch.domain.rules import Rule, Severity, Trouble, Watch, severity_of
+from quota_watch.domain.usage import Usage
+from quota_watch.notify.facts import facts_of
+from support.domain import ACME, MARCH, NOON, usage, watch
+
+STARTED = NOON - timedelta(hours=2)
+BIG = watch(limit=100_000, plan="standard100k")
+
+
+def story(level: int | None = 90, **changes: Any) -> Story:
+    """Return an open story: a level of a limit of 100,000, or blindness where `level` is None."""
+    blind = level is None
+    values: dict[str, Any] = {
+        "organization": ACME,
+        "rule": Rule.BLIND if blind else Rule.THRESHOLD,
+        "period_start": MARCH.start,
+        "limit": None if blind else 100_000,
+        "occurrence": 1,
+        "level": level,
+        "severity": Severity.WARNING if level is None else severity_of(level),
+        "reason": Reason.POLLS_FAIL if blind else Reason.LEVEL_REACHED,
+        "started_at": STARTED,
+    }
+    return Story(**(values | changes))
+
+
+def fired(level: int | None = 90, **changes: Any) -> Transition:
+    of = story(level, started_at=NOON, **changes)
+    return Transition(type=TransitionType.FIRED, reason=of.reason, story=of, at=NOON)
+
+
+def resolved(reason: Reason, level: int | None = 90, **changes: Any) -> Transition:
+    of = replace(story(level, **changes), reason=reason, ended_at=NOON)
+    return Transition(type=TransitionType.RESOLVED, reason=reason, story=of, at=NOON)
+
+
+def tell(
+    transition: Transition,
+    used: int | None = 91_234,
+    *,
+    of: Watch = BIG,
+    seen: Usage | None = None,
+    trouble: Trouble | None = None,
+    measured_at: datetime | None = NOON,
+) -> dict[str, Any]:
+    """Return the facts of a transition with so many events `used`."""
+    count = seen if seen is not None or used is None else usage(used)
+    return facts_of(transition, watch=of, usage=count, trouble=trouble, measured_at=measured_at)

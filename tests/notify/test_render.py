@@ -1,0 +1,174 @@
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notify.telling import BIG, fired, tell
+from quota_watch.notify.render import Renderer, TemplateError
+from quota_watch.notify.samples import sample_facts
+from support.domain import NOON, usage
+
+SHAPES = sample_facts(now=NOON, time_zone="Europe/Berlin")
+RENDERER = Renderer()
+
+
+def parse(html: str) -> ET.Element:
+    return ET.fromstring(html)  # noqa: S314 - our own output; what is not well-formed fails
+
+
+def visible(html: str) -> str:
+    """Return the text of an HTML mail that a person sees."""
+    body = parse(html).find("body")
+    assert body is not None
+    return " ".join(" ".join(body.itertext()).split())
+
+
+def own(folder: Path, name: str, text: str) -> Renderer:
+    """Return a renderer whose user replaced one template."""
+    file = folder / "email" / name
+    file.parent.mkdir()
+    file.write_text(text)
+    return Renderer(folder)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_both_parts_tell_everything(shape):
+    facts = SHAPES[shape]
+    mail = RENDERER.email(facts, channel="ops")
+    text = " ".join(mail.text.split())
+    for part in (text, visible(mail.html)):
+        for key in ("title", "summary", "next_step", "id"):
+            assert facts["alert"][key] in part
+        assert "“ops”" in part
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if SHAPES[shape]["usage"]])
+def test_both_parts_hold_every_number(shape):
+    facts = SHAPES[shape]
+    used = facts["usage"]
+    mail = RENDERER.email(facts)
+    numbers = {used["used"], *used["by_type"].values()}
+    if used["limit"] is not None:
+        numbers |= {used["limit"], abs(used["limit"] - used["used"])}
+    for part in (mail.text, visible(mail.html)):
+        assert not [n for n in numbers if f"{n:,}" not in part]
+        assert "1 April 2026, 02:00 CEST (00:00 UTC)" in part
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_html_is_well_formed_and_loads_nothing(shape):
+    html = RENDERER.email(SHAPES[shape]).html
+    tree = parse(html)
+    tags = {element.tag for element in tree.iter()}
+    assert not tags & {"img", "script", "link", "iframe", "object", "svg", "form", "base"}
+    attributes = {name for element in tree.iter() for name in element.attrib}
+    assert not attributes & {"src", "srcset", "background", "href", "data", "poster"}
+    assert not re.search(r"url\(|@import|expression\(", html)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_text_fits_into_80_columns(shape):
+    assert max(map(len, RENDERER.email(SHAPES[shape]).text.splitlines())) <= 80
+
+
+def test_the_html_is_readable_in_the_dark_and_on_a_phone():
+    html = RENDERER.email(SHAPES["fired"]).html
+    assert "prefers-color-scheme: dark" in html
+    assert 'name="viewport"' in html
+    assert "max-width: 480px" in html
+
+
+@pytest.mark.parametrize(
+    ("used", "filled", "empty"),
+    [(0, [], ["100%"]), (91_234, ["91%"], ["9%"]), (200_000, ["100%"], [])],
+)
+def test_the_usage_bar_is_as_full_as_the_usage(used, filled, empty):
+    tree = parse(RENDERER.email(tell(fired(), used)).html)
+    cells = [cell for cell in tree.iter("td") if "height:14px" in cell.get("style", "")]
+    track = [cell.get("width") for cell in cells if cell.get("class") == "track"]
+    assert track == empty
+    assert [cell.get("width") for cell in cells if cell.get("class") is None] == filled
+
+
+def test_the_bar_of_the_text_is_as_full_as_the_usage():
+    assert f"[{'#' * 36}{'.' * 4}]  91.2 %" in RENDERER.email(tell(fired())).text
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=80))
+def test_a_name_of_markup_stays_text(name):
+    facts = tell(fired(), of=replace(BIG, name=f"<b>&'\"{name}"))
+    assert facts["organization"]["name"] in visible(RENDERER.email(facts).html)
+
+
+def test_an_event_type_of_markup_stays_text():
+    seen = replace(usage(91_234), by_type={"<script>alert(1)</script>": 91_234})
+    html = RENDERER.email(tell(fired(), seen=seen)).html
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_of_very_many_types_the_small_ones_become_one_row():
+    seen = replace(usage(210), by_type={f"type_{n:02}": n for n in range(1, 21)})
+    text = RENDERER.email(tell(fired(), seen=seen)).text
+    assert "type_10" in text
+    assert "type_09" not in text
+    assert re.search(r"9 more types +45 ", text)
+
+
+def test_links_to_the_status_page_are_shown_where_there_is_one():
+    facts = tell(fired()) | {"links": {"organization": "https://q.example/o?a=1&b=2"}}
+    mail = RENDERER.email(facts)
+    assert "https://q.example/o?a=1&b=2" in mail.text
+    assert 'href="https://q.example/o?a=1&amp;b=2"' in mail.html
+
+
+def test_a_template_of_the_user_replaces_ours(tmp_path):
+    renderer = own(tmp_path, "alert.txt.j2", "{{ alert.rule }}: {{ usage.used|number }}")
+    mail = renderer.email(tell(fired()))
+    assert mail.text == "threshold: 91,234"
+    assert mail.html == RENDERER.email(tell(fired())).html
+
+
+def test_a_template_of_the_user_can_change_one_block_of_ours(tmp_path):
+    text = '{% extends "builtin/email/alert.html.j2" %}{% block footer %}Anna & Co{% endblock %}'
+    html = own(tmp_path, "alert.html.j2", text).email(tell(fired())).html
+    assert "Anna & Co" in html
+    assert "91,234" in html
+    assert "You get this because" not in html
+
+
+def test_values_in_the_users_html_are_escaped(tmp_path):
+    renderer = own(tmp_path, "alert.html.j2", "{{ organization.name }}")
+    html = renderer.email(tell(fired(), of=replace(BIG, name="<i>"))).html
+    assert html == "&lt;i&gt;"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("ok\n{% if %}", "line 2: Expected an expression"),
+        ("ok\n\n{{ alert.titel }}", "line 3: 'dict object' has no attribute 'titel'"),
+        ("{{ nothing }}", "line 1: 'nothing' is undefined"),
+        ("{{ alert.level + alert.title }}", "line 1: unsupported operand"),
+        ("{{ 1 / 0 }}", "line 1: division by zero"),
+        ("{{ alert.title|shout }}", "line 1: No filter named 'shout'"),
+        ('{% include "other.j2" %}', "other.j2"),
+    ],
+)
+def test_a_bad_template_is_named_with_file_and_line(tmp_path, text, complaint):
+    renderer = own(tmp_path, "alert.html.j2", text)
+    with pytest.raises(TemplateError) as caught:
+        renderer.email(tell(fired()))
+    assert "email/alert.html.j2" in str(caught.value)
+    assert complaint in str(caught.value)
+
+
+def test_a_template_that_is_not_utf8_is_named(tmp_path):
+    renderer = own(tmp_path, "alert.txt.j2", "")
+    (tmp_path / "email" / "alert.txt.j2").write_bytes(b"caf\xe9")
+    with pytest.raises(TemplateError, match=r"email/alert\.txt\.j2 is not UTF-8"):
+        renderer.email(tell(fired()))

@@ -1,0 +1,105 @@
+import unicodedata
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quota_watch.notify import text
+
+AT = datetime(2026, 3, 15, 12, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("Acme", "Acme"),
+        ("  Acme\t GmbH ", "Acme GmbH"),
+        ("Acme\r\nBcc: all@example.com", "Acme Bcc: all@example.com"),
+        ("a\x00b\x1b[31mc", "a b [31mc"),
+        ("evil\u202egnp.exe", "evil gnp.exe"),
+        ("line\u2028break", "line break"),
+        ("half \ud800 surrogate", "half surrogate"),
+        ("क्\u200dष", "क्\u200dष"),
+        ("👩\u200d💻", "👩\u200d💻"),
+        ("", ""),
+    ],
+)
+def test_printable_leaves_one_line_that_changes_nothing_around_it(raw, expected):
+    assert text.printable(raw) == expected
+
+
+def test_a_long_text_is_cut_with_an_ellipsis():
+    assert text.printable("x" * 100, 10) == "x" * 9 + "…"
+
+
+@given(st.text())
+def test_printable_text_has_no_control_characters_and_can_be_encoded(raw):
+    line = text.printable(raw)
+    line.encode()
+    assert not [c for c in line if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"}]
+    assert text.printable(line) == line
+
+
+@pytest.mark.parametrize(
+    ("zone", "expected"),
+    [
+        ("UTC", "15 March 2026, 12:05 UTC"),
+        ("Etc/UTC", "15 March 2026, 12:05 UTC"),
+        ("Europe/Berlin", "15 March 2026, 13:05 CET (12:05 UTC)"),
+        ("America/Sao_Paulo", "15 March 2026, 09:05 UTC-03 (12:05 UTC)"),
+        ("Pacific/Auckland", "16 March 2026, 01:05 NZDT (15 March, 12:05 UTC)"),
+        ("Asia/Kolkata", "15 March 2026, 17:35 IST (12:05 UTC)"),
+        ("No/Such", "15 March 2026, 12:05 UTC"),
+        ("../etc/passwd", "15 March 2026, 12:05 UTC"),
+    ],
+)
+def test_a_moment_reads_in_the_readers_zone_and_utc(zone, expected):
+    assert text.moment(AT, zone) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        (date(2026, 3, 1), date(2026, 3, 31), "1–31 March 2026"),  # noqa: RUF001
+        (date(2026, 3, 15), date(2026, 4, 14), "15 March – 14 April 2026"),  # noqa: RUF001
+        (date(2025, 12, 15), date(2026, 1, 14), "15 December 2025 – 14 January 2026"),  # noqa: RUF001
+    ],
+)
+def test_a_range_of_days_names_each_month_and_year_once(first, last, expected):
+    assert text.days(first, last) == expected
+
+
+@pytest.mark.parametrize(
+    ("span", "expected"),
+    [
+        (timedelta(seconds=-5), "0 min"),
+        (timedelta(seconds=59), "0 min"),
+        (timedelta(minutes=59), "59 min"),
+        (timedelta(hours=2), "2 h"),
+        (timedelta(hours=2, minutes=15, seconds=59), "2 h 15 min"),
+        (timedelta(days=1, minutes=59), "1 d"),
+        (timedelta(days=40, hours=3), "40 d 3 h"),
+    ],
+)
+def test_a_duration_reads_by_its_two_largest_units(span, expected):
+    assert text.duration(span) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(91.2, "91.2 %"), (100.0, "100.0 %"), (12345.6, "12,345.6 %")]
+)
+def test_a_share_has_one_decimal(value, expected):
+    assert text.share(value) == expected
+
+
+def test_the_largest_type_comes_first_and_empty_ones_not_at_all():
+    counts = {"copy": 0, "b": 5, "a": 5, "pageview": 9}
+    assert text.largest_first(counts) == [("pageview", 9), ("a", 5), ("b", 5)]
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"), [("It failed", "It failed."), ("Why?", "Why?"), ("Done.\n", "Done.")]
+)
+def test_a_sentence_ends_like_one(raw, expected):
+    assert text.sentence(raw) == expected

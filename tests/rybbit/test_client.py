@@ -1,0 +1,336 @@
+import gzip
+import json
+import ssl
+import time
+import traceback
+from datetime import date
+
+import pytest
+import trustme
+
+from quota_watch.domain.source import ErrorKind, Organization, UpstreamError
+from quota_watch.http import MAX_BODY
+from quota_watch.rybbit.client import RybbitClient
+
+
+def data(rows):
+    return {"data": rows}
+
+
+def refusal(call, kind: ErrorKind) -> UpstreamError:
+    with pytest.raises(UpstreamError) as caught:
+        call()
+    assert caught.value.kind is kind, caught.value.message
+    return caught.value
+
+
+def test_days_are_those_upstream_tells(ask, serve, october):
+    days = ask(serve(lambda c: c.answer_json(data(october))).url)
+    assert [(day.day.day, day.by_type) for day in days] == [
+        (1, {"pageview": 10}),
+        (2, {"pageview": 11}),
+        (3, {"pageview": 12}),
+    ]
+
+
+def test_a_request_has_both_dates_utc_and_the_key(ask, serve, october, key):
+    server = serve(lambda c: c.answer_json(data(october)))
+    ask(server.url)
+    assert server.heads[0].startswith(
+        "GET /api/org-event-count/org_abc"
+        "?start_date=2026-10-01&end_date=2026-10-03&time_zone=UTC HTTP/1.1\r\n"
+    )
+    assert f"\r\nAuthorization: Bearer {key}\r\n" in server.heads[0]
+
+
+@pytest.mark.parametrize(
+    ("base", "path"),
+    [("", "/api/"), ("/", "/api/"), ("/rybbit", "/rybbit/api/"), ("/rybbit/", "/rybbit/api/")],
+)
+def test_a_base_url_may_have_a_path(ask, serve, october, base, path):
+    server = serve(lambda c: c.answer_json(data(october)))
+    ask(server.url + base)
+    assert server.heads[0].startswith(f"GET {path}org-event-count/org_abc?")
+
+
+@pytest.mark.parametrize(
+    ("name", "written"), [("a/b?c#d", "a%2Fb%3Fc%23d"), ("ä b", "%C3%A4%20b"), ("%2e", "%252e")]
+)
+def test_an_odd_id_stays_inside_its_place(ask, serve, october, name, written):
+    server = serve(lambda c: c.answer_json(data(october)))
+    ask(server.url, name=name)
+    assert server.heads[0].startswith(f"GET /api/org-event-count/{written}?start_date=")
+
+
+def test_each_organization_gets_its_own_key_and_server(http, serve, october):
+    one, two = (serve(lambda c: c.answer_json(data(october))) for _ in range(2))
+    keys = {Organization(one.url, "a"): "key-of-a", Organization(two.url, "b"): "key-of-b"}
+    client = RybbitClient(http, keys=keys, timeout=5)
+    for organization in keys:
+        client.days(organization, date(2026, 10, 1), date(2026, 10, 3))
+    assert "key-of-a" in one.heads[0]
+    assert "key-of-b" in two.heads[0]
+    assert "key-of" not in one.heads[0].replace("key-of-a", "")
+
+
+def test_a_key_may_have_any_sign_a_header_can_carry(ask, serve, october):
+    server = serve(lambda c: c.answer_json(data(october)))
+    odd = "k:%\"\\'{}[]?&=+/~ inner space"
+    ask(server.url, key=odd)
+    assert f"Authorization: Bearer {odd}\r\n" in server.heads[0]
+
+
+@pytest.mark.parametrize("bad", ["", "canary\n", "canary\r\nX: y", " canary", "canäry", "ca\0nary"])
+def test_a_key_a_header_can_not_carry_is_not_sent_and_not_shown(ask, serve, bad):
+    server = serve(lambda c: c.answer(b""))
+    error = refusal(lambda: ask(server.url, key=bad), ErrorKind.FORBIDDEN)
+    assert not error.may_pass
+    assert "ary" not in everything_told(error)
+    assert server.heads == []
+
+
+def test_connections_are_used_again(ask, serve, october):
+    server = serve(lambda c: c.answer_json(data(october)))
+    for _ in range(3):
+        ask(server.url)
+    assert server.connections == 1
+
+
+def test_a_packed_answer_is_read(ask, serve, october):
+    packed = gzip.compress(json.dumps(data(october)).encode())
+    server = serve(lambda c: c.answer(packed, "content-encoding: gzip"))
+    assert len(ask(server.url)) == 3
+
+
+def test_today_may_be_missing(ask, serve, october):
+    server = serve(lambda c: c.answer_json(data(october[:2])))
+    assert [day.day.day for day in ask(server.url)] == [1, 2]
+
+
+def test_today_may_be_missing_alone(ask, serve):
+    today = date(2026, 10, 1)
+    assert ask(serve(lambda c: c.answer_json(data([]))).url, today, today) == ()
+
+
+def test_another_missing_day_is_not_believed(ask, serve, october):
+    server = serve(lambda c: c.answer_json(data([october[0], october[2]])))
+    error = refusal(lambda: ask(server.url), ErrorKind.BAD_ANSWER)
+    assert "the first is 2026-10-02" in error.message
+
+
+def test_an_empty_answer_for_several_days_is_not_zero(ask, serve):
+    server = serve(lambda c: c.answer_json(data([])))
+    refusal(lambda: ask(server.url), ErrorKind.BAD_ANSWER)
+
+
+@pytest.mark.parametrize("outside", ["2026-09-30", "2026-10-04", "2024-01-01"])
+def test_a_day_nobody_asked_for_is_not_believed(ask, serve, october, row, outside):
+    server = serve(lambda c: c.answer_json(data([*october, row(outside, 0)])))
+    error = refusal(lambda: ask(server.url), ErrorKind.BAD_ANSWER)
+    assert f"such as {outside}" in error.message
+
+
+def test_a_bad_answer_names_server_and_organization(ask, serve, october, row):
+    server = serve(lambda c: c.answer_json(data([*october[:2], row("2026-10-03", -1)])))
+    error = refusal(lambda: ask(server.url), ErrorKind.BAD_ANSWER)
+    assert error.message.startswith(f"organization org_abc at {server.url}: the answer is not")
+    assert "row 3 (2026-10-03)" in error.message
+
+
+def test_a_redirect_is_not_followed_and_the_key_stays(ask, serve):
+    other = serve(lambda c: c.answer_json(data([])))
+    location = f"location: {other.url}/api/x?token=canary"
+    server = serve(lambda c: c.answer(b"", location, status="307 Temporary Redirect"))
+    error = refusal(lambda: ask(server.url), ErrorKind.BAD_ANSWER)
+    assert "to 127.0.0.1. That was not followed" in error.message
+    assert other.heads == []
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[::", "//", "http://a:b:c", "\xff\xfe", "javascript:x"]
+)
+def test_a_redirect_to_nonsense_is_a_bad_answer(ask, serve, location):
+    server = serve(lambda c: c.answer(b"", f"location: {location}", status="302 Found"))
+    refusal(lambda: ask(server.url), ErrorKind.BAD_ANSWER)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        ("401 Unauthorized", ErrorKind.FORBIDDEN),
+        ("403 Forbidden", ErrorKind.FORBIDDEN),
+        ("404 Not Found", ErrorKind.NOT_FOUND),
+        ("429 Slow", ErrorKind.RATE_LIMITED),
+        ("500 Oops", ErrorKind.UPSTREAM_ERROR),
+        ("204 No Content", ErrorKind.BAD_ANSWER),
+        ("206 Partial Content", ErrorKind.BAD_ANSWER),
+    ],
+)
+def test_no_status_but_200_is_believed_however_good_the_body(ask, serve, october, status, kind):
+    good = json.dumps(data(october)).encode() if not status.startswith("204") else b""
+    refusal(lambda: ask(serve(lambda c: c.answer(good, status=status)).url), kind)
+
+
+def test_a_rate_limit_keeps_its_facts(ask, serve):
+    limit = {"error": "Rate limit exceeded", "scope": "daily", "retryAfter": 60}
+    server = serve(lambda c: c.answer_json(limit, "retry-after: 61", status="429 Too Many"))
+    error = refusal(lambda: ask(server.url), ErrorKind.RATE_LIMITED)
+    assert (error.scope, error.retry_after, error.status) == ("daily", 61.0, 429)
+
+
+def test_a_body_over_16_mib_is_a_bad_answer(ask, serve):
+    server = serve(lambda c: c.answer(b" " * (MAX_BODY + 1)))
+    error = refusal(lambda: ask(server.url), ErrorKind.BAD_ANSWER)
+    assert f"larger than {MAX_BODY} bytes" in error.message
+
+
+def test_a_refusal_with_too_large_a_body_is_still_that_refusal(ask, serve):
+    server = serve(lambda c: c.answer(b" " * (MAX_BODY + 1), status="403 Forbidden"))
+    refusal(lambda: ask(server.url), ErrorKind.FORBIDDEN)
+
+
+def test_a_body_shorter_than_promised_is_a_connection_that_broke(ask, serve):
+    def cut(c):
+        c.send(b'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"data":[')
+        c.sock.shutdown(2)
+
+    refusal(lambda: ask(serve(cut).url), ErrorKind.CONNECTION)
+
+
+def test_a_body_longer_than_promised_is_not_believed(ask, serve, october):
+    whole = json.dumps(data(october)).encode()
+    head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(whole) - 5}\r\n\r\n".encode()
+    refusal(lambda: ask(serve(lambda c: c.send(head + whole)).url), ErrorKind.BAD_ANSWER)
+
+
+def test_a_reset_in_the_body_is_a_connection_that_broke(ask, serve):
+    def reset(c):
+        c.send(b'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"data":[')
+        c.reset()
+
+    error = refusal(lambda: ask(serve(reset).url), ErrorKind.CONNECTION)
+    assert error.may_pass
+
+
+def test_hanging_up_without_an_answer_is_a_connection_that_broke(ask, serve):
+    server = serve(lambda c: c.sock.shutdown(2))
+    refusal(lambda: ask(server.url), ErrorKind.CONNECTION)
+
+
+def test_a_refused_connection_names_the_server(ask):
+    error = refusal(lambda: ask("http://127.0.0.1:1"), ErrorKind.CONNECTION)
+    assert "http://127.0.0.1:1: the connection failed" in error.message
+    assert "refused" in error.message
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"SSH-2.0-OpenSSH_9.2\r\n\r\n", b"\x00\xff\x00\xff\r\n\r\n", b"HTTP/9.9 abc\r\n\r\n",
+     b"HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\n", b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n",
+     b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
+     b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"],
+)  # fmt: skip
+def test_what_is_no_http_is_a_bad_answer(ask, serve, garbage):
+    error = refusal(lambda: ask(serve(lambda c: c.send(garbage)).url), ErrorKind.BAD_ANSWER)
+    assert error.message.isprintable()
+
+
+def test_headers_without_end_are_a_bad_answer(ask, serve):
+    def pour(c):
+        c.send(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            c.send(b"x-filler: " + b"y" * 1000 + b"\r\n")
+
+    refusal(lambda: ask(serve(pour).url), ErrorKind.BAD_ANSWER)
+
+
+@pytest.mark.parametrize("at_once", [0, 12, 17, 40, 60])
+def test_an_answer_that_drips_is_a_timeout(ask, serve, at_once):
+    whole = b"HTTP/1.1 200 OK\r\ncontent-length: 999\r\n\r\n" + b" " * 999
+
+    def drip(c):
+        c.send(whole[:at_once])
+        c.drip(whole[at_once:])
+
+    began = time.monotonic()
+    error = refusal(lambda: ask(serve(drip).url, timeout=0.4), ErrorKind.TIMEOUT)
+    assert time.monotonic() - began < 2
+    assert "within 0.4 s" in error.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "analytics.example", "ftp://analytics.example", "http://", "http://[::", "http://a:99999",
+     "http://" + "a" * 70 + ".example", "http://a..b", "http://x\x00y", "http://\ud800"],
+)  # fmt: skip
+def test_an_address_that_is_none_is_a_connection_error(ask, url):
+    error = refusal(lambda: ask(url), ErrorKind.CONNECTION)
+    assert error.message.isprintable()
+
+
+def test_an_untrusted_certificate_says_what_to_do(ask, serve):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
+    error = refusal(lambda: ask(serve(lambda c: c.hold(), tls).url), ErrorKind.CONNECTION)
+    assert "name that in rybbit.ca_file" in error.message
+
+
+def _echo(status):
+    return lambda c: c.answer_json({"error": c.head, "message": _key_in(c.head)}, status=status)
+
+
+def _echo_in_a_row(c):
+    c.answer_json({"data": [{"event_date": _key_in(c.head), "event_count": 1}]})
+
+
+def _echo_in_the_status_line(c):
+    c.send(_key_in(c.head).encode() + b"\r\n\r\n")
+
+
+def _echo_in_a_redirect(c):
+    c.answer(b"", f"location: https://a.example/{_key_in(c.head)}", status="302 Found")
+
+
+def _echo_and_hang_up(c):
+    c.send(b"HTTP/1.1 200 OK\r\ncontent-length: 999\r\n\r\n" + c.head.encode())
+    c.sock.shutdown(2)
+
+
+def _key_in(head):
+    return head.partition("Bearer ")[2].partition("\r\n")[0]
+
+
+ECHOES = [
+    *(_echo(status) for status in ("200 OK", "400 Bad", "401 No", "403 No", "404 No", "429 Slow")),
+    *(_echo(status) for status in ("500 Oops", "502 Bad Gateway", "201 Created")),
+    _echo_in_a_row,
+    _echo_in_the_status_line,
+    _echo_in_a_redirect,
+    _echo_and_hang_up,
+    lambda c: c.hold(),
+]
+
+
+def everything_told(error):
+    """Return all that a log or a debugger's view of an error and its causes would show."""
+    seen = []
+    while error is not None:
+        seen += [str(error), repr(error), repr(getattr(error, "args", "")), repr(vars(error))]
+        seen += traceback.format_exception(error)
+        error = error.__cause__ or error.__context__
+    return "\n".join(seen)
+
+
+@pytest.mark.parametrize("script", ECHOES)
+@pytest.mark.parametrize("secret", ["canary-0123456789", 'can"ary\\0123456789'])
+def test_no_error_ever_holds_the_key(ask, serve, script, secret):
+    with pytest.raises(UpstreamError) as caught:
+        ask(serve(script).url, key=secret, timeout=0.5)
+    told = everything_told(caught.value)
+    assert secret not in told
+    assert "0123456789" not in told
+
+
+def test_the_client_does_not_show_its_keys(http, key):
+    client = RybbitClient(http, keys={Organization("https://a.example", "a"): key}, timeout=1)
+    assert key not in f"{client!r} {client}"

@@ -1,0 +1,52 @@
+"""Short ways to make values of the domain."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from quota_watch.domain.periods import CalendarMonth, Period
+from quota_watch.domain.rules import Trouble, Watch
+from quota_watch.domain.source import ErrorKind, Organization
+from quota_watch.domain.usage import Usage
+
+ACME = Organization("https://app.rybbit.io", "org_acme")
+MARCH = Period(date(2026, 3, 1), date(2026, 4, 1))
+NOON = datetime(2026, 3, 15, 12, tzinfo=UTC)
+
+
+def month_of(day: date) -> Period:
+    return CalendarMonth().period_of(day)
+
+
+def watch(**changes: Any) -> Watch:
+    """Return a watch of Acme, limit 100, levels 75, 90 and 100."""
+    values: dict[str, Any] = {
+        "organization": ACME,
+        "name": "Acme",
+        "plan": None,
+        "limit": 100,
+        "limit_source": "config",
+        "drops": True,
+        "not_counted": frozenset({"error"}),
+        "thresholds": (75, 90, 100),
+        "blind_after": timedelta(hours=2),
+        "channels": ("ops",),
+    }
+    return Watch(**(values | changes))
+
+
+def usage(used: int, *, period: Period = MARCH) -> Usage:
+    """Return a usage of pageviews alone, all on the period's first day."""
+    return Usage(
+        period=period,
+        used=used,
+        by_type={"pageview": used},
+        not_counted={},
+        today=period.start,
+        used_today=used,
+    )
+
+
+def trouble(
+    since: datetime = NOON, *, polls: int = 2, kind: ErrorKind = ErrorKind.CONNECTION
+) -> Trouble:
+    return Trouble(since=since, polls=polls, kind=kind, message="no answer")
