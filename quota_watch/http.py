@@ -1,20 +1,15 @@
 """HTTP with an end: one pooled client whose requests stop at a deadline and a size.
 
-httpx's timeouts are per read, so a byte now and then would never end them. Here every wait of
-a request (name lookup, connect, TLS, read, write) gets at most what is left of the whole
-request's time. Redirects are not followed, cookies not kept, the environment's proxies and
-`.netrc` not read: a credential goes where the caller sent it and nowhere else.
+Redirects are not followed, cookies not kept, the environment's proxies and `.netrc` not read: a
+credential goes where the caller sent it and nowhere else.
 """
 
 import logging
 import queue
-import socket
 import ssl
-import threading
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
@@ -24,20 +19,25 @@ import httpcore
 import httpx
 
 from quota_watch import __version__
-from quota_watch.clock import SystemClock
 from quota_watch.domain.errors import QuotaWatchError
+from quota_watch.network import Backend, deadline, left
+
+__all__ = (
+    "MAX_BODY",
+    "BodyError",
+    "HttpError",
+    "Response",
+    "TooLarge",
+    "UnreadableBody",
+    "build_client",
+    "deadline",
+    "fetch",
+)
 
 MAX_BODY = 16 * 1024 * 1024
 """The largest body that is believed, in bytes."""
 
 _KEEP_ALIVE = 4.0  # seconds; below the 5 s after which Node hangs up, so that we do it first
-_PIECE = 4096  # bytes; a ready socket takes so much at once, so one wait is one piece
-_SOCKET_OPTION = (
-    tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
-)
-
-_clock = SystemClock()
-_ends: ContextVar[float | None] = ContextVar("ends", default=None)
 
 
 class HttpError(QuotaWatchError):
@@ -115,29 +115,6 @@ def _send(client: httpx.Client, request: httpx.Request) -> httpx.Response:
     raise httpx.RemoteProtocolError(reason, request=request)
 
 
-@contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    """Let every wait of this thread's requests end `seconds` from now, or earlier."""
-    ends = _clock.monotonic() + seconds
-    outer = _ends.get()
-    token = _ends.set(ends if outer is None else min(ends, outer))
-    try:
-        yield
-    finally:
-        _ends.reset(token)
-
-
-def _left(timeout: float | None, expired: type[httpcore.TimeoutException]) -> float | None:
-    """Return `timeout`, but not more than is left of the deadline; raise `expired` if over."""
-    ends = _ends.get()
-    if ends is None:
-        return timeout
-    left = ends - _clock.monotonic()
-    if left <= 0:
-        raise expired("the time for the whole request is up")
-    return left if timeout is None else min(timeout, left)
-
-
 def _body(response: httpx.Response, max_bytes: int) -> bytes:
     body = bytearray()
     for piece in _decompressed(response, max_bytes):
@@ -185,26 +162,72 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-class _Transport(httpx.HTTPTransport):
-    """httpx's transport over a pool whose network knows the deadline.
+class _Transport(httpx.BaseTransport):
+    """A fixed number of lanes, each lent to one request at a time.
+
+    httpcore's own pool is not shared between threads because it may close a connection that it
+    has just given to another thread (encode/httpcore issue 1110).
+    """
+
+    def __init__(self, context: ssl.SSLContext, *, proxy: str | None, connections: int) -> None:
+        self._lanes = [_Lane(context, proxy) for _ in range(connections)]
+        self._free: queue.LifoQueue[_Lane] = queue.LifoQueue()  # the last used is still connected
+        for lane in self._lanes:
+            self._free.put(lane)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request on a free lane, which comes back when the answer is closed."""
+        with ExitStack() as giving_back:
+            lane = self._take(request.extensions["timeout"]["pool"])
+            giving_back.callback(self._free.put, lane)
+            response = lane.handle_request(request)
+            response.stream = _Lent(response.stream, giving_back.pop_all())
+        return response
+
+    def close(self) -> None:
+        """Close every connection."""
+        for lane in self._lanes:
+            lane.close()
+
+    def _take(self, timeout: float | None) -> "_Lane":
+        try:
+            return self._free.get(timeout=left(timeout, httpcore.PoolTimeout))
+        except (queue.Empty, httpcore.PoolTimeout):
+            raise httpx.PoolTimeout("every connection is in use") from None
+
+
+class _Lane(httpx.HTTPTransport):
+    """httpx's transport for one request at a time, over a network that knows the deadline.
 
     `_pool` is the one private name this relies on; the tests notice if it moves.
     """
 
-    def __init__(self, context: ssl.SSLContext, *, proxy: str | None, connections: int) -> None:
+    def __init__(self, context: ssl.SSLContext, proxy: str | None) -> None:
         super().__init__(verify=context, trust_env=False)
-        limits: dict[str, Any] = {
+        ways: dict[str, Any] = {
             "ssl_context": context,
-            "max_connections": connections,
-            "max_keepalive_connections": connections,
             "keepalive_expiry": _KEEP_ALIVE,
-            "network_backend": _Backend(),
+            "network_backend": Backend(),
         }
         if proxy is None:
-            self._pool = httpcore.ConnectionPool(**limits)
+            self._pool = httpcore.ConnectionPool(**ways)
         else:
-            way = _parsed_proxy(proxy)
-            self._pool = httpcore.HTTPProxy(str(way.url), proxy_auth=way.raw_auth, **limits)
+            parsed = _parsed_proxy(proxy)
+            self._pool = httpcore.HTTPProxy(str(parsed.url), proxy_auth=parsed.raw_auth, **ways)
+
+
+class _Lent(httpx.SyncByteStream):
+    """A body under way; closing it gives its lane back."""
+
+    def __init__(self, inner: Any, giving_back: ExitStack) -> None:
+        self._inner, self._giving_back = inner, giving_back
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._inner
+
+    def close(self) -> None:
+        with self._giving_back:
+            self._inner.close()
 
 
 def _parsed_proxy(proxy: str) -> httpx.Proxy:
@@ -216,93 +239,3 @@ def _parsed_proxy(proxy: str) -> httpx.Proxy:
     if parsed is None or parsed.url.scheme != "http" or not parsed.url.host:
         raise HttpError("proxy is not an http:// URL, such as http://proxy.example:3128")
     return parsed
-
-
-class _Backend(httpcore.NetworkBackend):
-    """httpcore's network, within the deadline of the request that uses it."""
-
-    def __init__(self) -> None:
-        self._inner = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[_SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        """Connect to the first of the host's addresses that answers.
-
-        Each gets an equal share of the time left: one that swallows packets (a broken IPv6
-        route) must not use up what the next one needs.
-        """
-        addresses = _resolve(host, port, _left(timeout, httpcore.ConnectTimeout))
-        failure: Exception = httpcore.ConnectError("the name has no address")
-        for done, address in enumerate(addresses):
-            left = _left(timeout, httpcore.ConnectTimeout)
-            share = None if left is None else left / (len(addresses) - done)
-            try:
-                return _Stream(
-                    self._inner.connect_tcp(
-                        address, port, share, local_address, socket_options or ()
-                    )
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure
-
-
-class _Stream(httpcore.NetworkStream):
-    """A connection whose every wait is within the deadline of the request that uses it."""
-
-    def __init__(self, inner: httpcore.NetworkStream) -> None:
-        self._inner = inner
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        for start in range(0, len(buffer), _PIECE):
-            left = _left(timeout, httpcore.WriteTimeout)
-            self._inner.write(buffer[start : start + _PIECE], left)
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, left))
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
-
-
-def _resolve(host: str, port: int, timeout: float | None) -> list[str]:
-    """Return the host's addresses, in the system's order.
-
-    The system's lookup can't be told when to end, so a thread of its own waits for it.
-    """
-    answer: queue.Queue[list[str] | Exception] = queue.Queue()
-
-    def look_up() -> None:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, OverflowError, UnicodeError) as error:
-            answer.put(error)
-        else:
-            answer.put(list(dict.fromkeys(str(address[0]) for *_, address in found)))
-
-    threading.Thread(target=look_up, name="name-lookup", daemon=True).start()
-    try:
-        result = answer.get(timeout=timeout)
-    except queue.Empty:
-        raise httpcore.ConnectTimeout("the name lookup took too long") from None
-    if isinstance(result, Exception):
-        raise httpcore.ConnectError(f"the name can't be looked up: {result}") from None
-    return result

@@ -15,6 +15,7 @@ _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _LONGEST_HOST = 253
 _LONGEST_ADDRESS = 254
 _LONGEST_LOCAL = 64
+_LONGEST_SENDER = 500
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LOCAL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _SENDER = re.compile(r'(?:"[^"\\<>]*"|[^"\\<>@,;:()\[\]]*?)\s*<([^<>]*)>')
@@ -86,7 +87,7 @@ def mail_address(value: object) -> str:
 
 def sender(value: object) -> str:
     """Return a mail address with or without a name before it."""
-    text = value if isinstance(value, str) else ""
+    text = value if isinstance(value, str) and len(value) <= _LONGEST_SENDER else ""
     named = _SENDER.fullmatch(text)
     if _CONTROL.search(text) or not _is_address(named[1] if named else text):
         raise InvalidValueError(

@@ -7,6 +7,7 @@ from pathlib import Path
 DEFAULT_URL = "sqlite:///quota-watch.db"
 
 _ALLOWED = 'allowed: "sqlite:///FILE", "sqlite:////FOLDER/FILE", "postgresql://USER@HOST/NAME"'
+_LAST_PORT = 65_535
 _SQLITE = "sqlite:///"
 _POSTGRESQL = re.compile(r"postgresql(?:\+psycopg)?://([^?]*)(?:\?.*)?")
 _PORT = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
@@ -59,6 +60,6 @@ def _postgresql_complaint(url: str) -> str | None:
         return "a password with @ in it is written with %40 in a URL"
     authority = found[1].rpartition("@")[2].partition("/")[0]
     port = _PORT.fullmatch(authority)
-    if port is None or (port[1] is not None and not 0 < int(port[1]) < 65_536):  # noqa: PLR2004
+    if port is None or (port[1] is not None and not 0 < int(port[1]) <= _LAST_PORT):
         return f"not a database URL: its host or port is wrong; {_ALLOWED}"
     return None

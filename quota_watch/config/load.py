@@ -21,6 +21,7 @@ VARIABLE = "QUOTA_WATCH_CONFIG"
 
 _PLACES = (Path("config.toml"), Path("/etc/quota-watch/config.toml"))
 _ORDER = {name: place for place, name in enumerate(Document.model_fields)}
+_DEEPEST = 12
 _MOST_BYTES = 8 * 2**20
 
 
@@ -54,11 +55,22 @@ def load(path: Path) -> Config:
 
 def validate(document: dict[str, object], path: Path, *, is_shared: bool = False) -> Config:
     """Check what a config file at `path` holds; raises `ConfigError` with all problems at once."""
+    if _is_deep(document):
+        raise ConfigError(path, [Problem("", f"tables nested more than {_DEEPEST} deep")])
     parsed, problems = _parse(document, path.absolute().parent)
     problems += cross_check(document)
     if parsed is None or problems:
         raise ConfigError(path, sorted(problems, key=_place))
     return Config.of(parsed, path=path, is_shared=is_shared)
+
+
+def _is_deep(document: dict[str, object]) -> bool:
+    """Tell whether a document is nested so deeply that walking through it could fail."""
+    level: list[dict[str, object] | list[object]] = [document]
+    for _ in range(_DEEPEST):
+        tables = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [inner for each in tables for inner in each if isinstance(inner, dict | list)]
+    return bool(level)
 
 
 def _place(problem: Problem) -> tuple[int, int]:

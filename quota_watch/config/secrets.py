@@ -116,7 +116,7 @@ def secret(check: Check | None = None) -> Callable[[object], Secret]:
 def signing_secrets(value: object) -> tuple[Secret, ...]:
     """Validate a webhook's signing secret, or a list of two while one replaces the other."""
     several = value if isinstance(value, list) else [value]
-    if not 1 <= len(several) <= 2:  # noqa: PLR2004  one, or the old and the new
+    if len(several) not in {1, 2}:
         raise InvalidValueError(f"a list of {len(several)}", allowed="one secret or a list of two")
     return tuple(secret(signing_secret)(one) for one in several)
 

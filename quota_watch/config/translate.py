@@ -81,7 +81,7 @@ def _list_hint(location: Location) -> str:
 
 
 def _table_hint(location: Location) -> str:
-    section = str(location[0])
-    if section in {"channels", "plans"} and len(location) <= 2:  # noqa: PLR2004
+    section, *below = location
+    if section in {"channels", "plans"} and len(below) in {0, 1}:
         return f"; write [{section}.NAME] and the keys below it"
-    return f"; write [{section}] and the keys below it" if len(location) == 1 else ""
+    return f"; write [{section}] and the keys below it" if not below else ""

@@ -35,6 +35,7 @@ class DueOrganizations:
         self._most = 2 * concurrency
         self._held: dict[int, Claim] = {}
         self._stopping = threading.Event()
+        self._changed = threading.Event()
 
     def due(self) -> Iterator[Claim]:
         """Yield claims as organizations fall due; end when none is due and none under way.
@@ -42,50 +43,65 @@ class DueOrganizations:
         While one slow organization is under way, others that fall due are still claimed.
         Raises `StorageError`.
         """
-        while not self._stopping.is_set():
-            claimed = self._claim_due()
+        held = self._begin()
+        while self._goes_on(held):
+            claimed = self._claim_due(held)
             yield from self._unless_stopped(claimed)
             if not claimed:
-                if not self._held:
+                if not held:
                     return
-                self._stopping.wait(_WAIT_SECONDS)
+                self._wait()
 
     def named(self, pks: Sequence[int]) -> Iterator[Claim]:
         """Yield a claim for each of the organizations, due or not, taking over other claims."""
+        held = self._begin()
         waiting = list(pks)
-        while waiting and not self._stopping.is_set():
-            free = self._most - len(self._held)
+        while waiting and self._goes_on(held):
+            free = self._most - len(held)
             if free <= 0:
-                self._stopping.wait(_WAIT_SECONDS)
+                self._wait()
                 continue
             now, waiting = waiting[:free], waiting[free:]
             with self._database.write() as connection:
                 claimed = claims.claim_now(connection, now, now=self._clock.now())
-            self._held |= {claim.pk: claim for claim in claimed}
+            held |= {claim.pk: claim for claim in claimed}
             yield from self._unless_stopped(claimed)
 
     def finished(self, ended: Sequence[Claim]) -> None:
         """Note that these claims were used or lost."""
         for claim in ended:
             self._held.pop(claim.pk, None)
+        self._changed.set()
 
     def finish_all(self) -> None:
         """Note that nothing is under way any more, however the last cycle ended."""
         self._held = {}
+        self._changed.set()
 
     def stop(self) -> None:
         """Hand out no further claims."""
         self._stopping.set()
+        self._changed.set()
 
     def give_back(self) -> None:
         """Let go of all that is still held, so that it is due for whoever comes next."""
         held, self._held = self._held, {}
-        if held:
-            with self._database.write() as connection:
-                claims.give_back(connection, held.values())
+        self._let_go(list(held.values()))
 
-    def _claim_due(self) -> list[Claim]:
-        free = self._most - len(self._held)
+    def _begin(self) -> dict[int, Claim]:
+        # A cycle that failed may leave a thread behind: what that claims is not of the next one.
+        held = self._held = {}
+        return held
+
+    def _goes_on(self, held: dict[int, Claim]) -> bool:
+        return held is self._held and not self._stopping.is_set()
+
+    def _wait(self) -> None:
+        self._changed.wait(_WAIT_SECONDS)
+        self._changed.clear()
+
+    def _claim_due(self, held: dict[int, Claim]) -> list[Claim]:
+        free = self._most - len(held)
         if free <= 0:
             return []
         now = self._clock.now()
@@ -93,7 +109,7 @@ class DueOrganizations:
             found = claims.find_due(
                 connection,
                 ours=self._ours,
-                busy=self._held,
+                busy=held,
                 most=free,
                 interval=self._interval,
                 now=now,
@@ -102,11 +118,17 @@ class DueOrganizations:
             return []
         with self._database.write() as connection:
             claimed = claims.claim_due(connection, found, interval=self._interval, now=now)
-        self._held |= {claim.pk: claim for claim in claimed}
+        held |= {claim.pk: claim for claim in claimed}
         return claimed
 
     def _unless_stopped(self, claimed: Sequence[Claim]) -> Iterator[Claim]:
-        for claim in claimed:
+        for place, claim in enumerate(claimed):
             if self._stopping.is_set():
+                self._let_go(claimed[place:])
                 return
             yield claim
+
+    def _let_go(self, claimed: Sequence[Claim]) -> None:
+        if claimed:
+            with self._database.write() as connection:
+                claims.give_back(connection, claimed)

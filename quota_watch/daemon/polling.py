@@ -19,16 +19,16 @@ def in_batches(
 ) -> Iterator[list[_Answer]]:
     """Do all `work` on a few threads and yield the answers in batches.
 
-    A batch closes at 100 answers, 200 ms after its first, or when all is done. `do` must not
-    raise; what `work` raises is raised here once the threads have ended. When the caller stops
-    early, no further work is begun.
+    A batch closes at 100 answers, 200 ms after its first, or when nothing is under way. `do` must
+    not raise; what `work` raises is raised here once the threads have ended. When the caller
+    stops early, no further work is begun.
     """
     answers: SimpleQueue[_Answer | _Ended] = SimpleQueue()
     shared = _Shared(work)
     for _ in range(threads):
         threading.Thread(target=_work_off, args=(shared, do, answers), daemon=True).start()
     try:
-        yield from _batches(answers, threads)
+        yield from _batches(answers, shared, threads)
     finally:
         shared.close()
     if shared.error is not None:
@@ -46,6 +46,7 @@ class _Shared(Iterator[_Work]):
         self._work = work
         self._lock = threading.Lock()
         self._closed = False
+        self.begun = 0
         self.error: BaseException | None = None
 
     def __next__(self) -> _Work:
@@ -53,13 +54,15 @@ class _Shared(Iterator[_Work]):
             if self._closed:
                 raise StopIteration
             try:
-                return next(self._work)
+                work = next(self._work)
             except StopIteration:
                 self._closed = True
                 raise
             except BaseException as error:
                 self._closed, self.error = True, error
                 raise StopIteration from error
+            self.begun += 1
+            return work
 
     def close(self) -> None:
         self._closed = True
@@ -77,9 +80,11 @@ def _work_off(
         answers.put(_Ended())
 
 
-def _batches(answers: "SimpleQueue[_Answer | _Ended]", threads: int) -> Iterator[list[_Answer]]:
+def _batches(
+    answers: "SimpleQueue[_Answer | _Ended]", shared: _Shared[_Work], threads: int
+) -> Iterator[list[_Answer]]:
     batch: list[_Answer] = []
-    closes_at = 0.0
+    answered, closes_at = 0, 0.0
     while threads:
         try:
             wait = max(0.0, closes_at - time.monotonic()) if batch else None
@@ -94,7 +99,8 @@ def _batches(answers: "SimpleQueue[_Answer | _Ended]", threads: int) -> Iterator
         if not batch:
             closes_at = time.monotonic() + LINGER_SECONDS
         batch.append(answer)
-        if len(batch) == BATCH_SIZE:
+        answered += 1
+        if len(batch) == BATCH_SIZE or answered == shared.begun:
             yield batch
             batch = []
     if batch:

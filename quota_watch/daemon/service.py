@@ -37,7 +37,7 @@ class Service:
         *,
         clock: Clock,
         notifier: Notifier,
-        tick_seconds: float = 1.0,
+        tick_seconds: float = 0.5,
     ) -> None:
         self._load = load
         self._clock = clock

@@ -26,6 +26,8 @@ from quota_watch.storage.database import Database
 
 log = get_logger(__name__)
 
+_LONGEST_WAIT_SECONDS = 3600.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poll:
@@ -81,7 +83,7 @@ class Watcher:
         A few threads poll. Each batch of answers is recorded, assessed, reconciled and enqueued
         in one transaction; `committed` is called after it with the claims that have ended. An
         organization whose claim was taken over is left to the other worker; one that raises
-        fails alone. Raises `StorageError`.
+        fails alone, and goes through the steps again as a failed poll. Raises `StorageError`.
         """
         outcomes: list[Outcome] = []
         for batch in in_batches(claims, self._poll, threads=self._concurrency):
@@ -92,15 +94,17 @@ class Watcher:
                 told = stories.stories_of(transaction, *self._scope(polls))
                 for poll in polls:
                     watch, row = poll.watch, rows[poll.claim.pk]
-                    with self._failing_alone(transaction, poll, row):
-                        seen = self._record(transaction, poll, row)
-                        findings = assess(watch, seen)
-                        transitions = reconcile(
-                            findings, told[row.pk], organization=watch.organization, now=seen.at
-                        )
-                        enqueue(transaction, transitions, row.pk, watch, seen, self._channels)
-                        was_failing = row.failing_since is not None
-                        done.append(Outcome(poll, seen, tuple(transitions), was_failing))
+                    for attempt in (poll, _as_failure_of_ours(poll)):
+                        with self._failing_alone(transaction, attempt, row):
+                            seen = self._record(transaction, attempt, row)
+                            findings = assess(watch, seen)
+                            transitions = reconcile(
+                                findings, told[row.pk], organization=watch.organization, now=seen.at
+                            )
+                            enqueue(transaction, transitions, row.pk, watch, seen, self._channels)
+                            was_failing = row.failing_since is not None
+                            done.append(Outcome(attempt, seen, tuple(transitions), was_failing))
+                            break
             committed([poll.claim for poll in batch])
             _log(done)
             outcomes += done
@@ -110,13 +114,13 @@ class Watcher:
         watch, now = self._watches[claim.pk], self._clock.now()
         poll = Poll(claim=claim, watch=watch, period=self._cycle.period_of(now.date()), at=now)
         try:
-            days = self._source.days(watch.organization, poll.period.start, now.date())
+            days = tuple(self._source.days(watch.organization, poll.period.start, now.date()))
         except UpstreamError as error:
             return replace(poll, error=error)
         except Exception:  # the boundary of a job: a defect of ours must not stop the others
             log.exception("poll raised", organization=watch.organization.id)
-            return replace(poll, error=_internal_error())
-        return replace(poll, days=tuple(days))
+            return _as_failure_of_ours(poll)
+        return replace(poll, days=days)
 
     def _scope(self, polls: Sequence[Poll]) -> tuple[dict[int, Organization], date]:
         """Name the stories that matter: those of this and the last period of these polls."""
@@ -160,9 +164,13 @@ class Watcher:
         return _count(poll, record.days_in(transaction, row.pk, poll.period))
 
     def _next_at(self, poll: Poll) -> datetime:
-        slot = next_slot(poll.watch.organization, after=poll.at, interval=self._interval)
-        wait = poll.error.retry_after if poll.error else None
-        return max(slot, poll.at + timedelta(seconds=wait)) if wait else slot
+        """Return the next slot, after the wait that upstream asks for.
+
+        An hour at most: to know that the watch is blind takes more than one poll.
+        """
+        asked = poll.error.retry_after if poll.error else None
+        wait = timedelta(seconds=min(asked or 0.0, _LONGEST_WAIT_SECONDS))
+        return next_slot(poll.watch.organization, after=poll.at + wait, interval=self._interval)
 
     @contextmanager
     def _failing_alone(self, transaction: Connection, poll: Poll, row: Row[Any]) -> Iterator[None]:
@@ -174,7 +182,7 @@ class Watcher:
             raise
         except Exception:  # the boundary of a job, as above
             log.exception("organization not recorded", organization=poll.watch.organization.id)
-            self._record(transaction, replace(poll, days=(), error=_internal_error()), row)
+            self._record(transaction, _as_failure_of_ours(poll), row)
 
 
 def _log(outcomes: Sequence[Outcome]) -> None:
@@ -211,9 +219,10 @@ def _count(poll: Poll, days: Sequence[DayCounts]) -> Usage:
     )
 
 
-def _internal_error() -> UpstreamError:
-    return UpstreamError(
+def _as_failure_of_ours(poll: Poll) -> Poll:
+    error = UpstreamError(
         ErrorKind.INTERNAL,
         "quota-watch itself failed on this organization: see its log, and please report it",
         may_pass=True,
     )
+    return replace(poll, days=(), error=error)

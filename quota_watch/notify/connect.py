@@ -4,7 +4,7 @@ Timeouts of sockets are per operation, and a server that trickles bytes never en
 timer shuts the connection itself.
 """
 
-import queue
+import re
 import socket
 import ssl
 import threading
@@ -13,10 +13,14 @@ from functools import cache
 from types import TracebackType
 from typing import Self
 
+import httpcore
 import httpx
 
+from quota_watch import network
 from quota_watch.clock import SystemClock
 from quota_watch.notify.text import printable
+
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 _clock = SystemClock()
 
@@ -62,24 +66,19 @@ class Deadline:
     def connect(self, host: str, port: int) -> socket.socket:
         """Return a guarded connection to the first of the host's addresses that answers.
 
-        Each gets an equal share of the time left, so that one that swallows packets leaves some
-        to the next. Raises `OSError`.
+        Raises `OSError`.
         """
-        addresses = _look_up(host, port, self.left())
-        failure: OSError = socket.gaierror("it has no address")
-        for done, (family, address) in enumerate(addresses):
-            connection = socket.socket(family, socket.SOCK_STREAM)
-            connection.settimeout(self.left() / (len(addresses) - done))
-            try:
-                connection.connect(address)
-            except OSError as error:
-                connection.close()
-                failure = error
-            else:
-                connection.settimeout(self.left())
-                self._guard(connection)
-                return connection
-        raise failure
+        try:
+            with network.deadline(self.left()):
+                stream = network.Backend().connect_tcp(host, port)
+        except httpcore.TimeoutException:
+            raise TimeoutError("the time is up") from None
+        except httpcore.ConnectError as error:
+            raise OSError(str(error)) from None
+        connection: socket.socket = stream.get_extra_info("socket")
+        connection.settimeout(self.seconds)  # longer than is left: the timer is what ends it
+        self._guard(connection)
+        return connection
 
     def _guard(self, connection: socket.socket) -> None:
         """Keep a second handle: wrapping a socket in TLS takes the first one away."""
@@ -111,36 +110,9 @@ def explain(error: OSError, place: str, *, deadline: Deadline) -> str:
         return f"the certificate of {place} is refused: {printable(error.verify_message)}"
     if isinstance(error, ssl.SSLError):
         return f"no TLS with {place}: {printable(error.reason or 'the connection ended')}"
-    if isinstance(error, socket.gaierror):
-        return f"the name of {place} can't be looked up: {printable(error.strerror or str(error))}"
-    return f"no connection to {place}: {printable(error.strerror or str(error))}"
+    return f"no connection to {place}: {cause(error)}"
 
 
-_Address = tuple[socket.AddressFamily, tuple[str, int]]
-
-
-def _look_up(host: str, port: int, seconds: float) -> list[_Address]:
-    """Return the host's addresses in the system's order.
-
-    The system's lookup can't be told when to end, so a thread of its own waits for it.
-    """
-    answer: queue.Queue[list[_Address] | OSError] = queue.Queue()
-
-    def ask() -> None:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            answer.put(error)
-        except UnicodeError:
-            answer.put(socket.gaierror("it is no name of a host"))
-        else:
-            answer.put([(entry[0], entry[4]) for entry in found])  # type: ignore[misc]
-
-    threading.Thread(target=ask, name="name-lookup", daemon=True).start()
-    try:
-        result = answer.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError("the name lookup took too long") from None
-    if isinstance(result, OSError):
-        raise result
-    return result
+def cause(error: Exception) -> str:
+    """Return the system's own words for what happened, without its number for it."""
+    return printable(_ERRNO.sub("", str(error)))

@@ -194,7 +194,7 @@ class _Connection(smtplib.SMTP):
         self._wrap = tls
         super().__init__(host, port, local_hostname="localhost")
         if self.sock is not None:
-            self.local_hostname = _own_name(self.sock)
+            self.local_hostname = own_name(socket.gethostname(), self.sock.getsockname()[0])
 
     def getreply(self) -> tuple[int, bytes]:
         """Return the server's answer, unless it was cut off: half a line could pass for one."""
@@ -211,16 +211,15 @@ class _Connection(smtplib.SMTP):
         return self._wrap.wrap_socket(connection, server_hostname=host)
 
 
-def _own_name(connection: socket.socket) -> str:
-    """Return how we introduce ourselves: by name if it is a whole one, else by address.
+def own_name(name: str, address: str) -> str:
+    """Return how we introduce ourselves: by the machine's name if it is a whole one, or address.
 
     The standard library's way asks the DNS, which may take longer than an attempt.
     """
-    name = socket.gethostname()
     if "." in name:
         return name
-    own = str(connection.getsockname()[0]).partition("%")[0]
-    return f"[IPv6:{own}]" if ":" in own else f"[{own}]"
+    bare = address.partition("%")[0]
+    return f"[IPv6:{bare}]" if ":" in bare else f"[{bare}]"
 
 
 def _data(smtp: smtplib.SMTP, content: bytes) -> tuple[int, bytes]:

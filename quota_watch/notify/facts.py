@@ -13,8 +13,9 @@ from quota_watch.domain.periods import CalendarMonth
 from quota_watch.domain.rules import Severity, Trouble, Watch
 from quota_watch.domain.shapes import iso, period_json
 from quota_watch.domain.usage import Usage, percent
+from quota_watch.notify.situation import Situation
 from quota_watch.notify.text import printable
-from quota_watch.notify.wording import Situation, Words, words, words_of_test
+from quota_watch.notify.wording import Words, words, words_of_test
 
 VERSION = 1
 _BILLING = CalendarMonth()

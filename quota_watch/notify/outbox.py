@@ -14,12 +14,15 @@ from quota_watch.clock import Clock
 from quota_watch.logs import get_logger
 from quota_watch.notify.channel import Channel, DeliveryError, Message
 from quota_watch.notify.retry import next_attempt
+from quota_watch.notify.text import printable
 from quota_watch.storage import outbox
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.storage.outbox import ClaimedDelivery
 
 log = get_logger(__name__)
+
+_LONGEST_ERROR = 1_000
 
 Result = Literal["sent", "failed", "retry"]
 
@@ -40,6 +43,7 @@ class Outbox:
         self._clock = clock
         self._jitter = jitter
         self._draining: set[str] = set()
+        self._asked: set[str] = set()
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self.results: Counter[Result] = Counter()
@@ -53,6 +57,7 @@ class Outbox:
             due = outbox.due_channels(connection, self._channels, now=self._clock.now())
         for name in sorted(due):
             with self._changed:
+                self._asked.add(name)
                 if name in self._draining or self._stopping.is_set():
                     continue
                 self._draining.add(name)
@@ -70,6 +75,28 @@ class Outbox:
         self._stopping.set()
 
     def _drain(self, name: str) -> None:
+        """Deliver all that is due; a dispatch meanwhile is a reason to look once more."""
+        try:
+            while self._goes_on(name):
+                self._deliver(name)
+        except BaseException:
+            self._leave(name)
+            raise
+
+    def _goes_on(self, name: str) -> bool:
+        with self._changed:
+            if name in self._asked and not self._stopping.is_set():
+                self._asked.discard(name)
+                return True
+            self._leave(name)
+            return False
+
+    def _leave(self, name: str) -> None:
+        with self._changed:
+            self._draining.discard(name)
+            self._changed.notify_all()
+
+    def _deliver(self, name: str) -> None:
         try:
             while not self._stopping.is_set():
                 with self._database.write() as connection:
@@ -79,10 +106,6 @@ class Outbox:
                 self._attempt(self._channels[name], claimed)
         except StorageError as error:
             log.warning("outbox unavailable", channel=name, error=str(error))
-        finally:
-            with self._changed:
-                self._draining.discard(name)
-                self._changed.notify_all()
 
     def _attempt(self, channel: Channel, claimed: ClaimedDelivery) -> None:
         message = Message(id=claimed.id, recipient=claimed.recipient, facts=claimed.facts)
@@ -102,7 +125,7 @@ class Outbox:
         with self._database.write() as connection:
             outbox.mark_done(connection, claimed, now=now)
             outbox.make_due(connection, channel.name, now=now)
-        self.results["sent"] += 1
+        self._count("sent")
         log.info("delivery sent", attempt=claimed.attempts + 1, **_names(claimed))
 
     def _keep_failure(
@@ -117,21 +140,25 @@ class Outbox:
             now=now,
             jitter=self._jitter(),
         )
+        why = printable(error.message, _LONGEST_ERROR)
         with self._database.write() as connection:
             if at is None:
-                outbox.mark_failed(
-                    connection, claimed, now=now, error=str(error), status=error.status
-                )
+                outbox.mark_failed(connection, claimed, now=now, error=why, status=error.status)
             else:
-                outbox.mark_retry(connection, claimed, at=at, error=str(error), status=error.status)
-        self.results["retry" if at else "failed"] += 1
+                outbox.mark_retry(connection, claimed, at=at, error=why, status=error.status)
+        self._count("retry" if at else "failed")
         log.warning(
             "delivery will be retried" if at else "delivery failed for good",
             attempt=claimed.attempts + 1,
             next_at=at,
-            error=str(error),
+            error=why,
             **_names(claimed),
         )
+
+
+    def _count(self, result: Result) -> None:
+        with self._changed:
+            self.results[result] += 1
 
 
 def _names(claimed: ClaimedDelivery) -> dict[str, str]:

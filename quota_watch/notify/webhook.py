@@ -12,9 +12,9 @@ from typing import Any, Final
 import httpx
 
 from quota_watch.domain.rules import Severity
-from quota_watch.http import deadline
+from quota_watch.network import deadline
 from quota_watch.notify.channel import ATTEMPT_SECONDS, DeliveryError, Message
-from quota_watch.notify.connect import Deadline, explain, trust
+from quota_watch.notify.connect import Deadline, cause, explain, trust
 from quota_watch.notify.retry import WEBHOOK_RETRIES
 from quota_watch.notify.signing import signature, signing_key
 from quota_watch.notify.text import printable
@@ -63,26 +63,30 @@ class WebhookChannel:
     def send(self, message: Message, *, now: datetime) -> None:
         """Post the facts; any 2xx is success. Redirects are not followed."""
         body = body_of(message.facts)
+        headers = httpx.Headers(self._headers)  # which knows names in any case
+        headers.update(self._standard(message.id, int(now.timestamp()), body))
         request = self._client.build_request(
             "POST",
             self._url,
             content=body,
-            headers=self._headers | self._standard(message.id, int(now.timestamp()), body),
+            headers=headers,
             timeout=self._attempt_seconds,
         )
         try:
-            status, headers = self._post(request)
+            status, answered = self._post(request)
         except httpx.TimeoutException:
             late = f"{self._host} did not answer within {self._attempt_seconds:g} seconds"
             raise DeliveryError(late) from None
         except httpx.ConnectError as error:
-            reason = printable(str(error))
-            raise DeliveryError(f"no connection to {self._host}: {reason}") from None
+            raise DeliveryError(f"no connection to {self._host}: {cause(error)}") from None
+        except (httpx.InvalidURL, UnicodeError):  # httpx reads a redirect though it stays here
+            nowhere = f"{self._host} redirects to something that is no URL"
+            raise DeliveryError(nowhere, start_late=True) from None
         except httpx.HTTPError as error:
             what = type(error).__name__
             raise DeliveryError(f"the exchange with {self._host} broke off ({what})") from None
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            raise self._refusal(status, headers.get("retry-after"), now)
+            raise self._refusal(status, answered.get("retry-after"), now)
 
     def check(self) -> str:
         """Connect, with TLS for an https URL, and leave without a request."""

@@ -6,21 +6,19 @@ measured, when the count starts again, what is lost if nothing is done, and what
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
-from quota_watch.domain.alerts import Reason, Transition, TransitionType
-from quota_watch.domain.periods import Period
-from quota_watch.domain.rules import FULL, Rule, Trouble, Watch
+from quota_watch.domain.alerts import Reason, TransitionType
+from quota_watch.domain.rules import FULL, Rule
 from quota_watch.domain.source import ErrorKind
 from quota_watch.domain.usage import percent
+from quota_watch.notify.situation import NAME, Situation
 from quota_watch.notify.text import (
-    days,
     duration,
     events,
     largest_first,
     long_day,
-    moment,
     number,
     printable,
     sentence,
@@ -29,54 +27,7 @@ from quota_watch.notify.text import (
 )
 
 _LARGEST = 3
-_NAME = 60
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
-    """A transition with what was known when it was decided.
-
-    `used` is what the last good poll of the period counted, None where there was none; `by_type`
-    and `measured_at` belong to it. `trouble` is the run of failed polls a blind alert is about.
-    """
-
-    transition: Transition
-    watch: Watch
-    period: Period
-    used: int | None
-    by_type: Mapping[str, int]
-    measured_at: datetime | None
-    trouble: Trouble | None
-
-    @property
-    def name(self) -> str:
-        """The organization's name, fit for a title; its id where the name shows nothing."""
-        return printable(self.watch.name, _NAME) or printable(self.watch.organization.id, _NAME)
-
-    @property
-    def limit(self) -> int | None:
-        """The limit that holds now; the story's own may be an older one."""
-        return self.watch.limit
-
-    @property
-    def percent(self) -> str | None:
-        """How much of the limit is used, as text."""
-        value = None if self.used is None else percent(self.used, self.limit)
-        return None if value is None else share(value)
-
-    @property
-    def is_over(self) -> bool:
-        """Tell whether the limit is passed; exactly at it is not."""
-        return self.used is not None and self.limit is not None and self.used > self.limit
-
-    @property
-    def is_full(self) -> bool:
-        """Tell whether exactly the limit is used."""
-        return self.used is not None and self.used == self.limit
-
-    def moment(self, at: datetime) -> str:
-        """Return a time in the readers' zone and UTC."""
-        return moment(at, self.watch.time_zone)
+_SMALLEST = 100  # a type of less than one event in so many is no lever
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +67,7 @@ def subject(facts: Mapping[str, Any]) -> str:
 
 def words_of_test(channel: str) -> Words:
     """Say that this is a test and nothing else."""
-    name = printable(channel, _NAME)
+    name = printable(channel, NAME)
     return Words(
         title=f"Test of the channel {name}",
         summary=f"This is a test of the channel {name}, asked for with `quota-watch test-alert`. "
@@ -128,10 +79,10 @@ def words_of_test(channel: str) -> Words:
 def _threshold(case: Situation) -> Words:
     level = case.transition.story.level
     summary = [
-        f"Level {level} % is reached: {_used(case)}" if level is not None else _used(case),
-        _measured(case),
-        _resets(case),
-        _loss(case),
+        f"Level {level} % is reached: {case.told_use()}" if level is not None else case.told_use(),
+        case.told_measurement(),
+        case.told_reset(),
+        case.told_loss(),
     ]
     return Words(_threshold_title(case), _join(summary), _decide(case))
 
@@ -144,53 +95,6 @@ def _threshold_title(case: Situation) -> str:
     if case.is_full:
         return f"{case.name} has reached its limit of {events(case.limit)}"
     return f"{case.name} has used {case.percent} of {events(case.limit)}"
-
-
-def _used(case: Situation) -> str:
-    """Return what is used of what, and what is left."""
-    if case.used is None:
-        return ""
-    span = days(case.period.start, case.period.last_day)
-    if case.limit is None:
-        return f"{case.name} has used {events(case.used)} for {span}; no limit is known."
-    part = f" ({case.percent})" if case.percent else ""
-    if case.is_over:
-        excess = number(case.used - case.limit)
-        return (
-            f"{case.name} has used {events(case.used)} for {span}, "
-            f"{excess} more than its limit of {number(case.limit)}{part}."
-        )
-    if case.is_full:
-        return f"{case.name} has used all of its {events(case.limit)} for {span}{part}."
-    return (
-        f"{case.name} has used {number(case.used)} of its {events(case.limit)} for {span}{part}; "
-        f"{number(case.limit - case.used)} are left."
-    )
-
-
-def _measured(case: Situation) -> str:
-    return f"Measured {case.moment(case.measured_at)}." if case.measured_at else ""
-
-
-def _resets(case: Situation) -> str:
-    return f"The count starts again from zero on {case.moment(case.period.resets_at)}."
-
-
-def _loss(case: Situation) -> str:
-    if not case.watch.drops:
-        over = "is passed" if case.is_over else "would then be passed"
-        return f"No event is lost: this server keeps them all, but the agreed limit {over}."
-    gone = "dropped events are gone for good"
-    if case.is_over:
-        return (
-            "Rybbit is dropping its events, or will within 30 minutes (it enforces the limit "
-            f"every half hour), until then or until the limit is raised; {gone}."
-        )
-    start = "With the next event the limit is passed:" if case.is_full else "Past the limit"
-    return (
-        f"{start} Rybbit drops every event until then; {gone}. "
-        "It enforces the limit every half hour."
-    )
 
 
 def _decide(case: Situation) -> str:
@@ -218,8 +122,9 @@ def _largest(case: Situation) -> str:
     if not case.used:
         return ""
     top = [
-        f"{printable(kind, _NAME)} {share(percent(n, case.used))}"
+        f"{printable(kind, NAME)} {share(percent(n, case.used))}"
         for kind, n in largest_first(case.by_type)[:_LARGEST]
+        if n * _SMALLEST >= case.used
     ]
     return f" (the largest: {', '.join(top)})" if top else ""
 
@@ -231,9 +136,9 @@ def _blind(case: Situation) -> Words:
     seen = case.used is not None
     summary = [
         _failing(case),
-        f"When last seen: {_used(case)}" if seen else _unknown(case),
-        _measured(case) if seen else "",
-        _resets(case),
+        f"When last seen: {case.told_use()}" if seen else _unknown(case),
+        case.told_measurement() if seen else "",
+        case.told_reset(),
         _unseen(case),
     ]
     return Words(f"Polls of {case.name} have failed{since}{known}", _join(summary), _repair(case))
@@ -247,7 +152,7 @@ def _unknown(case: Situation) -> str:
 def _unseen(case: Situation) -> str:
     """Return what can go wrong while nobody sees it."""
     if case.is_over:
-        return f"Until a poll works again nothing newer is known. {_loss(case)}"
+        return f"Until a poll works again nothing newer is known. {case.told_loss()}"
     if case.limit is None:
         return "Until a poll works again nothing newer is known."
     gone = ", and events past it are gone for good" if case.watch.drops else ""
@@ -290,7 +195,7 @@ def _repair(case: Situation) -> str:
 
 
 def _resolved(case: Situation, reason: Reason) -> Words:
-    now = _join([_used(case), _measured(case), _resets(case)])
+    now = _join([case.told_use(), case.told_measurement(), case.told_reset()])
     if reason is Reason.POLLS_WORK_AGAIN:
         return _seen_again(case, now)
     if reason is Reason.LIMIT_CHANGED:
@@ -312,10 +217,8 @@ def _seen_again(case: Situation, now: str) -> Words:
 def _limit_changed(case: Situation, now: str) -> Words:
     old, new = case.transition.story.limit, case.limit
     then = "levels are told anew under the limit that holds now"
-    if new is None:
+    if old is None or new is None:
         what, then = "is no longer known", "no level can be told until it is"
-    elif old is None:
-        what = f"is now {events(new)}"
     else:
         verb = "raised" if new > old else "lowered"
         what = f"was {verb} from {number(old)} to {events(new)}"

@@ -77,7 +77,7 @@ class RybbitClient:
     def _failure(self, error: Exception, organization: Organization) -> UpstreamError:
         """Return what kept an answer from coming, as our own error."""
         where = place(organization.server, organization.id)
-        reason = printable(str(error)) or type(error).__name__
+        reason = printable(str(error)[:200]) or type(error).__name__
         if isinstance(error, httpx.TimeoutException):
             return UpstreamError(
                 ErrorKind.TIMEOUT,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,17 @@ MAX_RETRY_AFTER = 86_400.0
 """The longest wait that is believed, in seconds: the daily limit resets at 00:00 UTC."""
 
 _SECONDS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
+_EXPECTED = frozenset(
+    {
+        "Forbidden",
+        "Insufficient scope",
+        "No access to organization or no sites found",
+        "Rate limit exceeded",
+        "Unauthorized",
+    }
+)
+"""What Rybbit says where our own sentence says more."""
+
 _NOT_YET = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 
 
@@ -113,7 +125,7 @@ def _refused(status: int, answer: Mapping[str, Any]) -> _Meaning:
 
 def _limited(answer: Mapping[str, Any], retry_after: float | None) -> _Meaning:
     scope = next((name for name in ("burst", "daily") if answer.get("scope") == name), None)
-    wait = "" if retry_after is None else f"; it asks to wait {retry_after:.0f} s"
+    wait = "" if retry_after is None else f"; it asks to wait {_span(retry_after)}"
     return _Meaning(
         ErrorKind.RATE_LIMITED,
         f"too many requests for this key's {f'{scope} ' if scope else ''}limit (429){wait}. Other"
@@ -121,6 +133,14 @@ def _limited(answer: Mapping[str, Any], retry_after: float | None) -> _Meaning:
         may_pass=True,
         scope=scope,
     )
+
+
+def _span(seconds: float) -> str:
+    """Return a time in the unit a person would use, rounded up."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{ceil(seconds / size)} {unit}"
+    return f"{ceil(seconds)} s"
 
 
 def _odd(status: int, headers: Mapping[str, str]) -> _Meaning:
@@ -147,6 +167,8 @@ def _own_words(answer: Mapping[str, Any], body: bytes) -> str:
     if looks_like_html(body):
         return " (a web page came instead of JSON: something in front of Rybbit answered)"
     said = printable(answer.get("message")) or printable(answer.get("error"))
+    if said in _EXPECTED:
+        return ""
     advice = printable(answer.get("resolution"))
     words = ". ".join(words.rstrip(".") for words in (said, advice) if words)
     return f' (its words: "{words}")' if words else ""

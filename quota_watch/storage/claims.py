@@ -6,9 +6,11 @@ that records the outcome does, and only while the token is still its own.
 
 import secrets
 from collections.abc import Collection, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, and_, false, or_, select, update
 
@@ -35,23 +37,24 @@ def register(
     """Make a row for each organization that has none, due at once; return all their keys."""
     wanted = {watch.organization: watch for watch in watches}
     keys = keys_of(connection, wanted)
-    missing = [
-        {
-            "server": watch.organization.server,
-            "id": watch.organization.id,
-            "name": watch.name,
-            "plan": watch.plan,
-            "next_at": now,
-            "limit": watch.limit,
-            "limit_source": watch.limit_source,
-            "drops": watch.drops,
-            "failed_polls": 0,
-        }
-        for identity, watch in wanted.items()
-        if identity not in keys
-    ]
-    insert_missing(connection, organization, missing)
+    # In one order everywhere, so that two processes that start at once can't block each other.
+    missing = sorted(wanted.keys() - keys.keys())
+    insert_missing(connection, organization, [_new_row(wanted[each], now) for each in missing])
     return keys_of(connection, wanted) if missing else keys
+
+
+def _new_row(watch: Watch, now: datetime) -> dict[str, Any]:
+    return {
+        "server": watch.organization.server,
+        "id": watch.organization.id,
+        "name": watch.name,
+        "plan": watch.plan,
+        "next_at": now,
+        "limit": watch.limit,
+        "limit_source": watch.limit_source,
+        "drops": watch.drops,
+        "failed_polls": 0,
+    }
 
 
 def keys_of(connection: Connection, wanted: Collection[Organization]) -> dict[Organization, int]:
@@ -78,8 +81,8 @@ def find_due(
         .order_by(organization.c.next_at)
         .execution_options(yield_per=_CANDIDATES)
     )
-    wanted = (pk for pk in connection.scalars(query) if pk in ours and pk not in busy)
-    return list(islice(wanted, most))
+    with closing(connection.scalars(query)) as due:
+        return list(islice((pk for pk in due if pk in ours and pk not in busy), most))
 
 
 def claim_due(
@@ -92,12 +95,15 @@ def claim_due(
 
 def claim_now(connection: Connection, pks: Collection[int], *, now: datetime) -> list[Claim]:
     """Claim the organizations whether due or not; a claim of another worker is taken over."""
-    return _take(connection, list(pks), now)
+    chosen = select(organization.c.pk).where(organization.c.pk.in_(pks))
+    # In key order, as the record locks them, so that neither waits for the other.
+    query = chosen.order_by(organization.c.pk).with_for_update()
+    return _take(connection, list(connection.scalars(query)), now)
 
 
 def give_back(connection: Connection, claims: Iterable[Claim]) -> None:
     """Let go of claims that were not used; the organizations stay due."""
-    for claim in claims:
+    for claim in sorted(claims, key=lambda claim: claim.pk):
         connection.execute(
             update(organization)
             .where(organization.c.pk == claim.pk, organization.c.claimed_by == claim.token)
@@ -111,15 +117,24 @@ def is_due(column: Column[datetime], now: datetime, *, horizon: timedelta) -> Co
 
 
 def is_free(column: Column[datetime], now: datetime) -> ColumnElement[bool]:
-    """Say that no claim holds: none, one that ran out, or one from before the clock went back."""
-    return or_(column.is_(None), column <= now, column > now + LEASE)
+    """Say that no claim holds: none, one that ran out, or one from before the clock went back.
+
+    The spare lease is for a worker whose clock is ahead, or read a moment later than `now` was.
+    """
+    return or_(column.is_(None), column <= now, column > now + 2 * LEASE)
 
 
 def _is_due(interval: timedelta, now: datetime) -> ColumnElement[bool]:
-    # A time further off than two intervals was written before the clock went back.
+    # A time further off than two intervals was written before the clock went back, or for a
+    # longer interval; but not where upstream refused lately and asked to wait.
+    columns = organization.c
+    asked_to_wait = and_(
+        columns.next_at > now, columns.failing_since.is_not(None), columns.last_poll <= now
+    )
     return and_(
-        is_due(organization.c.next_at, now, horizon=2 * interval),
-        is_free(organization.c.claimed_until, now),
+        is_due(columns.next_at, now, horizon=2 * interval),
+        ~asked_to_wait,
+        is_free(columns.claimed_until, now),
     )
 
 

@@ -19,8 +19,9 @@ BUSY_SECONDS = 5.0
 class Database:
     """A SQLite file or a PostgreSQL database, by URL.
 
-    On SQLite `write` begins IMMEDIATE behind one lock of this process and `read` begins DEFERRED,
-    so that readers see one moment and never block the writer. Raises `StorageError`.
+    On SQLite `write` begins IMMEDIATE behind one lock of this process and `read` begins DEFERRED;
+    on PostgreSQL `read` is REPEATABLE READ. So readers see one moment and never block a writer.
+    Raises `StorageError`.
     """
 
     def __init__(self, url: str, *, read_only: bool = False) -> None:
@@ -37,7 +38,10 @@ class Database:
             self._reader = self._sqlite_engine("DEFERRED")
             self._writer = self._reader if read_only else self._sqlite_engine("IMMEDIATE")
         else:
-            self._reader = self._writer = self._postgresql_engine()
+            self._writer = self._postgresql_engine()
+            self._reader = self._writer.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
 
     @property
     def label(self) -> str:

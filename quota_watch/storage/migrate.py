@@ -132,7 +132,10 @@ def _prepare_file(path: Path, before: str | None) -> None:
             f"no folder {path.parent} for the database: create it or set database.url"
         )
     if before is None:
-        path.touch(mode=0o600)
+        try:
+            path.touch(mode=0o600)
+        except OSError as error:
+            raise StorageError(f"the database {path} can't be made: {error.strerror}") from error
         return
     copy = path.with_name(f"{path.name}.before-{before}")
     if not copy.exists():

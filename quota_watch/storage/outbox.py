@@ -16,6 +16,8 @@ from quota_watch.storage.schema import delivery
 _HORIZON = timedelta(hours=8)
 """No retry is ever put off for longer; a later time was written before the clock went back."""
 
+_RESOLVED = "alert.resolved"
+
 
 class DeliveryState(StrEnum):
     """How far a delivery has come."""
@@ -79,7 +81,7 @@ def put(connection: Connection, envelopes: Iterable[Envelope], *, now: datetime)
 
 def due_channels(connection: Connection, channels: Collection[str], *, now: datetime) -> set[str]:
     """Return those of the channels that have a delivery to attempt now."""
-    query = select(delivery.c.channel).where(_is_ready(now)).distinct()
+    query = select(delivery.c.channel).where(_is_ready(now), ~_earlier_is_pending()).distinct()
     return {channel for channel in connection.scalars(query) if channel in channels}
 
 
@@ -165,11 +167,13 @@ def _drop_pointless_resolve(
         delivery.c.channel == claimed.channel,
         delivery.c.recipient == claimed.recipient,
     )
-    reached = select(delivery.c.pk).where(same, delivery.c.state == DeliveryState.DONE)
+    reached = select(delivery.c.pk).where(
+        same, delivery.c.state != DeliveryState.FAILED, delivery.c.type != _RESOLVED
+    )
     if connection.scalar(reached.limit(1)) is None:
         connection.execute(
             update(delivery)
-            .where(same, _is_pending(), delivery.c.type == "alert.resolved")
+            .where(same, _is_pending(), delivery.c.type == _RESOLVED)
             .values(
                 state=DeliveryState.FAILED,
                 done_at=now,

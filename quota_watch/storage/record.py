@@ -126,21 +126,25 @@ def _record_days(
 ) -> None:
     if not days:
         return
-    kept = {
-        counts.day: counts.by_type
-        for counts in days_of(connection, [pk], days[0].day, days[-1].day)[pk]
+    columns = day_usage.c
+    query = select(columns.date, columns.counts, columns.used).where(
+        columns.organization_pk == pk, columns.date.between(days[0].day, days[-1].day)
+    )
+    kept = {day: (counts, used) for day, counts, used in connection.execute(query)}
+    seen = {
+        counts.day: (dict(counts.by_type), counts.counted(watch.not_counted)) for counts in days
     }
     rows = [
         {
             "organization_pk": pk,
-            "date": counts.day,
-            "counts": dict(counts.by_type),
-            "used": counts.counted(watch.not_counted),
+            "date": day,
+            "counts": counts,
+            "used": used,
             "capped": False,
             "seen_at": now,
         }
-        for counts in days
-        if kept.get(counts.day) != counts.by_type
+        for day, (counts, used) in seen.items()
+        if kept.get(day) != (counts, used)
     ]
     if rows:
         insert = insert_into(connection, day_usage)

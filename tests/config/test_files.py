@@ -79,6 +79,11 @@ def test_what_the_parser_chokes_on_is_not_valid_toml(tmp_path, content):
     assert "not valid TOML" in content_error(tmp_path, content)
 
 
+def test_tables_without_end_are_refused(tmp_path):
+    deep = b"[alerts.rules]\n" + b".".join([b"a"] * 3000) + b" = 1"
+    assert "nested more than 12 deep" in content_error(tmp_path, deep)
+
+
 def test_an_endless_file_is_not_read_to_its_end():
     assert "over 8 MiB" in error_of(Path("/dev/zero"))
 

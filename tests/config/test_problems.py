@@ -124,7 +124,10 @@ def test_a_recipient_is_one_bare_address(toml, address):
     assert "not a mail address" in found["channels.a.to[0]"]
 
 
-@pytest.mark.parametrize("sender", ["A <a@b.c", "A\\nB <a@b.c>", "A, B <a@b.c>", "A <>", "<a@b>x"])
+@pytest.mark.parametrize(
+    "sender",
+    ["A <a@b.c", "a" * 600 + " <a@b.c>", "A\\nB <a@b.c>", "A, B <a@b.c>", "A <>", "<a@b>x"],
+)
 def test_a_sender_is_one_address_with_a_name_at_most(toml, sender):
     found = toml.problems(MAIL + f'from = "{sender}"')
     assert "not a mail address" in found["channels.ops.from"]

@@ -1,4 +1,6 @@
+import socket
 import ssl
+import threading
 from dataclasses import dataclass
 
 import pytest
@@ -11,6 +13,10 @@ class Certificates:
 
     server: ssl.SSLContext
     client: ssl.SSLContext
+
+    def accept(self, plain: socket.socket, over: threading.Event) -> None:
+        """Shake hands with a client and hang up."""
+        self.server.wrap_socket(plain, server_side=True).close()
 
 
 @pytest.fixture(scope="session")

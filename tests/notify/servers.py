@@ -137,7 +137,7 @@ class Dialogue:
         with client.makefile("rb") as lines:
             going_on = self._answer("HELLO", client, over)
             while going_on and (line := lines.readline()):
-                self.heard.append(line.decode().strip())
+                self.heard.append(line.decode(errors="replace").strip())
                 verb = self.heard[-1].partition(" ")[0].upper()
                 going_on = self._answer(verb, client, over)
                 if verb == "DATA" and going_on and "DATA" not in self.answers:

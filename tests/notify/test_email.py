@@ -1,4 +1,5 @@
 import base64
+import socket
 import ssl
 import time
 from email import message_from_bytes
@@ -22,7 +23,7 @@ from notify.servers import (
 from notify.telling import fired, tell
 from quota_watch.domain.rules import Severity
 from quota_watch.notify.channel import DeliveryError, Message
-from quota_watch.notify.email import EmailChannel
+from quota_watch.notify.email import EmailChannel, own_name
 from quota_watch.notify.render import Renderer
 from quota_watch.notify.retry import EMAIL_RETRIES
 from support.domain import NOON
@@ -119,6 +120,12 @@ def test_a_certificate_for_another_host_is_refused(certificates):
             channel(server.port, host="localhost", security="starttls", tls=certificates.client)
         )
         assert "certificate" in str(error)
+
+
+def test_tls_to_a_server_that_speaks_none_is_explained():
+    error = failure_of({"HELLO": "220 ready"}, security="tls")
+    assert str(error).startswith("no TLS with the mail server 127.0.0.1:")
+    assert not error.permanent
 
 
 def test_without_starttls_nothing_is_sent_in_clear():
@@ -251,7 +258,7 @@ def test_nobody_listening_is_tried_again():
 def test_a_host_without_address_is_tried_again():
     error = failure(channel(25, host="no-such-host.invalid"))
     assert not error.permanent
-    assert "the name of the mail server no-such-host.invalid:25 can't be looked up" in str(error)
+    assert "no-such-host.invalid:25: the name can't be looked up" in str(error)
 
 
 def test_a_retry_is_the_same_mail_by_its_id():
@@ -304,13 +311,23 @@ def test_check_fails_as_sending_would():
         channel(port).check()
 
 
-def test_we_introduce_ourselves_by_a_name_or_an_address():
+def test_we_introduce_ourselves_as_mail_servers_expect():
     dialogue = Dialogue({})
     with raw_server(dialogue) as port:
         channel(port).check()
-    hello = dialogue.heard[0].split()[1]
-    assert "." in hello
-    assert hello != "localhost"
+    assert dialogue.heard[0].split()[1] == own_name(socket.gethostname(), "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "expected"),
+    [
+        ("watch.example.com", "10.0.0.7", "watch.example.com"),
+        ("watch", "10.0.0.7", "[10.0.0.7]"),
+        ("watch", "fe80::1%eth0", "[IPv6:fe80::1]"),
+    ],
+)
+def test_a_whole_name_is_told_else_the_address(name, address, expected):
+    assert own_name(name, address) == expected
 
 
 @pytest.mark.parametrize(

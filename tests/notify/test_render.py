@@ -94,6 +94,12 @@ def test_the_usage_bar_is_as_full_as_the_usage(used, filled, empty):
     assert [cell.get("width") for cell in cells if cell.get("class") is None] == filled
 
 
+def test_a_limit_of_nothing_is_a_full_bar_without_a_percentage():
+    mail = RENDERER.email(tell(fired(100), 5, of=replace(BIG, limit=0)))
+    assert f"[{'#' * 40}]\n" in mail.text
+    assert "<strong>5</strong></td>" in mail.html
+
+
 def test_the_bar_of_the_text_is_as_full_as_the_usage():
     assert f"[{'#' * 36}{'.' * 4}]  91.2 %" in RENDERER.email(tell(fired())).text
 
@@ -131,6 +137,27 @@ def test_a_template_of_the_user_replaces_ours(tmp_path):
     mail = renderer.email(tell(fired()))
     assert mail.text == "threshold: 91,234"
     assert mail.html == RENDERER.email(tell(fired())).html
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("usage.used|number", "91,234"),
+        ("usage.percent|share", "91.2 %"),
+        ("period.end|day", "31 March 2026"),
+        ("usage.measured_at|local('Asia/Tokyo')", "15 March 2026, 21:00 JST (12:00 UTC)"),
+        ("'a\\r\\nb'|line", "a b"),
+        ("50|bar(4)", "[##..]"),
+        ("'aaa bbb'|wrapped(4, '> ')", "> aaa\n> bbb"),
+    ],
+)
+def test_each_filter_does_what_it_is_documented_to(tmp_path, expression, expected):
+    renderer = own(tmp_path, "alert.txt.j2", f"{{{{ {expression} }}}}")
+    assert renderer.email(tell(fired())).text == expected
+
+
+def test_a_count_without_its_time_is_shown_without():
+    assert "Measured" not in RENDERER.email(tell(fired(), measured_at=None)).text
 
 
 def test_a_template_of_the_user_can_change_one_block_of_ours(tmp_path):

@@ -109,6 +109,10 @@ def test_every_number_of_a_level_is_told():
     )
 
 
+def test_a_single_event_that_is_left_is_singular():
+    assert "; 1 is left." in summary(fired(), 99_999)
+
+
 def test_over_the_limit_it_says_by_how_much_and_that_events_are_dropped():
     text = summary(fired(100), 100_431)
     assert "100,431 events" in text
@@ -134,6 +138,11 @@ def test_the_next_step_names_the_largest_types_with_their_share():
     text = next_step(fired(), seen=MIXED)
     assert "the largest: pageview 65.7 %, custom_event 34.2 %" in text
     assert "copy" not in text
+
+
+def test_a_type_of_less_than_a_percent_is_not_worth_naming():
+    seen = replace(usage(10_000), by_type={"pageview": 9_801, "copy": 100, "outbound": 99})
+    assert "(the largest: pageview 98.0 %, copy 1.0 %)" in next_step(fired(), seen=seen)
 
 
 def test_over_the_limit_it_admits_that_fewer_types_no_longer_help():
@@ -212,6 +221,17 @@ def test_an_escalation_of_blindness_reads_like_blindness():
         type=TransitionType.ESCALATED, reason=Reason.BECAME_CRITICAL, story=critical, at=NOON
     )
     assert subject(tell(transition, trouble=FAILING)).startswith("Critical: Polls of Acme")
+
+
+@pytest.mark.parametrize(
+    "transition",
+    [fired(), fired(None), *(resolved(r) for r in (Reason.PERIOD_ENDED, Reason.LIMIT_CHANGED))],
+)
+def test_where_no_count_is_known_none_is_told(transition):
+    facts = tell(transition, None, measured_at=None)
+    assert facts["alert"]["title"]
+    assert "used" not in facts["alert"]["summary"]
+    assert "None" not in facts["alert"]["summary"]
 
 
 def test_a_test_is_clearly_marked():

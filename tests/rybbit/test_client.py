@@ -80,6 +80,11 @@ def test_a_key_may_have_any_sign_a_header_can_carry(ask, serve, october):
     assert f"Authorization: Bearer {odd}\r\n" in server.heads[0]
 
 
+def test_a_key_that_is_a_part_of_honest_answers_spoils_none(ask, serve, october):
+    server = serve(lambda c: c.answer_json(data(october)))
+    assert len(ask(server.url, key="data")) == 3
+
+
 @pytest.mark.parametrize("bad", ["", "canary\n", "canary\r\nX: y", " canary", "canäry", "ca\0nary"])
 def test_a_key_a_header_can_not_carry_is_not_sent_and_not_shown(ask, serve, bad):
     server = serve(lambda c: c.answer(b""))

@@ -5,6 +5,7 @@ import ssl
 import threading
 import time
 import traceback
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -12,7 +13,6 @@ import httpx
 import pytest
 import trustme
 
-from quota_watch import http as ours
 from quota_watch.http import (
     MAX_BODY,
     BodyError,
@@ -20,9 +20,9 @@ from quota_watch.http import (
     TooLarge,
     UnreadableBody,
     build_client,
-    deadline,
     fetch,
 )
+from quota_watch.network import Stream, deadline
 
 SOON = 0.4
 MUCH_LATER = 3.0
@@ -60,15 +60,29 @@ def test_requests_name_the_program_and_ask_for_no_compression(http, serve):
     assert "Accept-Encoding: identity\r\n" in server.heads[0]
 
 
-def test_the_pool_gets_its_network_from_us(http):
+def test_a_connection_is_one_that_knows_the_deadline(http, serve):
     """Fails where a release of httpx or httpcore moves what the deadline hangs on."""
-    assert isinstance(http._transport._pool._network_backend, ours._Backend)
-
-
-def test_a_connection_is_a_stream_with_a_deadline(http, serve):
     server = serve(lambda c: c.answer(b"x"))
     with http.stream("GET", server.url) as response:
-        assert isinstance(response.extensions["network_stream"], ours._Stream)
+        assert isinstance(response.extensions["network_stream"], Stream)
+
+
+def test_many_threads_share_few_connections(serve):
+    server = serve(lambda c: c.answer(b"x"))
+    got = []
+    with build_client(connections=3) as client:
+        threads = [
+            threading.Thread(
+                target=lambda: got.append([get(client, server.url) for _ in range(20)])
+            )
+            for _ in range(12)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sum(len(answers) for answers in got) == 240
+    assert server.connections <= 3
 
 
 def test_headers_that_drip_end_at_the_deadline(http, serve):
@@ -242,11 +256,15 @@ def test_a_packed_body_nobody_asked_for_is_unpacked(http, serve, name, pack):
     assert get(http, server.url).body == b"hello"
 
 
-def test_a_small_body_that_unpacks_to_a_huge_one_is_not_taken(http, serve):
+def test_a_small_body_that_unpacks_to_a_huge_one_is_not_taken_nor_held(http, serve):
     bomb = gzip.compress(bytes(50_000_000))
     server = serve(lambda c: c.answer(bomb, "content-encoding: gzip"))
+    tracemalloc.start()
     with pytest.raises(TooLarge):
         get(http, server.url, max_bytes=1_000_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000_000
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,17 @@ def test_a_failing_server_may_ask_for_patience():
     assert refused(503, headers={"retry-after": "120"}).retry_after == 120.0
 
 
+@pytest.mark.parametrize(
+    ("wait", "written"), [(0, "0 s"), (1, "1 s"), (119, "119 s"), (150, "3 min"), (49519, "14 h")]
+)
+def test_a_wait_is_written_as_people_would(wait, written):
+    assert f"asks to wait {written}." in refused(429, {"retryAfter": wait}).message
+
+
+def test_words_that_say_less_than_ours_are_left_out():
+    assert "its words" not in refused(403, {"error": "Forbidden", "resolution": "Use it."}).message
+
+
 def test_upstreams_own_advice_is_passed_on():
     answer = {"error": "E", "message": "Bad zone", "resolution": "Use a known one."}
     assert '(its words: "Bad zone. Use a known one")' in refused(400, answer).message

@@ -1,0 +1,108 @@
+"""What a transition is about, and the sentences that several kinds of message share. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from quota_watch.domain.alerts import Transition
+from quota_watch.domain.periods import Period
+from quota_watch.domain.rules import Trouble, Watch
+from quota_watch.domain.usage import percent
+from quota_watch.notify.text import days, events, moment, number, printable, share
+
+NAME = 60
+"""How much of a name fits into a title."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """A transition with what was known when it was decided.
+
+    `used` is what the last good poll of the period counted, None where there was none; `by_type`
+    and `measured_at` belong to it. `trouble` is the run of failed polls a blind alert is about.
+    """
+
+    transition: Transition
+    watch: Watch
+    period: Period
+    used: int | None
+    by_type: Mapping[str, int]
+    measured_at: datetime | None
+    trouble: Trouble | None
+
+    @property
+    def name(self) -> str:
+        """The organization's name, fit for a title; its id where the name shows nothing."""
+        return printable(self.watch.name, NAME) or printable(self.watch.organization.id, NAME)
+
+    @property
+    def limit(self) -> int | None:
+        """The limit that holds now; the story's own may be an older one."""
+        return self.watch.limit
+
+    @property
+    def percent(self) -> str | None:
+        """How much of the limit is used, as text."""
+        value = None if self.used is None else percent(self.used, self.limit)
+        return None if value is None else share(value)
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the limit is passed; exactly at it is not."""
+        return self.used is not None and self.limit is not None and self.used > self.limit
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether exactly the limit is used."""
+        return self.used is not None and self.used == self.limit
+
+    def moment(self, at: datetime) -> str:
+        """Return a time in the readers' zone and UTC."""
+        return moment(at, self.watch.time_zone)
+
+    def told_use(self) -> str:
+        """Return what is used of what, and what is left; nothing where that is unknown."""
+        if self.used is None:
+            return ""
+        span = days(self.period.start, self.period.last_day)
+        if self.limit is None:
+            return f"{self.name} has used {events(self.used)} for {span}; no limit is known."
+        part = f" ({self.percent})" if self.percent else ""
+        if self.is_over:
+            excess = number(self.used - self.limit)
+            return (
+                f"{self.name} has used {events(self.used)} for {span}, "
+                f"{excess} more than its limit of {number(self.limit)}{part}."
+            )
+        if self.is_full:
+            return f"{self.name} has used all of its {events(self.limit)} for {span}{part}."
+        left = self.limit - self.used
+        return (
+            f"{self.name} has used {number(self.used)} of its {events(self.limit)} for {span}"
+            f"{part}; {number(left)} {'is' if left == 1 else 'are'} left."
+        )
+
+    def told_measurement(self) -> str:
+        """Return when it was measured."""
+        return f"Measured {self.moment(self.measured_at)}." if self.measured_at else ""
+
+    def told_reset(self) -> str:
+        """Return when the count starts again."""
+        return f"The count starts again from zero on {self.moment(self.period.resets_at)}."
+
+    def told_loss(self) -> str:
+        """Return what becomes of events past the limit."""
+        if not self.watch.drops:
+            over = "is passed" if self.is_over else "would then be passed"
+            return f"No event is lost: this server keeps them all, but the agreed limit {over}."
+        gone = "dropped events are gone for good"
+        if self.is_over:
+            return (
+                "Rybbit is dropping its events, or will within 30 minutes (it enforces the limit "
+                f"every half hour), until then or until the limit is raised; {gone}."
+            )
+        start = "With the next event the limit is passed:" if self.is_full else "Past the limit"
+        return (
+            f"{start} Rybbit drops every event until then; {gone}. "
+            "It enforces the limit every half hour."
+        )

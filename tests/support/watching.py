@@ -1,0 +1,191 @@
+"""A watch without a network: an upstream and channels that do as a test says."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from quota_watch.clock import Clock
+from quota_watch.daemon.due import DueOrganizations
+from quota_watch.daemon.watcher import Outcome, Watcher
+from quota_watch.domain.periods import each_day
+from quota_watch.domain.rules import Severity, Watch
+from quota_watch.domain.source import ErrorKind, Organization, UpstreamError
+from quota_watch.domain.usage import DayCounts
+from quota_watch.notify.channel import DeliveryError, Message
+from quota_watch.notify.outbox import Outbox
+from quota_watch.notify.retry import WEBHOOK_RETRIES
+from quota_watch.storage import claims
+from quota_watch.storage.database import Database
+from support.domain import watch as domain_watch
+
+SERVER = "https://app.rybbit.io"
+NO_ANSWER = UpstreamError(ErrorKind.CONNECTION, "no answer from app.rybbit.io", may_pass=True)
+
+
+def organization(name: str) -> Organization:
+    return Organization(SERVER, f"org_{name}")
+
+
+def watch(name: str = "acme", **changes: Any) -> Watch:
+    """Return a watch of the organization `name`, limit 100, told on the channel `hook`."""
+    values = {"organization": organization(name), "name": name, "channels": ("hook",)}
+    return domain_watch(**(values | changes))
+
+
+def watches(n: int, **changes: Any) -> list[Watch]:
+    return [watch(f"{number:04}", **changes) for number in range(n)]
+
+
+class Upstream:
+    """Counts that a test sets, served as a `Source`; `errors` are raised instead.
+
+    `asked` holds the organizations in the order of their polls. `before` is called in the
+    polling thread, at the start of each poll.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[Organization, dict[date, dict[str, int]]] = {}
+        self.errors: dict[Organization, BaseException] = {}
+        self.asked: list[Organization] = []
+        self.before: Callable[[Organization], None] = lambda _: None
+
+    def set(self, watch: Watch, day: date, **by_type: int) -> None:
+        self.counts.setdefault(watch.organization, {})[day] = by_type
+
+    def days(self, organization: Organization, start: date, end: date) -> Sequence[DayCounts]:
+        self.asked.append(organization)
+        self.before(organization)
+        if organization in self.errors:
+            raise self.errors[organization]
+        known = self.counts.get(organization, {})
+        return [DayCounts(day, known.get(day, {"pageview": 0})) for day in each_day(start, end)]
+
+    def polls(self) -> Counter[str]:
+        return Counter(organization.id for organization in self.asked)
+
+
+class RecordingChannel:
+    """Keeps what it accepts in `sent`, unless `script` raises first; `tried` holds every attempt."""
+
+    def __init__(
+        self,
+        name: str = "hook",
+        *,
+        recipients: tuple[str, ...] = ("",),
+        min_severity: Severity = Severity.INFO,
+        takes_period_ends: bool = True,
+        script: Callable[[Message], None] = lambda _: None,
+    ) -> None:
+        self.name = name
+        self.recipients = recipients
+        self.min_severity = min_severity
+        self.retries = WEBHOOK_RETRIES
+        self.takes_period_ends = takes_period_ends
+        self.script = script
+        self.sent: list[Message] = []
+        self.tried: list[str] = []
+        self.most_in_flight = 0
+        self._in_flight = 0
+        self._lock = threading.Lock()
+
+    def send(self, message: Message, *, now: datetime) -> None:
+        with self._lock:
+            self.tried.append(message.id)
+            self._in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self._in_flight)
+        try:
+            self.script(message)
+            self.sent.append(message)
+        finally:
+            with self._lock:
+                self._in_flight -= 1
+
+    def check(self) -> str:
+        return "reached"
+
+    def close(self) -> None:
+        pass
+
+    def told(self) -> list[tuple[str, str, int | None]]:
+        """Return organization, type and level of what was accepted, in order."""
+        return [told(message) for message in self.sent]
+
+
+def told(message: Message) -> tuple[str, str, int | None]:
+    facts = message.facts
+    return (
+        facts["organization"]["name"],
+        facts["type"].removeprefix("alert."),
+        facts["alert"]["level"],
+    )
+
+
+def refuse(**how: Any) -> Callable[[Message], None]:
+    """Return a script that refuses every message."""
+
+    def script(_: Message) -> None:
+        raise DeliveryError("the receiver refused", **how)
+
+    return script
+
+
+class Station:
+    """Claims, watcher and outbox over a database: a process of quota-watch without its clockwork."""
+
+    def __init__(
+        self,
+        database: Database,
+        upstream: Upstream,
+        watched: Iterable[Watch],
+        clock: Clock,
+        *,
+        channels: Iterable[RecordingChannel] = (),
+        interval: timedelta = timedelta(hours=1),
+        concurrency: int = 8,
+    ) -> None:
+        self.database = database
+        self.clock = clock
+        self.interval = interval
+        self.channels = {channel.name: channel for channel in channels}
+        watched = list(watched)
+        with database.write() as connection:
+            self.keys = claims.register(connection, watched, now=clock.now())
+        by_key = {self.keys[each.organization]: each for each in watched}
+        self.due = DueOrganizations(
+            database=database,
+            ours=by_key.keys(),
+            clock=clock,
+            interval=interval,
+            concurrency=concurrency,
+        )
+        self.watcher = Watcher(
+            database=database,
+            source=upstream,
+            watches=by_key,
+            channels=self.channels,
+            clock=clock,
+            interval=interval,
+            concurrency=concurrency,
+        )
+        self.outbox = Outbox(
+            database=database, channels=self.channels, clock=clock, jitter=lambda: 0.0
+        )
+
+    def poll(self) -> list[Outcome]:
+        """Poll what is due."""
+        try:
+            return self.watcher.watch(self.due.due(), committed=self.due.finished)
+        finally:
+            self.due.finish_all()
+
+    def deliver(self) -> None:
+        """Attempt what is due, and wait until all was."""
+        self.outbox.dispatch()
+        assert self.outbox.wait_until_idle(10)
+
+    def cycle(self) -> list[Outcome]:
+        outcomes = self.poll()
+        self.deliver()
+        return outcomes
