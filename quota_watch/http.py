@@ -80,7 +80,7 @@ def build_client(
     for name in ("httpx", "httpcore"):  # they log whole URLs, and some are secrets
         logging.getLogger(name).setLevel(logging.WARNING)
     return httpx.Client(
-        transport=_Transport(_trust(ca_file), proxy=proxy, connections=connections),
+        transport=_Transport(trust(ca_file), proxy=proxy, connections=connections),
         headers={"User-Agent": f"quota-watch/{__version__}", "Accept-Encoding": "identity"},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         follow_redirects=False,
@@ -150,7 +150,8 @@ def _decompressed(response: httpx.Response, max_bytes: int) -> Iterator[bytes]:
         raise UnreadableBody("the packed body is cut short or runs past its end", status=status)
 
 
-def _trust(ca_file: Path | None) -> ssl.SSLContext:
+def trust(ca_file: Path | None = None) -> ssl.SSLContext:
+    """Return what certificates are believed: the usual ones, the machine's, those in `ca_file`."""
     context = httpx.create_ssl_context()
     context.load_default_certs()  # the machine's own too: where companies put theirs
     if ca_file is not None:

@@ -1,21 +1,28 @@
 """What tests of every area share: a clock, databases, and servers to talk to, all real."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from support.clock import FakeClock
 from support.http import HttpServer
 from support.postgres import Postgres, running_postgres
 from support.smtp import SmtpServer
 
+# The same examples at every run and on every machine, however slow; to look for new ones:
+# pytest --hypothesis-profile=exploring
 settings.register_profile(
-    "quota-watch", deadline=None, max_examples=60, derandomize="CI" in os.environ, database=None
+    "repeatable",
+    deadline=None,
+    max_examples=60,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile("quota-watch")
+settings.register_profile("exploring", deadline=None, max_examples=500)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def test_no_text_keeps_a_known_secret(secret, before, after) -> None:
     assert "***" in clean
 
 
-@given(secrets.filter(str.isascii), st.binary(max_size=5), st.binary(max_size=5))
+@given(secrets, st.binary(max_size=5), st.binary(max_size=5))
 def test_base64_of_a_longer_text_is_found_wherever_the_secret_begins(secret, before, after) -> None:
     encoded = base64.b64encode(before + secret.encode() + after).decode()
     assert "***" in Redactor([secret])(encoded)

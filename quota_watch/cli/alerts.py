@@ -1,15 +1,21 @@
 """`alerts`, `deliveries` and `test-alert`: what was told, and whether it arrived."""
 
 import secrets
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from quota_watch.cli.context import Context, chosen
 from quota_watch.cli.output import print_json, print_table, short_time
+from quota_watch.config import Config, Use
+from quota_watch.storage.database import Database
+
+if TYPE_CHECKING:
+    from quota_watch.notify.channel import Channel
 
 _TEST_SECONDS = 60.0
-_CLOSE_SECONDS = 5.0
 
 
 @click.command()
@@ -90,9 +96,7 @@ def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
 @click.pass_obj
 def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> int:
     """Send a clearly marked test through the outbox to all or the named channels."""
-    from quota_watch.daemon.enqueue import enqueue_test
-    from quota_watch.daemon.runtime import Runtime
-    from quota_watch.storage import views
+    from quota_watch.daemon.channels import build_channels
 
     config = context.config()
     unknown = sorted(set(channels) - set(config.channels))
@@ -101,35 +105,42 @@ def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> in
         raise click.UsageError(f'no channel "{unknown[0]}" in the config; there are: {known}')
     if not config.channels:
         raise click.UsageError("the config has no [channels]: nobody can be told anything")
-    context.log(config)
-    database = context.upgraded(config)
-    runtime = Runtime(config, database=database, clock=context.clock)
-    wanted = [runtime.channels[name] for name in channels or config.channels]
-    try:
-        with database.write() as connection:
-            ids = enqueue_test(
-                connection,
-                wanted,
-                nonce=secrets.token_hex(8),
-                now=context.clock.now(),
-                time_zone=config.alerts.time_zone,
-            )
-        runtime.flush(_TEST_SECONDS)
-        with database.read() as connection:
-            shown = [
-                each
-                for each in views.deliveries(connection, only_failed=False)
-                if each["id"] in ids
-            ]
-    finally:
-        runtime.close(_CLOSE_SECONDS)
-        database.close()
+    context.log(config, Use.DELIVER, Use.STORE)
+    with closing(context.upgraded(config)) as database, ExitStack() as resources:
+        built = build_channels(config, resources)
+        shown = _send_test(context, config, database, built, channels or tuple(built))
     if as_json:
         print_json({"deliveries": shown})
     else:
         for each in shown:
             _print_test(each)
     return 0 if all(each["state"] == "done" for each in shown) else 1
+
+
+def _send_test(
+    context: Context,
+    config: Config,
+    database: Database,
+    channels: "Mapping[str, Channel]",
+    names: Sequence[str],
+) -> list[dict[str, Any]]:
+    """Send a test to the channels of these names; return the deliveries it made."""
+    from quota_watch.daemon.enqueue import enqueue_test
+    from quota_watch.notify.outbox import Outbox
+    from quota_watch.storage import views
+
+    with database.write() as connection:
+        ids = enqueue_test(
+            connection,
+            [channels[name] for name in names],
+            nonce=secrets.token_hex(8),
+            now=context.clock.now(),
+            time_zone=config.alerts.time_zone,
+        )
+    Outbox(database=database, channels=channels, clock=context.clock).flush(_TEST_SECONDS)
+    with database.read() as connection:
+        found = views.deliveries(connection, only_failed=False)
+    return [each for each in found if each["id"] in ids]
 
 
 def _print_test(delivery: dict[str, Any]) -> None:

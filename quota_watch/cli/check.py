@@ -149,11 +149,13 @@ def _organization(source: "RybbitClient", organization: Organization, context: C
 
 def _channels(config: Config) -> Iterator[Check]:
     from quota_watch.daemon.channels import build_channel
+    from quota_watch.http import build_client
 
-    for name in config.channels:
-        with ExitStack() as resources:
+    with ExitStack() as resources:
+        http = resources.enter_context(build_client(connections=1))
+        for name in config.channels:
             try:
-                channel = build_channel(config, name, resources)
+                channel = build_channel(config, name, http, resources)
                 yield _good(f"channels.{name}", channel.check())
             except ConfigError as error:
                 yield _bad(f"channels.{name}", error.problems[0].message, "set the secret")

@@ -1,15 +1,18 @@
 """What commands share: the config, the database, logging, and how they choose organizations."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Literal, cast
+from urllib.parse import urlsplit
 
 import click
 
 from quota_watch.clock import Clock, SystemClock
-from quota_watch.config import Config, find_config, load
+from quota_watch.config import Config, Use, find_config, load
 from quota_watch.domain.rules import Watch
 from quota_watch.logs import setup_logging
 from quota_watch.storage.database import Database
@@ -29,12 +32,12 @@ class Context:
         """Load the config; raises `ConfigError`."""
         return load(find_config(self.config_file, os.environ))
 
-    def log(self, config: Config) -> None:
-        """Send the log to stderr, free of the config's secrets; raises `ConfigError`."""
+    def log(self, config: Config, *uses: Use) -> None:
+        """Send the log to stderr, free of the secrets needed for `uses`; raises `ConfigError`."""
         setup_logging(
             log_format=cast("Literal['text', 'json']", self.log_format),
             level=self.level,
-            secrets=config.reveal_all().values(),
+            secrets=chain.from_iterable(map(_forms, config.reveal_all(*uses).values())),
         )
 
     def existing(self, config: Config) -> Database:
@@ -53,6 +56,15 @@ class Context:
         refuse_foreign_folder(database)
         upgrade(database)
         return database
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Yield the secret, its words (`Bearer …`), and the password if it is a URL."""
+    yield secret
+    yield from secret.split()
+    password = urlsplit(secret).password if "://" in secret else None
+    if password:
+        yield password
 
 
 def refuse_foreign_folder(database: Database) -> None:

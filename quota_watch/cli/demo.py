@@ -32,7 +32,7 @@ SPEED = 45_000.0
 """Seconds that the demo's clock goes on in one real second: a month a minute."""
 
 _START = datetime(2026, 3, 1, tzinfo=UTC)
-_END = datetime(2026, 3, 31, 23, tzinfo=UTC)
+_END = datetime(2026, 3, 31, 22, tzinfo=UTC)
 _TICK_SECONDS = 0.1
 _STOP_SECONDS = 10.0
 _MARK_EVERY = timedelta(days=4)
@@ -77,16 +77,17 @@ api_key = "{key}"
 
 
 class DemoClock:
-    """A clock that goes faster than the machine's, from the start of a month."""
+    """A clock that goes faster than the machine's, and stands still `seconds` after its start."""
 
-    def __init__(self, speed: float) -> None:
+    def __init__(self, speed: float, seconds: float) -> None:
         self._speed = speed
+        self._seconds = seconds
         self._began = time.monotonic()
 
     def now(self) -> datetime:
         """Return the demo's time, to the millisecond."""
-        milliseconds = int((time.monotonic() - self._began) * self._speed * 1000)
-        return _START + timedelta(milliseconds=milliseconds)
+        passed = min(time.monotonic() - self._began, self._seconds)
+        return _START + timedelta(milliseconds=int(passed * self._speed * 1000))
 
     def monotonic(self) -> float:
         """Return the machine's own monotonic clock: waiting is real."""
@@ -111,11 +112,10 @@ class DemoClock:
 def demo(context: Context, speed: float, seconds: float | None) -> None:
     """Play a month without an account: an embedded Rybbit, the real daemon, kept mails."""
     folder = Path(tempfile.mkdtemp(prefix="quota-watch-demo-"))
-    clock = DemoClock(speed)
     until = min(seconds or float("inf"), (_END - _START).total_seconds() / speed)
     _say(f"Playing March 2026 of five organizations in {until:.0f} s. Everything is local:")
     _say(f"config, database, log and mails are kept in {folder}\n")
-    scenes = _scenes()
+    scenes, clock = _scenes(), DemoClock(speed, until)
     with (
         Simulator(clock, scenes) as upstream,
         MailSink(folder, lambda mail: _tell_mail(clock, mail)) as mails,
@@ -145,8 +145,10 @@ def _scenes() -> list[Scene]:
 
     return [
         scene("Calm Blog", 1_450),
-        scene("Growing Shop", 1_080, growth=1.018),
-        scene("Viral Magazine", 2_000, viral=((date(2026, 3, 12), 18.0), (date(2026, 3, 13), 9.0))),
+        scene("Growing Shop", 1_010, growth=1.018),
+        scene(
+            "Viral Magazine", 1_700, viral=((date(2026, 3, 12), 26.0), (date(2026, 3, 13), 11.0))
+        ),
         scene("Busy Game", 5_600),
         scene("Revoked Agency", 2_300, revoked_at=revoked_at),
     ]

@@ -2,6 +2,8 @@
 
 from contextlib import ExitStack
 
+import httpx
+
 from quota_watch import config as tables
 from quota_watch.config import Config
 from quota_watch.http import build_client
@@ -16,17 +18,19 @@ def build_channels(config: Config, resources: ExitStack) -> dict[str, Channel]:
 
     Raises `ConfigError` where a secret can't be had.
     """
-    return {name: build_channel(config, name, resources) for name in config.channels}
+    # One client for all: reading the machine's certificates takes a while.
+    http = resources.enter_context(build_client(connections=max(1, len(config.channels))))
+    return {name: build_channel(config, name, http, resources) for name in config.channels}
 
 
-def build_channel(config: Config, name: str, resources: ExitStack) -> Channel:
-    """Build the channel called `name`, as `build_channels` does."""
+def build_channel(config: Config, name: str, http: httpx.Client, resources: ExitStack) -> Channel:
+    """Build the channel called `name`, as `build_channels` does; `http` is for webhooks."""
     table = config.channels[name]
     channel: Channel
     if isinstance(table, tables.EmailChannel):
         channel = _email(config, name, table)
     else:
-        channel = _webhook(name, table, resources)
+        channel = _webhook(name, table, http)
     resources.callback(channel.close)
     return channel
 
@@ -50,12 +54,12 @@ def _email(config: Config, name: str, table: tables.EmailChannel) -> EmailChanne
     )
 
 
-def _webhook(name: str, table: tables.WebhookChannel, resources: ExitStack) -> WebhookChannel:
+def _webhook(name: str, table: tables.WebhookChannel, http: httpx.Client) -> WebhookChannel:
     return WebhookChannel(
         name=name,
         url=table.url.reveal(),
         secrets=[secret.reveal() for secret in table.secret],
         headers={header: value.reveal() for header, value in table.headers.items()},
         min_severity=table.min_severity,
-        client=resources.enter_context(build_client(connections=1)),
+        client=http,
     )

@@ -16,7 +16,7 @@ from quota_watch.http import build_client
 from quota_watch.notify.channel import Channel
 from quota_watch.notify.outbox import Outbox
 from quota_watch.rybbit.client import RybbitClient
-from quota_watch.storage import claims, outbox
+from quota_watch.storage import claims
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
 
@@ -90,12 +90,7 @@ class Runtime:
 
     def flush(self, seconds: float) -> dict[str, int]:
         """Attempt what is due, for `seconds` at most, and count what came of it."""
-        self.deliver_due()
-        self.outbox.wait_until_idle(seconds)
-        with self._database.read() as connection:
-            pending = outbox.count_pending(connection, self.channels)
-        results = self.outbox.results
-        return {"sent": results["sent"], "failed": results["failed"], "pending": pending}
+        return self.outbox.flush(seconds if self._deliver else 0)
 
     def summary(self) -> dict[str, Any]:
         """Say in a few fields what is watched and who is told."""

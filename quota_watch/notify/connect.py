@@ -9,12 +9,10 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
-from functools import cache
 from types import TracebackType
 from typing import Self
 
 import httpcore
-import httpx
 
 from quota_watch import network
 from quota_watch.clock import SystemClock
@@ -92,14 +90,6 @@ class Deadline:
             for guarded in self._guarded:
                 with suppress(OSError):
                     guarded.shutdown(socket.SHUT_RDWR)
-
-
-@cache
-def trust() -> ssl.SSLContext:
-    """Return how servers are verified: the well-known authorities and the machine's own."""
-    context = httpx.create_ssl_context()
-    context.load_default_certs()
-    return context
 
 
 def explain(error: OSError, place: str, *, deadline: Deadline) -> str:

@@ -10,9 +10,10 @@ from enum import StrEnum
 from typing import Final
 
 from quota_watch.domain.rules import Severity
+from quota_watch.http import trust
 from quota_watch.logs import get_logger
 from quota_watch.notify.channel import ATTEMPT_SECONDS, DeliveryError, Message
-from quota_watch.notify.connect import Deadline, explain, trust
+from quota_watch.notify.connect import Deadline, explain
 from quota_watch.notify.letter import address, compose
 from quota_watch.notify.render import Rendered, Renderer, TemplateError
 from quota_watch.notify.retry import EMAIL_RETRIES

@@ -65,6 +65,18 @@ class Outbox:
                 target=self._drain, args=(name,), name=f"deliver-{name}", daemon=True
             ).start()
 
+    def flush(self, seconds: float) -> dict[str, int]:
+        """Attempt what is due and wait for it, `seconds` at most; 0 attempts nothing.
+
+        Returns how many were sent, failed for good and are still pending. Raises `StorageError`.
+        """
+        if seconds:
+            self.dispatch()
+            self.wait_until_idle(seconds)
+        with self._database.read() as connection:
+            pending = outbox.count_pending(connection, self._channels)
+        return {"sent": self.results["sent"], "failed": self.results["failed"], "pending": pending}
+
     def wait_until_idle(self, timeout: float) -> bool:
         """Wait until no channel is being drained, `timeout` seconds at most; tell whether so."""
         with self._changed:
@@ -154,7 +166,6 @@ class Outbox:
             error=why,
             **_names(claimed),
         )
-
 
     def _count(self, result: Result) -> None:
         with self._changed:

@@ -14,7 +14,7 @@ import httpx
 from quota_watch.domain.rules import Severity
 from quota_watch.network import deadline
 from quota_watch.notify.channel import ATTEMPT_SECONDS, DeliveryError, Message
-from quota_watch.notify.connect import Deadline, cause, explain, trust
+from quota_watch.notify.connect import Deadline, cause, explain
 from quota_watch.notify.retry import WEBHOOK_RETRIES
 from quota_watch.notify.signing import signature, signing_key
 from quota_watch.notify.text import printable

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from quota_watch.storage.errors import StorageError
 
 BUSY_SECONDS = 5.0
+_PAUSE_SECONDS = 0.02
 
 
 class Database:
@@ -94,8 +96,10 @@ class Database:
         def configure(connection: sqlite3.Connection, _: Any) -> None:
             # The driver must not open transactions of its own: `begin` below does.
             connection.isolation_level = None
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            connection.execute("PRAGMA journal_mode = WAL")
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            if pages == 0:  # of use only then; on a file in use it would wait for the writer
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            _use_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
 
@@ -116,6 +120,21 @@ class Database:
             raise StorageError(
                 "PostgreSQL needs its driver: pip install 'quota-watch[postgres]'"
             ) from error
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # SQLite itself does not wait here for another process that does the same.
+    gives_up_at = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > gives_up_at:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
 
 
 def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:

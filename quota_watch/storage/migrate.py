@@ -18,7 +18,7 @@ _COPY_ROWS = 1_000
 
 def current(database: Database) -> str | None:
     """Return the revision of the database, or None if it holds none of our tables."""
-    if database.path is not None and not database.path.exists():
+    if database.path is not None and not _exists(database.path):
         return None
     with database.read() as connection:
         return _revision(connection)
@@ -109,6 +109,13 @@ def _continue_numbering(connection: Connection, table: Table) -> None:
                 f" coalesce(max(pk), 1), max(pk) IS NOT NULL) FROM {table.name}"
             )
         )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StorageError(f"the database {path} can't be reached: {error.strerror}") from error
 
 
 def _revision(connection: Connection) -> str | None:

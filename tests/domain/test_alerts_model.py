@@ -201,4 +201,4 @@ def step_of(transition: Transition) -> Step:
 
 
 TestReconcile = Model.TestCase
-TestReconcile.settings = settings(max_examples=150, stateful_step_count=40)
+TestReconcile.settings = settings(stateful_step_count=60)

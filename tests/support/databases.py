@@ -1,7 +1,7 @@
 """Databases of the current schema, made by copying one that was migrated once."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -69,7 +69,7 @@ def postgres_template(postgres_server: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def open_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Database]]:
+def open_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
     """Opens a database of the current schema: the test runs on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
         copied = copied_file(request.getfixturevalue("sqlite_template"), tmp_path)
@@ -83,6 +83,6 @@ def open_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ca
 
 
 @pytest.fixture
-def database(open_database: Callable[[], Database]) -> Database:
+def database(open_database: Opened) -> Database:
     """A database of the current schema, empty."""
     return open_database()

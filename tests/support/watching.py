@@ -67,7 +67,7 @@ class Upstream:
 
 
 class RecordingChannel:
-    """Keeps what it accepts in `sent`, unless `script` raises first; `tried` holds every attempt."""
+    """Keeps what it accepts in `sent`, unless `script` raises; `tried` holds every attempt."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ def refuse(**how: Any) -> Callable[[Message], None]:
 
 
 class Station:
-    """Claims, watcher and outbox over a database: a process of quota-watch without its clockwork."""
+    """Claims, watcher and outbox over a database: a process of quota-watch without clockwork."""
 
     def __init__(
         self,

@@ -1,0 +1,103 @@
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, text
+
+from quota_watch.storage import claims, migrate
+from quota_watch.storage.database import Database
+from quota_watch.storage.errors import StorageError
+from quota_watch.storage.schema import organization
+from support.clock import START
+from support.databases import migrated
+from support.watching import watch, watches
+
+Open = Callable[[], Database]
+COUNT = select(func.count()).select_from(organization)
+
+
+@pytest.fixture
+def file(sqlite_url: str):
+    with closing(migrated(sqlite_url)) as database:
+        yield database
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"),
+    [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("auto_vacuum", 2),
+     ("busy_timeout", 5000)],
+)  # fmt: skip
+def test_sqlite_is_set_for_years_of_use(file: Database, pragma: str, value: object) -> None:
+    for access in (file.read, file.write):
+        with access() as connection:
+            assert connection.scalar(text(f"PRAGMA {pragma}")) == value
+
+
+def test_a_block_that_raises_writes_nothing(database: Database) -> None:
+    with suppress(ZeroDivisionError), database.write() as connection:
+        claims.register(connection, [watch()], now=START)
+        raise ZeroDivisionError
+    with database.read() as connection:
+        assert connection.scalar(COUNT) == 0
+
+
+def test_a_reader_sees_one_moment_and_holds_up_no_writer(open_database: Open) -> None:
+    with open_database().read() as reader:
+        assert reader.scalar(COUNT) == 0
+        with open_database().write() as writer:
+            claims.register(writer, watches(3), now=START)
+        assert reader.scalar(COUNT) == 0
+    with open_database().read() as reader:
+        assert reader.scalar(COUNT) == 3
+
+
+def test_a_writer_holds_up_no_reader_of_its_own_process(database: Database) -> None:
+    with database.write() as writer:
+        claims.register(writer, watches(3), now=START)
+        with database.read() as reader:
+            assert reader.scalar(COUNT) == 0
+
+
+def test_what_the_database_refuses_is_a_storage_error_that_names_it(database: Database) -> None:
+    with pytest.raises(StorageError) as raised, database.read() as connection:
+        connection.execute(text("SELECT nothing FROM nowhere"))
+    assert str(raised.value).startswith(f"database {database.label}: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_broken_uniqueness_is_a_storage_error(database: Database) -> None:
+    row = {"starts_at": START, "ends_at": START, "reason": "", "author": "", "organization_pk": 9}
+    with pytest.raises(StorageError), database.write() as connection:
+        connection.execute(organization.metadata.tables["silence"].insert().values(row))
+
+
+def test_a_server_that_is_not_there_is_a_storage_error_without_the_password() -> None:
+    url = "postgresql://watch:hunter2@127.0.0.1:1/quota"
+    with (
+        closing(Database(url)) as database,
+        pytest.raises(StorageError) as raised,
+        database.read(),
+    ):
+        pass
+    assert "hunter2" not in str(raised.value)
+    assert "127.0.0.1" in str(raised.value)
+
+
+def test_a_password_is_not_in_the_label() -> None:
+    with closing(Database("postgresql://watch:hunter2@db.example/quota")) as database:
+        assert "hunter2" not in database.label
+
+
+def test_a_bare_postgresql_url_takes_the_modern_driver(postgres_url: str) -> None:
+    url = postgres_url.replace("+psycopg", "")
+    with closing(Database(url)) as database, database.read() as connection:
+        assert connection.dialect.driver == "psycopg"
+
+
+def test_an_empty_file_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "quota-watch.db").touch()
+    with closing(Database(f"sqlite:///{tmp_path}/quota-watch.db")) as database:
+        assert migrate.current(database) is None
+        with pytest.raises(StorageError, match="no database"):
+            migrate.require_current(database)
