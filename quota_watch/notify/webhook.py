@@ -12,6 +12,7 @@ from typing import Any, Final
 import httpx
 
 from quota_watch.domain.rules import Severity
+from quota_watch.http import trust
 from quota_watch.network import deadline
 from quota_watch.notify.channel import ATTEMPT_SECONDS, DeliveryError, Message
 from quota_watch.notify.connect import Deadline, cause, explain

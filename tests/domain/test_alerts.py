@@ -259,6 +259,14 @@ def test_ids_are_the_same_in_every_process_and_release() -> None:
     assert first.id == "tr_376a4b6a370eb7a1c39fc3cb"
 
 
+def test_steps_to_levels_of_the_same_severity_have_ids_of_their_own() -> None:
+    ids = {
+        Transition(type=ESCALATED, reason=Reason.LEVEL_REACHED, story=story(level=n), at=NOON).id
+        for n in (60, 70, 80)
+    }
+    assert len(ids) == 3
+
+
 def test_the_id_of_a_transition_does_not_depend_on_when_it_was_decided() -> None:
     at: list[datetime] = [NOON, NOON + timedelta(seconds=1)]
     steps = [

@@ -13,7 +13,7 @@ from quota_watch.domain.rules import Findings, Rule, Severity, assess_trouble, a
 from quota_watch.domain.usage import Usage
 from support.domain import ACME, month_of, trouble, usage, watch
 
-LEVELS = (75, 90, 100)
+LEVELS = (25, 50, 75, 90, 100)
 FIRED, ESCALATED, RESOLVED = TransitionType
 Step = tuple[TransitionType, Reason, Rule, date, int | None, int, int | None]
 
@@ -39,12 +39,14 @@ class Model(RuleBasedStateMachine):
     def period(self) -> Period:
         return month_of(self.now.date())
 
-    @rule(used=st.integers(0, 450))
+    @rule(used=st.sampled_from([0, 24, 25, 50, 74, 75, 90, 99, 100, 101, 150, 200, 400]))
     def a_poll_counts(self, used: int) -> None:
         self.failing_since, self.failed_polls = None, 0
         self.last_known = usage(used, period=self.period)
         expected = self.expected_of_count(used)
-        self.decide(assess_usage(watch(limit=self.limit), self.last_known), expected)
+        self.decide(
+            assess_usage(watch(limit=self.limit, thresholds=LEVELS), self.last_known), expected
+        )
 
     @rule(minutes=st.integers(0, 200))
     def a_poll_fails(self, minutes: int) -> None:

@@ -1,3 +1,5 @@
+import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -32,6 +34,23 @@ def test_sqlite_is_set_for_years_of_use(file: Database, pragma: str, value: obje
     for access in (file.read, file.write):
         with access() as connection:
             assert connection.scalar(text(f"PRAGMA {pragma}")) == value
+
+
+def test_a_file_that_another_process_writes_is_waited_for_before_wal(tmp_path: Path) -> None:
+    path, found = tmp_path / "quota-watch.db", []
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+        closing(Database(f"sqlite:///{path}")) as database,
+    ):
+        other.execute("CREATE TABLE anything (pk)")
+        other.execute("BEGIN IMMEDIATE")
+        waiting = threading.Thread(target=lambda: found.append(migrate.current(database)))
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+        other.execute("ROLLBACK")
+        waiting.join()
+    assert found == [None]
 
 
 def test_a_block_that_raises_writes_nothing(database: Database) -> None:

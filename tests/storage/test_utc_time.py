@@ -11,8 +11,8 @@ from quota_watch.storage.schema import UtcTime, silence
 
 ZONES = st.builds(lambda minutes: timezone(timedelta(minutes=minutes)), st.integers(-840, 840))
 MOMENTS = st.datetimes(
-    min_value=datetime(1902, 1, 1),
-    max_value=datetime(9990, 1, 1),
+    min_value=datetime(1902, 1, 1),  # noqa: DTZ001  hypothesis adds the zone
+    max_value=datetime(9990, 1, 1),  # noqa: DTZ001  as above
     timezones=ZONES,
 )
 SAME_FIXTURE = settings(
@@ -53,7 +53,7 @@ def test_moments_compare_in_the_database_as_they_do_outside(
 
 def test_a_moment_without_a_zone_is_refused(database: Database) -> None:
     with pytest.raises(StorageError):
-        kept(database, datetime(2026, 3, 1))  # noqa: DTZ001
+        kept(database, datetime(2026, 3, 1))  # noqa: DTZ001  that is the point
 
 
 def test_nothing_stays_nothing() -> None:

@@ -99,9 +99,7 @@ class Installation:
         assert isinstance(answer, dict)
         return answer
 
-    def start(
-        self, *args: str, environ: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[str]:
+    def start(self, *args: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command that goes on; its stderr goes to the file `log` in the folder."""
         with (self.folder / "log").open("a") as log:
             return subprocess.Popen(

@@ -1,0 +1,78 @@
+from support.installation import Installation
+
+
+def checks(installation: Installation, *args: str) -> dict[str, bool]:
+    return {each["name"]: each["ok"] for each in installation.json("check", *args)["checks"]}
+
+
+def test_all_is_well_where_all_is_well(acme: Installation) -> None:
+    result = acme.run("check")
+    assert result.returncode == 0
+    assert "✗" not in result.stdout
+    assert acme.hook.requests == []
+    assert acme.smtp.mails == []
+
+
+def test_a_key_that_is_refused_is_named_with_the_remedy(acme: Installation) -> None:
+    acme.upstream.used.clear()
+    result = acme.run("check")
+    assert result.returncode == 1
+    assert "✗ org_acme: " in result.stdout
+    assert "check api_key and id" in result.stdout
+
+
+def test_a_mail_server_that_is_down_is_named(acme: Installation) -> None:
+    acme.configure({"org_acme": 1000})
+    config = acme.folder / "config.toml"
+    config.write_text(config.read_text().replace(f"port = {acme.smtp.port}", "port = 9"))
+    assert checks(acme)["channels.ops"] is False
+
+
+def test_offline_asks_nobody(acme: Installation) -> None:
+    assert "org_acme" not in checks(acme, "--offline")
+    assert acme.server.requests == []
+
+
+def test_a_credential_is_not_checkable_outside_the_service(acme: Installation) -> None:
+    acme.configure({"org_acme": 1000})
+    config = acme.folder / "config.toml"
+    config.write_text(config.read_text().replace("env:RYBBIT_API_KEY", "credential:key"))
+    assert checks(acme, "--offline")["rybbit.api_key"] is True
+
+
+def test_a_template_that_does_not_render_is_found_before_it_is_needed(acme: Installation) -> None:
+    (acme.folder / "own" / "email").mkdir(parents=True)
+    (acme.folder / "own" / "email" / "alert.txt.j2").write_text("{{ no_such_thing }}")
+    acme.configure({"org_acme": 1000}, more='[templates]\ndirectory = "own"\n')
+    assert checks(acme)["templates"] is False
+
+
+def test_a_test_alert_reaches_every_channel_and_is_marked(acme: Installation) -> None:
+    result = acme.run("test-alert")
+    assert result.returncode == 0
+    assert acme.hook.requests[0].json()["type"] == "test"
+    assert acme.smtp.mails[0].message["Subject"].startswith("Test: ")
+
+
+def test_a_test_alert_that_does_not_arrive_ends_with_1_and_why(acme: Installation) -> None:
+    acme.hook.answers = [(404, {}, b"")]
+    result = acme.run("test-alert", "hook")
+    assert result.returncode == 1
+    assert "✗ hook: " in result.stdout
+    assert "404" in result.stdout
+    assert acme.smtp.mails == []
+
+
+def test_a_channel_that_is_not_there_is_bad_usage(acme: Installation) -> None:
+    result = acme.run("test-alert", "hok")
+    assert result.returncode == 2
+    assert "there are: ops, hook" in result.stderr
+
+
+def test_a_delivery_that_failed_can_be_sent_again_by_hand(acme: Installation) -> None:
+    acme.hook.answers = [(410, {}, b""), (200, {}, b"")]
+    acme.run("test-alert", "hook")
+    (failed,) = acme.json("deliveries", "--failed")["deliveries"]
+    assert acme.run("deliveries", "retry", failed["id"]).returncode == 0
+    assert acme.json("poll")["deliveries"]["sent"] == 1
+    assert acme.json("deliveries", "--failed")["deliveries"] == []

@@ -1,0 +1,45 @@
+import sqlite3
+from contextlib import closing
+
+from support.installation import Installation
+
+
+def test_the_schema_is_shown_before_and_after_it_is_made(acme: Installation) -> None:
+    assert "is at nothing" in acme.run("db", "current").stdout
+    assert acme.run("db", "upgrade").returncode == 0
+    assert acme.json("db", "current")["schemas"][0]["revision"] == "0001"
+
+
+def test_a_newer_schema_is_refused_with_a_sentence(acme: Installation) -> None:
+    acme.run("db", "upgrade")
+    with closing(sqlite3.connect(acme.folder / "quota-watch.db")) as file:
+        file.execute("UPDATE alembic_version SET version_num = '9999'")
+        file.commit()
+    for command in ("status", "poll", "run"):
+        result = acme.run(command)
+        assert result.returncode == 1
+        assert "newer than this quota-watch knows" in result.stderr
+
+
+def test_a_backup_holds_what_the_database_holds(acme: Installation) -> None:
+    acme.run("poll")
+    assert acme.run("db", "backup", "copy.db").returncode == 0
+    acme.configure({"org_acme": 1000}, more='[database]\nurl = "sqlite:///copy.db"\n')
+    assert acme.json("status")["organizations"][0]["used"] == 100
+
+
+def test_a_backup_never_overwrites(acme: Installation) -> None:
+    acme.run("poll")
+    (acme.folder / "copy.db").write_text("precious")
+    assert acme.run("db", "backup", "copy.db").returncode == 1
+    assert (acme.folder / "copy.db").read_text() == "precious"
+
+
+def test_everything_moves_to_another_database(acme: Installation, postgres_url: str) -> None:
+    acme.upstream.used["org_acme"] = 912
+    acme.run("poll")
+    assert acme.run("db", "copy", postgres_url).returncode == 0
+    acme.configure({"org_acme": 1000}, more=f'[database]\nurl = "{postgres_url}"\n')
+    assert acme.json("poll")["organizations"][0]["transitions"] == []
+    assert acme.json("alerts") == acme.json("alerts")
+    assert len(acme.json("alerts")["alerts"]) == 1

@@ -1,0 +1,50 @@
+"""What the docs say and what the program has are the same."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from quota_watch.cli.app import cli
+from quota_watch.domain.alerts import Reason
+from quota_watch.domain.rules import Rule
+from quota_watch.domain.source import ErrorKind
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = (ROOT / "docs" / "commands.md").read_text()
+
+
+def commands() -> dict[str, click.Command]:
+    context = click.Context(cli)
+    return {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+
+
+def test_every_command_stands_in_the_docs_and_no_other() -> None:
+    table = COMMANDS[: COMMANDS.index("## JSON")]
+    assert set(re.findall(r"^\| `([a-z-]+)", table, re.MULTILINE)) == set(commands())
+
+
+@pytest.mark.parametrize("name", list(commands()))
+def test_every_option_stands_in_the_row_of_its_command(name: str) -> None:
+    row = "\n".join(line for line in COMMANDS.splitlines() if line.startswith(f"| `{name}"))
+    options = [option for each in commands()[name].params for option in each.opts if "--" in option]
+    assert [option for option in options if option not in row] == []
+
+
+@pytest.mark.parametrize("words", [Rule, Reason, ErrorKind])
+def test_every_rule_reason_and_error_stands_in_the_docs(words) -> None:
+    assert [word for word in words if f"`{word}`" not in COMMANDS] == []
+
+
+def test_what_the_readme_links_to_is_there() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_config_of_the_readme_loads(tmp_path: Path) -> None:
+    from quota_watch.config import load
+
+    (config,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "config.toml").write_text(config)
+    assert load(tmp_path / "config.toml").watches()[0].limit == 100_000
