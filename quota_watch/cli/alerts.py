@@ -26,7 +26,7 @@ _TEST_SECONDS = 60.0
 def alerts(
     context: Context, organizations: tuple[str, ...], only_open: bool, as_json: bool
 ) -> None:
-    """Show what was told, newest first: one line per story."""
+    """Show what was told, newest first."""
     from quota_watch.storage import views
 
     config = context.config()
@@ -50,7 +50,7 @@ def alerts(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def deliveries(ctx: click.Context, only_failed: bool, as_json: bool) -> None:
-    """Show the outbox, newest first: what reached whom, what waits, what failed."""
+    """Show what reached whom, what waits, what failed."""
     if ctx.invoked_subcommand is not None:
         return
     from quota_watch.storage import views
@@ -95,7 +95,7 @@ def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> int:
-    """Send a clearly marked test through the outbox to all or the named channels."""
+    """Send a message, marked as a test, to channels."""
     from quota_watch.daemon.channels import build_channels
 
     config = context.config()

@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 Check = dict[str, Any]
 
+_WARNING = "warning"
+
 
 @click.command()
 @click.option("--offline", is_flag=True, help="Use no network.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def check(context: Context, offline: bool, as_json: bool) -> int:
-    """Check config, database, credentials, each organization's access and each channel."""
+    """Check whether everything will work, sending nothing."""
     config = context.config()
     checks = []
     for each in _checks(context, config, offline=offline):
@@ -43,7 +45,7 @@ def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[Chec
     organizations, channels = len(config.organizations), len(config.channels)
     yield _good("config", f"{config.path}: {organizations} organizations, {channels} channels")
     for warning in config.warnings():
-        yield _good("config", f"warning: {warning}")
+        yield _good(_WARNING, warning)
     yield _database(config, offline=offline)
     yield from _secrets(config)
     yield from _templates(config, context)
@@ -172,6 +174,9 @@ def _bad(name: str, message: str, remedy: str) -> Check:
 
 
 def _show(each: Check) -> None:
-    mark = click.style("✓", fg="green") if each["ok"] else click.style("✗", fg="red")
+    sign, colour = ("✓", "green") if each["ok"] else ("✗", "red")
+    if each["name"] == _WARNING:
+        sign, colour = "!", "yellow"
+    mark = click.style(sign, fg=colour)
     remedy = f" → {each['remedy']}" if each["remedy"] else ""
     click.echo(f"{mark} {each['name']}: {printable(each['message'])}{remedy}")

@@ -13,7 +13,7 @@ from quota_watch.storage.errors import StorageError
 
 @click.group()
 def db() -> None:
-    """Look after the database: schema, backup, move."""
+    """Look after the database."""
 
 
 @db.command()

@@ -110,7 +110,10 @@ class DemoClock:
 )
 @click.pass_obj
 def demo(context: Context, speed: float, seconds: float | None) -> None:
-    """Play a month without an account: an embedded Rybbit, the real daemon, kept mails."""
+    """Play a month in a minute, without an account.
+
+    An embedded Rybbit on loopback, the real daemon against it, mails and webhooks that are kept.
+    """
     folder = Path(tempfile.mkdtemp(prefix="quota-watch-demo-"))
     until = min(seconds or float("inf"), (_END - _START).total_seconds() / speed)
     _say(f"Playing March 2026 of five organizations in {until:.0f} s. Everything is local:")

@@ -32,7 +32,7 @@ def history(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Show the stored counts of an organization by type."""
+    """Show the stored counts of an organization."""
     from quota_watch.storage import views
 
     if as_csv and as_json:

@@ -28,7 +28,7 @@ _CLOSE_SECONDS = 5.0
 @click.command()
 @click.pass_obj
 def run(context: Context) -> None:
-    """Poll, alert and deliver until told to stop; this is what the service runs."""
+    """Poll, alert and deliver until stopped: the service."""
     from quota_watch.daemon.runtime import Runtime
     from quota_watch.daemon.service import Service
     from quota_watch.daemon.systemd import Notifier
@@ -60,7 +60,10 @@ def run(context: Context) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_json: bool) -> int:
-    """Run one cycle now for all or the named organizations, due or not; send what it decides."""
+    """Run one cycle now and send what it decides.
+
+    For all or the named organizations, due or not; safe beside a running daemon, fit for cron.
+    """
     from quota_watch.daemon.runtime import Runtime
 
     config = context.config()

@@ -26,7 +26,7 @@ _SYMBOLS = {"ok": "●", "info": "●", "warning": "▲", "critical": "■", "un
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def status(context: Context, organizations: tuple[str, ...], as_json: bool) -> None:
-    """Show what is known now, from the database; asks nobody."""
+    """Show what is known now."""
     from quota_watch.storage import views
 
     config = context.config()
