@@ -13,7 +13,7 @@ from quota_watch.cli.output import print_json, print_table
 from quota_watch.domain.rules import Watch
 from quota_watch.domain.shapes import period_json
 from quota_watch.domain.usage import percent
-from quota_watch.logs import get_logger
+from quota_watch.logs import get_logger, log_uncaught_exceptions
 
 if TYPE_CHECKING:
     from quota_watch.daemon.runtime import Runtime
@@ -35,6 +35,7 @@ def run(context: Context) -> None:
 
     config = context.config()
     context.log(config)
+    log_uncaught_exceptions()
     database = context.upgraded(config)
 
     def load(old: "Runtime | None") -> "Runtime":

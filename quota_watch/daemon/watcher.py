@@ -94,17 +94,15 @@ class Watcher:
                 told = stories.stories_of(transaction, *self._scope(polls))
                 for poll in polls:
                     watch, row = poll.watch, rows[poll.claim.pk]
-                    for attempt in (poll, _as_failure_of_ours(poll)):
-                        with self._failing_alone(transaction, attempt, row):
-                            seen = self._record(transaction, attempt, row)
-                            findings = assess(watch, seen)
-                            transitions = reconcile(
-                                findings, told[row.pk], organization=watch.organization, now=seen.at
-                            )
-                            enqueue(transaction, transitions, row.pk, watch, seen, self._channels)
-                            was_failing = row.failing_since is not None
-                            done.append(Outcome(attempt, seen, tuple(transitions), was_failing))
-                            break
+                    with self._failing_alone(transaction, poll, polls):
+                        seen = self._record(transaction, poll, row)
+                        findings = assess(watch, seen)
+                        transitions = reconcile(
+                            findings, told[row.pk], organization=watch.organization, now=seen.at
+                        )
+                        enqueue(transaction, transitions, row.pk, watch, seen, self._channels)
+                        was_failing = row.failing_since is not None
+                        done.append(Outcome(poll, seen, tuple(transitions), was_failing))
             committed([poll.claim for poll in batch])
             _log(done)
             outcomes += done
@@ -173,8 +171,10 @@ class Watcher:
         return next_slot(poll.watch.organization, after=poll.at + wait, interval=self._interval)
 
     @contextmanager
-    def _failing_alone(self, transaction: Connection, poll: Poll, row: Row[Any]) -> Iterator[None]:
-        """Undo this organization's part alone if it raises, and keep it as a failed poll."""
+    def _failing_alone(
+        self, transaction: Connection, poll: Poll, polls: list[Poll]
+    ) -> Iterator[None]:
+        """Undo this organization's part alone if it raises; append it to `polls` as a failed one."""
         try:
             with transaction.begin_nested():
                 yield
@@ -182,7 +182,9 @@ class Watcher:
             raise
         except Exception:  # the boundary of a job, as above
             log.exception("organization not recorded", organization=poll.watch.organization.id)
-            self._record(transaction, _as_failure_of_ours(poll), row)
+            if poll.error is not None and poll.error.kind is ErrorKind.INTERNAL:
+                raise
+            polls.append(_as_failure_of_ours(poll))
 
 
 def _log(outcomes: Sequence[Outcome]) -> None:

@@ -77,7 +77,10 @@ def _begin(
         started_at=story.started_at,
         transitions=[step],
     )
-    written = connection.execute(insert.on_conflict_do_nothing())
+    # On PostgreSQL SQLAlchemy does not keep how many rows were inserted unless asked to.
+    written = connection.execute(
+        insert.on_conflict_do_nothing(), execution_options={"preserve_rowcount": True}
+    )
     return _pk_of(connection, story) if written.rowcount else None
 
 
