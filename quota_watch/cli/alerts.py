@@ -2,18 +2,18 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from quota_watch.cli.context import Context, chosen
 from quota_watch.cli.output import print_json, print_table, short_time
-from quota_watch.config import Config, Use
-from quota_watch.storage.database import Database
 
 if TYPE_CHECKING:
+    from quota_watch.config import Config
     from quota_watch.notify.channel import Channel
+    from quota_watch.storage.database import Database
 
 _TEST_SECONDS = 60.0
 
@@ -31,10 +31,8 @@ def alerts(
 
     config = context.config()
     watches = chosen(config.watches(), organizations) if organizations else None
-    database = context.existing(config)
-    with database.read() as connection:
+    with context.existing(config) as database, database.read() as connection:
         shown = views.alerts(connection, watches, only_open=only_open)
-    database.close()
     if as_json:
         print_json({"alerts": shown})
         return
@@ -42,7 +40,7 @@ def alerts(
         click.echo("no alerts", err=True)
         return
     headers = ("started", "organization", "rule", "level", "severity", "state", "reason", "title")
-    print_table("", headers, [_alert_cells(each) for each in shown])
+    print_table(headers, [_alert_cells(each) for each in shown])
 
 
 @click.group(invoke_without_command=True)
@@ -56,10 +54,8 @@ def deliveries(ctx: click.Context, only_failed: bool, as_json: bool) -> None:
     from quota_watch.storage import views
 
     context: Context = ctx.obj
-    database = context.existing(context.config())
-    with database.read() as connection:
+    with context.existing(context.config()) as database, database.read() as connection:
         shown = views.deliveries(connection, only_failed=only_failed)
-    database.close()
     if as_json:
         print_json({"deliveries": shown})
         return
@@ -67,7 +63,7 @@ def deliveries(ctx: click.Context, only_failed: bool, as_json: bool) -> None:
         click.echo("no deliveries", err=True)
         return
     headers = ("id", "created", "channel", "recipient", "type", "state", "attempts", "note")
-    print_table("", headers, [_delivery_cells(each) for each in shown])
+    print_table(headers, [_delivery_cells(each) for each in shown])
 
 
 @deliveries.command()
@@ -80,10 +76,8 @@ def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
 
     if bool(ids) == all_failed:
         raise click.UsageError("name the deliveries, or say --failed for all that failed")
-    database = context.existing(context.config())
-    with database.write() as connection:
+    with context.existing(context.config()) as database, database.write() as connection:
         found = outbox.retry(connection, ids or None, now=context.clock.now())
-    database.close()
     click.echo(f"{len(found)} deliveries will be tried again")
     for missing in sorted(set(ids) - set(found)):
         click.echo(f"no failed delivery {missing}: see `quota-watch deliveries --failed`", err=True)
@@ -96,6 +90,7 @@ def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
 @click.pass_obj
 def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> int:
     """Send a message, marked as a test, to channels."""
+    from quota_watch.config import Use
     from quota_watch.daemon.channels import build_channels
 
     config = context.config()
@@ -105,8 +100,8 @@ def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> in
         raise click.UsageError(f'no channel "{unknown[0]}" in the config; there are: {known}')
     if not config.channels:
         raise click.UsageError("the config has no [channels]: nobody can be told anything")
-    context.log(config, Use.DELIVER, Use.STORE)
-    with closing(context.upgraded(config)) as database, ExitStack() as resources:
+    context.start_logging(config, Use.DELIVER, Use.STORE)
+    with context.upgraded(config) as database, ExitStack() as resources:
         built = build_channels(config, resources)
         shown = _send_test(context, config, database, built, channels or tuple(built))
     if as_json:
@@ -119,8 +114,8 @@ def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> in
 
 def _send_test(
     context: Context,
-    config: Config,
-    database: Database,
+    config: "Config",
+    database: "Database",
     channels: "Mapping[str, Channel]",
     names: Sequence[str],
 ) -> list[dict[str, Any]]:

@@ -6,12 +6,12 @@ import os
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import click
 
 from quota_watch import __version__
-from quota_watch.cli.context import Context
+from quota_watch.cli.context import Context, meant
 from quota_watch.domain.errors import QuotaWatchError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
@@ -51,11 +51,7 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], _COMMANDS, n=1)
-            meant = f' Did you mean "{near[0]}"?' if near else ""
-            ctx.fail(f'no command "{args[0]}".{meant}')
+            ctx.fail(f'no command "{args[0]}".{meant(args[0], list(_COMMANDS))}')
         return super().resolve_command(ctx, args)
 
 
@@ -79,7 +75,11 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="quota-watch")
 @click.pass_context
 def cli(
-    ctx: click.Context, config_file: Path | None, verbose: bool, quiet: bool, log_format: str
+    ctx: click.Context,
+    config_file: Path | None,
+    verbose: bool,
+    quiet: bool,
+    log_format: Literal["text", "json"],
 ) -> None:
     """Watch the monthly event limits of Rybbit organizations and tell people in time."""
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
@@ -105,7 +105,7 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 
 def _explain(error: QuotaWatchError) -> int:
-    from quota_watch.config import ConfigError
+    from quota_watch.config.problems import ConfigError
 
     click.echo(f"error: {error}" if not isinstance(error, ConfigError) else str(error), err=True)
     return BAD_USAGE if isinstance(error, ConfigError) else FAILED

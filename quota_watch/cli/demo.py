@@ -7,26 +7,23 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from quota_watch.cli.context import Context
-from quota_watch.cli.output import printable
+from quota_watch.cli.output import STATES, printable
 from quota_watch.cli.sinks import MailSink, WebhookSink
 from quota_watch.cli.status import show
 from quota_watch.config import Config, load
 from quota_watch.logs import setup_logging
 from quota_watch.rybbit.simulator import Scene, Simulator
-from quota_watch.storage import views
+from quota_watch.storage import outbox, views
 from quota_watch.storage.database import Database
-
-if TYPE_CHECKING:
-    from quota_watch.daemon.service import Service
 
 SPEED = 45_000.0
 """Seconds that the demo's clock goes on in one real second: a month a minute."""
@@ -116,8 +113,8 @@ def demo(context: Context, speed: float, seconds: float | None) -> None:
     """
     folder = Path(tempfile.mkdtemp(prefix="quota-watch-demo-"))
     until = min(seconds or float("inf"), (_END - _START).total_seconds() / speed)
-    _say(f"Playing March 2026 of five organizations in {until:.0f} s. Everything is local:")
-    _say(f"config, database, log and mails are kept in {folder}\n")
+    click.echo(f"Playing March 2026 of five organizations in {until:.0f} s. Everything is local:")
+    click.echo(f"config, database, log and mails are kept in {folder}\n")
     scenes, clock = _scenes(), DemoClock(speed, until)
     with (
         Simulator(clock, scenes) as upstream,
@@ -127,12 +124,11 @@ def demo(context: Context, speed: float, seconds: float | None) -> None:
     ):
         config = _config(folder, scenes, upstream, mails, hook)
         setup_logging(level=min(context.level, logging.INFO), stream=log)
-        database = Database(config.database_url())
-        with _serving(config, database, clock):
-            _play(config, database, clock, until)
-        _end(config, database, clock)
-        database.close()
-    _say(f"\nThe mails, as .eml and .html for a browser: {folder}")
+        with closing(Database(config.database_url())) as database:
+            with _serving(config, database, clock):
+                _play(config, database, clock, until)
+            _end(config, database, clock)
+    click.echo(f"\nThe mails, as .eml and .html for a browser: {folder}")
 
 
 def _scenes() -> list[Scene]:
@@ -181,7 +177,7 @@ def _config(
 
 
 @contextmanager
-def _serving(config: Config, database: Database, clock: DemoClock) -> Iterator["Service"]:
+def _serving(config: Config, database: Database, clock: DemoClock) -> Iterator[None]:
     """Run the daemon as `run` does, in a thread of its own."""
     from quota_watch.daemon.runtime import Runtime
     from quota_watch.daemon.service import Service
@@ -198,7 +194,7 @@ def _serving(config: Config, database: Database, clock: DemoClock) -> Iterator["
     thread = threading.Thread(target=service.run, daemon=True)
     thread.start()
     try:
-        yield service
+        yield
     finally:
         service.stop()
         thread.join(_STOP_SECONDS)
@@ -216,15 +212,15 @@ def _play(config: Config, database: Database, clock: DemoClock, seconds: float) 
             with database.read() as connection:
                 shown = views.organizations(connection, config.watches(), now=now)
             levels = " · ".join(f"{each['name']} {_level(each)}" for each in shown)
-            _say(click.style(f"── {now:%d %B}: {levels}", dim=True))
+            click.echo(click.style(f"── {now:%d %B}: {levels}", dim=True))
 
 
 def _end(config: Config, database: Database, clock: DemoClock) -> None:
     now = clock.now()
     with database.read() as connection:
         shown = views.organizations(connection, config.watches(), now=now)
-        pending = views.count_pending(connection)
-    _say(f"\nIt is {now:%d %B %Y, %H:%M} UTC there. `quota-watch status` says:\n")
+        pending = outbox.count_pending(connection)
+    click.echo(f"\nIt is {now:%d %B %Y, %H:%M} UTC there. `quota-watch status` says:\n")
     show(shown, now=now, pending=pending)
 
 
@@ -234,17 +230,13 @@ def _level(shown: dict[str, Any]) -> str:
 
 def _tell_mail(clock: DemoClock, mail: EmailMessage) -> None:
     subject = printable(str(mail["Subject"]))
-    colours = {"critical": "red", "warning": "yellow", "info": "cyan"}
-    colour = colours.get(str(mail["X-Quota-Watch-Severity"]), "green")
-    _say(f"{clock.now():%d %b %H:%M}  mail     {click.style(subject, fg=colour)}")
+    _, style = STATES.get(str(mail["X-Quota-Watch-Severity"]), STATES["ok"])
+    subject = click.style(subject, fg=style.split()[-1])
+    click.echo(f"{clock.now():%d %b %H:%M}  mail     {subject}")
 
 
 def _tell_webhook(clock: DemoClock, body: dict[str, Any]) -> None:
     organization, alert = body["organization"], body["alert"]
     level = "" if alert["level"] is None else f" {alert['level']} %"
     what = f"{body['type']}  {alert['rule']}{level}  {organization['name']}"
-    _say(f"{clock.now():%d %b %H:%M}  webhook  {printable(what)}")
-
-
-def _say(text: str) -> None:
-    click.echo(text)
+    click.echo(f"{clock.now():%d %b %H:%M}  webhook  {printable(what)}")

@@ -40,10 +40,8 @@ def history(
     config = context.config()
     (watch,) = chosen(config.watches(), (organization,))
     start, end = _range(first, last, context.clock.now().date())
-    database = context.existing(config)
-    with database.read() as connection:
+    with context.existing(config) as database, database.read() as connection:
         days = views.history(connection, watch, start, end)
-    database.close()
     rows = views.by_month(days) if by == "month" else days
     if as_json:
         print_json({"history": rows})
@@ -92,5 +90,5 @@ def _print_days(rows: Sequence[dict[str, Any]]) -> None:
         ]
         for row in rows
     ]
-    print_table("", headers, cells)
+    print_table(headers, cells)
     click.echo(f"{sum(row['used'] for row in rows):,} counted events; (types) are not counted")

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _BAR_CELLS = 20
-STYLES = {"ok": "green", "info": "cyan", "warning": "yellow", "critical": "bold red"}
+STATES = {
+    "critical": ("■", "bold red"),
+    "unknown": ("○", "magenta"),
+    "warning": ("▲", "yellow"),
+    "info": ("●", "cyan"),
+    "ok": ("●", "green"),
+}
+"""Sign and style of each state an organization can be in, the most urgent first."""
 
 
 def print_json(answer: dict[str, Any]) -> None:
@@ -42,7 +49,7 @@ def print_plain(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         click.echo("  ".join(cells).rstrip())
 
 
-def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table: by rich on a terminal, plain elsewhere."""
     if not is_terminal():
         print_plain(headers, rows)
@@ -51,12 +58,12 @@ def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[obje
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header in headers:
         table.add_column(header, overflow="fold")
     for row in rows:
         table.add_row(
-            *(Text(printable(str(cell)), style=STYLES.get(str(cell), "")) for cell in row)
+            *(Text(printable(str(cell)), style=STATES.get(str(cell), ("", ""))[1]) for cell in row)
         )
     console().print(table)
 

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from quota_watch.cli.context import Context, chosen
 from quota_watch.cli.output import print_json, print_table
 from quota_watch.domain.rules import Watch
 from quota_watch.domain.shapes import period_json
+from quota_watch.domain.source import ErrorKind
 from quota_watch.domain.usage import percent
 from quota_watch.logs import get_logger, log_uncaught_exceptions
 
@@ -34,25 +34,23 @@ def run(context: Context) -> None:
     from quota_watch.daemon.systemd import Notifier
 
     config = context.config()
-    context.log(config)
+    context.start_logging(config)
     log_uncaught_exceptions()
-    database = context.upgraded(config)
+    with context.upgraded(config) as database:
 
-    def load(old: "Runtime | None") -> "Runtime":
-        new = config if old is None else context.config()
-        context.log(new)
-        for warning in new.warnings():
-            log.warning(warning)
-        return Runtime(new, database=database, clock=context.clock)
+        def load(old: "Runtime | None") -> "Runtime":
+            new = config if old is None else context.config()
+            context.start_logging(new)
+            for warning in new.warnings():
+                log.warning(warning)
+            return Runtime(new, database=database, clock=context.clock)
 
-    service = Service(load, clock=context.clock, notifier=Notifier(os.environ))
-    service.handle_signals()
-    all_ended = service.run()
-    if not all_ended:  # a thread that is stuck can't be ended, and would keep the process
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(0)
-    database.close()
+        service = Service(load, clock=context.clock, notifier=Notifier(os.environ))
+        service.handle_signals()
+        all_ended = service.run()
+        if not all_ended:  # a thread that is stuck can't be ended, and would keep the process
+            logging.shutdown()
+            os._exit(0)
 
 
 @click.command()
@@ -69,14 +67,14 @@ def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_
 
     config = context.config()
     watches = chosen(config.watches(), organizations)
-    context.log(config)
-    database = context.upgraded(config)
-    runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)
-    try:
-        outcomes = runtime.poll_named([watch.organization for watch in watches])
-        deliveries = runtime.flush(_FLUSH_SECONDS)
-    finally:
-        runtime.close(_CLOSE_SECONDS)
+    context.start_logging(config)
+    with context.upgraded(config) as database:
+        runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)
+        try:
+            outcomes = runtime.poll_named([watch.organization for watch in watches])
+            deliveries = runtime.flush(_FLUSH_SECONDS)
+        finally:
+            runtime.close(_CLOSE_SECONDS)
     polled = [_polled(watch, outcomes) for watch in watches]
     if as_json:
         print_json({"organizations": polled, "deliveries": deliveries})
@@ -113,7 +111,7 @@ def _polled(watch: Watch, outcomes: "Sequence[Outcome]") -> dict[str, Any]:
 def _error(outcome: "Outcome | None") -> dict[str, Any] | None:
     if outcome is None:
         message = "not recorded: another process took this poll over, or it was interrupted"
-        return {"kind": "internal", "message": message, "status": None}
+        return {"kind": ErrorKind.INTERNAL, "message": message, "status": None}
     error = outcome.poll.error
     if error is None:
         return None
@@ -132,7 +130,7 @@ def _print_polled(polled: Sequence[dict[str, Any]], deliveries: dict[str, int]) 
         )
         for each in polled
     ]
-    print_table("", ("organization", "poll", "used", "limit", "percent", "note"), rows)
+    print_table(("organization", "poll", "used", "limit", "percent", "note"), rows)
     click.echo("deliveries: " + ", ".join(f"{n} {name}" for name, n in deliveries.items()))
 
 

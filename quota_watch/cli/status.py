@@ -8,7 +8,7 @@ import click
 
 from quota_watch.cli.context import Context, chosen
 from quota_watch.cli.output import (
-    STYLES,
+    STATES,
     ago,
     bar,
     console,
@@ -18,8 +18,6 @@ from quota_watch.cli.output import (
     printable,
 )
 
-_SYMBOLS = {"ok": "●", "info": "●", "warning": "▲", "critical": "■", "unknown": "○"}
-
 
 @click.command()
 @click.argument("organizations", metavar="[ORG]...", nargs=-1)
@@ -27,16 +25,14 @@ _SYMBOLS = {"ok": "●", "info": "●", "warning": "▲", "critical": "■", "un
 @click.pass_obj
 def status(context: Context, organizations: tuple[str, ...], as_json: bool) -> None:
     """Show what is known now."""
-    from quota_watch.storage import views
+    from quota_watch.storage import outbox, views
 
     config = context.config()
     watches = chosen(config.watches(), organizations)
-    database = context.existing(config)
     now = context.clock.now()
-    with database.read() as connection:
+    with context.existing(config) as database, database.read() as connection:
         shown = views.organizations(connection, watches, now=now)
-        pending = views.count_pending(connection)
-    database.close()
+        pending = outbox.count_pending(connection)
     if as_json:
         print_json({"organizations": shown})
     else:
@@ -57,8 +53,7 @@ def show(organizations: Sequence[dict[str, Any]], *, now: datetime, pending: int
 
 
 def _urgency(shown: dict[str, Any]) -> tuple[int, float]:
-    order = ("critical", "unknown", "warning", "info", "ok")
-    return order.index(shown["state"]), -(shown["percent"] or 0)
+    return list(STATES).index(shown["state"]), -(shown["percent"] or 0)
 
 
 def _show_table(organizations: Sequence[dict[str, Any]], now: datetime) -> None:
@@ -75,8 +70,8 @@ def _show_table(organizations: Sequence[dict[str, Any]], now: datetime) -> None:
     table.add_column("seen", no_wrap=True)
     table.add_column("note", overflow="fold", ratio=1)
     for shown in organizations:
-        style = STYLES.get(shown["state"], "dim")
-        name = Text(f"{_SYMBOLS[shown['state']]} ", style=style)
+        sign, style = STATES[shown["state"]]
+        name = Text(f"{sign} ", style=style)
         name.append(printable(shown["name"]), style="bold")
         table.add_row(
             name,

@@ -94,7 +94,7 @@ class Watcher:
                 told = stories.stories_of(transaction, *self._scope(polls))
                 for poll in polls:
                     watch, row = poll.watch, rows[poll.claim.pk]
-                    with self._failing_alone(transaction, poll, polls):
+                    with self._failing_alone(transaction, poll, row, polls):
                         seen = self._record(transaction, poll, row)
                         findings = assess(watch, seen)
                         transitions = reconcile(
@@ -172,9 +172,12 @@ class Watcher:
 
     @contextmanager
     def _failing_alone(
-        self, transaction: Connection, poll: Poll, polls: list[Poll]
+        self, transaction: Connection, poll: Poll, row: Row[Any], polls: list[Poll]
     ) -> Iterator[None]:
-        """Undo this organization's part alone if it raises; append it to `polls` as a failed one."""
+        """Undo this organization's part alone if it raises, and put it last as a failed poll.
+
+        If that raises too, the failure is kept and nothing is decided.
+        """
         try:
             with transaction.begin_nested():
                 yield
@@ -182,9 +185,10 @@ class Watcher:
             raise
         except Exception:  # the boundary of a job, as above
             log.exception("organization not recorded", organization=poll.watch.organization.id)
-            if poll.error is not None and poll.error.kind is ErrorKind.INTERNAL:
-                raise
-            polls.append(_as_failure_of_ours(poll))
+            if poll.error is None or poll.error.kind is not ErrorKind.INTERNAL:
+                polls.append(_as_failure_of_ours(poll))
+            else:
+                self._record(transaction, poll, row)
 
 
 def _log(outcomes: Sequence[Outcome]) -> None:

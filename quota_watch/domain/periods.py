@@ -42,7 +42,10 @@ class BillingCycle(Protocol):
 
 
 class CalendarMonth:
-    """The calendar month in UTC, as Rybbit bills whatever the subscription's day (UPSTREAM § 5)."""
+    """The calendar month in UTC: so Rybbit bills, whatever the subscription's day.
+
+    UPSTREAM.md § 5.
+    """
 
     def period_of(self, day: date) -> Period:
         """Return the month of `day`."""

@@ -15,7 +15,7 @@ OTHER = "other"
 class DayCounts:
     """All events of one UTC day by type, whether they count toward the bill or not.
 
-    `by_type` sums to what upstream calls `event_count`; `error` is in it (UPSTREAM § 5).
+    `by_type` sums to what upstream calls `event_count`; `error` is in it (UPSTREAM.md § 5).
     """
 
     day: date
@@ -86,5 +86,5 @@ def percent(used: int, limit: int | None) -> float | None:
 
 
 def is_over(used: int, limit: int | None) -> bool:
-    """Tell whether `used` is past the limit; exactly at it is not over (UPSTREAM § 7)."""
+    """Tell whether `used` is past the limit; exactly at it is not over (UPSTREAM.md § 7)."""
     return limit is not None and used > limit

@@ -63,8 +63,14 @@ def revisions() -> tuple[str, ...]:
 
 
 def backup(path: Path, to: Path) -> None:
-    """Copy a SQLite database that is in use to a new file `to`, readable by its owner only."""
-    to.touch(mode=0o600, exist_ok=False)
+    """Copy a SQLite database that is in use to a new file `to`, readable by its owner only.
+
+    Raises `StorageError` where such a file can't be made.
+    """
+    try:
+        to.touch(mode=0o600, exist_ok=False)
+    except OSError as error:
+        raise StorageError(f"no copy at {to}: {error.strerror}; name a new file") from error
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as target:
         source.backup(target)
 

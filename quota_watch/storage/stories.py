@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, or_, select, update
 
 from quota_watch.domain.alerts import Reason, Story, Transition, TransitionType
 from quota_watch.domain.rules import Rule, Severity
+from quota_watch.domain.shapes import iso
 from quota_watch.domain.source import Organization
 from quota_watch.storage.database import insert_into
 from quota_watch.storage.schema import alert
@@ -45,7 +46,7 @@ def keep(
         "reason": transition.reason,
         "level": story.level,
         "severity": story.severity.label,
-        "at": transition.at.isoformat(),
+        "at": iso(transition.at),
         "title": title,
     }
     if transition.type is TransitionType.FIRED:

@@ -92,11 +92,6 @@ def history(connection: Connection, watch: Watch, first: date, last: date) -> li
     ]
 
 
-def count_pending(connection: Connection) -> int:
-    """Return how many deliveries wait to be sent."""
-    return outbox.count_pending(connection)
-
-
 def by_month(days: Iterable[Json]) -> list[Json]:
     """Sum the days of `history` by calendar month; `date` is then the month's first day."""
     months: dict[str, Json] = {}
