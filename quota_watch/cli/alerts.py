@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quota_watch.cli.context import Context, chosen
-from quota_watch.cli.output import print_json, print_table, short_time
+from quota_watch.cli.context import Context, chosen, meant, refuse_foreign_folder
+from quota_watch.cli.output import plural, print_json, print_table, short_time
+from quota_watch.text import one_line
 
 if TYPE_CHECKING:
     from quota_watch.config import Config
@@ -39,8 +40,8 @@ def alerts(
     if not shown:
         click.echo("no alerts", err=True)
         return
-    headers = ("started", "organization", "rule", "level", "severity", "state", "reason", "title")
-    print_table(headers, [_alert_cells(each) for each in shown])
+    headers = ("started", "severity", "state", "rule", "reason", "organization", "title")
+    print_table(headers, map(_alert_cells, shown), piped_only=("reason", "organization"))
 
 
 @click.group(invoke_without_command=True)
@@ -62,8 +63,9 @@ def deliveries(ctx: click.Context, only_failed: bool, as_json: bool) -> None:
     if not shown:
         click.echo("no deliveries", err=True)
         return
-    headers = ("id", "created", "channel", "recipient", "type", "state", "attempts", "note")
-    print_table(headers, [_delivery_cells(each) for each in shown])
+    headers = ("id", "created", "state", "attempts", "type", "organization", "to")
+    piped_only = ("attempts", "type", "organization")
+    print_table(headers, map(_delivery_cells, shown), piped_only=piped_only)
 
 
 @deliveries.command()
@@ -76,9 +78,11 @@ def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
 
     if bool(ids) == all_failed:
         raise click.UsageError("name the deliveries, or say --failed for all that failed")
-    with context.existing(context.config()) as database, database.write() as connection:
-        found = outbox.retry(connection, ids or None, now=context.clock.now())
-    click.echo(f"{len(found)} deliveries will be tried again")
+    with context.existing(context.config()) as database:
+        refuse_foreign_folder(database)
+        with database.write() as connection:
+            found = outbox.retry(connection, ids or None, now=context.clock.now())
+    click.echo(f"{plural(len(found), 'delivery')} will be tried again")
     for missing in sorted(set(ids) - set(found)):
         click.echo(f"no failed delivery {missing}: see `quota-watch deliveries --failed`", err=True)
     return 1 if set(ids) - set(found) else 0
@@ -97,7 +101,8 @@ def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> in
     unknown = sorted(set(channels) - set(config.channels))
     if unknown:
         known = ", ".join(config.channels) or "none"
-        raise click.UsageError(f'no channel "{unknown[0]}" in the config; there are: {known}')
+        hint = meant(unknown[0], list(config.channels)) or f" There are: {known}."
+        raise click.UsageError(f'no channel "{unknown[0]}" in the config.{hint}')
     if not config.channels:
         raise click.UsageError("the config has no [channels]: nobody can be told anything")
     context.start_logging(config, Use.DELIVER, Use.STORE)
@@ -142,35 +147,37 @@ def _print_test(delivery: dict[str, Any]) -> None:
     name = delivery["channel"] + (f" {delivery['recipient']}" if delivery["recipient"] else "")
     if delivery["state"] == "done":
         click.echo(f"✓ {name}: accepted")
-    else:
-        error = delivery["last_error"] or {"message": "not attempted yet"}
-        click.echo(f"✗ {name}: {error['message']}")
+        return
+    error = delivery["last_error"] or {"message": "not attempted yet"}
+    later = "; it will be tried again" if delivery["state"] == "pending" else ""
+    click.echo(f"✗ {name}: {one_line(error['message'], None)}{later}")
 
 
 def _alert_cells(alert: dict[str, Any]) -> tuple[object, ...]:
+    level = "" if alert["level"] is None else f" {alert['level']} %"
     return (
         short_time(alert["started_at"]),
-        alert["organization"] or "-",
-        alert["rule"],
-        "-" if alert["level"] is None else f"{alert['level']} %",
         alert["severity"],
         alert["state"],
+        alert["rule"] + level,
         alert["reason"],
+        alert["organization"] or "-",
         alert["title"],
     )
 
 
 def _delivery_cells(delivery: dict[str, Any]) -> tuple[object, ...]:
-    note = delivery["last_error"]["message"] if delivery["last_error"] else ""
-    if delivery["next_attempt"] and note:
-        note = f"next try {short_time(delivery['next_attempt'])}: {note}"
+    to = delivery["recipient"] or delivery["channel"]
+    if delivery["next_attempt"]:
+        to += f", next try {short_time(delivery['next_attempt'])}"
+    if delivery["last_error"]:
+        to += f": {delivery['last_error']['message']}"
     return (
         delivery["id"],
         short_time(delivery["created_at"]),
-        delivery["channel"],
-        delivery["recipient"] or "-",
-        delivery["type"],
         delivery["state"],
         delivery["attempts"],
-        note,
+        delivery["type"],
+        delivery["organization"] or "-",
+        to,
     )

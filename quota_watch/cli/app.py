@@ -91,6 +91,8 @@ def main(args: list[str] | None = None) -> NoReturn:
     sys.excepthook = _report_defect
     try:
         code = cli.main(args, prog_name="quota-watch", standalone_mode=False)
+        if sys.stdout:
+            sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -98,10 +100,18 @@ def main(args: list[str] | None = None) -> NoReturn:
         code = INTERRUPTED
     except QuotaWatchError as error:
         code = _explain(error)
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = FAILED
+    except OSError as error:
+        code = _no_output(error)
     sys.exit(code)
+
+
+def _no_output(error: OSError) -> int:
+    """Say why the output could not be written, but to a reader who has seen enough."""
+    if not isinstance(error, BrokenPipeError):
+        click.echo(f"error: can't go on: {error.strerror or error}", err=True)
+    # What is still buffered would fail once more when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return FAILED
 
 
 def _explain(error: QuotaWatchError) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from quota_watch.cli.context import Context
-from quota_watch.cli.output import STATES, printable
+from quota_watch.cli.output import STATES
 from quota_watch.cli.sinks import MailSink, WebhookSink
 from quota_watch.cli.status import show
 from quota_watch.config import Config, load
@@ -24,8 +24,9 @@ from quota_watch.logs import setup_logging
 from quota_watch.rybbit.simulator import Scene, Simulator
 from quota_watch.storage import outbox, views
 from quota_watch.storage.database import Database
+from quota_watch.text import one_line
 
-SPEED = 45_000.0
+SPEED = 45_000
 """Seconds that the demo's clock goes on in one real second: a month a minute."""
 
 _START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -94,7 +95,8 @@ class DemoClock:
 @click.command()
 @click.option(
     "--speed",
-    type=click.FloatRange(1, 1_000_000),
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
     default=SPEED,
     show_default=True,
     help="Seconds of the demo's time in one real second.",
@@ -102,11 +104,12 @@ class DemoClock:
 @click.option(
     "--for",
     "seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.IntRange(1, 86_400),
+    metavar="SECONDS",
     help="End after so many real seconds [default: when the month is over].",
 )
 @click.pass_obj
-def demo(context: Context, speed: float, seconds: float | None) -> None:
+def demo(context: Context, speed: int, seconds: int | None) -> None:
     """Play a month in a minute, without an account.
 
     An embedded Rybbit on loopback, the real daemon against it, mails and webhooks that are kept.
@@ -229,7 +232,7 @@ def _level(shown: dict[str, Any]) -> str:
 
 
 def _tell_mail(clock: DemoClock, mail: EmailMessage) -> None:
-    subject = printable(str(mail["Subject"]))
+    subject = one_line(str(mail["Subject"]))
     _, style = STATES.get(str(mail["X-Quota-Watch-Severity"]), STATES["ok"])
     subject = click.style(subject, fg=style.split()[-1])
     click.echo(f"{clock.now():%d %b %H:%M}  mail     {subject}")
@@ -238,5 +241,5 @@ def _tell_mail(clock: DemoClock, mail: EmailMessage) -> None:
 def _tell_webhook(clock: DemoClock, body: dict[str, Any]) -> None:
     organization, alert = body["organization"], body["alert"]
     level = "" if alert["level"] is None else f" {alert['level']} %"
-    what = f"{body['type']}  {alert['rule']}{level}  {organization['name']}"
-    click.echo(f"{clock.now():%d %b %H:%M}  webhook  {printable(what)}")
+    what = f"{body['type']}  {alert['rule']}{level}  {one_line(organization['name'])}"
+    click.echo(f"{clock.now():%d %b %H:%M}  webhook  {what}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quota_watch.cli.context import Context, chosen
-from quota_watch.cli.output import print_json, print_table
+from quota_watch.cli.output import print_json, print_table, what_and_advice
 from quota_watch.domain.rules import Watch
 from quota_watch.domain.shapes import period_json
 from quota_watch.domain.source import ErrorKind
@@ -123,10 +123,10 @@ def _print_polled(polled: Sequence[dict[str, Any]], deliveries: dict[str, int]) 
         (
             each["id"],
             "ok" if each["ok"] else each["error"]["kind"],
-            "-" if each["used"] is None else f"{each['used']:,}",
-            "-" if each["limit"] is None else f"{each['limit']:,}",
+            "-" if each["used"] is None else each["used"],
+            "-" if each["limit"] is None else each["limit"],
             "-" if each["percent"] is None else f"{each['percent']} %",
-            each["error"]["message"] if each["error"] else _told(each["transitions"]),
+            _note(each),
         )
         for each in polled
     ]
@@ -134,9 +134,11 @@ def _print_polled(polled: Sequence[dict[str, Any]], deliveries: dict[str, int]) 
     click.echo("deliveries: " + ", ".join(f"{n} {name}" for name, n in deliveries.items()))
 
 
-def _told(transitions: Sequence[dict[str, Any]]) -> str:
+def _note(polled: dict[str, Any]) -> str:
+    if polled["error"]:
+        return what_and_advice(polled["error"]["message"])[0]
     return ", ".join(
         f"{each['type'].removeprefix('alert.')} {each['rule']}"
         + (f" {each['level']} %" if each["level"] is not None else "")
-        for each in transitions
+        for each in polled["transitions"]
     )

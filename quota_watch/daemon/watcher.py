@@ -1,6 +1,6 @@
 """Poll, record, assess, reconcile, enqueue: the first five steps, which are the product."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -75,17 +75,15 @@ class Watcher:
         self._concurrency = concurrency
         self._cycle = cycle or CalendarMonth()
 
-    def watch(
-        self, claims: Iterator[Claim], *, committed: Callable[[Sequence[Claim]], None]
-    ) -> list[Outcome]:
+    def watch(self, claims: Iterator[Claim]) -> Iterator[tuple[list[Claim], list[Outcome]]]:
         """Take each claimed organization from its poll to the outbox: this is the product.
 
-        A few threads poll. Each batch of answers is recorded, assessed, reconciled and enqueued
-        in one transaction; `committed` is called after it with the claims that have ended. An
-        organization whose claim was taken over is left to the other worker; one that raises
-        fails alone, and goes through the steps again as a failed poll. Raises `StorageError`.
+        A few threads poll, each one organization at a time. The answers come in batches, and one
+        transaction records, assesses, reconciles and enqueues a batch; after it the claims that
+        have ended are yielded with what became of them. An organization whose claim was taken
+        over meanwhile is left to the other worker; one that raises fails alone, and goes through
+        the steps again as a failed poll. Raises `StorageError`.
         """
-        outcomes: list[Outcome] = []
         for batch in in_batches(claims, self._poll, threads=self._concurrency):
             done: list[Outcome] = []
             with self._database.write() as transaction:
@@ -103,10 +101,8 @@ class Watcher:
                         enqueue(transaction, transitions, row.pk, watch, seen, self._channels)
                         was_failing = row.failing_since is not None
                         done.append(Outcome(poll, seen, tuple(transitions), was_failing))
-            committed([poll.claim for poll in batch])
             _log(done)
-            outcomes += done
-        return outcomes
+            yield [poll.claim for poll in batch], done
 
     def _poll(self, claim: Claim) -> Poll:
         watch, now = self._watches[claim.pk], self._clock.now()

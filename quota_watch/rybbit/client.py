@@ -15,7 +15,7 @@ from quota_watch.domain.usage import DayCounts
 from quota_watch.http import BodyError, Response, fetch
 from quota_watch.rybbit.answers import bad_answer, parse_days
 from quota_watch.rybbit.refusals import error_of
-from quota_watch.rybbit.wording import place, printable
+from quota_watch.rybbit.wording import place, quotable
 
 _WORTH_HIDING = 8  # characters; a shorter key could be a part of any honest answer
 _BROKEN_OFF = ("disconnected", "peer closed")  # how httpcore and h11 name a hang-up
@@ -77,7 +77,7 @@ class RybbitClient:
     def _failure(self, error: Exception, organization: Organization) -> UpstreamError:
         """Return what kept an answer from coming, as our own error."""
         where = place(organization.server, organization.id)
-        reason = printable(str(error)[:200]) or type(error).__name__
+        reason = quotable(str(error)[:200]) or type(error).__name__
         if isinstance(error, httpx.TimeoutException):
             return UpstreamError(
                 ErrorKind.TIMEOUT,

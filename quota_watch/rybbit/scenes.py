@@ -11,6 +11,7 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from quota_watch.domain.periods import CalendarMonth, Period, each_day
+from quota_watch.domain.usage import is_over
 
 _MONDAY_TO_SUNDAY = (1.0, 1.06, 1.05, 1.02, 0.94, 0.62, 0.58)
 _NIGHT = (9, 6, 5, 4, 5, 8, 16, 30)
@@ -79,7 +80,7 @@ def _came(scene: Scene, day: date, now: datetime) -> Counter[str]:
     more_errors = _chance(scene, day, _MORE_ERRORS)
     shares = Counter(_PER_MILLE)
     shares.update(error=more_errors, performance=-more_errors)
-    came = {kind: volume * share * part // (1000 * whole) for kind, share in shares.items()}
+    came = {type_: volume * share * part // (1000 * whole) for type_, share in shares.items()}
     return Counter(came)
 
 
@@ -99,10 +100,11 @@ def _stopped_at(scene: Scene, month: Period) -> datetime | None:
     used = 0
     for day in each_day(month.start, month.last_day):
         midnight = datetime.combine(day, time.min, UTC)
-        if used + _billed(scene, day, midnight + timedelta(days=1)) > scene.limit:
+        whole_day = _billed(scene, day, midnight + timedelta(days=1))
+        if is_over(used + whole_day, scene.limit):
             looks = (midnight + n * _ENFORCED_EVERY for n in range(1, 49))
-            return next(at for at in looks if used + _billed(scene, day, at) > scene.limit)
-        used += _billed(scene, day, midnight + timedelta(days=1))
+            return next(at for at in looks if is_over(used + _billed(scene, day, at), scene.limit))
+        used += whole_day
     return None
 
 

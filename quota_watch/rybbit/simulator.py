@@ -111,7 +111,7 @@ def _event_count(scene: Scene, asked: dict[str, str], now: datetime) -> _Answer:
 
 def _row(scene: Scene, day: date, now: datetime) -> dict[str, Any]:
     counts = scene.counts(day, now)
-    fields = {f"{kind}_count": counts[kind] for kind in KNOWN_TYPES}
+    fields = {f"{type_}_count": counts[type_] for type_ in KNOWN_TYPES}
     return {"event_date": f"{day} 00:00:00", **fields, "event_count": sum(fields.values())}
 
 
@@ -166,8 +166,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = (answer if text else json.dumps(answer, separators=(",", ":"))).encode()
         self.send_response_only(status)
         self.send_header("vary", "Origin")
-        kind = "text/plain" if text else "application/json"
-        self.send_header("content-type", f"{kind}; charset=utf-8")
+        type_ = "text/plain" if text else "application/json"
+        self.send_header("content-type", f"{type_}; charset=utf-8")
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

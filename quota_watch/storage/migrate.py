@@ -71,8 +71,12 @@ def backup(path: Path, to: Path) -> None:
         to.touch(mode=0o600, exist_ok=False)
     except OSError as error:
         raise StorageError(f"no copy at {to}: {error.strerror}; name a new file") from error
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as target:
-        source.backup(target)
+    try:
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as target:
+            source.backup(target)
+    except sqlite3.Error as error:
+        to.unlink()
+        raise StorageError(f"no copy at {to}: {error}") from error
 
 
 def unsound(database: Database) -> list[str]:

@@ -42,9 +42,11 @@ def keep(
     story = transition.story
     step = {
         "id": transition.id,
-        "type": transition.type,
-        "reason": transition.reason,
+        "type": f"alert.{transition.type}",
+        "rule": story.rule,
         "level": story.level,
+        "alert_id": story.id,
+        "reason": transition.reason,
         "severity": story.severity.label,
         "at": iso(transition.at),
         "title": title,

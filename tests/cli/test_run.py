@@ -79,7 +79,7 @@ def test_systemd_is_told_ready_status_and_stopping(acme: Installation, tmp_path:
         manager.settimeout(15)
         process = acme.start("run", environ={"NOTIFY_SOCKET": str(tmp_path / "notify")})
         assert manager.recv(4096) == b"READY=1"
-        assert manager.recv(4096).startswith(b"STATUS=watching 1 organizations")
+        assert manager.recv(4096).startswith(b"STATUS=watching 1 organization,")
         process.send_signal(signal.SIGTERM)
         told = b""
         while told != b"STOPPING=1":
