@@ -21,7 +21,7 @@ log = get_logger(__name__)
 STOP_SECONDS = 8.0
 """How long a stop waits for what is under way."""
 
-_BACKWARD_SECONDS = 1.0
+_BACKWARD_SECONDS = 5.0
 _RETIRE_SECONDS = 90.0
 
 
