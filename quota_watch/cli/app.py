@@ -20,6 +20,7 @@ _COMMANDS = {
     "run": "run:run",
     "poll": "run:poll",
     "status": "status:status",
+    "forecast": "forecast:forecast",
     "history": "history:history",
     "alerts": "alerts:alerts",
     "deliveries": "alerts:deliveries",
