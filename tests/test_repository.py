@@ -46,7 +46,8 @@ def test_no_file_names_a_package_index() -> None:
 
 
 def test_a_module_fits_a_head() -> None:
-    lengths = {name: len(text_of(name).splitlines()) for name in MODULES}
+    ours = [name for name in MODULES if not name.startswith("tests/")]
+    lengths = {name: len(text_of(name).splitlines()) for name in ours}
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST_MODULE} == {}
 
 

@@ -40,10 +40,8 @@ def once(text: str, n: int) -> Hourly:
 
 
 TRAFFIC: dict[str, Hourly] = {
-    "growing": steady(pageview=2, custom_event=1),
+    "growing": steady(pageview=2, custom_event=1, error=100),
     "raised": steady(pageview=3),
-    "unlimited": steady(pageview=1000),
-    "faulty": steady(pageview=1, error=100),
     "viral": once("03-10 12", 939),
     "jumping": once("03-05 06", 1200),
     "corrected": once("03-03 00", 900),
@@ -92,10 +90,8 @@ TOLD = [
 ]
 
 
-def watched(name: str, limit: int | None = 1000) -> Watch:
-    channels = ("hook", "mail")
-    limit = None if name == "unlimited" else limit
-    return watch(name, limit=limit, blind_after=BLIND_AFTER, channels=channels)
+def watched(name: str, limit: int = 1000) -> Watch:
+    return watch(name, limit=limit, blind_after=BLIND_AFTER, channels=("hook", "mail"))
 
 
 class Upstream:

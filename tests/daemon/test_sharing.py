@@ -2,13 +2,14 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, text
 
+from quota_watch.domain.rules import Watch
 from quota_watch.storage import claims
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
@@ -19,6 +20,7 @@ from support.watching import RecordingChannel, Station, Upstream, watches
 
 Open = Callable[[], Database]
 MANY = watches(300)
+FEW = MANY[:90]
 HOUR = timedelta(hours=1)
 ON_POSTGRESQL = pytest.mark.parametrize("open_database", ["postgresql"], indirect=True)
 
@@ -37,10 +39,16 @@ def upstream() -> Upstream:
 
 
 def stations(
-    open_database: Open, upstream: Upstream, clock: FakeClock, hook: RecordingChannel, n: int = 2
+    open_database: Open,
+    upstream: Upstream,
+    clock: FakeClock,
+    hook: RecordingChannel,
+    *,
+    n: int = 2,
+    watched: Sequence[Watch] = FEW,
 ) -> list[Station]:
     return [
-        Station(open_database(), upstream, MANY, clock, channels=[hook], concurrency=4)
+        Station(open_database(), upstream, watched, clock, channels=[hook], concurrency=4)
         for _ in range(n)
     ]
 
@@ -59,7 +67,9 @@ def test_two_daemons_poll_each_once_and_tell_each_once(
     open_database: Open, upstream: Upstream, clock: FakeClock
 ) -> None:
     hook, upstreams = RecordingChannel(), meeting(upstream, 2)
-    one, other = (stations(open_database, each, clock, hook, n=1)[0] for each in upstreams)
+    one, other = (
+        stations(open_database, each, clock, hook, n=1, watched=MANY)[0] for each in upstreams
+    )
     assert all(all_at_once(one.cycle, other.cycle))
     assert upstream.polls() == {each.organization.id: 1 for each in MANY}
     assert sorted(hook.told()) == [(each.name, "fired", 90) for each in MANY[::3]]
@@ -76,11 +86,11 @@ def test_what_one_daemon_died_with_the_other_does(
     supply = dead.due.due()
     held = {next(supply).pk for _ in range(8)}
     alive.cycle()
-    assert len(upstream.polls()) == len(MANY) - len(held)
+    assert len(upstream.polls()) == len(FEW) - len(held)
     clock.advance(claims.LEASE)
     alive.cycle()
-    assert upstream.polls().keys() == {each.organization.id for each in MANY}
-    assert len(hook.sent) == len(MANY[::3])
+    assert upstream.polls().keys() == {each.organization.id for each in FEW}
+    assert len(hook.sent) == len(FEW[::3])
 
 
 def test_what_is_polled_by_hand_meanwhile_is_told_once(
@@ -97,8 +107,8 @@ def test_what_is_polled_by_hand_meanwhile_is_told_once(
     all_at_once(daemon.poll, poll_by_hand)
     all_at_once(daemon.deliver, by_hand.deliver)
     assert set(upstream.polls().values()) <= {1, 2}
-    assert sorted(hook.told()) == [(each.name, "fired", 90) for each in MANY[::3]]
-    assert count(daemon.database, alert) == len(MANY[::3])
+    assert sorted(hook.told()) == [(each.name, "fired", 90) for each in FEW[::3]]
+    assert count(daemon.database, alert) == len(FEW[::3])
 
 
 def test_a_daemon_watches_and_tells_only_what_its_own_config_names(
@@ -106,13 +116,13 @@ def test_a_daemon_watches_and_tells_only_what_its_own_config_names(
 ) -> None:
     hook, phone = RecordingChannel("hook"), RecordingChannel("phone")
     (one,) = stations(open_database, upstream, clock, hook, n=1)
-    other = Station(open_database(), upstream, MANY[:3], clock, channels=[hook, phone])
+    other = Station(open_database(), upstream, FEW[:3], clock, channels=[hook, phone])
     one.poll()
-    other_only = Station(open_database(), upstream, MANY[:3], clock, channels=[phone])
+    other_only = Station(open_database(), upstream, FEW[:3], clock, channels=[phone])
     other_only.deliver()
     assert (hook.sent, phone.sent) == ([], [])
     other.deliver()
-    assert len(hook.sent) == len(MANY[::3])
+    assert len(hook.sent) == len(FEW[::3])
 
 
 @ON_POSTGRESQL
@@ -139,5 +149,5 @@ def test_a_connection_that_is_cut_in_the_middle_loses_nothing(
             wait_until_polled()
             clock.advance(claims.LEASE)
     station.deliver()
-    assert upstream.polls().keys() == {each.organization.id for each in MANY}
-    assert sorted(hook.told()) == [(each.name, "fired", 90) for each in MANY[::3]]
+    assert upstream.polls().keys() == {each.organization.id for each in FEW}
+    assert sorted(hook.told()) == [(each.name, "fired", 90) for each in FEW[::3]]

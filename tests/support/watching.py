@@ -190,7 +190,7 @@ class Station:
     def deliver(self) -> None:
         """Attempt what is due, and wait until all was."""
         self.outbox.dispatch()
-        assert self.outbox.wait_until_idle(10)
+        assert self.outbox.wait_until_idle(60)
 
     def cycle(self) -> list[Outcome]:
         outcomes = self.poll()

@@ -1,0 +1,240 @@
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from quota_watch.daemon.service import Service
+from quota_watch.daemon.systemd import Notifier
+from quota_watch.storage.errors import StorageError
+from support.clock import FakeClock
+from support.threads import wait_until
+
+TICK = 0.01
+
+
+class Jobs:
+    """Stands for a `Runtime`: counts what the service has it do."""
+
+    def __init__(self, name: str = "first") -> None:
+        self.name = name
+        self.polls = 0
+        self.deliveries = 0
+        self.thinned_out = 0
+        self.closed: list[float] = []
+        self.ends = True
+        self.poll: Callable[[], object] = lambda: None
+
+    def poll_due(self) -> None:
+        self.polls += 1
+        self.poll()
+
+    def deliver_due(self) -> None:
+        self.deliveries += 1
+
+    def thin_out(self) -> None:
+        self.thinned_out += 1
+
+    def summary(self) -> dict[str, str]:
+        return {"name": self.name}
+
+    def status(self) -> str:
+        return f"{self.name} works"
+
+    def close(self, seconds: float) -> bool:
+        self.closed.append(seconds)
+        return self.ends
+
+
+class Running:
+    """A service in a thread of its own; `loads` are what its `load` returns or raises in turn."""
+
+    def __init__(self, clock: FakeClock, *loads: Jobs | Exception, environ=None) -> None:
+        self.loads = list(loads)
+        self.loaded: list[Jobs | None] = []
+        self.ended: list[bool] = []
+        self.service = Service(
+            self._load, clock=clock, notifier=Notifier(environ or {}), tick_seconds=TICK
+        )
+        self._thread = threading.Thread(target=lambda: self.ended.append(self.service.run()))
+        self._thread.start()
+
+    def _load(self, old: Jobs | None) -> Jobs:
+        self.loaded.append(old)
+        found = self.loads.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def reload(self) -> None:
+        before = len(self.loaded)
+        self.service._reloading.set()  # as SIGHUP does
+        wait_until(lambda: len(self.loaded) > before)
+
+    def stop(self) -> bool | None:
+        self.service.stop()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        return self.ended[0] if self.ended else None
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def start(clock: FakeClock) -> Iterator[Start]:
+    started: list[Running] = []
+
+    def start(*loads: Jobs | Exception, **how) -> Running:
+        started.append(Running(clock, *loads, **how))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+def works(jobs: Jobs) -> None:
+    """Wait until the jobs have all run once more."""
+    polls, deliveries = jobs.polls, jobs.deliveries
+    wait_until(lambda: jobs.polls > polls and jobs.deliveries > deliveries)
+
+
+def test_it_polls_and_delivers_again_and_again_until_it_is_stopped(start: Start) -> None:
+    jobs = Jobs()
+    running = start(jobs)
+    for _ in range(3):
+        works(jobs)
+    assert running.stop() is True
+    assert jobs.closed == [8.0]
+
+
+def test_it_thins_out_at_its_start(start: Start) -> None:
+    jobs = Jobs()
+    start(jobs)
+    wait_until(lambda: jobs.thinned_out == 1)
+
+
+def test_it_tells_when_something_does_not_end(start: Start) -> None:
+    jobs = Jobs()
+    jobs.ends = False
+    assert start(jobs).stop() is False
+
+
+def test_nothing_is_begun_after_a_stop(start: Start) -> None:
+    jobs = Jobs()
+    running = start(jobs)
+    works(jobs)
+    running.stop()
+    polls = jobs.polls
+    running.service._poll()
+    assert jobs.polls == polls
+
+
+def test_a_poll_that_hangs_holds_up_no_delivery(start: Start) -> None:
+    jobs, go_on = Jobs(), threading.Event()
+    jobs.poll = lambda: go_on.wait(10)
+    start(jobs)
+    wait_until(lambda: jobs.polls == 1)
+    deliveries = jobs.deliveries
+    wait_until(lambda: jobs.deliveries > deliveries + 3)
+    assert jobs.polls == 1
+    go_on.set()
+    works(jobs)
+
+
+@pytest.mark.parametrize("error", [StorageError("the disk is full"), ValueError("a defect")])
+def test_a_job_that_raises_is_logged_and_tried_again(
+    start: Start, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def broken() -> None:
+        raise error
+
+    jobs = Jobs()
+    jobs.poll = broken
+    start(jobs)
+    works(jobs)
+    works(jobs)
+    assert "job failed" in caplog.text
+    jobs.poll = lambda: None
+    works(jobs)
+
+
+def test_a_config_that_is_refused_at_the_start_ends_it(clock: FakeClock) -> None:
+    def refuse(_: object) -> Jobs:
+        raise StorageError("no")
+
+    service = Service(refuse, clock=clock, notifier=Notifier({}), tick_seconds=TICK)
+    with pytest.raises(StorageError):
+        service.run()
+
+
+def test_a_reload_swaps_what_the_jobs_work_with(start: Start) -> None:
+    first, second = Jobs("first"), Jobs("second")
+    running = start(first, second)
+    works(first)
+    running.reload()
+    works(second)
+    assert running.loaded == [None, first]
+    wait_until(lambda: len(first.closed) == 1)
+    polls = first.polls
+    works(second)
+    assert first.polls == polls
+
+
+def test_a_reload_that_is_refused_keeps_the_old(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = Jobs()
+    running = start(jobs, StorageError("that is no config"))
+    works(jobs)
+    running.reload()
+    works(jobs)
+    assert jobs.closed == []
+    assert "config refused, the old one stays" in caplog.text
+
+
+def test_jobs_go_on_when_the_clock_goes_back(
+    start: Start, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = Jobs()
+    running = start(jobs)
+    works(jobs)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    for job in running.service._scheduler.get_jobs():  # where a clock put back leaves them
+        job.modify(next_run_time=later)
+    clock.set(clock.now() - timedelta(hours=1))
+    works(jobs)
+    assert "the clock went back" in caplog.text
+
+
+def test_a_clock_that_jumps_ahead_or_is_set_right_a_little_is_nothing_to_tell(
+    start: Start, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    jobs = Jobs()
+    start(jobs)
+    for step in (timedelta(days=40), -timedelta(seconds=1)):
+        clock.set(clock.now() + step)
+        works(jobs)
+        works(jobs)
+    assert caplog.text == ""
+
+
+def test_systemd_is_told_of_every_turn(start: Start, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(10)
+        told = lambda: systemd.recv(4096).decode()  # noqa: E731  a name for what follows
+        running = start(
+            Jobs("first"), Jobs("second"), environ={"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        )
+        assert [told(), told()] == ["READY=1", "STATUS=first works"]
+        running.reload()
+        assert told().startswith("RELOADING=1\nMONOTONIC_USEC=")
+        assert [told(), told()] == ["READY=1", "STATUS=second works"]
+        running.stop()
+        assert told() == "STOPPING=1"
