@@ -24,11 +24,16 @@ def printable(text: Any) -> str | None:
     return line if 0 < len(line) <= _SENTENCE else None
 
 
-def place(server: str, organization: str) -> str:
-    """Return which organization on which server, without a password in the server's URL."""
+def place(server: str, organization: str | None) -> str:
+    """Return which organization on which server, without a password in the server's URL.
+
+    `organization` None: the server as such.
+    """
     scheme, slashes, rest = _line(server).rpartition("://")
     host, slash, path = rest.partition("/")
     shown = f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+    if organization is None:
+        return shown
     return f"organization {_line(organization) or '(no id)'} at {shown}"
 
 
