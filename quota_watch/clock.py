@@ -1,4 +1,4 @@
-"""The one place where clocks are read; everything below it takes time as an argument."""
+"""The clock that decides; waits of sockets and threads read `time.monotonic` themselves."""
 
 import time
 from datetime import UTC, datetime

@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
@@ -21,18 +23,6 @@ import httpx
 from quota_watch import __version__
 from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.network import Backend, deadline, left
-
-__all__ = (
-    "MAX_BODY",
-    "BodyError",
-    "HttpError",
-    "Response",
-    "TooLarge",
-    "UnreadableBody",
-    "build_client",
-    "deadline",
-    "fetch",
-)
 
 MAX_BODY = 16 * 1024 * 1024
 """The largest body that is believed, in bytes."""
@@ -104,6 +94,15 @@ def fetch(
         finally:
             response.close()
     return Response(response.status_code, response.headers, body)
+
+
+def http_date(text: str) -> datetime | None:
+    """Return the moment that a header's date names, or None where it is none."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 
 def _send(client: httpx.Client, request: httpx.Request) -> httpx.Response:

@@ -18,7 +18,9 @@ from enum import Enum
 from types import TracebackType
 from typing import Literal, TextIO
 
-from quota_watch.redaction import Redactor, escape
+from quota_watch.domain.shapes import iso
+from quota_watch.redaction import Redactor
+from quota_watch.text import escape
 
 _LONGEST = 4_000  # the journal cuts lines at 48 KiB; a second half would look like a line
 _RESERVED = frozenset({"time", "level", "event", "logger", "traceback"})
@@ -171,8 +173,8 @@ class _TextFormatter(_Formatter):
     """`2026-03-15T12:00:00Z INFO  organization polled organization=org_1 used=123`."""
 
     def lines(self, record: logging.LogRecord) -> list[str]:
-        moment = datetime.fromtimestamp(record.created, UTC)
-        head = [] if self.journal else [f"{moment:%Y-%m-%dT%H:%M:%SZ}"]
+        moment = iso(datetime.fromtimestamp(int(record.created), UTC))
+        head = [] if self.journal else [f"{moment}"]
         head.append(f"{_WORDS.get(record.levelname, record.levelname):5}")
         head.append(escape(_cut(self.redact(record.getMessage()))))
         head += [f"{key}={_as_text(value)}" for key, value in self.fields(record).items()]
@@ -211,7 +213,7 @@ def _as_scalar(value: object) -> Scalar:
         case float() if math.isfinite(value):
             return value
         case datetime():
-            return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+            return iso(value.replace(microsecond=0))
         case _:
             return str(value)
 

@@ -8,6 +8,7 @@ import queue
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,21 +16,18 @@ from typing import Any
 
 import httpcore
 
-from quota_watch.clock import SystemClock
-
 _PIECE = 4096  # bytes; a ready socket takes so much at once, so one wait is one piece
 _SOCKET_OPTION = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 )
 
-_clock = SystemClock()
 _ends: ContextVar[float | None] = ContextVar("ends", default=None)
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
     """Let every wait of this thread's requests end `seconds` from now, or earlier."""
-    ends = _clock.monotonic() + seconds
+    ends = time.monotonic() + seconds
     outer = _ends.get()
     token = _ends.set(ends if outer is None else min(ends, outer))
     try:
@@ -43,7 +41,7 @@ def left(timeout: float | None, expired: type[httpcore.TimeoutException]) -> flo
     ends = _ends.get()
     if ends is None:
         return timeout
-    rest = ends - _clock.monotonic()
+    rest = ends - time.monotonic()
     if rest <= 0:
         raise expired("the time for the whole request is up")
     return rest if timeout is None else min(timeout, rest)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
+from quota_watch.text import escape
+
 _MASK = "***"
 _SHORTEST_SECRET = 4
 
@@ -33,15 +35,6 @@ class Redactor:
     def __call__(self, text: str) -> str:
         """Return `text` without secrets."""
         return self._pattern.sub(_MASK, text) if self._pattern else text
-
-
-def escape(text: str) -> str:
-    r"""Return `text` with line ends, control and direction characters as `\n`, `\x1b`, `\u202e`."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 def _forms(secret: str) -> set[str]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.redaction import Redactor, escape
+from quota_watch.redaction import Redactor
 
 SECRET = 'pä/ss+w"or\\d&x'
 PLAIN = "abcdef-canary-123456"
@@ -82,16 +82,3 @@ def test_a_secret_that_was_no_utf8_in_the_environment_is_found() -> None:
 
 def test_a_redactor_does_not_show_what_it_knows() -> None:
     assert PLAIN not in repr(Redactor([PLAIN]))
-
-
-@given(st.text())
-def test_escaped_text_is_printable_and_stays_on_its_line(text) -> None:
-    assert escape(text).isprintable()
-
-
-def test_what_is_printable_stays_as_it_is() -> None:
-    assert escape("Käse für 3 €, 日本") == "Käse für 3 €, 日本"
-
-
-def test_line_ends_and_terminal_commands_are_spelt_out() -> None:
-    assert escape("a\nb\r\x1b[2J\u202e\x85") == "a\\nb\\r\\x1b[2J\\u202e\\x85"

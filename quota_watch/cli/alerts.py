@@ -2,18 +2,19 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from quota_watch.cli.context import Context, chosen
-from quota_watch.cli.output import print_json, print_table, short_time
-from quota_watch.config import Config, Use
-from quota_watch.storage.database import Database
+from quota_watch.cli.context import Context, chosen, meant, refuse_foreign_folder
+from quota_watch.cli.output import plural, print_json, print_table, short_time
+from quota_watch.text import one_line
 
 if TYPE_CHECKING:
+    from quota_watch.config import Config
     from quota_watch.notify.channel import Channel
+    from quota_watch.storage.database import Database
 
 _TEST_SECONDS = 60.0
 
@@ -26,23 +27,21 @@ _TEST_SECONDS = 60.0
 def alerts(
     context: Context, organizations: tuple[str, ...], only_open: bool, as_json: bool
 ) -> None:
-    """Show what was told, newest first: one line per story."""
+    """Show what was told, newest first."""
     from quota_watch.storage import views
 
     config = context.config()
     watches = chosen(config.watches(), organizations) if organizations else None
-    database = context.existing(config)
-    with database.read() as connection:
+    with context.existing(config) as database, database.read() as connection:
         shown = views.alerts(connection, watches, only_open=only_open)
-    database.close()
     if as_json:
         print_json({"alerts": shown})
         return
     if not shown:
         click.echo("no alerts", err=True)
         return
-    headers = ("started", "organization", "rule", "level", "severity", "state", "reason", "title")
-    print_table("", headers, [_alert_cells(each) for each in shown])
+    headers = ("started", "severity", "state", "rule", "reason", "organization", "title")
+    print_table(headers, map(_alert_cells, shown), piped_only=("reason", "organization"))
 
 
 @click.group(invoke_without_command=True)
@@ -50,24 +49,23 @@ def alerts(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def deliveries(ctx: click.Context, only_failed: bool, as_json: bool) -> None:
-    """Show the outbox, newest first: what reached whom, what waits, what failed."""
+    """Show what reached whom, what waits, what failed."""
     if ctx.invoked_subcommand is not None:
         return
     from quota_watch.storage import views
 
     context: Context = ctx.obj
-    database = context.existing(context.config())
-    with database.read() as connection:
+    with context.existing(context.config()) as database, database.read() as connection:
         shown = views.deliveries(connection, only_failed=only_failed)
-    database.close()
     if as_json:
         print_json({"deliveries": shown})
         return
     if not shown:
         click.echo("no deliveries", err=True)
         return
-    headers = ("id", "created", "channel", "recipient", "type", "state", "attempts", "note")
-    print_table("", headers, [_delivery_cells(each) for each in shown])
+    headers = ("id", "created", "state", "attempts", "type", "organization", "to")
+    piped_only = ("attempts", "type", "organization")
+    print_table(headers, map(_delivery_cells, shown), piped_only=piped_only)
 
 
 @deliveries.command()
@@ -80,11 +78,11 @@ def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
 
     if bool(ids) == all_failed:
         raise click.UsageError("name the deliveries, or say --failed for all that failed")
-    database = context.existing(context.config())
-    with database.write() as connection:
-        found = outbox.retry(connection, ids or None, now=context.clock.now())
-    database.close()
-    click.echo(f"{len(found)} deliveries will be tried again")
+    with context.existing(context.config()) as database:
+        refuse_foreign_folder(database)
+        with database.write() as connection:
+            found = outbox.retry(connection, ids or None, now=context.clock.now())
+    click.echo(f"{plural(len(found), 'delivery')} will be tried again")
     for missing in sorted(set(ids) - set(found)):
         click.echo(f"no failed delivery {missing}: see `quota-watch deliveries --failed`", err=True)
     return 1 if set(ids) - set(found) else 0
@@ -95,18 +93,20 @@ def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> int:
-    """Send a clearly marked test through the outbox to all or the named channels."""
+    """Send a message, marked as a test, to channels."""
+    from quota_watch.config import Use
     from quota_watch.daemon.channels import build_channels
 
     config = context.config()
     unknown = sorted(set(channels) - set(config.channels))
     if unknown:
         known = ", ".join(config.channels) or "none"
-        raise click.UsageError(f'no channel "{unknown[0]}" in the config; there are: {known}')
+        hint = meant(unknown[0], list(config.channels)) or f" There are: {known}."
+        raise click.UsageError(f'no channel "{unknown[0]}" in the config.{hint}')
     if not config.channels:
         raise click.UsageError("the config has no [channels]: nobody can be told anything")
-    context.log(config, Use.DELIVER, Use.STORE)
-    with closing(context.upgraded(config)) as database, ExitStack() as resources:
+    context.start_logging(config, Use.DELIVER, Use.STORE)
+    with context.upgraded(config) as database, ExitStack() as resources:
         built = build_channels(config, resources)
         shown = _send_test(context, config, database, built, channels or tuple(built))
     if as_json:
@@ -119,8 +119,8 @@ def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> in
 
 def _send_test(
     context: Context,
-    config: Config,
-    database: Database,
+    config: "Config",
+    database: "Database",
     channels: "Mapping[str, Channel]",
     names: Sequence[str],
 ) -> list[dict[str, Any]]:
@@ -147,35 +147,37 @@ def _print_test(delivery: dict[str, Any]) -> None:
     name = delivery["channel"] + (f" {delivery['recipient']}" if delivery["recipient"] else "")
     if delivery["state"] == "done":
         click.echo(f"✓ {name}: accepted")
-    else:
-        error = delivery["last_error"] or {"message": "not attempted yet"}
-        click.echo(f"✗ {name}: {error['message']}")
+        return
+    error = delivery["last_error"] or {"message": "not attempted yet"}
+    later = "; it will be tried again" if delivery["state"] == "pending" else ""
+    click.echo(f"✗ {name}: {one_line(error['message'], None)}{later}")
 
 
 def _alert_cells(alert: dict[str, Any]) -> tuple[object, ...]:
+    level = "" if alert["level"] is None else f" {alert['level']} %"
     return (
         short_time(alert["started_at"]),
-        alert["organization"] or "-",
-        alert["rule"],
-        "-" if alert["level"] is None else f"{alert['level']} %",
         alert["severity"],
         alert["state"],
+        alert["rule"] + level,
         alert["reason"],
+        alert["organization"] or "-",
         alert["title"],
     )
 
 
 def _delivery_cells(delivery: dict[str, Any]) -> tuple[object, ...]:
-    note = delivery["last_error"]["message"] if delivery["last_error"] else ""
-    if delivery["next_attempt"] and note:
-        note = f"next try {short_time(delivery['next_attempt'])}: {note}"
+    to = delivery["recipient"] or delivery["channel"]
+    if delivery["next_attempt"]:
+        to += f", next try {short_time(delivery['next_attempt'])}"
+    if delivery["last_error"]:
+        to += f": {delivery['last_error']['message']}"
     return (
         delivery["id"],
         short_time(delivery["created_at"]),
-        delivery["channel"],
-        delivery["recipient"] or "-",
-        delivery["type"],
         delivery["state"],
         delivery["attempts"],
-        note,
+        delivery["type"],
+        delivery["organization"] or "-",
+        to,
     )

@@ -6,12 +6,12 @@ import os
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import click
 
 from quota_watch import __version__
-from quota_watch.cli.context import Context
+from quota_watch.cli.context import Context, meant
 from quota_watch.domain.errors import QuotaWatchError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
@@ -51,11 +51,7 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], _COMMANDS, n=1)
-            meant = f' Did you mean "{near[0]}"?' if near else ""
-            ctx.fail(f'no command "{args[0]}".{meant}')
+            ctx.fail(f'no command "{args[0]}".{meant(args[0], list(_COMMANDS))}')
         return super().resolve_command(ctx, args)
 
 
@@ -79,7 +75,11 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="quota-watch")
 @click.pass_context
 def cli(
-    ctx: click.Context, config_file: Path | None, verbose: bool, quiet: bool, log_format: str
+    ctx: click.Context,
+    config_file: Path | None,
+    verbose: bool,
+    quiet: bool,
+    log_format: Literal["text", "json"],
 ) -> None:
     """Watch the monthly event limits of Rybbit organizations and tell people in time."""
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
@@ -91,6 +91,8 @@ def main(args: list[str] | None = None) -> NoReturn:
     sys.excepthook = _report_defect
     try:
         code = cli.main(args, prog_name="quota-watch", standalone_mode=False)
+        if sys.stdout:
+            sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -98,14 +100,22 @@ def main(args: list[str] | None = None) -> NoReturn:
         code = INTERRUPTED
     except QuotaWatchError as error:
         code = _explain(error)
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = FAILED
+    except OSError as error:
+        code = _no_output(error)
     sys.exit(code)
 
 
+def _no_output(error: OSError) -> int:
+    """Say why the output could not be written, but to a reader who has seen enough."""
+    if not isinstance(error, BrokenPipeError):
+        click.echo(f"error: can't go on: {error.strerror or error}", err=True)
+    # What is still buffered would fail once more when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return FAILED
+
+
 def _explain(error: QuotaWatchError) -> int:
-    from quota_watch.config import ConfigError
+    from quota_watch.config.problems import ConfigError
 
     click.echo(f"error: {error}" if not isinstance(error, ConfigError) else str(error), err=True)
     return BAD_USAGE if isinstance(error, ConfigError) else FAILED

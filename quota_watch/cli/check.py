@@ -1,25 +1,31 @@
 """`check`: will it work? Config, database, credentials, organizations, channels, templates."""
 
 import os
+import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from quota_watch.cli.context import Context
-from quota_watch.cli.output import print_json, printable
+from quota_watch.cli.context import Context, refuse_foreign_folder
+from quota_watch.cli.output import plural, print_json, what_and_advice
 from quota_watch.config import Config, ConfigError
 from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.domain.source import Organization, UpstreamError
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
+from quota_watch.text import one_line
 
 if TYPE_CHECKING:
     from quota_watch.rybbit.client import RybbitClient
 
 Check = dict[str, Any]
+
+_WARNING = "warning"
+_LEAST_ROOM = 10 * 1024 * 1024
 
 
 @click.command()
@@ -27,7 +33,7 @@ Check = dict[str, Any]
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def check(context: Context, offline: bool, as_json: bool) -> int:
-    """Check config, database, credentials, each organization's access and each channel."""
+    """Check whether everything will work, sending nothing."""
     config = context.config()
     checks = []
     for each in _checks(context, config, offline=offline):
@@ -40,15 +46,23 @@ def check(context: Context, offline: bool, as_json: bool) -> int:
 
 
 def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[Check]:
-    organizations, channels = len(config.organizations), len(config.channels)
-    yield _good("config", f"{config.path}: {organizations} organizations, {channels} channels")
+    parts = (
+        plural(len(config.organizations), "organization"),
+        plural(len(config.channels), "channel"),
+    )
+    yield _good("config", f"{config.path}: {', '.join(parts)}")
     for warning in config.warnings():
-        yield _good("config", f"warning: {warning}")
+        yield _good(_WARNING, warning)
     yield _database(config, offline=offline)
-    yield from _secrets(config)
-    yield from _templates(config, context)
+    problems = dict(_problems(config))
+    yield from _secrets(config, problems)
+    for key, problem in problems.items():
+        yield _bad(key, problem, f"correct {key}")
+    if "templates.directory" not in problems:
+        yield _templates(config, context)
+    if not offline and not problems.keys() & {"rybbit.ca_file", "rybbit.proxy"}:
+        yield from _organizations(config, context, problems)
     if not offline:
-        yield from _organizations(config, context)
         yield from _channels(config)
 
 
@@ -56,42 +70,51 @@ def _database(config: Config, *, offline: bool) -> Check:
     from quota_watch.storage import migrate
 
     try:
-        database = Database(config.database_url())
-        if offline and database.path is None:
-            return _good("database", f"{database.label}: not asked, for want of a network")
-        with closing(database):
-            if migrate.current(database) is None:
-                return _place_for(database)
-            migrate.require_current(database)
+        with closing(Database(config.database_url())) as database:
+            if offline and database.path is None:
+                return _good("database", f"{database.label}: not asked, for want of a network")
+            refuse_foreign_folder(database)
+            if migrate.current(database) is not None:
+                migrate.require_current(database)
+            return _room_for(database)
     except ConfigError as error:
         return _bad("database", error.problems[0].message, "set database.url")
     except StorageError as error:
-        return _bad("database", str(error), "see database.url in the config")
-    return _good("database", database.label)
+        return _bad("database", str(error), "correct that, or set another database.url")
 
 
-def _place_for(database: Database) -> Check:
-    folder = database.path.parent if database.path is not None else None
-    if folder is not None and not os.access(folder, os.W_OK | os.X_OK):
-        remedy = f"create {folder} and let this user write there, or set database.url"
-        return _bad("database", f"no database can be made in {folder}", remedy)
-    return _good("database", f"{database.label}: none yet; `run` or `poll` makes it")
+def _room_for(database: Database) -> Check:
+    if database.path is None:
+        return _good("database", database.label)
+    folder = database.path.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        remedy = "let this user write there, or set database.url"
+        return _bad("database", f"nothing can be written in {folder}", remedy)
+    if shutil.disk_usage(folder).free < _LEAST_ROOM:
+        return _bad("database", f"the disk of {folder} is nearly full", "make room there")
+    missing = "" if database.path.exists() else ": none yet; `run` or `poll` makes it"
+    return _good("database", f"{database.label}{missing}")
 
 
-def _secrets(config: Config) -> Iterator[Check]:
+def _problems(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield what can't be had of all that the config refers to, by key."""
+    try:
+        config.reveal_all()
+    except ConfigError as error:
+        for problem in error.problems:
+            yield problem.key, problem.message
+
+
+def _secrets(config: Config, problems: dict[str, str]) -> Iterator[Check]:
     for secret in config.secrets():
         if not secret.checkable:
+            problems.pop(secret.key, None)
             yield _good(secret.key, f"{secret}: not checkable here, only inside the service")
-            continue
-        try:
-            secret.reveal()
-        except ConfigError as error:
-            yield _bad(secret.key, error.problems[0].message, f"correct {secret.key}")
-        else:
+        elif secret.key not in problems:
             yield _good(secret.key, "can be read")
 
 
-def _templates(config: Config, context: Context) -> Iterator[Check]:
+def _templates(config: Config, context: Context) -> Check:
     from quota_watch.notify.render import Renderer
     from quota_watch.notify.samples import sample_facts
 
@@ -100,50 +123,38 @@ def _templates(config: Config, context: Context) -> Iterator[Check]:
         for facts in sample_facts(now=context.clock.now()).values():
             renderer.email(facts)
     except QuotaWatchError as error:
-        yield _bad("templates", str(error), "correct the template, or remove it")
-    else:
-        yield _good("templates", "every message renders")
+        return _bad("templates", str(error), "correct the template, or remove it")
+    return _good("templates", "every message renders")
 
 
-def _organizations(config: Config, context: Context) -> Iterator[Check]:
-    from quota_watch.http import build_client
-    from quota_watch.rybbit.client import RybbitClient
+def _organizations(config: Config, context: Context, problems: dict[str, str]) -> Iterator[Check]:
+    from quota_watch.daemon.channels import build_source
+    from quota_watch.daemon.polling import in_batches
 
-    keys, problems = _readable(config)
-    yield from problems
-    rybbit = config.rybbit
-    with ExitStack() as resources:
-        http = resources.enter_context(
-            build_client(
-                ca_file=rybbit.ca_file,
-                proxy=rybbit.proxy.reveal() if rybbit.proxy else None,
-                connections=config.poll.concurrency,
-            )
-        )
-        source = RybbitClient(http, keys=keys, timeout=rybbit.timeout.total_seconds())
-        pool = resources.enter_context(ThreadPoolExecutor(config.poll.concurrency))
-        yield from pool.map(lambda each: _organization(source, each, context), keys)
-
-
-def _readable(config: Config) -> tuple[dict[Organization, str], list[Check]]:
-    keys: dict[Organization, str] = {}
-    problems = []
+    keys = {}
     for organization, secret in config.credentials().items():
-        try:
+        if secret.checkable and secret.key not in problems:
             keys[organization] = secret.reveal()
-        except ConfigError:
-            message = f"not asked: {secret.key} can't be read"
-            problems.append(_bad(organization.id, message, f"correct {secret.key}"))
-    return keys, problems
-
-
-def _organization(source: "RybbitClient", organization: Organization, context: Context) -> Check:
+        elif secret.checkable:
+            message = f"not asked: {secret.key} can't be had"
+            yield _bad(organization.id, message, f"correct {secret.key}")
+        else:
+            yield _good(organization.id, f"not asked: {secret} can't be read here")
     today = context.clock.now().date()
+    with ExitStack() as resources:
+        source = build_source(config, keys, resources)
+        for batch in in_batches(
+            iter(keys), partial(_organization, source, today), threads=config.poll.concurrency
+        ):
+            yield from batch
+
+
+def _organization(source: "RybbitClient", today: date, organization: Organization) -> Check:
     try:
         source.days(organization, today, today)
     except UpstreamError as error:
-        wait = "try again" if error.may_pass else "correct the config"
-        return _bad(organization.id, error.message, wait)
+        what, advice = what_and_advice(error.message)
+        return _bad(organization.id, what, advice or "correct the config")
     return _good(organization.id, f"{organization.server} answers")
 
 
@@ -151,16 +162,15 @@ def _channels(config: Config) -> Iterator[Check]:
     from quota_watch.daemon.channels import build_channel
     from quota_watch.http import build_client
 
-    with ExitStack() as resources:
-        http = resources.enter_context(build_client(connections=1))
+    with build_client(connections=1) as http:
         for name in config.channels:
             try:
-                channel = build_channel(config, name, http, resources)
+                channel = build_channel(config, name, http)
                 yield _good(f"channels.{name}", channel.check())
             except ConfigError as error:
                 yield _bad(f"channels.{name}", error.problems[0].message, "set the secret")
             except QuotaWatchError as error:
-                yield _bad(f"channels.{name}", str(error), "then run `quota-watch test-alert`")
+                yield _bad(f"channels.{name}", str(error), f"correct channels.{name} or [smtp]")
 
 
 def _good(name: str, message: str) -> Check:
@@ -172,6 +182,9 @@ def _bad(name: str, message: str, remedy: str) -> Check:
 
 
 def _show(each: Check) -> None:
-    mark = click.style("✓", fg="green") if each["ok"] else click.style("✗", fg="red")
+    sign, colour = ("✓", "green") if each["ok"] else ("✗", "red")
+    if each["name"] == _WARNING:
+        sign, colour = "!", "yellow"
+    mark = click.style(sign, fg=colour)
     remedy = f" → {each['remedy']}" if each["remedy"] else ""
-    click.echo(f"{mark} {each['name']}: {printable(each['message'])}{remedy}")
+    click.echo(f"{mark} {each['name']}: {one_line(each['message'], None)}{remedy}")

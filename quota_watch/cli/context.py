@@ -1,22 +1,23 @@
 """What commands share: the config, the database, logging, and how they choose organizations."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import click
 
 from quota_watch.clock import Clock, SystemClock
-from quota_watch.config import Config, Use, find_config, load
-from quota_watch.domain.rules import Watch
 from quota_watch.logs import setup_logging
-from quota_watch.storage.database import Database
-from quota_watch.storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from quota_watch.config import Config, Use
+    from quota_watch.domain.rules import Watch
+    from quota_watch.storage.database import Database
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,50 +26,58 @@ class Context:
 
     config_file: Path | None
     level: int
-    log_format: str
+    log_format: Literal["text", "json"]
     clock: Clock = field(default_factory=SystemClock)
 
-    def config(self) -> Config:
+    def config(self) -> "Config":
         """Load the config; raises `ConfigError`."""
+        from quota_watch.config import find_config, load
+
         return load(find_config(self.config_file, os.environ))
 
-    def log(self, config: Config, *uses: Use) -> None:
-        """Send the log to stderr, free of the secrets needed for `uses`; raises `ConfigError`."""
+    def start_logging(self, config: "Config", *uses: "Use") -> None:
+        """Log to stderr from now on, free of the secrets that are needed for `uses`.
+
+        Raises `ConfigError` where one of them can't be had.
+        """
         setup_logging(
-            log_format=cast("Literal['text', 'json']", self.log_format),
+            log_format=self.log_format,
             level=self.level,
             secrets=chain.from_iterable(map(_forms, config.reveal_all(*uses).values())),
         )
 
-    def existing(self, config: Config) -> Database:
+    @contextmanager
+    def existing(self, config: "Config") -> Iterator["Database"]:
         """Open the database as it is; raises `StorageError` unless it is of this schema."""
         from quota_watch.storage.migrate import require_current
 
-        database = Database(config.database_url())
-        require_current(database)
-        return database
+        with self.unchecked(config) as database:
+            require_current(database)
+            yield database
 
-    def upgraded(self, config: Config) -> Database:
+    @contextmanager
+    def upgraded(self, config: "Config") -> Iterator["Database"]:
         """Open the database, made or migrated where needed; raises `StorageError`."""
         from quota_watch.storage.migrate import upgrade
 
-        database = Database(config.database_url())
-        refuse_foreign_folder(database)
-        upgrade(database)
-        return database
+        with self.unchecked(config) as database:
+            refuse_foreign_folder(database)
+            upgrade(database)
+            yield database
+
+    @contextmanager
+    def unchecked(self, config: "Config") -> Iterator["Database"]:
+        """Open the database, whatever is there or not."""
+        from quota_watch.storage.database import Database
+
+        with closing(Database(config.database_url())) as database:
+            yield database
 
 
-def _forms(secret: str) -> Iterator[str]:
-    """Yield the secret, its words (`Bearer …`), and the password if it is a URL."""
-    yield secret
-    yield from secret.split()
-    password = urlsplit(secret).password if "://" in secret else None
-    if password:
-        yield password
-
-
-def refuse_foreign_folder(database: Database) -> None:
+def refuse_foreign_folder(database: "Database") -> None:
     """Raise `StorageError` where our files would not belong to the owner of the folder."""
+    from quota_watch.storage.errors import StorageError
+
     folder = database.path.parent if database.path is not None else None
     if folder is None or not folder.is_dir():
         return
@@ -80,23 +89,37 @@ def refuse_foreign_folder(database: Database) -> None:
         )
 
 
-def chosen(watches: tuple[Watch, ...], names: tuple[str, ...]) -> tuple[Watch, ...]:
+def chosen(watches: Sequence["Watch"], names: Sequence[str]) -> tuple["Watch", ...]:
     """Return the organizations named by id or name, all if none is named.
 
     Raises `click.UsageError` that says what was probably meant.
     """
     if not names:
-        return watches
+        return tuple(watches)
     known = {watch.name: watch for watch in watches}
     known |= {watch.organization.id: watch for watch in watches}
     for name in names:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            meant = (
-                f' Did you mean "{near[0]}"?' if near else " See the config's [[organizations]]."
-            )
-            raise click.UsageError(f'no organization "{name}" in the config.{meant}')
+            hint = meant(name, known) or " See the config's [[organizations]]."
+            raise click.UsageError(f'no organization "{name}" in the config.{hint}')
     return tuple({known[name].organization: known[name] for name in names}.values())
+
+
+def meant(word: str, known: Sequence[str] | dict[str, "Watch"]) -> str:
+    """Return ` Did you mean "…"?` for the closest of the known words, or nothing."""
+    from quota_watch.config.problems import closest
+
+    near = closest(word, known)
+    return f' Did you mean "{near}"?' if near else ""
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Yield the secret, its words (`Bearer …`), and the password if it is a URL."""
+    yield secret
+    yield from secret.split()
+    password = urlsplit(secret).password if "://" in secret else None
+    if password:
+        yield password
 
 
 def _user_name(uid: int) -> str:

@@ -1,19 +1,17 @@
 """`db`: the schema, a backup, a move to another database."""
 
+from contextlib import closing
 from pathlib import Path
 
 import click
 
 from quota_watch.cli.context import Context, refuse_foreign_folder
 from quota_watch.cli.output import print_json
-from quota_watch.config import Config
-from quota_watch.storage.database import Database
-from quota_watch.storage.errors import StorageError
 
 
 @click.group()
 def db() -> None:
-    """Look after the database: schema, backup, move."""
+    """Look after the database."""
 
 
 @db.command()
@@ -22,10 +20,9 @@ def upgrade(context: Context) -> None:
     """Make the database, or bring its schema up to this version."""
     from quota_watch.storage import migrate
 
-    database = _database(context)
-    refuse_foreign_folder(database)
-    before, after = migrate.upgrade(database)
-    database.close()
+    with context.unchecked(context.config()) as database:
+        refuse_foreign_folder(database)
+        before, after = migrate.upgrade(database)
     change = "is at" if before == after else f"went from {before or 'nothing'} to"
     click.echo(f"{database.label} {change} {after}")
 
@@ -38,9 +35,8 @@ def current(context: Context, as_json: bool) -> int:
     from quota_watch.storage import migrate
     from quota_watch.storage.schema import HEAD
 
-    database = _database(context)
-    revision = migrate.current(database)
-    database.close()
+    with context.unchecked(context.config()) as database:
+        revision = migrate.current(database)
     if as_json:
         shown = {"database": database.label, "revision": revision, "needed": HEAD}
         print_json({"schemas": [shown]})
@@ -55,10 +51,8 @@ def check(context: Context) -> int:
     """Check that the database has this version's schema and is sound."""
     from quota_watch.storage import migrate
 
-    database = _database(context)
-    migrate.require_current(database)
-    problems = migrate.unsound(database)
-    database.close()
+    with context.existing(context.config()) as database:
+        problems = migrate.unsound(database)
     for problem in problems:
         click.echo(problem, err=True)
     if not problems:
@@ -73,15 +67,11 @@ def backup(context: Context, file: Path) -> None:
     """Copy the SQLite database to FILE while it is in use."""
     from quota_watch.storage import migrate
 
-    database = _database(context)
-    if database.path is None:
-        raise click.UsageError("PostgreSQL has its own tool for this: pg_dump")
-    migrate.require_current(database)
-    try:
+    with context.existing(context.config()) as database:
+        if database.path is None:
+            raise click.UsageError("PostgreSQL has its own tool for this: pg_dump")
         migrate.backup(database.path, file)
-    except OSError as error:
-        raise StorageError(f"no backup at {file}: {error.strerror}; name a new file") from error
-    click.echo(f"{database.path} copied to {file}")
+        click.echo(f"{database.path} copied to {file}")
 
 
 @db.command()
@@ -93,14 +83,8 @@ def copy(context: Context, url: str) -> None:
     Stop the service first: what it writes meanwhile is not copied.
     """
     from quota_watch.storage import migrate
+    from quota_watch.storage.database import Database
 
-    source = _database(context)
-    migrate.require_current(source)
-    target = Database(url)
-    rows = migrate.copy(source, target)
-    click.echo(f"{rows} rows copied to {target.label}; set database.url to it")
-
-
-def _database(context: Context) -> Database:
-    config: Config = context.config()
-    return Database(config.database_url())
+    with context.existing(context.config()) as source, closing(Database(url)) as target:
+        rows = migrate.copy(source, target)
+        click.echo(f"{rows} rows copied to {target.label}; set database.url to it")

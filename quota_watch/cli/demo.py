@@ -7,28 +7,26 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from quota_watch.cli.context import Context
-from quota_watch.cli.output import printable
+from quota_watch.cli.output import STATES
 from quota_watch.cli.sinks import MailSink, WebhookSink
 from quota_watch.cli.status import show
 from quota_watch.config import Config, load
 from quota_watch.logs import setup_logging
 from quota_watch.rybbit.simulator import Scene, Simulator
-from quota_watch.storage import views
+from quota_watch.storage import outbox, views
 from quota_watch.storage.database import Database
+from quota_watch.text import one_line
 
-if TYPE_CHECKING:
-    from quota_watch.daemon.service import Service
-
-SPEED = 45_000.0
+SPEED = 45_000
 """Seconds that the demo's clock goes on in one real second: a month a minute."""
 
 _START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -97,7 +95,8 @@ class DemoClock:
 @click.command()
 @click.option(
     "--speed",
-    type=click.FloatRange(1, 1_000_000),
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
     default=SPEED,
     show_default=True,
     help="Seconds of the demo's time in one real second.",
@@ -105,16 +104,20 @@ class DemoClock:
 @click.option(
     "--for",
     "seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.IntRange(1, 86_400),
+    metavar="SECONDS",
     help="End after so many real seconds [default: when the month is over].",
 )
 @click.pass_obj
-def demo(context: Context, speed: float, seconds: float | None) -> None:
-    """Play a month without an account: an embedded Rybbit, the real daemon, kept mails."""
+def demo(context: Context, speed: int, seconds: int | None) -> None:
+    """Play a month in a minute, without an account.
+
+    An embedded Rybbit on loopback, the real daemon against it, mails and webhooks that are kept.
+    """
     folder = Path(tempfile.mkdtemp(prefix="quota-watch-demo-"))
     until = min(seconds or float("inf"), (_END - _START).total_seconds() / speed)
-    _say(f"Playing March 2026 of five organizations in {until:.0f} s. Everything is local:")
-    _say(f"config, database, log and mails are kept in {folder}\n")
+    click.echo(f"Playing March 2026 of five organizations in {until:.0f} s. Everything is local:")
+    click.echo(f"config, database, log and mails are kept in {folder}\n")
     scenes, clock = _scenes(), DemoClock(speed, until)
     with (
         Simulator(clock, scenes) as upstream,
@@ -124,12 +127,11 @@ def demo(context: Context, speed: float, seconds: float | None) -> None:
     ):
         config = _config(folder, scenes, upstream, mails, hook)
         setup_logging(level=min(context.level, logging.INFO), stream=log)
-        database = Database(config.database_url())
-        with _serving(config, database, clock):
-            _play(config, database, clock, until)
-        _end(config, database, clock)
-        database.close()
-    _say(f"\nThe mails, as .eml and .html for a browser: {folder}")
+        with closing(Database(config.database_url())) as database:
+            with _serving(config, database, clock):
+                _play(config, database, clock, until)
+            _end(config, database, clock)
+    click.echo(f"\nThe mails, as .eml and .html for a browser: {folder}")
 
 
 def _scenes() -> list[Scene]:
@@ -178,7 +180,7 @@ def _config(
 
 
 @contextmanager
-def _serving(config: Config, database: Database, clock: DemoClock) -> Iterator["Service"]:
+def _serving(config: Config, database: Database, clock: DemoClock) -> Iterator[None]:
     """Run the daemon as `run` does, in a thread of its own."""
     from quota_watch.daemon.runtime import Runtime
     from quota_watch.daemon.service import Service
@@ -195,7 +197,7 @@ def _serving(config: Config, database: Database, clock: DemoClock) -> Iterator["
     thread = threading.Thread(target=service.run, daemon=True)
     thread.start()
     try:
-        yield service
+        yield
     finally:
         service.stop()
         thread.join(_STOP_SECONDS)
@@ -213,15 +215,15 @@ def _play(config: Config, database: Database, clock: DemoClock, seconds: float) 
             with database.read() as connection:
                 shown = views.organizations(connection, config.watches(), now=now)
             levels = " · ".join(f"{each['name']} {_level(each)}" for each in shown)
-            _say(click.style(f"── {now:%d %B}: {levels}", dim=True))
+            click.echo(click.style(f"── {now:%d %B}: {levels}", dim=True))
 
 
 def _end(config: Config, database: Database, clock: DemoClock) -> None:
     now = clock.now()
     with database.read() as connection:
         shown = views.organizations(connection, config.watches(), now=now)
-        pending = views.count_pending(connection)
-    _say(f"\nIt is {now:%d %B %Y, %H:%M} UTC there. `quota-watch status` says:\n")
+        pending = outbox.count_pending(connection)
+    click.echo(f"\nIt is {now:%d %B %Y, %H:%M} UTC there. `quota-watch status` says:\n")
     show(shown, now=now, pending=pending)
 
 
@@ -230,18 +232,14 @@ def _level(shown: dict[str, Any]) -> str:
 
 
 def _tell_mail(clock: DemoClock, mail: EmailMessage) -> None:
-    subject = printable(str(mail["Subject"]))
-    colours = {"critical": "red", "warning": "yellow", "info": "cyan"}
-    colour = colours.get(str(mail["X-Quota-Watch-Severity"]), "green")
-    _say(f"{clock.now():%d %b %H:%M}  mail     {click.style(subject, fg=colour)}")
+    subject = one_line(str(mail["Subject"]))
+    _, style = STATES.get(str(mail["X-Quota-Watch-Severity"]), STATES["ok"])
+    subject = click.style(subject, fg=style.split()[-1])
+    click.echo(f"{clock.now():%d %b %H:%M}  mail     {subject}")
 
 
 def _tell_webhook(clock: DemoClock, body: dict[str, Any]) -> None:
     organization, alert = body["organization"], body["alert"]
     level = "" if alert["level"] is None else f" {alert['level']} %"
-    what = f"{body['type']}  {alert['rule']}{level}  {organization['name']}"
-    _say(f"{clock.now():%d %b %H:%M}  webhook  {printable(what)}")
-
-
-def _say(text: str) -> None:
-    click.echo(text)
+    what = f"{body['type']}  {alert['rule']}{level}  {one_line(organization['name'])}"
+    click.echo(f"{clock.now():%d %b %H:%M}  webhook  {what}")

@@ -9,16 +9,19 @@ from typing import Any
 import click
 
 from quota_watch.cli.context import Context, chosen
-from quota_watch.cli.output import bar, print_json, print_table
+from quota_watch.cli.output import bar, is_terminal, print_json, print_table
 
 _DEFAULT_DAYS = 31
+_BAR, _LARGEST = 16, 3
 _DATE = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command()
 @click.argument("organization", metavar="ORG")
-@click.option("--from", "first", type=_DATE, help="First day [default: 31 days back].")
-@click.option("--to", "last", type=_DATE, help="Last day [default: today, UTC].")
+@click.option(
+    "--from", "first", type=_DATE, metavar="DATE", help="First day [default: 30 days before --to]."
+)
+@click.option("--to", "last", type=_DATE, metavar="DATE", help="Last day [default: today, UTC].")
 @click.option("--by", type=click.Choice(["day", "month"]), default="day", show_default=True)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -32,7 +35,7 @@ def history(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Show the stored counts of an organization by type."""
+    """Show the stored counts of an organization."""
     from quota_watch.storage import views
 
     if as_csv and as_json:
@@ -40,10 +43,8 @@ def history(
     config = context.config()
     (watch,) = chosen(config.watches(), (organization,))
     start, end = _range(first, last, context.clock.now().date())
-    database = context.existing(config)
-    with database.read() as connection:
+    with context.existing(config) as database, database.read() as connection:
         days = views.history(connection, watch, start, end)
-    database.close()
     rows = views.by_month(days) if by == "month" else days
     if as_json:
         print_json({"history": rows})
@@ -79,18 +80,37 @@ def _print_days(rows: Sequence[dict[str, Any]]) -> None:
     if not rows:
         click.echo("nothing is kept of these days yet", err=True)
         return
-    most = max(row["used"] for row in rows) or 1
     counted, rest = _types(rows, "by_type"), _types(rows, "not_counted")
-    headers = ["date", "used", "", *counted, *(f"({kind})" for kind in rest)]
-    cells = [
+    if is_terminal():
+        most = max(row["used"] for row in rows) or 1
+        print_table(
+            ("date", "used", "", "by type"),
+            [
+                (row["date"], f"{row['used']:,}", bar(100 * row["used"] / most, _BAR), _mix(row))
+                for row in rows
+            ],
+        )
+        total = sum(row["used"] for row in rows)
+        click.echo(
+            f"{total:,} counted events" + (f"; not counted: {', '.join(rest)}" if rest else "")
+        )
+        return
+    headers = ["date", "used", *counted, *(f"({kind})" for kind in rest)]
+    print_table(
+        headers,
         [
-            row["date"],
-            f"{row['used']:,}",
-            bar(100 * row["used"] / most, 10),
-            *(f"{row['by_type'].get(kind, 0):,}" for kind in counted),
-            *(f"{row['not_counted'].get(kind, 0):,}" for kind in rest),
-        ]
-        for row in rows
-    ]
-    print_table("", headers, cells)
-    click.echo(f"{sum(row['used'] for row in rows):,} counted events; (types) are not counted")
+            [
+                row["date"],
+                row["used"],
+                *(row["by_type"].get(kind, 0) for kind in counted),
+                *(row["not_counted"].get(kind, 0) for kind in rest),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _mix(row: dict[str, Any]) -> str:
+    """Return the largest types of a day with their shares."""
+    largest = sorted(row["by_type"].items(), key=lambda item: -item[1])[:_LARGEST]
+    return ", ".join(f"{kind} {100 * n // row['used']} %" for kind, n in largest if n)

@@ -3,17 +3,25 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from quota_watch.text import one_line
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-_BAR_CELLS = 20
-STYLES = {"ok": "green", "info": "cyan", "warning": "yellow", "critical": "bold red"}
+STATES = {
+    "critical": ("■", "bold red"),
+    "unknown": ("○", "magenta"),
+    "warning": ("▲", "yellow"),
+    "info": ("●", "cyan"),
+    "ok": ("●", "green"),
+}
+"""Sign and style of each state an organization can be in, the most urgent first."""
 
 
 def print_json(answer: dict[str, Any]) -> None:
@@ -23,7 +31,13 @@ def print_json(answer: dict[str, Any]) -> None:
 
 def is_terminal() -> bool:
     """Tell whether stdout is a terminal that shows more than plain text."""
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return bool(sys.stdout) and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def plural(n: int, thing: str) -> str:
+    """Write a count of things: `1 delivery`, `2 deliveries`."""
+    many = f"{thing[:-1]}ies" if thing.endswith("y") else f"{thing}s"
+    return f"{n} {thing if n == 1 else many}"
 
 
 def console() -> "Console":
@@ -35,15 +49,20 @@ def console() -> "Console":
 
 def print_plain(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print columns that line up, without colour, for pipes and files."""
-    table = [list(headers), *([printable(str(cell)) for cell in row] for row in rows)]
+    table = [list(headers), *([one_line(str(cell), None) for cell in row] for row in rows)]
     widths = [max(len(row[n]) for row in table) for n in range(len(headers))]
     for row in table:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
 
 
-def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table: by rich on a terminal, plain elsewhere."""
+def print_table(
+    headers: Sequence[str], rows: Iterable[Sequence[object]], *, piped_only: Collection[str] = ()
+) -> None:
+    """Print a table: by rich on a terminal, plain elsewhere.
+
+    On a terminal the last column alone wraps, and those of `piped_only` are left out.
+    """
     if not is_terminal():
         print_plain(headers, rows)
         return
@@ -51,22 +70,17 @@ def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[obje
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for header in headers:
-        table.add_column(header, overflow="fold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = [n for n, header in enumerate(headers) if header not in piped_only]
+    for n in shown:
+        table.add_column(headers[n], no_wrap=n != shown[-1], overflow="ellipsis")
     for row in rows:
-        table.add_row(
-            *(Text(printable(str(cell)), style=STYLES.get(str(cell), "")) for cell in row)
-        )
+        cells = [one_line(str(row[n]), None) for n in shown]
+        table.add_row(*(Text(cell, style=STATES.get(cell, ("", ""))[1]) for cell in cells))
     console().print(table)
 
 
-def printable(text: str) -> str:
-    """Return text that can't steer a terminal: control characters become `�`."""
-    return "".join(char if char.isprintable() else "�" for char in text)
-
-
-def bar(share: float | None, cells: int = _BAR_CELLS) -> str:
+def bar(share: float | None, cells: int) -> str:
     """Draw a share of 0 to 100 percent; what is more fills the bar."""
     if share is None:
         return "·" * cells
@@ -91,3 +105,10 @@ def ago(moment: str | None, now: datetime) -> str:
 def short_time(moment: str | None) -> str:
     """Write an ISO time as `2026-03-15 12:00Z`, or `-`."""
     return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%MZ}" if moment else "-"
+
+
+def what_and_advice(message: str) -> tuple[str, str]:
+    """Split a poll's error into what happened and what to do, without where it happened."""
+    _, _, rest = message.partition(": ")
+    what, _, advice = (rest or message).partition(". ")
+    return what, advice

@@ -2,18 +2,18 @@
 
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from quota_watch.cli.context import Context, chosen
-from quota_watch.cli.output import print_json, print_table
+from quota_watch.cli.output import print_json, print_table, what_and_advice
 from quota_watch.domain.rules import Watch
 from quota_watch.domain.shapes import period_json
+from quota_watch.domain.source import ErrorKind
 from quota_watch.domain.usage import percent
-from quota_watch.logs import get_logger
+from quota_watch.logs import get_logger, log_uncaught_exceptions
 
 if TYPE_CHECKING:
     from quota_watch.daemon.runtime import Runtime
@@ -28,30 +28,29 @@ _CLOSE_SECONDS = 5.0
 @click.command()
 @click.pass_obj
 def run(context: Context) -> None:
-    """Poll, alert and deliver until told to stop; this is what the service runs."""
+    """Poll, alert and deliver until stopped: the service."""
     from quota_watch.daemon.runtime import Runtime
     from quota_watch.daemon.service import Service
     from quota_watch.daemon.systemd import Notifier
 
     config = context.config()
-    context.log(config)
-    database = context.upgraded(config)
+    context.start_logging(config)
+    log_uncaught_exceptions()
+    with context.upgraded(config) as database:
 
-    def load(old: "Runtime | None") -> "Runtime":
-        new = config if old is None else context.config()
-        context.log(new)
-        for warning in new.warnings():
-            log.warning(warning)
-        return Runtime(new, database=database, clock=context.clock)
+        def load(old: "Runtime | None") -> "Runtime":
+            new = config if old is None else context.config()
+            context.start_logging(new)
+            for warning in new.warnings():
+                log.warning(warning)
+            return Runtime(new, database=database, clock=context.clock)
 
-    service = Service(load, clock=context.clock, notifier=Notifier(os.environ))
-    service.handle_signals()
-    all_ended = service.run()
-    if not all_ended:  # a thread that is stuck can't be ended, and would keep the process
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(0)
-    database.close()
+        service = Service(load, clock=context.clock, notifier=Notifier(os.environ))
+        service.handle_signals()
+        all_ended = service.run()
+        if not all_ended:  # a thread that is stuck can't be ended, and would keep the process
+            logging.shutdown()
+            os._exit(0)
 
 
 @click.command()
@@ -60,19 +59,22 @@ def run(context: Context) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_json: bool) -> int:
-    """Run one cycle now for all or the named organizations, due or not; send what it decides."""
+    """Run one cycle now and send what it decides.
+
+    For all or the named organizations, due or not; safe beside a running daemon, fit for cron.
+    """
     from quota_watch.daemon.runtime import Runtime
 
     config = context.config()
     watches = chosen(config.watches(), organizations)
-    context.log(config)
-    database = context.upgraded(config)
-    runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)
-    try:
-        outcomes = runtime.poll_named([watch.organization for watch in watches])
-        deliveries = runtime.flush(_FLUSH_SECONDS)
-    finally:
-        runtime.close(_CLOSE_SECONDS)
+    context.start_logging(config)
+    with context.upgraded(config) as database:
+        runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)
+        try:
+            outcomes = runtime.poll_named([watch.organization for watch in watches])
+            deliveries = runtime.flush(_FLUSH_SECONDS)
+        finally:
+            runtime.close(_CLOSE_SECONDS)
     polled = [_polled(watch, outcomes) for watch in watches]
     if as_json:
         print_json({"organizations": polled, "deliveries": deliveries})
@@ -109,7 +111,7 @@ def _polled(watch: Watch, outcomes: "Sequence[Outcome]") -> dict[str, Any]:
 def _error(outcome: "Outcome | None") -> dict[str, Any] | None:
     if outcome is None:
         message = "not recorded: another process took this poll over, or it was interrupted"
-        return {"kind": "internal", "message": message, "status": None}
+        return {"kind": ErrorKind.INTERNAL, "message": message, "status": None}
     error = outcome.poll.error
     if error is None:
         return None
@@ -121,20 +123,22 @@ def _print_polled(polled: Sequence[dict[str, Any]], deliveries: dict[str, int]) 
         (
             each["id"],
             "ok" if each["ok"] else each["error"]["kind"],
-            "-" if each["used"] is None else f"{each['used']:,}",
-            "-" if each["limit"] is None else f"{each['limit']:,}",
+            "-" if each["used"] is None else each["used"],
+            "-" if each["limit"] is None else each["limit"],
             "-" if each["percent"] is None else f"{each['percent']} %",
-            each["error"]["message"] if each["error"] else _told(each["transitions"]),
+            _note(each),
         )
         for each in polled
     ]
-    print_table("", ("organization", "poll", "used", "limit", "percent", "note"), rows)
+    print_table(("organization", "poll", "used", "limit", "percent", "note"), rows)
     click.echo("deliveries: " + ", ".join(f"{n} {name}" for name, n in deliveries.items()))
 
 
-def _told(transitions: Sequence[dict[str, Any]]) -> str:
+def _note(polled: dict[str, Any]) -> str:
+    if polled["error"]:
+        return what_and_advice(polled["error"]["message"])[0]
     return ", ".join(
         f"{each['type'].removeprefix('alert.')} {each['rule']}"
         + (f" {each['level']} %" if each["level"] is not None else "")
-        for each in transitions
+        for each in polled["transitions"]
     )

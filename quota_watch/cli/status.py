@@ -8,17 +8,20 @@ import click
 
 from quota_watch.cli.context import Context, chosen
 from quota_watch.cli.output import (
-    STYLES,
+    STATES,
     ago,
     bar,
     console,
     is_terminal,
+    plural,
     print_json,
     print_plain,
-    printable,
+    short_time,
+    what_and_advice,
 )
+from quota_watch.text import one_line
 
-_SYMBOLS = {"ok": "●", "info": "●", "warning": "▲", "critical": "■", "unknown": "○"}
+_WIDE_SCREEN, _WIDE_BAR, _NARROW_BAR = 100, 24, 12
 
 
 @click.command()
@@ -26,17 +29,15 @@ _SYMBOLS = {"ok": "●", "info": "●", "warning": "▲", "critical": "■", "un
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def status(context: Context, organizations: tuple[str, ...], as_json: bool) -> None:
-    """Show what is known now, from the database; asks nobody."""
-    from quota_watch.storage import views
+    """Show what is known now."""
+    from quota_watch.storage import outbox, views
 
     config = context.config()
     watches = chosen(config.watches(), organizations)
-    database = context.existing(config)
     now = context.clock.now()
-    with database.read() as connection:
+    with context.existing(config) as database, database.read() as connection:
         shown = views.organizations(connection, watches, now=now)
-        pending = views.count_pending(connection)
-    database.close()
+        pending = outbox.count_pending(connection)
     if as_json:
         print_json({"organizations": shown})
     else:
@@ -53,40 +54,44 @@ def show(organizations: Sequence[dict[str, Any]], *, now: datetime, pending: int
     else:
         _show_plain(organizations, now)
     if pending:
-        click.echo(f"{pending} deliveries wait to be sent: see `quota-watch deliveries`")
+        verb = "waits" if pending == 1 else "wait"
+        click.echo(f"{plural(pending, 'delivery')} {verb}: see `quota-watch deliveries`")
 
 
 def _urgency(shown: dict[str, Any]) -> tuple[int, float]:
-    order = ("critical", "unknown", "warning", "info", "ok")
-    return order.index(shown["state"]), -(shown["percent"] or 0)
+    return list(STATES).index(shown["state"]), -(shown["percent"] or 0)
 
 
 def _show_table(organizations: Sequence[dict[str, Any]], now: datetime) -> None:
     from rich import box
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
+    screen = console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     table.title = Text(_period_line(organizations, now), style="dim")
-    table.add_column("organization", max_width=32)
-    table.add_column("", no_wrap=True, min_width=20)
+    table.add_column("organization", no_wrap=True, overflow="ellipsis", max_width=36)
+    table.add_column("", no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("used of limit", justify="right", no_wrap=True)
     table.add_column("seen", no_wrap=True)
-    table.add_column("note", overflow="fold", ratio=1)
+    cells = _WIDE_BAR if screen.width >= _WIDE_SCREEN else _NARROW_BAR
     for shown in organizations:
-        style = STYLES.get(shown["state"], "dim")
-        name = Text(f"{_SYMBOLS[shown['state']]} ", style=style)
-        name.append(printable(shown["name"]), style="bold")
+        sign, style = STATES[shown["state"]]
         table.add_row(
-            name,
-            Text(bar(shown["percent"]), style=style),
+            Text.assemble((f"{sign} ", style), (one_line(shown["name"]), "bold")),
+            Text(bar(shown["percent"], cells), style=style),
             Text(_percent(shown), style=style),
             _used_of_limit(shown),
             ago(shown["last_ok"], now),
-            Text(printable(_note(shown, now)), style="" if shown["state"] == "ok" else style),
         )
-    console().print(table)
+    screen.print(table)
+    for shown in organizations:
+        if note := _note(shown):
+            sign, style = STATES[shown["state"]]
+            name = Text.assemble((f"{sign} ", style), (f"{one_line(shown['name'])}: ", "bold"))
+            screen.print(Padding(name.append(one_line(note, None)), (0, 0, 0, 1)))
 
 
 def _show_plain(organizations: Sequence[dict[str, Any]], now: datetime) -> None:
@@ -100,7 +105,7 @@ def _show_plain(organizations: Sequence[dict[str, Any]], now: datetime) -> None:
             "-" if shown["limit"] is None else shown["limit"],
             shown["period"]["resets_at"],
             ago(shown["last_ok"], now),
-            _note(shown, now),
+            _note(shown),
         )
         for shown in organizations
     ]
@@ -126,21 +131,17 @@ def _used_of_limit(shown: dict[str, Any]) -> str:
     return f"{used} / {limit}"
 
 
-def _note(shown: dict[str, Any], now: datetime) -> str:
+def _note(shown: dict[str, Any]) -> str:
     notes = []
+    if shown["limit"] is None:
+        notes.append("no limit is known, so no level is judged")
     if shown["over"]:
         drops = "events are being dropped (or within 30 minutes)" if shown["drops"] else "over"
         notes.append(f"{drops} since {shown['crossed_on']}")
     if shown["last_error"]:
-        blind = "blind" if shown["blind"] else "last poll failed"
-        error = _first_sentence(shown["last_error"]["message"])
-        notes.append(f"{blind} ({ago(shown['last_poll'], now)}): {error}")
+        word = "blind, polls fail" if shown["blind"] else "polls fail"
+        error = what_and_advice(shown["last_error"]["message"])[0]
+        notes.append(f"{word} since {short_time(shown['failing_since'])}: {error}")
     elif shown["last_poll"] is None:
         notes.append("not polled yet")
     return "; ".join(notes)
-
-
-def _first_sentence(message: str) -> str:
-    """Return what happened, without where, which the row says, and without the long advice."""
-    _, _, what = message.partition(": ")
-    return (what or message).partition(". ")[0]

@@ -2,7 +2,7 @@
 
 from quota_watch.config.durations import format_duration, parse_duration
 from quota_watch.config.load import find_config, load
-from quota_watch.config.models import Channel, EmailChannel, Smtp, WebhookChannel
+from quota_watch.config.models import Channel, EmailTable, Smtp, WebhookTable
 from quota_watch.config.needs import Use
 from quota_watch.config.problems import ConfigError, Problem
 from quota_watch.config.secrets import Secret
@@ -12,12 +12,12 @@ __all__ = [
     "Channel",
     "Config",
     "ConfigError",
-    "EmailChannel",
+    "EmailTable",
     "Problem",
     "Secret",
     "Smtp",
     "Use",
-    "WebhookChannel",
+    "WebhookTable",
     "find_config",
     "format_duration",
     "load",

@@ -5,6 +5,7 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from quota_watch.config.problems import InvalidValueError
+from quota_watch.text import has_unseen
 
 CLOUD = "https://app.rybbit.io"
 """Rybbit's own server."""
@@ -19,7 +20,6 @@ _LONGEST_SENDER = 500
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LOCAL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _SENDER = re.compile(r'(?:"[^"\\<>]*"|[^"\\<>@,;:()\[\]]*?)\s*<([^<>]*)>')
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def server(value: object) -> str:
@@ -51,6 +51,13 @@ def web_url(value: str) -> str | None:
     except ValueError as error:
         return f'not a URL: {error}; allowed: "http://…" or "https://…"'
     return None
+
+
+def proxy_url(value: str) -> str | None:
+    """Complain about a URL that is no HTTP proxy's, without showing it."""
+    if web_url(value) is None and urlsplit(value).scheme == "http":
+        return None
+    return 'not the URL of a proxy; allowed: "http://HOST:PORT", as TLS to it is not supported'
 
 
 def is_exposed(url: str) -> bool:
@@ -89,18 +96,13 @@ def sender(value: object) -> str:
     """Return a mail address with or without a name before it."""
     text = value if isinstance(value, str) and len(value) <= _LONGEST_SENDER else ""
     named = _SENDER.fullmatch(text)
-    if _CONTROL.search(text) or not _is_address(named[1] if named else text):
+    if has_unseen(text) or not _is_address(named[1] if named else text):
         raise InvalidValueError(
             "not a mail address",
             value=value,
             allowed='"anna@example.com" or "Anna <anna@example.com>"; a name with commas in quotes',
         )
     return text
-
-
-def has_control_characters(text: str) -> bool:
-    """Tell whether a text would break a line, or the order of its letters, where it is shown."""
-    return _CONTROL.search(text) is not None
 
 
 def _split(text: str) -> SplitResult:

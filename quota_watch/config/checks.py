@@ -82,7 +82,7 @@ def _plans(document: Table) -> Iterator[Problem]:
         plan = table.get("plan", AUTO)
         if plan == AUTO or not isinstance(plan, str) or not plan.strip():
             continue
-        if plan not in own and find_plan(plan, {}) is None:
+        if plan not in own and find_plan(plan) is None:
             yield _unknown_plan(f"{key}.plan", plan, own)
         if "limit" in table:
             yield Problem(

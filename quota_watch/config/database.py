@@ -23,10 +23,10 @@ def complaint(url: str) -> str | None:
 
 
 def resolve(url: str, folder: Path) -> str:
-    """Return a good URL as SQLAlchemy takes it; a relative SQLite file lies in `folder`."""
+    """Return a good URL whole: a relative SQLite file lies in `folder`."""
     if url.startswith(_SQLITE):
         return _SQLITE + str(folder / url.removeprefix(_SQLITE))
-    return re.sub(r"^postgresql://", "postgresql+psycopg://", url)
+    return url
 
 
 def state_folder(config: Path) -> Path:

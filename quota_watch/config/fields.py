@@ -9,10 +9,10 @@ from typing import Literal, NoReturn, TypeVar
 
 from pydantic import ValidationInfo
 
-from quota_watch.config.addresses import has_control_characters
 from quota_watch.config.durations import LONGEST, parse_duration
 from quota_watch.config.problems import InvalidValueError, closest, quoted
 from quota_watch.domain.rules import Severity
+from quota_watch.text import has_unseen
 
 _LONGEST_TEXT = 200
 T = TypeVar("T")
@@ -39,8 +39,10 @@ def text(value: object) -> str:
         raise InvalidValueError("not a string", value=value)
     if not value.strip():
         raise InvalidValueError("empty", value=value)
-    if has_control_characters(value):
-        raise InvalidValueError("holds line breaks or other control characters", value=value)
+    if has_unseen(value):
+        raise InvalidValueError(
+            "holds line breaks or other characters that are not seen", value=value
+        )
     if len(value) > _LONGEST_TEXT:
         raise InvalidValueError(f"longer than {_LONGEST_TEXT} characters", value=value)
     return value

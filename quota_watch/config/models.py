@@ -41,6 +41,7 @@ LocalPath = Annotated[Path, BeforeValidator(fields.local_path)]
 ApiKey = Annotated[Secret, PlainValidator(secrets.secret(secrets.api_key)), _AS_TEXT]
 Password = Annotated[Secret, PlainValidator(secrets.secret(secrets.password)), _AS_TEXT]
 HeaderValue = Annotated[Secret, PlainValidator(secrets.secret(secrets.header_value)), _AS_TEXT]
+ProxyUrl = Annotated[Secret, PlainValidator(secrets.secret(addresses.proxy_url)), _AS_TEXT]
 SecretUrl = Annotated[Secret, PlainValidator(secrets.secret(addresses.web_url)), _AS_TEXT]
 Names = Annotated[tuple[Text, ...], AfterValidator(fields.fold)]
 Levels = Annotated[
@@ -103,7 +104,7 @@ class Rybbit(Section):
         timedelta(seconds=15)
     )
     ca_file: LocalPath | None = None
-    proxy: SecretUrl | None = None
+    proxy: ProxyUrl | None = None
     discover: Annotated[str, PlainValidator(fields.one_of("tell", "watch", "off"))] = "tell"
 
 
@@ -174,7 +175,7 @@ class _Channel(Section):
     min_severity: Annotated[Severity, BeforeValidator(fields.severity)] = Severity.INFO
 
 
-class EmailChannel(_Channel):
+class EmailTable(_Channel):
     """People who get mails, one each; `from_` None means the `from` of `[smtp]`."""
 
     type: Literal["email"]
@@ -187,7 +188,7 @@ class EmailChannel(_Channel):
     reply_to: Sender | None = None
 
 
-class WebhookChannel(_Channel):
+class WebhookTable(_Channel):
     """A URL that gets JSON; signed with each of `secret`, unsigned where there is none."""
 
     type: Literal["webhook"]
@@ -206,8 +207,8 @@ class WebhookChannel(_Channel):
     routing_key: Annotated[Secret, PlainValidator(secrets.secret()), _AS_TEXT] | None = None
 
 
-Channel = EmailChannel | WebhookChannel
-CHANNELS: Mapping[str, type[Channel]] = {"email": EmailChannel, "webhook": WebhookChannel}
+Channel = EmailTable | WebhookTable
+CHANNELS: Mapping[str, type[Channel]] = {"email": EmailTable, "webhook": WebhookTable}
 
 
 class Smtp(Section):

@@ -8,13 +8,13 @@ from quota_watch.config import database
 from quota_watch.config.models import (
     Channel,
     Database,
-    EmailChannel,
+    EmailTable,
     OrganizationTable,
     Rybbit,
     Section,
     Smtp,
     Templates,
-    WebhookChannel,
+    WebhookTable,
 )
 from quota_watch.config.problems import Problem, organization_key
 from quota_watch.config.secrets import Secret
@@ -39,9 +39,9 @@ def to_deliver(channels: Mapping[str, Channel], smtp: Smtp | None) -> tuple[Secr
     """Return what is secret about the channels, and the mail server's password if they use it."""
     found: list[Secret] = []
     for channel in channels.values():
-        if isinstance(channel, WebhookChannel):
+        if isinstance(channel, WebhookTable):
             found += [channel.url, *channel.secret, *channel.headers.values()]
-    mails = any(isinstance(channel, EmailChannel) for channel in channels.values())
+    mails = any(isinstance(channel, EmailTable) for channel in channels.values())
     if mails and smtp is not None and smtp.password is not None:
         found.append(smtp.password)
     return tuple(found)

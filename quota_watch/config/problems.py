@@ -7,6 +7,7 @@ from datetime import date, datetime, time
 from pathlib import Path
 
 from quota_watch.domain.errors import QuotaWatchError
+from quota_watch.text import escape
 
 _LONGEST = 60
 _HIDDEN = object()
@@ -32,7 +33,7 @@ class ConfigError(QuotaWatchError):
     def __init__(self, path: Path | None, problems: Iterable[Problem]) -> None:
         self.path = path
         self.problems = tuple(dict.fromkeys(problems))
-        place = "" if path is None else f"{_escaped(str(path))}: "
+        place = "" if path is None else f"{escape(str(path))}: "
         super().__init__("\n".join(f"{place}{problem}" for problem in self.problems))
 
 
@@ -51,7 +52,7 @@ def shown(value: object) -> str:
     """Return a TOML value as it may stand in one line of a message; long ones are cut."""
     if isinstance(value, str):
         cut = value if len(value) <= _LONGEST else value[:_LONGEST] + "…"
-        return f'"{_escaped(cut)}"'
+        return f'"{escape(cut)}"'
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, date | time):
@@ -128,7 +129,3 @@ def _is_bare(key: str) -> bool:
 
 def _key(key: str) -> str:
     return key if len(key) <= _LONGEST and _is_bare(key) else shown(key)
-
-
-def _escaped(text: str) -> str:
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)

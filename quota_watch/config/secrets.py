@@ -1,7 +1,5 @@
 """The one type that holds a secret, and the ways to say where a secret lies."""
 
-import base64
-import binascii
 import os
 import re
 from collections.abc import Callable
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn, Self
 
 from quota_watch.config.problems import ConfigError, InvalidValueError, Problem
+from quota_watch.signing import SigningSecretError, signing_key
 
 Check = Callable[[str], str | None]
 """Tells what is wrong with a secret's value, in words that hold nothing of it, or None."""
@@ -144,14 +143,11 @@ def password(value: str) -> str | None:
 
 def signing_secret(value: str) -> str | None:
     """Complain about a secret that is not of the Standard Webhooks kind."""
-    coded = value.removeprefix("whsec_").rstrip("=")
     try:
-        key = base64.b64decode(coded + "=" * (-len(coded) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if key and value.startswith("whsec_"):
-        return None
-    return 'not a signing secret; allowed: "whsec_" and then base64 of at least one byte'
+        signing_key(value)
+    except SigningSecretError as error:
+        return str(error)
+    return None
 
 
 def _bad_literal(value: str, check: Check | None) -> str | None:

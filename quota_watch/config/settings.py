@@ -81,7 +81,7 @@ class Config:
         return MappingProxyType(keys)
 
     def database_url(self) -> str:
-        """Return the database's URL as SQLAlchemy takes it, with its password.
+        """Return the database's URL, with its password.
 
         A relative SQLite file lies in $STATE_DIRECTORY, else beside the config. Raises
         `ConfigError` where the URL is a reference that can't be resolved.
@@ -151,7 +151,7 @@ class Config:
         own = self.plans.get(table.plan)
         if own is not None:
             return Plan(table.plan, own.limit, own.not_counted, own.drops)
-        sold = find_plan(table.plan, {})
+        sold = find_plan(table.plan)
         return sold and replace(sold, name=table.plan)
 
     def _needed(self, use: Use) -> tuple[Secret, ...]:

@@ -1,16 +1,18 @@
-"""The channels that a config names, ready to send."""
+"""What a config names, built: the channels, and the source of counts."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 import httpx
 
-from quota_watch import config as tables
-from quota_watch.config import Config
+from quota_watch.config import Config, EmailTable, WebhookTable
+from quota_watch.domain.source import Organization
 from quota_watch.http import build_client
 from quota_watch.notify.channel import Channel
 from quota_watch.notify.email import EmailChannel
 from quota_watch.notify.render import Renderer
 from quota_watch.notify.webhook import WebhookChannel
+from quota_watch.rybbit.client import RybbitClient
 
 
 def build_channels(config: Config, resources: ExitStack) -> dict[str, Channel]:
@@ -20,22 +22,18 @@ def build_channels(config: Config, resources: ExitStack) -> dict[str, Channel]:
     """
     # One client for all: reading the machine's certificates takes a while.
     http = resources.enter_context(build_client(connections=max(1, len(config.channels))))
-    return {name: build_channel(config, name, http, resources) for name in config.channels}
+    return {name: build_channel(config, name, http) for name in config.channels}
 
 
-def build_channel(config: Config, name: str, http: httpx.Client, resources: ExitStack) -> Channel:
+def build_channel(config: Config, name: str, http: httpx.Client) -> Channel:
     """Build the channel called `name`, as `build_channels` does; `http` is for webhooks."""
     table = config.channels[name]
-    channel: Channel
-    if isinstance(table, tables.EmailChannel):
-        channel = _email(config, name, table)
-    else:
-        channel = _webhook(name, table, http)
-    resources.callback(channel.close)
-    return channel
+    if isinstance(table, EmailTable):
+        return _email(config, name, table)
+    return _webhook(name, table, http)
 
 
-def _email(config: Config, name: str, table: tables.EmailChannel) -> EmailChannel:
+def _email(config: Config, name: str, table: EmailTable) -> EmailChannel:
     smtp = config.smtp
     if smtp is None:
         raise ValueError("an email channel without [smtp] passed the config's checks")
@@ -54,7 +52,7 @@ def _email(config: Config, name: str, table: tables.EmailChannel) -> EmailChanne
     )
 
 
-def _webhook(name: str, table: tables.WebhookChannel, http: httpx.Client) -> WebhookChannel:
+def _webhook(name: str, table: WebhookTable, http: httpx.Client) -> WebhookChannel:
     return WebhookChannel(
         name=name,
         url=table.url.reveal(),
@@ -62,4 +60,22 @@ def _webhook(name: str, table: tables.WebhookChannel, http: httpx.Client) -> Web
         headers={header: value.reveal() for header, value in table.headers.items()},
         min_severity=table.min_severity,
         client=http,
+    )
+
+
+def build_source(
+    config: Config, keys: Mapping[Organization, str], resources: ExitStack
+) -> RybbitClient:
+    """Build the client that asks with these keys; what it keeps open is closed with `resources`.
+
+    Raises `ConfigError`, or `HttpError` where the CA file or the proxy can't be used.
+    """
+    rybbit = config.rybbit
+    http = build_client(
+        ca_file=rybbit.ca_file,
+        proxy=rybbit.proxy.reveal() if rybbit.proxy else None,
+        connections=config.poll.concurrency,
+    )
+    return RybbitClient(
+        resources.enter_context(http), keys=keys, timeout=rybbit.timeout.total_seconds()
     )

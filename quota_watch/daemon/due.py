@@ -15,7 +15,7 @@ _WAIT_SECONDS = 0.2
 class DueOrganizations:
     """Claims organizations as threads ask for them, never more than end inside their lease.
 
-    A process holds at most two claims per polling thread (DESIGN.md § Storage), so each is polled
+    A process holds at most two claims per polling thread, so each is polled
     within 60 s of being claimed.
     """
 

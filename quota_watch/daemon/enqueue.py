@@ -29,13 +29,7 @@ def enqueue(
     """
     heard_by = [channels[name] for name in watch.channels]
     for transition in transitions:
-        facts = facts_of(
-            transition,
-            watch=watch,
-            usage=seen.usage,
-            trouble=seen.trouble,
-            measured_at=seen.measured_at,
-        )
+        facts = facts_of(transition, watch=watch, seen=seen)
         alert_pk = stories.keep(
             connection,
             transition,
@@ -89,7 +83,7 @@ def _envelope(
 def delivery_id(transition_id: str, channel: str, recipient: str) -> str:
     """Return the delivery's own id: the same whenever the same thing is told to the same one."""
     digest = hashlib.sha256(f"{transition_id}\n{channel}\n{recipient}".encode())
-    return f"msg_{digest.hexdigest()[:24]}"
+    return f"msg_{digest.hexdigest()[:16]}"
 
 
 def enqueue_test(

@@ -1,21 +1,20 @@
 """What the jobs work with: everything that a config says, built and wired."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from quota_watch.clock import Clock
-from quota_watch.config import Config
-from quota_watch.daemon.channels import build_channels
+from quota_watch.config import Config, format_duration
+from quota_watch.daemon.channels import build_channels, build_source
 from quota_watch.daemon.due import DueOrganizations
 from quota_watch.daemon.watcher import Outcome, Watcher
 from quota_watch.domain.source import Organization
-from quota_watch.http import build_client
 from quota_watch.notify.channel import Channel
 from quota_watch.notify.outbox import Outbox
-from quota_watch.rybbit.client import RybbitClient
 from quota_watch.storage import claims
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
@@ -30,17 +29,17 @@ class Runtime:
     def __init__(
         self, config: Config, *, database: Database, clock: Clock, deliver: bool = True
     ) -> None:
-        self.config = config
+        self._interval = config.poll.interval
         self._database = database
         self._clock = clock
         self._deliver = deliver
         self._resources = ExitStack()
-        self.channels: Mapping[str, Channel] = build_channels(config, self._resources)
-        source = self._source(config)
+        self._channels: Mapping[str, Channel] = build_channels(config, self._resources)
+        keys = {each: key.reveal() for each, key in config.credentials().items()}
         with database.write() as connection:
             self._keys = claims.register(connection, config.watches(), now=clock.now())
         watches = {self._keys[watch.organization]: watch for watch in config.watches()}
-        interval, concurrency = config.poll.interval, config.poll.concurrency
+        interval, concurrency = self._interval, config.poll.concurrency
         self._due = DueOrganizations(
             database=database,
             ours=frozenset(watches),
@@ -50,54 +49,43 @@ class Runtime:
         )
         self._watcher = Watcher(
             database=database,
-            source=source,
+            source=build_source(config, keys, self._resources),
             watches=watches,
-            channels=self.channels,
+            channels=self._channels,
             clock=clock,
             interval=interval,
             concurrency=concurrency,
         )
-        self.outbox = Outbox(database=database, channels=self.channels, clock=clock)
+        self._outbox = Outbox(database=database, channels=self._channels, clock=clock)
         self._polling = threading.Lock()
         self._failing: set[int] = set()
         self._last_poll: datetime | None = None
 
-    def _source(self, config: Config) -> RybbitClient:
-        rybbit = config.rybbit
-        http = build_client(
-            ca_file=rybbit.ca_file,
-            proxy=rybbit.proxy.reveal() if rybbit.proxy else None,
-            connections=config.poll.concurrency,
-        )
-        return RybbitClient(
-            self._resources.enter_context(http),
-            keys={each: key.reveal() for each, key in config.credentials().items()},
-            timeout=rybbit.timeout.total_seconds(),
-        )
-
-    def poll_due(self) -> list[Outcome]:
+    def poll_due(self) -> None:
         """Poll what is due, until nothing is; raises `StorageError`."""
-        return self._watch(self._due.due())
+        for _ in self._cycle(self._due.due()):
+            pass
 
     def poll_named(self, organizations: Iterable[Organization]) -> list[Outcome]:
         """Poll the organizations now, due or not; raises `StorageError`."""
-        return self._watch(self._due.named([self._keys[each] for each in organizations]))
+        named = self._due.named([self._keys[each] for each in organizations])
+        return list(chain.from_iterable(self._cycle(named)))
 
     def deliver_due(self) -> None:
         """Begin to deliver what is due; raises `StorageError`."""
         if self._deliver:
-            self.outbox.dispatch()
+            self._outbox.dispatch()
 
     def flush(self, seconds: float) -> dict[str, int]:
         """Attempt what is due, for `seconds` at most, and count what came of it."""
-        return self.outbox.flush(seconds if self._deliver else 0)
+        return self._outbox.flush(seconds if self._deliver else 0)
 
     def summary(self) -> dict[str, Any]:
         """Say in a few fields what is watched and who is told."""
         return {
             "organizations": len(self._keys),
-            "interval": str(self.config.poll.interval),
-            "channels": ",".join(self.channels) or "none",
+            "interval": format_duration(self._interval),
+            "channels": ",".join(self._channels) or "none",
             "database": self._database.label,
         }
 
@@ -107,12 +95,13 @@ class Runtime:
             f"last poll {self._last_poll:%Y-%m-%d %H:%M:%S}Z" if self._last_poll else "no poll yet"
         )
         failing = f", {len(self._failing)} failing" if self._failing else ""
-        return f"watching {len(self._keys)} organizations{failing}, {seen}"
+        things = "organization" if len(self._keys) == 1 else "organizations"
+        return f"watching {len(self._keys)} {things}{failing}, {seen}"
 
     def stop(self) -> None:
         """Begin nothing new."""
         self._due.stop()
-        self.outbox.stop()
+        self._outbox.stop()
 
     def close(self, seconds: float) -> bool:
         """Wait up to `seconds` for what is under way and give the rest back.
@@ -123,30 +112,28 @@ class Runtime:
         deadline = self._clock.monotonic() + seconds
         polled = self._polling.acquire(timeout=seconds)
         left = max(0.0, deadline - self._clock.monotonic())
-        delivered = self.outbox.wait_until_idle(left)
+        delivered = self._outbox.wait_until_idle(left)
         self._due.give_back()
         if polled and delivered:
             self._resources.close()
         return polled and delivered
 
-    def _watch(self, claimed: Iterable[Claim]) -> list[Outcome]:
+    def _cycle(self, claimed: Iterator[Claim]) -> Iterator[list[Outcome]]:
         with self._polling:
             try:
-                outcomes = self._watcher.watch(iter(claimed), committed=self._committed)
+                for ended, outcomes in self._watcher.watch(claimed):
+                    self._due.finished(ended)
+                    self._note(outcomes)
+                    self.deliver_due()
+                    yield outcomes
             finally:
                 self._due.finish_all()
+
+    def _note(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
-            self._note(outcome)
-        return outcomes
-
-    def _committed(self, ended: Sequence[Claim]) -> None:
-        self._due.finished(ended)
-        self.deliver_due()
-
-    def _note(self, outcome: Outcome) -> None:
-        pk = outcome.poll.claim.pk
-        if outcome.poll.error is None:
-            self._failing.discard(pk)
-        else:
-            self._failing.add(pk)
-        self._last_poll = outcome.poll.at
+            pk = outcome.poll.claim.pk
+            if outcome.poll.error is None:
+                self._failing.discard(pk)
+            else:
+                self._failing.add(pk)
+            self._last_poll = outcome.poll.at

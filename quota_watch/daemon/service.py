@@ -4,10 +4,11 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import FrameType
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 
 from quota_watch.clock import Clock
 from quota_watch.daemon.runtime import Runtime
@@ -20,7 +21,7 @@ log = get_logger(__name__)
 STOP_SECONDS = 8.0
 """How long a stop waits for what is under way."""
 
-_BACKWARD_SECONDS = 1.0
+_BACKWARD_SECONDS = 5.0
 _RETIRE_SECONDS = 90.0
 
 
@@ -56,7 +57,7 @@ class Service:
     def run(self) -> bool:
         """Run until `stop`; tell whether all that was under way has ended."""
         for job in (self._poll, self._deliver):
-            self._scheduler.add_job(job, "interval", seconds=self._tick, next_run_time=_now())
+            self._scheduler.add_job(job, _Every(self._tick), next_run_time=_now())
         self._scheduler.start()
         self._notifier.ready()
         log.info("started", **self._runtime.summary())
@@ -134,6 +135,19 @@ class Service:
         ended = self._runtime.close(STOP_SECONDS)
         log.info("stopped", all_ended=ended)
         return ended
+
+
+class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """Runs again so many seconds after now.
+
+    APScheduler's own interval makes a list of all runs that a clock jumping ahead has missed.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._interval = timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        return now + self._interval
 
 
 def _now() -> datetime:

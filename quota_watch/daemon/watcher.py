@@ -1,6 +1,6 @@
 """Poll, record, assess, reconcile, enqueue: the first five steps, which are the product."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -75,17 +75,15 @@ class Watcher:
         self._concurrency = concurrency
         self._cycle = cycle or CalendarMonth()
 
-    def watch(
-        self, claims: Iterator[Claim], *, committed: Callable[[Sequence[Claim]], None]
-    ) -> list[Outcome]:
+    def watch(self, claims: Iterator[Claim]) -> Iterator[tuple[list[Claim], list[Outcome]]]:
         """Take each claimed organization from its poll to the outbox: this is the product.
 
-        A few threads poll. Each batch of answers is recorded, assessed, reconciled and enqueued
-        in one transaction; `committed` is called after it with the claims that have ended. An
-        organization whose claim was taken over is left to the other worker; one that raises
-        fails alone, and goes through the steps again as a failed poll. Raises `StorageError`.
+        A few threads poll, each one organization at a time. The answers come in batches, and one
+        transaction records, assesses, reconciles and enqueues a batch; after it the claims that
+        have ended are yielded with what became of them. An organization whose claim was taken
+        over meanwhile is left to the other worker; one that raises fails alone, and goes through
+        the steps again as a failed poll. Raises `StorageError`.
         """
-        outcomes: list[Outcome] = []
         for batch in in_batches(claims, self._poll, threads=self._concurrency):
             done: list[Outcome] = []
             with self._database.write() as transaction:
@@ -94,21 +92,17 @@ class Watcher:
                 told = stories.stories_of(transaction, *self._scope(polls))
                 for poll in polls:
                     watch, row = poll.watch, rows[poll.claim.pk]
-                    for attempt in (poll, _as_failure_of_ours(poll)):
-                        with self._failing_alone(transaction, attempt, row):
-                            seen = self._record(transaction, attempt, row)
-                            findings = assess(watch, seen)
-                            transitions = reconcile(
-                                findings, told[row.pk], organization=watch.organization, now=seen.at
-                            )
-                            enqueue(transaction, transitions, row.pk, watch, seen, self._channels)
-                            was_failing = row.failing_since is not None
-                            done.append(Outcome(attempt, seen, tuple(transitions), was_failing))
-                            break
-            committed([poll.claim for poll in batch])
+                    with self._failing_alone(transaction, poll, row, polls):
+                        seen = self._record(transaction, poll, row)
+                        findings = assess(watch, seen)
+                        transitions = reconcile(
+                            findings, told[row.pk], organization=watch.organization, now=seen.at
+                        )
+                        enqueue(transaction, transitions, row.pk, watch, seen, self._channels)
+                        was_failing = row.failing_since is not None
+                        done.append(Outcome(poll, seen, tuple(transitions), was_failing))
             _log(done)
-            outcomes += done
-        return outcomes
+            yield [poll.claim for poll in batch], done
 
     def _poll(self, claim: Claim) -> Poll:
         watch, now = self._watches[claim.pk], self._clock.now()
@@ -173,8 +167,13 @@ class Watcher:
         return next_slot(poll.watch.organization, after=poll.at + wait, interval=self._interval)
 
     @contextmanager
-    def _failing_alone(self, transaction: Connection, poll: Poll, row: Row[Any]) -> Iterator[None]:
-        """Undo this organization's part alone if it raises, and keep it as a failed poll."""
+    def _failing_alone(
+        self, transaction: Connection, poll: Poll, row: Row[Any], polls: list[Poll]
+    ) -> Iterator[None]:
+        """Undo this organization's part alone if it raises, and put it last as a failed poll.
+
+        If that raises too, the failure is kept and nothing is decided.
+        """
         try:
             with transaction.begin_nested():
                 yield
@@ -182,7 +181,10 @@ class Watcher:
             raise
         except Exception:  # the boundary of a job, as above
             log.exception("organization not recorded", organization=poll.watch.organization.id)
-            self._record(transaction, _as_failure_of_ours(poll), row)
+            if poll.error is None or poll.error.kind is not ErrorKind.INTERNAL:
+                polls.append(_as_failure_of_ours(poll))
+            else:
+                self._record(transaction, poll, row)
 
 
 def _log(outcomes: Sequence[Outcome]) -> None:

@@ -177,4 +177,4 @@ def _resolve(story: Story, reason: Reason, now: datetime) -> Transition:
 
 def _digest(prefix: str, *parts: str) -> str:
     digest = hashlib.sha256("\n".join(parts).encode())
-    return f"{prefix}_{digest.hexdigest()[:24]}"
+    return f"{prefix}_{digest.hexdigest()[:16]}"

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from statistics import fmean
 
 from quota_watch.domain.periods import Period, each_day
+from quota_watch.domain.usage import is_over
 
 COLLAPSED = 0.25
 """Below this share of what was expected a day's count is not traffic but what got through."""
@@ -61,7 +62,7 @@ def crossing_day(counted: Mapping[date, int], *, period: Period, limit: int) -> 
     used = 0
     for day in sorted(day for day in counted if day in period):
         used += counted[day]
-        if used > limit:
+        if is_over(used, limit):
             return day
     return None
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from quota_watch.domain.periods import ONE_DAY, Period
+from quota_watch.domain.usage import is_over
 
 ENFORCED_EVERY = timedelta(minutes=30)
 """How often Rybbit counts and enforces; its own number is never older (UPSTREAM.md § 5)."""
@@ -136,8 +137,7 @@ def _enforced(known: KnownLimit, account: Account) -> bool:
 
 def _past(account: Account) -> bool:
     """Tell whether upstream's own count is past its own limit; false where it can't be told."""
-    limit, counted = account.limit, account.counted
-    return limit is not None and counted is not None and counted > limit
+    return account.counted is not None and is_over(account.counted, account.limit)
 
 
 def _undisputed(known: KnownLimit) -> KnownLimit:

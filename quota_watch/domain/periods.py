@@ -28,11 +28,6 @@ class Period:
         """The moment the count starts again from zero."""
         return datetime.combine(self.end, time.min, UTC)
 
-    @property
-    def days(self) -> int:
-        """How many days the period has."""
-        return (self.end - self.start).days
-
 
 class BillingCycle(Protocol):
     """A rule that cuts time into periods without gap or overlap."""
@@ -42,7 +37,10 @@ class BillingCycle(Protocol):
 
 
 class CalendarMonth:
-    """The calendar month in UTC, as Rybbit bills whatever the subscription's day (UPSTREAM § 5)."""
+    """The calendar month in UTC: so Rybbit bills, whatever the subscription's day.
+
+    UPSTREAM.md § 5.
+    """
 
     def period_of(self, day: date) -> Period:
         """Return the month of `day`."""

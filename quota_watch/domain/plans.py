@@ -37,9 +37,9 @@ def _catalogue() -> dict[str, Plan]:
 RYBBIT_PLANS: Mapping[str, Plan] = MappingProxyType(_catalogue())
 
 
-def find_plan(name: str, own: Mapping[str, Plan]) -> Plan | None:
-    """Return the plan called `name`, one of the user's `own` first, or None.
+def find_plan(name: str) -> Plan | None:
+    """Return the plan that Rybbit sells as `name`, or None.
 
     An `-annual` plan has the monthly limit of its namesake.
     """
-    return own.get(name) or RYBBIT_PLANS.get(name) or RYBBIT_PLANS.get(name.removesuffix(_ANNUAL))
+    return RYBBIT_PLANS.get(name) or RYBBIT_PLANS.get(name.removesuffix(_ANNUAL))

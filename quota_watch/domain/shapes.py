@@ -1,4 +1,4 @@
-"""How facts look in JSON: the same in commands, webhooks and HTTP answers (CONTRACT.md § JSON)."""
+"""How facts look in JSON: the same in commands, webhooks and HTTP answers."""
 
 from datetime import UTC, datetime
 from typing import Any

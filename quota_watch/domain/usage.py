@@ -15,7 +15,7 @@ OTHER = "other"
 class DayCounts:
     """All events of one UTC day by type, whether they count toward the bill or not.
 
-    `by_type` sums to what upstream calls `event_count`; `error` is in it (UPSTREAM § 5).
+    `by_type` sums to what upstream calls `event_count`; `error` is in it (UPSTREAM.md § 5).
     """
 
     day: date
@@ -23,7 +23,7 @@ class DayCounts:
 
     def counted(self, not_counted: Collection[str]) -> int:
         """Return the day's events that count toward the bill."""
-        return sum(n for kind, n in self.by_type.items() if kind not in not_counted)
+        return sum(n for type_, n in self.by_type.items() if type_ not in not_counted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +69,8 @@ def count(
     return Usage(
         period=period,
         used=used,
-        by_type={kind: n for kind, n in totals.items() if kind not in not_counted},
-        not_counted={kind: n for kind, n in totals.items() if kind in not_counted},
+        by_type={type_: n for type_, n in totals.items() if type_ not in not_counted},
+        not_counted={type_: n for type_, n in totals.items() if type_ in not_counted},
         today=today,
         used_today=used_today,
         crossed_on=crossed_on,
@@ -86,5 +86,5 @@ def percent(used: int, limit: int | None) -> float | None:
 
 
 def is_over(used: int, limit: int | None) -> bool:
-    """Tell whether `used` is past the limit; exactly at it is not over (UPSTREAM § 7)."""
+    """Tell whether `used` is past the limit; exactly at it is not over (UPSTREAM.md § 7)."""
     return limit is not None and used > limit

@@ -5,37 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.domain.rules import Severity
 from quota_watch.notify.retry import RetrySchedule
 
 ATTEMPT_SECONDS = 30.0
 """How long one attempt may take in all, from name lookup to the receiver's answer."""
-
-
-class DeliveryError(QuotaWatchError):
-    """An attempt that the receiver did not accept.
-
-    `message` is a sentence without secrets. `permanent`: trying again is of no use. `status` is
-    the receiver's code (HTTP or SMTP). `retry_after`: seconds it asked to wait. `start_late`:
-    the receiver answered as if it were being rebuilt, so the quick first retries are left out.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        permanent: bool = False,
-        status: int | None = None,
-        retry_after: float | None = None,
-        start_late: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.permanent = permanent
-        self.status = status
-        self.retry_after = retry_after
-        self.start_late = start_late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +59,3 @@ class Channel(Protocol):
 
         Raises `DeliveryError`.
         """
-
-    def close(self) -> None:
-        """Give up what is kept open between messages."""

@@ -12,13 +12,14 @@ from typing import Final
 from quota_watch.domain.rules import Severity
 from quota_watch.http import trust
 from quota_watch.logs import get_logger
-from quota_watch.notify.channel import ATTEMPT_SECONDS, DeliveryError, Message
-from quota_watch.notify.connect import Deadline, explain
+from quota_watch.notify.channel import ATTEMPT_SECONDS, Message
+from quota_watch.notify.errors import DeliveryError, no_connection, too_late
+from quota_watch.notify.guard import SocketGuard
 from quota_watch.notify.letter import address, compose
 from quota_watch.notify.render import Rendered, Renderer, TemplateError
 from quota_watch.notify.retry import EMAIL_RETRIES
-from quota_watch.notify.text import printable
 from quota_watch.redaction import Redactor
+from quota_watch.text import one_line
 
 _GOODBYE_SECONDS = 2.0
 
@@ -103,9 +104,6 @@ class EmailChannel:
         how = {Security.STARTTLS: " (STARTTLS)", Security.TLS: " (TLS)", Security.NONE: ""}
         return f"{self._place} answers{how[self._security]}{login}"
 
-    def close(self) -> None:
-        """Do nothing: no connection outlives its message."""
-
     @property
     def _place(self) -> str:
         return f"the mail server {self._host}:{self._port}"
@@ -123,10 +121,10 @@ class EmailChannel:
     @contextmanager
     def _session(self) -> Iterator[smtplib.SMTP]:
         """Yield a connection ready for mail; whatever goes wrong in it is a `DeliveryError`."""
-        with Deadline(self._attempt_seconds) as deadline, self._explained(deadline):
+        with SocketGuard(self._attempt_seconds) as guard, self._explained(guard):
             direct = self._security is Security.TLS
             smtp = _Connection(
-                self._host, self._port, deadline=deadline, tls=self._context if direct else None
+                self._host, self._port, guard=guard, tls=self._context if direct else None
             )
             try:
                 if self._security is Security.STARTTLS:
@@ -144,13 +142,13 @@ class EmailChannel:
         return self._tls or trust()
 
     @contextmanager
-    def _explained(self, deadline: Deadline) -> Iterator[None]:
+    def _explained(self, guard: SocketGuard) -> Iterator[None]:
+        late = too_late(self._place, guard.seconds)
         try:
             yield
         except smtplib.SMTPServerDisconnected:
-            late = f"did not answer within {deadline.seconds:g} seconds"
-            what = late if deadline.is_over else "closed the connection"
-            raise DeliveryError(f"{self._place} {what}") from None
+            closed = f"{self._place} closed the connection"
+            raise DeliveryError(late if guard.is_over else closed) from None
         except smtplib.SMTPAuthenticationError as error:
             raise self._refused("the login", error.smtp_code, error.smtp_error) from None
         except smtplib.SMTPResponseException as error:
@@ -160,7 +158,8 @@ class EmailChannel:
         except UnicodeError:
             raise DeliveryError(f"{self._place}: the username holds letters SMTP lacks") from None
         except OSError as error:
-            raise DeliveryError(explain(error, self._place, deadline=deadline)) from None
+            in_time = not guard.is_over and not isinstance(error, TimeoutError)
+            raise DeliveryError(no_connection(self._place, error) if in_time else late) from None
 
     def _accepted(self, what: str, reply: tuple[int, bytes], *, final: bool = False) -> None:
         code, text = reply
@@ -179,19 +178,19 @@ class EmailChannel:
     def _quoted(self, text: bytes | str) -> str:
         """Return the server's words; some repeat what they were told, and that is a password."""
         words = text.decode(errors="replace") if isinstance(text, bytes) else text
-        return printable(self._redact(words))
+        return one_line(self._redact(words))
 
 
 class _Connection(smtplib.SMTP):
-    """The standard library's client on a socket with a deadline, with TLS from the start if asked.
+    """The standard library's client on a guarded socket, with TLS from the start if asked.
 
     `_get_socket` is the hook that its own SMTP_SSL and LMTP use.
     """
 
     def __init__(
-        self, host: str, port: int, *, deadline: Deadline, tls: ssl.SSLContext | None
+        self, host: str, port: int, *, guard: SocketGuard, tls: ssl.SSLContext | None
     ) -> None:
-        self._deadline = deadline
+        self._guard = guard
         self._wrap = tls
         super().__init__(host, port, local_hostname="localhost")
         if self.sock is not None:
@@ -200,13 +199,13 @@ class _Connection(smtplib.SMTP):
     def getreply(self) -> tuple[int, bytes]:
         """Return the server's answer, unless it was cut off: half a line could pass for one."""
         reply = super().getreply()
-        if self._deadline.is_over:
+        if self._guard.is_over:
             self.close()
             raise smtplib.SMTPServerDisconnected("the time is up")
         return reply
 
     def _get_socket(self, host: str, port: int, _timeout: float) -> socket.socket:
-        connection = self._deadline.connect(host, port)
+        connection = self._guard.connect(host, port)
         if self._wrap is None:
             return connection
         return self._wrap.wrap_socket(connection, server_hostname=host)

@@ -3,46 +3,23 @@
 Facts are those of the moment a transition was decided; a retry sends the same.
 """
 
-from collections import Counter
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from quota_watch.domain.alerts import Transition
-from quota_watch.domain.periods import CalendarMonth
-from quota_watch.domain.rules import Severity, Trouble, Watch
+from quota_watch.domain.rules import Observation, Severity, Watch
 from quota_watch.domain.shapes import iso, period_json
-from quota_watch.domain.usage import Usage, percent
+from quota_watch.domain.usage import percent
 from quota_watch.notify.situation import Situation
-from quota_watch.notify.text import printable
 from quota_watch.notify.wording import Words, words, words_of_test
+from quota_watch.text import one_line
 
 VERSION = 1
-_BILLING = CalendarMonth()
 
 
-def facts_of(
-    transition: Transition,
-    *,
-    watch: Watch,
-    usage: Usage | None,
-    trouble: Trouble | None,
-    measured_at: datetime | None,
-) -> dict[str, Any]:
-    """Return the webhook's body for a transition, and the `time_zone` its readers live in.
-
-    `usage`, counted at `measured_at`, is what is known of the current period: where polls fail,
-    what was last known, or None.
-    """
-    case = Situation(
-        transition=transition,
-        watch=watch,
-        period=usage.period if usage else _BILLING.period_of(transition.at.date()),
-        used=usage.used if usage else None,
-        by_type=_printable_types(usage.by_type) if usage else {},
-        measured_at=measured_at,
-        trouble=trouble,
-    )
+def facts_of(transition: Transition, *, watch: Watch, seen: Observation) -> dict[str, Any]:
+    """Return the webhook's body for a transition, and the `time_zone` its readers live in."""
+    case = Situation(transition=transition, watch=watch, seen=seen)
     return {
         "version": VERSION,
         "type": f"alert.{transition.type}",
@@ -110,8 +87,8 @@ def _alert(case: Situation, text: Words) -> dict[str, Any]:
 def _organization(watch: Watch) -> dict[str, Any]:
     return {
         "id": watch.organization.id,
-        "name": printable(watch.name) or printable(watch.organization.id),
-        "plan": None if watch.plan is None else printable(watch.plan),
+        "name": one_line(watch.name) or one_line(watch.organization.id),
+        "plan": None if watch.plan is None else one_line(watch.plan),
         "server": watch.organization.server,
     }
 
@@ -123,14 +100,6 @@ def _usage(case: Situation) -> dict[str, Any] | None:
         "used": case.used,
         "limit": case.limit,
         "percent": percent(case.used, case.limit),
-        "by_type": dict(case.by_type),
+        "by_type": case.by_type,
         "measured_at": iso(case.measured_at),
     }
-
-
-def _printable_types(by_type: Mapping[str, int]) -> dict[str, int]:
-    """Return the counts under names that are safe to store and to show; the sum stays."""
-    totals: Counter[str] = Counter()
-    for kind, n in by_type.items():
-        totals[printable(kind)] += n
-    return dict(totals)

@@ -10,7 +10,7 @@ from email.utils import parseaddr
 from typing import Any
 
 from quota_watch.notify.render import Rendered
-from quota_watch.notify.text import printable
+from quota_watch.text import one_line
 
 _WORD_BYTES = 39  # 52 characters of base64, so that an encoded word stays under the 75 allowed
 
@@ -45,8 +45,8 @@ def address(text: str) -> Address:
     name, bare = parseaddr(text)
     local, _, domain = bare.rpartition("@")
     if not (local and domain and local.isascii()):
-        raise ValueError(f"{printable(text)!r} is not a mail address")
-    return Address(printable(name), local, domain.encode("idna").decode())
+        raise ValueError(f"{one_line(text)!r} is not a mail address")
+    return Address(one_line(name), local, domain.encode("idna").decode())
 
 
 def compose(
@@ -64,11 +64,11 @@ def compose(
     `id` makes its `Message-ID`, the same at every retry; the story's id is the thread's.
     """
     mail = EmailMessage(policy=_POLICY)
-    thread = f"<{printable(facts['alert']['id'])}@{sender.domain}>"
+    thread = f"<{one_line(facts['alert']['id'])}@{sender.domain}>"
     mail["From"], mail["To"] = sender, recipient
     if reply_to is not None:
         mail["Reply-To"] = reply_to
-    mail["Subject"] = printable(rendered.subject)
+    mail["Subject"] = one_line(rendered.subject)
     mail["Date"] = now
     mail["Message-ID"] = f"<{id}@{sender.domain}>"
     mail["In-Reply-To"] = mail["References"] = thread
@@ -83,12 +83,12 @@ def compose(
 def _filters(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what mail filters can sort by."""
     alert, organization = facts["alert"], facts["organization"]
-    yield "Type", printable(facts["type"])
-    yield "Rule", printable(alert["rule"])
-    yield "Severity", printable(alert["severity"])
+    yield "Type", one_line(facts["type"])
+    yield "Rule", one_line(alert["rule"])
+    yield "Severity", one_line(alert["severity"])
     if organization is not None:
-        yield "Organization", printable(organization["id"])
-    yield "Alert", printable(alert["id"])
+        yield "Organization", one_line(organization["id"])
+    yield "Alert", one_line(alert["id"])
 
 
 def _encoded_words(text: str) -> Iterator[str]:

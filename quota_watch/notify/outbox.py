@@ -12,13 +12,14 @@ from typing import Literal
 
 from quota_watch.clock import Clock
 from quota_watch.logs import get_logger
-from quota_watch.notify.channel import Channel, DeliveryError, Message
+from quota_watch.notify.channel import Channel, Message
+from quota_watch.notify.errors import DeliveryError
 from quota_watch.notify.retry import next_attempt
-from quota_watch.notify.text import printable
 from quota_watch.storage import outbox
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.storage.outbox import ClaimedDelivery
+from quota_watch.text import one_line
 
 log = get_logger(__name__)
 
@@ -152,7 +153,7 @@ class Outbox:
             now=now,
             jitter=self._jitter(),
         )
-        why = printable(error.message, _LONGEST_ERROR)
+        why = one_line(error.message, _LONGEST_ERROR)
         with self._database.write() as connection:
             if at is None:
                 outbox.mark_failed(connection, claimed, now=now, error=why, status=error.status)
@@ -172,10 +173,10 @@ class Outbox:
             self.results[result] += 1
 
 
-def _names(claimed: ClaimedDelivery) -> dict[str, str]:
+def _names(claimed: ClaimedDelivery) -> dict[str, str | None]:
     return {
         "channel": claimed.channel,
-        "recipient": claimed.recipient,
+        "recipient": claimed.recipient or None,
         "type": claimed.type,
         "delivery": claimed.id,
     }

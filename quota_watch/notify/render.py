@@ -10,10 +10,11 @@ from typing import Any
 import jinja2
 
 from quota_watch.domain.errors import QuotaWatchError
-from quota_watch.notify.text import long_day, moment, number, printable, share
+from quota_watch.notify.text import long_day, moment, number, share
 from quota_watch.notify.view import view_of
 from quota_watch.notify.wording import subject
 from quota_watch.resources import resource_dir
+from quota_watch.text import one_line
 
 _TEXT, _HTML = "email/alert.txt.j2", "email/alert.html.j2"
 _BAR_WIDTH = 40
@@ -118,7 +119,7 @@ def _bar(filled: int, width: int = _BAR_WIDTH) -> str:
 FILTERS: Mapping[str, Callable[..., str]] = {
     "bar": _bar,
     "day": _day,
-    "line": printable,
+    "line": one_line,
     "local": _local,
     "number": number,
     "share": share,

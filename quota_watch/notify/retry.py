@@ -2,18 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+
+from quota_watch.notify.errors import DeliveryError
 
 _JITTER = 0.2
 _LONGEST_RETRY_AFTER = timedelta(hours=6)
-
-
-class Refusal(Protocol):
-    """What a schedule needs to know of a failed attempt."""
-
-    permanent: bool
-    retry_after: float | None
-    start_late: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +49,7 @@ def next_attempt(
     *,
     schedule: RetrySchedule,
     attempts: int,
-    error: Refusal,
+    error: DeliveryError,
     created_at: datetime,
     now: datetime,
     jitter: float,
@@ -75,7 +68,7 @@ def next_attempt(
     return None if age + wait > schedule.until else now + wait
 
 
-def _step(schedule: RetrySchedule, attempts: int, error: Refusal, age: timedelta) -> int:
+def _step(schedule: RetrySchedule, attempts: int, error: DeliveryError, age: timedelta) -> int:
     """Return which wait comes next.
 
     Quick failures before one that starts late have not used up the late steps: those are over

@@ -7,7 +7,7 @@ from typing import Any
 from quota_watch.domain.alerts import Reason, Story, Transition, TransitionType
 from quota_watch.domain.periods import CalendarMonth
 from quota_watch.domain.plans import NOT_COUNTED
-from quota_watch.domain.rules import FULL, Rule, Severity, Trouble, Watch, severity_of
+from quota_watch.domain.rules import FULL, Observation, Rule, Severity, Trouble, Watch, severity_of
 from quota_watch.domain.source import ErrorKind, Organization
 from quota_watch.domain.usage import Usage
 from quota_watch.notify.facts import facts_of, test_facts
@@ -63,8 +63,8 @@ def _reached(
     story = _story(watch, Rule.THRESHOLD, now)
     story = replace(story, limit=watch.limit, level=level, severity=severity_of(level))
     first = reason is Reason.LEVEL_REACHED
-    kind = TransitionType.FIRED if first else TransitionType.ESCALATED
-    return Transition(type=kind, reason=reason, story=replace(story, reason=reason), at=now)
+    type_ = TransitionType.FIRED if first else TransitionType.ESCALATED
+    return Transition(type=type_, reason=reason, story=replace(story, reason=reason), at=now)
 
 
 def _failing(watch: Watch, now: datetime) -> Transition:
@@ -93,8 +93,9 @@ def _ended(fired: Transition, reason: Reason) -> Transition:
 
 
 def _told(transition: Transition, watch: Watch, used: int) -> dict[str, Any]:
-    usage = _count(used, transition.at)
-    return facts_of(transition, watch=watch, usage=usage, trouble=None, measured_at=transition.at)
+    usage, at = _count(used, transition.at), transition.at
+    seen = Observation(period=usage.period, at=at, usage=usage, measured_at=at)
+    return facts_of(transition, watch=watch, seen=seen)
 
 
 def _unseen(watch: Watch, now: datetime, *, last_known: int | None) -> dict[str, Any]:
@@ -105,13 +106,14 @@ def _unseen(watch: Watch, now: datetime, *, last_known: int | None) -> dict[str,
         kind=ErrorKind.FORBIDDEN,
         message="the server refuses the API key (HTTP 403: Forbidden)",
     )
-    return facts_of(
-        _failing(watch, now),
-        watch=watch,
+    seen = Observation(
+        period=CalendarMonth().period_of(now.date()),
+        at=now,
         usage=None if last_known is None else _count(last_known, now),
-        trouble=trouble,
         measured_at=None if last_known is None else since - _QUARTER,
+        trouble=trouble,
     )
+    return facts_of(_failing(watch, now), watch=watch, seen=seen)
 
 
 def _count(used: int, at: datetime) -> Usage:

@@ -1,14 +1,15 @@
 """What a transition is about, and the sentences that several kinds of message share. Pure."""
 
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
 from quota_watch.domain.alerts import Transition
 from quota_watch.domain.periods import Period
-from quota_watch.domain.rules import Trouble, Watch
-from quota_watch.domain.usage import percent
-from quota_watch.notify.text import days, events, moment, number, printable, share
+from quota_watch.domain.rules import Observation, Trouble, Watch
+from quota_watch.domain.usage import is_over, percent
+from quota_watch.notify.text import days, events, moment, number, share
+from quota_watch.text import one_line
 
 NAME = 60
 """How much of a name fits into a title."""
@@ -16,24 +17,44 @@ NAME = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """A transition with what was known when it was decided.
-
-    `used` is what the last good poll of the period counted, None where there was none; `by_type`
-    and `measured_at` belong to it. `trouble` is the run of failed polls a blind alert is about.
-    """
+    """A transition with what was known when it was decided."""
 
     transition: Transition
     watch: Watch
-    period: Period
-    used: int | None
-    by_type: Mapping[str, int]
-    measured_at: datetime | None
-    trouble: Trouble | None
+    seen: Observation
 
     @property
     def name(self) -> str:
         """The organization's name, fit for a title; its id where the name shows nothing."""
-        return printable(self.watch.name, NAME) or printable(self.watch.organization.id, NAME)
+        return one_line(self.watch.name, NAME) or one_line(self.watch.organization.id, NAME)
+
+    @property
+    def period(self) -> Period:
+        """The period that counts now."""
+        return self.seen.period
+
+    @property
+    def used(self) -> int | None:
+        """What the last good poll of the period counted, None where there was none."""
+        return self.seen.usage.used if self.seen.usage else None
+
+    @property
+    def by_type(self) -> dict[str, int]:
+        """The counts under names that are safe to store and to show; their sum is `used`."""
+        totals: Counter[str] = Counter()
+        for type_, n in self.seen.usage.by_type.items() if self.seen.usage else ():
+            totals[one_line(type_)] += n
+        return dict(totals)
+
+    @property
+    def measured_at(self) -> datetime | None:
+        """When `used` was counted."""
+        return self.seen.measured_at
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """The run of failed polls that a blind alert is about."""
+        return self.seen.trouble
 
     @property
     def limit(self) -> int | None:
@@ -49,7 +70,7 @@ class Situation:
     @property
     def is_over(self) -> bool:
         """Tell whether the limit is passed; exactly at it is not."""
-        return self.used is not None and self.limit is not None and self.used > self.limit
+        return self.used is not None and is_over(self.used, self.limit)
 
     @property
     def is_full(self) -> bool:

@@ -1,32 +1,21 @@
 """How values read in messages: numbers, shares, moments, names. Pure and independent of locale."""
 
-import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from quota_watch.text import one_line
 
 _MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _TO = "\N{EN DASH}"
-_JOINERS = "\u200c\u200d"  # they shape words of Persian and Hindi, and emoji
-
-
-def printable(text: str, longest: int = 200) -> str:
-    """Return `text` as one line that can't break out of a header or turn the reading direction.
-
-    Control and formatting characters become spaces, runs of space one; cut to `longest`.
-    """
-    seen = (c if unicodedata.category(c) not in _UNSEEN or c in _JOINERS else " " for c in text)
-    line = " ".join("".join(seen).split())
-    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
 def sentence(text: str, longest: int = 400) -> str:
-    """Return `text` as one printable line that ends like a sentence."""
-    line = printable(text, longest)
+    """Return `text` as one line that ends like a sentence."""
+    line = one_line(text, longest)
     return line if line.endswith((".", "!", "?", "…")) else f"{line}."
 
 
@@ -91,7 +80,7 @@ def duration(span: timedelta) -> str:
 def largest_first(by_type: Mapping[str, int]) -> list[tuple[str, int]]:
     """Return the types that have events, the largest first."""
     return sorted(
-        ((kind, n) for kind, n in by_type.items() if n), key=lambda item: (-item[1], item[0])
+        ((type_, n) for type_, n in by_type.items() if n), key=lambda item: (-item[1], item[0])
     )
 
 

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 from quota_watch.domain.rules import Rule
-from quota_watch.domain.usage import percent
+from quota_watch.domain.usage import is_over, percent
 from quota_watch.notify.text import days, events, largest_first, moment, number, share
 
 _MOST_TYPES = 12
@@ -95,8 +95,7 @@ def _usage_lines(usage: Mapping[str, Any], zone: str, *, label: str) -> list[tup
     lines = [(label, f"{events(used)}{part}")]
     if limit is not None:
         lines.append(("Limit", events(limit)))
-        over = used > limit
-        lines.append(("Over by" if over else "Left", events(abs(limit - used))))
+        lines.append(("Over by" if is_over(used, limit) else "Left", events(abs(limit - used))))
     if usage["measured_at"] is not None:
         lines.append(("Measured", _local(usage["measured_at"], zone)))
     return lines

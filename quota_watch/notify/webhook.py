@@ -4,21 +4,21 @@ import json
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
+import httpcore
 import httpx
 
 from quota_watch.domain.rules import Severity
-from quota_watch.http import trust
-from quota_watch.network import deadline
-from quota_watch.notify.channel import ATTEMPT_SECONDS, DeliveryError, Message
-from quota_watch.notify.connect import Deadline, cause, explain
+from quota_watch.http import http_date, trust
+from quota_watch.network import Backend, deadline
+from quota_watch.notify.channel import ATTEMPT_SECONDS, Message
+from quota_watch.notify.errors import DeliveryError, no_connection, too_late
 from quota_watch.notify.retry import WEBHOOK_RETRIES
-from quota_watch.notify.signing import signature, signing_key
-from quota_watch.notify.text import printable
+from quota_watch.signing import signature, signing_key
+from quota_watch.text import one_line
 
 _ANSWER_BYTES = 64 * 1024
 _ANSWER_SECONDS = 2.0
@@ -76,10 +76,9 @@ class WebhookChannel:
         try:
             status, answered = self._post(request)
         except httpx.TimeoutException:
-            late = f"{self._host} did not answer within {self._attempt_seconds:g} seconds"
-            raise DeliveryError(late) from None
+            raise DeliveryError(too_late(self._host, self._attempt_seconds)) from None
         except httpx.ConnectError as error:
-            raise DeliveryError(f"no connection to {self._host}: {cause(error)}") from None
+            raise DeliveryError(no_connection(self._host, error)) from None
         except (httpx.InvalidURL, UnicodeError):  # httpx reads a redirect though it stays here
             nowhere = f"{self._host} redirects to something that is no URL"
             raise DeliveryError(nowhere, start_late=True) from None
@@ -91,25 +90,25 @@ class WebhookChannel:
 
     def check(self) -> str:
         """Connect, with TLS for an https URL, and leave without a request."""
-        port = self._url.port or (443 if self._url.scheme == "https" else 80)
-        with Deadline(self._attempt_seconds) as deadline:
-            try:
-                connection = deadline.connect(self._url.host, port)
-                if self._url.scheme == "https":
-                    tls = self._tls or trust()
-                    connection = tls.wrap_socket(connection, server_hostname=self._url.host)
-                connection.close()
-            except OSError as error:
-                raise DeliveryError(explain(error, self._host, deadline=deadline)) from None
+        try:
+            with deadline(self._attempt_seconds):
+                self._connect().close()
+        except httpcore.TimeoutException:
+            raise DeliveryError(too_late(self._host, self._attempt_seconds)) from None
+        except httpcore.ConnectError as error:
+            raise DeliveryError(no_connection(self._host, error.__cause__ or error)) from None
         return f"{self._host} can be reached (nothing was sent)"
 
-    def close(self) -> None:
-        """Do nothing: the client is the caller's."""
+    def _connect(self) -> httpcore.NetworkStream:
+        is_https = self._url.scheme == "https"
+        port = self._url.port or (443 if is_https else 80)
+        stream = Backend().connect_tcp(self._url.host, port)
+        return stream.start_tls(self._tls or trust(), self._url.host) if is_https else stream
 
     @property
     def _host(self) -> str:
         """All that may be shown of the URL."""
-        return printable(self._url.host)
+        return one_line(self._url.host)
 
     def _standard(self, id: str, timestamp: int, body: bytes) -> dict[str, str]:  # noqa: A002 - as in the specification
         """Return the headers of Standard Webhooks; the timestamp is the attempt's."""
@@ -155,12 +154,8 @@ def seconds_until(retry_after: str | None, now: datetime) -> float | None:
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
         return float(text if len(text) <= _DIGITS else "9" * _DIGITS)
-    try:
-        at = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    at = at.replace(tzinfo=at.tzinfo or UTC)
-    return max((at - now).total_seconds(), 0.0)
+    at = http_date(text)
+    return None if at is None else max((at - now).total_seconds(), 0.0)
 
 
 def _read_a_little(response: httpx.Response) -> None:

@@ -20,11 +20,11 @@ from quota_watch.notify.text import (
     largest_first,
     long_day,
     number,
-    printable,
     sentence,
     share,
     short_day,
 )
+from quota_watch.text import one_line
 
 _LARGEST = 3
 _SMALLEST = 100  # a type of less than one event in so many is no lever
@@ -62,12 +62,12 @@ def subject(facts: Mapping[str, Any]) -> str:
     if alert["rule"] == Rule.THRESHOLD and head != "Resolved" and period is not None:
         last_day = date.fromisoformat(period["end"])
         tail = f", resets {short_day(last_day + timedelta(days=1))}"
-    return printable(f"{head}: {alert['title']}{tail}")
+    return one_line(f"{head}: {alert['title']}{tail}")
 
 
 def words_of_test(channel: str) -> Words:
     """Say that this is a test and nothing else."""
-    name = printable(channel, NAME)
+    name = one_line(channel, NAME)
     return Words(
         title=f"Test of the channel {name}",
         summary=f"This is a test of the channel {name}, asked for with `quota-watch test-alert`. "
@@ -122,8 +122,8 @@ def _largest(case: Situation) -> str:
     if not case.used:
         return ""
     top = [
-        f"{printable(kind, NAME)} {share(percent(n, case.used))}"
-        for kind, n in largest_first(case.by_type)[:_LARGEST]
+        f"{one_line(type_, NAME)} {share(percent(n, case.used))}"
+        for type_, n in largest_first(case.by_type)[:_LARGEST]
         if n * _SMALLEST >= case.used
     ]
     return f" (the largest: {', '.join(top)})" if top else ""

@@ -9,7 +9,7 @@ from typing import Any
 from quota_watch.domain.limits import Account, Site
 from quota_watch.domain.source import ErrorKind, UpstreamError
 from quota_watch.rybbit.answers import as_count, bad_answer, read_json
-from quota_watch.rybbit.wording import excerpt, printable
+from quota_watch.rybbit.wording import excerpt, quotable
 
 _UNKNOWN_PLAN = "Unknown Plan"  # a price that Rybbit does not list (UPSTREAM.md § 6)
 _RELEASE = re.compile(r"v?([0-9]{1,6})\.([0-9]{1,6})", re.ASCII)
@@ -53,17 +53,17 @@ def parse_account(body: bytes, *, organization: str) -> Account:
     record = record if isinstance(record, dict) else {}
     if record.get("id", organization) != organization:
         raise bad_answer(f"it is about another organization, {excerpt(record['id'])}")
-    plan = printable(subscription.get("planName"))
+    plan = quotable(subscription.get("planName"))
     if plan == _UNKNOWN_PLAN:  # the limit beside it is only a default
         raise bad_answer("Rybbit does not know the plan itself. Set the limit in the config")
     over = record.get("overMonthlyLimit")
     return Account(
         limit=_limit(subscription, "eventLimit"),
         plan=plan,
-        status=printable(subscription.get("status")),
+        status=quotable(subscription.get("status")),
         counted=_counted(subscription, "monthlyEventCount"),
         enforced_over=over if isinstance(over, bool) else None,
-        name=printable(record.get("name")),
+        name=quotable(record.get("name")),
         sites=_sites(answer.get("sites"), "siteId"),
     )
 
@@ -90,7 +90,7 @@ def parse_organizations(body: bytes) -> tuple[SeenOrganization, ...]:
 
 def parse_version(body: bytes) -> str:
     """Read `GET /api/version`; raises `UpstreamError` of kind `bad_answer`."""
-    version = printable(_object(body).get("version"))
+    version = quotable(_object(body).get("version"))
     if version is None or not _RELEASE.match(version):
         raise bad_answer("it names no release of Rybbit: base_url may not lead to Rybbit's API")
     return version
@@ -103,13 +103,13 @@ def supports_keys(version: str) -> bool:
 
 
 def _organization(value: Any, number: int) -> SeenOrganization:
-    id_ = printable(value.get("id")) if isinstance(value, dict) else None
+    id_ = quotable(value.get("id")) if isinstance(value, dict) else None
     if id_ is None:
         raise bad_answer(f"organization {number} of the list has no id")
     return SeenOrganization(
         id=id_,
-        name=printable(value.get("name")) or id_,
-        role=printable(value.get("role")),
+        name=quotable(value.get("name")) or id_,
+        role=quotable(value.get("role")),
         sites=_sites(value.get("sites"), "id"),
     )
 
@@ -122,7 +122,7 @@ def _sites(value: Any, field: str) -> tuple[Site, ...]:
     each = [site for site in value if isinstance(site, dict)] if isinstance(value, list) else []
     ids = ((_site_id(site.get(field)) or _site_id(site.get("id")), site) for site in each)
     return tuple(
-        Site(id_, printable(site.get("domain")) or printable(site.get("name")) or id_)
+        Site(id_, quotable(site.get("domain")) or quotable(site.get("name")) or id_)
         for id_, site in ids
         if id_
     )
@@ -130,7 +130,7 @@ def _sites(value: Any, field: str) -> tuple[Site, ...]:
 
 def _site_id(value: Any) -> str | None:
     number = as_count(value)
-    return printable(value) if number is None else str(number)
+    return quotable(value) if number is None else str(number)
 
 
 def _limit(answer: Mapping[str, Any], name: str) -> int | None:
@@ -161,5 +161,5 @@ def _object(body: bytes) -> Mapping[str, Any]:
 
 def _said(answer: Mapping[str, Any]) -> str:
     """Return the error an answer of 200 holds all the same, as an addition to a sentence."""
-    said = printable(answer.get("error"))
+    said = quotable(answer.get("error"))
     return f": it says {said!r}" if said else ""

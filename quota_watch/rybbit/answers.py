@@ -12,7 +12,7 @@ from typing import Any
 
 from quota_watch.domain.source import ErrorKind, UpstreamError
 from quota_watch.domain.usage import OTHER, DayCounts
-from quota_watch.rybbit.wording import excerpt, looks_like_html, printable
+from quota_watch.rybbit.wording import excerpt, looks_like_html, quotable
 
 KNOWN_TYPES = (
     "pageview",
@@ -53,7 +53,7 @@ def parse_days(body: bytes) -> tuple[DayCounts, ...]:
         if by_type.total() > MAX_COUNT:
             raise bad_answer(f"the rows of {day} add up to more events than there can be")
     return tuple(
-        DayCounts(day, {kind: n for kind, n in days[day].items() if n}) for day in sorted(days)
+        DayCounts(day, {type_: n for type_, n in days[day].items() if n}) for day in sorted(days)
     )
 
 
@@ -80,7 +80,7 @@ def read_json(body: bytes) -> Any:
     except RecursionError:
         raise bad_answer("it is JSON nested too deeply to be Rybbit's") from None
     except ValueError as error:  # a number of thousands of digits
-        raise bad_answer(f"it is not sane JSON: {printable(str(error))}") from None
+        raise bad_answer(f"it is not sane JSON: {quotable(str(error))}") from None
 
 
 def as_count(value: Any) -> int | None:
@@ -101,7 +101,7 @@ def _rows(body: bytes) -> list[Any]:
         return rows
     if isinstance(answer, dict) and "data" in answer:
         raise bad_answer(f'"data" is {excerpt(answer["data"])}, not a list of days')
-    said = printable(answer.get("error")) if isinstance(answer, dict) else None
+    said = quotable(answer.get("error")) if isinstance(answer, dict) else None
     raise bad_answer(f'it is JSON but has no list "data"{f": it says {said!r}" if said else ""}')
 
 
@@ -136,7 +136,7 @@ def _by_type(row: Mapping[str, Any], where: str) -> Counter[str]:
     if "event_count" not in counts:
         raise bad_answer(f"{where}: event_count is missing")
     total = counts.pop("event_count")
-    known = Counter({kind: counts.pop(f"{kind}_count", 0) for kind in KNOWN_TYPES})
+    known = Counter({type_: counts.pop(f"{type_}_count", 0) for type_ in KNOWN_TYPES})
     over = known.total() - total
     if over > (_ROUNDING if total >= _EXACT else 0):
         raise bad_answer(f"{where}: its types add up to {over} more than event_count, {total}")
@@ -158,6 +158,6 @@ def _count(row: Mapping[str, Any], name: str, where: str) -> int:
     if value is not None:
         return value
     raise bad_answer(
-        f"{where}: {printable(name) or 'a count'} is {excerpt(row[name])},"
+        f"{where}: {quotable(name) or 'a count'} is {excerpt(row[name])},"
         " not a whole number from 0 to 10^17"
     )

@@ -15,7 +15,7 @@ from quota_watch.domain.source import ErrorKind, UpstreamError
 from quota_watch.http import BodyError, Response, fetch
 from quota_watch.rybbit.answers import bad_answer
 from quota_watch.rybbit.refusals import Endpoint, error_of
-from quota_watch.rybbit.wording import place, printable
+from quota_watch.rybbit.wording import place, quotable
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ class Asker:
 
     def _failure(self, error: Exception, question: Question) -> UpstreamError:
         """Return what kept an answer from coming, as our own error."""
-        reason = printable(str(error)[:200]) or type(error).__name__
+        reason = quotable(str(error)[:200]) or type(error).__name__
         if isinstance(error, httpx.TimeoutException):
             return UpstreamError(
                 ErrorKind.TIMEOUT,

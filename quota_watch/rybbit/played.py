@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from quota_watch.domain.periods import ONE_DAY, CalendarMonth, each_day
+from quota_watch.domain.usage import is_over
 from quota_watch.rybbit.answers import KNOWN_TYPES
 from quota_watch.rybbit.scenes import Scene
 
@@ -68,7 +69,7 @@ def organization_sites(scene: Scene, now: datetime) -> Answer:
         "subscription": {
             "monthlyEventCount": counted,
             "eventLimit": limit,
-            "overMonthlyLimit": limit is not None and counted > limit,
+            "overMonthlyLimit": is_over(counted, limit),
             "planName": paid["planName"],
             "status": paid["status"],
         },
@@ -78,12 +79,13 @@ def organization_sites(scene: Scene, now: datetime) -> Answer:
 def site_usage(scene: Scene, now: datetime) -> Answer:
     """Answer a site's part of the month, and the live and whole count of its organization."""
     month = CalendarMonth().period_of(now.date())
+    days = (month.end - month.start).days
     used = scene.billed(now)
     elapsed = (now - datetime.combine(month.start, time.min, UTC)) / ONE_DAY
-    projected = round(used * month.days / elapsed) if elapsed >= 1 else None
+    projected = round(used * days / elapsed) if elapsed >= 1 else None
     return HTTPStatus.OK, {
         "periodStart": month.start.isoformat(),
-        "daysInMonth": month.days,
+        "daysInMonth": days,
         "daysElapsed": elapsed,
         "siteEventsThisMonth": used // scene.sites,
         "orgEventsThisMonth": used,
@@ -149,5 +151,5 @@ def _paid(scene: Scene, now: datetime) -> dict[str, Any]:
 
 def _row(scene: Scene, day: date, now: datetime) -> dict[str, Any]:
     counts = scene.counts(day, now)
-    fields = {f"{kind}_count": counts[kind] * scene.sees // _ALL for kind in KNOWN_TYPES}
+    fields = {f"{type_}_count": counts[type_] * scene.sees // _ALL for type_ in KNOWN_TYPES}
     return {"event_date": f"{day} 00:00:00", **fields, "event_count": sum(fields.values())}

@@ -4,15 +4,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
 
 from quota_watch.domain.source import ErrorKind, UpstreamError
-from quota_watch.rybbit.wording import looks_like_html, place, printable
+from quota_watch.http import http_date
+from quota_watch.rybbit.wording import looks_like_html, place, quotable
 
 MAX_RETRY_AFTER = 86_400.0
 """The longest wait that is believed, in seconds: the daily limit resets at 00:00 UTC."""
@@ -124,9 +123,9 @@ def _meaning(
 
 def _refused(status: int, answer: Mapping[str, Any], endpoint: Endpoint) -> _Meaning:
     """Tell the refusals apart; what Rybbit can't know without its database may pass."""
-    error = printable(answer.get("error")) or ""
+    error = quotable(answer.get("error")) or ""
     if "required" in answer or error == "Insufficient scope":
-        scope = printable(answer.get("required")) or endpoint.scope or "that this needs"
+        scope = quotable(answer.get("required")) or endpoint.scope or "that this needs"
         return _Meaning(
             ErrorKind.INSUFFICIENT_SCOPE,
             f"the api_key lacks the scope {scope} ({status}). Give it that scope in Rybbit, or"
@@ -191,7 +190,7 @@ def _odd(status: int, headers: Mapping[str, str]) -> _Meaning:
 def _host(location: str) -> str | None:
     """Return the host of a redirect's target; its path and query may hold secrets."""
     try:
-        return printable(urlsplit(location).hostname)
+        return quotable(urlsplit(location).hostname)
     except ValueError:
         return None
 
@@ -200,10 +199,10 @@ def _own_words(answer: Mapping[str, Any], body: bytes) -> str:
     """Return what upstream said itself, as an addition to our sentence."""
     if looks_like_html(body):
         return " (a web page came instead of JSON: something in front of Rybbit answered)"
-    said = printable(answer.get("message")) or printable(answer.get("error"))
+    said = quotable(answer.get("message")) or quotable(answer.get("error"))
     if said in _EXPECTED:
         return ""
-    advice = printable(answer.get("resolution"))
+    advice = quotable(answer.get("resolution"))
     words = ". ".join(words.rstrip(".") for words in (said, advice) if words)
     return f' (its words: "{words}")' if words else ""
 
@@ -223,16 +222,7 @@ def _retry_after(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float
     for seconds in (said, str(also) if isinstance(also, int | float | str) else ""):
         if _SECONDS.fullmatch(seconds):
             return min(float(seconds), MAX_RETRY_AFTER)
-    until, sent = _moment(said), _moment(headers.get("date", ""))
+    until, sent = http_date(said), http_date(headers.get("date", ""))  # our clock may be off
     if until is None or sent is None:
         return None
     return min(max((until - sent).total_seconds(), 0.0), MAX_RETRY_AFTER)
-
-
-def _moment(text: str) -> datetime | None:
-    """Return an HTTP date. Only differences of two are used: its clock judges nothing here."""
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return moment if moment.tzinfo else None

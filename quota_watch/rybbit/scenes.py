@@ -12,6 +12,7 @@ from hashlib import blake2b
 
 from quota_watch.domain.limits import ENFORCED_EVERY
 from quota_watch.domain.periods import ONE_DAY, CalendarMonth, Period, each_day
+from quota_watch.domain.usage import is_over
 
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _LOOKS_A_DAY = ONE_DAY // ENFORCED_EVERY
@@ -114,8 +115,7 @@ class Scene:
         done = now - _JOB_TAKES
         looked = done - (done - _EVER) % ENFORCED_EVERY
         counted = self.billed(looked)
-        limit = self.terms(looked).limit
-        return Enforced(counted=counted, over=limit is not None and counted > limit)
+        return Enforced(counted=counted, over=is_over(counted, self.terms(looked).limit))
 
     def volume(self, day: date) -> int:
         """Return how many events the whole day brings if none is dropped."""
@@ -129,7 +129,7 @@ class Scene:
 def _came(scene: Scene, day: date, now: datetime) -> Counter[str]:
     """Return what came in of the day until `now`, nothing dropped."""
     part, whole = _part_of_day(day, now)
-    return Counter({kind: n * part // (1000 * whole) for kind, n in _thousandfold(scene, day)})
+    return Counter({type_: n * part // (1000 * whole) for type_, n in _thousandfold(scene, day)})
 
 
 @lru_cache(maxsize=16_384)
@@ -141,7 +141,7 @@ def _thousandfold(scene: Scene, day: date) -> tuple[tuple[str, int], ...]:
         "error": _PER_MILLE["error"] + more_errors,
         "performance": _PER_MILLE["performance"] - more_errors,
     }
-    return tuple((kind, volume * share) for kind, share in shares.items())
+    return tuple((type_, volume * share) for type_, share in shares.items())
 
 
 def _part_of_day(day: date, now: datetime) -> tuple[int, int]:
@@ -171,8 +171,7 @@ def _dropping(scene: Scene, month: Period) -> tuple[tuple[datetime, datetime], .
             came = _billed(_came(scene, day, look))
             stored += came - before if since is None else 0
             before = came
-            limit = scene.terms(look).limit
-            over = limit is not None and stored > limit
+            over = is_over(stored, scene.terms(look).limit)
             if over and since is None:
                 since = look
             elif since is not None and not over:
@@ -187,7 +186,7 @@ def _is_quiet(scene: Scene, day: date, *, stored: int, dropping: bool) -> bool:
     if any(terms.at.date() == day for terms in scene.changes):
         return False
     limit = scene.terms(midnight - ENFORCED_EVERY).limit
-    return dropping or limit is None or stored + _billed(_came(scene, day, midnight)) <= limit
+    return dropping or not is_over(stored + _billed(_came(scene, day, midnight)), limit)
 
 
 def _billed(counts: Counter[str]) -> int:

@@ -241,8 +241,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("vary", "Origin")
         for name, value in reply.headers.items():
             self.send_header(name, value)
-        kind = "text/plain" if text else "application/json"
-        self.send_header("content-type", f"{kind}; charset=utf-8")
+        type_ = "text/plain" if text else "application/json"
+        self.send_header("content-type", f"{type_}; charset=utf-8")
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

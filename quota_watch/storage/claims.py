@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, and_, false, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, and_, or_, select, update
 
 from quota_watch.domain.rules import Watch
 from quota_watch.domain.source import Organization
@@ -20,7 +20,7 @@ from quota_watch.storage.database import insert_missing
 from quota_watch.storage.schema import organization
 
 LEASE = timedelta(seconds=60)
-_CANDIDATES = 500
+_ROWS_AT_A_TIME = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def find_due(
         select(organization.c.pk)
         .where(_is_due(interval, now))
         .order_by(organization.c.next_at)
-        .execution_options(yield_per=_CANDIDATES)
+        .execution_options(yield_per=_ROWS_AT_A_TIME)
     )
     with closing(connection.scalars(query)) as due:
         return list(islice((pk for pk in due if pk in ours and pk not in busy), most))
@@ -139,10 +139,12 @@ def _is_due(interval: timedelta, now: datetime) -> ColumnElement[bool]:
 
 
 def _take(connection: Connection, pks: list[int], now: datetime) -> list[Claim]:
+    if not pks:
+        return []
     token = new_token()
     connection.execute(
         update(organization)
-        .where(organization.c.pk.in_(pks) if pks else false())
+        .where(organization.c.pk.in_(pks))
         .values(claimed_by=token, claimed_until=now + LEASE)
     )
     return [Claim(pk, token) for pk in pks]

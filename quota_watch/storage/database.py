@@ -48,12 +48,13 @@ class Database:
     @property
     def label(self) -> str:
         """Where the data is, without a password."""
-        return str(self.path) if self.path else self._url.render_as_string(hide_password=True)
+        shown = self._url.set(drivername="postgresql")
+        return str(self.path) if self.path else shown.render_as_string(hide_password=True)
 
     @property
     def path(self) -> Path | None:
         """The SQLite file, or None on PostgreSQL."""
-        return Path(self._url.database or "") if self.is_sqlite else None
+        return Path(self._url.database or "").absolute() if self.is_sqlite else None
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

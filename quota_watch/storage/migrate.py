@@ -63,10 +63,20 @@ def revisions() -> tuple[str, ...]:
 
 
 def backup(path: Path, to: Path) -> None:
-    """Copy a SQLite database that is in use to a new file `to`, readable by its owner only."""
-    to.touch(mode=0o600, exist_ok=False)
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as target:
-        source.backup(target)
+    """Copy a SQLite database that is in use to a new file `to`, readable by its owner only.
+
+    Raises `StorageError` where such a file can't be made.
+    """
+    try:
+        to.touch(mode=0o600, exist_ok=False)
+    except OSError as error:
+        raise StorageError(f"no copy at {to}: {error.strerror}; name a new file") from error
+    try:
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as target:
+            source.backup(target)
+    except sqlite3.Error as error:
+        to.unlink()
+        raise StorageError(f"no copy at {to}: {error}") from error
 
 
 def unsound(database: Database) -> list[str]:

@@ -1,4 +1,4 @@
-"""The seven tables (DESIGN.md § Storage) and the types they are made of."""
+"""The seven tables and the types they are made of."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, or_, select, update
 
 from quota_watch.domain.alerts import Reason, Story, Transition, TransitionType
 from quota_watch.domain.rules import Rule, Severity
+from quota_watch.domain.shapes import iso
 from quota_watch.domain.source import Organization
 from quota_watch.storage.database import insert_into
 from quota_watch.storage.schema import alert
@@ -41,11 +42,13 @@ def keep(
     story = transition.story
     step = {
         "id": transition.id,
-        "type": transition.type,
-        "reason": transition.reason,
+        "type": f"alert.{transition.type}",
+        "rule": story.rule,
         "level": story.level,
+        "alert_id": story.id,
+        "reason": transition.reason,
         "severity": story.severity.label,
-        "at": transition.at.isoformat(),
+        "at": iso(transition.at),
         "title": title,
     }
     if transition.type is TransitionType.FIRED:
@@ -77,7 +80,10 @@ def _begin(
         started_at=story.started_at,
         transitions=[step],
     )
-    written = connection.execute(insert.on_conflict_do_nothing())
+    # On PostgreSQL SQLAlchemy does not keep how many rows were inserted unless asked to.
+    written = connection.execute(
+        insert.on_conflict_do_nothing(), execution_options={"preserve_rowcount": True}
+    )
     return _pk_of(connection, story) if written.rowcount else None
 
 

@@ -28,7 +28,8 @@ def organizations(
     keys = claims.keys_of(connection, [watch.organization for watch in watches])
     rows = _rows_by_key(connection, keys.values())
     days = record.days_of(connection, list(rows), period.start, period.last_day)
-    alerts = _by_organization(stories.rows_of(connection, list(rows), only_open=True))
+    open_rows = stories.rows_of(connection, list(rows), only_open=True)
+    alerts, found = _by_organization(open_rows), _deliveries_by_alert(connection, open_rows)
     views = []
     for watch in watches:
         row = rows.get(keys.get(watch.organization, -1))
@@ -45,8 +46,10 @@ def organizations(
         open_alerts = alerts.get(row.pk, []) if row is not None else []
         view["period"] = period_json(period)
         view["blind"] = any(each.rule == Rule.BLIND for each in open_alerts)
-        view["state"] = _state(usage, open_alerts)
-        view["open_alerts"] = [_story(each, watch.organization.id, []) for each in open_alerts]
+        view["state"] = _state(usage, row, open_alerts)
+        view["open_alerts"] = [
+            _story(each, watch.organization.id, found.get(each.pk, [])) for each in open_alerts
+        ]
         views.append(view)
     return views
 
@@ -61,15 +64,19 @@ def alerts(
     rows = stories.rows_of(connection, pks, only_open=only_open)
     query = select(organization.c.pk, organization.c.id)
     names = dict(connection.execute(query).tuples().all())
-    found = _deliveries_by_alert(connection, [row.pk for row in rows])
+    found = _deliveries_by_alert(connection, rows)
     return [_story(row, names.get(row.organization_pk), found.get(row.pk, [])) for row in rows]
 
 
 def deliveries(connection: Connection, *, only_failed: bool) -> list[Json]:
     """Return the outbox, newest first."""
-    ids = dict(connection.execute(select(alert.c.pk, alert.c.id)).tuples().all())
-    rows = outbox.rows(connection, only_failed=only_failed)
-    return [_delivery(row) | {"alert_id": ids.get(row.alert_pk)} for row in rows]
+    query = select(alert.c.pk, alert.c.id, organization.c.id).outerjoin_from(alert, organization)
+    about = {pk: (alert_id, id_) for pk, alert_id, id_ in connection.execute(query)}
+    views = []
+    for row in outbox.rows(connection, only_failed=only_failed):
+        alert_id, organization_id = about.get(row.alert_pk, (None, None))
+        views.append(_delivery(row) | {"alert_id": alert_id, "organization": organization_id})
+    return views
 
 
 def history(connection: Connection, watch: Watch, first: date, last: date) -> list[Json]:
@@ -92,11 +99,6 @@ def history(connection: Connection, watch: Watch, first: date, last: date) -> li
     ]
 
 
-def count_pending(connection: Connection) -> int:
-    """Return how many deliveries wait to be sent."""
-    return outbox.count_pending(connection)
-
-
 def by_month(days: Iterable[Json]) -> list[Json]:
     """Sum the days of `history` by calendar month; `date` is then the month's first day."""
     months: dict[str, Json] = {}
@@ -108,8 +110,8 @@ def by_month(days: Iterable[Json]) -> list[Json]:
         month["used"] += day["used"]
         month["capped"] |= day["capped"]
         for part in ("by_type", "not_counted"):
-            for kind, n in day[part].items():
-                month[part][kind] = month[part].get(kind, 0) + n
+            for type_, n in day[part].items():
+                month[part][type_] = month[part].get(type_, 0) + n
     return list(months.values())
 
 
@@ -158,17 +160,18 @@ def _usage(usage: Usage | None, row: Row[Any] | None) -> Json:
 
 def _health(row: Row[Any] | None) -> Json:
     if row is None:
-        return dict.fromkeys(("last_poll", "last_ok", "next_poll", "last_error"))
+        return dict.fromkeys(("last_poll", "last_ok", "next_poll", "failing_since", "last_error"))
     return {
         "last_poll": iso(row.last_poll),
         "last_ok": iso(row.last_ok),
         "next_poll": iso(row.next_at),
+        "failing_since": iso(row.failing_since),
         "last_error": row.last_error,
     }
 
 
-def _state(usage: Usage | None, open_alerts: Collection[Row[Any]]) -> str:
-    if usage is None:
+def _state(usage: Usage | None, row: Row[Any] | None, open_alerts: Collection[Row[Any]]) -> str:
+    if usage is None or row is None or row.limit is None:
         return "unknown"
     worst = max((Severity.of(row.severity) for row in open_alerts), default=None)
     return worst.label if worst else "ok"
@@ -193,8 +196,11 @@ def _story(row: Row[Any], organization_id: str | None, found: list[Json]) -> Jso
     }
 
 
-def _deliveries_by_alert(connection: Connection, pks: Collection[int]) -> dict[int, list[Json]]:
+def _deliveries_by_alert(
+    connection: Connection, alerts: Iterable[Row[Any]]
+) -> dict[int, list[Json]]:
     found: dict[int, list[Json]] = {}
+    pks = [row.pk for row in alerts]
     query = select(delivery).where(delivery.c.alert_pk.in_(pks)).order_by(delivery.c.pk)
     for row in connection.execute(query):
         found.setdefault(row.alert_pk, []).append(_delivery(row))
@@ -220,6 +226,6 @@ def _delivery(row: Row[Any]) -> Json:
 
 
 def _by_type(counts: Mapping[str, int], not_counted: Collection[str]) -> Json:
-    counted = {kind: n for kind, n in counts.items() if kind not in not_counted}
-    rest = {kind: n for kind, n in counts.items() if kind in not_counted}
+    counted = {type_: n for type_, n in counts.items() if type_ not in not_counted}
+    rest = {type_: n for type_, n in counts.items() if type_ in not_counted}
     return {"used": sum(counted.values()), "by_type": counted, "not_counted": rest}

@@ -66,7 +66,7 @@ def test_a_test_alert_that_does_not_arrive_ends_with_1_and_why(acme: Installatio
 def test_a_channel_that_is_not_there_is_bad_usage(acme: Installation) -> None:
     result = acme.run("test-alert", "hok")
     assert result.returncode == 2
-    assert "there are: ops, hook" in result.stderr
+    assert 'Did you mean "hook"?' in result.stderr
 
 
 def test_a_delivery_that_failed_can_be_sent_again_by_hand(acme: Installation) -> None:

@@ -79,7 +79,7 @@ def test_systemd_is_told_ready_status_and_stopping(acme: Installation, tmp_path:
         manager.settimeout(15)
         process = acme.start("run", environ={"NOTIFY_SOCKET": str(tmp_path / "notify")})
         assert manager.recv(4096) == b"READY=1"
-        assert manager.recv(4096).startswith(b"STATUS=watching 1 organizations")
+        assert manager.recv(4096).startswith(b"STATUS=watching 1 organization,")
         process.send_signal(signal.SIGTERM)
         told = b""
         while told != b"STOPPING=1":
@@ -120,14 +120,12 @@ def test_every_line_of_the_json_log_is_an_object(acme: Installation) -> None:
 def test_no_secret_is_written_anywhere(acme: Installation) -> None:
     acme.upstream.used["org_acme"] = 912
     acme.hook.answers = [(500, {}, f"bad key {HOOK_SECRET}".encode())]
-    acme.server.answers = [
-        (403, {}, json.dumps({"error": f"no such key: {KEY}"}).encode()),
-        acme.upstream,
-    ]
-    acme.server.answers = acme.upstream
+    refusals = iter([(403, {}, json.dumps({"error": f"no such key: {KEY}"}).encode())])
+    acme.server.answers = lambda request: next(refusals, None) or acme.upstream(request)
     process = acme.start("-v", "run")
     acme.hook.wait_for(1)
     stop(process)
+    assert "poll failed" in acme.log
     written = acme.everything_written()
     for secret in (KEY, HOOK_SECRET, HOOK_SECRET.removeprefix("whsec_"), "secret-path"):
         assert secret.encode() not in written

@@ -89,6 +89,6 @@ def test_alerts_tell_each_step_and_where_it_went(acme: Installation) -> None:
         acme.run("poll")
     (alert,) = acme.json("alerts")["alerts"]
     assert (alert["organization"], alert["state"], alert["level"]) == ("org_acme", "open", 90)
-    assert [step["type"] for step in alert["transitions"]] == ["fired", "escalated"]
+    assert [step["type"] for step in alert["transitions"]] == ["alert.fired", "alert.escalated"]
     assert {delivery["state"] for delivery in alert["deliveries"]} == {"done"}
     assert len(alert["deliveries"]) == 4

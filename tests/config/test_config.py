@@ -177,15 +177,15 @@ def test_the_database_lies_in_the_state_folder_that_systemd_gives(toml, monkeypa
     assert toml.load().database_url() == "sqlite:////var/lib/quota-watch/quota-watch.db"
 
 
-def test_postgresql_means_psycopg(toml):
-    url = "postgresql+psycopg://u:p@h:5432/d?sslmode=require"
-    assert database_url(toml, "postgresql://u:p@h:5432/d?sslmode=require") == url
+@pytest.mark.parametrize("kind", ["postgresql", "postgresql+psycopg"])
+def test_the_url_of_a_postgresql_stays_as_it_is(toml, kind):
+    url = f"{kind}://u:p@h:5432/d?sslmode=require"
     assert database_url(toml, url) == url
 
 
 def test_the_database_may_be_a_secret(toml, monkeypatch):
     monkeypatch.setenv("QW_DB", "postgresql:///d")
-    assert database_url(toml, "env:QW_DB") == "postgresql+psycopg:///d"
+    assert database_url(toml, "env:QW_DB") == "postgresql:///d"
 
 
 def test_a_secret_database_is_checked_when_it_is_read(toml, monkeypatch):

@@ -36,7 +36,7 @@ SENTENCES = [
     ('[alerts]\ntime_zone = "../../etc/passwd"', "alerts.time_zone", "not a time zone"),
     ('[templates]\ndirectory = ""', "templates.directory", "empty"),
     # organizations
-    (ORG + 'name = "a\\nb"', "organizations[0] (org_a).name", "line breaks", "a\\u000ab"),
+    (ORG + 'name = "a\\nb"', "organizations[0] (org_a).name", "line breaks", "a\\nb"),
     (ORG + f'name = "{"a" * 201}"', "organizations[0] (org_a).name", "longer than 200 characters"),
     (ORG + 'name = " "', "organizations[0] (org_a).name", "empty"),
     (ORG + "limit = 0", "organizations[0] (org_a).limit", "too small (value 0)"),
@@ -92,6 +92,9 @@ SENTENCES = [
     ('[smtp]\nhost = "a"\npassword = "x"', "smtp.username", "a login needs it beside password"),
     ('[smtp]\nhost = "a"\nusername = "x"', "smtp.password", "a login needs it beside username"),
     ('[smtp]\nhost = "a"\nsecurity = "ssl"', "smtp.security", 'allowed: "starttls", "tls", "none"'),
+    # the proxy
+    ('[rybbit]\nproxy = "https://p:1"', "rybbit.proxy", "not the URL of a proxy"),
+    ('[rybbit]\nproxy = "socks5://p:1"', "rybbit.proxy", 'allowed: "http://HOST:PORT"'),
     # the database
     ('[database]\nurl = "sqlite:///a\\nb"', "database.url", "holds control characters"),
     ('[database]\nurl = "mysql://h/d"', "database.url", "not a database URL of a kind"),

@@ -35,14 +35,14 @@ SOLD = (
 
 @pytest.mark.parametrize(("name", "limit"), SOLD.items())
 def test_a_plan_has_its_limit(name, limit) -> None:
-    plan = find_plan(name, {})
+    plan = find_plan(name)
     assert plan is not None
     assert (plan.name, plan.limit, plan.not_counted) == (name, limit, NOT_COUNTED)
 
 
 @pytest.mark.parametrize(("name", "limit"), SOLD.items())
 def test_a_yearly_plan_has_the_monthly_limit_of_its_namesake(name, limit) -> None:
-    plan = find_plan(f"{name}-annual", {})
+    plan = find_plan(f"{name}-annual")
     assert plan is not None
     assert plan.limit == limit
 
@@ -55,17 +55,7 @@ def test_there_is_no_other_plan() -> None:
     "name", ["custom", "Unknown Plan", "", "Free", "pro", "pro3m", "appsumo-8", "-annual"]
 )
 def test_what_is_no_plan_is_none(name) -> None:
-    assert find_plan(name, {}) is None
-
-
-def test_a_plan_of_ones_own_comes_first() -> None:
-    mine = Plan("pro1m", 7)
-    assert find_plan("pro1m", {"pro1m": mine}) is mine
-
-
-def test_a_plan_of_ones_own_may_end_in_annual() -> None:
-    mine = Plan("free-annual", 7)
-    assert find_plan("free-annual", {"free-annual": mine}) is mine
+    assert find_plan(name) is None
 
 
 def test_whether_events_are_dropped_is_the_servers_to_say() -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from quota_watch.domain.alerts import Reason, Story, Transition, TransitionType
-from quota_watch.domain.rules import Rule, Severity, Trouble, Watch, severity_of
+from quota_watch.domain.rules import Observation, Rule, Severity, Trouble, Watch, severity_of
 from quota_watch.domain.usage import Usage
 from quota_watch.notify.facts import facts_of
 from support.domain import ACME, MARCH, NOON, usage, watch
@@ -46,10 +46,17 @@ def tell(
     used: int | None = 91_234,
     *,
     of: Watch = BIG,
-    seen: Usage | None = None,
+    counted: Usage | None = None,
     trouble: Trouble | None = None,
     measured_at: datetime | None = NOON,
 ) -> dict[str, Any]:
     """Return the facts of a transition with so many events `used`."""
-    count = seen if seen is not None or used is None else usage(used)
-    return facts_of(transition, watch=of, usage=count, trouble=trouble, measured_at=measured_at)
+    count = counted if counted is not None or used is None else usage(used)
+    seen = Observation(
+        period=count.period if count else MARCH,
+        at=transition.at,
+        usage=count,
+        measured_at=measured_at,
+        trouble=trouble,
+    )
+    return facts_of(transition, watch=of, seen=seen)

@@ -22,8 +22,9 @@ from notify.servers import (
 )
 from notify.telling import fired, tell
 from quota_watch.domain.rules import Severity
-from quota_watch.notify.channel import DeliveryError, Message
+from quota_watch.notify.channel import Message
 from quota_watch.notify.email import EmailChannel, own_name
+from quota_watch.notify.errors import DeliveryError
 from quota_watch.notify.render import Renderer
 from quota_watch.notify.retry import EMAIL_RETRIES
 from support.domain import NOON

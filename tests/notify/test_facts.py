@@ -126,8 +126,8 @@ def test_facts_survive_being_stored_as_json(shape):
 
 @given(st.text(), st.dictionaries(st.text(), st.integers(1, 10**12)))
 def test_names_of_others_are_stored_printable_and_the_sum_stays(name, by_type):
-    seen = replace(usage(sum(by_type.values())), by_type=by_type)
-    facts = tell(fired(), of=replace(BIG, name=name), seen=seen)
+    counted = replace(usage(sum(by_type.values())), by_type=by_type)
+    facts = tell(fired(), of=replace(BIG, name=name), counted=counted)
     assert sum(facts["usage"]["by_type"].values()) == facts["usage"]["used"]
     text = json.dumps(facts, ensure_ascii=False)
     assert not set(text) & set("\x00\n\r\u202e\u2028")

@@ -112,14 +112,14 @@ def test_a_name_of_markup_stays_text(name):
 
 def test_an_event_type_of_markup_stays_text():
     seen = replace(usage(91_234), by_type={"<script>alert(1)</script>": 91_234})
-    html = RENDERER.email(tell(fired(), seen=seen)).html
+    html = RENDERER.email(tell(fired(), counted=seen)).html
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
 
 def test_of_very_many_types_the_small_ones_become_one_row():
     seen = replace(usage(210), by_type={f"type_{n:02}": n for n in range(1, 21)})
-    text = RENDERER.email(tell(fired(), seen=seen)).text
+    text = RENDERER.email(tell(fired(), counted=seen)).text
     assert "type_10" in text
     assert "type_09" not in text
     assert re.search(r"9 more types +45 ", text)

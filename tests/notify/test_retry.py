@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.notify.channel import DeliveryError
+from quota_watch.notify.errors import DeliveryError
 from quota_watch.notify.retry import EMAIL_RETRIES, WEBHOOK_RETRIES, RetrySchedule, next_attempt
 
 CREATED = datetime(2026, 3, 15, 12, tzinfo=UTC)

@@ -17,10 +17,11 @@ from notify.servers import raw_server, shut
 from notify.telling import fired, tell
 from quota_watch.domain.rules import Severity
 from quota_watch.http import build_client
-from quota_watch.notify.channel import DeliveryError, Message
+from quota_watch.notify.channel import Message
+from quota_watch.notify.errors import DeliveryError
 from quota_watch.notify.retry import WEBHOOK_RETRIES
-from quota_watch.notify.signing import SigningSecretError
 from quota_watch.notify.webhook import WebhookChannel, body_of, seconds_until
+from quota_watch.signing import SigningSecretError
 from support.domain import NOON
 from support.http import HttpServer
 
@@ -318,6 +319,23 @@ def test_check_says_that_nobody_listens(client):
         pass
     with pytest.raises(DeliveryError, match=r"no connection to 127\.0\.0\.1: Connection refused"):
         channel(client, f"http://127.0.0.1:{port}").check()
+
+
+def test_check_ends_at_the_deadline(client):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        host, port = full.getsockname()
+        with (
+            socket.create_connection((host, port)),
+            pytest.raises(DeliveryError, match=r"did not answer within 0\.2 seconds"),
+        ):
+            channel(client, f"http://{host}:{port}", attempt_seconds=0.2).check()
+
+
+def test_check_does_not_wait_for_a_handshake_that_never_comes(client, certificates):
+    with raw_server(silent) as port:
+        url, tls = f"https://127.0.0.1:{port}", certificates.client
+        with pytest.raises(DeliveryError, match=r"did not answer within 0\.2 seconds"):
+            channel(client, url, tls=tls, attempt_seconds=0.2).check()
 
 
 def test_a_certificate_nobody_vouches_for_is_tried_again(client, certificates):

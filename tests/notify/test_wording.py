@@ -135,14 +135,14 @@ def test_where_nothing_is_dropped_no_loss_is_told(used):
 
 
 def test_the_next_step_names_the_largest_types_with_their_share():
-    text = next_step(fired(), seen=MIXED)
+    text = next_step(fired(), counted=MIXED)
     assert "the largest: pageview 65.7 %, custom_event 34.2 %" in text
     assert "copy" not in text
 
 
 def test_a_type_of_less_than_a_percent_is_not_worth_naming():
     seen = replace(usage(10_000), by_type={"pageview": 9_801, "copy": 100, "outbound": 99})
-    assert "(the largest: pageview 98.0 %, copy 1.0 %)" in next_step(fired(), seen=seen)
+    assert "(the largest: pageview 98.0 %, copy 1.0 %)" in next_step(fired(), counted=seen)
 
 
 def test_over_the_limit_it_admits_that_fewer_types_no_longer_help():
@@ -251,4 +251,4 @@ def test_each_sample_is_made_of_whole_sentences(shape):
 
 
 def test_the_period_of_the_text_is_the_counts():
-    assert "1–31 March 2026" in summary(fired(), seen=usage(91_234, period=MARCH))  # noqa: RUF001
+    assert "1–31 March 2026" in summary(fired(), counted=usage(91_234, period=MARCH))  # noqa: RUF001

@@ -115,12 +115,13 @@ def test_an_upgrade_that_breaks_off_leaves_nothing_behind(empty: Database) -> No
     assert migrate.current(empty) is None
 
 
-def test_a_newer_schema_is_refused_with_the_remedy(database: Database) -> None:
-    with database.write() as connection:
+def test_a_newer_schema_is_refused_with_the_remedy(empty: Database) -> None:
+    migrate.upgrade(empty)
+    with empty.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     for meet in (migrate.upgrade, migrate.require_current):
         with pytest.raises(StorageError, match=r"9999, newer than .* install the newer"):
-            meet(database)
+            meet(empty)
 
 
 def test_a_missing_database_is_told_with_the_remedy(empty: Database) -> None:

@@ -1,18 +1,16 @@
-"""Databases of the current schema, made by copying one that was migrated once."""
+"""Databases of the current schema, without a migration for each test."""
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from quota_watch.storage import migrate
 from quota_watch.storage.database import Database
+from quota_watch.storage.schema import metadata
 from support.postgres import Postgres
-
-_numbers = count(1)
 
 
 def migrated(url: str) -> Database:
@@ -21,21 +19,11 @@ def migrated(url: str) -> Database:
     return database
 
 
-@contextmanager
-def copied_file(template: Path, folder: Path) -> Iterator[str]:
-    copy = folder / "quota-watch.db"
-    shutil.copy(template, copy)
-    yield f"sqlite:///{copy}"
-
-
-@contextmanager
-def copied_database(postgres: Postgres, template: str) -> Iterator[str]:
-    name = f"copy_{next(_numbers)}"
-    postgres._run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-    try:
-        yield postgres.url(name)
-    finally:
-        postgres._run(f'DROP DATABASE "{name}" WITH (FORCE)')
+def empty(database: Database) -> None:
+    """Delete every row: much quicker than another database."""
+    with database.write() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(delete(table))
 
 
 class Opened:
@@ -62,24 +50,24 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: Postgres) -> Iterator[str]:
+def postgres_kept(postgres_server: Postgres) -> Iterator[str]:
+    """The URL of a PostgreSQL database of the current schema that tests empty before use."""
     with postgres_server.fresh_database() as url:
         migrated(url).close()
-        yield url.partition("@/")[2].partition("?")[0]
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def open_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
     """Opens a database of the current schema: the test runs on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
-        copied = copied_file(request.getfixturevalue("sqlite_template"), tmp_path)
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "quota-watch.db")
+        opened = Opened(f"sqlite:///{tmp_path / 'quota-watch.db'}")
     else:
-        server = request.getfixturevalue("postgres_server")
-        copied = copied_database(server, request.getfixturevalue("postgres_template"))
-    with copied as url:
-        opened = Opened(url)
-        yield opened
-        opened.close()
+        opened = Opened(request.getfixturevalue("postgres_kept"))
+        empty(opened())
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

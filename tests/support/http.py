@@ -26,7 +26,7 @@ class Request:
         return json.loads(self.body)
 
 
-@dataclass(slots=True)
+@dataclass
 class HttpServer:
     """`answers` is a list, whose last entry is given again and again, or a function.
 

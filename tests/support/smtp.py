@@ -25,7 +25,7 @@ class Mail:
         return message
 
 
-@dataclass(slots=True)
+@dataclass
 class SmtpServer:
     """`refusal`, such as `451 try later`, is the answer to every message while it is set.
 

@@ -19,6 +19,11 @@ def all_at_once(*works: Callable[[], Any]) -> list[Any]:
         return list(pool.map(after_the_others, works))
 
 
+def wait_until_polled() -> None:
+    """Wait until no thread polls any more, such as those that an error left behind."""
+    wait_until(lambda: not any("_work_off" in each.name for each in threading.enumerate()))
+
+
 def wait_until(is_so: Callable[[], bool], *, seconds: float = 10) -> None:
     """Return as soon as it is so, where nothing tells; fail after `seconds`."""
     gives_up_at = time.monotonic() + seconds

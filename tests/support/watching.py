@@ -13,7 +13,8 @@ from quota_watch.domain.periods import each_day
 from quota_watch.domain.rules import Severity, Watch
 from quota_watch.domain.source import ErrorKind, Organization, UpstreamError
 from quota_watch.domain.usage import DayCounts
-from quota_watch.notify.channel import DeliveryError, Message
+from quota_watch.notify.channel import Message
+from quota_watch.notify.errors import DeliveryError
 from quota_watch.notify.outbox import Outbox
 from quota_watch.notify.retry import WEBHOOK_RETRIES
 from quota_watch.storage import claims
@@ -141,13 +142,15 @@ class Station:
         watched: Iterable[Watch],
         clock: Clock,
         *,
-        channels: Iterable[RecordingChannel] = (),
+        channels: Iterable[RecordingChannel] | None = None,
         interval: timedelta = timedelta(hours=1),
         concurrency: int = 8,
     ) -> None:
         self.database = database
         self.clock = clock
         self.interval = interval
+        channels = [RecordingChannel()] if channels is None else channels
+        channels = [RecordingChannel()] if channels is None else channels
         self.channels = {channel.name: channel for channel in channels}
         watched = list(watched)
         with database.write() as connection:
@@ -176,7 +179,11 @@ class Station:
     def poll(self) -> list[Outcome]:
         """Poll what is due."""
         try:
-            return self.watcher.watch(self.due.due(), committed=self.due.finished)
+            outcomes = []
+            for ended, decided in self.watcher.watch(self.due.due()):
+                self.due.finished(ended)
+                outcomes += decided
+            return outcomes
         finally:
             self.due.finish_all()
 

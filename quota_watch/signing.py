@@ -24,8 +24,10 @@ def signing_key(secret: str) -> bytes:
         key = base64.b64decode(coded + "=" * (-len(coded) % 4), validate=True)
     except ValueError:
         key = b""
-    if not key:
-        raise SigningSecretError('a signing secret is "whsec_" and base64 of at least one byte')
+    if not key or not secret.startswith(_PREFIX):
+        raise SigningSecretError(
+            'not a signing secret; allowed: "whsec_" and then base64 of at least one byte'
+        )
     return key
 
 

@@ -1,0 +1,34 @@
+"""Words of others made fit to be shown: on one line, with nothing in them that steers."""
+
+import unicodedata
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = "\u200c\u200d"  # they shape words of Persian and Hindi, and emoji
+
+
+def one_line(text: str, longest: int | None = 200) -> str:
+    """Return `text` as one line that can't break out of a header or turn the reading direction.
+
+    Control and formatting characters become spaces, runs of space one; cut to `longest`
+    characters, or not at all where that is None.
+    """
+    line = " ".join("".join(" " if _is_unseen(char) else char for char in text).split())
+    return line if longest is None or len(line) <= longest else line[: longest - 1].rstrip() + "…"
+
+
+def has_unseen(text: str) -> bool:
+    """Tell whether `text` holds a line end, control or formatting character."""
+    return any(_is_unseen(char) for char in text)
+
+
+def escape(text: str) -> str:
+    r"""Return `text` with line ends, control and direction characters as `\n`, `\x1b`, `\u202e`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def _is_unseen(char: str) -> bool:
+    return unicodedata.category(char) in _UNSEEN and char not in _JOINERS
