@@ -11,9 +11,11 @@ from typing import TypeVar
 
 import httpx
 
-from quota_watch.domain.source import ErrorKind, UpstreamError
+from quota_watch.clock import Clock
+from quota_watch.domain.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.http import BodyError, Response, fetch
 from quota_watch.rybbit.answers import bad_answer
+from quota_watch.rybbit.pacing import Pacer, Purpose
 from quota_watch.rybbit.refusals import Endpoint, error_of
 from quota_watch.rybbit.wording import place, quotable
 
@@ -27,7 +29,7 @@ _BROKEN_OFF = ("disconnected", "peer closed")  # how httpcore and h11 name a han
 class Question:
     """What is asked of `server`, about `organization` or about the server as such.
 
-    `path` is quoted already. `key` None: it is public, and no credential is sent.
+    `path` is quoted already. `key` None: it is public, no credential is sent and no budget used.
     """
 
     server: str
@@ -36,6 +38,7 @@ class Question:
     path: str
     asked: Mapping[str, str] = field(default_factory=dict)
     key: str | None = field(repr=False)
+    purpose: Purpose = Purpose.EXTRA
 
     @property
     def place(self) -> str:
@@ -44,16 +47,24 @@ class Question:
 
 
 class Asker:
-    """Asks with one HTTP client that threads share; an answer takes `timeout` seconds at most."""
+    """Asks with one HTTP client that threads share; an answer takes `timeout` seconds at most.
 
-    def __init__(self, http: httpx.Client, *, timeout: float) -> None:
+    `pacer` None: it asks at once, whatever upstream's rate limits.
+    """
+
+    def __init__(
+        self, http: httpx.Client, *, timeout: float, pacer: Pacer | None, clock: Clock
+    ) -> None:
         self._http = http
         self._timeout = timeout
+        self._pacer = pacer
+        self._clock = clock
 
     def read(self, question: Question, parse: Callable[[bytes], T]) -> T:
         """Return what `parse` makes of the body of a 200.
 
-        Raises `UpstreamError` and nothing else for whatever upstream does.
+        Raises `UpstreamError` and nothing else for whatever upstream does, and `NotYet` where the
+        pacer lets nothing be asked.
         """
         answer = self.answer(question)
         if answer.status != HTTPStatus.OK:
@@ -71,7 +82,7 @@ class Asker:
             raise _not_believed(question, error.message) from None
 
     def answer(self, question: Question) -> Response:
-        """Return the answer, whatever its status; raises `UpstreamError` where none came."""
+        """Return the answer, whatever its status; raises as `read` where none came."""
         headers = {"Accept": "application/json"}
         if question.key is not None:
             headers["Authorization"] = f"Bearer {_sendable(question.key, question)}"
@@ -82,7 +93,7 @@ class Asker:
                 params=question.asked or None,
                 headers=headers,
             )
-            answer = fetch(self._http, request, seconds=self._timeout)
+            answer = self._fetch(request, question)
         except BodyError as error:
             if error.status != HTTPStatus.OK:  # a refusal is understood without its body
                 return Response(error.status, httpx.Headers(), b"")
@@ -92,6 +103,35 @@ class Asker:
         else:
             return replace(answer, body=_blotted(question.key, answer.body))
         raise failure  # out here it does not drag the original along, which may quote upstream
+
+    def _fetch(self, request: httpx.Request, question: Question) -> Response:
+        """Send the request if the key's budget has one, and learn from whatever comes of it."""
+        pacer, key = self._pacer, question.key
+        if pacer is None or key is None:
+            return fetch(self._http, request, seconds=self._timeout)
+        wait = pacer.reserve(
+            question.server, key, monotonic=self._clock.monotonic(), purpose=question.purpose
+        )
+        if wait > 0:
+            raise NotYet(wait)
+        status: int | None = None
+        headers: Mapping[str, str] = {}
+        body = b""
+        try:
+            answer = fetch(self._http, request, seconds=self._timeout)
+            status, headers, body = answer.status, answer.headers, answer.body
+        finally:  # whatever happened: until then it counts as under way
+            pacer.learn(
+                question.server,
+                key,
+                status=status,
+                headers=headers,
+                body=body,
+                now=self._clock.now(),
+                monotonic=self._clock.monotonic(),
+                purpose=question.purpose,
+            )
+        return answer
 
     def _failure(self, error: Exception, question: Question) -> UpstreamError:
         """Return what kept an answer from coming, as our own error."""

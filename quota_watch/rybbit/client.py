@@ -1,17 +1,20 @@
 """Asking Rybbit for event counts, plans and organizations, and believing only sane answers."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from http import HTTPStatus
 from urllib.parse import quote
 
 import httpx
 
+from quota_watch.clock import Clock, SystemClock
 from quota_watch.domain.limits import Account
 from quota_watch.domain.periods import each_day
 from quota_watch.domain.source import ErrorKind, Organization, UpstreamError
 from quota_watch.domain.usage import DayCounts
+from quota_watch.logs import get_logger
 from quota_watch.rybbit.accounts import (
     OrganizationKeyError,
     SeenOrganization,
@@ -22,9 +25,13 @@ from quota_watch.rybbit.accounts import (
 )
 from quota_watch.rybbit.answers import bad_answer, parse_days
 from quota_watch.rybbit.asking import Asker, Question
+from quota_watch.rybbit.pacing import Pacer, Purpose
 from quota_watch.rybbit.refusals import EVENT_COUNT, ORGANIZATIONS, PLAN, SITE_USAGE, VERSION
 
+log = get_logger(__name__)
+
 _ORGANIZATION_KEY = "rb_org_"
+_NOTABLE = timedelta(minutes=1)  # a shorter rest is over before anyone reads of it
 _ASK_ELSEWHERE = frozenset(
     {ErrorKind.INSUFFICIENT_SCOPE, ErrorKind.UPSTREAM_ERROR, ErrorKind.BAD_ANSWER}
 )
@@ -34,14 +41,39 @@ _ASK_ELSEWHERE = frozenset(
 class RybbitClient:
     """The `Source` that is a Rybbit server, or several.
 
-    Each organization's key goes to that organization's own server and nowhere else.
+    Each organization's key goes to that organization's own server and nowhere else. With a
+    `pacer`, which goes by `clock`, whatever is asked with a key may raise `NotYet` instead.
     """
 
     def __init__(
-        self, http: httpx.Client, *, keys: Mapping[Organization, str], timeout: float
+        self,
+        http: httpx.Client,
+        *,
+        keys: Mapping[Organization, str],
+        timeout: float,
+        pacer: Pacer | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self._asker = Asker(http, timeout=timeout)
+        self._asker = Asker(http, timeout=timeout, pacer=pacer, clock=clock or SystemClock())
         self._keys = keys
+        self._pacer = pacer
+        self._sharing = Counter((each.server, key) for each, key in keys.items())
+        self._logged: dict[tuple[str, str], tuple[timedelta, bool]] = {}
+
+    def interval_for(self, organization: Organization, configured: timedelta) -> timedelta:
+        """Return how often to poll: as configured, or as seldom as the key's budget needs.
+
+        A change is logged, once for all organizations of a key.
+        """
+        if self._pacer is None:
+            return configured
+        credential = (organization.server, self._keys[organization])
+        pace = self._pacer.pace(*credential, self._sharing[credential], configured)
+        state = (pace.interval, pace.rests is not None and pace.rests >= _NOTABLE)
+        if state != self._logged.get(credential, (configured, False)):
+            log.warning("pace changed", server=organization.server, pace=pace.describe())
+        self._logged[credential] = state
+        return pace.interval
 
     def days(self, organization: Organization, start: date, end: date) -> Sequence[DayCounts]:
         """Return the counts of every day from `start` to `end`, both included.
@@ -60,6 +92,7 @@ class RybbitClient:
                 "time_zone": "UTC",
             },
             key=self._keys[organization],
+            purpose=Purpose.POLL,
         )
         return self._asker.read(question, partial(_days, start=start, end=end))
 

@@ -76,7 +76,6 @@ class Pacer:
         server: str,
         key: str,
         *,
-        now: datetime,
         monotonic: float,
         purpose: Purpose = Purpose.POLL,
     ) -> float:
@@ -84,9 +83,8 @@ class Pacer:
 
         The first request of a process to a server goes alone, and where that told limits the first
         with each credential too. Those that must wait for the bucket are told to come one after
-        another. `now` is for callers' symmetry with `learn`; only `monotonic` decides.
+        another.
         """
-        del now
         with self._lock:
             host, credential = self._find(server, key, monotonic)
             _forget_lost(credential, monotonic)

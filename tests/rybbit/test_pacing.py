@@ -23,7 +23,7 @@ class Driver:
 
     def ask(self, at=0.0, purpose=Purpose.POLL, **other) -> float:
         place = {"server": self.server, "key": self.key} | other
-        return self.pacer.reserve(**place, now=WORLD.now(at), monotonic=at, purpose=purpose)
+        return self.pacer.reserve(**place, monotonic=at, purpose=purpose)
 
     def answer(self, at=0.0, status=200, body=b"", purpose=Purpose.POLL, headers=None, **other):
         self.pacer.learn(
@@ -335,7 +335,7 @@ def test_an_answer_from_before_midnight_does_not_spoil_the_new_day(drive) -> Non
 
 def test_the_server_says_when_its_day_is_over_not_the_wall_clock(drive) -> None:
     drive.known(left=1000, to_midnight=100)
-    wait = drive.pacer.reserve(SERVER, KEY, now=WORLD.now(5 * DAY), monotonic=1.0)
+    wait = drive.pacer.reserve(SERVER, KEY, monotonic=1.0)
     assert wait == 99
 
 

@@ -124,9 +124,7 @@ class Process:
         if self._flying >= THREADS:
             self._queue.append(lambda: self._send(purpose, done, again))
             return
-        wait = self.pacer.reserve(
-            SERVER, self.key, now=world.now(at), monotonic=at, purpose=purpose
-        )
+        wait = self.pacer.reserve(SERVER, self.key, monotonic=at, purpose=purpose)
         if wait:
             world.later(at + min(wait, self.interval.total_seconds()), again)
             return
