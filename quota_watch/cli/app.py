@@ -20,6 +20,7 @@ _COMMANDS = {
     "run": "run:run",
     "poll": "run:poll",
     "status": "status:status",
+    "forecast": "forecast:forecast",
     "history": "history:history",
     "alerts": "alerts:alerts",
     "deliveries": "alerts:deliveries",
@@ -64,7 +65,7 @@ class _Commands(click.Group):
     "--config",
     "config_file",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help="Config file [default: $QUOTA_WATCH_CONFIG, ./config.toml, /etc/quota-watch/config.toml].",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log every poll and every attempt.")

@@ -14,8 +14,6 @@ REFUSED = "not supported by this version"
 IGNORED = (
     "rybbit.discover",
     "poll.history",
-    "database.keep_snapshots",
-    "database.keep_days",
     "alerts.forecast",
     "alerts.spike",
     "alerts.stalled",

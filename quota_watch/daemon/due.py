@@ -45,12 +45,13 @@ class DueOrganizations:
         """
         held = self._begin()
         while self._goes_on(held):
-            claimed = self._claim_due(held)
+            found = self._find_due(held)
+            claimed = self._claim(found, held) if found else []
             yield from self._unless_stopped(claimed)
             if not claimed:
-                if not held:
+                if not found and not held:
                     return
-                self._wait()
+                self._wait()  # for one under way, or because another worker was quicker
 
     def named(self, pks: Sequence[int]) -> Iterator[Claim]:
         """Yield a claim for each of the organizations, due or not, taking over other claims."""
@@ -100,24 +101,24 @@ class DueOrganizations:
         self._changed.wait(_WAIT_SECONDS)
         self._changed.clear()
 
-    def _claim_due(self, held: dict[int, Claim]) -> list[Claim]:
+    def _find_due(self, held: dict[int, Claim]) -> list[int]:
         free = self._most - len(held)
         if free <= 0:
             return []
-        now, interval = self._clock.now(), self._interval()
         with self._database.read() as connection:
-            found = claims.find_due(
+            return claims.find_due(
                 connection,
                 ours=self._ours,
                 busy=held,
                 most=free,
-                interval=interval,
-                now=now,
+                interval=self._interval(),
+                now=self._clock.now(),
             )
-        if not found:
-            return []
+
+    def _claim(self, found: Sequence[int], held: dict[int, Claim]) -> list[Claim]:
         with self._database.write() as connection:
-            claimed = claims.claim_due(connection, found, interval=interval, now=now)
+            now = self._clock.now()
+            claimed = claims.claim_due(connection, found, interval=self._interval(), now=now)
         held |= {claim.pk: claim for claim in claimed}
         return claimed
 

@@ -14,12 +14,16 @@ from quota_watch.daemon.due import DueOrganizations
 from quota_watch.daemon.intervals import Intervals
 from quota_watch.daemon.watcher import Outcome, Poll, Watcher
 from quota_watch.domain.source import Organization
+from quota_watch.logs import get_logger
 from quota_watch.notify.channel import Channel
 from quota_watch.notify.outbox import Outbox
 from quota_watch.rybbit.pacing import Pacer
 from quota_watch.storage import claims
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
+from quota_watch.storage.retention import Keep, thin_out
+
+log = get_logger(__name__)
 
 _WORTH_WAITING = timedelta(seconds=30)  # a bucket is full again by then; a day's budget is not
 
@@ -40,6 +44,7 @@ class Runtime:
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._interval = config.poll.interval
+        self._keep = Keep(snapshots=config.database.keep_snapshots, days=config.database.keep_days)
         self._database = database
         self._clock = clock
         self._deliver = deliver
@@ -109,6 +114,12 @@ class Runtime:
         """Begin to deliver what is due; raises `StorageError`."""
         if self._deliver:
             self._outbox.dispatch()
+
+    def thin_out(self) -> None:
+        """Thin out what is old, as the config says; raises `StorageError`."""
+        deleted = thin_out(self._database, keep=self._keep, now=self._clock.now())
+        if deleted:
+            log.info("old rows deleted", rows=deleted)
 
     def flush(self, seconds: float) -> dict[str, int]:
         """Attempt what is due, for `seconds` at most, and count what came of it."""

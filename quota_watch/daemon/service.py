@@ -23,14 +23,17 @@ STOP_SECONDS = 8.0
 
 _BACKWARD_SECONDS = 5.0
 _RETIRE_SECONDS = 90.0
+_THIN_OUT_SECONDS = 3600.0
 
 
 class Service:
     """Runs the jobs until it is told to stop.
 
     `load` reads the config and builds what the jobs work with; it is called again, with what it
-    built before, on SIGHUP. Raises what `load` raises the first time.
+    built before, on SIGHUP.
     """
+
+    _runtime: Runtime
 
     def __init__(
         self,
@@ -52,16 +55,23 @@ class Service:
         )
         # A long cycle skips the ticks that fall into it, which is as it should be.
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
-        self._runtime = load(None)
 
     def run(self) -> bool:
-        """Run until `stop`; tell whether all that was under way has ended."""
-        for job in (self._poll, self._deliver):
-            self._scheduler.add_job(job, _Every(self._tick), next_run_time=_now())
+        """Run until `stop`; tell whether all that was under way has ended.
+
+        Raises what `load` raises.
+        """
+        self._runtime = self._load(None)
+        for job, seconds in (
+            (self._poll, self._tick),
+            (self._deliver, self._tick),
+            (self._thin_out, _THIN_OUT_SECONDS),
+        ):
+            self._scheduler.add_job(job, _Every(seconds), next_run_time=_now())
         self._scheduler.start()
         self._notifier.ready()
         log.info("started", **self._runtime.summary())
-        drift = self._drift()
+        told, drift = "", self._drift()
         while not self._stopping.wait(self._tick):
             if self._reloading.is_set():
                 self._reloading.clear()
@@ -69,7 +79,9 @@ class Service:
             before, drift = drift, self._drift()
             if drift < before - _BACKWARD_SECONDS:
                 self._wake_jobs()
-            self._notifier.status(self._runtime.status())
+            if told != (status := self._runtime.status()):
+                self._notifier.status(status)
+                told = status
         return self._stop()
 
     def stop(self) -> None:
@@ -94,6 +106,9 @@ class Service:
 
     def _deliver(self) -> None:
         self._guarded("deliver", lambda runtime: runtime.deliver_due())
+
+    def _thin_out(self) -> None:
+        self._guarded("thin out", lambda runtime: runtime.thin_out())
 
     def _guarded(self, job: str, work: Callable[[Runtime], object]) -> None:
         """The boundary of a job: what it raises is logged, and its next run is another try."""

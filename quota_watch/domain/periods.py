@@ -28,6 +28,11 @@ class Period:
         """The moment the count starts again from zero."""
         return datetime.combine(self.end, time.min, UTC)
 
+    @property
+    def days(self) -> int:
+        """How many days the period has."""
+        return (self.end - self.start).days
+
 
 class BillingCycle(Protocol):
     """A rule that cuts time into periods without gap or overlap."""

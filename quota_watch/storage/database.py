@@ -14,7 +14,19 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from quota_watch.storage.errors import StorageError
 
-BUSY_SECONDS = 5.0
+BUSY_SECONDS = 15.0
+"""How long one process waits for another's write; SQLite's turns are not fair, so not too short."""
+
+_CONNECT_SECONDS = 5
+
+_HINTS = {
+    "unable to open": "; may this user read and write the file and its folder? Run as its owner",
+    "readonly": "; this user or this disk allows no writing: run as the file's owner",
+    "is full": "; make room there",
+    "does not exist": "; create it first",
+    "Connection refused": "; is the server up, and is database.url right?",
+}
+"""What to do about what the databases themselves say."""
 _PAUSE_SECONDS = 0.02
 
 
@@ -88,7 +100,8 @@ class Database:
         except SQLAlchemyError as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             text = " ".join(str(cause).split())
-            raise StorageError(f"database {self.label}: {text}") from error
+            hint = next((hint for words, hint in _HINTS.items() if words in text), "")
+            raise StorageError(f"database {self.label}: {text}{hint}") from error
 
     def _sqlite_engine(self, begin: str) -> Engine:
         engine = create_engine(self._url, connect_args={"timeout": BUSY_SECONDS})
@@ -115,7 +128,7 @@ class Database:
             return create_engine(
                 self._url.set(drivername="postgresql+psycopg"),
                 pool_pre_ping=True,
-                connect_args={"connect_timeout": int(BUSY_SECONDS)},
+                connect_args={"connect_timeout": _CONNECT_SECONDS},
             )
         except ModuleNotFoundError as error:
             raise StorageError(

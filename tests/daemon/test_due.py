@@ -1,10 +1,10 @@
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from queue import SimpleQueue
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from quota_watch.daemon.due import DueOrganizations
 from quota_watch.domain.rules import Watch
@@ -39,6 +39,12 @@ def polled(database: Database, claim: Claim, clock: FakeClock) -> Claim:
         values = {"next_at": clock.now() + INTERVAL, "claimed_by": None, "claimed_until": None}
         connection.execute(update(organization).where(organization.c.pk == claim.pk).values(values))
     return claim
+
+
+def overdue(database: Database, pk: int, since: datetime) -> None:
+    with database.write() as connection:
+        query = update(organization).where(organization.c.pk == pk)
+        connection.execute(query.values(next_at=since))
 
 
 class Taker:
@@ -260,3 +266,18 @@ def test_of_the_named_no_more_are_held_than_end_inside_their_lease(
     rest = [taker.next() for _ in range(len(pks) - MOST + 1)]
     assert rest.pop() is None
     assert sorted(claim.pk for claim in held + rest) == sorted(pks)
+
+
+def test_a_quicker_worker_leaves_the_rest_to_the_slower(
+    open_database: Open, database: Database, pks: list[int], due: DueOrganizations, clock: FakeClock
+) -> None:
+    quicker = organizations(open_database(), pks, clock)
+    for place, pk in enumerate(reversed(pks)):
+        overdue(database, pk, clock.now() - timedelta(minutes=place))
+
+    @event.listens_for(database._reader, "commit", once=True)  # between the search and the claim
+    def be_quicker(_: object) -> None:
+        next(quicker.due())
+
+    handed_out = due.due()
+    assert {next(handed_out).pk, next(handed_out).pk} == set(pks[MOST:])

@@ -57,6 +57,7 @@ OUTAGES = [
     (at("03-07 03"), at("03-07 03")),
     (at("03-08 09"), at("03-08 15")),
     (at("03-09 09"), at("03-09 21")),
+    (at("03-24 00"), at("03-24 09")),
     (at("03-31 18"), at("04-01 06")),
 ]
 
@@ -74,6 +75,8 @@ TOLD = [
     ("03-15 00", "raised", "escalated", 100),
     ("03-20 00", "raised", "resolved", 100),
     ("03-21 21", "raised", "fired", 75),
+    ("03-24 09", "cut off", "fired", None),
+    ("03-24 12", "cut off", "resolved", None),
     ("03-26 00", "raised", "escalated", 90),
     ("03-28 21", "raised", "escalated", 100),
     ("04-01 00", "corrected", "resolved", 90),

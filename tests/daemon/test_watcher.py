@@ -22,16 +22,7 @@ FIRST = START.date()
 ACME = watch()
 
 Open = Callable[[], Database]
-
-
-@pytest.fixture
-def upstream() -> Upstream:
-    return Upstream()
-
-
-@pytest.fixture
-def channel() -> RecordingChannel:
-    return RecordingChannel()
+ON_SQLITE = pytest.mark.parametrize("open_database", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -296,6 +287,19 @@ def test_a_raised_limit_arms_the_levels_anew(
     ]
 
 
+def test_a_limit_that_is_raised_and_lowered_again_is_told_of_again(
+    station: Station, upstream: Upstream, channel: RecordingChannel, clock: FakeClock
+) -> None:
+    upstream.set(ACME, FIRST, pageview=100)
+    for limit in (100, 1000, 100):
+        station = reconfigured(station, upstream, replace(ACME, limit=limit))
+        station.cycle()
+        clock.advance(HOUR)
+    steps = [step for _, step, _ in channel.told()]
+    assert steps == ["fired", "resolved", "fired"]
+    assert len({message.facts["alert"]["id"] for message in channel.sent}) == 2
+
+
 def test_a_channel_hears_from_its_severity_on(
     database: Database, upstream: Upstream, clock: FakeClock
 ) -> None:
@@ -353,7 +357,26 @@ def test_a_database_that_fails_midway_loses_nothing(
     assert channel.told() == [("acme", "fired", 75)]
 
 
-@pytest.mark.parametrize("open_database", ["sqlite"], indirect=True)
+@ON_SQLITE
+def test_a_full_disk_is_no_organization_s_fault_and_loses_nothing(
+    station: Station, upstream: Upstream, channel: RecordingChannel, clock: FakeClock
+) -> None:
+    def grow_to(pages: int) -> None:
+        with station.database.write() as connection:
+            connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+
+    upstream.set(ACME, FIRST, **{f"type {n}": 1 for n in range(10_000)})
+    grow_to(1)  # that is, no further
+    with pytest.raises(StorageError, match="full"):
+        station.poll()
+    assert row(station).last_poll is None
+    grow_to(100_000)
+    clock.advance(claims.LEASE)
+    station.cycle()
+    assert channel.told() == [("acme", "fired", 100)]
+
+
+@ON_SQLITE
 def test_many_organizations_are_polled_once_each(
     database: Database, upstream: Upstream, clock: FakeClock, channel: RecordingChannel
 ) -> None:

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 import pytest
 import trustme
 
+from support.databases import database, open_database, postgres_kept, sqlite_template
+
+__all__ = ["certificates", "database", "open_database", "postgres_kept", "sqlite_template"]
+
 
 @dataclass(frozen=True)
 class Certificates:

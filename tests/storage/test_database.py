@@ -28,7 +28,7 @@ def file(sqlite_url: str):
 @pytest.mark.parametrize(
     ("pragma", "value"),
     [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("auto_vacuum", 2),
-     ("busy_timeout", 5000)],
+     ("busy_timeout", 15000)],
 )  # fmt: skip
 def test_sqlite_is_set_for_years_of_use(file: Database, pragma: str, value: object) -> None:
     for access in (file.read, file.write):

@@ -181,7 +181,7 @@ def test_a_database_in_use_is_backed_up_for_the_owner_only(sqlite_url: str, tmp_
 def test_a_backup_overwrites_nothing(sqlite_url: str, tmp_path: Path) -> None:
     migrated(sqlite_url).close()
     (tmp_path / "copy.db").write_text("precious")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(StorageError, match="File exists"):
         migrate.backup(tmp_path / "quota-watch.db", tmp_path / "copy.db")
     assert (tmp_path / "copy.db").read_text() == "precious"
 

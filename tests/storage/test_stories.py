@@ -76,7 +76,11 @@ def test_every_step_of_a_story_is_kept_once(database: Database, acme: int) -> No
         assert keep(database, acme, step(story())) is None
     with database.read() as connection:
         (row,) = stories.rows_of(connection, [acme], only_open=False)
-    assert [step["type"] for step in row.transitions] == ["fired", "escalated", "resolved"]
+    assert [step["type"] for step in row.transitions] == [
+        "alert.fired",
+        "alert.escalated",
+        "alert.resolved",
+    ]
 
 
 def test_a_step_changes_the_story(database: Database, acme: int) -> None:

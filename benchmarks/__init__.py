@@ -1,0 +1,1 @@
+"""Scripts that measure quota-watch; not part of the program."""

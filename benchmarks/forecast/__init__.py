@@ -1,0 +1,1 @@
+"""How good the forecast is; the data are not kept here."""

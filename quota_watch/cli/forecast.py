@@ -1,0 +1,130 @@
+"""`forecast`: what the period will come to; with `--stdin` that of any series, without a config."""
+
+import json
+import sys
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import click
+
+from quota_watch.domain.errors import QuotaWatchError
+from quota_watch.domain.forecast import Crossing, Forecast, TooEarly
+from quota_watch.domain.forecast import forecast as foretell
+from quota_watch.domain.periods import ONE_DAY, Period
+
+_MOST = 10**15
+_COUNTS = f"0 to {_MOST}"
+
+
+class _BadLineError(QuotaWatchError):
+    """A line does not say what is to be forecast; `str()` says which part of it."""
+
+
+@click.command()
+@click.option("--stdin", "from_stdin", is_flag=True, help="Answer JSON lines; needs no config.")
+def forecast(from_stdin: bool) -> None:
+    """Forecast the total of a period."""
+    if not from_stdin:
+        raise click.UsageError("give --stdin: one JSON object per line in, one per line out")
+    if not _answer_lines():
+        raise click.exceptions.Exit(1)
+
+
+def _answer_lines() -> bool:
+    """Answer each line of stdin at once; False if any could not be answered."""
+    good = True
+    for line in sys.stdin.buffer:
+        if not line.strip():
+            continue
+        try:
+            answer = _answer(line)
+        except QuotaWatchError as error:
+            answer, good = {"error": str(error)}, False
+        click.echo(json.dumps(answer))  # which flushes
+    return good
+
+
+def _answer(line: bytes) -> dict[str, Any]:
+    question = _question(line)
+    limit = _limit(question)
+    seen = foretell(
+        _history(question),
+        period=_period(question),
+        as_of=_date(question.get("as_of"), "as_of"),
+        limit=limit,
+    )
+    if isinstance(seen, TooEarly):
+        empty = dict.fromkeys(("p10", "p50", "p90", "warn_at", "path"))
+        return empty | {"too_early": {"days": seen.days, "needed": seen.needed}}
+    return _shape(seen)
+
+
+def _shape(seen: Forecast) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "p10": seen.p10,
+        "p50": seen.p50,
+        "p90": seen.p90,
+        "warn_at": seen.warn_at,
+        "path": [round(count, 2) for count in seen.path],
+    }
+    if seen.crosses_on is not None:
+        answer["probability_over"] = seen.probability_over
+        answer["crosses_on"] = _crossing(seen.crosses_on)
+    return answer
+
+
+def _crossing(crosses_on: Crossing) -> dict[str, str | None]:
+    days = {"early": crosses_on.early, "likely": crosses_on.likely, "late": crosses_on.late}
+    return {name: day.isoformat() if day else None for name, day in days.items()}
+
+
+def _question(line: bytes) -> Mapping[str, Any]:
+    try:
+        question = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise _BadLineError(f"not JSON: {error}") from error
+    if not isinstance(question, dict):
+        raise _BadLineError("not a JSON object")
+    return question
+
+
+def _period(question: Mapping[str, Any]) -> Period:
+    start = _date(question.get("period_start"), "period_start")
+    last = _date(question.get("period_end"), "period_end")
+    if last < start or last == date.max:
+        raise _BadLineError(f"period_end {last}: must be on or after period_start {start}")
+    return Period(start, last + ONE_DAY)
+
+
+def _limit(question: Mapping[str, Any]) -> int | None:
+    limit = question.get("limit")
+    if limit is None or _is_count(limit):
+        return limit
+    raise _BadLineError(f"limit {limit!r}: must be a whole number, {_COUNTS}")
+
+
+def _history(question: Mapping[str, Any]) -> dict[date, int]:
+    rows = question.get("history")
+    if not isinstance(rows, list):
+        raise _BadLineError('history: must be a list such as [["2024-01-01", 123]]')
+    history = {}
+    for number, row in enumerate(rows):
+        if not (isinstance(row, list) and len(row) == len(("date", "count")) and _is_count(row[1])):
+            raise _BadLineError(
+                f'history[{number}] {row!r}: must be ["YYYY-MM-DD", count], count a whole number, '
+                f"{_COUNTS}"
+            )
+        history[_date(row[0], f"history[{number}]")] = row[1]
+    return history
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST
+
+
+def _date(value: Any, where: str) -> date:
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise _BadLineError(f"{where} {value!r}: must be a date such as 2024-01-31") from error
