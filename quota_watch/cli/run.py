@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from quota_watch.cli.context import Context, chosen
 from quota_watch.cli.output import print_json, print_table, what_and_advice
 from quota_watch.domain.rules import Watch
+from quota_watch.domain.schedule import span
 from quota_watch.domain.shapes import period_json
 from quota_watch.domain.source import ErrorKind
 from quota_watch.domain.usage import percent
@@ -71,11 +73,11 @@ def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_
     with context.upgraded(config) as database:
         runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)
         try:
-            outcomes = runtime.poll_named([watch.organization for watch in watches])
+            outcomes, put_off = runtime.poll_named([watch.organization for watch in watches])
             deliveries = runtime.flush(_FLUSH_SECONDS)
         finally:
             runtime.close(_CLOSE_SECONDS)
-    polled = [_polled(watch, outcomes) for watch in watches]
+    polled = [_polled(watch, outcomes, put_off.get(watch.organization)) for watch in watches]
     if as_json:
         print_json({"organizations": polled, "deliveries": deliveries})
     else:
@@ -84,14 +86,14 @@ def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_
     return 1 if failed else 0
 
 
-def _polled(watch: Watch, outcomes: "Sequence[Outcome]") -> dict[str, Any]:
+def _polled(watch: Watch, outcomes: "Sequence[Outcome]", wait: timedelta | None) -> dict[str, Any]:
     outcome = next((each for each in outcomes if each.poll.watch == watch), None)
     error = outcome.poll.error if outcome else None
     good = outcome.seen.usage if outcome and error is None else None
     return {
         "id": watch.organization.id,
         "ok": good is not None,
-        "error": _error(outcome),
+        "error": _error(outcome, wait),
         "used": good.used if good else None,
         "limit": watch.limit,
         "percent": percent(good.used, watch.limit) if good else None,
@@ -108,7 +110,13 @@ def _polled(watch: Watch, outcomes: "Sequence[Outcome]") -> dict[str, Any]:
     }
 
 
-def _error(outcome: "Outcome | None") -> dict[str, Any] | None:
+def _error(outcome: "Outcome | None", wait: timedelta | None) -> dict[str, Any] | None:
+    if outcome is None and wait is not None:
+        message = (
+            f"not asked: its key's rate limit leaves no request for the next {span(wait)}. Other"
+            " programs with keys of the same owner use it too"
+        )
+        return {"kind": ErrorKind.RATE_LIMITED, "message": message, "status": None}
     if outcome is None:
         message = "not recorded: another process took this poll over, or it was interrupted"
         return {"kind": ErrorKind.INTERNAL, "message": message, "status": None}

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import httpx
 
+from quota_watch.clock import Clock
 from quota_watch.config import Config, EmailTable, WebhookTable
 from quota_watch.domain.source import Organization
 from quota_watch.http import build_client
@@ -13,6 +14,7 @@ from quota_watch.notify.email import EmailChannel
 from quota_watch.notify.render import Renderer
 from quota_watch.notify.webhook import WebhookChannel
 from quota_watch.rybbit.client import RybbitClient
+from quota_watch.rybbit.pacing import Pacer
 
 
 def build_channels(config: Config, resources: ExitStack) -> dict[str, Channel]:
@@ -64,10 +66,16 @@ def _webhook(name: str, table: WebhookTable, http: httpx.Client) -> WebhookChann
 
 
 def build_source(
-    config: Config, keys: Mapping[Organization, str], resources: ExitStack
+    config: Config,
+    keys: Mapping[Organization, str],
+    resources: ExitStack,
+    *,
+    pacer: Pacer | None = None,
+    clock: Clock | None = None,
 ) -> RybbitClient:
     """Build the client that asks with these keys; what it keeps open is closed with `resources`.
 
+    It asks as the `pacer` lets it, which goes by `clock`, or at once where there is none.
     Raises `ConfigError`, or `HttpError` where the CA file or the proxy can't be used.
     """
     rybbit = config.rybbit
@@ -77,5 +85,9 @@ def build_source(
         connections=config.poll.concurrency,
     )
     return RybbitClient(
-        resources.enter_context(http), keys=keys, timeout=rybbit.timeout.total_seconds()
+        resources.enter_context(http),
+        keys=keys,
+        timeout=rybbit.timeout.total_seconds(),
+        pacer=pacer,
+        clock=clock,
     )

@@ -1,7 +1,7 @@
 """Which organizations to poll next: an endless supply of claims, in small handfuls."""
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 
 from quota_watch.clock import Clock
@@ -16,7 +16,7 @@ class DueOrganizations:
     """Claims organizations as threads ask for them, never more than end inside their lease.
 
     A process holds at most two claims per polling thread, so each is polled
-    within 60 s of being claimed.
+    within 60 s of being claimed. `interval` returns the longest at which any is polled now.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class DueOrganizations:
         database: Database,
         ours: Collection[int],
         clock: Clock,
-        interval: timedelta,
+        interval: Callable[[], timedelta],
         concurrency: int,
     ) -> None:
         self._database = database
@@ -111,14 +111,14 @@ class DueOrganizations:
                 ours=self._ours,
                 busy=held,
                 most=free,
-                interval=self._interval,
+                interval=self._interval(),
                 now=self._clock.now(),
             )
 
     def _claim(self, found: Sequence[int], held: dict[int, Claim]) -> list[Claim]:
         with self._database.write() as connection:
             now = self._clock.now()
-            claimed = claims.claim_due(connection, found, interval=self._interval, now=now)
+            claimed = claims.claim_due(connection, found, interval=self._interval(), now=now)
         held |= {claim.pk: claim for claim in claimed}
         return claimed
 

@@ -1,21 +1,23 @@
 """What the jobs work with: everything that a config says, built and wired."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from datetime import datetime
-from itertools import chain
+from datetime import datetime, timedelta
 from typing import Any
 
 from quota_watch.clock import Clock
 from quota_watch.config import Config, format_duration
 from quota_watch.daemon.channels import build_channels, build_source
 from quota_watch.daemon.due import DueOrganizations
-from quota_watch.daemon.watcher import Outcome, Watcher
+from quota_watch.daemon.intervals import Intervals
+from quota_watch.daemon.watcher import Outcome, Poll, Watcher
 from quota_watch.domain.source import Organization
 from quota_watch.logs import get_logger
 from quota_watch.notify.channel import Channel
 from quota_watch.notify.outbox import Outbox
+from quota_watch.rybbit.pacing import Pacer
 from quota_watch.storage import claims
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
@@ -23,21 +25,30 @@ from quota_watch.storage.retention import Keep, thin_out
 
 log = get_logger(__name__)
 
+_WORTH_WAITING = timedelta(seconds=30)  # a bucket is full again by then; a day's budget is not
+
 
 class Runtime:
     """A config at work: claims, watcher and outbox over one database.
 
-    `close` must be called; the database is the caller's.
+    `close` must be called; the database is the caller's. `sleep` waits for so many seconds.
     """
 
     def __init__(
-        self, config: Config, *, database: Database, clock: Clock, deliver: bool = True
+        self,
+        config: Config,
+        *,
+        database: Database,
+        clock: Clock,
+        deliver: bool = True,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._interval = config.poll.interval
         self._keep = Keep(snapshots=config.database.keep_snapshots, days=config.database.keep_days)
         self._database = database
         self._clock = clock
         self._deliver = deliver
+        self._sleep = sleep
         self._resources = ExitStack()
         self._channels: Mapping[str, Channel] = build_channels(config, self._resources)
         keys = {each: key.reveal() for each, key in config.credentials().items()}
@@ -45,21 +56,24 @@ class Runtime:
             self._keys = claims.register(connection, config.watches(), now=clock.now())
         watches = {self._keys[watch.organization]: watch for watch in config.watches()}
         interval, concurrency = self._interval, config.poll.concurrency
+        source = build_source(config, keys, self._resources, pacer=Pacer(), clock=clock)
+        intervals = Intervals(keys, interval, source.interval_for)
         self._due = DueOrganizations(
             database=database,
             ours=frozenset(watches),
             clock=clock,
-            interval=interval,
+            interval=intervals.longest,
             concurrency=concurrency,
         )
         self._watcher = Watcher(
             database=database,
-            source=build_source(config, keys, self._resources),
+            source=source,
             watches=watches,
             channels=self._channels,
             clock=clock,
             interval=interval,
             concurrency=concurrency,
+            pace=intervals.of,
         )
         self._outbox = Outbox(database=database, channels=self._channels, clock=clock)
         self._polling = threading.Lock()
@@ -71,10 +85,30 @@ class Runtime:
         for _ in self._cycle(self._due.due()):
             pass
 
-    def poll_named(self, organizations: Iterable[Organization]) -> list[Outcome]:
-        """Poll the organizations now, due or not; raises `StorageError`."""
-        named = self._due.named([self._keys[each] for each in organizations])
-        return list(chain.from_iterable(self._cycle(named)))
+    def poll_named(
+        self, organizations: Iterable[Organization]
+    ) -> tuple[list[Outcome], Mapping[Organization, timedelta]]:
+        """Poll the organizations now, due or not; raises `StorageError`.
+
+        Those that must wait a little for a rate limit are asked again after it. The others that
+        must wait are returned beside the outcomes, with how long.
+        """
+        done: list[Outcome] = []
+        put_off: dict[Organization, timedelta] = {}
+        asked = [self._keys[each] for each in organizations]
+        while asked:
+            soon: dict[int, timedelta] = {}
+            for polls, outcomes in self._cycle(self._due.named(asked)):
+                done += outcomes
+                for poll in polls:
+                    if poll.wait is not None and poll.wait <= _WORTH_WAITING:
+                        soon[poll.claim.pk] = poll.wait
+                    elif poll.wait is not None:
+                        put_off[poll.watch.organization] = poll.wait
+            asked = list(soon)
+            if asked:
+                self._sleep(max(soon.values()).total_seconds())
+        return done, put_off
 
     def deliver_due(self) -> None:
         """Begin to deliver what is due; raises `StorageError`."""
@@ -129,14 +163,14 @@ class Runtime:
             self._resources.close()
         return polled and delivered
 
-    def _cycle(self, claimed: Iterator[Claim]) -> Iterator[list[Outcome]]:
+    def _cycle(self, claimed: Iterator[Claim]) -> Iterator[tuple[list[Poll], list[Outcome]]]:
         with self._polling:
             try:
-                for ended, outcomes in self._watcher.watch(claimed):
-                    self._due.finished(ended)
+                for polls, outcomes in self._watcher.watch(claimed):
+                    self._due.finished([poll.claim for poll in polls])
                     self._note(outcomes)
                     self.deliver_due()
-                    yield outcomes
+                    yield polls, outcomes
             finally:
                 self._due.finish_all()
 

@@ -1,9 +1,10 @@
 """Poll, record, assess, reconcile, enqueue: the first five steps, which are the product."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from math import ceil
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -16,12 +17,12 @@ from quota_watch.domain.alerts import Transition, reconcile
 from quota_watch.domain.periods import BillingCycle, CalendarMonth, Period, previous
 from quota_watch.domain.rules import Observation, Watch, assess
 from quota_watch.domain.schedule import next_slot
-from quota_watch.domain.source import ErrorKind, Organization, Source, UpstreamError
+from quota_watch.domain.source import ErrorKind, NotYet, Organization, Source, UpstreamError
 from quota_watch.domain.usage import DayCounts, Usage, count
 from quota_watch.logs import get_logger
 from quota_watch.notify.channel import Channel
 from quota_watch.storage import record, stories
-from quota_watch.storage.claims import Claim
+from quota_watch.storage.claims import Claim, give_back
 from quota_watch.storage.database import Database
 
 log = get_logger(__name__)
@@ -31,7 +32,10 @@ _LONGEST_WAIT_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poll:
-    """What one request brought: days or an error, and the one `at` that judges it."""
+    """What one request brought: days or an error, and the one `at` that judges it.
+
+    `wait` where nothing was asked yet: it says for how long.
+    """
 
     claim: Claim
     watch: Watch
@@ -39,6 +43,7 @@ class Poll:
     at: datetime
     days: tuple[DayCounts, ...] = ()
     error: UpstreamError | None = None
+    wait: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,10 @@ class Outcome:
 
 
 class Watcher:
-    """Takes claimed organizations through the five steps."""
+    """Takes claimed organizations through the five steps.
+
+    `pace` tells how often each is polled, every `interval` where it is not given.
+    """
 
     def __init__(
         self,
@@ -65,6 +73,7 @@ class Watcher:
         interval: timedelta,
         concurrency: int,
         cycle: BillingCycle | None = None,
+        pace: Callable[[Organization], timedelta] | None = None,
     ) -> None:
         self._database = database
         self._source = source
@@ -74,21 +83,25 @@ class Watcher:
         self._interval = interval
         self._concurrency = concurrency
         self._cycle = cycle or CalendarMonth()
+        self._pace = pace or (lambda _: interval)
 
-    def watch(self, claims: Iterator[Claim]) -> Iterator[tuple[list[Claim], list[Outcome]]]:
+    def watch(self, claims: Iterator[Claim]) -> Iterator[tuple[list[Poll], list[Outcome]]]:
         """Take each claimed organization from its poll to the outbox: this is the product.
 
         A few threads poll, each one organization at a time. The answers come in batches, and one
-        transaction records, assesses, reconciles and enqueues a batch; after it the claims that
-        have ended are yielded with what became of them. An organization whose claim was taken
-        over meanwhile is left to the other worker; one that raises fails alone, and goes through
-        the steps again as a failed poll. Raises `StorageError`.
+        transaction records, assesses, reconciles and enqueues a batch; after it the polls whose
+        claims have ended are yielded with what became of them. An organization whose claim was
+        taken over meanwhile is left to the other worker; one that can't be asked yet is put off;
+        one that raises fails alone, and goes through the steps again as a failed poll. Raises
+        `StorageError`.
         """
         for batch in in_batches(claims, self._poll, threads=self._concurrency):
             done: list[Outcome] = []
             with self._database.write() as transaction:
                 rows = record.lock_claimed(transaction, [poll.claim for poll in batch])
-                polls = [poll for poll in batch if poll.claim.pk in rows]
+                polls = self._put_off(
+                    transaction, [poll for poll in batch if poll.claim.pk in rows]
+                )
                 told = stories.stories_of(transaction, *self._scope(polls))
                 for poll in polls:
                     watch, row = poll.watch, rows[poll.claim.pk]
@@ -102,7 +115,7 @@ class Watcher:
                         was_failing = row.failing_since is not None
                         done.append(Outcome(poll, seen, tuple(transitions), was_failing))
             _log(done)
-            yield [poll.claim for poll in batch], done
+            yield batch, done
 
     def _poll(self, claim: Claim) -> Poll:
         watch, now = self._watches[claim.pk], self._clock.now()
@@ -111,10 +124,22 @@ class Watcher:
             days = tuple(self._source.days(watch.organization, poll.period.start, now.date()))
         except UpstreamError as error:
             return replace(poll, error=error)
+        except NotYet as not_yet:
+            return replace(poll, wait=timedelta(milliseconds=ceil(not_yet.seconds * 1000)))
         except Exception:  # the boundary of a job: a defect of ours must not stop the others
             log.exception("poll raised", organization=watch.organization.id)
             return _as_failure_of_ours(poll)
         return replace(poll, days=days)
+
+    def _put_off(self, transaction: Connection, polls: Sequence[Poll]) -> list[Poll]:
+        """Give back what can't be asked yet, until it can, and return the other polls."""
+        next_at = {
+            poll.claim: poll.at + min(poll.wait, self._interval)
+            for poll in polls
+            if poll.wait is not None
+        }
+        give_back(transaction, next_at, next_at=next_at)
+        return [poll for poll in polls if poll.wait is None]
 
     def _scope(self, polls: Sequence[Poll]) -> tuple[dict[int, Organization], date]:
         """Name the stories that matter: those of this and the last period of these polls."""
@@ -164,7 +189,8 @@ class Watcher:
         """
         asked = poll.error.retry_after if poll.error else None
         wait = timedelta(seconds=min(asked or 0.0, _LONGEST_WAIT_SECONDS))
-        return next_slot(poll.watch.organization, after=poll.at + wait, interval=self._interval)
+        organization = poll.watch.organization
+        return next_slot(organization, after=poll.at + wait, interval=self._pace(organization))
 
     @contextmanager
     def _failing_alone(

@@ -59,11 +59,24 @@ class UpstreamError(QuotaWatchError):
         self.scope = scope
 
 
+class NotYet(QuotaWatchError):  # noqa: N818 - reads as what it is: no error
+    """Nothing was asked, so as not to go past upstream's rate limit.
+
+    It is neither a failure nor a success, and tells nothing of upstream. `seconds` is how long to
+    wait before asking again.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the rate limit leaves no request for the next {seconds:.1f} s")
+        self.seconds = seconds
+
+
 class Source(Protocol):
     """An upstream that counts events; all that another provider would need."""
 
     def days(self, organization: Organization, start: date, end: date) -> Sequence[DayCounts]:
         """Return the counts of every day from `start` to `end`, both included.
 
-        The day that is today upstream may be missing, no other. Raises `UpstreamError`.
+        The day that is today upstream may be missing, no other. Raises `UpstreamError`, or
+        `NotYet` where nothing was asked.
         """

@@ -62,18 +62,8 @@ def bad_answer(message: str, *, status: int | None = 200) -> UpstreamError:
     return UpstreamError(ErrorKind.BAD_ANSWER, message, may_pass=True, status=status)
 
 
-def _rows(body: bytes) -> list[Any]:
-    answer = _json(body)
-    rows = answer.get("data") if isinstance(answer, dict) else None
-    if isinstance(rows, list):
-        return rows
-    if isinstance(answer, dict) and "data" in answer:
-        raise bad_answer(f'"data" is {excerpt(answer["data"])}, not a list of days')
-    said = quotable(answer.get("error")) if isinstance(answer, dict) else None
-    raise bad_answer(f'it is JSON but has no list "data"{f": it says {said!r}" if said else ""}')
-
-
-def _json(body: bytes) -> Any:
+def read_json(body: bytes) -> Any:
+    """Return what the body says; raises `UpstreamError` of kind `bad_answer`."""
     if not body.strip():
         raise bad_answer("it is empty")
     if looks_like_html(body):
@@ -91,6 +81,28 @@ def _json(body: bytes) -> Any:
         raise bad_answer("it is JSON nested too deeply to be Rybbit's") from None
     except ValueError as error:  # a number of thousands of digits
         raise bad_answer(f"it is not sane JSON: {quotable(str(error))}") from None
+
+
+def as_count(value: Any) -> int | None:
+    """Return a JSON value as a number of events, or None where it is none.
+
+    Strings of digits are what older engines send (UPSTREAM.md § 3).
+    """
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = int(value)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and 0 <= value <= MAX_COUNT else None
+
+
+def _rows(body: bytes) -> list[Any]:
+    answer = read_json(body)
+    rows = answer.get("data") if isinstance(answer, dict) else None
+    if isinstance(rows, list):
+        return rows
+    if isinstance(answer, dict) and "data" in answer:
+        raise bad_answer(f'"data" is {excerpt(answer["data"])}, not a list of days')
+    said = quotable(answer.get("error")) if isinstance(answer, dict) else None
+    raise bad_answer(f'it is JSON but has no list "data"{f": it says {said!r}" if said else ""}')
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -142,13 +154,10 @@ def _new_types(counts: Mapping[str, int]) -> Counter[str]:
 
 
 def _count(row: Mapping[str, Any], name: str, where: str) -> int:
-    """Return a count; strings of digits are what older engines send (UPSTREAM.md § 3)."""
-    value = row[name]
-    if isinstance(value, str) and _DIGITS.fullmatch(value):
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT:
+    value = as_count(row[name])
+    if value is not None:
         return value
     raise bad_answer(
-        f"{where}: {quotable(name) or 'a count'} is {excerpt(value)},"
+        f"{where}: {quotable(name) or 'a count'} is {excerpt(row[name])},"
         " not a whole number from 0 to 10^17"
     )

@@ -1,38 +1,79 @@
-"""Asking Rybbit for the event counts of an organization, and believing only sane answers."""
+"""Asking Rybbit for event counts, plans and organizations, and believing only sane answers."""
 
-import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import quote
 
 import httpx
 
+from quota_watch.clock import Clock, SystemClock
+from quota_watch.domain.limits import Account
 from quota_watch.domain.periods import each_day
 from quota_watch.domain.source import ErrorKind, Organization, UpstreamError
 from quota_watch.domain.usage import DayCounts
-from quota_watch.http import BodyError, Response, fetch
+from quota_watch.logs import get_logger
+from quota_watch.rybbit.accounts import (
+    OrganizationKeyError,
+    SeenOrganization,
+    parse_account,
+    parse_organizations,
+    parse_site_usage,
+    parse_version,
+)
 from quota_watch.rybbit.answers import bad_answer, parse_days
-from quota_watch.rybbit.refusals import error_of
-from quota_watch.rybbit.wording import place, quotable
+from quota_watch.rybbit.asking import Asker, Question
+from quota_watch.rybbit.pacing import Pacer, Purpose
+from quota_watch.rybbit.refusals import EVENT_COUNT, ORGANIZATIONS, PLAN, SITE_USAGE, VERSION
 
-_WORTH_HIDING = 8  # characters; a shorter key could be a part of any honest answer
-_BROKEN_OFF = ("disconnected", "peer closed")  # how httpcore and h11 name a hang-up
+log = get_logger(__name__)
+
+_ORGANIZATION_KEY = "rb_org_"
+_NOTABLE = timedelta(minutes=1)  # a shorter rest is over before anyone reads of it
+_ASK_ELSEWHERE = frozenset(
+    {ErrorKind.INSUFFICIENT_SCOPE, ErrorKind.UPSTREAM_ERROR, ErrorKind.BAD_ANSWER}
+)
+"""How one endpoint fails while another may answer; where nothing answers, one try is enough."""
 
 
 class RybbitClient:
     """The `Source` that is a Rybbit server, or several.
 
-    Each organization's key goes to that organization's own server and nowhere else.
+    Each organization's key goes to that organization's own server and nowhere else. With a
+    `pacer`, which goes by `clock`, whatever is asked with a key may raise `NotYet` instead.
     """
 
     def __init__(
-        self, http: httpx.Client, *, keys: Mapping[Organization, str], timeout: float
+        self,
+        http: httpx.Client,
+        *,
+        keys: Mapping[Organization, str],
+        timeout: float,
+        pacer: Pacer | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self._http = http
+        self._asker = Asker(http, timeout=timeout, pacer=pacer, clock=clock or SystemClock())
         self._keys = keys
-        self._timeout = timeout
+        self._pacer = pacer
+        self._sharing = Counter((each.server, key) for each, key in keys.items())
+        self._logged: dict[tuple[str, str], tuple[timedelta, bool]] = {}
+
+    def interval_for(self, organization: Organization, configured: timedelta) -> timedelta:
+        """Return how often to poll: as configured, or as seldom as the key's budget needs.
+
+        A change is logged, once for all organizations of a key.
+        """
+        if self._pacer is None:
+            return configured
+        credential = (organization.server, self._keys[organization])
+        pace = self._pacer.pace(*credential, self._sharing[credential], configured)
+        state = (pace.interval, pace.rests is not None and pace.rests >= _NOTABLE)
+        if state != self._logged.get(credential, (configured, False)):
+            log.warning("pace changed", server=organization.server, pace=pace.describe())
+        self._logged[credential] = state
+        return pace.interval
 
     def days(self, organization: Organization, start: date, end: date) -> Sequence[DayCounts]:
         """Return the counts of every day from `start` to `end`, both included.
@@ -40,106 +81,97 @@ class RybbitClient:
         Only the row of `end` itself may be missing, as today's is at 00:00:00 (UPSTREAM.md
         § 3). Raises `UpstreamError` and nothing else for whatever upstream does.
         """
-        answer = self._ask(organization, start, end)
-        if answer.status != HTTPStatus.OK:
-            raise error_of(
-                answer.status,
-                answer.headers,
-                answer.body,
-                organization=organization.id,
-                server=organization.server,
-            )
-        try:
-            days = parse_days(answer.body)
-            _check_range(days, start, end)
-        except UpstreamError as error:
-            raise _not_believed(organization, error.message) from None
-        return days
-
-    def _ask(self, organization: Organization, start: date, end: date) -> Response:
-        key = _sendable(self._keys[organization], organization)
-        asked = {"start_date": start.isoformat(), "end_date": end.isoformat(), "time_zone": "UTC"}
-        headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
-        try:
-            url = _url(organization)
-            request = self._http.build_request("GET", url, params=asked, headers=headers)
-            answer = fetch(self._http, request, seconds=self._timeout)
-        except BodyError as error:
-            if error.status != HTTPStatus.OK:  # a refusal is understood without its body
-                return Response(error.status, httpx.Headers(), b"")
-            failure = _not_believed(organization, str(error))
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError) as error:
-            failure = self._failure(error, organization)
-        else:
-            return replace(answer, body=_blotted(key, answer.body))
-        raise failure  # out here it does not drag the original along, which may quote upstream
-
-    def _failure(self, error: Exception, organization: Organization) -> UpstreamError:
-        """Return what kept an answer from coming, as our own error."""
-        where = place(organization.server, organization.id)
-        reason = quotable(str(error)[:200]) or type(error).__name__
-        if isinstance(error, httpx.TimeoutException):
-            return UpstreamError(
-                ErrorKind.TIMEOUT,
-                f"{where}: no whole answer within {self._timeout:g} s ({reason}). If that lasts,"
-                " look whether the server is up, or raise rybbit.timeout",
-                may_pass=True,
-            )
-        if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL | UnicodeError):
-            return UpstreamError(
-                ErrorKind.CONNECTION,
-                f"{where}: this address can't be asked ({reason}). Correct base_url",
-                may_pass=False,
-            )
-        if isinstance(error, httpx.RemoteProtocolError):
-            reason = reason.partition(":")[0]  # what follows is upstream's own bytes
-            if not any(words in reason for words in _BROKEN_OFF):
-                return bad_answer(f"{where}: the answer is not proper HTTP ({reason})", status=None)
-        return UpstreamError(ErrorKind.CONNECTION, f"{where}: {_advice(reason)}", may_pass=True)
-
-
-def _url(organization: Organization) -> str:
-    base = organization.server.rstrip("/")
-    return f"{base}/api/org-event-count/{quote(organization.id, safe='')}"
-
-
-def _not_believed(organization: Organization, why: str) -> UpstreamError:
-    where = place(organization.server, organization.id)
-    return bad_answer(f"{where}: the answer is not believed: {why}")
-
-
-def _advice(reason: str) -> str:
-    if "CERTIFICATE_VERIFY_FAILED" in reason:
-        return (
-            f"its certificate is not trusted ({reason}). If it is your own authority's, name that"
-            " in rybbit.ca_file"
+        question = Question(
+            server=organization.server,
+            organization=organization.id,
+            endpoint=EVENT_COUNT,
+            path=f"/api/org-event-count/{_quoted(organization.id)}",
+            asked={
+                "start_date": start.isoformat(),
+                "end_date": end.isoformat(),
+                "time_zone": "UTC",
+            },
+            key=self._keys[organization],
+            purpose=Purpose.POLL,
         )
-    return f"the connection failed ({reason}). If that lasts, check base_url and the network"
+        return self._asker.read(question, partial(_days, start=start, end=end))
+
+    def account(self, organization: Organization, *, site: str | None = None) -> Account:
+        """Return the organization's plan, limit and Rybbit's own count (UPSTREAM.md § 9).
+
+        Where the key lacks the scope `org:read`, or that endpoint fails, the usage of `site` is
+        asked, the id of one of its sites; it tells only limit and count. Raises `UpstreamError`.
+        """
+        question = Question(
+            server=organization.server,
+            organization=organization.id,
+            endpoint=PLAN,
+            path=f"/api/organizations/{_quoted(organization.id)}/sites",
+            key=self._keys[organization],
+        )
+        try:
+            return self._asker.read(question, partial(parse_account, organization=organization.id))
+        except UpstreamError as error:
+            if site is None or error.kind not in _ASK_ELSEWHERE:
+                raise
+            first = error
+        return self._account_by_site(organization, site, first)
+
+    def _account_by_site(
+        self, organization: Organization, site: str, first: UpstreamError
+    ) -> Account:
+        """Ask for the usage of a site after the plan was not to be had, which `first` tells."""
+        question = Question(
+            server=organization.server,
+            organization=organization.id,
+            endpoint=SITE_USAGE,
+            path=f"/api/sites/{_quoted(site)}/usage",
+            key=self._keys[organization],
+        )
+        try:
+            return self._asker.read(question, parse_site_usage)
+        except UpstreamError as error:
+            scope = ErrorKind.INSUFFICIENT_SCOPE
+            if first.kind is scope and error.kind is not scope:
+                raise
+        raise first
+
+    def organizations(self, server: str, key: str) -> tuple[SeenOrganization, ...]:
+        """Return the organizations that `key` sees on `server`.
+
+        Raises `OrganizationKeyError` where the server does not answer that to an organization's
+        key (UPSTREAM.md § 9), and `UpstreamError` for whatever else upstream does.
+        """
+        question = Question(
+            server=server,
+            organization=None,
+            endpoint=ORGANIZATIONS,
+            path="/api/organizations",
+            key=key,
+        )
+        try:
+            return self._asker.read(question, parse_organizations)
+        except UpstreamError as error:
+            refused = error.status == HTTPStatus.UNAUTHORIZED
+            if not (refused and key.startswith(_ORGANIZATION_KEY)):
+                raise
+        raise OrganizationKeyError(question.place)
+
+    def version(self, server: str) -> str:
+        """Return the release of Rybbit on `server`, such as `2.8.0`; raises `UpstreamError`."""
+        question = Question(
+            server=server, organization=None, endpoint=VERSION, path="/api/version", key=None
+        )
+        return self._asker.read(question, parse_version)
 
 
-def _sendable(key: str, organization: Organization) -> str:
-    """Return the key if a header can carry it; httpx's own complaint would show it whole."""
-    if key.isascii() and key.isprintable() and key == key.strip() and key:
-        return key
-    raise UpstreamError(
-        ErrorKind.FORBIDDEN,
-        f"{place(organization.server, organization.id)}: the api_key is empty or has characters"
-        " that no key has (a line break, a space at an end, a letter that is not ASCII), so it"
-        " was not sent. Copy it again",
-        may_pass=False,
-    )
+def _quoted(part: str) -> str:
+    return quote(part, safe="")
 
 
-def _blotted(key: str, body: bytes) -> bytes:
-    """Blot the key out of an answer that repeats it: our errors quote answers."""
-    if len(key) >= _WORTH_HIDING:
-        for form in (key, json.dumps(key)[1:-1]):
-            body = body.replace(form.encode(), b"[api_key]")
-    return body
-
-
-def _check_range(days: Sequence[DayCounts], start: date, end: date) -> None:
+def _days(body: bytes, *, start: date, end: date) -> tuple[DayCounts, ...]:
     """Refuse days nobody asked for and gaps; both mean that something was misunderstood."""
+    days = parse_days(body)
     got = {counts.day for counts in days}
     outside = [day for day in sorted(got) if not start <= day <= end]
     if outside:
@@ -151,3 +183,4 @@ def _check_range(days: Sequence[DayCounts], start: date, end: date) -> None:
         raise bad_answer(
             f"{len(missing)} days of {start} to {end} are missing, the first is {missing[0]}"
         )
+    return days

@@ -32,6 +32,26 @@ _NOT_YET = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What was asked for, in words, the scope a key needs for it, and what helps without it."""
+
+    what: str
+    scope: str | None
+    instead: str = ""
+
+
+EVENT_COUNT = Endpoint("event count", "analytics:read")
+PLAN = Endpoint(
+    "plan of an organization", "org:read", ", or set the organization's limit in the config"
+)
+SITE_USAGE = Endpoint(
+    "usage of a site", "sites:read", ", or set the organization's limit in the config"
+)
+ORGANIZATIONS = Endpoint("list of organizations", None)
+VERSION = Endpoint("version", None)
+
+
+@dataclass(frozen=True, slots=True)
 class _Meaning:
     kind: ErrorKind
     says: str
@@ -40,7 +60,13 @@ class _Meaning:
 
 
 def error_of(
-    status: int, headers: Mapping[str, str], body: bytes, *, organization: str, server: str
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    organization: str | None,
+    server: str,
+    endpoint: Endpoint = EVENT_COUNT,
 ) -> UpstreamError:
     """Return what an answer other than 200 means (UPSTREAM.md § 3, Errors).
 
@@ -48,7 +74,7 @@ def error_of(
     """
     answer = _object(body)
     retry_after = _retry_after(headers, answer)
-    meaning = _meaning(status, headers, answer, retry_after)
+    meaning = _meaning(status, headers, answer, retry_after, endpoint)
     return UpstreamError(
         meaning.kind,
         f"{place(server, organization)}: {meaning.says}{_own_words(answer, body)}",
@@ -64,15 +90,16 @@ def _meaning(
     headers: Mapping[str, str],
     answer: Mapping[str, Any],
     retry_after: float | None,
+    endpoint: Endpoint,
 ) -> _Meaning:
     match status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            return _refused(status, answer)
+            return _refused(status, answer, endpoint)
         case HTTPStatus.NOT_FOUND:
             return _Meaning(
                 ErrorKind.NOT_FOUND,
-                "there is no event count at this address (404). base_url is probably wrong: it"
-                " is the address of Rybbit itself, without /api",
+                f"there is no {endpoint.what} at this address (404). base_url is probably wrong:"
+                " it is the address of Rybbit itself, without /api",
                 may_pass=False,
             )
         case HTTPStatus.TOO_MANY_REQUESTS:
@@ -94,15 +121,15 @@ def _meaning(
             return _odd(status, headers)
 
 
-def _refused(status: int, answer: Mapping[str, Any]) -> _Meaning:
+def _refused(status: int, answer: Mapping[str, Any], endpoint: Endpoint) -> _Meaning:
     """Tell the refusals apart; what Rybbit can't know without its database may pass."""
     error = quotable(answer.get("error")) or ""
     if "required" in answer or error == "Insufficient scope":
-        scope = quotable(answer.get("required")) or "analytics:read"
+        scope = quotable(answer.get("required")) or endpoint.scope or "that this needs"
         return _Meaning(
             ErrorKind.INSUFFICIENT_SCOPE,
             f"the api_key lacks the scope {scope} ({status}). Give it that scope in Rybbit, or"
-            " make a key without restrictions",
+            f" make a key without restrictions{endpoint.instead}",
             may_pass=False,
         )
     if error.startswith("No access to organization"):
@@ -113,11 +140,18 @@ def _refused(status: int, answer: Mapping[str, Any]) -> _Meaning:
             " here, or its database is down",
             may_pass=True,
         )
+    if endpoint.scope is None:
+        return _Meaning(
+            ErrorKind.FORBIDDEN,
+            f"the {endpoint.what} was refused ({status}). Rybbit says so for a wrong or expired"
+            " key and while its own database is down: if it lasts, check api_key and base_url",
+            may_pass=True,
+        )
     return _Meaning(
         ErrorKind.FORBIDDEN,
         f"the api_key was refused ({status}). Rybbit says so for a wrong, expired or foreign"
-        " key, for an unknown organization, and while its own database is down: if it lasts,"
-        " check api_key and id",
+        " key, for an unknown organization or site, and while its own database is down: if it"
+        " lasts, check api_key and id",
         may_pass=True,
     )
 

@@ -5,11 +5,14 @@ function of the scene and the time, so whoever asks can compute the truth beside
 """
 
 import json
+import re
 import socket
 import sys
 import threading
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
@@ -18,33 +21,71 @@ from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from quota_watch.clock import Clock
-from quota_watch.domain.periods import each_day
-from quota_watch.rybbit.answers import KNOWN_TYPES
-from quota_watch.rybbit.scenes import Scene
-
-__all__ = ("Scene", "Simulator")
-
-_EVENT_COUNT = "/api/org-event-count/"
-_IDLE = 30.0  # seconds before a silent connection is closed
-_Answer = tuple[HTTPStatus, Any]
-
-_FAILED: _Answer = (
-    HTTPStatus.INTERNAL_SERVER_ERROR,
-    {"error": "Failed to fetch organization event count"},
+from quota_watch.rybbit.accounts import supports_keys
+from quota_watch.rybbit.played import (
+    FORBIDDEN,
+    UNAUTHORIZED,
+    Answer,
+    event_count,
+    hex_id,
+    organization_sites,
+    organizations,
+    site_number,
+    site_usage,
 )
-_FORBIDDEN: _Answer = (HTTPStatus.FORBIDDEN, {"error": "Forbidden"})
+from quota_watch.rybbit.scenes import Scene, Terms
+from quota_watch.rybbit.throttle import Budgets, Charged, daily_limit
+
+__all__ = ("Scene", "Simulator", "Terms")
+
+_IDLE = 30.0  # seconds before a silent connection is closed
+_EVENT_COUNT = "/api/org-event-count/"
+_ORGANIZATION_KEY = "rb_org_"
+_PLAN, _USAGE = "org:read", "sites:read"
+_ROUTES = {  # by the scope that each needs
+    "analytics:read": re.compile(rf"{_EVENT_COUNT}([^/]+)"),
+    _PLAN: re.compile(r"/api/organizations/([^/]+)/sites"),
+    _USAGE: re.compile(r"/api/sites/([^/]+)/usage"),
+}
+_OLD: Answer = (HTTPStatus.FORBIDDEN, {"error": "No access to organization or no sites found"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: HTTPStatus
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Simulator:
     """Serves the scenes over real HTTP while used as a context manager.
 
-    `clock` says what time it is at the server. Each request reads it once.
+    `clock` says what time it is at the server. Each request reads it once. With `rate_limits`
+    it counts and refuses like the cloud (UPSTREAM.md § 8). `requests` counts what was answered,
+    by path and status.
     """
 
-    def __init__(self, clock: Clock, scenes: Sequence[Scene]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        scenes: Sequence[Scene],
+        *,
+        rate_limits: bool = False,
+        version: str = "2.8.0",
+    ) -> None:
+        self.requests: Counter[tuple[str, int]] = Counter()
         self._clock = clock
         self._scenes = {scene.id: scene for scene in scenes}
-        self._server = _Server(self._answer)
+        self._sites = {
+            name: scene
+            for scene in scenes
+            for n in range(1, scene.sites + 1)
+            for name in (str(site_number(scene, n)), hex_id(scene, n))
+        }
+        self._budgets = Budgets() if rate_limits else None
+        self._version = version
+        self._counting = threading.Lock()
+        self._server = _Server(self._reply)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="simulator", daemon=True
         )
@@ -69,50 +110,82 @@ class Simulator:
         self._server.server_close()
         self._thread.join()
 
-    def _answer(self, target: str, authorization: str) -> _Answer:
-        url = urlsplit(target)
-        if url.path == "/api/version":
-            return HTTPStatus.OK, {"version": "2.8.0"}
-        if url.path == "/api/health":
-            return HTTPStatus.OK, "OK"
-        if url.path == _EVENT_COUNT:
-            return HTTPStatus.BAD_REQUEST, {"error": "Organization ID required"}
-        if not url.path.startswith(_EVENT_COUNT):
-            return _no_route(target)
-        scene = self._scenes.get(unquote(url.path.removeprefix(_EVENT_COUNT)))
+    def _reply(self, target: str, authorization: str) -> _Reply:
+        path = urlsplit(target).path
+        key = authorization.removeprefix("Bearer ") if authorization.startswith("Bearer ") else ""
+        reply = self._public(path, key) or self._guarded(target, path, key)
+        with self._counting:
+            self.requests[path, reply.status] += 1
+        return reply
+
+    def _public(self, path: str, key: str) -> _Reply | None:
+        """Answer what no rate limit guards, or None."""
+        match path:
+            case "/api/version":
+                return _Reply(HTTPStatus.OK, {"version": self._version})
+            case "/api/health":
+                return _Reply(HTTPStatus.OK, "OK")
+            case "/api/organizations":
+                now = self._clock.now()
+                seen = [each for each in self._scenes.values() if _opens(each, key, now)]
+                listed = seen and not key.startswith(_ORGANIZATION_KEY)
+                return _Reply(*(organizations(seen) if listed else UNAUTHORIZED))
+            case str() if path == _EVENT_COUNT:
+                return _Reply(HTTPStatus.BAD_REQUEST, {"error": "Organization ID required"})
+        return None
+
+    def _guarded(self, target: str, path: str, key: str) -> _Reply:
+        """Answer what needs a key: first whether it opens this, then whether it may now."""
+        scope, name = _route(path)
+        if scope is None:
+            return _Reply(*_no_route(target))
         now = self._clock.now()
-        if scene is None or authorization != f"Bearer {scene.api_key}" or scene.revoked(now):
-            return _FORBIDDEN
-        asked = {name: values[0] for name, values in parse_qs(url.query).items()}
-        return _event_count(scene, asked, now)
+        scene = (self._sites if scope == _USAGE else self._scenes).get(name)
+        if scene is None or not _opens(scene, key, now):
+            return _Reply(*FORBIDDEN)
+        if scene.scopes is not None and scope not in scene.scopes:
+            body = {"error": "Insufficient scope", "required": scope}
+            return _Reply(HTTPStatus.FORBIDDEN, body)
+        charged = self._charge(key, now)
+        if charged.refusal is not None:
+            return _Reply(HTTPStatus.TOO_MANY_REQUESTS, charged.refusal, charged.headers)
+        return _Reply(*self._told(scope, scene, target, now), charged.headers)
+
+    def _told(self, scope: str, scene: Scene, target: str, now: datetime) -> Answer:
+        if scope == _PLAN:
+            return organization_sites(scene, now)
+        if scope == _USAGE:
+            return site_usage(scene, now)
+        if not supports_keys(self._version):
+            return _OLD
+        query = parse_qs(urlsplit(target).query)
+        return event_count(scene, {name: values[0] for name, values in query.items()}, now)
+
+    def _charge(self, key: str, now: datetime) -> Charged:
+        if self._budgets is None:
+            return Charged({}, None)
+        return self._budgets.charge(key, daily=self._daily(key, now), now=now)
+
+    def _daily(self, key: str, now: datetime) -> int:
+        """Return the owner's requests a day: of the best plan among his organizations."""
+        own = (each for each in self._scenes.values() if each.api_key == key)
+        return max(daily_limit(scene.terms(now).plan) for scene in own)
 
 
-def _no_route(target: str) -> _Answer:
+def _route(path: str) -> tuple[str | None, str]:
+    """Return the scope that the path needs and the name in it; no scope where nothing is."""
+    matches = ((scope, route.fullmatch(path)) for scope, route in _ROUTES.items())
+    return next(((scope, unquote(match[1])) for scope, match in matches if match), (None, ""))
+
+
+def _opens(scene: Scene, key: str, now: datetime) -> bool:
+    return key == scene.api_key and not scene.revoked(now)
+
+
+def _no_route(target: str) -> Answer:
     status = HTTPStatus.NOT_FOUND
     message = f"Route GET:{target} not found"
     return status, {"message": message, "error": "Not Found", "statusCode": status}
-
-
-def _event_count(scene: Scene, asked: dict[str, str], now: datetime) -> _Answer:
-    """Answer for a range of UTC days, or for all time where a date is missing."""
-    if asked.get("time_zone", "UTC") != "UTC":
-        return _FAILED
-    all_time = "start_date" not in asked or "end_date" not in asked
-    try:
-        start = scene.started if all_time else date.fromisoformat(asked["start_date"])
-        end = now.date() if all_time else date.fromisoformat(asked["end_date"])
-    except ValueError:
-        return _FAILED
-    if start > end and not all_time:
-        return _FAILED
-    rows = [_row(scene, day, now) for day in each_day(start, end)]
-    return HTTPStatus.OK, {"data": [row for row in rows if row["event_count"] or not all_time]}
-
-
-def _row(scene: Scene, day: date, now: datetime) -> dict[str, Any]:
-    counts = scene.counts(day, now)
-    fields = {f"{type_}_count": counts[type_] for type_ in KNOWN_TYPES}
-    return {"event_date": f"{day} 00:00:00", **fields, "event_count": sum(fields.values())}
 
 
 class _Server(ThreadingHTTPServer):
@@ -122,8 +195,8 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
+    def __init__(self, reply: Callable[[str, str], _Reply]) -> None:
+        self.reply = reply
         self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Handler)
 
@@ -161,11 +234,13 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        status, answer = self.server.answer(self.path, self.headers.get("Authorization", ""))
-        text = isinstance(answer, str)
-        body = (answer if text else json.dumps(answer, separators=(",", ":"))).encode()
-        self.send_response_only(status)
+        reply = self.server.reply(self.path, self.headers.get("Authorization", ""))
+        text = isinstance(reply.body, str)
+        body = (reply.body if text else json.dumps(reply.body, separators=(",", ":"))).encode()
+        self.send_response_only(reply.status)
         self.send_header("vary", "Origin")
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
         type_ = "text/plain" if text else "application/json"
         self.send_header("content-type", f"{type_}; charset=utf-8")
         self.send_header("content-length", str(len(body)))

@@ -27,11 +27,16 @@ def quotable(text: Any) -> str | None:
     return line if 0 < len(line) <= _SENTENCE else None
 
 
-def place(server: str, organization: str) -> str:
-    """Return which organization on which server, without a password in the server's URL."""
+def place(server: str, organization: str | None) -> str:
+    """Return which organization on which server, without a password in the server's URL.
+
+    `organization` None: the server as such.
+    """
     scheme, slashes, rest = one_line(server, None).rpartition("://")
     host, slash, path = rest.partition("/")
     shown = f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+    if organization is None:
+        return shown
     return f"organization {one_line(organization, None) or '(no id)'} at {shown}"
 
 

@@ -1,11 +1,11 @@
 """Claims: the one way work is taken, so that each piece is done by one worker at a time.
 
-A claim is a random token and a time it holds until. It never moves `next_at`: the transaction
-that records the outcome does, and only while the token is still its own.
+A claim is a random token and a time it holds until. Taking it never moves `next_at`: the
+transaction that ends it does, and only while the token is still its own.
 """
 
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -101,13 +101,19 @@ def claim_now(connection: Connection, pks: Collection[int], *, now: datetime) ->
     return _take(connection, list(connection.scalars(query)), now)
 
 
-def give_back(connection: Connection, claims: Iterable[Claim]) -> None:
-    """Let go of claims that were not used; the organizations stay due."""
+def give_back(
+    connection: Connection,
+    claims: Iterable[Claim],
+    *,
+    next_at: Mapping[Claim, datetime] | None = None,
+) -> None:
+    """Let go of claims that were not used; the organizations stay due, or are at `next_at`."""
     for claim in sorted(claims, key=lambda claim: claim.pk):
+        due = {} if next_at is None else {"next_at": next_at[claim]}
         connection.execute(
             update(organization)
             .where(organization.c.pk == claim.pk, organization.c.claimed_by == claim.token)
-            .values(claimed_by=None, claimed_until=None)
+            .values(claimed_by=None, claimed_until=None, **due)
         )
 
 

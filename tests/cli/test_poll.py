@@ -2,6 +2,7 @@ import json
 
 from standardwebhooks import Webhook
 
+from support.http import Answer, Request
 from support.installation import HOOK_SECRET, Installation
 
 
@@ -93,6 +94,27 @@ def test_only_the_named_organizations_are_polled(installation: Installation) -> 
     polled = installation.json("poll", "org_b")["organizations"]
     assert [each["id"] for each in polled] == ["org_b"]
     assert len(installation.server.requests) == 1
+
+
+def test_what_the_days_budget_leaves_no_request_for_is_not_asked(
+    installation: Installation,
+) -> None:
+    def spent(request: Request) -> Answer:
+        status, headers, body = installation.upstream(request)
+        tiers = {"limit": "5000", "remaining": "0", "reset": "7200"}
+        told = {f"X-RateLimit-Daily-{name}": value for name, value in tiers.items()}
+        return status, {**headers, **told}, body
+
+    installation.upstream.used |= {"org_a": 10, "org_b": 20}
+    installation.configure({"org_a": 1000, "org_b": 1000})
+    installation.server.answers = spent
+    result = installation.run("poll", "--json")
+    polled = json.loads(result.stdout)["organizations"]
+    assert result.returncode == 1
+    assert [each["ok"] for each in polled].count(True) == len(installation.server.requests) == 1
+    (error,) = (each["error"] for each in polled if each["error"])
+    assert (error["kind"], error["status"]) == ("rate_limited", None)
+    assert "no request for the next 2 h" in error["message"]
 
 
 def test_an_organization_that_is_not_in_the_config_is_bad_usage(acme: Installation) -> None:

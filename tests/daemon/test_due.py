@@ -29,7 +29,7 @@ def register(database: Database, watched: list[Watch], clock: FakeClock) -> list
 
 def organizations(database: Database, pks: list[int], clock: FakeClock) -> DueOrganizations:
     return DueOrganizations(
-        database=database, ours=pks, clock=clock, interval=INTERVAL, concurrency=CONCURRENCY
+        database=database, ours=pks, clock=clock, interval=lambda: INTERVAL, concurrency=CONCURRENCY
     )
 
 

@@ -101,8 +101,8 @@ def test_what_is_polled_by_hand_meanwhile_is_told_once(
     daemon, by_hand = stations(open_database, upstream, clock, hook)
 
     def poll_by_hand() -> None:
-        for ended, _ in by_hand.watcher.watch(by_hand.due.named(list(by_hand.keys.values()))):
-            by_hand.due.finished(ended)
+        for polls, _ in by_hand.watcher.watch(by_hand.due.named(list(by_hand.keys.values()))):
+            by_hand.due.finished([poll.claim for poll in polls])
 
     all_at_once(daemon.poll, poll_by_hand)
     all_at_once(daemon.deliver, by_hand.deliver)

@@ -217,7 +217,7 @@ def test_every_claim_is_told_to_have_ended_after_its_commit(
     with open_database().read() as connection:
         seen = [tuple(each) for each in connection.execute(query)]
     assert seen == [(station.keys[ACME.organization], START)]
-    assert [claim.pk for claim in ended] == [station.keys[ACME.organization]]
+    assert [poll.claim.pk for poll in ended] == [station.keys[ACME.organization]]
 
 
 def asks_to_wait(seconds: float) -> UpstreamError:

@@ -1,16 +1,23 @@
 import gzip
 import json
 import ssl
+import threading
 import time
 import traceback
-from datetime import date
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 
 import pytest
 import trustme
 
-from quota_watch.domain.source import ErrorKind, Organization, UpstreamError
+from quota_watch.domain.schedule import needed_interval
+from quota_watch.domain.source import ErrorKind, NotYet, Organization, UpstreamError
 from quota_watch.http import MAX_BODY
 from quota_watch.rybbit.client import RybbitClient
+from quota_watch.rybbit.pacing import Pacer
+from support.clock import FakeClock
+
+QUARTER = timedelta(minutes=15)
 
 
 def data(rows):
@@ -339,3 +346,129 @@ def test_no_error_ever_holds_the_key(ask, serve, script, secret):
 def test_the_client_does_not_show_its_keys(http, key):
     client = RybbitClient(http, keys={Organization("https://a.example", "a"): key}, timeout=1)
     assert key not in f"{client!r} {client}"
+
+
+class Paced:
+    """A client with a pacer and a clock that stands still, and a server that answers by script."""
+
+    def __init__(self, http, server, *names):
+        self.clock = FakeClock()
+        self.organizations = [Organization(server.url, name) for name in names or ("org_abc",)]
+        keys = dict.fromkeys(self.organizations, "key-of-the-paced")
+        self.client = RybbitClient(http, keys=keys, timeout=5, pacer=Pacer(), clock=self.clock)
+
+    def days(self, number=0):
+        asked = self.organizations[number]
+        return self.client.days(asked, date(2026, 10, 1), date(2026, 10, 3))
+
+    def waits(self, number=0) -> float:
+        with pytest.raises(NotYet) as caught:
+            self.days(number)
+        return caught.value.seconds
+
+
+def figures(tier, *, limit, remaining, reset):
+    told = {"limit": limit, "remaining": remaining, "reset": reset}
+    return [f"x-ratelimit-{tier}-{name}: {value}" for name, value in told.items()]
+
+
+def test_after_a_refused_burst_nothing_is_asked_for_as_long_as_it_says(http, serve):
+    body = {"error": "Rate limit exceeded", "scope": "burst", "retryAfter": 3}
+    server = serve(lambda c: c.answer_json(body, "retry-after: 3", status="429 Too Many Requests"))
+    paced = Paced(http, server)
+    refusal(paced.days, ErrorKind.RATE_LIMITED)
+    assert paced.waits() == 3.0
+    assert len(server.heads) == 1
+    paced.clock.advance(3)
+    refusal(paced.days, ErrorKind.RATE_LIMITED)
+
+
+def test_what_a_spent_bucket_can_not_give_is_not_asked(http, serve, october):
+    spent = figures("burst", limit=50, remaining=0, reset=10)
+    server = serve(lambda c: c.answer_json(data(october), *spent))
+    paced = Paced(http, server)
+    paced.days()
+    assert 0 < paced.waits() <= 10
+    assert len(server.heads) == 1
+
+
+def test_the_first_request_to_a_server_goes_alone(http, serve, october):
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def script(connection):
+        arrived.set()
+        assert go_on.wait(10)
+        connection.answer_json(data(october))
+
+    paced = Paced(http, serve(script), "org_a", "org_b")
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(paced.days)
+        assert arrived.wait(10)
+        assert 0 < paced.waits(1) <= 1
+        go_on.set()
+        assert len(first.result()) == 3
+    assert len(paced.days(1)) == 3
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        (lambda c: c.reset(), ErrorKind.CONNECTION),
+        (lambda c: c.answer(b"x", "content-encoding: gzip"), ErrorKind.BAD_ANSWER),
+        (lambda c: c.answer(b"", status="500 Internal Server Error"), ErrorKind.UPSTREAM_ERROR),
+    ],
+    ids=["no answer", "an unreadable body", "a failure"],
+)
+def test_a_first_request_that_fails_holds_nobody_up(http, serve, script, kind):
+    paced = Paced(http, serve(script), "org_a", "org_b")
+    for number in (0, 1, 0):
+        refusal(lambda n=number: paced.days(n), kind)
+
+
+def test_a_key_that_can_not_be_sent_uses_no_budget(http, serve, october):
+    server = serve(lambda c: c.answer_json(data(october)))
+    bad, good = Organization(server.url, "bad"), Organization(server.url, "good")
+    keys = {bad: "a\nb", good: "key-of-the-good"}
+    client = RybbitClient(http, keys=keys, timeout=5, pacer=Pacer(), clock=FakeClock())
+    with pytest.raises(UpstreamError):
+        client.days(bad, date(2026, 10, 1), date(2026, 10, 3))
+    assert len(client.days(good, date(2026, 10, 1), date(2026, 10, 3))) == 3
+
+
+def test_what_needs_no_key_is_not_paced(http, serve):
+    refused = {"error": "Rate limit exceeded", "scope": "burst", "retryAfter": 60}
+
+    def script(connection):
+        if "/api/version" in connection.head:
+            connection.answer_json({"version": "2.8.0"})
+        else:
+            connection.answer_json(refused, status="429 Too Many Requests")
+
+    paced = Paced(http, serve(script))
+    refusal(paced.days, ErrorKind.RATE_LIMITED)
+    assert paced.waits() > 0
+    assert paced.client.version(paced.organizations[0].server) == "2.8.0"
+
+
+def test_without_a_pacer_everything_is_asked_at_once(http, ask, serve, october):
+    spent = figures("burst", limit=50, remaining=0, reset=10)
+    server = serve(lambda c: c.answer_json(data(october), *spent))
+    for _ in range(2):
+        assert len(ask(server.url)) == 3
+    client = RybbitClient(http, keys={}, timeout=5)
+    assert client.interval_for(Organization(server.url, "x"), QUARTER) == QUARTER
+
+
+def test_the_interval_is_as_long_as_the_keys_budget_needs_and_told_once(
+    http, serve, october, caplog
+):
+    little = figures("daily", limit=100, remaining=99, reset=86_400)
+    paced = Paced(http, serve(lambda c: c.answer_json(data(october), *little)), "org_a", "org_b")
+    a, b = paced.organizations
+    assert paced.client.interval_for(a, QUARTER) == QUARTER
+    paced.days()
+    stretched = needed_interval(2, 100)
+    assert [paced.client.interval_for(each, QUARTER) for each in (a, b, a)] == [stretched] * 3
+    (warning,) = caplog.records
+    assert "2 organizations every 15 min need" in str(vars(warning))
+    assert "key-of-the-paced" not in str(vars(warning))

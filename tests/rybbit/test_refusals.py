@@ -4,16 +4,34 @@ import httpx
 import pytest
 
 from quota_watch.domain.source import ErrorKind
-from quota_watch.rybbit.refusals import error_of
+from quota_watch.rybbit.refusals import (
+    EVENT_COUNT,
+    ORGANIZATIONS,
+    PLAN,
+    SITE_USAGE,
+    VERSION,
+    error_of,
+)
 
 SERVER = "https://analytics.example"
 
 
-def refused(status, answer=None, headers=None, server=SERVER):
-    body = answer if isinstance(answer, bytes) else json.dumps(answer or {}).encode()
+def refused(status, answer=None, headers=None, server=SERVER, endpoint=EVENT_COUNT):
     return error_of(
-        status, httpx.Headers(headers or {}), body, organization="org_abc", server=server
+        status,
+        httpx.Headers(headers or {}),
+        answer if isinstance(answer, bytes) else json.dumps(answer or {}).encode(),
+        organization="org_abc",
+        server=server,
+        endpoint=endpoint,
     )
+
+
+def refused_as(recorded):
+    path = recorded["request"]["path"]
+    ends = {"/sites": PLAN, "/usage": SITE_USAGE, "/organizations": ORGANIZATIONS}
+    endpoint = next((ends[end] for end in ends if path.endswith(end)), EVENT_COUNT)
+    return refused(recorded["status"], recorded["body"], recorded["headers"], endpoint=endpoint)
 
 
 KINDS = {
@@ -30,6 +48,15 @@ KINDS = {
     "500_clickhouse_down": (ErrorKind.UPSTREAM_ERROR, True),
     "postgres_down": (ErrorKind.FORBIDDEN, True),
     "start_after_end": (ErrorKind.UPSTREAM_ERROR, True),
+    "500_usage_clickhouse_down": (ErrorKind.UPSTREAM_ERROR, True),
+    "org_sites_wrong_scope": (ErrorKind.INSUFFICIENT_SCOPE, False),
+    "organizations_invalid": (ErrorKind.FORBIDDEN, True),
+    "organizations_none": (ErrorKind.FORBIDDEN, True),
+    "organizations_org": (ErrorKind.FORBIDDEN, True),
+    "postgres_down_usage": (ErrorKind.FORBIDDEN, True),
+    "site_usage_other_org": (ErrorKind.FORBIDDEN, True),
+    "site_usage_unknown_site": (ErrorKind.FORBIDDEN, True),
+    "site_usage_wrong_scope": (ErrorKind.INSUFFICIENT_SCOPE, False),
 }
 ZONES = {  # a 500 in v5, a 400 in v6
     "v5_bad_time_zone": (ErrorKind.UPSTREAM_ERROR, True),
@@ -41,9 +68,9 @@ ZONES = {  # a 500 in v5, a 400 in v6
 
 def test_every_recorded_error_has_its_kind(golden):
     errors = {name: a for name, a in golden.items() if a["status"] != 200}
-    assert len(errors) > 25
+    assert len(errors) > 35
     for name, answer in errors.items():
-        error = refused(answer["status"], answer["body"], answer["headers"])
+        error = refused_as(answer)
         expected = ZONES.get(name) or KINDS[name.partition("_")[2]]
         assert (error.kind, error.may_pass) == expected, name
         assert error.status == answer["status"]
@@ -52,7 +79,7 @@ def test_every_recorded_error_has_its_kind(golden):
 def test_every_recorded_error_names_server_and_organization(golden):
     for answer in golden.values():
         if answer["status"] != 200:
-            error = refused(answer["status"], answer["body"], answer["headers"])
+            error = refused_as(answer)
             assert error.message.startswith(f"organization org_abc at {SERVER}: ")
             assert error.message.isprintable()
 
@@ -82,8 +109,37 @@ def test_a_missing_scope_is_named():
     assert "the scope analytics:read" in error.message
 
 
-def test_an_unnamed_scope_is_the_one_this_endpoint_needs():
-    assert "analytics:read" in refused(403, {"error": "Insufficient scope"}).message
+@pytest.mark.parametrize("endpoint", [EVENT_COUNT, PLAN, SITE_USAGE])
+def test_an_unnamed_scope_is_the_one_this_endpoint_needs(endpoint):
+    message = refused(403, {"error": "Insufficient scope"}, endpoint=endpoint).message
+    assert f"lacks the scope {endpoint.scope} (403)" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "scope"),
+    [
+        ("v5cloud_org_sites_wrong_scope", "org:read"),
+        ("v5cloud_site_usage_wrong_scope", "sites:read"),
+    ],
+)
+def test_a_plan_that_may_not_be_read_can_be_set_instead(golden, name, scope):
+    message = refused_as(golden[name]).message
+    assert f"lacks the scope {scope}" in message
+    assert message.endswith("or set the organization's limit in the config")
+
+
+@pytest.mark.parametrize("endpoint", [ORGANIZATIONS, VERSION])
+def test_a_refusal_that_is_about_no_organization_speaks_of_none(endpoint):
+    error = error_of(
+        403, httpx.Headers(), b"{}", organization=None, server=SERVER, endpoint=endpoint
+    )
+    assert error.message.startswith(f"{SERVER}: the {endpoint.what} was refused (403).")
+    assert "organization or site" not in error.message
+
+
+@pytest.mark.parametrize("endpoint", [EVENT_COUNT, PLAN, SITE_USAGE, ORGANIZATIONS, VERSION])
+def test_a_wrong_address_says_what_is_not_there(endpoint):
+    assert f"there is no {endpoint.what} at this address" in refused(404, endpoint=endpoint).message
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 599])

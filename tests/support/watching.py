@@ -8,10 +8,11 @@ from typing import Any
 
 from quota_watch.clock import Clock
 from quota_watch.daemon.due import DueOrganizations
+from quota_watch.daemon.intervals import Intervals
 from quota_watch.daemon.watcher import Outcome, Watcher
 from quota_watch.domain.periods import each_day
 from quota_watch.domain.rules import Severity, Watch
-from quota_watch.domain.source import ErrorKind, Organization, UpstreamError
+from quota_watch.domain.source import ErrorKind, Organization, Source, UpstreamError
 from quota_watch.domain.usage import DayCounts
 from quota_watch.notify.channel import Message
 from quota_watch.notify.errors import DeliveryError
@@ -138,13 +139,16 @@ class Station:
     def __init__(
         self,
         database: Database,
-        upstream: Upstream,
+        upstream: Source,
         watched: Iterable[Watch],
         clock: Clock,
         *,
         channels: Iterable[RecordingChannel] | None = None,
         interval: timedelta = timedelta(hours=1),
         concurrency: int = 8,
+        stretched: Callable[[Organization, timedelta], timedelta] = lambda _, configured: (
+            configured
+        ),
     ) -> None:
         self.database = database
         self.clock = clock
@@ -156,11 +160,12 @@ class Station:
         with database.write() as connection:
             self.keys = claims.register(connection, watched, now=clock.now())
         by_key = {self.keys[each.organization]: each for each in watched}
+        intervals = Intervals((each.organization for each in watched), interval, stretched)
         self.due = DueOrganizations(
             database=database,
             ours=by_key.keys(),
             clock=clock,
-            interval=interval,
+            interval=intervals.longest,
             concurrency=concurrency,
         )
         self.watcher = Watcher(
@@ -171,6 +176,7 @@ class Station:
             clock=clock,
             interval=interval,
             concurrency=concurrency,
+            pace=intervals.of,
         )
         self.outbox = Outbox(
             database=database, channels=self.channels, clock=clock, jitter=lambda: 0.0
@@ -180,8 +186,8 @@ class Station:
         """Poll what is due."""
         try:
             outcomes = []
-            for ended, decided in self.watcher.watch(self.due.due()):
-                self.due.finished(ended)
+            for polls, decided in self.watcher.watch(self.due.due()):
+                self.due.finished([poll.claim for poll in polls])
                 outcomes += decided
             return outcomes
         finally:

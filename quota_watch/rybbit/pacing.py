@@ -1,0 +1,293 @@
+"""Staying within upstream's rate limits by ourselves: one budget for each credential.
+
+Nothing here waits or asks the time: callers are told how long to wait, and come again.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from hashlib import blake2b
+from http import HTTPStatus
+
+from quota_watch.domain.schedule import EXTRA_PER_DAY, Pace, needed_interval
+from quota_watch.domain.source import UpstreamError
+from quota_watch.rybbit.budget import DAY_SECONDS, Bucket, Day, read_tiers
+from quota_watch.rybbit.refusals import error_of
+
+__all__ = ("Pacer", "Purpose")
+
+_LOST_SECONDS = 60.0  # a request nobody reported back for so long has ended somehow
+_SOON, _SOON_AFTER, _LATER = 0.1, 1.0, 0.5  # seconds; how often to ask while the first is away
+_BURST_REST = 1.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 60.0, 900.0
+_EXTRA_ASKS_AGAIN = 3600.0
+
+
+class Purpose(Enum):
+    """What a request is for; polls go first when there is not enough for both."""
+
+    POLL = "poll"
+    EXTRA = "extra"
+
+
+@dataclass(slots=True)
+class _Server:
+    """What is known of a server whatever the credential."""
+
+    first_at: float | None = None
+    asked: bool = False
+    limited: bool = False
+
+
+@dataclass(slots=True)
+class _Credential:
+    """The budget of one credential; `flying` are the times of requests under way."""
+
+    flying: deque[float] = field(default_factory=deque)
+    asked: bool = False
+    bucket: Bucket | None = None
+    day: Day | None = None
+    rests_until: float = 0.0
+    pause: float = 0.0
+    organizations: int = 0
+    interval: timedelta = timedelta(0)
+
+
+class Pacer:
+    """Says when the next request with a credential may go. Many threads may share it.
+
+    The same key on the same server is one budget; of a key only a salted hash is kept. Whoever was
+    given a token must call `learn` once, whatever became of the request.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._salt = os.urandom(32)
+        self._servers: dict[str, _Server] = {}
+        self._credentials: dict[bytes, _Credential] = {}
+        self._seen = 0.0
+
+    def reserve(
+        self,
+        server: str,
+        key: str,
+        *,
+        monotonic: float,
+        purpose: Purpose = Purpose.POLL,
+    ) -> float:
+        """Take a token and return 0.0, or take nothing and return the seconds to wait for one.
+
+        The first request of a process to a server goes alone, and where that told limits the first
+        with each credential too. Those that must wait for the bucket are told to come one after
+        another.
+        """
+        with self._lock:
+            host, credential = self._find(server, key, monotonic)
+            _forget_lost(credential, monotonic)
+            wait = max(
+                _wait_for_first(host, credential, monotonic),
+                credential.rests_until - monotonic,
+                _wait_for_day(credential, purpose, monotonic),
+                _wait_for_burst(credential, monotonic),
+            )
+            if wait > 0:
+                return wait
+            if host.first_at is None or not host.asked:
+                host.first_at = monotonic
+            _take(credential, purpose, monotonic)
+            return 0.0
+
+    def learn(
+        self,
+        server: str,
+        key: str,
+        *,
+        status: int | None,
+        headers: Mapping[str, str],
+        now: datetime,
+        monotonic: float,
+        body: bytes = b"",
+        purpose: Purpose = Purpose.POLL,
+    ) -> None:
+        """Take over what an answer says of the budget; once for every token that was given.
+
+        `status` is None where no whole answer came. `headers` must find names in lower case.
+        `body` is read where the status is 429, `now` where upstream does not say when its day ends.
+        """
+        with self._lock:
+            host, credential = self._find(server, key, monotonic)
+            _forget_lost(credential, monotonic)
+            if credential.flying:
+                credential.flying.popleft()
+            host.asked = credential.asked = True
+            if status is None:
+                return
+            told = _take_over(credential, headers, monotonic)
+            host.limited = host.limited or told
+            if status == HTTPStatus.TOO_MANY_REQUESTS:
+                error = error_of(status, headers, body, organization=None, server=server)
+                _rest(credential, error, headers, now, monotonic)
+                return
+            credential.pause = 0.0
+            if status == HTTPStatus.OK and purpose is Purpose.POLL and not told:
+                host.limited = False
+                credential.bucket = credential.day = None
+
+    def stretched(
+        self, server: str, key: str, organizations: int, interval: timedelta
+    ) -> timedelta:
+        """Return the interval at which to poll: as configured, or as long as the budget needs.
+
+        `organizations` are all that this credential polls.
+        """
+        return self.pace(server, key, organizations, interval).interval
+
+    def describe(self, server: str, key: str, organizations: int, interval: timedelta) -> str:
+        """Return a sentence with the figures of the budget, without the key."""
+        return self.pace(server, key, organizations, interval).describe()
+
+    def pace(self, server: str, key: str, organizations: int, interval: timedelta) -> Pace:
+        """Return how often to poll and the figures that lead to it, as of the last request."""
+        with self._lock:
+            _, credential = self._find(server, key, self._seen)
+            day = _today(credential, self._seen)
+            credential.organizations, credential.interval = organizations, interval
+            rests = _rests(credential, self._seen)
+            if day is None:
+                return Pace(
+                    organizations=organizations,
+                    configured=interval,
+                    interval=interval,
+                    rests=rests,
+                )
+            credential.interval = day.stretch(
+                max(interval, needed_interval(organizations, day.limit)),
+                organizations=organizations,
+                at=self._seen,
+            )
+            return Pace(
+                organizations=organizations,
+                configured=interval,
+                interval=credential.interval,
+                daily_limit=day.limit,
+                used_by_others=day.others,
+                rests=rests,
+            )
+
+    def _find(self, server: str, key: str, monotonic: float) -> tuple[_Server, _Credential]:
+        self._seen = max(self._seen, monotonic)
+        server = server.rstrip("/")
+        text = f"{server}\n{key}".encode(errors="backslashreplace")
+        hashed = blake2b(text, key=self._salt, digest_size=16).digest()
+        host = self._servers.setdefault(server, _Server())
+        return host, self._credentials.setdefault(hashed, _Credential())
+
+
+def _forget_lost(credential: _Credential, monotonic: float) -> None:
+    while credential.flying and monotonic - credential.flying[0] > _LOST_SECONDS:
+        credential.flying.popleft()
+
+
+def _wait_for_first(host: _Server, credential: _Credential, monotonic: float) -> float:
+    """Return a moment's wait while nothing is known and someone is asking."""
+    sent = host.first_at
+    if host.asked:
+        sent = None
+        if host.limited and not credential.asked and credential.flying:
+            sent = credential.flying[0]
+    if sent is None or monotonic - sent > _LOST_SECONDS:
+        return 0.0
+    return _SOON if monotonic - sent < _SOON_AFTER else _LATER
+
+
+def _wait_for_burst(credential: _Credential, monotonic: float) -> float:
+    bucket = credential.bucket
+    if bucket is None:
+        return 0.0
+    wait = bucket.wait(flying=len(credential.flying), at=monotonic)
+    return bucket.turn(wait, at=monotonic) if wait else 0.0
+
+
+def _wait_for_day(credential: _Credential, purpose: Purpose, monotonic: float) -> float:
+    day = _today(credential, monotonic)
+    if day is None:
+        return 0.0
+    to_midnight = day.ends - monotonic
+    if day.left < 1:
+        return to_midnight
+    if purpose is Purpose.EXTRA and day.extra >= EXTRA_PER_DAY * credential.organizations > 0:
+        polls = credential.organizations * to_midnight / credential.interval.total_seconds()
+        if day.left - polls < 1:
+            return min(to_midnight, _EXTRA_ASKS_AGAIN)
+    return 0.0
+
+
+def _rests(credential: _Credential, monotonic: float) -> timedelta | None:
+    wait = max(
+        credential.rests_until - monotonic, _wait_for_day(credential, Purpose.POLL, monotonic)
+    )
+    return timedelta(seconds=wait) if wait > 0 else None
+
+
+def _today(credential: _Credential, monotonic: float) -> Day | None:
+    if credential.day is not None:
+        flying = len(credential.flying)
+        credential.day = credential.day.begin_anew(flying=flying, at=monotonic)
+    return credential.day
+
+
+def _take(credential: _Credential, purpose: Purpose, monotonic: float) -> None:
+    credential.flying.append(monotonic)
+    if credential.bucket is not None:
+        credential.bucket.take()
+    if credential.day is not None:
+        credential.day.take(extra=purpose is Purpose.EXTRA)
+
+
+def _take_over(credential: _Credential, headers: Mapping[str, str], monotonic: float) -> bool:
+    """Correct the budget by what the headers tell; return whether they tell anything."""
+    burst, daily = read_tiers(headers)
+    flying = len(credential.flying)
+    if burst is not None and credential.bucket is None:
+        credential.bucket = Bucket(burst, flying=flying, at=monotonic)
+    elif burst is not None and credential.bucket is not None:
+        credential.bucket.told(burst, flying=flying, at=monotonic)
+    today = _today(credential, monotonic)
+    if daily is not None and today is None:
+        credential.day = Day(daily, flying=flying, at=monotonic)
+    elif daily is not None and today is not None:
+        credential.day = today.told(daily, flying=flying, at=monotonic)
+    return burst is not None or daily is not None
+
+
+def _rest(
+    credential: _Credential,
+    error: UpstreamError,
+    headers: Mapping[str, str],
+    now: datetime,
+    monotonic: float,
+) -> None:
+    """Ask nothing for as long as a 429 says or, where it does not, as its scope means."""
+    burst, daily = read_tiers(headers)
+    wait = error.retry_after
+    if error.scope == "daily" or (error.scope is None and daily and not daily.remaining):
+        if credential.day is not None:
+            credential.day.spend()
+        wait = wait or (daily.reset if daily else _to_midnight(now))
+    elif error.scope == "burst" or burst:
+        wait = max(wait or 0.0, _BURST_REST)
+    elif not wait:
+        if monotonic < credential.rests_until:  # sent before the last one was known
+            return
+        credential.pause = min(max(2 * credential.pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+        wait = credential.pause
+    credential.rests_until = max(credential.rests_until, monotonic + wait)
+
+
+def _to_midnight(now: datetime) -> float:
+    today = timedelta(hours=now.hour, minutes=now.minute, seconds=now.second)
+    return DAY_SECONDS - today.total_seconds()
