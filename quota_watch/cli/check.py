@@ -2,11 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,7 +15,7 @@ from quota_watch.cli.context import Context, refuse_foreign_folder
 from quota_watch.cli.output import plural, print_json, what_and_advice
 from quota_watch.config import Config, ConfigError
 from quota_watch.domain.errors import QuotaWatchError
-from quota_watch.domain.source import Organization, UpstreamError
+from quota_watch.domain.source import NotYet, Organization, UpstreamError
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.text import one_line
@@ -26,6 +27,9 @@ Check = dict[str, Any]
 
 _WARNING = "warning"
 _LEAST_ROOM = 10 * 1024 * 1024
+_PATIENCE, _LONGEST_WAIT_SECONDS = 20, 2.0
+
+Answer = TypeVar("Answer")
 
 
 @click.command()
@@ -130,6 +134,7 @@ def _templates(config: Config, context: Context) -> Check:
 def _organizations(config: Config, context: Context, problems: dict[str, str]) -> Iterator[Check]:
     from quota_watch.daemon.channels import build_source
     from quota_watch.daemon.polling import in_batches
+    from quota_watch.rybbit.pacing import Pacer
 
     keys = {}
     for organization, secret in config.credentials().items():
@@ -140,22 +145,52 @@ def _organizations(config: Config, context: Context, problems: dict[str, str]) -
             yield _bad(organization.id, message, f"correct {secret.key}")
         else:
             yield _good(organization.id, f"not asked: {secret} can't be read here")
+    limits = {watch.organization: watch.limit for watch in config.watches()}
     today = context.clock.now().date()
     with ExitStack() as resources:
-        source = build_source(config, keys, resources)
-        for batch in in_batches(
-            iter(keys), partial(_organization, source, today), threads=config.poll.concurrency
-        ):
-            yield from batch
+        source = build_source(config, keys, resources, pacer=Pacer(), clock=context.clock)
+        ask = partial(_organization, source, today, limits)
+        for batch in in_batches(iter(keys), ask, threads=config.poll.concurrency):
+            for checks in batch:
+                yield from checks
 
 
-def _organization(source: "RybbitClient", today: date, organization: Organization) -> Check:
+def _organization(
+    source: "RybbitClient",
+    today: date,
+    limits: Mapping[Organization, int | None],
+    organization: Organization,
+) -> list[Check]:
     try:
-        source.days(organization, today, today)
-    except UpstreamError as error:
-        what, advice = what_and_advice(error.message)
-        return _bad(organization.id, what, advice or "correct the config")
-    return _good(organization.id, f"{organization.server} answers")
+        _patiently(lambda: source.days(organization, today, today))
+    except (UpstreamError, NotYet) as error:
+        what, advice = what_and_advice(str(error))
+        return [_bad(organization.id, what, advice or "correct the config")]
+    good = f"{organization.server} answers"
+    try:
+        account = _patiently(lambda: source.account(organization))
+    except (UpstreamError, NotYet):  # the key may not read that, which is no fault
+        return [_good(organization.id, good)]
+    if account.limit is None:
+        return [_good(organization.id, f"{good}; it reports no limit")]
+    told = f"{good}; it reports plan {account.plan}, limit {account.limit:,}"
+    checks = [_good(organization.id, told)]
+    if limits[organization] not in {None, account.limit}:
+        other = f"the config's limit of {organization.id} is {limits[organization]:,}"
+        checks.append(
+            _good(_WARNING, f"{other}, but {organization.server} reports {account.limit:,}")
+        )
+    return checks
+
+
+def _patiently(ask: Callable[[], Answer]) -> Answer:
+    """Ask, waiting a little where the key's rate budget wants it."""
+    for _ in range(_PATIENCE):
+        try:
+            return ask()
+        except NotYet as not_yet:
+            time.sleep(min(not_yet.seconds, _LONGEST_WAIT_SECONDS))
+    return ask()
 
 
 def _channels(config: Config) -> Iterator[Check]:

@@ -1,3 +1,5 @@
+import json
+
 from support.installation import Installation
 
 
@@ -19,6 +21,21 @@ def test_a_key_that_is_refused_is_named_with_the_remedy(acme: Installation) -> N
     assert result.returncode == 1
     assert "✗ org_acme: " in result.stdout
     assert "check api_key and id" in result.stdout
+
+
+def test_a_limit_that_rybbit_reports_otherwise_is_a_warning(acme: Installation) -> None:
+    account = {"organization": {"name": "Acme"}, "sites": [], "subscription": {
+        "eventLimit": 250_000, "monthlyEventCount": 100, "planName": "standard250k",
+        "overMonthlyLimit": False, "status": "active"}}  # fmt: skip
+    acme.server.answers = lambda request: (
+        (200, {}, json.dumps(account).encode())
+        if request.path.endswith("/sites")
+        else acme.upstream(request)
+    )
+    result = acme.run("check")
+    assert result.returncode == 0
+    assert "reports plan standard250k, limit 250,000" in result.stdout
+    assert "! warning: the config's limit of org_acme is 1,000" in result.stdout
 
 
 def test_a_mail_server_that_is_down_is_named(acme: Installation) -> None:
