@@ -128,6 +128,8 @@ class Service:
             self._runtime = self._load(old)
         except QuotaWatchError as error:
             log.error("config refused, the old one stays", error=str(error))
+        except Exception:  # as at every job: a defect of ours must not end the watch
+            log.exception("config not taken up, the old one stays")
         else:
             log.info("config reloaded", **self._runtime.summary())
             # What the old one has under way ends by itself, however long that takes.
