@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -133,7 +134,7 @@ class _Handler(logging.StreamHandler[TextIO]):
             self.stream.write(f"a log record was lost logger={record.name} error={kind}\n")
 
 
-class _Formatter(logging.Formatter):
+class _Formatter(logging.Formatter, ABC):
     def __init__(self, redact: Redactor, *, journal: bool) -> None:
         super().__init__()
         self.redact = redact
@@ -143,8 +144,9 @@ class _Formatter(logging.Formatter):
         prefix = f"<{_priority(record.levelno)}>" if self.journal else ""
         return "\n".join(prefix + line for line in self.lines(record))
 
+    @abstractmethod
     def lines(self, record: logging.LogRecord) -> list[str]:
-        raise NotImplementedError
+        """Return the lines of a record."""
 
     def fields(self, record: logging.LogRecord) -> dict[str, Scalar]:
         fields: Mapping[str, object] | None = getattr(record, "fields", None)
