@@ -71,7 +71,12 @@ def build_client(
         logging.getLogger(name).setLevel(logging.WARNING)
     return httpx.Client(
         transport=_Transport(trust(ca_file), proxy=proxy, connections=connections),
-        headers={"User-Agent": f"quota-watch/{__version__}", "Accept-Encoding": "identity"},
+        headers={
+            "User-Agent": f"quota-watch/{__version__}",
+            "Accept-Encoding": "identity",
+            # What a server sends beyond one answer must never pass for the answer to the next.
+            "Connection": "close",
+        },
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         follow_redirects=False,
         trust_env=False,

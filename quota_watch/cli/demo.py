@@ -126,6 +126,7 @@ def demo(context: Context, speed: int, seconds: int | None) -> None:
         (folder / "quota-watch.log").open("w", encoding="utf-8") as log,
     ):
         config = _config(folder, scenes, upstream, mails, hook)
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
         setup_logging(level=min(context.level, logging.INFO), stream=log)
         with closing(Database(config.database_url())) as database:
             with _serving(config, database, clock):

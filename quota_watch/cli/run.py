@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -35,14 +37,21 @@ def run(context: Context) -> None:
     from quota_watch.daemon.service import Service
     from quota_watch.daemon.systemd import Notifier
 
+    # Until the service handles them: there is nothing yet to end, or to reload.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     config = context.config()
     context.start_logging(config)
+    # A long cycle skips the ticks that fall into it, which is as it should be.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     log_uncaught_exceptions()
     with context.upgraded(config) as database:
 
         def load(old: "Runtime | None") -> "Runtime":
             new = config if old is None else context.config()
             context.start_logging(new)
+            if new.database_url() != config.database_url():
+                log.warning("database.url is another one: restart to take it up")
             for warning in new.warnings():
                 log.warning(warning)
             return Runtime(new, database=database, clock=context.clock)

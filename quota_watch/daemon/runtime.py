@@ -21,9 +21,12 @@ from quota_watch.rybbit.pacing import Pacer
 from quota_watch.storage import claims
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
+from quota_watch.storage.errors import StorageError
 from quota_watch.storage.retention import Keep, thin_out
 
 log = get_logger(__name__)
+
+_GIVE_BACK_SECONDS = 1.0
 
 _WORTH_WAITING = timedelta(seconds=30)  # a bucket is full again by then; a day's budget is not
 
@@ -158,10 +161,24 @@ class Runtime:
         polled = self._polling.acquire(timeout=seconds)
         left = max(0.0, deadline - self._clock.monotonic())
         delivered = self._outbox.wait_until_idle(left)
-        self._due.give_back()
-        if polled and delivered:
+        ended = self._give_back() and polled and delivered
+        if ended:
             self._resources.close()
-        return polled and delivered
+        return ended
+
+    def _give_back(self) -> bool:
+        """Give unused claims back if the database takes it soon; else they run out alone."""
+        done = threading.Event()
+
+        def give_back() -> None:
+            try:
+                self._due.give_back()
+            except StorageError as error:
+                log.warning("claims not given back", error=str(error))
+            done.set()
+
+        threading.Thread(target=give_back, daemon=True).start()
+        return done.wait(_GIVE_BACK_SECONDS)
 
     def _cycle(self, claimed: Iterator[Claim]) -> Iterator[tuple[list[Poll], list[Outcome]]]:
         with self._polling:

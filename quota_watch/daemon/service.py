@@ -1,6 +1,5 @@
 """`quota-watch run`: the jobs that keep the watch going, and how it starts and stops."""
 
-import logging
 import signal
 import threading
 from collections.abc import Callable
@@ -53,8 +52,7 @@ class Service:
             timezone=UTC,
             job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
         )
-        # A long cycle skips the ticks that fall into it, which is as it should be.
-        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        self._failing: dict[str, str] = {}
 
     def run(self) -> bool:
         """Run until `stop`; tell whether all that was under way has ended.
@@ -117,9 +115,14 @@ class Service:
         try:
             work(self._runtime)
         except QuotaWatchError as error:
-            log.error("job failed", job=job, error=str(error))
+            if self._failing.get(job) != str(error):  # once, not at every tick
+                log.error("job failed", job=job, error=str(error))
+            self._failing[job] = str(error)
         except Exception:
             log.exception("job failed", job=job)
+        else:
+            if self._failing.pop(job, None) is not None:
+                log.info("job works again", job=job)
 
     def _reload(self) -> None:
         self._notifier.reloading()

@@ -136,10 +136,12 @@ def _tell(
     limit = findings.limit if condition.rule is Rule.THRESHOLD else None
     same = [story for story in stories if _is_about(story, condition.rule, findings, limit)]
     latest = max(same, key=lambda story: (story.is_open, story.occurrence), default=None)
+    # A clock that is ahead for a moment ends a period too early; what was told then stays told.
+    goes_on = latest is not None and (latest.is_open or latest.reason is Reason.PERIOD_ENDED)
+    if latest is not None and goes_on and not _is_above(condition, latest):
+        return None
     if latest is not None and latest.is_open:
         return _escalate(latest, condition, now)
-    if latest is not None and latest.reason is Reason.PERIOD_ENDED:
-        return None
     story = Story(
         organization=organization,
         rule=condition.rule,
@@ -162,12 +164,15 @@ def _is_about(story: Story, rule: Rule, findings: Findings, limit: int | None) -
     return story.period_start == findings.period.start and story.limit == limit
 
 
-def _escalate(story: Story, condition: Condition, now: datetime) -> Transition | None:
-    if (condition.level or 0, condition.severity) <= (story.level or 0, story.severity):
-        return None
+def _escalate(story: Story, condition: Condition, now: datetime) -> Transition:
     reason = Reason.BECAME_CRITICAL if condition.level is None else Reason.HIGHER_LEVEL_REACHED
     higher = replace(story, level=condition.level, severity=condition.severity, reason=reason)
     return Transition(type=TransitionType.ESCALATED, reason=reason, story=higher, at=now)
+
+
+def _is_above(condition: Condition, story: Story) -> bool:
+    """Tell whether a condition says more than the story has told."""
+    return (condition.level or 0, condition.severity) > (story.level or 0, story.severity)
 
 
 def _resolve(story: Story, reason: Reason, now: datetime) -> Transition:

@@ -14,6 +14,7 @@ import httpx
 from quota_watch.clock import Clock
 from quota_watch.domain.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.http import BodyError, Response, fetch
+from quota_watch.redaction import Redactor
 from quota_watch.rybbit.answers import bad_answer
 from quota_watch.rybbit.pacing import Pacer, Purpose
 from quota_watch.rybbit.refusals import Endpoint, error_of
@@ -66,6 +67,13 @@ class Asker:
         Raises `UpstreamError` and nothing else for whatever upstream does, and `NotYet` where the
         pacer lets nothing be asked.
         """
+        try:
+            return self._read(question, parse)
+        except UpstreamError as error:
+            failure = _without_key(error, question.key)
+        raise failure
+
+    def _read(self, question: Question, parse: Callable[[bytes], T]) -> T:
         answer = self.answer(question)
         if answer.status != HTTPStatus.OK:
             raise error_of(
@@ -182,6 +190,14 @@ def _sendable(key: str, question: Question) -> str:
         " a space at an end, a letter that is not ASCII), so it was not sent. Copy it again",
         may_pass=False,
     )
+
+
+def _without_key(error: UpstreamError, key: str | None) -> UpstreamError:
+    """Blot the key out of an error's words: upstream may spell it in any way it likes."""
+    if key is not None and len(key) >= _WORTH_HIDING:
+        error.message = Redactor([key, key.lower()])(error.message)
+        error.args = (error.message,)
+    return error
 
 
 def _blotted(key: str | None, body: bytes) -> bytes:

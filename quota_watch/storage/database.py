@@ -60,7 +60,7 @@ class Database:
     @property
     def label(self) -> str:
         """Where the data is, without a password."""
-        shown = self._url.set(drivername="postgresql")
+        shown = self._url.set(drivername="postgresql", query={})
         return str(self.path) if self.path else shown.render_as_string(hide_password=True)
 
     @property

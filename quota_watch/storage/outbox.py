@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, exists, func, select, update
+from sqlalchemy import Connection, Row, Select, and_, case, exists, func, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
+from quota_watch.domain.rules import Severity
 from quota_watch.storage.claims import LEASE, is_due, is_free, new_token
 from quota_watch.storage.database import insert_missing
 from quota_watch.storage.schema import delivery
@@ -93,7 +94,7 @@ def claim_next(connection: Connection, channel: str, *, now: datetime) -> Claime
     query = (
         select(delivery)
         .where(_is_ready(now), delivery.c.channel == channel, ~_earlier_is_pending())
-        .order_by(delivery.c.next_at, delivery.c.pk)
+        .order_by(_critical_first(), delivery.c.next_at, delivery.c.pk)
         .limit(1)
         .with_for_update(skip_locked=True, of=delivery)
     )
@@ -237,6 +238,10 @@ def _finish(connection: Connection, claimed: ClaimedDelivery, **values: Any) -> 
         .values(attempts=claimed.attempts + 1, claimed_by=None, claimed_until=None, **values)
     )
     return result.rowcount == 1
+
+
+def _critical_first() -> ColumnElement[int]:
+    return case((delivery.c.severity == Severity.CRITICAL.label, 0), else_=1)
 
 
 def _is_pending() -> ColumnElement[bool]:

@@ -112,7 +112,15 @@ def test_a_limit_raised_and_lowered_again_is_a_new_occurrence(teller) -> None:
 def test_a_story_ended_by_its_period_stays_over_though_the_clock_goes_back(teller) -> None:
     teller.counts(90)
     teller.counts(0, period=APRIL)
-    assert teller.counts(100, period=MARCH) == []
+    assert teller.counts(95, period=MARCH) == []
+
+
+def test_a_level_never_told_is_told_though_the_clock_was_ahead_for_a_moment(teller) -> None:
+    teller.counts(90)
+    teller.counts(0, period=APRIL)
+    assert len(teller.counts(100, period=MARCH)) == 1
+    assert (teller.last.level, teller.last.occurrence) == (100, 2)
+    assert teller.counts(101, period=MARCH) == []
 
 
 def test_a_clock_that_goes_back_leaves_the_later_story_open(teller) -> None:

@@ -101,11 +101,14 @@ def test_a_key_a_header_can_not_carry_is_not_sent_and_not_shown(ask, serve, bad)
     assert server.heads == []
 
 
-def test_connections_are_used_again(ask, serve, october):
-    server = serve(lambda c: c.answer_json(data(october)))
-    for _ in range(3):
-        ask(server.url)
-    assert server.connections == 1
+def test_a_second_answer_to_one_question_never_passes_for_the_next(ask, serve, october):
+    forged = [{**row, "event_count": 999_999} for row in data(october)["data"]]
+    bodies = [json.dumps(each).encode() for each in (data(october), {"data": forged})]
+    head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
+    twice = b"".join(head.format(len(body)).encode() + body for body in bodies)
+    server = serve(lambda c: c.send(twice))
+    assert ask(server.url) == ask(server.url)
+    assert server.connections == 2
 
 
 def test_a_packed_answer_is_read(ask, serve, october):
