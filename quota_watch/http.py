@@ -27,8 +27,6 @@ from quota_watch.network import Backend, deadline, left
 MAX_BODY = 16 * 1024 * 1024
 """The largest body that is believed, in bytes."""
 
-_KEEP_ALIVE = 4.0  # seconds; below the 5 s after which Node hangs up, so that we do it first
-
 
 class HttpError(QuotaWatchError):
     """A request could not be set up, or its answer could not be taken."""
@@ -176,7 +174,7 @@ class _Transport(httpx.BaseTransport):
 
     def __init__(self, context: ssl.SSLContext, *, proxy: str | None, connections: int) -> None:
         self._lanes = [_Lane(context, proxy) for _ in range(connections)]
-        self._free: queue.LifoQueue[_Lane] = queue.LifoQueue()  # the last used is still connected
+        self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         for lane in self._lanes:
             self._free.put(lane)
 
@@ -211,7 +209,7 @@ class _Lane(httpx.HTTPTransport):
         super().__init__(verify=context, trust_env=False)
         ways: dict[str, Any] = {
             "ssl_context": context,
-            "keepalive_expiry": _KEEP_ALIVE,
+            "max_keepalive_connections": 0,
             "network_backend": Backend(),
         }
         if proxy is None:

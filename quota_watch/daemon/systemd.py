@@ -38,10 +38,6 @@ class Notifier:
         """Tell that the service shuts down."""
         self._send("STOPPING=1")
 
-    def watchdog(self) -> None:
-        """Tell that the service still makes progress."""
-        self._send("WATCHDOG=1")
-
     def _send(self, message: str) -> None:
         if not self._address:
             return

@@ -163,6 +163,23 @@ def test_a_job_that_raises_is_logged_and_tried_again(
     works(jobs)
 
 
+def test_a_job_that_goes_on_failing_is_logged_once_and_when_it_works_again(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full() -> None:
+        raise StorageError("disk full")
+
+    caplog.set_level(logging.INFO)
+    jobs = Jobs()
+    jobs.poll = full
+    start(jobs)
+    works(jobs)
+    works(jobs)
+    assert caplog.text.count("job failed") == 1
+    jobs.poll = lambda: None
+    wait_until(lambda: "job works again" in caplog.text)
+
+
 def test_a_config_that_is_refused_at_the_start_ends_it(clock: FakeClock) -> None:
     def refuse(_: object) -> Jobs:
         raise StorageError("no")

@@ -26,12 +26,11 @@ def systemd(request, tmp_path: Path) -> Iterator[tuple[Notifier, Callable[[], st
         yield Notifier({"NOTIFY_SOCKET": told}), lambda: sock.recv(4096).decode()
 
 
-def test_ready_stopping_and_watchdog_are_told(systemd) -> None:
+def test_ready_and_stopping_are_told(systemd) -> None:
     notifier, next_message = systemd
     notifier.ready()
-    notifier.watchdog()
     notifier.stopping()
-    assert [next_message() for _ in range(3)] == ["READY=1", "WATCHDOG=1", "STOPPING=1"]
+    assert [next_message() for _ in range(2)] == ["READY=1", "STOPPING=1"]
 
 
 def test_the_status_is_told(systemd) -> None:
@@ -84,4 +83,4 @@ def test_a_full_queue_does_not_hold_up_the_watch(tmp_path) -> None:
 def fill(notifier: Notifier) -> None:
     """Tell until the queue is full, which is once something could not be told."""
     while not notifier._failed:
-        notifier.watchdog()
+        notifier.ready()

@@ -298,6 +298,11 @@ def _echo_in_a_row(c):
     c.answer_json({"data": [{"event_date": _key_in(c.head), "event_count": 1}]})
 
 
+def _echo_spelled_otherwise(c):
+    spelled = "".join(f"\\u{ord(char):04x}" for char in _key_in(c.head))
+    c.answer(f'{{"error": "{spelled}"}}'.encode(), status="500 Oops")
+
+
 def _echo_in_the_status_line(c):
     c.send(_key_in(c.head).encode() + b"\r\n\r\n")
 
@@ -319,6 +324,7 @@ ECHOES = [
     *(_echo(status) for status in ("200 OK", "400 Bad", "401 No", "403 No", "404 No", "429 Slow")),
     *(_echo(status) for status in ("500 Oops", "502 Bad Gateway", "201 Created")),
     _echo_in_a_row,
+    _echo_spelled_otherwise,
     _echo_in_the_status_line,
     _echo_in_a_redirect,
     _echo_and_hang_up,

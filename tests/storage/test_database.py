@@ -103,8 +103,9 @@ def test_a_server_that_is_not_there_is_a_storage_error_without_the_password() ->
     assert "127.0.0.1" in str(raised.value)
 
 
-def test_a_password_is_not_in_the_label() -> None:
-    with closing(Database("postgresql://watch:hunter2@db.example/quota")) as database:
+@pytest.mark.parametrize("url", ["watch:hunter2@db.example/quota", "db/quota?password=hunter2"])
+def test_a_password_is_not_in_the_label(url: str) -> None:
+    with closing(Database(f"postgresql://{url}")) as database:
         assert "hunter2" not in database.label
 
 

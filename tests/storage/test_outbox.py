@@ -97,6 +97,13 @@ def test_what_was_put_is_claimed_as_it_was(database: Database, acme: int) -> Non
     assert claimed.created_at == START
 
 
+def test_what_is_critical_is_claimed_before_an_older_backlog(database: Database) -> None:
+    put(database, envelope(story(database, 1)), envelope(story(database, 2)))
+    urgent = envelope(story(database, 3), severity="critical")
+    put(database, urgent, now=START + MINUTE)
+    assert take(database, now=START + MINUTE).id == urgent.id
+
+
 def test_the_same_thing_is_put_for_the_same_receiver_once(database: Database, acme: int) -> None:
     put(database, envelope(acme), envelope(acme))
     put(database, envelope(acme, id="another"), envelope(acme, recipient="anna@acme.example"))
