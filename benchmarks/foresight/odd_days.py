@@ -3,12 +3,12 @@
     python -m benchmarks.foresight.odd_days SERIES.csv…
 
 Every series is polled every hour. The limit is 1.1 times its median month. Faults are put into
-copies of three weeks: ×5 for some hours, and nothing for a day.
+copies of single days: five times as much for some hours, and nothing for a day or two.
 """
 
 import random
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -27,7 +27,8 @@ from quota_watch.domain.verdicts import Verdict
 
 WARM_UP, AFTER = timedelta(days=35), timedelta(hours=24)
 FAULT_HOURS = (1, 2, 3, 6, 12)
-FAULTS_EACH = 6
+FAULTS_EACH = 3
+EVEN, AN_HOUR = 0.25, timedelta(hours=1)
 
 
 @dataclass(slots=True)
@@ -39,6 +40,8 @@ class Played:
     spikes: list[tuple[datetime, float]] = field(default_factory=list)
     stalls: list[tuple[datetime, float]] = field(default_factory=list)
     matters_at: datetime | None = None
+    even: bool = False
+    after_a_day: str = ""
 
 
 @dataclass(slots=True)
@@ -131,6 +134,9 @@ def play(world: World, first: date, last: date, fault: Fault | None = None) -> P
                 shape=shape,
                 is_open=stalled is not None,
             )
+            if fault and poll.at <= fault.start + AFTER:
+                played.after_a_day = stall.reason
+                played.even = usual is not None and usual.spread_up < EVEN
             if stall.verdict is Verdict.TRUE and stalled is None and stall.stall:
                 stalled = poll.at.date()
                 played.stalls.append((poll.at, stall.stall.counted / max(1, stall.stall.expected)))
@@ -206,17 +212,23 @@ def report_faults(found: list[tuple[str, Fault, Played]]) -> None:
         kinds[kind].append((fault, played))
     for kind, these in kinds.items():
         if kind.startswith("x5"):
-            rows = [(p.matters_at, p.spikes[0][0] if p.spikes else None) for _, p in these]
-            matter = [(at, told) for at, told in rows if at]
-            delays = sorted((told - at) / timedelta(hours=1) for at, told in matter if told)
-            caught = len(delays) / max(1, len(matter))
-            prompt = sum(delay <= 1 for delay in delays) / max(1, len(matter))
-            text = f"matter {len(matter)}/{len(rows)}, caught {caught:.0%}, within 1 h {prompt:.0%}"
+            rows = [(p.matters_at, p.spikes[0][0] if p.spikes else None, p.even) for _, p in these]
+            matter = [row for row in rows if row[0]]
+            delays = sorted((told - at) / timedelta(hours=1) for at, told, _ in matter if told)
+            text = f"matter {len(matter)}/{len(rows)}"
+            for even in (True, False):
+                kin = [(at, told) for at, told, e in matter if e is even]
+                within = sum(told is not None and told - at <= AN_HOUR for at, told in kin)
+                told = sum(told is not None for _, told in kin)
+                whole = max(1, len(kin))
+                text += f", {'even' if even else 'uneven'} {len(kin)}: caught {told / whole:.0%}"
+                text += f", within 1 h {within / whole:.0%}"
         else:
             delays = sorted(
                 (p.stalls[0][0] - f.start) / timedelta(hours=1) for f, p in these if p.stalls
             )
-            text = f"caught {len(delays)}/{len(these)}"
+            reasons = Counter(p.after_a_day for _, p in these)
+            text = f"caught {len(delays)}/{len(these)}, after a day {dict(reasons)}"
         middle = median(delays) if delays else None
         late = delays[int(0.9 * len(delays))] if delays else None
         print(f"{kind}: {text}, median delay {middle}, nine in ten by {late} h")  # noqa: T201

@@ -153,7 +153,7 @@ def report(months: list[Month]) -> None:
             if crossed:
                 leads = [month.lead(what) or 0.0 for month in crossed]
                 for least in (2, 3, 7, 10):
-                    text += f" {least}d {sum(l >= least for l in leads) / len(leads):.0%}"
+                    text += f" {least}d {sum(lead >= least for lead in leads) / len(leads):.0%}"
             line.append(text)
         print(" | ".join(line))  # noqa: T201
 

@@ -1,5 +1,6 @@
 """The shape of a day: which share of it is usually counted by each hour (UTC)."""
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ _HOURS = 24
 _MEMORY = timedelta(days=28)
 _LONGEST_GAP = 3.0
 _FALL = 0.05
+_HARDLY = 0.02
 _FLAT_EVENTS = 100.0
 _WEEKDAYS, _WEEKEND_DAYS, _SATURDAY = 10, 4, 5
 _ALIKE_DAYS = 2.0
+_UNEVEN, _UNEVEN_DAYS, _UNEVEN_HOURS = 0.2, 4, range(3, 24, 3)
 _FLAT = tuple(hour / _HOURS for hour in range(_HOURS + 1))
 
 
@@ -36,10 +39,12 @@ class DayShape:
     """The share of a usual day that is counted by 0, 1, … 24 o'clock UTC, and by how many days.
 
     Rising from 0 to 1. Weekend days (Saturday, Sunday) have a shape of their own where they are
-    known well enough, else that of all days.
+    known well enough, else that of all days. `uneven` tells how far single days stray from it:
+    where the share is p, their shares have a standard deviation of `uneven` times the root of p (1 - p).
     """
 
     days: int
+    uneven: float
     weekday: tuple[float, ...]
     weekend: tuple[float, ...]
 
@@ -52,6 +57,7 @@ class DayShape:
         """Return what `from_json` takes: the shares to four digits."""
         return {
             "days": self.days,
+            "uneven": round(self.uneven, 4),
             "weekday": [round(share, 4) for share in self.weekday],
             "weekend": [round(share, 4) for share in self.weekend],
         }
@@ -59,19 +65,19 @@ class DayShape:
 
 def flat(days: int = 0) -> DayShape:
     """Return the shape of a day in which every hour is like the others."""
-    return DayShape(days=days, weekday=_FLAT, weekend=_FLAT)
+    return DayShape(days=days, uneven=_UNEVEN, weekday=_FLAT, weekend=_FLAT)
 
 
 def from_json(kept: Mapping[str, Any]) -> DayShape:
     """Return the shape that was kept; the flat one where that makes no sense any more."""
     try:
-        days = int(kept["days"])
+        days, uneven = int(kept["days"]), float(kept["uneven"])
         weekday, weekend = (tuple(map(float, kept[name])) for name in ("weekday", "weekend"))
     except (KeyError, TypeError, ValueError):
         return flat()
-    if not all(_is_shape(shares) for shares in (weekday, weekend)):
+    if not all(_is_shape(shares) for shares in (weekday, weekend)) or not uneven >= 0:
         return flat()
-    return DayShape(days=days, weekday=weekday, weekend=weekend)
+    return DayShape(days=days, uneven=uneven, weekday=weekday, weekend=weekend)
 
 
 def share_at(shape: DayShape, moment: datetime) -> float:
@@ -115,11 +121,26 @@ def learn(
         {day: shares for day, shares in days.items() if (day.weekday() >= _SATURDAY) is weekend}
         for weekend in (False, True)
     ]
-    if len(parts[0]) < _WEEKDAYS or len(parts[1]) < _WEEKEND_DAYS:
-        return DayShape(days=len(days), weekday=every, weekend=every)
-    worth = max(_ALIKE_DAYS * usual, _FLAT_EVENTS)
-    weekday, weekend = (_mean(part, weights, toward=every, worth=worth) for part in parts)
-    return DayShape(days=len(days), weekday=weekday, weekend=weekend)
+    weekday = weekend = every
+    if len(parts[0]) >= _WEEKDAYS and len(parts[1]) >= _WEEKEND_DAYS:
+        worth = max(_ALIKE_DAYS * usual, _FLAT_EVENTS)
+        weekday, weekend = (_mean(part, weights, toward=every, worth=worth) for part in parts)
+    strays = [
+        _stray(shares, weekend if day.weekday() >= _SATURDAY else weekday)
+        for day, shares in days.items()
+    ]
+    uneven = (sum(strays) + _UNEVEN_DAYS * _UNEVEN**2) / (len(strays) + _UNEVEN_DAYS)
+    return DayShape(days=len(days), uneven=math.sqrt(uneven), weekday=weekday, weekend=weekend)
+
+
+def _stray(shares: Sequence[float], usual: Sequence[float]) -> float:
+    """Return how far a day's shares are from the usual ones: the square of `uneven`."""
+    squares = [
+        (shares[hour] - usual[hour]) ** 2 / (usual[hour] * (1 - usual[hour]))
+        for hour in _UNEVEN_HOURS
+        if _HARDLY < usual[hour] < 1 - _HARDLY
+    ]
+    return sum(squares) / len(squares) if squares else 0.0
 
 
 def _mean(

@@ -15,8 +15,8 @@ UNSHAPED_FACTOR = 3
 
 _MATTERS_PERCENT = 2
 _LEAST_EXCESS = 20.0
-_FAR, _DEVIATIONS = 1.6, 4.0
-_EARLY_SPREAD = 0.3
+_LEAST_SHARE = 0.005
+_FAR, _DEVIATIONS, _BEYOND_PEAK = 1.6, 3.0, 1.25
 _STAYS = 0.5
 _CALM_FROM, _CALM_FROM_UNSHAPED = 0.5, 0.9
 _LONGEST_DAYS = 7
@@ -117,7 +117,7 @@ def judge_spike(
     share = by_now if shape.is_learned else 1.0
     expected_day = usual.most(day)
     spike = _measure(today, day, share * expected_day, expected_day, today.limit)
-    far = _bound(usual, share, expected_day, is_learned=shape.is_learned)
+    far = _bound(usual, shape, share, day)
     if open_since is not None:
         is_young = by_now < (_CALM_FROM if shape.is_learned else _CALM_FROM_UNSHAPED)
         verdict, reason = _goes_on(spike, far, open_since, is_young=is_young)
@@ -126,16 +126,19 @@ def judge_spike(
     return SpikeJudgement(verdict=verdict, reason=reason, spike=spike)
 
 
-def _bound(usual: Usual, share: float, expected_day: float, *, is_learned: bool) -> float:
+def _bound(usual: Usual, shape: DayShape, share: float, day: date) -> float:
     """Return the count that is far above: what chance and such days as were seen don't explain.
 
-    Four standard deviations of the logarithm, at least 1.6 times, and chance in few events. The
-    younger the day, the less its share is to be relied on.
+    Three standard deviations of the logarithm, at least 1.6 times, and chance in few events; and
+    a quarter more than the third busiest day. The younger the day, the less its share is to be
+    relied on.
     """
-    expected = share * expected_day
-    spread = math.hypot(usual.spread_up, _EARLY_SPREAD * math.sqrt(1 - share))
+    expected = share * usual.most(day)
+    early = shape.uneven * math.sqrt((1 - share) / max(share, _LEAST_SHARE))
+    spread = math.hypot(usual.spread_up, early)
     far = expected * max(_FAR, math.exp(_DEVIATIONS * spread)) + _DEVIATIONS * math.sqrt(expected)
-    return far if is_learned else max(far, UNSHAPED_FACTOR * expected_day)
+    far = max(far, _BEYOND_PEAK * share * usual.highest(day))
+    return far if shape.is_learned else max(far, UNSHAPED_FACTOR * usual.most(day))
 
 
 def _begins(

@@ -17,6 +17,7 @@ _NEXT_TO_NOTHING = 0.02
 _LEAST_EXPECTED = 20.0
 _DEVIATIONS = 4.0
 _PART_DAY_SPREAD = 0.3
+_OUTAGES = 2
 _AGAIN_SHARE, _AGAIN_EXPECTED, _AGAIN_EVENTS = 0.2, 10.0, 3
 _AGAIN_SPANS = tuple(timedelta(hours=hours) for hours in (1, 2, 3, 6, 12, 24))
 
@@ -90,10 +91,9 @@ class Sightings:
                 last, first = _day_of(later.at), _day_of(earlier.at)
                 if first == last or later.today:
                     return later.at
-                silent = _midnight(last)
-                while self._rise(earlier, _midnight(_day_of(silent.at) - ONE_DAY)):
-                    silent = _midnight(_day_of(silent.at) - ONE_DAY)
-                return silent.at
+                while last - ONE_DAY > first and not self.totals.get(last - ONE_DAY, 0):
+                    last -= ONE_DAY
+                return _midnight(last).at
         return None
 
     def _rise(self, earlier: Snapshot, later: Snapshot) -> int:
@@ -169,8 +169,8 @@ def _begins(
     strays = math.log((expected + 1) / (counted + 1))
     if expected < _LEAST_EXPECTED or strays < _DEVIATIONS * spread:
         return Verdict.FALSE, StallReason.TOO_SPARSE
-    # One silence may have been an outage; two are a habit.
-    if len(usual.quiet_runs) > 1 and span <= ONE_DAY * max(usual.quiet_runs):
+    # One silence or two may have been outages; three in eight weeks are a habit.
+    if len(usual.quiet_runs) > _OUTAGES and span <= ONE_DAY * max(usual.quiet_runs):
         return Verdict.FALSE, StallReason.SILENCES_ARE_USUAL
     return Verdict.TRUE, StallReason.NEXT_TO_NOTHING
 

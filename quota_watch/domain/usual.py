@@ -21,6 +21,7 @@ _MEMORY = 8 * WEEK
 _MONTH = 4 * WEEK
 _TYPICAL, _TYPICAL_DAYS = 0.35, 5
 _ONE_IN_TEN, _Z10, _FARTHEST = 10, 1.2816, 4.0
+_PEAK = 3
 _QUIET, _QUIET_LEAST = 0.02, 10.0
 
 
@@ -31,7 +32,9 @@ class Usual:
     `busy` and `slow` are levels of a mean day: the higher and the lower of the medians of the last
     week and the last four; `busy` is at least their mean, which counts where bursts are usual.
     `spread_up` and `spread_down` are standard deviations of the logarithm of a day over what was
-    expected of it. `quiet_runs` tells how many days each silence lasted that ended by itself.
+    expected of it. `peak` is the level of the third busiest day: what three days of eight weeks
+    had is not unheard of. `quiet_runs` tells how many days each silence lasted that ended by
+    itself.
     """
 
     days: int
@@ -40,11 +43,16 @@ class Usual:
     factors: Sequence[float]
     spread_up: float
     spread_down: float
+    peak: float
     quiet_runs: tuple[int, ...]
 
     def most(self, day: date) -> float:
         """Return what to expect of `day` when asking whether it has too much."""
         return self.busy * self.factors[day.weekday()]
+
+    def highest(self, day: date) -> float:
+        """Return what `day` would have if it were as busy as the third busiest."""
+        return self.peak * self.factors[day.weekday()]
 
     def least(self, day: date) -> float:
         """Return what to expect of `day` when asking whether it has too little."""
@@ -86,6 +94,7 @@ def usual_days(
         factors=factors,
         spread_up=_spread([_stray(count, most) for _, count, _, most in past]),
         spread_down=_spread([-_stray(count, least) for _, count, least, _ in past]),
+        peak=sorted(n / factors[day] for n, day in zip(values, weekdays, strict=True))[-_PEAK],
         quiet_runs=_runs([day for day, count, least, _ in past if _is_quiet(count, least)]),
     )
 
