@@ -40,7 +40,7 @@ class DayShape:
 
     Rising from 0 to 1. Weekend days (Saturday, Sunday) have a shape of their own where they are
     known well enough, else that of all days. `uneven` tells how far single days stray from it:
-    where the share is p, their shares have a standard deviation of `uneven` times the root of p (1 - p).
+    at share p by `uneven` times the root of p (1 - p), a standard deviation.
     """
 
     days: int
