@@ -9,7 +9,7 @@ from quota_watch.domain.rules import Severity
 from quota_watch.domain.verdicts import Verdict
 
 _SOON = timedelta(hours=48)
-_AT_RISK, _AT_RISK_FROM = 0.8, 4
+_AT_RISK = 0.85
 _CLEARED, _AGAIN = 0.05, 0.9
 _CLEARLY_EARLIER = timedelta(days=2)
 

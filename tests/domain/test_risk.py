@@ -47,6 +47,11 @@ def test_an_even_chance_is_no_reason_to_speak() -> None:
     assert judged(0.5) == RiskJudgement(verdict=Verdict.FALSE, reason=RiskReason.NOT_LIKELY)
 
 
+def test_at_risk_begins_at_85_chances_in_100() -> None:
+    assert judged(0.84).verdict is Verdict.FALSE
+    assert judged(0.85).verdict is Verdict.TRUE
+
+
 def test_what_is_likely_without_much_evidence_is_at_risk() -> None:
     risk = judged(0.9).risk
     assert risk is not None
