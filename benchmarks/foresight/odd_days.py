@@ -18,16 +18,16 @@ from statistics import median
 
 from benchmarks.forecast.series import read
 from benchmarks.foresight.traffic import Fault, hourly, polls, with_fault
-from quota_watch.domain.dayshape import DayShape, learn
+from quota_watch.domain.dayshape import DayShape, Snapshot, learn
 from quota_watch.domain.periods import ONE_DAY, each_day
 from quota_watch.domain.spike import Today, judge_spike
 from quota_watch.domain.stall import Sightings, judge_stall
-from quota_watch.domain.usual import usual_days
+from quota_watch.domain.usual import Usual, usual_days
 from quota_watch.domain.verdicts import Verdict
 
 WARM_UP, AFTER = timedelta(days=35), timedelta(hours=24)
 FAULT_HOURS = (1, 2, 3, 6, 12)
-FAULTS_EACH = 3
+FAULTS_EACH = 2
 EVEN, AN_HOUR = 0.25, timedelta(hours=1)
 
 
@@ -38,7 +38,7 @@ class Played:
     series: str
     days: int = 0
     spikes: list[tuple[datetime, float]] = field(default_factory=list)
-    stalls: list[tuple[datetime, float]] = field(default_factory=list)
+    stalls: list[datetime] = field(default_factory=list)
     matters_at: datetime | None = None
     even: bool = False
     after_a_day: str = ""
@@ -78,79 +78,95 @@ class World:
         return self.shapes[day]
 
 
+@dataclass(slots=True)
+class Player:
+    """Polls the hours of a world and keeps between polls what the daemon would keep."""
+
+    world: World
+    hours: Mapping[date, list[int]]
+    fault: Fault | None
+    played: Played
+    counts: dict[date, int] = field(default_factory=dict)
+    spike_since: date | None = None
+    spike_told: date | None = None
+    stalled_since: date | None = None
+
+    def day(self, day: date) -> None:
+        """Poll every hour of a day."""
+        self.played.days += 1
+        usual = usual_days(self.counts, before=day)
+        before = usual_days(self.counts, before=(self.stalled_since or day) - ONE_DAY)
+        month = each_day(day.replace(day=1), day - ONE_DAY)
+        used = sum(self.counts.get(each, 0) for each in month)
+        seen = [
+            poll
+            for past in (day - 2 * ONE_DAY, day - ONE_DAY)
+            if past in self.hours
+            for poll in polls(past, self.hours[past])
+        ]
+        for poll in polls(day, self.hours[day]):
+            seen.append(poll)
+            self._note_fault(poll, usual)
+            self._spike(poll, usual, used + (31 - day.day) * (usual.slow if usual else 0))
+            self._stall(poll, before, seen)
+
+    def _note_fault(self, poll: Snapshot, usual: Usual | None) -> None:
+        if self.fault is None:
+            return
+        plain = sum(self.world.hours[poll.at.date()][: poll.at.hour])
+        if not self.played.matters_at and (poll.today - plain) * 50 >= self.world.limit:
+            self.played.matters_at = poll.at
+        if poll.at <= self.fault.start + AFTER:
+            self.played.even = usual is not None and usual.spread_up < EVEN
+
+    def _spike(self, poll: Snapshot, usual: Usual | None, p50: float) -> None:
+        judged = judge_spike(
+            Today(
+                now=poll.at,
+                counted=poll.today,
+                limit=self.world.limit,
+                by_type={},
+                usual_by_type={},
+                p50=round(p50 + poll.today),
+            ),
+            usual=usual,
+            shape=self.world.shape(poll.at.date()),
+            open_since=self.spike_since,
+            last_told=self.spike_told,
+        )
+        if judged.verdict is Verdict.TRUE and self.spike_since is None:
+            self.spike_since = self.spike_told = poll.at.date()
+            times = _times_usual(self.counts, poll.at.date())
+            self.played.spikes.append((poll.at, times))
+        elif judged.verdict is Verdict.FALSE:
+            self.spike_since = None
+
+    def _stall(self, poll: Snapshot, usual: Usual | None, seen: list[Snapshot]) -> None:
+        judged = judge_stall(
+            Sightings(now=poll.at, snapshots=seen, totals=self.counts),
+            after=AFTER,
+            usual=usual,
+            shape=self.world.shape(poll.at.date()),
+            is_open=self.stalled_since is not None,
+        )
+        if self.fault and poll.at <= self.fault.start + AFTER:
+            self.played.after_a_day = judged.reason
+        if judged.verdict is Verdict.TRUE and self.stalled_since is None:
+            self.stalled_since = poll.at.date()
+            self.played.stalls.append(poll.at)
+        elif judged.verdict is Verdict.FALSE:
+            self.stalled_since = None
+
+
 def play(world: World, first: date, last: date, fault: Fault | None = None) -> Played:
     """Play the days from `first` to `last`."""
     hours = with_fault(world.hours, fault) if fault else world.hours
-    counts = {day: sum(each) for day, each in hours.items()} if fault else world.counts
-    played = Played(world.name)
-    open_spike: date | None = None
-    told: date | None = None
-    stalled: date | None = None
+    counts = {day: sum(each) for day, each in hours.items()}
+    player = Player(world, hours, fault, Played(world.name), counts)
     for day in each_day(first, last):
-        if day not in hours:
-            continue
-        played.days += 1
-        usual = usual_days(counts, before=day)
-        before = usual_days(counts, before=(stalled or day) - ONE_DAY)
-        shape = world.shape(day)
-        recent = [
-            each
-            for past in (day - 2 * ONE_DAY, day - ONE_DAY)
-            if past in hours
-            for each in polls(past, hours[past])
-        ]
-        whole = {past: counts.get(past, 0) for past in each_day(day - 4 * ONE_DAY, day)}
-        plain = _sum(world.hours[day])
-        used = sum(counts.get(each, 0) for each in each_day(day.replace(day=1), day - ONE_DAY))
-        for poll in polls(day, hours[day]):
-            recent.append(poll)
-            to_come = (31 - day.day) * (usual.slow if usual else 0)
-            judged = judge_spike(
-                Today(
-                    now=poll.at,
-                    counted=poll.today,
-                    limit=world.limit,
-                    by_type={},
-                    usual_by_type={},
-                    p50=round(used + poll.today + to_come),
-                ),
-                usual=usual,
-                shape=shape,
-                open_since=open_spike,
-                last_told=told,
-            )
-            excess = poll.today - plain[poll.at.hour]
-            if fault and not played.matters_at and excess * 50 >= world.limit:
-                played.matters_at = poll.at
-            if judged.verdict is Verdict.TRUE and open_spike is None:
-                open_spike = told = day
-                played.spikes.append((poll.at, _times_usual(counts, day)))
-            elif judged.verdict is Verdict.FALSE:
-                open_spike = None
-            stall = judge_stall(
-                Sightings(now=poll.at, snapshots=recent, totals=whole),
-                after=AFTER,
-                usual=before,
-                shape=shape,
-                is_open=stalled is not None,
-            )
-            if fault and poll.at <= fault.start + AFTER:
-                played.after_a_day = stall.reason
-                played.even = usual is not None and usual.spread_up < EVEN
-            if stall.verdict is Verdict.TRUE and stalled is None and stall.stall:
-                stalled = poll.at.date()
-                played.stalls.append((poll.at, stall.stall.counted / max(1, stall.stall.expected)))
-            elif stall.verdict is Verdict.FALSE:
-                stalled = None
-    return played
-
-
-def _sum(hours: list[int]) -> list[int]:
-    total, sums = 0, [0]
-    for count in hours:
-        total += count
-        sums.append(total)
-    return sums
+        if day in hours:
+            player.day(day)
+    return player.played
 
 
 def _times_usual(counts: Mapping[date, int], day: date) -> float:
@@ -225,7 +241,7 @@ def report_faults(found: list[tuple[str, Fault, Played]]) -> None:
                 text += f", within 1 h {within / whole:.0%}"
         else:
             delays = sorted(
-                (p.stalls[0][0] - f.start) / timedelta(hours=1) for f, p in these if p.stalls
+                (p.stalls[0] - f.start) / timedelta(hours=1) for f, p in these if p.stalls
             )
             reasons = Counter(p.after_a_day for _, p in these)
             text = f"caught {len(delays)}/{len(these)}, after a day {dict(reasons)}"

@@ -16,7 +16,7 @@ UNSHAPED_FACTOR = 3
 _MATTERS_PERCENT = 2
 _LEAST_EXCESS = 20.0
 _LEAST_SHARE = 0.005
-_FAR, _DEVIATIONS, _BEYOND_PEAK = 1.6, 3.0, 1.25
+_FAR, _DEVIATIONS, _YOUNG = 1.6, 3.0, 1.5
 _STAYS = 0.5
 _CALM_FROM, _CALM_FROM_UNSHAPED = 0.5, 0.9
 _LONGEST_DAYS = 7
@@ -130,14 +130,13 @@ def _bound(usual: Usual, shape: DayShape, share: float, day: date) -> float:
     """Return the count that is far above: what chance and such days as were seen don't explain.
 
     Three standard deviations of the logarithm, at least 1.6 times, and chance in few events; and
-    a quarter more than the third busiest day. The younger the day, the less its share is to be
-    relied on.
+    more than busy days get to. The younger the day, the less its share is to be relied on.
     """
     expected = share * usual.most(day)
     early = shape.uneven * math.sqrt((1 - share) / max(share, _LEAST_SHARE))
     spread = math.hypot(usual.spread_up, early)
     far = expected * max(_FAR, math.exp(_DEVIATIONS * spread)) + _DEVIATIONS * math.sqrt(expected)
-    far = max(far, _BEYOND_PEAK * share * usual.highest(day))
+    far = max(far, math.exp(_YOUNG * early) * share * usual.highest(day))
     return far if shape.is_learned else max(far, UNSHAPED_FACTOR * usual.most(day))
 
 

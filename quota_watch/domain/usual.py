@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
-from statistics import fmean, median
+from statistics import fmean, median, pstdev
 
 from quota_watch.domain.periods import ONE_DAY
 from quota_watch.domain.seasonality import WEEK, calmed, weekday_factors
@@ -21,7 +21,8 @@ _MEMORY = 8 * WEEK
 _MONTH = 4 * WEEK
 _TYPICAL, _TYPICAL_DAYS = 0.35, 5
 _ONE_IN_TEN, _Z10, _FARTHEST = 10, 1.2816, 4.0
-_PEAK = 3
+_LONE, _BEYOND_HABIT, _BEYOND_CHANCE, _MOST_SKEWED = 2, 1.25, 3.0, 4.0
+_SPARSE = 4
 _QUIET, _QUIET_LEAST = 0.02, 10.0
 
 
@@ -32,9 +33,9 @@ class Usual:
     `busy` and `slow` are levels of a mean day: the higher and the lower of the medians of the last
     week and the last four; `busy` is at least their mean, which counts where bursts are usual.
     `spread_up` and `spread_down` are standard deviations of the logarithm of a day over what was
-    expected of it. `peak` is the level of the third busiest day: what three days of eight weeks
-    had is not unheard of. `quiet_runs` tells how many days each silence lasted that ended by
-    itself.
+    expected of it. `reach` is the level that habit and chance get to: a quarter over the third
+    busiest day, and what all but the two busiest make likely once a year (no day is left out where
+    many have nothing). `quiet_runs` tells how many days each silence lasted that ended by itself.
     """
 
     days: int
@@ -43,7 +44,7 @@ class Usual:
     factors: Sequence[float]
     spread_up: float
     spread_down: float
-    peak: float
+    reach: float
     quiet_runs: tuple[int, ...]
 
     def most(self, day: date) -> float:
@@ -51,8 +52,8 @@ class Usual:
         return self.busy * self.factors[day.weekday()]
 
     def highest(self, day: date) -> float:
-        """Return what `day` would have if it were as busy as the third busiest."""
-        return self.peak * self.factors[day.weekday()]
+        """Return what `day` can have by habit or chance."""
+        return self.reach * self.factors[day.weekday()]
 
     def least(self, day: date) -> float:
         """Return what to expect of `day` when asking whether it has too little."""
@@ -79,7 +80,7 @@ def usual_days(
     values = [counted[day] for day in days]
     weekdays = [day.weekday() for day in days]
     calm = calmed(values)
-    factors = weekday_factors(calm, weekdays)
+    is_sparse, factors = _factors(values, calm, weekdays)
     flat = [count / factors[day] for count, day in zip(calm, weekdays, strict=True)]
     levels = [_levels(flat[:known]) for known in range(ENOUGH_DAYS, len(flat) + 1)]
     past = [
@@ -94,9 +95,26 @@ def usual_days(
         factors=factors,
         spread_up=_spread([_stray(count, most) for _, count, _, most in past]),
         spread_down=_spread([-_stray(count, least) for _, count, least, _ in past]),
-        peak=sorted(n / factors[day] for n, day in zip(values, weekdays, strict=True))[-_PEAK],
+        reach=_reach(
+            [n / factors[day] for n, day in zip(values, weekdays, strict=True)],
+            lone=0 if is_sparse else _LONE,
+        ),
         quiet_runs=_runs([day for day, count, least, _ in past if _is_quiet(count, least)]),
     )
+
+
+def _factors(
+    values: Sequence[int], calm: Sequence[float], weekdays: Sequence[int]
+) -> tuple[bool, Sequence[float]]:
+    """Return whether days are sparse, and what each weekday is to the mean day.
+
+    Where even on the better weekdays a fourth of the days have nothing, weekdays are chance.
+    """
+    factors = weekday_factors(calm, weekdays)
+    better = median(factors)
+    counts = [n for n, day in zip(values, weekdays, strict=True) if factors[day] >= better]
+    is_sparse = counts.count(0) * _SPARSE >= len(counts)
+    return is_sparse, [1.0] * WEEK if is_sparse else factors
 
 
 def _levels(flat: Sequence[float]) -> tuple[float, float]:
@@ -116,6 +134,19 @@ def _spread(strays: Sequence[float]) -> float:
     seen = min(max(high, 0.0), _FARTHEST) / _Z10
     whole = len(strays) * seen**2 + _TYPICAL_DAYS * _TYPICAL**2
     return math.sqrt(whole / (len(strays) + _TYPICAL_DAYS))
+
+
+def _reach(flat: Sequence[float], *, lone: int) -> float:
+    """Return the level not passed once a year by chance; the `lone` busiest days are no chance.
+
+    Three standard deviations over the mean, and as many more as days are skewed: six or seven
+    where most have nothing and some a burst.
+    """
+    rest = sorted(flat)[: len(flat) - lone]
+    mean, deviation = fmean(rest), pstdev(rest)
+    skew = fmean((n - mean) ** 3 for n in rest) / deviation**3 if deviation else 0.0
+    deviations = _BEYOND_CHANCE + min(max(skew, 0.0), _MOST_SKEWED)
+    return max(_BEYOND_HABIT * rest[-1], mean + deviations * deviation)
 
 
 def _is_quiet(count: int, expected: float) -> bool:

@@ -52,6 +52,17 @@ def test_where_bursts_are_usual_so_is_a_burst() -> None:
     assert found.spread_up > 0.7
 
 
+def test_three_busy_days_in_eight_weeks_are_a_habit_and_two_are_not() -> None:
+    assert usual([1000] * 50 + [5000] * 2).highest(TODAY) < 1500
+    assert usual([1000] * 50 + [5000] * 3).highest(TODAY) > 6000
+
+
+def test_where_most_days_have_nothing_a_burst_like_the_last_is_no_news() -> None:
+    found = usual([0, 0, 0, 40, 0, 0, 80] * 8)
+    assert found.highest(TODAY) > 80
+    assert set(found.factors) == {1.0}
+
+
 def test_excluded_days_teach_nothing() -> None:
     days = before_today([1000] * 40 + [0] * 16)
     found = usual_days(days, before=TODAY, excluded=[d for d, n in days.items() if not n])
