@@ -20,10 +20,10 @@ from benchmarks.forecast.series import read
 from benchmarks.foresight.traffic import Fault, hourly, polls, with_fault
 from quota_watch.domain.dayshape import DayShape, Snapshot, learn
 from quota_watch.domain.periods import ONE_DAY, each_day
+from quota_watch.domain.rulings import Ruling
 from quota_watch.domain.spike import Today, judge_spike
 from quota_watch.domain.stall import Sightings, judge_stall
 from quota_watch.domain.usual import Usual, usual_days
-from quota_watch.domain.verdicts import Verdict
 
 WARM_UP, AFTER = timedelta(days=35), timedelta(hours=24)
 FAULT_HOURS = (1, 2, 3, 6, 12)
@@ -134,11 +134,11 @@ class Player:
             open_since=self.spike_since,
             last_told=self.spike_told,
         )
-        if judged.verdict is Verdict.TRUE and self.spike_since is None:
+        if judged.ruling is Ruling.TRUE and self.spike_since is None:
             self.spike_since = self.spike_told = poll.at.date()
             times = _times_usual(self.counts, poll.at.date())
             self.played.spikes.append((poll.at, times))
-        elif judged.verdict is Verdict.FALSE:
+        elif judged.ruling is Ruling.FALSE:
             self.spike_since = None
 
     def _stall(self, poll: Snapshot, usual: Usual | None, seen: list[Snapshot]) -> None:
@@ -151,10 +151,10 @@ class Player:
         )
         if self.fault and poll.at <= self.fault.start + AFTER:
             self.played.after_a_day = judged.reason
-        if judged.verdict is Verdict.TRUE and self.stalled_since is None:
+        if judged.ruling is Ruling.TRUE and self.stalled_since is None:
             self.stalled_since = poll.at.date()
             self.played.stalls.append(poll.at)
-        elif judged.verdict is Verdict.FALSE:
+        elif judged.ruling is Ruling.FALSE:
             self.stalled_since = None
 
 

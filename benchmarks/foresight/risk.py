@@ -22,7 +22,7 @@ from quota_watch.domain.dayshape import Snapshot, learn, share_at
 from quota_watch.domain.forecast import Forecast, PartDay, TooEarly
 from quota_watch.domain.periods import ONE_DAY, CalendarMonth, Period, each_day
 from quota_watch.domain.risk import ToldRisk, judge_risk
-from quota_watch.domain.verdicts import Verdict
+from quota_watch.domain.rulings import Ruling
 
 LIMITS = (0.8, 0.95, 1.05, 1.25)
 EVERY = 4
@@ -112,7 +112,7 @@ def _step(
     judged = judge_risk(
         answer, limit=limit, now=now, told=told, ended_before=told is None and month.stories > 0
     )
-    if judged.verdict is Verdict.UNKNOWN:
+    if judged.ruling is Ruling.UNKNOWN:
         return told
     if judged.risk is None:
         month.cleared += told is not None and judged.reason.value == "clearly_better"

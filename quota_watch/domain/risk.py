@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from quota_watch.domain.forecast import Forecast, TooEarly
 from quota_watch.domain.rules import Severity
-from quota_watch.domain.verdicts import Verdict
+from quota_watch.domain.rulings import Ruling
 
 _SOON = timedelta(hours=48)
 _AT_RISK = 0.85
@@ -65,7 +65,7 @@ class Risk:
 class RiskJudgement:
     """Whether the limit is at risk, why, and how where it is."""
 
-    verdict: Verdict
+    ruling: Ruling
     reason: RiskReason
     risk: Risk | None = None
 
@@ -86,18 +86,18 @@ def judge_risk(
     and nine chances in ten begin another. Where the limit is reached the rule has nothing to add.
     """
     if limit is None:
-        return RiskJudgement(verdict=Verdict.UNKNOWN, reason=RiskReason.NO_LIMIT)
+        return RiskJudgement(ruling=Ruling.UNKNOWN, reason=RiskReason.NO_LIMIT)
     if not isinstance(seen, Forecast) or seen.probability_over is None:
-        return RiskJudgement(verdict=Verdict.UNKNOWN, reason=RiskReason.TOO_EARLY)
+        return RiskJudgement(ruling=Ruling.UNKNOWN, reason=RiskReason.TOO_EARLY)
     if seen.used >= limit:
-        return RiskJudgement(verdict=Verdict.FALSE, reason=RiskReason.LIMIT_REACHED)
+        return RiskJudgement(ruling=Ruling.FALSE, reason=RiskReason.LIMIT_REACHED)
     tier = _tier(seen, seen.probability_over, limit, ended_before=ended_before)
     if told is None and tier is None:
-        return RiskJudgement(verdict=Verdict.FALSE, reason=RiskReason.NOT_LIKELY)
+        return RiskJudgement(ruling=Ruling.FALSE, reason=RiskReason.NOT_LIKELY)
     if told is not None and seen.probability_over <= _CLEARED:
-        return RiskJudgement(verdict=Verdict.FALSE, reason=RiskReason.CLEARLY_BETTER)
+        return RiskJudgement(ruling=Ruling.FALSE, reason=RiskReason.CLEARLY_BETTER)
     risk = _risk(seen, seen.probability_over, tier, now, told)
-    return RiskJudgement(verdict=Verdict.TRUE, reason=_reason(tier), risk=risk)
+    return RiskJudgement(ruling=Ruling.TRUE, reason=_reason(tier), risk=risk)
 
 
 def _tier(seen: Forecast, probability: float, limit: int, *, ended_before: bool) -> Tier | None:

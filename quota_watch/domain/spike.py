@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 
 from quota_watch.domain.dayshape import DayShape, share_at
+from quota_watch.domain.rulings import Ruling
 from quota_watch.domain.usual import Usual
-from quota_watch.domain.verdicts import Verdict
 
 UNSHAPED_FACTOR = 3
 """Times a whole day's expectation that today has to pass until the day's shape is learned."""
@@ -87,7 +87,7 @@ class Spike:
 class SpikeJudgement:
     """Whether there is a spike, why, and the figures where it could be judged."""
 
-    verdict: Verdict
+    ruling: Ruling
     reason: SpikeReason
     spike: Spike | None = None
 
@@ -107,11 +107,11 @@ def judge_spike(
     on a later day it ends in that day's second half, and after seven days in any case.
     """
     if today.capped:
-        return SpikeJudgement(verdict=Verdict.UNKNOWN, reason=SpikeReason.CAPPED)
+        return SpikeJudgement(ruling=Ruling.UNKNOWN, reason=SpikeReason.CAPPED)
     if today.limit is None:
-        return SpikeJudgement(verdict=Verdict.UNKNOWN, reason=SpikeReason.NO_LIMIT)
+        return SpikeJudgement(ruling=Ruling.UNKNOWN, reason=SpikeReason.NO_LIMIT)
     if usual is None:
-        return SpikeJudgement(verdict=Verdict.UNKNOWN, reason=SpikeReason.TOO_LITTLE_HISTORY)
+        return SpikeJudgement(ruling=Ruling.UNKNOWN, reason=SpikeReason.TOO_LITTLE_HISTORY)
     day = today.now.astimezone(UTC).date()
     by_now = share_at(shape, today.now)
     share = by_now if shape.is_learned else 1.0
@@ -120,10 +120,10 @@ def judge_spike(
     far = _bound(usual, shape, share, day)
     if open_since is not None:
         is_young = by_now < (_CALM_FROM if shape.is_learned else _CALM_FROM_UNSHAPED)
-        verdict, reason = _goes_on(spike, far, open_since, is_young=is_young)
+        ruling, reason = _goes_on(spike, far, open_since, is_young=is_young)
     else:
-        verdict, reason = _begins(spike, far, today.limit, last_told)
-    return SpikeJudgement(verdict=verdict, reason=reason, spike=spike)
+        ruling, reason = _begins(spike, far, today.limit, last_told)
+    return SpikeJudgement(ruling=ruling, reason=reason, spike=spike)
 
 
 def _bound(usual: Usual, shape: DayShape, share: float, day: date) -> float:
@@ -142,27 +142,27 @@ def _bound(usual: Usual, shape: DayShape, share: float, day: date) -> float:
 
 def _begins(
     spike: Spike, far: float, limit: int, last_told: date | None
-) -> tuple[Verdict, SpikeReason]:
+) -> tuple[Ruling, SpikeReason]:
     if spike.counted <= far:
-        return Verdict.FALSE, SpikeReason.USUAL
+        return Ruling.FALSE, SpikeReason.USUAL
     matters = spike.moves_over or spike.excess * 100 >= _MATTERS_PERCENT * limit
     if not matters or spike.excess < _LEAST_EXCESS:
-        return Verdict.FALSE, SpikeReason.TOO_SMALL
+        return Ruling.FALSE, SpikeReason.TOO_SMALL
     if last_told is not None and last_told >= spike.day:
-        return Verdict.FALSE, SpikeReason.TOLD_TODAY
-    return Verdict.TRUE, SpikeReason.FAR_ABOVE_USUAL
+        return Ruling.FALSE, SpikeReason.TOLD_TODAY
+    return Ruling.TRUE, SpikeReason.FAR_ABOVE_USUAL
 
 
 def _goes_on(
     spike: Spike, far: float, since: date, *, is_young: bool
-) -> tuple[Verdict, SpikeReason]:
+) -> tuple[Ruling, SpikeReason]:
     if (spike.day - since).days >= _LONGEST_DAYS:
-        return Verdict.FALSE, SpikeReason.NEW_USUAL
+        return Ruling.FALSE, SpikeReason.NEW_USUAL
     if spike.excess >= _STAYS * (far - spike.expected):
-        return Verdict.TRUE, SpikeReason.STILL_ABOVE_USUAL
+        return Ruling.TRUE, SpikeReason.STILL_ABOVE_USUAL
     if spike.day > since and is_young:
-        return Verdict.UNKNOWN, SpikeReason.DAY_TOO_YOUNG
-    return Verdict.FALSE, SpikeReason.USUAL
+        return Ruling.UNKNOWN, SpikeReason.DAY_TOO_YOUNG
+    return Ruling.FALSE, SpikeReason.USUAL
 
 
 def _measure(today: Today, day: date, expected: float, expected_day: float, limit: int) -> Spike:

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 from quota_watch.domain.dayshape import DayShape, Snapshot, share_at
 from quota_watch.domain.periods import ONE_DAY, each_day
+from quota_watch.domain.rulings import Ruling
 from quota_watch.domain.usual import Usual
-from quota_watch.domain.verdicts import Verdict
 
 _ENOUGH_DAYS = 14
 _NEXT_TO_NOTHING = 0.02
@@ -54,7 +54,7 @@ class Stall:
 class StallJudgement:
     """Whether events stalled, why, and the figures where it could be judged."""
 
-    verdict: Verdict
+    ruling: Ruling
     reason: StallReason
     stall: Stall | None = None
 
@@ -126,12 +126,12 @@ def judge_stall(
     span = timedelta(days=1) if not shape.is_learned else timedelta()
     start = min(seen.now - max(after, span), last_rise or seen.now)
     if _touches(capped, start, seen.now):
-        return StallJudgement(verdict=Verdict.UNKNOWN, reason=StallReason.CAPPED)
+        return StallJudgement(ruling=Ruling.UNKNOWN, reason=StallReason.CAPPED)
     if usual is None or usual.days < _ENOUGH_DAYS:
-        return StallJudgement(verdict=Verdict.UNKNOWN, reason=StallReason.TOO_LITTLE_HISTORY)
+        return StallJudgement(ruling=Ruling.UNKNOWN, reason=StallReason.TOO_LITTLE_HISTORY)
     counted = seen.since(start)
     if counted is None:
-        return StallJudgement(verdict=Verdict.UNKNOWN, reason=StallReason.NOT_SEEN)
+        return StallJudgement(ruling=Ruling.UNKNOWN, reason=StallReason.NOT_SEEN)
     expected = expected_between(usual, shape, start, seen.now)
     stall = Stall(
         since=start,
@@ -141,10 +141,10 @@ def judge_stall(
         last_seen=last_rise,
     )
     if is_open:
-        verdict, reason = _goes_on(seen, usual, shape)
+        ruling, reason = _goes_on(seen, usual, shape)
     else:
-        verdict, reason = _begins(usual, counted, expected, seen.now - start)
-    return StallJudgement(verdict=verdict, reason=reason, stall=stall)
+        ruling, reason = _begins(usual, counted, expected, seen.now - start)
+    return StallJudgement(ruling=ruling, reason=reason, stall=stall)
 
 
 def expected_between(usual: Usual, shape: DayShape, start: datetime, end: datetime) -> float:
@@ -162,20 +162,20 @@ def expected_between(usual: Usual, shape: DayShape, start: datetime, end: dateti
 
 def _begins(
     usual: Usual, counted: int, expected: float, span: timedelta
-) -> tuple[Verdict, StallReason]:
+) -> tuple[Ruling, StallReason]:
     if counted > _NEXT_TO_NOTHING * expected:
-        return Verdict.FALSE, StallReason.EVENTS_COME
+        return Ruling.FALSE, StallReason.EVENTS_COME
     spread = math.hypot(usual.spread_down, _PART_DAY_SPREAD if span < ONE_DAY else 0.0)
     strays = math.log((expected + 1) / (counted + 1))
     if expected < _LEAST_EXPECTED or strays < _DEVIATIONS * spread:
-        return Verdict.FALSE, StallReason.TOO_SPARSE
+        return Ruling.FALSE, StallReason.TOO_SPARSE
     # One silence or two may have been outages; three in eight weeks are a habit.
     if len(usual.quiet_runs) > _OUTAGES and span <= ONE_DAY * max(usual.quiet_runs):
-        return Verdict.FALSE, StallReason.SILENCES_ARE_USUAL
-    return Verdict.TRUE, StallReason.NEXT_TO_NOTHING
+        return Ruling.FALSE, StallReason.SILENCES_ARE_USUAL
+    return Ruling.TRUE, StallReason.NEXT_TO_NOTHING
 
 
-def _goes_on(seen: Sightings, usual: Usual, shape: DayShape) -> tuple[Verdict, StallReason]:
+def _goes_on(seen: Sightings, usual: Usual, shape: DayShape) -> tuple[Ruling, StallReason]:
     for span in _AGAIN_SPANS:
         start = seen.now - span
         expected = expected_between(usual, shape, start, seen.now)
@@ -183,11 +183,11 @@ def _goes_on(seen: Sightings, usual: Usual, shape: DayShape) -> tuple[Verdict, S
             continue
         came = seen.since(start)
         if came is None:
-            return Verdict.UNKNOWN, StallReason.NOT_SEEN
+            return Ruling.UNKNOWN, StallReason.NOT_SEEN
         if came >= max(_AGAIN_EVENTS, _AGAIN_SHARE * expected):
-            return Verdict.FALSE, StallReason.EVENTS_COME
+            return Ruling.FALSE, StallReason.EVENTS_COME
         break
-    return Verdict.TRUE, StallReason.NOT_BACK_YET
+    return Ruling.TRUE, StallReason.NOT_BACK_YET
 
 
 def _touches(capped: Iterable[date], start: datetime, end: datetime) -> bool:

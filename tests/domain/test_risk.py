@@ -14,7 +14,7 @@ from quota_watch.domain.risk import (
     judge_risk,
 )
 from quota_watch.domain.rules import Severity
-from quota_watch.domain.verdicts import Verdict
+from quota_watch.domain.rulings import Ruling
 from support.domain import MARCH, NOON
 
 LIMIT = 100_000
@@ -44,12 +44,12 @@ def crossing(likely) -> Crossing:
 
 
 def test_an_even_chance_is_no_reason_to_speak() -> None:
-    assert judged(0.5) == RiskJudgement(verdict=Verdict.FALSE, reason=RiskReason.NOT_LIKELY)
+    assert judged(0.5) == RiskJudgement(ruling=Ruling.FALSE, reason=RiskReason.NOT_LIKELY)
 
 
 def test_at_risk_begins_at_85_chances_in_100() -> None:
-    assert judged(0.84).verdict is Verdict.FALSE
-    assert judged(0.85).verdict is Verdict.TRUE
+    assert judged(0.84).ruling is Ruling.FALSE
+    assert judged(0.85).ruling is Ruling.TRUE
 
 
 def test_what_is_likely_without_much_evidence_is_at_risk() -> None:
@@ -104,26 +104,26 @@ def test_a_date_two_days_earlier_is_told_again(likely, tell) -> None:
 def test_a_story_ends_only_when_it_is_clearly_better() -> None:
     assert judged(0.06, told=WILL_EXCEED).reason is RiskReason.STILL_POSSIBLE
     better = judged(0.05, told=WILL_EXCEED)
-    assert (better.verdict, better.reason) == (Verdict.FALSE, RiskReason.CLEARLY_BETTER)
+    assert (better.ruling, better.reason) == (Ruling.FALSE, RiskReason.CLEARLY_BETTER)
 
 
 def test_after_a_story_ended_only_near_certainty_begins_another() -> None:
-    assert judged(0.95, ended_before=True).verdict is Verdict.FALSE
-    assert judged(0.85, sure=True, ended_before=True).verdict is Verdict.FALSE
-    assert judged(0.95, sure=True, ended_before=True).verdict is Verdict.TRUE
+    assert judged(0.95, ended_before=True).ruling is Ruling.FALSE
+    assert judged(0.85, sure=True, ended_before=True).ruling is Ruling.FALSE
+    assert judged(0.95, sure=True, ended_before=True).ruling is Ruling.TRUE
 
 
 @pytest.mark.parametrize("used", [LIMIT, LIMIT + 1])
 def test_at_the_limit_the_rule_has_nothing_to_add(used) -> None:
     found = judged(1.0, sure=True, used=used, told=WILL_EXCEED)
-    assert (found.verdict, found.reason) == (Verdict.FALSE, RiskReason.LIMIT_REACHED)
+    assert (found.ruling, found.reason) == (Ruling.FALSE, RiskReason.LIMIT_REACHED)
 
 
 def test_too_early_and_no_limit_are_unknown() -> None:
     early = judge_risk(TooEarly(2), limit=LIMIT, now=NOON, told=AT_RISK)
-    assert (early.verdict, early.reason) == (Verdict.UNKNOWN, RiskReason.TOO_EARLY)
+    assert (early.ruling, early.reason) == (Ruling.UNKNOWN, RiskReason.TOO_EARLY)
     assert judge_risk(SEEN, limit=None, now=NOON).reason is RiskReason.NO_LIMIT
-    assert judge_risk(None, limit=LIMIT, now=NOON).verdict is Verdict.UNKNOWN
+    assert judge_risk(None, limit=LIMIT, now=NOON).ruling is Ruling.UNKNOWN
 
 
 told = st.sampled_from([None, AT_RISK, WILL_EXCEED])
@@ -138,7 +138,7 @@ def test_a_forecast_of_anything_is_judged_and_a_story_never_falls(counts, day, l
     seen = forecast(past, period=MARCH, as_of=as_of, limit=limit)
     now = datetime(2026, 3, day, 12, tzinfo=UTC)
     found = judge_risk(seen, limit=limit, now=now, told=told)
-    assert (found.verdict is Verdict.TRUE) == (found.risk is not None)
+    assert (found.ruling is Ruling.TRUE) == (found.risk is not None)
     if found.risk is not None and told is not None:
         assert found.risk.severity >= told.severity
         assert told.tier is Tier.AT_RISK or found.risk.tier is Tier.WILL_EXCEED

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_watch.domain.dayshape import flat
+from quota_watch.domain.rulings import Ruling
 from quota_watch.domain.spike import SpikeJudgement, SpikeReason, Today, judge_spike
 from quota_watch.domain.usual import usual_days
-from quota_watch.domain.verdicts import Verdict
 
 MONDAY = date(2026, 3, 30)
 NOON = datetime(2026, 3, 30, 12, tzinfo=UTC)
@@ -25,12 +25,12 @@ def judged(counted, *, shape=LEARNED, usual=USUAL, now=NOON, **how) -> SpikeJudg
 
 def test_a_usual_day_is_no_spike() -> None:
     found = judged(520)
-    assert (found.verdict, found.reason) == (Verdict.FALSE, SpikeReason.USUAL)
+    assert (found.ruling, found.reason) == (Ruling.FALSE, SpikeReason.USUAL)
 
 
 def test_three_times_what_should_be_by_now_is_one() -> None:
     found = judged(3000)
-    assert (found.verdict, found.reason) == (Verdict.TRUE, SpikeReason.FAR_ABOVE_USUAL)
+    assert (found.ruling, found.reason) == (Ruling.TRUE, SpikeReason.FAR_ABOVE_USUAL)
     assert found.spike is not None
     assert found.spike.expected == pytest.approx(520, abs=15)
     assert found.spike.excess == 3000 - found.spike.expected
@@ -44,7 +44,7 @@ def test_what_is_far_above_but_small_beside_the_limit_is_none() -> None:
 
 def test_what_moves_the_forecast_over_the_limit_matters_however_small() -> None:
     found = judged(3000, limit=1_000_000, p50=1_001_000)
-    assert found.verdict is Verdict.TRUE
+    assert found.ruling is Ruling.TRUE
     assert found.spike is not None
     assert found.spike.moves_over
 
@@ -55,12 +55,12 @@ def test_a_forecast_that_was_over_anyway_is_not_moved() -> None:
 
 def test_a_handful_of_events_is_none_whatever_the_limit() -> None:
     few = usual_days({MONDAY - timedelta(n): 1 for n in range(1, 57)}, before=MONDAY)
-    assert judged(15, usual=few, limit=100).verdict is Verdict.FALSE
+    assert judged(15, usual=few, limit=100).ruling is Ruling.FALSE
 
 
 def test_until_the_shape_is_known_today_must_pass_three_whole_days() -> None:
-    assert judged(2900, shape=flat(6)).verdict is Verdict.FALSE
-    assert judged(3300, shape=flat(6)).verdict is Verdict.TRUE
+    assert judged(2900, shape=flat(6)).ruling is Ruling.FALSE
+    assert judged(3300, shape=flat(6)).ruling is Ruling.TRUE
 
 
 def test_the_types_that_grew_are_named_the_greatest_first() -> None:
@@ -76,25 +76,25 @@ def test_the_types_that_grew_are_named_the_greatest_first() -> None:
 
 def test_a_day_is_told_once() -> None:
     assert judged(3000, last_told=MONDAY).reason is SpikeReason.TOLD_TODAY
-    assert judged(3000, last_told=DAY_BEFORE).verdict is Verdict.TRUE
+    assert judged(3000, last_told=DAY_BEFORE).ruling is Ruling.TRUE
 
 
 def test_a_story_goes_on_while_half_as_far_above() -> None:
-    assert judged(1100).verdict is Verdict.FALSE
+    assert judged(1100).ruling is Ruling.FALSE
     assert judged(1100, open_since=MONDAY).reason is SpikeReason.STILL_ABOVE_USUAL
-    assert judged(800, open_since=MONDAY).verdict is Verdict.FALSE
+    assert judged(800, open_since=MONDAY).ruling is Ruling.FALSE
 
 
 def test_the_next_day_is_not_judged_calm_before_its_second_half() -> None:
     morning = NOON - timedelta(hours=1)
-    assert judged(400, open_since=DAY_BEFORE, now=morning).verdict is Verdict.UNKNOWN
-    assert judged(400, open_since=DAY_BEFORE).verdict is Verdict.FALSE
-    assert judged(400, open_since=DAY_BEFORE, shape=flat(3)).verdict is Verdict.UNKNOWN
+    assert judged(400, open_since=DAY_BEFORE, now=morning).ruling is Ruling.UNKNOWN
+    assert judged(400, open_since=DAY_BEFORE).ruling is Ruling.FALSE
+    assert judged(400, open_since=DAY_BEFORE, shape=flat(3)).ruling is Ruling.UNKNOWN
 
 
 def test_after_a_week_it_is_the_new_usual() -> None:
     found = judged(3000, open_since=MONDAY - timedelta(7))
-    assert (found.verdict, found.reason) == (Verdict.FALSE, SpikeReason.NEW_USUAL)
+    assert (found.ruling, found.reason) == (Ruling.FALSE, SpikeReason.NEW_USUAL)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_after_a_week_it_is_the_new_usual() -> None:
     ],
 )
 def test_what_cannot_be_judged_is_unknown(how, reason) -> None:
-    assert judged(9000, **how) == SpikeJudgement(verdict=Verdict.UNKNOWN, reason=reason)
+    assert judged(9000, **how) == SpikeJudgement(ruling=Ruling.UNKNOWN, reason=reason)
 
 
 counts = st.lists(st.integers(0, 10**6), min_size=7, max_size=56)
@@ -120,5 +120,5 @@ def test_more_events_are_never_less_of_a_spike(history, one, other, now, days) -
     past = {MONDAY - timedelta(n + 1): count for n, count in enumerate(history)}
     how = {"usual": usual_days(past, before=MONDAY), "shape": flat(days), "now": now}
     low, high = judged(min(one, other), **how), judged(max(one, other), **how)
-    assert not (low.verdict is Verdict.TRUE and high.verdict is Verdict.FALSE)
+    assert not (low.ruling is Ruling.TRUE and high.ruling is Ruling.FALSE)
     assert low.spike is None or 0 <= low.spike.excess <= min(one, other)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from quota_watch.domain.dayshape import Snapshot, flat
 from quota_watch.domain.periods import ONE_DAY
+from quota_watch.domain.rulings import Ruling
 from quota_watch.domain.stall import (
     Sightings,
     StallJudgement,
@@ -14,7 +15,6 @@ from quota_watch.domain.stall import (
     judge_stall,
 )
 from quota_watch.domain.usual import usual_days
-from quota_watch.domain.verdicts import Verdict
 
 TODAY = date(2026, 3, 30)
 NOON = datetime(2026, 3, 30, 12, tzinfo=UTC)
@@ -52,7 +52,7 @@ def judged(seen, *, usual=None, after=DAY, **how) -> StallJudgement:
 
 def test_a_day_without_an_event_where_a_thousand_come_is_stalled() -> None:
     found = judged(polled(silent_for(25)))
-    assert (found.verdict, found.reason) == (Verdict.TRUE, StallReason.NEXT_TO_NOTHING)
+    assert (found.ruling, found.reason) == (Ruling.TRUE, StallReason.NEXT_TO_NOTHING)
     assert found.stall is not None
     assert (found.stall.counted, found.stall.hours) == (0, 25.0)
     assert found.stall.last_seen == NOON - timedelta(hours=25)
@@ -64,12 +64,12 @@ def test_less_than_a_day_is_not_yet() -> None:
 
 
 def test_a_check_that_still_fires_once_an_hour_does_not_hide_it() -> None:
-    assert judged(polled(lambda ago: 40 if ago > 25 else ago % 3 == 0)).verdict is Verdict.TRUE
+    assert judged(polled(lambda ago: 40 if ago > 25 else ago % 3 == 0)).ruling is Ruling.TRUE
 
 
 def test_where_a_day_has_few_events_nothing_is_called_stalled() -> None:
     found = judged(polled(silent_for(26, rate=1)), usual=history((15, 14)))
-    assert (found.verdict, found.reason) == (Verdict.FALSE, StallReason.TOO_SPARSE)
+    assert (found.ruling, found.reason) == (Ruling.FALSE, StallReason.TOO_SPARSE)
 
 
 def test_where_days_stray_far_nothing_is_called_stalled() -> None:
@@ -80,13 +80,13 @@ def test_where_days_stray_far_nothing_is_called_stalled() -> None:
 def test_where_silences_are_usual_it_must_be_longer_than_they() -> None:
     often = history((0, *[1000] * 13))
     assert judged(polled(silent_for(24)), usual=often).reason is StallReason.SILENCES_ARE_USUAL
-    assert judged(polled(silent_for(26)), usual=often).verdict is Verdict.TRUE
+    assert judged(polled(silent_for(26)), usual=often).ruling is Ruling.TRUE
 
 
 def test_a_shorter_span_needs_a_shape_or_lasts_a_day() -> None:
     after = timedelta(hours=6)
-    assert judged(polled(silent_for(7)), after=after).verdict is Verdict.TRUE
-    assert judged(polled(silent_for(7)), after=after, shape=flat(3)).verdict is Verdict.FALSE
+    assert judged(polled(silent_for(7)), after=after).ruling is Ruling.TRUE
+    assert judged(polled(silent_for(7)), after=after, shape=flat(3)).ruling is Ruling.FALSE
 
 
 def test_capped_days_and_a_short_history_are_unknown() -> None:
@@ -104,7 +104,7 @@ def test_a_deleted_site_is_no_silence() -> None:
     seen = polled(silent_for(-1))
     fallen = [Snapshot(at=s.at, today=s.today // 4) for s in seen.snapshots[-8:]]
     seen = Sightings(now=NOON, snapshots=[*seen.snapshots[:-8], *fallen], totals=seen.totals)
-    assert judged(seen).verdict is Verdict.FALSE
+    assert judged(seen).ruling is Ruling.FALSE
 
 
 def test_a_story_ends_when_a_fifth_of_the_events_come_again() -> None:
@@ -112,7 +112,7 @@ def test_a_story_ends_when_a_fifth_of_the_events_come_again() -> None:
         return polled(lambda ago: rate if ago <= 2 else 40 * (ago > 40))
 
     assert judged(again(1), is_open=True).reason is StallReason.NOT_BACK_YET
-    assert judged(again(20), is_open=True).verdict is Verdict.FALSE
+    assert judged(again(20), is_open=True).ruling is Ruling.FALSE
 
 
 def test_a_watch_that_was_down_knows_of_the_events_of_whole_days() -> None:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class Ruling(StrEnum):
     """Whether what a rule is about is true now; unknown neither begins nor ends a story."""
 
     TRUE = "true"
