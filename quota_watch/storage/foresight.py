@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, extract, select, update
+from sqlalchemy import Connection, Row, delete, extract, select, update
 
 from quota_watch.domain.accuracy import CHECK_DAYS
 from quota_watch.domain.capped import capped_days
@@ -86,6 +86,23 @@ def keep(connection: Connection, pk: int, *, foresight: Foresight, usage: Usage)
     )
     keys = [forecast.c.organization_pk, forecast.c.as_of]
     connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=values))
+
+
+def kept_forecasts(
+    connection: Connection, pks: Collection[int], period: Period, today: date
+) -> dict[int, Row[Any]]:
+    """Return the newest forecast of the period of each organization that has one."""
+    columns = forecast.c
+    query = (
+        select(forecast)
+        .where(
+            columns.organization_pk.in_(pks),
+            columns.period_start == period.start,
+            columns.as_of < today,
+        )
+        .order_by(columns.as_of)
+    )
+    return {row.organization_pk: row for row in connection.execute(query)}
 
 
 def thin_out(connection: Connection, pk: int, *, period: Period, oldest: date) -> int:
