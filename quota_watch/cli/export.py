@@ -4,7 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -70,8 +70,11 @@ def export(
         outside = {watch.organization: watch.not_counted for watch in watches}
         total = how_many(connection, wanted)
         writer = _csv(types_of(connection, wanted)) if kind == "csv" else _WRITERS[kind]
-        with _opened(path) as file, progress("export", total, bar=path is not None) as shown:
-            rows = days(connection, wanted, not_counted=outside)
+        with (
+            _opened(path) as file,
+            progress("export", total, bar=path is not None) as shown,
+            closing(days(connection, wanted, not_counted=outside)) as rows,
+        ):
             writer(file, _watched(rows, shown.advance))
     if path is not None:
         click.echo(f"{plural(total, 'day')} written to {path}", err=True)

@@ -3,7 +3,7 @@
 import os
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ class InitError(QuotaWatchError):
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    help="Where to write [default: ./config.toml, or that of -c]; - is stdout.",
+    help="Where to write; - is stdout [default: as -c and $QUOTA_WATCH_CONFIG say].",
 )
 @click.option(
     "--base-url",
@@ -60,8 +60,10 @@ def init(
     The key is that of $RYBBIT_API_KEY, else it is asked for.
     """
     from quota_watch.cli.draft import draft
+    from quota_watch.config.load import VARIABLE as CONFIG_VARIABLE
 
-    path = output or context.config_file or Path("config.toml")
+    usual = context.config_file or Path(os.environ.get(CONFIG_VARIABLE) or "config.toml")
+    path = output or usual
     if path != _STDOUT and os.path.lexists(path) and not force:
         raise click.UsageError(f"{path} is there already: name another with --output, or --force")
     typed = None if has_key() else _asked_key()
@@ -70,7 +72,12 @@ def init(
     written = with_key.secret.reveal() if key_in_file else f"env:{VARIABLE}"
     text = draft(with_key.server, sights, api_key=written)
     _write(text, path)
-    _say_next(path, sights, needs_export=typed is not None and not key_in_file)
+    _warn_of_members(sights)
+    if path != _STDOUT:
+        click.echo(f"{path} written: {plural(len(sights), 'organization')}")
+        asked = typed is not None and not key_in_file
+        named = f" -c {path}" if path != usual or context.config_file else ""
+        click.echo("\n  ".join(("next:", *_steps(path, named, asked=asked))), err=True)
 
 
 def _asked_key() -> str:
@@ -126,7 +133,7 @@ def _write(text: str, path: Path) -> None:
         file.write(text)
 
 
-def _say_next(path: Path, sights: Sequence["Sight"], *, needs_export: bool) -> None:
+def _warn_of_members(sights: Sequence["Sight"]) -> None:
     for sight in sights:
         if sight.role == "member":
             click.echo(
@@ -134,15 +141,10 @@ def _say_next(path: Path, sights: Sequence["Sight"], *, needs_export: bool) -> N
                 " sites; an organization key sees all",
                 err=True,
             )
-    if path == _STDOUT:
-        return
-    click.echo(f"{path} written: {plural(len(sights), 'organization')}")
-    named = f" -c {path}" if path != Path("config.toml") else ""
-    steps = [
-        *([f"export {VARIABLE}=…  # the key that you typed"] if needs_export else []),
-        f"uncomment and fill in a channel in {path}: so far nobody would be told",
-        f"quota-watch{named} check",
-        f"quota-watch{named} test-alert",
-        f"quota-watch{named} run",
-    ]
-    click.echo("next:\n" + "\n".join(f"  {step}" for step in steps), err=True)
+
+
+def _steps(path: Path, named: str, *, asked: bool) -> Iterator[str]:
+    if asked:
+        yield f"export {VARIABLE}=…  # the key that you typed"
+    yield f"uncomment and fill in a channel in {path}: so far nobody would be told"
+    yield from (f"quota-watch{named} {command}" for command in ("check", "test-alert", "run"))

@@ -15,6 +15,7 @@ from quota_watch.storage.database import Database
 
 _CYCLE = CalendarMonth()  # so Rybbit bills
 _WORTH_WAITING = 60.0  # seconds; a bucket is full again by then, a day's budget is not
+_WORTH_TELLING = 1.0
 _REFUSALS = 3  # of one month, for requests that others made at the same moment
 
 
@@ -108,7 +109,8 @@ class Backfill:
             except NotYet as not_yet:
                 if not_yet.seconds > _WORTH_WAITING:
                     raise
-                self.note(f"{watch.name} {month.start:%Y-%m}: waiting for the rate limit")
+                if not_yet.seconds >= _WORTH_TELLING:
+                    self.note(f"{watch.name} {month.start:%Y-%m}: waiting for the rate limit")
                 self.sleep(not_yet.seconds)
             except UpstreamError as error:
                 refusals += 1

@@ -91,23 +91,25 @@ def mark_capped(
     limit: DroppingLimit,
     not_counted: Collection[str],
 ) -> frozenset[date]:
-    """Mark the days of a period that is over on which its limit dropped events; return them.
+    """Mark the days of a period that is over on which its limit dropped events.
 
-    A mark once made is never taken back, and is no measure of other days.
+    Returns those that had no mark. One once made is never taken back, and such a day is no
+    measure of others.
     """
     first = period.start - _BASELINE
     days = days_of(connection, [pk], first, period.last_day)[pk]
     columns = day_usage.c
     is_own = (columns.organization_pk == pk, columns.date.between(first, period.last_day))
     known = connection.scalars(select(columns.date).where(*is_own, columns.capped)).all()
-    found = capped_days(
+    capped = capped_days(
         {day.day: day.counted(not_counted) for day in days},
         period=period,
         limit=limit.events,
         today=period.end,
         known=known,
     )
-    if found:
-        here = columns.organization_pk == pk, columns.date.in_(found)
+    new = capped.difference(known)
+    if new:
+        here = columns.organization_pk == pk, columns.date.in_(new)
         connection.execute(update(day_usage).where(*here).values(capped=True))
-    return found
+    return new

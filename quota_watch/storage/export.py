@@ -1,11 +1,12 @@
 """All kept days, one after another: as many as there are, in constant memory."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
 from quota_watch.domain.plans import NOT_COUNTED
 from quota_watch.domain.source import Organization
@@ -46,7 +47,7 @@ def days(
     wanted: Wanted,
     *,
     not_counted: Mapping[Organization, Collection[str]],
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Yield the days as JSON shapes, each organization's oldest first.
 
     `not_counted` holds the types outside the bill, by organization; Rybbit's for those not in it.
@@ -57,18 +58,24 @@ def days(
         .join_from(day_usage, organization)
         .order_by(columns.organization_pk, columns.date)
     )
-    for row in connection.execute(_streamed(query, wanted)):
-        outside = not_counted.get(Organization(row.server, row.id), NOT_COUNTED)
-        yield {
-            "organization": row.id,
-            "name": row.name,
-            "server": row.server,
-            "date": row.date.isoformat(),
-            "used": DayCounts(row.date, row.counts).counted(outside),
-            "by_type": {type_: n for type_, n in row.counts.items() if type_ not in outside},
-            "not_counted": {type_: n for type_, n in row.counts.items() if type_ in outside},
-            "capped": row.capped,
-        }
+    # Closed also where the reader stops early: PostgreSQL keeps a cursor for it.
+    with closing(connection.execute(_streamed(query, wanted))) as rows:
+        for row in rows:
+            outside = not_counted.get(Organization(row.server, row.id), NOT_COUNTED)
+            yield _day(row, outside)
+
+
+def _day(row: Row[Any], outside: Collection[str]) -> dict[str, Any]:
+    return {
+        "organization": row.id,
+        "name": row.name,
+        "server": row.server,
+        "date": row.date.isoformat(),
+        "used": DayCounts(row.date, row.counts).counted(outside),
+        "by_type": {type_: n for type_, n in row.counts.items() if type_ not in outside},
+        "not_counted": {type_: n for type_, n in row.counts.items() if type_ in outside},
+        "capped": row.capped,
+    }
 
 
 def _streamed(query: Select[Any], wanted: Wanted) -> Select[Any]:

@@ -13,6 +13,7 @@ from support.domain import watch
 
 FEBRUARY = Period(date(2026, 2, 1), date(2026, 3, 1))
 MARCH_1 = datetime(2026, 3, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
 LIMIT = backfill.DroppingLimit(1_000)
 
 
@@ -78,9 +79,6 @@ def test_what_was_seen_day_by_day_was_not_seen_at_once(database, pk, write) -> N
     assert (kept.is_complete, kept.at_once) == (True, False)
 
 
-DAY = timedelta(days=1)
-
-
 def test_what_was_seen_later_is_not_overwritten(database, write) -> None:
     write({FEBRUARY.start: 20}, seen_at=MARCH_1 + DAY)
     write({FEBRUARY.start: 10})
@@ -102,6 +100,16 @@ def test_days_near_zero_after_the_limit_was_reached_are_marked(database, pk, wri
     with database.write() as connection:
         found = backfill.mark_capped(connection, pk, FEBRUARY, limit=LIMIT, not_counted={"error"})
     assert {day.day for day in found} == marked(database) == set(range(11, 29))
+
+
+def test_a_day_that_has_its_mark_is_not_told_again(database, pk, write) -> None:
+    write({**each(FEBRUARY, 100), **each(Period(date(2026, 2, 12), date(2026, 3, 1)), 3)})
+    with database.write() as connection:
+        told = [
+            backfill.mark_capped(connection, pk, FEBRUARY, limit=LIMIT, not_counted={"error"})
+            for _ in range(2)
+        ]
+    assert [len(days) for days in told] == [18, 0]
 
 
 def test_a_month_that_went_on_past_the_limit_has_no_mark(database, pk, write) -> None:
