@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from quota_watch.domain.alerts import Reason, Transition, TransitionType
+from quota_watch.domain.alerts import Transition, TransitionType
+from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Observation, Watch
 from quota_watch.notify.channel import Channel
 from quota_watch.notify.facts import facts_of, test_facts

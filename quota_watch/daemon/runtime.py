@@ -11,8 +11,10 @@ from quota_watch.clock import Clock
 from quota_watch.config import Config, format_duration
 from quota_watch.daemon.channels import build_channels, build_source
 from quota_watch.daemon.due import DueOrganizations
+from quota_watch.daemon.errands import Errands
 from quota_watch.daemon.intervals import Intervals
 from quota_watch.daemon.watcher import Outcome, Poll, Watcher
+from quota_watch.domain.periods import CalendarMonth
 from quota_watch.domain.source import Organization
 from quota_watch.logs import get_logger
 from quota_watch.notify.channel import Channel
@@ -77,6 +79,9 @@ class Runtime:
             interval=interval,
             concurrency=concurrency,
             pace=intervals.of,
+            errands=Errands(
+                source, clock=clock, cycle=CalendarMonth(), history=config.poll.history
+            ),
         )
         self._outbox = Outbox(database=database, channels=self._channels, clock=clock)
         self._polling = threading.Lock()
