@@ -117,7 +117,7 @@ def _report(organization: str, filled: "Filled") -> None:
     if filled.present:
         parts.append(f"{len(filled.present)} stored already")
     if filled.capped:
-        parts.append(f"{plural(len(filled.capped), 'day')} marked as capped")
+        parts.append(f"{plural(filled.capped, 'day')} marked as capped")
     click.echo(f"{organization}: {', '.join(parts)}")
     if filled.left:
         why = filled.stopped

@@ -46,7 +46,7 @@ class Filled:
     fetched: list[Period] = field(default_factory=list)
     present: list[Period] = field(default_factory=list)
     left: list[Period] = field(default_factory=list)
-    capped: set[date] = field(default_factory=set)
+    capped: int = 0
     stopped: UpstreamError | NotYet | None = None
 
 
@@ -98,7 +98,7 @@ class Backfill:
         asked_at = self.clock.now()
         days = self._patiently(watch, month)
         with self.database.write() as connection:
-            store.write_days(connection, pk, days, not_counted=watch.not_counted, seen_at=asked_at)
+            store.write_days(connection, pk, days, watch=watch, seen_at=asked_at)
 
     def _patiently(self, watch: Watch, month: Period) -> Sequence[DayCounts]:
         """Ask for a month, after the rate limit's little waits; raises for a long one."""
@@ -136,10 +136,7 @@ class Backfill:
         daemon saw day by day it marked them itself, by the limit of then.
         """
         earlier = [month for month in filled.present if self._kept(pk, month).at_once]
+        today = self.clock.now().date()
         for month in sorted([*filled.fetched, *earlier]):
             with self.database.write() as connection:
-                limit = store.dropping_limit(connection, pk)
-                if limit is not None:
-                    filled.capped |= store.mark_capped(
-                        connection, pk, month, limit=limit, not_counted=watch.not_counted
-                    )
+                filled.capped += store.mark_capped(connection, pk, month, watch=watch, today=today)

@@ -1,26 +1,17 @@
 """Older days, a month at a time: what is still to be fetched, and small writes of what came."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time
 
 from sqlalchemy import Connection, select, update
 
-from quota_watch.domain.capped import capped_days
 from quota_watch.domain.periods import ONE_DAY, Period
+from quota_watch.domain.rules import Watch
 from quota_watch.domain.usage import DayCounts
-from quota_watch.storage.database import insert_into
-from quota_watch.storage.record import days_of
+from quota_watch.storage.closed import mark_dropped
+from quota_watch.storage.record import counted_days, record_days
 from quota_watch.storage.schema import day_usage, organization
-
-_BASELINE = timedelta(weeks=6)
-
-
-@dataclass(frozen=True, slots=True)
-class DroppingLimit:
-    """A limit past which events are lost."""
-
-    events: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +24,7 @@ class Kept:
 
 def kept(connection: Connection, pk: int, period: Period) -> Kept:
     """Return how a period is kept; a day is final if it was seen after its end."""
-    columns = day_usage.c
-    query = select(columns.date, columns.seen_at).where(
-        columns.organization_pk == pk, columns.date.between(period.start, period.last_day)
-    )
-    seen: dict[date, datetime] = {row.date: row.seen_at for row in connection.execute(query)}
+    seen = _seen(connection, pk, period.start, period.last_day)
     final = sum(at >= datetime.combine(day + ONE_DAY, time.min, UTC) for day, at in seen.items())
     whole = final == period.days
     return Kept(is_complete=whole, at_once=whole and len(set(seen.values())) == 1)
@@ -48,68 +35,53 @@ def write_days(
     pk: int,
     days: Sequence[DayCounts],
     *,
-    not_counted: Collection[str],
+    watch: Watch,
     seen_at: datetime,
 ) -> None:
-    """Keep days as they were at `seen_at`, before the request; what was seen later stays.
+    """Keep days that follow each other as they were at `seen_at`, before they were asked for.
 
-    A day's mark as capped stays too.
+    What was seen later stays as it is.
     """
-    insert = insert_into(connection, day_usage)
-    newer = insert.excluded
-    statement = insert.on_conflict_do_update(
-        index_elements=[day_usage.c.organization_pk, day_usage.c.date],
-        set_={name: newer[name] for name in ("counts", "used", "seen_at")},
-        where=day_usage.c.seen_at <= newer.seen_at,
+    first, last = days[0].day, days[-1].day
+    newer = {day for day, at in _seen(connection, pk, first, last).items() if at > seen_at}
+    query = select(organization.c.last_ok).where(organization.c.pk == pk)
+    record_days(
+        connection,
+        pk,
+        watch=watch,
+        days=[counts for counts in days if counts.day not in newer],
+        now=seen_at,
+        last_ok=connection.scalar(query),
     )
-    rows = [
-        {
-            "organization_pk": pk,
-            "date": day.day,
-            "counts": dict(day.by_type),
-            "used": day.counted(not_counted),
-            "capped": False,
-            "seen_at": seen_at,
-        }
-        for day in days
-    ]
-    connection.execute(statement, rows)
-
-
-def dropping_limit(connection: Connection, pk: int) -> DroppingLimit | None:
-    """Return the organization's limit where one is known and events past it are lost."""
-    query = select(organization.c.limit, organization.c.drops).where(organization.c.pk == pk)
-    row = connection.execute(query).one()
-    return DroppingLimit(row.limit) if row.drops and row.limit is not None else None
+    columns = day_usage.c
+    older = (
+        columns.organization_pk == pk,
+        columns.date.between(first, last),
+        columns.seen_at < seen_at,
+    )
+    connection.execute(update(day_usage).where(*older).values(seen_at=seen_at))
 
 
 def mark_capped(
-    connection: Connection,
-    pk: int,
-    period: Period,
-    *,
-    limit: DroppingLimit,
-    not_counted: Collection[str],
-) -> frozenset[date]:
-    """Mark the days of a period that is over on which its limit dropped events.
+    connection: Connection, pk: int, period: Period, *, watch: Watch, today: date
+) -> int:
+    """Mark the days of a period on which the limit known now dropped events.
 
-    Returns those that had no mark. One once made is never taken back, and such a day is no
-    measure of others.
+    Returns how many had no mark before; one once made is never taken back.
     """
-    first = period.start - _BASELINE
-    days = days_of(connection, [pk], first, period.last_day)[pk]
+    query = select(organization.c.limit, organization.c.drops).where(organization.c.pk == pk)
+    row = connection.execute(query).one()
+    known = replace(watch, limit=row.limit, drops=row.drops)
+    span = period.start, period.last_day
+    _, before = counted_days(connection, pk, *span)
+    mark_dropped(connection, pk, watch=known, period=period, today=today)
+    _, after = counted_days(connection, pk, *span)
+    return len(after - before)
+
+
+def _seen(connection: Connection, pk: int, first: date, last: date) -> dict[date, datetime]:
     columns = day_usage.c
-    is_own = (columns.organization_pk == pk, columns.date.between(first, period.last_day))
-    known = connection.scalars(select(columns.date).where(*is_own, columns.capped)).all()
-    capped = capped_days(
-        {day.day: day.counted(not_counted) for day in days},
-        period=period,
-        limit=limit.events,
-        today=period.end,
-        known=known,
+    query = select(columns.date, columns.seen_at).where(
+        columns.organization_pk == pk, columns.date.between(first, last)
     )
-    new = capped.difference(known)
-    if new:
-        here = columns.organization_pk == pk, columns.date.in_(new)
-        connection.execute(update(day_usage).where(*here).values(capped=True))
-    return new
+    return {row.date: row.seen_at for row in connection.execute(query)}

@@ -64,7 +64,7 @@ class Folder:
         ):
             pk = claims.register(connection, [kept], now=NOON)[kept.organization]
             if days:
-                write_days(connection, pk, days, not_counted={"error"}, seen_at=NOON)
+                write_days(connection, pk, days, watch=kept, seen_at=NOON)
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def test_days_past_a_limit_that_drops_are_marked(work: Work) -> None:
             return [replace(d, by_type={"pageview": 1}) if d.day.day > 21 else d for d in days]
 
     work.past = Collapsing()
-    assert {day.day for day in work.run(date(2026, 2, 1)).capped} == set(range(21, 29))
+    assert work.run(date(2026, 2, 1)).capped == 8
 
 
 def test_a_run_that_was_killed_before_marking_is_made_up_for(work: Work) -> None:
@@ -172,8 +172,8 @@ def test_a_run_that_was_killed_before_marking_is_made_up_for(work: Work) -> None
         connection.execute(claims.organization.update().values(limit=500, drops=True))
     with work.database.write() as connection:
         late = day_usage.c.date.between(date(2026, 2, 10), date(2026, 2, 28))
-        connection.execute(day_usage.update().where(late).values(counts={"pageview": 0}))
-    assert date(2026, 2, 20) in work.run().capped
+        connection.execute(day_usage.update().where(late).values(used=0))
+    assert work.run().capped > 0
 
 
 def test_the_first_of_the_month_begins_with_the_month_that_just_ended() -> None:

@@ -14,7 +14,6 @@ from support.domain import watch
 FEBRUARY = Period(date(2026, 2, 1), date(2026, 3, 1))
 MARCH_1 = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
-LIMIT = backfill.DroppingLimit(1_000)
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def write(database: Database, pk: int):
     def write(days: Mapping[date, int], seen_at: datetime = MARCH_1) -> None:
         counts = [DayCounts(day, {"pageview": n, "error": 1}) for day, n in days.items()]
         with database.write() as connection:
-            backfill.write_days(connection, pk, counts, not_counted={"error"}, seen_at=seen_at)
+            backfill.write_days(connection, pk, counts, watch=watch(), seen_at=seen_at)
 
     return write
 
@@ -95,47 +94,63 @@ def test_a_mark_survives_another_fetch(database, pk, write) -> None:
     assert marked(database) == {1}
 
 
-def test_days_near_zero_after_the_limit_was_reached_are_marked(database, pk, write) -> None:
+@pytest.fixture
+def mark(database: Database, pk: int):
+    """Mark February under a limit: `mark(limit=…, drops=…)`."""
+
+    def mark(limit: int | None = 1_000, *, drops: bool = True) -> int:
+        with database.write() as connection:
+            connection.execute(update(organization).values(limit=limit, drops=drops))
+            today = MARCH_1.date()
+            return backfill.mark_capped(connection, pk, FEBRUARY, watch=watch(), today=today)
+
+    return mark
+
+
+@pytest.fixture
+def collapsed(write) -> None:
+    """A thousand events until the tenth, and next to none from the twelfth on."""
     write({**each(FEBRUARY, 100), **each(Period(date(2026, 2, 12), date(2026, 3, 1)), 3)})
-    with database.write() as connection:
-        found = backfill.mark_capped(connection, pk, FEBRUARY, limit=LIMIT, not_counted={"error"})
-    assert {day.day for day in found} == marked(database) == set(range(11, 29))
 
 
-def test_a_day_that_has_its_mark_is_not_told_again(database, pk, write) -> None:
-    write({**each(FEBRUARY, 100), **each(Period(date(2026, 2, 12), date(2026, 3, 1)), 3)})
-    with database.write() as connection:
-        told = [
-            backfill.mark_capped(connection, pk, FEBRUARY, limit=LIMIT, not_counted={"error"})
-            for _ in range(2)
-        ]
-    assert [len(days) for days in told] == [18, 0]
+def test_days_near_zero_after_the_limit_was_reached_are_marked(database, collapsed, mark) -> None:
+    assert mark() == 18
+    assert marked(database) == set(range(11, 29))
 
 
-def test_a_month_that_went_on_past_the_limit_has_no_mark(database, pk, write) -> None:
-    write(each(FEBRUARY, 100))
-    with database.write() as connection:
-        backfill.mark_capped(connection, pk, FEBRUARY, limit=LIMIT, not_counted={"error"})
+def test_a_day_that_has_its_mark_is_not_told_again(collapsed, mark) -> None:
+    assert [mark(), mark()] == [18, 0]
+
+
+@pytest.mark.parametrize("limit", [{"limit": None}, {"drops": False}, {"limit": 5_000}])
+def test_only_a_limit_that_drops_and_was_passed_marks_days(
+    database, collapsed, mark, limit
+) -> None:
+    assert mark(**limit) == 0
     assert marked(database) == set()
 
 
-def test_the_month_before_is_the_measure_of_quiet_weekdays(database, pk, write) -> None:
+def test_a_month_that_went_on_past_the_limit_has_no_mark(database, write, mark) -> None:
+    write(each(FEBRUARY, 100))
+    mark()
+    assert marked(database) == set()
+
+
+def test_the_month_before_is_the_measure_of_quiet_weekdays(database, write, mark) -> None:
     def volume(day: date) -> int:
         return 10 if day.weekday() >= 5 else 100
 
     days = {day: volume(day) for day in each_day(date(2025, 12, 20), date(2026, 1, 31))}
     write(days | {day: volume(day) for day in each(FEBRUARY)})
-    with database.write() as connection:
-        backfill.mark_capped(
-            connection, pk, FEBRUARY, limit=backfill.DroppingLimit(150), not_counted={"error"}
-        )
+    mark(150)
     assert marked(database) == set()
 
 
-@pytest.mark.parametrize(
-    ("limit", "drops", "expected"), [(1_000, True, LIMIT), (1_000, False, None), (None, True, None)]
-)
-def test_only_a_known_limit_that_drops_is_one(database, pk, limit, drops, expected) -> None:
+def test_a_day_that_is_something_else_now_keeps_what_it_was(database, pk, write) -> None:
     with database.write() as connection:
-        connection.execute(update(organization).values(limit=limit, drops=drops))
-        assert backfill.dropping_limit(connection, pk) == expected
+        connection.execute(update(organization).values(last_ok=MARCH_1))
+    write(each(FEBRUARY))
+    write({FEBRUARY.start: 12}, seen_at=MARCH_1 + DAY)
+    with database.read() as connection:
+        changed = select(day_usage.c.changed_from).where(day_usage.c.date == FEBRUARY.start)
+        assert connection.scalar(changed) == 10

@@ -23,7 +23,7 @@ def pk(database: Database) -> int:
     ]
     with database.write() as connection:
         pk = claims.register(connection, [watch()], now=START)[watch().organization]
-        write_days(connection, pk, counts, not_counted={"error"}, seen_at=START)
+        write_days(connection, pk, counts, watch=watch(), seen_at=START)
     return pk
 
 
