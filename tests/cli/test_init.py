@@ -65,6 +65,20 @@ def test_the_key_stands_in_the_file_only_if_asked_for(begin, play: Play) -> None
     assert written()["rybbit"]["api_key"] == KEY
 
 
+def test_it_is_written_where_it_will_be_looked_for(
+    begin, play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUOTA_WATCH_CONFIG", "usual.toml")
+    said = begin(play(scene("shop")).url)
+    assert said.out == "usual.toml written: 1 organization\n"
+    assert "quota-watch check" in said.err
+
+
+def test_elsewhere_the_next_commands_name_it(begin, play: Play) -> None:
+    said = begin(play(scene("shop")).url, "--output", "other.toml")
+    assert "quota-watch -c other.toml check" in said.err
+
+
 def test_a_file_that_is_there_is_not_overwritten(begin, play: Play) -> None:
     simulator = play(scene("shop"))
     Path("config.toml").write_text("precious")

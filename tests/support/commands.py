@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from quota_watch.cli.context import Context
 from quota_watch.clock import Clock
+from support.logs import logging_as_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,10 @@ def call(
 ) -> Said:
     """Call a command with options before it; what it raises is raised here."""
     context = Context(config_file=config, level=logging.WARNING, log_format="text", clock=clock)
-    result = CliRunner(env=dict(environ)).invoke(
-        command, args, obj=context, standalone_mode=False, prog_name=command.name
-    )
+    with logging_as_before():
+        result = CliRunner(env=dict(environ)).invoke(
+            command, args, obj=context, standalone_mode=False, prog_name=command.name
+        )
     if result.exception is not None:
         raise result.exception
     return Said(result.return_value or 0, result.stdout, result.stderr)
