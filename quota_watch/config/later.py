@@ -1,16 +1,5 @@
 """What the config may say already but this version does not do: all of it stands here."""
 
-CHANNEL_TYPES = ("apprise",)
-"""Channel types that are refused."""
-
-WEBHOOK_FORMATS = ("slack", "discord", "teams", "pagerduty")
-"""Webhook formats that are refused."""
-
-ADDRESSES = "mailto:"
-"""Entries of `notify` that begin so are refused."""
-
-REFUSED = "not supported by this version"
-
 IGNORED = (
     "rybbit.discover",
     "poll.history",
@@ -21,8 +10,6 @@ IGNORED = (
     "alerts.fallback",
     "alerts.quiet_hours",
     "alerts.rules",
-    "channels.vars",
-    "channels.routing_key",
     "reports",
     "heartbeat",
     "web",

@@ -4,10 +4,13 @@ import os
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
-from quota_watch.config import database
+from quota_watch.config import addresses, database
+from quota_watch.config.checks import places
 from quota_watch.config.models import (
+    AppriseTable,
     Channel,
     Database,
+    Document,
     EmailTable,
     OrganizationTable,
     Rybbit,
@@ -40,7 +43,10 @@ def to_deliver(channels: Mapping[str, Channel], smtp: Smtp | None) -> tuple[Secr
     found: list[Secret] = []
     for channel in channels.values():
         if isinstance(channel, WebhookTable):
-            found += [channel.url, *channel.secret, *channel.headers.values()]
+            found += [each for each in (channel.url, channel.routing_key) if each is not None]
+            found += [*channel.secret, *channel.headers.values()]
+        elif isinstance(channel, AppriseTable):
+            found.append(channel.url)
     mails = any(isinstance(channel, EmailTable) for channel in channels.values())
     if mails and smtp is not None and smtp.password is not None:
         found.append(smtp.password)
@@ -52,6 +58,18 @@ def to_store(section: Database) -> tuple[Secret, ...]:
     url = section.url
     plain = url.is_literal and not database.holds_password(url.reveal())
     return () if plain else (url,)
+
+
+def mail_channels(document: Document) -> dict[str, Channel]:
+    """Return a mail channel for each address that is named where a channel could be."""
+    channels: dict[str, Channel] = {}
+    lists = document.model_dump(mode="json", include={"alerts", "organizations", "reports"})
+    for _, names in places(lists):
+        for name in names:
+            address = addresses.mailto(name)
+            if address is not None:
+                channels[name] = EmailTable.model_validate({"type": "email", "to": (address,)})
+    return channels
 
 
 def bad_ca_file(rybbit: Rybbit) -> tuple[Problem, ...]:

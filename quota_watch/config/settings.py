@@ -36,7 +36,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The whole config. `is_shared` tells whether others than the owner may read the file."""
+    """The whole config. `is_shared` tells whether others than the owner may read the file.
+
+    Among the `channels` are those that `notify` names by a mail address alone.
+    """
 
     path: Path
     is_shared: bool
@@ -59,6 +62,7 @@ class Config:
         for key, secret in needs.all_secrets(document):
             secret.bind(path, key)
         parts = {name: getattr(document, name) for name in Document.model_fields}
+        parts["channels"] = parts["channels"] | needs.mail_channels(document)
         parts |= {name: MappingProxyType(parts[name]) for name in ("plans", "channels")}
         return cls(path=path, is_shared=is_shared, **parts)
 
@@ -141,9 +145,12 @@ class Config:
             not_counted=plan.not_counted if plan else NOT_COUNTED,
             thresholds=_first(table.thresholds, self.alerts.thresholds),
             blind_after=blind if isinstance(blind, timedelta) else None,
-            channels=_first(table.notify, _first(self.alerts.notify, tuple(self.channels))),
+            channels=_first(table.notify, _first(self.alerts.notify, self._named_channels())),
             time_zone=_first(table.time_zone, self.alerts.time_zone),
         )
+
+    def _named_channels(self) -> tuple[str, ...]:
+        return tuple(name for name in self.channels if not name.startswith(addresses.MAILTO))
 
     def _plan(self, table: OrganizationTable) -> Plan | None:
         if table.plan is None or table.plan == AUTO:

@@ -29,7 +29,7 @@ from quota_watch.notify.render import Renderer
 from quota_watch.notify.retry import EMAIL_RETRIES
 from support.domain import NOON
 
-MESSAGE = Message(id="msg_1", recipient="anna@example.com", facts=tell(fired()))
+MESSAGE = Message(id="msg_1", recipient="anna@example.com", facts=(tell(fired()),))
 
 
 def channel(port: int, **changes: Any) -> EmailChannel:
@@ -86,7 +86,7 @@ def test_a_channel_says_what_the_outbox_asks():
     assert ops.name == "ops"
     assert ops.recipients == ("anna@example.com", "ben@example.com")
     assert ops.retries is EMAIL_RETRIES
-    assert ops.takes_period_ends is False
+    assert (ops.takes_period_ends, ops.batches) == (False, True)
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])

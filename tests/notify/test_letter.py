@@ -24,9 +24,9 @@ NAMES = [
 ]  # fmt: skip
 
 
-def letter(facts, *, rendered: Rendered | None = None, sender: str = "Q W <q@w.example>") -> bytes:
+def letter(*facts, rendered: Rendered | None = None, sender: str = "Q W <q@w.example>") -> bytes:
     mail = compose(
-        rendered or RENDERER.email(facts),
+        rendered or RENDERER.email(*facts),
         facts,
         id="msg_1",
         sender=address(sender),
