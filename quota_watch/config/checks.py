@@ -189,7 +189,7 @@ def _webhook_problems(table: Table, document: Table) -> Iterator[tuple[str, str]
         yield "vars", "only goes with template; take it out, or name a template"
     if "template" in table and "format" in table:
         yield "template", "stands beside format, which it replaces; take one of the two out"
-    if "template" in table and "directory" not in _table(document, "templates"):
+    elif "template" in table and "directory" not in _table(document, "templates"):
         yield "template", "is looked for in webhook/ of [templates] directory; set that"
 
 

@@ -7,6 +7,7 @@ from quota_watch.config import ConfigError, Problem
 ORG = '[[organizations]]\nid = "org_a"\n'
 MAIL = '[channels.ops]\ntype = "email"\nto = ["a@example.com"]\n'
 HOOK = '[channels.hook]\ntype = "webhook"\nurl = "https://example.com/"\n'
+FOLDER = '[templates]\ndirectory = "t"\n' + HOOK
 
 SENTENCES = [
     # the tables
@@ -89,8 +90,8 @@ SENTENCES = [
         "not an integration key",
     ),
     (HOOK + 'template = "x.j2"', "channels.hook.template", "[templates] directory"),
-    (HOOK + 'template = "../x.j2"', "channels.hook.template", "not the name of a template"),
-    (HOOK + 'template = "x.json"', "channels.hook.template", "not the name of a template"),
+    (FOLDER + 'template = "../x.j2"', "channels.hook.template", "not the name of a template"),
+    (FOLDER + 'template = "x.json"', "channels.hook.template", "not the name of a template"),
     (HOOK + 'template = "x.j2"\nformat = "slack"', "channels.hook.template", "beside format"),
     (HOOK + "vars = {a = 1}", "channels.hook.vars", "only goes with template"),
     (HOOK + 'min_severity = "warn"', "channels.hook.min_severity", 'did you mean "warning"?'),

@@ -180,7 +180,7 @@ def secretive(toml):
         f'[channels.hook]\ntype = "webhook"\nurl = "https://h/{CANARY}"\n'
         f'headers = {{A="{CANARY}"}}\n'
         f'secret = "whsec_{CANARY.replace("-", "+")}"\n'
-        f'[channels.pager]\ntype = "webhook"\nformat = "pagerduty"\nrouting_key = "{CANARY}"\n'
+        f'[channels.pager]\ntype = "webhook"\nformat = "pagerduty"\nrouting_key = "{CANARY * 2}"\n'
         f'[channels.phone]\ntype = "apprise"\nurl = "tgram://{CANARY}/{CANARY}"\n'
         f'[smtp]\nhost = "h"\nusername = "u"\npassword = "{CANARY}"\n'
         f'[heartbeat]\nurl = "https://h/{CANARY}"\n[web]\ntoken = "{CANARY}"\n'
