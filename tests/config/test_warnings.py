@@ -74,6 +74,9 @@ PLAIN = [
     HOOK.replace(".com/", ".com/?token=x"),
     HOOK + 'headers = {Authorization = "x"}',
     HOOK + 'secret = "whsec_YQ"',
+    HOOK + 'format = "slack"',
+    '[channels.phone]\ntype = "apprise"\nurl = "tgram://token/chat"',
+    HOOK + 'format = "pagerduty"\nrouting_key = "R0R0R0R0R0R0R0R0R0R0R0R0R0R0R0R0"',
     SMTP.replace("env:P", "p"),
 ]
 

@@ -181,7 +181,7 @@ def test_discords_limits_are_kept(count):
 def test_no_name_mentions_anybody_or_formats_in_discord(name):
     body = sent(discord.DISCORD, named(f"{HOSTILE[:30]}{name}"))
     assert body["allowed_mentions"] == {"parse": []}
-    markup = re.compile(r"(?<!\\)(?:\\\\)*[*_~`|<@\[\]()>#:]")
+    markup = re.compile(r"(?<!\\)(?:\\\\)*(?:[*_~`|<@\[\]]|^[>#-]|:(?=//))")
     for text in (body["content"], body["embeds"][0]["title"], discord.escape(HOSTILE + name)):
         assert not markup.search(text)
 
@@ -190,9 +190,11 @@ def test_no_name_mentions_anybody_or_formats_in_discord(name):
     ("name", "shown"),
     [
         ("@everyone", r"\@everyone"),
-        ("<@&1> [x](https://e.example)", r"\<\@&1\> \[x\]\(https\://e.example\)"),
+        ("<@&1> [x](https://e.example)", r"\<\@&1> \[x\](https\://e.example)"),
         ("a\\*b", r"a\\\*b"),
         ("1. Acme 91.2 %", r"1\. Acme 91.2 %"),
+        ("# Acme-West: 12:00", r"\# Acme-West: 12:00"),
+        (":tada: <:x:1>", r"\:tada: \<\:x:1>"),
     ],
 )
 def test_discord_shows_names_as_they_are(name, shown):

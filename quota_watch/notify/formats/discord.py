@@ -33,9 +33,9 @@ _COLOURS = {
     "resolved": 0x2A9D63,
     "test": 0x6A6AD8,
 }
-# All ASCII punctuation may be escaped; these are what formats, links, mentions or lists, and the
-# colon, without which no address becomes a link.
-_MARKUP = re.compile(r"([\\*_~`|>#\-+\[\]()<@:])|(?<=\d)\.(?=\s)")
+# What formats, mentions and links anywhere; what makes lists, headings and quotes at a beginning;
+# and the colons of addresses and emoji.
+_MARKUP = re.compile(r"[\\*_~`|\[\]<@]|^[#>-]|(?:(?<=^\d)|(?<=^\d\d))\.(?=\s)|:(?=//|\w+:)")
 
 
 def payload(facts: Sequence[Facts], *, now: datetime) -> dict[str, Any]:
