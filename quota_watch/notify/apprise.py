@@ -6,6 +6,7 @@ log parts of their URLs, most of which are secret, so what they log is not liste
 
 import logging
 import threading
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -27,6 +28,15 @@ _TYPES = {
     "test": NotifyType.INFO,
     "resolved": NotifyType.SUCCESS,
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """A message on its way; `accepted` gets apprise's answer when there is one."""
+
+    id: str
+    thread: threading.Thread
+    accepted: list[bool]
 
 
 class UnknownServiceError(QuotaWatchError):
@@ -52,7 +62,7 @@ class AppriseChannel:
         self.min_severity = min_severity
         self.retries = WEBHOOK_RETRIES
         self._attempt_seconds = attempt_seconds
-        self._attempt: threading.Thread | None = None
+        self._attempt: _Attempt | None = None
         _be_quiet()
         asset = AppriseAsset(
             app_id="quota-watch",
@@ -72,20 +82,25 @@ class AppriseChannel:
     def send(self, message: Message, *, now: datetime) -> None:
         """Hand the message to the service; apprise tells that it failed, not why.
 
-        While an attempt still hangs no other is begun.
+        While an attempt still hangs no other is begun, and one that got through after its
+        deadline is not repeated.
         """
-        if self._attempt is not None and self._attempt.is_alive():
+        earlier = self._attempt
+        if earlier is not None and earlier.thread.is_alive():
             raise DeliveryError(f"an earlier attempt to reach {self._service} still hangs")
+        if earlier is not None and earlier.id == message.id and earlier.accepted == [True]:
+            return
         accepted: list[bool] = []
 
         def attempt() -> None:
             accepted.append(self._notify(message.facts, now))
 
-        # Kept in a daemon thread: one that hangs for ever must not keep the process.
-        self._attempt = threading.Thread(target=attempt, name=f"apprise-{self.name}", daemon=True)
-        self._attempt.start()
-        self._attempt.join(self._attempt_seconds)
-        if self._attempt.is_alive():
+        # A daemon thread: one that hangs for ever must not keep the process.
+        thread = threading.Thread(target=attempt, name=f"apprise-{self.name}", daemon=True)
+        self._attempt = _Attempt(id=message.id, thread=thread, accepted=accepted)
+        thread.start()
+        thread.join(self._attempt_seconds)
+        if thread.is_alive():
             raise DeliveryError(too_late(self._service, self._attempt_seconds))
         if accepted != [True]:
             raise DeliveryError(f"{self._service} did not take the message (apprise says no more)")

@@ -83,12 +83,11 @@ class Renderer:
         facts: Facts,
         *,
         variables: Mapping[str, Any],
-        channel: str | None = None,
         now: datetime | None = None,
     ) -> str:
         """Return what the template `webhook/NAME` makes of facts; raises `TemplateError`."""
         values = {
-            **_values(facts, view_of(facts, channel=channel, now=now)),
+            **_values(facts, view_of(facts, channel=None, now=now)),
             "subject": subject(facts, now=now),
             "vars": variables,
         }

@@ -110,7 +110,7 @@ def test_an_attempt_that_hangs_ends_at_the_deadline_and_none_joins_it():
     assert len(asked) == 1
 
 
-def test_once_what_hung_has_ended_the_next_attempt_is_made(http_server):
+def test_what_got_through_after_its_deadline_is_not_sent_again(http_server):
     let_go = threading.Event()
 
     def answer(_):
@@ -121,8 +121,10 @@ def test_once_what_hung_has_ended_the_next_attempt_is_made(http_server):
     phone = channel(port_of(http_server), seconds=0.2)
     failure(phone)
     let_go.set()
-    phone._attempt.join(10)
+    phone._attempt.thread.join(10)
     phone.send(MESSAGE, now=NOON)
+    assert len(http_server.requests) == 1
+    phone.send(Message(id="msg_2", recipient="", facts=MESSAGE.facts), now=NOON)
     assert len(http_server.requests) == 2
 
 

@@ -1,6 +1,7 @@
 import base64
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
@@ -314,6 +316,23 @@ def test_check_shakes_hands_over_tls(client, certificates):
         assert "can be reached" in trusting.check()
         with pytest.raises(DeliveryError, match=r"certificate of 127\.0\.0\.1 is refused"):
             channel(client, url).check()
+
+
+def test_a_private_authority_of_the_environment_is_trusted(tmp_path, monkeypatch):
+    authority, server = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+
+    def answer(plain: socket.socket, over: threading.Event) -> None:
+        with server.wrap_socket(plain, server_side=True) as secure:
+            if secure.recv(100_000):
+                secure.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    with raw_server(answer) as port, build_client(connections=1) as trusting:
+        hook = channel(trusting, f"https://127.0.0.1:{port}")
+        assert "can be reached" in hook.check()
+        hook.send(MESSAGE, now=NOON)
 
 
 def test_check_says_that_nobody_listens(client):
