@@ -58,10 +58,6 @@ def _not_acted_on(config: "Config") -> Iterator[str]:
 
 
 def _tables(config: "Config", section: str) -> Iterator[tuple[str, Section]]:
-    if section == "channels":
-        for name, channel in config.channels.items():
-            yield f"channels.{name}", channel
-        return
     table = getattr(config, section)
     if table is not None:
         yield section, table

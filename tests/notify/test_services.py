@@ -17,7 +17,9 @@ from quota_watch.notify.formats.form import FACTS, Form
 from quota_watch.notify.formats.pagerduty import pagerduty
 from quota_watch.notify.formats.slack import SLACK
 from quota_watch.notify.formats.teams import TEAMS
+from quota_watch.notify.render import Renderer
 from quota_watch.notify.samples import sample_facts
+from quota_watch.notify.template import own_template
 from quota_watch.notify.webhook import WebhookChannel
 from support.domain import NOON
 from support.http import HttpServer
@@ -128,6 +130,13 @@ def test_where_the_second_of_two_requests_fails_both_are_sent_again(client, http
         pager.send(TEST, now=NOON)
     pager.send(TEST, now=NOON)
     assert actions(http_server) == ["trigger", "resolve", "trigger", "resolve"]
+
+
+def test_a_template_that_fails_later_is_tried_again_when_it_may_be_mended(client, tmp_path):
+    form = own_template(Renderer(tmp_path), "my.json.j2", variables={})
+    with pytest.raises(DeliveryError, match=r"webhook/my\.json\.j2: there is no file") as caught:
+        channel(client, "http://127.0.0.1:9", form).send(FIRED, now=NOON)
+    assert (caught.value.permanent, caught.value.start_late) == (False, True)
 
 
 def test_a_webhook_behind_a_proxy_goes_through_it(http_server):
