@@ -111,18 +111,18 @@ def _unknown_plan(key: str, plan: str, own: Table) -> Problem:
 def _channel_names(document: Table) -> Iterator[Problem]:
     channels = _table(document, "channels").items()
     known = tuple(name for name, table in channels if isinstance(table, dict | list))
-    for key, names in places(document):
+    for key, names in _places(document):
         for index, name in enumerate(names):
             problem = _bad_channel(name, known) if name.strip() else None
             if problem:
                 yield Problem(f"{key}[{index}]", problem)
 
 
-def places(document: Table) -> Iterator[tuple[str, list[str]]]:
+def _places(document: Table) -> Iterator[tuple[str, list[str]]]:
     """Yield every list that names channels, with its key; what is no text is an empty one."""
     tables = [("alerts", _table(document, "alerts")), *_organizations(document)]
     tables += [
-        (f"{key}.rules.{rule}", _table(_table(table, "rules"), rule))
+        (f"{key}.{key_path(['rules', rule], {})}", _table(_table(table, "rules"), rule))
         for key, table in tables
         for rule in _table(table, "rules")
     ]
@@ -156,7 +156,7 @@ def _mail_can_leave(document: Table) -> Iterator[Problem]:
     mails = [(n, c) for n, c in channels if isinstance(c, dict) and c.get("type") == "email"]
     bare = [
         f"{key}[{index}]"
-        for key, entries in places(document)
+        for key, entries in _places(document)
         for index, entry in enumerate(entries)
         if entry.startswith(addresses.MAILTO)
     ]

@@ -2,14 +2,6 @@
 
 IGNORED = (
     "rybbit.discover",
-    "poll.history",
-    "alerts.forecast",
-    "alerts.spike",
-    "alerts.stalled",
-    "alerts.remind",
-    "alerts.fallback",
-    "alerts.quiet_hours",
-    "alerts.rules",
     "reports",
     "heartbeat",
     "web",

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from itertools import chain
 
 from quota_watch.config import addresses, database
-from quota_watch.config.checks import places
 from quota_watch.config.models import (
     AppriseTable,
     Channel,
@@ -13,6 +13,7 @@ from quota_watch.config.models import (
     Document,
     EmailTable,
     OrganizationTable,
+    RuleKeys,
     Rybbit,
     Section,
     Smtp,
@@ -63,13 +64,24 @@ def to_store(section: Database) -> tuple[Secret, ...]:
 def mail_channels(document: Document) -> dict[str, Channel]:
     """Return a mail channel for each address that is named where a channel could be."""
     channels: dict[str, Channel] = {}
-    lists = document.model_dump(mode="json", include={"alerts", "organizations", "reports"})
-    for _, names in places(lists):
-        for name in names:
-            address = addresses.mailto(name)
-            if address is not None:
-                channels[name] = EmailTable.model_validate({"type": "email", "to": (address,)})
+    for name in chain.from_iterable(_names(document)):
+        address = addresses.mailto(name)
+        if address is not None:
+            channels[name] = EmailTable.model_validate({"type": "email", "to": (address,)})
     return channels
+
+
+def _names(document: Document) -> Iterator[tuple[str, ...]]:
+    tables: list[RuleKeys] = [document.alerts, *document.organizations]
+    tables += [
+        rule
+        for table in (document.alerts, *document.organizations)
+        for rule in (table.rules or {}).values()
+    ]
+    for table in tables:
+        yield from (table.notify or (), table.fallback or ())
+    if document.reports is not None:
+        yield from (document.reports.monthly, document.reports.weekly)
 
 
 def bad_ca_file(rybbit: Rybbit) -> tuple[Problem, ...]:
