@@ -24,7 +24,6 @@ IGNORED = (
     "channels.vars",
     "channels.routing_key",
     "reports",
-    "heartbeat",
     "web",
 )
 """Keys and sections that are taken, checked and not acted on.

@@ -9,6 +9,7 @@ from quota_watch.config.models import (
     Channel,
     Database,
     EmailTable,
+    Heartbeat,
     OrganizationTable,
     Rybbit,
     Section,
@@ -27,6 +28,7 @@ class Use(StrEnum):
     POLL = "poll"
     DELIVER = "deliver"
     STORE = "store"
+    HEARTBEAT = "heartbeat"
 
 
 def to_poll(rybbit: Rybbit, credentials: Mapping[Organization, Secret]) -> tuple[Secret, ...]:
@@ -52,6 +54,11 @@ def to_store(section: Database) -> tuple[Secret, ...]:
     url = section.url
     plain = url.is_literal and not database.holds_password(url.reveal())
     return () if plain else (url,)
+
+
+def to_beat(heartbeat: Heartbeat | None) -> tuple[Secret, ...]:
+    """Return the heartbeat's URL."""
+    return () if heartbeat is None else (heartbeat.url,)
 
 
 def bad_ca_file(rybbit: Rybbit) -> tuple[Problem, ...]:

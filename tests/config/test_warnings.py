@@ -28,7 +28,6 @@ def warnings(toml, text):
         (ORG + 'stalled = "2h"', "organizations[0] (org_a).stalled: not acted on"),
         (HOOK + "vars = {a = 1}", "channels.hook.vars: not acted on by this version"),
         ('[reports]\nmonthly = ["hook"]', "reports: not acted on by this version"),
-        ('[heartbeat]\nurl = "env:U"', "heartbeat: not acted on by this version"),
         ("[web]", "web: not acted on by this version"),
     ],
 )

@@ -24,9 +24,12 @@ class Jobs:
         self.polls = 0
         self.deliveries = 0
         self.thinned_out = 0
+        self.looks = 0
+        self.beats = 0
         self.closed: list[float] = []
         self.ends = True
         self.poll: Callable[[], object] = lambda: None
+        self.see: Callable[[], object] = lambda: None
 
     def poll_due(self) -> None:
         self.polls += 1
@@ -34,6 +37,13 @@ class Jobs:
 
     def deliver_due(self) -> None:
         self.deliveries += 1
+
+    def look(self) -> None:
+        self.looks += 1
+        self.see()
+
+    def beat(self) -> None:
+        self.beats += 1
 
     def thin_out(self) -> None:
         self.thinned_out += 1
