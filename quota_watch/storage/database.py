@@ -10,7 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
 from quota_watch.storage.errors import DatabaseLost, DatabaseUnreachable, StorageError
 
@@ -37,6 +44,9 @@ _HINTS = {
 
 _REFUSED = ("authentication failed", "does not exist", "pg_hba.conf", "permission denied")
 """What a server says that won't let us in however long we wait."""
+
+_MISSING = frozenset({"42501", "42P01", "42703"})
+"""PostgreSQL's codes for: no right to do that, no such table, no such column."""
 
 _PAUSE_SECONDS = 0.02
 
@@ -209,6 +219,16 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(_PAUSE_SECONDS)
         else:
             return
+
+
+def concerns_all(error: DBAPIError) -> bool:
+    """Tell whether an error is the database's own trouble, not that of what was to be written.
+
+    Gone, full, locked, read-only, or without the tables or rights that everything needs.
+    """
+    if isinstance(error, OperationalError | InterfaceError | InternalError):
+        return True
+    return getattr(error.orig, "sqlstate", None) in _MISSING
 
 
 def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:

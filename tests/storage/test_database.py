@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
 
 from quota_watch.storage import claims, migrate
-from quota_watch.storage.database import Database
+from quota_watch.storage.database import Database, concerns_all
 from quota_watch.storage.errors import DatabaseLost, DatabaseUnreachable, StorageError
 from quota_watch.storage.schema import organization
 from support.clock import START
@@ -173,3 +174,18 @@ def test_a_server_that_does_not_answer_is_told_from_one_that_refuses(postgres_se
         with closing(Database(url)) as database, pytest.raises(StorageError) as raised:
             migrate.current(database)
         assert raised.type is kind
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_so"),
+    [
+        ("SELECT nothing FROM nowhere", True),
+        ("INSERT INTO silence (organization_pk) VALUES (1)", False),
+    ],
+)
+def test_the_database_s_own_trouble_is_told_from_that_of_a_row(
+    database: Database, statement: str, is_so: bool
+) -> None:
+    with database._writer.connect() as connection, pytest.raises(DBAPIError) as raised:
+        connection.execute(text(statement))
+    assert concerns_all(raised.value) is is_so

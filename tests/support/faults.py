@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 
+import pytest
 from sqlalchemy import event
 
 from quota_watch.storage.database import Database
@@ -55,3 +56,32 @@ def nobody_let_in(server: Postgres, database: Database) -> Iterator[None]:
         yield
     finally:
         server._run(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true')
+
+
+NOTHING_IS_CLOSED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""For tests that use `killed_at`: who is killed closes nothing."""
+
+
+class Killed(BaseException):
+    """What nobody catches, like the end of the process."""
+
+
+@contextmanager
+def killed_at(database: Database, statement: int) -> Iterator[Callable[[], int]]:
+    """Kill who executes or commits as the `statement`-th; yields how many there were so far."""
+    done = 0
+
+    def step(*_: object) -> None:
+        nonlocal done
+        done += 1
+        if done == statement:
+            raise Killed
+
+    engines = {database._reader, database._writer}
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", step)
+        event.listen(engine, "commit", step)
+    yield lambda: done
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", step)
+        event.remove(engine, "commit", step)
