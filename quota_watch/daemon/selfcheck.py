@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from quota_watch.clock import Clock
 from quota_watch.daemon.health import Health
-from quota_watch.daemon.watcher import Poll
+from quota_watch.daemon.poll import Poll
 from quota_watch.domain.schedule import span
 from quota_watch.domain.source import Organization
 from quota_watch.storage import health as store
