@@ -3,7 +3,6 @@
 IGNORED = (
     "rybbit.discover",
     "reports",
-    "heartbeat",
     "web",
 )
 """Keys and sections that are taken, checked and not acted on.
