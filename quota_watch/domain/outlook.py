@@ -39,7 +39,8 @@ _REPLAYS, _REPLAY_EVERY, _REPLAY_DAYS, _REPLAY_HALF_LIFE = 20, 4, 300, 200.0
 _CHOOSINESS, _CHOOSE_AFTER = 15.0, 3.0
 _BIAS_AFTER, _BIAS_DOUBT = 2.0, 12.0
 _YEAR_SLOPE, _YEAR_SLOPE_WEIGHT = 0.35, 2.0
-_SPREAD_LEAST, _SPREAD_OF_DAYS, _SPREAD_NEW, _SPREAD_WEIGHT = 0.03, 0.78, 1.6, 2.0
+_SPREAD_LEAST, _SPREAD_OF_DAYS, _SPREAD_NEW, _SPREAD_WEIGHT = 0.03, 0.78, 2.0, 2.0
+_UNEVEN, _UNEVEN_DOUBT, _UNEVEN_LEAST = 0.25, 3, 0.02
 _SPREAD_UP, _SPREAD_DOWN, _FARTHEST = 1.15, 0.9, 1.2
 
 
@@ -112,34 +113,40 @@ def _levels(
 
     A burst is expected again only where there is a month to see it in.
     """
-    levels = [_fading_means(flat, half_life) for half_life in _HALF_LIVES]
+    # Counts vary with more than the root of what is expected and less than all of it: between
+    # counting quiet weekends in full and weighing them by their size lies the root.
+    weights = [math.sqrt(usual) for usual in expected]
+    levels = [_fading_means(flat, weights, half_life) for half_life in _HALF_LIVES]
     shifts = _shifts(flat, levels[-2])
     for number in _SHIFTING if shifts else ():
-        levels[number] = _fading_means(flat, _HALF_LIVES[number], shifts)
+        levels[number] = _fading_means(flat, weights, _HALF_LIVES[number], shifts)
     if len(counts) >= _BURSTS_AFTER:
         flat = [
             min(count / usual, _BURST_MOST * calm)
             for count, usual, calm in zip(counts, expected, flat, strict=True)
         ]
-    return [*levels, _fading_means(flat, _BURSTS_HALF_LIFE)]
+    return [*levels, _fading_means(flat, weights, _BURSTS_HALF_LIFE)]
 
 
 def _fading_means(
-    counts: Sequence[float], half_life: float, shifts: Collection[int] = ()
+    flat: Sequence[float],
+    weights: Sequence[float],
+    half_life: float,
+    shifts: Collection[int] = (),
 ) -> list[float]:
     """Return, after each day, the mean so far in which a day's weight halves every `half_life`.
 
     On the days of `shifts` it starts anew, from the days that showed the shift.
     """
     fading, means = 0.5 ** (1 / half_life), []
-    starts = [0, *sorted(shifts)]
-    for start, end in zip(starts, [*starts[1:], len(counts)], strict=True):
-        shown = counts[start - _SHIFT_SHOWN + 1 : start] if start else ()
-        total, weight = sum(shown), float(len(shown))
-        for count in counts[start:end]:
-            total = total * fading + count
-            weight = weight * fading + 1.0
-            means.append(total / weight)
+    total = weight = 0.0
+    for day, (count, each) in enumerate(zip(flat, weights, strict=True)):
+        if day in shifts:
+            shown = slice(day - _SHIFT_SHOWN + 1, day)
+            total, weight = _dot(flat[shown], weights[shown]), sum(weights[shown])
+        total = total * fading + count * each
+        weight = weight * fading + each
+        means.append(total / weight)
     return means
 
 
@@ -248,13 +255,17 @@ def _season(
 
 
 def _typical_spread(flat: Sequence[float], level: Sequence[float], little: float) -> float:
-    """Return the spread that days as uneven as the last four weeks' usually lead to."""
+    """Return the spread that days as uneven as the last four weeks' usually lead to.
+
+    How uneven they are is hardly known from a few days: then it is nearer to the usual.
+    """
     days = range(max(1, len(flat) - 4 * WEEK), len(flat))
     off = [
         min(abs(math.log((flat[day] + little) / (level[day - 1] + little))), 2.0) for day in days
     ]
-    uneven = 1.25 * sum(off) / len(off) if off else 0.4
-    return _SPREAD_LEAST + _SPREAD_OF_DAYS * uneven * (1 + _SPREAD_NEW / len(flat))
+    seen = math.log(1.25 * sum(off) / max(len(off), 1) + _UNEVEN_LEAST)
+    seen += (math.log(_UNEVEN) - seen) * _UNEVEN_DOUBT / (len(off) + _UNEVEN_DOUBT)
+    return _SPREAD_LEAST + _SPREAD_OF_DAYS * math.exp(seen) * (1 + _SPREAD_NEW / len(flat))
 
 
 def _spreads(replays: _Replays, errors: Sequence[float], typical: float) -> tuple[float, float]:
