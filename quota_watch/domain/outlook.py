@@ -6,6 +6,7 @@ is the band.
 """
 
 import math
+import operator
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -14,29 +15,19 @@ from quota_watch.domain.seasonality import WEEK, YearAgo, calmed, weekday_factor
 
 _HALF_LIVES = (3, 7, 14, 28, 60)
 
-_WITH_BURSTS, _BURSTS_HALF_LIFE, _BURSTS_AFTER, _BURST_MOST = 5, 28, 28, 2.0
+_BURSTS_HALF_LIFE, _BURSTS_AFTER, _BURST_MOST = 28, 28, 2.0
 
-_GUESSES = (
-    (0, 0, 0.0, 0.12),
-    (1, 1, 0.0, 0.17),
-    (2, 2, 0.0, 0.17),
-    (3, 3, 0.0, 0.14),
-    (4, 4, 0.0, 0.08),
-    (_WITH_BURSTS, _WITH_BURSTS, 0.0, 0.23),
-    (1, 3, 0.5, 0.04),
-    (2, 4, 0.7, 0.03),
-    (2, 4, 1.5, 0.02),
-)
-"""Ways to guess: a level, another one, how much of their distance to go on by (a trend that
-lasts), and the weight before anything is known of the series."""
+_TRENDS = ((1, 3, 0.5), (2, 4, 0.7), (2, 4, 1.5))
+"""Guesses beside the levels: a level, another one, and how much of their distance to go on by."""
+
+_PRIOR = (0.12, 0.17, 0.17, 0.14, 0.08, 0.23, 0.04, 0.03, 0.02)
+"""The weights of the guesses, levels first, before anything is known of the series."""
 
 _SHIFTING = (1, 2)
 _SHIFT_SHOWN, _SHIFT_CLEAR = 5, 1.05
 
-_PRIOR = tuple(prior for *_, prior in _GUESSES)
-
-_REPLAYS, _REPLAY_EVERY, _REPLAY_DAYS, _REPLAY_HALF_LIFE = 20, 4, 300, 200.0
-_CHOOSINESS, _CHOOSE_AFTER = 15.0, 3.0
+_REPLAYS, _REPLAY_EVERY, _REPLAY_DAYS, _REPLAY_HALF_LIFE = 20, 6, 300, 200.0
+_CHOOSINESS, _CHOOSE_AFTER, _CHOICE_FARTHEST = 15.0, 3.0, 0.6
 _BIAS_AFTER, _BIAS_DOUBT = 2.0, 12.0
 _YEAR_SLOPE, _YEAR_SLOPE_WEIGHT = 0.35, 2.0
 _SPREAD_LEAST, _SPREAD_OF_DAYS, _SPREAD_NEW, _SPREAD_WEIGHT = 0.03, 0.78, 2.0, 2.0
@@ -69,10 +60,10 @@ class _Replays:
     weights: list[float]
     errors: list[list[float]]
     independent: float
+    total: float
 
     def mean(self, values: Sequence[float]) -> float:
-        total = sum(weight * value for weight, value in zip(self.weights, values, strict=True))
-        return total / sum(self.weights)
+        return _dot(self.weights, values) / self.total
 
 
 def look_ahead(counts: Sequence[int], ordinals: Sequence[int], horizon: int) -> Outlook:
@@ -139,14 +130,14 @@ def _fading_means(
     On the days of `shifts` it starts anew, from the days that showed the shift.
     """
     fading, means = 0.5 ** (1 / half_life), []
-    total = weight = 0.0
-    for day, (count, each) in enumerate(zip(flat, weights, strict=True)):
-        if day in shifts:
-            shown = slice(day - _SHIFT_SHOWN + 1, day)
-            total, weight = _dot(flat[shown], weights[shown]), sum(weights[shown])
-        total = total * fading + count * each
-        weight = weight * fading + each
-        means.append(total / weight)
+    starts = [0, *sorted(shifts)]
+    for start, end in zip(starts, [*starts[1:], len(flat)], strict=True):
+        shown = slice(start - _SHIFT_SHOWN + 1, start) if start else slice(0)
+        total, weight = _dot(flat[shown], weights[shown]), sum(weights[shown])
+        for count, each in zip(flat[start:end], weights[start:end], strict=True):
+            total = total * fading + count * each
+            weight = weight * fading + each
+            means.append(total / weight)
     return means
 
 
@@ -178,7 +169,7 @@ def _shifts(flat: Sequence[float], slow: Sequence[float]) -> set[int]:
 def _guesses(levels: Sequence[Sequence[float]], known: int, little: float) -> list[float]:
     """Return the logarithms of all guesses made from the first `known` days."""
     logs = [math.log(level[known - 1] + little) for level in levels]
-    return [logs[a] + trend * (logs[a] - logs[b]) for a, b, trend, _ in _GUESSES]
+    return logs + [logs[a] + trend * (logs[a] - logs[b]) for a, b, trend in _TRENDS]
 
 
 def _replay(
@@ -202,7 +193,8 @@ def _replay(
         )
         errors.append([came - guess for guess in _guesses(levels, known, little)])
     weights = [0.5 ** ((newest - known) / _REPLAY_HALF_LIFE) for known in places]
-    return _Replays(places, weights, errors, sum(weights) * step / max(horizon, 5))
+    total = sum(weights)
+    return _Replays(places, weights, errors, total * step / max(horizon, 5), total)
 
 
 def _weigh(replays: _Replays) -> list[float]:
@@ -210,7 +202,7 @@ def _weigh(replays: _Replays) -> list[float]:
     if not replays.places:
         return list(_PRIOR)
     off = [
-        replays.mean([min(abs(error), 1.5) for error in errors])
+        replays.mean([min(abs(error), _CHOICE_FARTHEST) for error in errors])
         for errors in zip(*replays.errors, strict=True)
     ]
     usual = _dot(_PRIOR, off) + 1e-3
@@ -283,4 +275,4 @@ def _spreads(replays: _Replays, errors: Sequence[float], typical: float) -> tupl
 
 
 def _dot(left: Sequence[float], right: Sequence[float]) -> float:
-    return sum(a * b for a, b in zip(left, right, strict=True))
+    return math.fsum(map(operator.mul, left, right))
