@@ -148,11 +148,10 @@ class _Odds:
 
     def over(self, limit: int) -> float:
         """Return the probability that the total ends over the limit."""
-        room = limit - self.used
+        # Events come whole: over the limit is what rounds to more than it.
+        room = limit + 0.5 - self.used
         if room < 0 or self.to_come <= 0:
             return float(room < 0)
-        if room == 0:
-            return 1.0
         distance = math.log(room / self.to_come)
         spread = self.spread_up if distance > 0 else self.spread_down
         return round(_NORMAL.cdf(-distance / spread), 3)

@@ -33,6 +33,7 @@ _YEAR_SLOPE, _YEAR_SLOPE_WEIGHT = 0.35, 2.0
 _SPREAD_LEAST, _SPREAD_OF_DAYS, _SPREAD_NEW, _SPREAD_WEIGHT = 0.03, 0.78, 2.0, 2.0
 _UNEVEN, _UNEVEN_DOUBT, _UNEVEN_LEAST = 0.25, 3, 0.02
 _SPREAD_UP, _SPREAD_DOWN, _FARTHEST = 1.15, 0.9, 1.2
+_NOTHING = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +90,9 @@ def look_ahead(counts: Sequence[int], ordinals: Sequence[int], horizon: int) -> 
     season, errors = _season(year_ago, replays, errors, horizon)
     typical = _typical_spread(flat, levels[1], little)
     spread_down, spread_up = _spreads(replays, errors, typical)
+    level = math.exp(guess + bias + season) - little
     return Outlook(
-        level=max(math.exp(guess + bias + season) - little, 0.0),
+        level=level if level > _NOTHING else 0.0,
         factors=factors,
         spread_down=spread_down,
         spread_up=spread_up,
