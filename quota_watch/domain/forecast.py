@@ -18,7 +18,7 @@ _MOST_DAYS = 800
 _LONGEST_PERIOD = 366
 _NORMAL = NormalDist()
 _Z10 = _NORMAL.inv_cdf(0.9)
-_EVIDENCE, _EVIDENCE_NONE, _EVIDENCE_NEW, _EVIDENCE_SPREAD = 3.6, 0.18, 1.5, 0.25
+_EVIDENCE, _EVIDENCE_NONE, _EVIDENCE_SPREAD = 4.0, 0.18, 0.25
 
 
 class ForecastError(QuotaWatchError):
@@ -112,7 +112,7 @@ def forecast(
         p10=math.floor(odds.total(-_Z10)),
         p50=round(odds.total(0)),
         p90=math.ceil(odds.total(_Z10)),
-        warn_at=round(odds.warn_at(len(ahead) / period.days, len(known))),
+        warn_at=round(odds.warn_at(len(ahead) / period.days)),
         path=odds.path,
         probability_over=None if limit is None else odds.over(limit),
         crosses_on=None if limit is None else _crossing(odds, used, ahead, limit),
@@ -156,13 +156,13 @@ class _Odds:
         spread = self.spread_up if distance > 0 else self.spread_down
         return round(_NORMAL.cdf(-distance / spread), 3)
 
-    def warn_at(self, left: float, known: int) -> float:
+    def warn_at(self, left: float) -> float:
         """Return the total of which there is evidence enough to warn, by the share still left.
 
-        Early in the period it has to be strong, stronger where few days are `known`; in the last
-        sixth the likely total will do. That the spread itself is a guess is allowed for.
+        Early in the period it has to be strong; in the last sixth the likely total will do.
+        That the spread itself is a guess is allowed for.
         """
-        evidence = _EVIDENCE * max(0.0, left - _EVIDENCE_NONE) ** 2 * (1 + _EVIDENCE_NEW / known)
+        evidence = _EVIDENCE * max(0.0, left - _EVIDENCE_NONE) ** 2
         spread = (self.spread_down + self.spread_up) / 2
         return self.used + self.to_come * math.exp(-evidence * (spread + _EVIDENCE_SPREAD))
 

@@ -278,9 +278,9 @@ def test_early_in_the_month_a_warning_takes_strong_evidence() -> None:
     assert seen.warn_at < seen.p10
 
 
-def test_a_few_days_ask_for_more_evidence_than_a_long_history() -> None:
-    new, old = foretold([100] * 10), foretold([100] * 90)
-    assert new.warn_at < old.warn_at < old.p50
+def test_an_uneven_series_asks_for_more_evidence_than_an_even_one() -> None:
+    even, restless = foretold([1000] * 90), foretold(uneven(90, spread=0.5))
+    assert restless.warn_at / restless.p50 < even.warn_at / even.p50 < 1
 
 
 def test_late_in_the_month_the_likely_total_is_evidence_enough() -> None:
