@@ -109,20 +109,21 @@ def _levels(
     # Counts vary with more than the root of what is expected and less than all of it: between
     # counting quiet weekends in full and weighing them by their size lies the root.
     weights = [math.sqrt(usual) for usual in expected]
-    levels = [_fading_means(flat, weights, half_life) for half_life in _HALF_LIVES]
+    weighted = list(map(operator.mul, flat, weights))
+    levels = [_fading_means(weighted, weights, half_life) for half_life in _HALF_LIVES]
     shifts = _shifts(flat, levels[-2])
     for number in _SHIFTING if shifts else ():
-        levels[number] = _fading_means(flat, weights, _HALF_LIVES[number], shifts)
+        levels[number] = _fading_means(weighted, weights, _HALF_LIVES[number], shifts)
     if len(counts) >= _BURSTS_AFTER:
-        flat = [
-            min(count / usual, _BURST_MOST * calm)
-            for count, usual, calm in zip(counts, expected, flat, strict=True)
+        weighted = [
+            min(count / weight, _BURST_MOST * calm)
+            for count, weight, calm in zip(counts, weights, weighted, strict=True)
         ]
-    return [*levels, _fading_means(flat, weights, _BURSTS_HALF_LIFE)]
+    return [*levels, _fading_means(weighted, weights, _BURSTS_HALF_LIFE)]
 
 
 def _fading_means(
-    flat: Sequence[float],
+    weighted: Sequence[float],
     weights: Sequence[float],
     half_life: float,
     shifts: Collection[int] = (),
@@ -133,11 +134,11 @@ def _fading_means(
     """
     fading, means = 0.5 ** (1 / half_life), []
     starts = [0, *sorted(shifts)]
-    for start, end in zip(starts, [*starts[1:], len(flat)], strict=True):
+    for start, end in zip(starts, [*starts[1:], len(weighted)], strict=True):
         shown = slice(start - _SHIFT_SHOWN + 1, start) if start else slice(0)
-        total, weight = _dot(flat[shown], weights[shown]), sum(weights[shown])
-        for count, each in zip(flat[start:end], weights[start:end], strict=True):
-            total = total * fading + count * each
+        total, weight = sum(weighted[shown]), sum(weights[shown])
+        for count, each in zip(weighted[start:end], weights[start:end], strict=True):
+            total = total * fading + count
             weight = weight * fading + each
             means.append(total / weight)
     return means
