@@ -23,7 +23,7 @@ _YEAR_AGO_BASE, _YEAR_AGO_MOST = 28, 0.4
 def calmed(counts: Sequence[float]) -> list[float]:
     """Return the counts as a level may be learned from them.
 
-    Lone spikes are cut to 3.5 times the running median of a week, but never below what every
+    Lone spikes are cut to 2.2 times the running median of a week, but never below what every
     tenth day around reaches: bursts that recur are kept. Up to three days of next to nothing in
     a busy series are an outage, not a level, and are filled.
     """
