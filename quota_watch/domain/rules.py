@@ -7,10 +7,13 @@ from enum import IntEnum, StrEnum
 from typing import Any, Self
 
 from quota_watch.domain.capped import Estimate
+from quota_watch.domain.forecast import Forecast
 from quota_watch.domain.limits import LimitChange, Mismatch
 from quota_watch.domain.periods import Period
+from quota_watch.domain.planfit import PlanFit
 from quota_watch.domain.quiet import QuietHours
 from quota_watch.domain.reasons import Reason
+from quota_watch.domain.remedies import Remedies
 from quota_watch.domain.source import ErrorKind, Organization
 from quota_watch.domain.usage import Usage
 
@@ -155,7 +158,8 @@ class Observation:
     `limit_changes` are upstream's, new with this poll; `compared` tells whether our count could
     be compared with upstream's own, and `mismatch` what is held of that. `fell_from` is what was
     used before where clearly less is used now. `closed` is the last period, counted once more.
-    `lost` estimates what was dropped.
+    `lost` estimates what was dropped. `forecast` is made with the limit that holds now, `advice`
+    is what would help against it, and `plan_fit` the smallest plan that would do.
     """
 
     period: Period
@@ -169,6 +173,9 @@ class Observation:
     fell_from: int | None = None
     closed: "Closed | None" = None
     lost: Estimate | None = None
+    forecast: Forecast | None = None
+    advice: Remedies | None = None
+    plan_fit: PlanFit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
