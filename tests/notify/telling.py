@@ -56,8 +56,8 @@ def about(
     **changes: Any,
 ) -> Transition:
     """Return the first step of a story of `rule`, with the condition that made it."""
-    values = {"rule": rule, "reason": reason, "severity": severity, "started_at": NOON}
-    of = story(None, **(values | changes))
+    of = replace(story(None), rule=rule, reason=reason, severity=severity, started_at=NOON)
+    of = replace(of, **changes)
     condition = Condition(
         rule=rule,
         severity=severity,

@@ -116,7 +116,8 @@ def _outcome(case: Situation) -> str:
     seen, limit = case.seen.forecast, case.limit
     when = _when(crossing(case))
     if seen is None or limit is None:
-        return f"If it goes on like this the limit is {when}." if when else ""
+        what = when or "probably passed before the period ends"
+        return f"If it goes on like this the limit is {what}."
     past = f", {rough(seen.p50 - limit)} more than the limit" if seen.p50 > limit else ""
     reached = f". The limit is {when}" if when else ""
     return (
