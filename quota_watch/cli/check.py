@@ -2,17 +2,17 @@
 
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from quota_watch.cli.context import Context, refuse_foreign_folder
 from quota_watch.cli.output import plural, print_json, what_and_advice
+from quota_watch.cli.patience import patiently
 from quota_watch.config import Config, ConfigError
 from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.domain.source import NotYet, Organization, UpstreamError
@@ -27,9 +27,6 @@ Check = dict[str, Any]
 
 _WARNING = "warning"
 _LEAST_ROOM = 10 * 1024 * 1024
-_PATIENCE, _LONGEST_WAIT_SECONDS = 20, 2.0
-
-Answer = TypeVar("Answer")
 
 
 @click.command()
@@ -149,10 +146,27 @@ def _organizations(config: Config, context: Context, problems: dict[str, str]) -
     today = context.clock.now().date()
     with ExitStack() as resources:
         source = build_source(config, keys, resources, pacer=Pacer(), clock=context.clock)
+        yield from _releases(source, dict.fromkeys(each.server for each in keys))
         ask = partial(_organization, source, today, limits)
         for batch in in_batches(iter(keys), ask, threads=config.poll.concurrency):
             for checks in batch:
                 yield from checks
+
+
+def _releases(source: "RybbitClient", servers: Iterable[str]) -> Iterator[Check]:
+    """Check that the servers take keys; one that tells no release is judged by its answers."""
+    from quota_watch.rybbit.accounts import supports_keys
+    from quota_watch.rybbit.client import UPDATE_RYBBIT, too_old
+
+    for server in servers:
+        try:
+            version = source.version(server)
+        except UpstreamError:
+            continue
+        if supports_keys(version):
+            yield _good(server, f"Rybbit {version}")
+        else:
+            yield _bad(server, too_old(version), UPDATE_RYBBIT)
 
 
 def _organization(
@@ -162,13 +176,13 @@ def _organization(
     organization: Organization,
 ) -> list[Check]:
     try:
-        _patiently(lambda: source.days(organization, today, today))
+        patiently(lambda: source.days(organization, today, today))
     except (UpstreamError, NotYet) as error:
         what, advice = what_and_advice(str(error))
         return [_bad(organization.id, what, advice or "correct the config")]
     good = f"{organization.server} answers"
     try:
-        account = _patiently(lambda: source.account(organization))
+        account = patiently(lambda: source.account(organization))
     except (UpstreamError, NotYet):  # the key may not read that, which is no fault
         return [_good(organization.id, good)]
     if account.limit is None:
@@ -181,16 +195,6 @@ def _organization(
             _good(_WARNING, f"{other}, but {organization.server} reports {account.limit:,}")
         )
     return checks
-
-
-def _patiently(ask: Callable[[], Answer]) -> Answer:
-    """Ask, waiting a little where the key's rate budget wants it."""
-    for _ in range(_PATIENCE):
-        try:
-            return ask()
-        except NotYet as not_yet:
-            time.sleep(min(not_yet.seconds, _LONGEST_WAIT_SECONDS))
-    return ask()
 
 
 def _channels(config: Config) -> Iterator[Check]:

@@ -13,9 +13,6 @@ REFUSED = "not supported by this version"
 
 IGNORED = (
     "rybbit.discover",
-    "alerts.forecast",
-    "alerts.spike",
-    "alerts.stalled",
     "channels.vars",
     "channels.routing_key",
     "reports",

@@ -23,7 +23,7 @@ from quota_watch.domain.rules import (
 )
 from quota_watch.domain.source import ErrorKind, Organization
 from quota_watch.domain.usage import Usage
-from quota_watch.notify import foretold
+from quota_watch.notify import made_up
 from quota_watch.notify.facts import facts_of, test_facts
 
 _LIMIT, _LARGER = 100_000, 250_000
@@ -32,7 +32,7 @@ _HOUR = timedelta(hours=1)
 _QUARTER = timedelta(minutes=15)
 _URL = "https://quota.example.com"
 _LOST = Estimate(low=9_000, likely=12_000, high=15_000)
-_SERVER = "https://app.rybbit.io"
+_SERVER = made_up.SERVER
 
 
 def sample_facts(*, now: datetime, time_zone: str = "UTC") -> dict[str, dict[str, Any]]:
@@ -118,8 +118,8 @@ class _Maker:
 
     def odd_days(self) -> Shapes:
         """A day far above what it should be, and one of nothing."""
-        spike = self._fired(Rule.SPIKE, Reason.ABOVE_EXPECTED, detail=foretold.spike(self.now))
-        stall = self._fired(Rule.STALLED, Reason.NO_EVENTS, detail=foretold.stall(self.now))
+        spike = self._fired(Rule.SPIKE, Reason.ABOVE_EXPECTED, detail=made_up.spike(self.now))
+        stall = self._fired(Rule.STALLED, Reason.NO_EVENTS, detail=made_up.stall(self.now))
         yield "spike", self._told(spike, self._foreseen(_HALF))
         yield "as_expected_again", self._ended(spike, Reason.AS_EXPECTED_AGAIN)
         yield "stalled", self._told(stall)
@@ -134,13 +134,7 @@ class _Maker:
             Rule.BLIND,
             Reason.ALL_POLLS_FAIL,
             subject=_SERVER,
-            detail={
-                "organizations": 40,
-                "names": [self.watch.name, "Other"],
-                "since": (self.now - 2 * _HOUR).isoformat(),
-                "kind": ErrorKind.FORBIDDEN.value,
-                "error": "the server refuses the API key (HTTP 403: Forbidden)",
-            },
+            detail=made_up.all_failing(self.now, self.watch.name),
         )
         yield "blind", self._told(fired, self._unseen())
         yield "blind_became_critical", self._told(critical, self._unseen())
@@ -184,19 +178,22 @@ class _Maker:
 
     def own_affairs(self) -> Shapes:
         """The watch's own: its channels, its config, and what nobody watches."""
-        fails = self._fired(Rule.DELIVERY, Reason.CHANNEL_FAILS, subject="ops", detail={
-            "since": (self.now - _HOUR).isoformat(),
-            "attempts": 7,
-            "last_error": "smtp.example.com:587: connection refused",
-        })  # fmt: skip
-        refused = self._fired(Rule.CONFIG, Reason.CONFIG_REFUSED, subject="config.toml", detail={
-            "problems": ["poll.intervall: unknown key; did you mean interval?"],
-        })  # fmt: skip
+        fails = self._fired(
+            Rule.DELIVERY,
+            Reason.CHANNEL_FAILS,
+            subject="ops",
+            detail=made_up.failing_channel(self.now),
+        )
+        refused = self._fired(
+            Rule.CONFIG, Reason.CONFIG_REFUSED, subject="config", detail=made_up.REFUSED
+        )
         found = self._fired(
-            Rule.DISCOVERED, Reason.DISCOVERED, Severity.INFO, subject="org_new", detail={
-                "name": "New & Co", "plan": "pro1m", "limit": 1_000_000, "server": _SERVER,
-            }
-        )  # fmt: skip
+            Rule.DISCOVERED,
+            Reason.DISCOVERED,
+            Severity.INFO,
+            subject=f"{_SERVER} org_new",
+            detail=made_up.FOUND,
+        )
         yield "channel_fails", self._told(fails)
         yield "channel_works_again", self._ended(fails, Reason.CHANNEL_WORKS_AGAIN)
         yield "config_refused", self._told(refused)
@@ -292,8 +289,8 @@ class _Maker:
     def _foreseen(self, used: int) -> Observation:
         """Return what was seen with a forecast and what would help."""
         seen = self._seen(used)
-        forecast, advice, plan = foretold.foretold(used, _LIMIT, seen.period, self.now)
-        return replace(seen, forecast=forecast, advice=advice, plan_fit=plan)
+        ahead = made_up.foretold(used, _LIMIT, seen.period, self.now)
+        return replace(seen, foresight=ahead)
 
     def _unseen(self) -> Observation:
         since = self.now - 2 * _HOUR - _QUARTER

@@ -1,10 +1,12 @@
 """The two ways into the database: one writer at a time, readers who never block it."""
 
+import json
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,9 @@ _HINTS = {
 }
 """What to do about what the databases themselves say."""
 _PAUSE_SECONDS = 0.02
+
+_compact = partial(json.dumps, separators=(",", ":"))
+"""Writes JSON columns: a tenth of a day's row would be spaces."""
 
 
 class Database:
@@ -104,7 +109,9 @@ class Database:
             raise StorageError(f"database {self.label}: {text}{hint}") from error
 
     def _sqlite_engine(self, begin: str) -> Engine:
-        engine = create_engine(self._url, connect_args={"timeout": BUSY_SECONDS})
+        engine = create_engine(
+            self._url, json_serializer=_compact, connect_args={"timeout": BUSY_SECONDS}
+        )
 
         @event.listens_for(engine, "connect")
         def configure(connection: sqlite3.Connection, _: Any) -> None:
@@ -127,6 +134,7 @@ class Database:
         try:
             return create_engine(
                 self._url.set(drivername="postgresql+psycopg"),
+                json_serializer=_compact,
                 pool_pre_ping=True,
                 connect_args={"connect_timeout": _CONNECT_SECONDS},
             )

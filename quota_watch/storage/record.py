@@ -108,6 +108,18 @@ def trouble_of(row: Row[Any]) -> Trouble | None:
     )
 
 
+def failing_alike(connection: Connection, pks: Collection[int], *, kind: str) -> bool:
+    """Tell whether the last polls of all these organizations failed with this kind of error."""
+    columns = organization.c
+    failing = select(columns.pk, columns.last_error).where(columns.failing_since.is_not(None))
+    alike = {
+        pk
+        for pk, error in connection.execute(failing)
+        if error is not None and error["kind"] == kind
+    }
+    return alike >= set(pks)
+
+
 def days_of(
     connection: Connection, pks: Collection[int], first: date, last: date
 ) -> Mapping[int, list[DayCounts]]:

@@ -93,3 +93,15 @@ def test_a_delivery_that_failed_can_be_sent_again_by_hand(acme: Installation) ->
     assert acme.run("deliveries", "retry", failed["id"]).returncode == 0
     assert acme.json("poll")["deliveries"]["sent"] == 1
     assert acme.json("deliveries", "--failed")["deliveries"] == []
+
+
+def test_a_release_that_takes_no_keys_is_named_with_the_remedy(acme: Installation) -> None:
+    acme.server.answers = lambda request: (
+        (200, {}, b'{"version":"2.6.1"}')
+        if request.path == "/api/version"
+        else (403, {}, b'{"error":"No access to organization or no sites found"}')
+    )
+    result = acme.run("check")
+    assert result.returncode == 1
+    told = "Rybbit 2.6.1 takes no API keys for event counts → Update it to 2.7.0 or newer"
+    assert f"✗ {acme.server.url}: {told}" in result.stdout

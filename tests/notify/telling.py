@@ -17,6 +17,7 @@ from quota_watch.domain.rules import (
     severity_of,
 )
 from quota_watch.domain.usage import Usage
+from quota_watch.notify import made_up
 from quota_watch.notify.facts import facts_of
 from support.domain import ACME, MARCH, NOON, usage, watch
 
@@ -104,6 +105,9 @@ def tell(
 ) -> dict[str, Any]:
     """Return the facts of a transition with so many events `used`, and what else is `known`."""
     count = counted if counted is not None or used is None else usage(used)
+    ahead = {key: known.pop(key) for key in ("forecast", "advice", "plan_fit") if key in known}
+    if ahead:
+        known["foresight"] = made_up.foresight(**ahead)
     seen = Observation(
         period=count.period if count else MARCH,
         at=transition.at,

@@ -12,13 +12,13 @@ from quota_watch.domain.periods import Period
 from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Closed, Rule, Severity
 from quota_watch.domain.source import ErrorKind
-from quota_watch.notify import foretold
+from quota_watch.notify import made_up
 from quota_watch.notify.wording import subject
 from support.domain import NOON, trouble
 
 FEBRUARY = Period(date(2026, 2, 1), date(2026, 3, 1))
-SPIKE = about(Rule.SPIKE, Reason.ABOVE_EXPECTED, detail=foretold.spike(NOON))
-STALLED = about(Rule.STALLED, Reason.NO_EVENTS, detail=foretold.stall(NOON))
+SPIKE = about(Rule.SPIKE, Reason.ABOVE_EXPECTED, detail=made_up.spike(NOON))
+STALLED = about(Rule.STALLED, Reason.NO_EVENTS, detail=made_up.stall(NOON))
 SMALL = {"limit": 100_000, "plan": "standard100k", "status": "active"}
 LARGE = {"limit": 250_000, "plan": "standard250k", "status": "active"}
 NONE = {"limit": None, "plan": None, "status": None}
@@ -91,13 +91,13 @@ def test_a_spike_says_how_far_above_and_which_type_grew():
 )
 def test_what_to_do_of_a_spike_depends_on_the_type(type_, expected):
     grown = [{"type": type_, "counted": 9, "expected": 1, "excess": 8}]
-    spike = about(Rule.SPIKE, Reason.ABOVE_EXPECTED, detail=foretold.spike(NOON) | {"types": grown})
+    spike = about(Rule.SPIKE, Reason.ABOVE_EXPECTED, detail=made_up.spike(NOON) | {"types": grown})
     assert expected in said(spike)["next_step"]
 
 
 def test_a_spike_that_moves_the_period_over_its_limit_says_so():
     spike = about(
-        Rule.SPIKE, Reason.ABOVE_EXPECTED, detail=foretold.spike(NOON) | {"moves_over": True}
+        Rule.SPIKE, Reason.ABOVE_EXPECTED, detail=made_up.spike(NOON) | {"moves_over": True}
     )
     assert "Without this the period would probably have stayed" in said(spike)["summary"]
 
@@ -113,7 +113,7 @@ def test_a_few_events_are_not_called_none():
     few = about(
         Rule.STALLED,
         Reason.NO_EVENTS,
-        detail=foretold.stall(NOON) | {"counted": 1, "last_seen": "2026-03-14T12:00:00Z"},
+        detail=made_up.stall(NOON) | {"counted": 1, "last_seen": "2026-03-14T12:00:00Z"},
     )
     alert = said(few)
     assert alert["title"].startswith("Acme has had only 1 event for 1 d 2 h")

@@ -11,7 +11,7 @@ _MOST_PROBLEMS = 5
 def delivery(case: Situation) -> Words:
     """Say which channel fails, since when, and with which words."""
     since, attempts = case.since(), case.detail.get("attempts")
-    error = case.detail.get("last_error")
+    error = case.detail.get("last_error") or case.detail.get("error")
     tries = "" if attempts is None else f": {_attempts(attempts)} failed"
     summary = [
         f"The channel {case.subject} has taken no message since {case.moment(since)}{tries}.",
@@ -86,7 +86,7 @@ def accepted(case: Situation) -> Words:
 
 def discovered(case: Situation) -> Words:
     """Say which organization the key sees, and how to have it watched."""
-    detail, id_ = case.detail, one_line(case.transition.story.subject)
+    detail, id_ = case.detail, one_line(str(case.detail.get("id") or case.transition.story.subject))
     name = one_line(str(detail.get("name") or ""), NAME) or one_line(id_, NAME)
     limit, plan = detail.get("limit"), detail.get("plan")
     server = one_line(str(detail.get("server") or case.server))
