@@ -40,7 +40,7 @@ def test_where_no_setting_would_do_it_says_so():
 
 def test_the_largest_types_have_share_growth_and_what_is_behind_them():
     text = advised(**known(SEEN))
-    assert "Largest types of the last 28 days (growth against the 28 days before): " in text
+    assert "Largest types of the last 28 days, against the 28 before: " in text
     assert "pageview 59.4 % (steady, bots can be blocked)" in text
     assert "button_click 25.9 % (up 100 %, setting Button Clicks)" in text
     assert "custom_event" not in text

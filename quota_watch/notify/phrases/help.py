@@ -126,10 +126,10 @@ def _types(case: Situation) -> str:
     large = [part for part in advice.types if part.share_percent >= _LEAST_SHARE] if advice else []
     if advice is None or not large:
         return ""
-    span, shown = f"{number(advice.span_days)} days", large[:_LARGEST]
+    span, shown = number(advice.span_days), large[:_LARGEST]
     grown = any(part.growth_percent is not None for part in shown)
-    before = f" (growth against the {span} before)" if grown else ""
-    return f"Largest types of the last {span}{before}: {'; '.join(map(_type, shown))}."
+    before = f", against the {span} before" if grown else ""
+    return f"Largest types of the last {span} days{before}: {'; '.join(map(_type, shown))}."
 
 
 def _type(part: Part) -> str:
