@@ -20,6 +20,7 @@ log = get_logger(__name__)
 STOP_SECONDS = 8.0
 """How long a stop waits for what is under way."""
 
+_FLUSH_SECONDS = 3.0
 _BACKWARD_SECONDS = 5.0
 _RETIRE_SECONDS = 90.0
 _THIN_OUT_SECONDS = 3600.0
@@ -152,7 +153,7 @@ class Service:
         log.info("stopping")
         self._notifier.stopping()
         self._scheduler.shutdown(wait=False)
-        ended = self._runtime.close(STOP_SECONDS)
+        ended = self._runtime.close(STOP_SECONDS, flush_seconds=_FLUSH_SECONDS)
         log.info("stopped", all_ended=ended)
         return ended
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 
 from quota_watch.domain.periods import Period
+from quota_watch.domain.quiet import QuietHours
 from quota_watch.domain.source import ErrorKind, Organization
 from quota_watch.domain.usage import Usage
 
@@ -46,7 +47,9 @@ class Watch:
     """What to watch: an organization and all that was agreed about it.
 
     `limit` None means that no limit is known: counts are kept, levels can't be judged.
-    `blind_after` None switches the rule off. `channels` are names of the config's channels.
+    `blind_after` None switches the rule off. `channels` are names of the config's channels,
+    `fallback` those for what they fail to deliver: every other one where it is empty.
+    `quiet_hours` hold all but what is critical.
     """
 
     organization: Organization
@@ -60,6 +63,8 @@ class Watch:
     blind_after: timedelta | None
     channels: tuple[str, ...]
     time_zone: str = "UTC"
+    fallback: tuple[str, ...] = ()
+    quiet_hours: QuietHours | None = None
 
     @property
     def levels(self) -> tuple[int, ...]:

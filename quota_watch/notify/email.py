@@ -42,6 +42,7 @@ class EmailChannel:
     """
 
     takes_period_ends: Final = False
+    batches: Final = True
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class EmailChannel:
         recipient = address(message.recipient)
         mail = compose(
             self._rendered(message),
-            message.facts,
+            message.facts[0],
             id=message.id,
             sender=self._sender,
             recipient=recipient,
@@ -111,12 +112,12 @@ class EmailChannel:
     def _rendered(self, message: Message) -> Rendered:
         """Render with the user's templates, or ours where those fail: an alert must go out."""
         try:
-            return self._renderer.email(message.facts, channel=self.name)
+            return self._renderer.email(message.facts[0], channel=self.name)
         except TemplateError as error:
             log.warning(
                 "template failed, the built-in one is used", channel=self.name, error=str(error)
             )
-            return Renderer().email(message.facts, channel=self.name)
+            return Renderer().email(message.facts[0], channel=self.name)
 
     @contextmanager
     def _session(self) -> Iterator[smtplib.SMTP]:

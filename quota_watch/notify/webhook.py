@@ -37,6 +37,7 @@ class WebhookChannel:
     """
 
     takes_period_ends: Final = True
+    batches: Final = False
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class WebhookChannel:
 
     def send(self, message: Message, *, now: datetime) -> None:
         """Post the facts; any 2xx is success. Redirects are not followed."""
-        body = body_of(message.facts)
+        body = body_of(message.facts[0])
         headers = httpx.Headers(self._headers)  # which knows names in any case
         headers.update(self._standard(message.id, int(now.timestamp()), body))
         request = self._client.build_request(

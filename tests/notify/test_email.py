@@ -29,7 +29,7 @@ from quota_watch.notify.render import Renderer
 from quota_watch.notify.retry import EMAIL_RETRIES
 from support.domain import NOON
 
-MESSAGE = Message(id="msg_1", recipient="anna@example.com", facts=tell(fired()))
+MESSAGE = Message(id="msg_1", recipient="anna@example.com", facts=(tell(fired()),))
 
 
 def channel(port: int, **changes: Any) -> EmailChannel:

@@ -30,7 +30,7 @@ OLD, NEW = (
     for text in (b"canary-old-secret-of-the-hook", b"canary-new-secret-of-the-hook")
 )
 FACTS = tell(fired())
-MESSAGE = Message(id="msg_1", recipient="", facts=FACTS)
+MESSAGE = Message(id="msg_1", recipient="", facts=(FACTS,))
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_a_retry_has_the_same_body_and_id_but_its_own_time(client, http_server):
     hook = channel(client, http_server.url, secrets=(OLD,))
     hook.send(MESSAGE, now=NOON)
     stored = json.loads(json.dumps(dict(reversed(FACTS.items()))))
-    hook.send(Message(id="msg_1", recipient="", facts=stored), now=NOON + timedelta(minutes=5))
+    hook.send(Message(id="msg_1", recipient="", facts=(stored,)), now=NOON + timedelta(minutes=5))
     first, second = http_server.requests
     assert first.body == second.body
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
