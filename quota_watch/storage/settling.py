@@ -135,12 +135,13 @@ def _failed(connection: Connection, channels: Collection[str], now: datetime) ->
         delivery.c.reason.in_(_FAILURES),
     )
     for row in connection.execute(query):
-        if row.next_at > now - _NOTED_FOR or row.next_at > _last_reached(connection, row):
+        reached = _last_reached(connection, row)
+        if reached is None or row.next_at > min(reached, now - _NOTED_FOR):
             yield row
 
 
-def _last_reached(connection: Connection, row: Row[Any]) -> datetime:
-    """Return when something last reached the row's channel and recipient, or when it was made."""
+def _last_reached(connection: Connection, row: Row[Any]) -> datetime | None:
+    """Return when something last reached the row's channel and recipient, if ever."""
     query = (
         select(delivery.c.next_at)
         .where(
@@ -152,7 +153,7 @@ def _last_reached(connection: Connection, row: Row[Any]) -> datetime:
         .limit(1)
     )
     reached: datetime | None = connection.scalar(query)
-    return reached or min(row.created_at, row.next_at)
+    return reached
 
 
 def _shown(channels: Collection[str]) -> Select[Any]:
