@@ -69,12 +69,12 @@ def alerts(
     return [_story(row, names.get(row.organization_pk), found.get(row.pk, [])) for row in rows]
 
 
-def deliveries(connection: Connection, *, only_failed: bool) -> list[Json]:
-    """Return the outbox, newest first."""
+def deliveries(connection: Connection, *, only_failed: bool, most: int | None = None) -> list[Json]:
+    """Return the outbox, newest first, `most` rows of it."""
     query = select(alert.c.pk, alert.c.id, organization.c.id).outerjoin_from(alert, organization)
     about = {pk: (alert_id, id_) for pk, alert_id, id_ in connection.execute(query)}
     views = []
-    for row in outbox.rows(connection, only_failed=only_failed):
+    for row in outbox.rows(connection, only_failed=only_failed, most=most):
         alert_id, organization_id = about.get(row.alert_pk, (None, None))
         views.append(delivery_json(row) | {"alert_id": alert_id, "organization": organization_id})
     return views
