@@ -31,6 +31,7 @@ _UNNAMED = timedelta(hours=24)
 _NAMED_AGAIN = timedelta(hours=1)
 _NOTED_FOR = timedelta(minutes=10)
 _LONGEST_AGO = timedelta(days=7)
+_MOST_LOOKED_AT = 200
 _FAILURES = (DeliveryReason.REFUSED, DeliveryReason.GAVE_UP)
 
 
@@ -134,20 +135,25 @@ def _failed(connection: Connection, channels: Collection[str], now: datetime) ->
         delivery.c.next_at > now - _LONGEST_AGO,
         delivery.c.reason.in_(_FAILURES),
     )
-    for row in connection.execute(query):
-        reached = _last_reached(connection, row)
-        if reached is None or row.next_at > min(reached, now - _NOTED_FOR):
+    latest = query.order_by(delivery.c.next_at.desc()).limit(_MOST_LOOKED_AT)
+    reached: dict[tuple[str, str], datetime | None] = {}
+    for row in connection.execute(latest).all():
+        receiver = (row.channel, row.recipient)
+        if receiver not in reached:
+            reached[receiver] = _last_reached(connection, *receiver)
+        at = reached[receiver]
+        if at is None or row.next_at > min(at, now - _NOTED_FOR):
             yield row
 
 
-def _last_reached(connection: Connection, row: Row[Any]) -> datetime | None:
-    """Return when something last reached the row's channel and recipient, if ever."""
+def _last_reached(connection: Connection, channel: str, recipient: str) -> datetime | None:
+    """Return when something last reached the recipient, if ever."""
     query = (
         select(delivery.c.next_at)
         .where(
             delivery.c.state == DeliveryState.DONE,
-            delivery.c.channel == row.channel,
-            delivery.c.recipient == row.recipient,
+            delivery.c.channel == channel,
+            delivery.c.recipient == recipient,
         )
         .order_by(delivery.c.next_at.desc())
         .limit(1)
