@@ -15,7 +15,7 @@ ADDED = {
     "organization": (
         sa.Column("status", sa.Text),
         sa.Column("account", sa.JSON),
-        sa.Column("limit_next_at", TIME),
+        sa.Column("limit_read_at", TIME),
         sa.Column("lower_limit", sa.BigInteger),
         sa.Column("lower_since", TIME),
         sa.Column("mismatch", sa.JSON),

@@ -19,7 +19,7 @@ from quota_watch.storage.outbox import Envelope
 def enqueue(
     connection: Connection,
     transitions: Iterable[Transition],
-    organization_pk: int,
+    organization_pk: int | None,
     watch: Watch,
     seen: Observation,
     channels: Mapping[str, Channel],
@@ -41,17 +41,18 @@ def enqueue(
             title=facts["alert"]["title"],
             summary=facts["alert"]["summary"],
         )
-        if alert_pk is None:
+        if alert_pk is None or not transition.told:
             continue
+        agreed = watch.of(transition.story.rule)
         heard_by = audience(
             transition,
-            watch,
+            agreed,
             channels,
             told=outbox.channels_told(connection, alert_pk),
             told_as_fallback=outbox.channels_told(connection, alert_pk, as_fallback=True),
         )
         found += envelopes(
-            transition, heard_by, facts=facts, alert_pk=alert_pk, watch=watch, seen=seen
+            transition, heard_by, facts=facts, alert_pk=alert_pk, watch=agreed, seen=seen
         )
     poll = f"{organization_pk} {iso(seen.at)}"
     routed = put_together(found, channels, poll=poll, first_look=first_look, now=seen.at)

@@ -9,9 +9,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from quota_watch.domain.alerts import Reason, Transition, TransitionType
+from quota_watch.domain.alerts import Transition, TransitionType
 from quota_watch.domain.quiet import until_quiet_ends
-from quota_watch.domain.rules import Observation, Watch
+from quota_watch.domain.reasons import Reason
+from quota_watch.domain.rules import Observation, Rule, Watch
 from quota_watch.notify.channel import Channel
 from quota_watch.notify.fallback import COMPANY
 from quota_watch.storage.deliveries import delivery_id, is_urgent
@@ -20,7 +21,7 @@ from quota_watch.storage.outbox import Envelope
 DIGEST = "digest"
 FIRST_LOOK = "first-look"
 
-_OF_A_PERIOD = frozenset({"threshold", "forecast", "spike"})
+_OF_A_PERIOD = frozenset({Rule.THRESHOLD, Rule.FORECAST, Rule.SPIKE})
 """Rules whose stories mean nothing any more once the period is over."""
 
 

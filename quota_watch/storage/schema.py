@@ -94,7 +94,7 @@ organization = Table(
     Column("last_error", _Json),
     Column("status", Text),
     Column("account", _Json),
-    Column("limit_next_at", UtcTime),
+    Column("limit_read_at", UtcTime),
     Column("lower_limit", BigInteger),
     Column("lower_since", UtcTime),
     Column("mismatch", _Json),

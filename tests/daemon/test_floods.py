@@ -112,3 +112,19 @@ def test_an_alert_that_one_channel_refuses_for_good_reaches_the_fallback_and_so_
     after.cycle()
     after.deliver()
     assert phone.told() == [("acme", "fired", 90), ("acme", "resolved", 90)]
+
+
+def test_what_is_already_reached_at_the_first_look_is_one_mail_however_many_they_are(
+    database: Database, clock: FakeClock
+) -> None:
+    mail, upstream = RecordingChannel("mail", batches=True), Upstream()
+    watches = [watch(name, channels=("mail",)) for name in NAMES]
+    for each, used in zip(watches, (80, 100, 76), strict=True):
+        upstream.set(each, START.date(), pageview=used)
+    station = Station(database, upstream, watches, clock, channels=[mail])
+    station.cycle()
+    assert mail.sent == []
+    clock.advance(MINUTE)
+    station.deliver()
+    assert parts(mail) == [3]
+    assert mail.told()[0] == ("bolt", "fired", 100)

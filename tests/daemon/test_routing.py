@@ -6,8 +6,9 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 
 from quota_watch.daemon.routing import DIGEST, FIRST_LOOK, audience, envelopes, put_together
-from quota_watch.domain.alerts import Reason, Story, Transition, TransitionType
+from quota_watch.domain.alerts import Story, Transition, TransitionType
 from quota_watch.domain.quiet import QuietHours
+from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Observation, Rule, Severity, Watch
 from quota_watch.storage.outbox import Envelope
 from support.domain import ACME, MARCH, NOON, usage
