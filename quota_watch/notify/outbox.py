@@ -31,6 +31,7 @@ log = get_logger(__name__)
 _LONGEST_ERROR = 1_000
 _SETTLE_SECONDS = 30.0
 _LOOK_AGAIN_SECONDS = 0.2
+_LONGEST_WAIT_SECONDS = 10.0  # for another process, which may be dead
 
 Result = Literal["sent", "failed", "retry"]
 
@@ -94,9 +95,9 @@ class Outbox:
     def flush(self, seconds: float) -> dict[str, int]:
         """Attempt what is due and what only waits for company, and wait for it.
 
-        It takes `seconds` at most; 0 attempts nothing. What another process has under way is
-        waited for. Returns how many were sent, failed for good and are still pending. Raises
-        `StorageError`.
+        It takes `seconds` at most; 0 attempts nothing. Some of them it waits for what another
+        process has under way. Returns how many were sent, failed for good and are still pending.
+        Raises `StorageError`.
         """
         if seconds:
             self._empty(time.monotonic() + seconds)
@@ -109,17 +110,21 @@ class Outbox:
 
         A failure may have put something on another channel, so it looks again after each round.
         """
-        while True:
+        waits_until = min(end, time.monotonic() + _LONGEST_WAIT_SECONDS)
+        while time.monotonic() < end:
+            before = self.results.total()
             with self._database.write() as connection:
                 outbox.hasten(connection, self._channels, now=self._clock.now())
-            begun = self.dispatch()
+            is_due = self.dispatch()
             self.wait_until_idle(end - time.monotonic())
+            if self.results.total() > before:
+                continue
             with self._database.read() as connection:
                 busy = messages.in_flight(connection, self._channels, now=self._clock.now())
-            left = end - time.monotonic()
-            if left <= 0 or not (begun or busy):
+            left = waits_until - time.monotonic()
+            if not (is_due or busy) or left <= 0:
                 return
-            if self._stopping.wait(min(left, _LOOK_AGAIN_SECONDS) if busy else 0):
+            if self._stopping.wait(min(left, _LOOK_AGAIN_SECONDS)):
                 return
 
     def wait_until_idle(self, timeout: float) -> bool:

@@ -60,14 +60,16 @@ def claim_next(connection: Connection, channel: str, *, now: datetime) -> Claime
     """Claim the channel's most urgent message that is due, or None.
 
     Critical ones come first, then the longest due. A row waits for the earlier ones of the same
-    story, channel and recipient; a critical one only until those were tried once more.
+    story, channel and recipient; a critical one only until those were tried once more, for which
+    they don't wait until quiet hours end.
     """
     _take_turns(connection, channel)
     drop_expired(connection, now=now, channel=channel)
     if in_flight(connection, [channel], now=now):
         return None
     while (first := _first_ready(connection, channel, now)) is not None:
-        first = _overtaken(connection, first) or first
+        if (before := _overtaken(connection, first)) is not None:
+            return _claim(connection, _company(connection, before, now), now)
         company = _company(connection, first, now)
         if going := _not_quiet(connection, company, now):
             return _claim(connection, going, now)

@@ -132,6 +132,17 @@ def test_after_an_outage_what_is_critical_comes_in_order_too(database: Database,
         done(database, message, now=now)
 
 
+def test_what_quiet_hours_hold_goes_before_something_critical_of_its_story(
+    database: Database, acme: int
+) -> None:
+    put(database, envelope(acme, FIRED, quiet=NIGHT, not_before=START + 7 * HOUR))
+    put(database, envelope(acme, ESCALATED, quiet=NIGHT, severity="critical"))
+    for type_ in (FIRED, ESCALATED):
+        message = take(database)
+        assert message.rows[0].type == type_
+        done(database, message)
+
+
 # --- who ---
 
 
