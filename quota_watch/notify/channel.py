@@ -11,6 +11,10 @@ from quota_watch.notify.retry import RetrySchedule
 ATTEMPT_SECONDS = 30.0
 """How long one attempt may take in all, from name lookup to the receiver's answer."""
 
+
+MAILTO = "mailto:"
+"""How the name of a mail channel begins that is nothing but its one address."""
+
 Facts = Mapping[str, Any]
 """What is told of one transition, as `notify.facts` makes it."""
 

@@ -117,7 +117,7 @@ def test_blindness_is_told_with_what_was_last_known(
     for _ in range(3):
         clock.advance(HOUR)
         station.cycle()
-    facts = channel.sent[-1].facts[0]
+    (facts,) = channel.sent[-1].facts
     assert (facts["alert"]["rule"], facts["alert"]["severity"]) == ("blind", "critical")
     assert (facts["usage"]["used"], facts["usage"]["measured_at"]) == (95, "2026-03-01T00:00:00Z")
 
