@@ -226,34 +226,26 @@ class Runtime:
         self._due.stop()
         self._outbox.stop()
 
-    def close(self, seconds: float) -> bool:
+    def close(self, seconds: float, *, flush_seconds: float = 0.0) -> bool:
         """Wait up to `seconds` for what is under way and give the rest back.
 
-        Tells whether all has ended.
+        For `flush_seconds` of them what waits for company is sent too. Tells whether all has
+        ended.
         """
-        self.stop()
+        self._due.stop()
         deadline = self._clock.monotonic() + seconds
         polled = self._polling.acquire(timeout=seconds)
         left = max(0.0, deadline - self._clock.monotonic())
+        if flush_seconds:
+            _try_for(min(flush_seconds, left), self.flush)
+        self.stop()
+        left = max(0.0, deadline - self._clock.monotonic())
         delivered = self._outbox.wait_until_idle(left)
-        ended = self._give_back() and polled and delivered
+        given_back = _try_for(_GIVE_BACK_SECONDS, lambda _: self._due.give_back())
+        ended = given_back and polled and delivered
         if ended:
             self._resources.close()
         return ended
-
-    def _give_back(self) -> bool:
-        """Give unused claims back if the database takes it soon; else they run out alone."""
-        done = threading.Event()
-
-        def give_back() -> None:
-            try:
-                self._due.give_back()
-            except StorageError as error:
-                log.warning("claims not given back", error=str(error))
-            done.set()
-
-        threading.Thread(target=give_back, daemon=True).start()
-        return done.wait(_GIVE_BACK_SECONDS)
 
     def _cycle(self, claimed: Iterator[Claim]) -> Iterator[tuple[list[Poll], list[Outcome]]]:
         with self._polling:
@@ -297,3 +289,18 @@ def _groups(keys: Mapping[Organization, str]) -> dict[Organization, str]:
         else f"{organization.server} (key {sha256(key.encode()).hexdigest()[:8]})"
         for organization, key in keys.items()
     }
+
+
+def _try_for(seconds: float, work: Callable[[float], object]) -> bool:
+    """Do what needs the database if it lets us, for `seconds` at most; tell whether it is over."""
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            work(seconds)
+        except StorageError as error:
+            log.warning("not all could be ended", error=str(error))
+        done.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    return done.wait(seconds)

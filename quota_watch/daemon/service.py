@@ -22,6 +22,7 @@ log = get_logger(__name__)
 STOP_SECONDS = 8.0
 """How long a stop waits for what is under way."""
 
+_FLUSH_SECONDS = 3.0
 _BACKWARD_SECONDS = 5.0
 _AHEAD_SECONDS = 60.0
 _LOOK_TICKS = 4
@@ -217,7 +218,7 @@ class Service:
         log.info("stopping")
         self._notifier.stopping()
         self._scheduler.shutdown(wait=False)
-        ended = self._runtime.close(STOP_SECONDS)
+        ended = self._runtime.close(STOP_SECONDS, flush_seconds=_FLUSH_SECONDS)
         log.info("stopped", all_ended=ended)
         return ended
 

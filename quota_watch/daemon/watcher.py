@@ -118,7 +118,15 @@ class Watcher:
                             now=seen.at,
                             silences=silenced[row.pk],
                         )
-                        enqueue(transaction, transitions, row.pk, watch, seen, self._channels)
+                        enqueue(
+                            transaction,
+                            transitions,
+                            row.pk,
+                            watch,
+                            seen,
+                            self._channels,
+                            first_look=row.last_ok is None,
+                        )
                         was_failing = row.failing_since is not None
                         done.append(Outcome(poll, watch, seen, tuple(transitions), was_failing))
                 if done:

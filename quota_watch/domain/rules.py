@@ -67,7 +67,8 @@ class Watch:
     `limit` None means that no limit is known: counts are kept, levels can't be judged. With
     `auto` upstream's word on plan and limit replaces them; `drops_agreed` tells that `drops` is
     the config's word and stays. `blind_after` and `stalled_after` None switch the rule off.
-    `channels` are names of the config's channels, `fallback` those for what they fail to deliver.
+    `channels` are names of the config's channels, `fallback` those for what they fail to deliver,
+    every other one where it is empty. `quiet_hours` hold all but what is critical.
     `variants` are watches with what was agreed for single rules.
     """
 

@@ -12,6 +12,7 @@ from quota_watch.domain.shapes import iso, period_json
 from quota_watch.domain.usage import Usage, count, is_over, percent
 from quota_watch.storage import claims, outbox, record, stories
 from quota_watch.storage.closed import lost_so_far
+from quota_watch.storage.deliveries import delivery_json
 from quota_watch.storage.foresight import kept_forecasts
 from quota_watch.storage.schema import alert, day_usage, delivery, organization
 
@@ -74,14 +75,14 @@ def alerts(
     return [_story(row, names.get(row.organization_pk), found.get(row.pk, [])) for row in rows]
 
 
-def deliveries(connection: Connection, *, only_failed: bool) -> list[Json]:
-    """Return the outbox, newest first."""
+def deliveries(connection: Connection, *, only_failed: bool, most: int | None = None) -> list[Json]:
+    """Return the outbox, newest first, `most` rows of it."""
     query = select(alert.c.pk, alert.c.id, organization.c.id).outerjoin_from(alert, organization)
     about = {pk: (alert_id, id_) for pk, alert_id, id_ in connection.execute(query)}
     views = []
-    for row in outbox.rows(connection, only_failed=only_failed):
+    for row in outbox.rows(connection, only_failed=only_failed, most=most):
         alert_id, organization_id = about.get(row.alert_pk, (None, None))
-        views.append(_delivery(row) | {"alert_id": alert_id, "organization": organization_id})
+        views.append(delivery_json(row) | {"alert_id": alert_id, "organization": organization_id})
     return views
 
 
@@ -226,26 +227,8 @@ def _deliveries_by_alert(
     pks = [row.pk for row in alerts]
     query = select(delivery).where(delivery.c.alert_pk.in_(pks)).order_by(delivery.c.pk)
     for row in connection.execute(query):
-        found.setdefault(row.alert_pk, []).append(_delivery(row))
+        found.setdefault(row.alert_pk, []).append(delivery_json(row))
     return found
-
-
-def _delivery(row: Row[Any]) -> Json:
-    failed = row.last_error is not None
-    return {
-        "id": row.id,
-        "transition_id": row.transition_id,
-        "channel": row.channel,
-        "recipient": row.recipient or None,
-        "type": row.type,
-        "severity": row.severity,
-        "state": row.state,
-        "attempts": row.attempts,
-        "created_at": iso(row.created_at),
-        "done_at": iso(row.done_at),
-        "next_attempt": iso(row.next_at) if row.state == outbox.DeliveryState.PENDING else None,
-        "last_error": {"message": row.last_error, "status": row.last_status} if failed else None,
-    }
 
 
 def _by_type(counts: Mapping[str, int], not_counted: Collection[str]) -> Json:

@@ -65,7 +65,7 @@ class Jobs:
     def status(self) -> str:
         return f"{self.name} works"
 
-    def close(self, seconds: float) -> bool:
+    def close(self, seconds: float, *, flush_seconds: float = 0.0) -> bool:
         self.closed.append(seconds)
         return self.ends
 
