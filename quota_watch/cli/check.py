@@ -13,6 +13,7 @@ import click
 from quota_watch.cli.context import Context, refuse_foreign_folder
 from quota_watch.cli.output import plural, print_json, what_and_advice
 from quota_watch.cli.patience import patiently
+from quota_watch.clock import Clock
 from quota_watch.config import AppriseTable, Config, ConfigError
 from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.domain.source import NotYet, Organization, UpstreamError
@@ -54,7 +55,7 @@ def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[Chec
     yield _good("config", f"{config.path}: {', '.join(parts)}")
     for warning in config.warnings():
         yield _good(_WARNING, warning)
-    yield _database(config, offline=offline)
+    yield _database(config, context.clock, offline=offline)
     problems = dict(_problems(config))
     yield from _secrets(config, problems)
     for key, problem in problems.items():
@@ -66,7 +67,8 @@ def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[Chec
     yield from _channels(config, offline=offline)
 
 
-def _database(config: Config, *, offline: bool) -> Check:
+def _database(config: Config, clock: Clock, *, offline: bool) -> Check:
+    from quota_watch.daemon.startup import clocks_apart
     from quota_watch.storage import migrate
 
     try:
@@ -76,7 +78,8 @@ def _database(config: Config, *, offline: bool) -> Check:
             refuse_foreign_folder(database)
             if migrate.current(database) is not None:
                 migrate.require_current(database)
-            return _room_for(database)
+            apart = clocks_apart(database, clock)
+            return _bad("database", apart, "set the clock right") if apart else _room_for(database)
     except ConfigError as error:
         return _bad("database", error.problems[0].message, "set database.url")
     except StorageError as error:

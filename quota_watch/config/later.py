@@ -1,9 +1,7 @@
 """What the config may say already but this version does not do: all of it stands here."""
 
 IGNORED = (
-    "rybbit.discover",
     "reports",
-    "heartbeat",
     "web",
 )
 """Keys and sections that are taken, checked and not acted on.

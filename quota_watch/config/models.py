@@ -283,7 +283,7 @@ class Heartbeat(Section):
     """A URL that hears that all is well."""
 
     url: SecretUrl
-    interval: Duration = timedelta(minutes=5)
+    interval: Annotated[timedelta, BeforeValidator(fields.duration(_SECOND))] = timedelta(minutes=5)
 
 
 class Web(Section):

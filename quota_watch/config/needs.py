@@ -12,6 +12,7 @@ from quota_watch.config.models import (
     Database,
     Document,
     EmailTable,
+    Heartbeat,
     OrganizationTable,
     RuleKeys,
     Rybbit,
@@ -31,6 +32,7 @@ class Use(StrEnum):
     POLL = "poll"
     DELIVER = "deliver"
     STORE = "store"
+    HEARTBEAT = "heartbeat"
 
 
 def to_poll(rybbit: Rybbit, credentials: Mapping[Organization, Secret]) -> tuple[Secret, ...]:
@@ -82,6 +84,11 @@ def _names(document: Document) -> Iterator[tuple[str, ...]]:
         yield from (table.notify or (), table.fallback or ())
     if document.reports is not None:
         yield from (document.reports.monthly, document.reports.weekly)
+
+
+def to_beat(heartbeat: Heartbeat | None) -> tuple[Secret, ...]:
+    """Return the heartbeat's URL."""
+    return () if heartbeat is None else (heartbeat.url,)
 
 
 def bad_ca_file(rybbit: Rybbit) -> tuple[Problem, ...]:

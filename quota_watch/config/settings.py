@@ -200,6 +200,8 @@ class Config:
                 return needs.to_deliver(self.channels, self.smtp)
             case Use.STORE:
                 return needs.to_store(self.database)
+            case Use.HEARTBEAT:
+                return needs.to_beat(self.heartbeat)
 
     def _unusable_files(self, use: Use) -> tuple[Problem, ...]:
         match use:
@@ -207,7 +209,7 @@ class Config:
                 return needs.bad_ca_file(self.rybbit)
             case Use.DELIVER:
                 return needs.bad_templates(self.templates)
-            case Use.STORE:
+            case Use.STORE | Use.HEARTBEAT:
                 return ()
 
 
