@@ -97,9 +97,7 @@ def accuracy_of(
 ) -> tuple[CheckDay, ...]:
     """Return how far off the forecasts of closed periods were that are known whole."""
     columns = forecast.c
-    query = select(
-        columns.period_start, columns.as_of, columns.p10, columns.p50, columns.p90
-    ).where(
+    query = select(forecast).where(
         columns.organization_pk == pk,
         columns.period_start < before.start,
         columns.version == VERSION,
