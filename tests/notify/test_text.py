@@ -1,7 +1,10 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from quota_watch.domain.capped import Estimate
 from quota_watch.notify import text
 
 AT = datetime(2026, 3, 15, 12, 5, tzinfo=UTC)
@@ -70,3 +73,76 @@ def test_the_largest_type_comes_first_and_empty_ones_not_at_all():
 )
 def test_a_sentence_ends_like_one(raw, expected):
     assert text.sentence(raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, "0"), (999, "999"), (1_234, "1,230"), (131_482, "131,000"), (5_555_555, "5,560,000")],
+)
+def test_an_estimated_number_has_three_digits(value, expected):
+    assert text.rough(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Estimate(9_012, 12_034, 15_021), "an estimated 12,000 (9,010–15,000) events"),  # noqa: RUF001
+        (Estimate(1, 1, 1), "an estimated 1 event"),
+    ],
+)
+def test_an_estimate_has_its_band(value, expected):
+    assert text.estimate(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("probability", "expected"),
+    [
+        (1.0, "almost certain"),
+        (0.97, "97 chances in 100"),
+        (0.949, "9 chances in 10"),
+        (0.85, "9 chances in 10"),
+        (0.5, "5 chances in 10"),
+        (0.1, "1 chance in 10"),
+        (0.04, "less than 1 chance in 10"),
+        (0.0, "less than 1 chance in 10"),
+    ],
+)
+def test_a_probability_reads_as_people_bet(probability, expected):
+    assert text.chances(probability) == expected
+
+
+@given(st.floats(0, 1))
+def test_no_probability_but_the_surest_is_called_certain(probability):
+    assert (text.chances(probability) == "almost certain") == (probability >= 0.995)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(None, ""), (0.4, "steady"), (12.3, "up 12 %"), (-5.2, "down 5 %"), (1500.0, "up 1,500 %")],
+)
+def test_growth_reads_as_a_direction(value, expected):
+    assert text.growth(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")],
+)
+def test_several_things_are_listed_as_people_do(parts, expected):
+    assert text.listed(parts) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        (date(2026, 3, 17), date(2026, 3, 17), "17 March"),
+        (date(2026, 3, 17), date(2026, 3, 20), "17–20 March"),  # noqa: RUF001
+        (date(2026, 3, 30), date(2026, 4, 2), "30 March – 2 April"),  # noqa: RUF001
+    ],
+)
+def test_a_range_of_days_is_short_without_its_year(first, last, expected):
+    assert text.short_days(first, last) == expected
+
+
+def test_a_day_has_its_weekday():
+    assert text.weekday(date(2026, 3, 18)) == "Wed 18 March"
