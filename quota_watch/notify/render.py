@@ -16,7 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.notify.channel import Facts
 from quota_watch.notify.text import long_day, moment, number, share
-from quota_watch.notify.view import View, view_of, why
+from quota_watch.notify.view import View, view_of, views_of, why
 from quota_watch.notify.wording import subject
 from quota_watch.resources import resource_dir
 from quota_watch.text import one_line
@@ -65,7 +65,7 @@ class Renderer:
 
         Raises `TemplateError`.
         """
-        views = [view_of(each, channel=channel, now=now) for each in facts]
+        views = views_of(facts, channel=channel, now=now)
         title = subject(facts[0], now=now, more=len(facts) - 1)
         common = {
             "subject": title,

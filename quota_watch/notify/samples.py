@@ -7,6 +7,7 @@ from typing import Any
 
 from quota_watch.domain.alerts import Story, Transition, TransitionType
 from quota_watch.domain.capped import Estimate
+from quota_watch.domain.forecast import TooEarly
 from quota_watch.domain.periods import CalendarMonth, Period, previous
 from quota_watch.domain.plans import NOT_COUNTED
 from quota_watch.domain.reasons import Reason
@@ -218,7 +219,9 @@ class _Maker:
             period=period,
         )
         closed = Closed(period=period, used=_OVER, limit=_LIMIT, lost=_LOST)
-        return self._told(fired, replace(self._seen(_NEW), closed=closed))
+        days = made_up.counted(_OVER, period.start, period.end)
+        past = made_up.foresight(TooEarly(days=0), counted=days)
+        return self._told(fired, replace(self._seen(_NEW), closed=closed, foresight=past))
 
     def _fired(
         self,
@@ -284,7 +287,14 @@ class _Maker:
 
     def _seen(self, used: int) -> Observation:
         usage = _count(used, self.now)
-        return Observation(period=usage.period, at=self.now, usage=usage, measured_at=self.now)
+        days = made_up.counted(used - usage.used_today, usage.period.start, usage.today)
+        return Observation(
+            period=usage.period,
+            at=self.now,
+            usage=usage,
+            measured_at=self.now,
+            foresight=made_up.foresight(TooEarly(days=0), counted=days),
+        )
 
     def _foreseen(self, used: int) -> Observation:
         """Return what was seen with a forecast and what would help."""
@@ -300,7 +310,8 @@ class _Maker:
             kind=ErrorKind.FORBIDDEN,
             message="the server refuses the API key (HTTP 403: Forbidden)",
         )
-        return replace(self._seen(_NEAR), measured_at=since - _QUARTER, trouble=trouble)
+        seen = replace(self._seen(_NEAR), foresight=None)
+        return replace(seen, measured_at=since - _QUARTER, trouble=trouble)
 
 
 def _count(used: int, at: datetime) -> Usage:
@@ -311,5 +322,5 @@ def _count(used: int, at: datetime) -> Usage:
         by_type={"pageview": used - sum(by_type.values()), **by_type},
         not_counted={"error": used // 40},
         today=at.date(),
-        used_today=used // 20,
+        used_today=used // made_up.TODAYS_PART,
     )

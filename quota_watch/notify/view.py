@@ -1,18 +1,21 @@
 """What a mail shows of its facts, worked out once for both of its parts. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
 from quota_watch.domain.rules import Rule
 from quota_watch.domain.usage import is_over, percent
 from quota_watch.notify.channel import MAILTO, Facts
+from quota_watch.notify.picture import Chart, Gauge, chart_of, gauge_of
 from quota_watch.notify.text import days, events, largest_first, moment, number, share
 from quota_watch.notify.wording import told_late
 
 _MOST_TYPES = 12
 _FULL = 100
+_MOST_CHARTS = 3
+"""In one mail: those that are long are cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +32,17 @@ class TypeRow:
 class View:
     """`tone` is `critical`, `warning`, `info`, `resolved` or `test`, `badge` the word for it.
 
-    `bar` is how many percent of the usage bar are filled, None where there is no bar; `facts`
-    are labelled lines, `types` the breakdown, `why` tells why one got this, `late` that it comes
-    late and is else empty.
+    `bar` is how many percent of the limit are used, None where there is no bar; `gauge` is that
+    bar with what is to come, `chart` the days of the period, None where they are not known.
+    `facts` are labelled lines, `types` the breakdown, `why` tells why one got this, `late` that it
+    comes late and is else empty.
     """
 
     tone: str
     badge: str
     bar: int | None
+    gauge: Gauge | None
+    chart: Chart | None
     facts: tuple[tuple[str, str], ...]
     types: tuple[TypeRow, ...]
     why: str
@@ -51,11 +57,27 @@ def view_of(facts: Facts, *, channel: str | None, now: datetime | None = None) -
         tone=tone,
         badge=tone.capitalize() + (", late" if late else ""),
         bar=_bar(usage),
+        gauge=gauge_of(usage, facts["forecast"]),
+        chart=chart_of(facts.get("daily")),  # not there in what an older version enqueued
         facts=tuple(_lines(facts)),
         types=_types(usage["by_type"], usage["used"]) if usage else (),
         why=why([facts], channel),
         late=late,
     )
+
+
+def views_of(told: Sequence[Facts], *, channel: str | None, now: datetime | None) -> list[View]:
+    """Return the views of what goes together: a chart is shown once, and only some of them."""
+    views, shown = [], set[str]()
+    for facts in told:
+        view = view_of(facts, channel=channel, now=now)
+        id_ = facts["organization"]["id"] if facts["organization"] else ""
+        if id_ in shown or len(shown) == _MOST_CHARTS:
+            view = replace(view, chart=None)
+        elif view.chart is not None:
+            shown.add(id_)
+        views.append(view)
+    return views
 
 
 def tone_of(facts: Facts) -> str:
