@@ -19,10 +19,12 @@ from quota_watch.daemon.heartbeat import Heartbeat
 from quota_watch.daemon.intervals import Intervals
 from quota_watch.daemon.notices import Notices
 from quota_watch.daemon.poll import Poll
+from quota_watch.daemon.reports import Reports
 from quota_watch.daemon.selfcheck import SelfCheck
 from quota_watch.daemon.watcher import Outcome, Watcher
 from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.domain.periods import ONE_DAY, CalendarMonth
+from quota_watch.domain.reports import ReportKind
 from quota_watch.domain.source import NotYet, Organization
 from quota_watch.http import build_client
 from quota_watch.logs import get_logger
@@ -111,6 +113,7 @@ class Runtime:
             clock=clock,
             time_zone=config.alerts.time_zone,
         )
+        self._reports = _reports(config, database, self._channels, clock)
         self._config = config
         self._source = source
         self._discover_at: datetime | None = None
@@ -193,6 +196,11 @@ class Runtime:
         else:
             self._notices.config_refused([str(refused)])
 
+    def report(self) -> None:
+        """Enqueue the periodic reports that are due; raises `StorageError`."""
+        if self._reports is not None:
+            self._reports.enqueue_due()
+
     def thin_out(self) -> None:
         """Thin out what is old, as the config says; raises `StorageError`."""
         deleted = thin_out(self._database, keep=self._keep, now=self._clock.now())
@@ -268,6 +276,24 @@ class Runtime:
             else:
                 self._failing.add(pk)
             self._last_poll = outcome.poll.at
+
+
+def _reports(
+    config: Config, database: Database, channels: Mapping[str, Channel], clock: Clock
+) -> Reports | None:
+    table = config.reports
+    if table is None:
+        return None
+    return Reports(
+        database=database,
+        channels=channels,
+        watches=config.watches(),
+        names={ReportKind.WEEKLY: table.weekly, ReportKind.MONTHLY: table.monthly},
+        clock=clock,
+        time_zone=config.alerts.time_zone or "UTC",
+        quiet=config.quiet_hours(),
+        public_url=config.web.public_url if config.web else None,
+    )
 
 
 def _heartbeat(config: Config, clock: Clock, resources: ExitStack) -> Heartbeat | None:

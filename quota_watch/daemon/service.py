@@ -27,6 +27,7 @@ _BACKWARD_SECONDS = 5.0
 _AHEAD_SECONDS = 60.0
 _LOOK_TICKS = 4
 _RETIRE_SECONDS = 90.0
+_REPORT_SECONDS = 300.0
 _THIN_OUT_SECONDS = _DISCOVER_SECONDS = 3600.0
 
 _WATCHED = frozenset({"poll", "deliver", "self-check"})
@@ -116,6 +117,7 @@ class Service:
             (self._beat, self._tick),
             (self._thin_out, _THIN_OUT_SECONDS),
             (self._discover, _DISCOVER_SECONDS),
+            (self._report, _REPORT_SECONDS),
         ):
             self._scheduler.add_job(job, _Every(seconds), next_run_time=_now())
         for name in _WATCHED:
@@ -136,6 +138,9 @@ class Service:
 
     def _thin_out(self) -> None:
         self._guarded("thin out", lambda runtime: runtime.thin_out())
+
+    def _report(self) -> None:
+        self._guarded("report", lambda runtime: runtime.report())
 
     def _discover(self) -> None:
         def discover(runtime: Runtime) -> None:

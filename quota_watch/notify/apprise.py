@@ -47,6 +47,7 @@ class AppriseChannel:
     """Sends through one apprise URL. Raises `UnknownServiceError`."""
 
     takes_period_ends: Final = False
+    takes_reports: Final = True
     batches: Final = True
 
     def __init__(

@@ -57,6 +57,10 @@ class Channel(Protocol):
         """Whether endings that the new period brought are sent here."""
 
     @property
+    def takes_reports(self) -> bool:
+        """Whether periodic reports are sent here."""
+
+    @property
     def batches(self) -> bool:
         """Whether several facts go into one message; else each message has one."""
 

@@ -36,6 +36,4 @@ def _expected(forecast: Forecast | None, used: Mapping[date, int]) -> dict[date,
     if forecast is None:
         return {}
     days = (forecast.as_of + (n + 1) * ONE_DAY for n in range(len(forecast.path)))
-    return {
-        day: round(n) + used.get(day, 0) for day, n in zip(days, forecast.path, strict=True)
-    }
+    return {day: round(n) + used.get(day, 0) for day, n in zip(days, forecast.path, strict=True)}

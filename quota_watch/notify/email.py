@@ -42,6 +42,7 @@ class EmailChannel:
     """
 
     takes_period_ends: Final = False
+    takes_reports: Final = True
     batches: Final = True
 
     def __init__(

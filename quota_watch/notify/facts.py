@@ -45,6 +45,7 @@ def facts_of(
         "daily": daily_of(seen, case.told_period) if one else None,
         "lost": plain(case.told_lost) if one else None,
         "advice": _advice(case) if one else None,
+        "report": None,
         "links": {"organization": _link(watch, public_url) if one else None},
         "time_zone": watch.time_zone,
     }
@@ -78,6 +79,7 @@ def test_facts(*, id: str, now: datetime, time_zone: str, channel: str) -> dict[
         "daily": None,
         "lost": None,
         "advice": None,
+        "report": None,
         "links": {"organization": None},
         "time_zone": time_zone,
     }

@@ -90,9 +90,7 @@ class Chart:
     foretold: bool
 
 
-def gauge_of(
-    usage: Mapping[str, Any] | None, forecast: Mapping[str, Any] | None
-) -> Gauge | None:
+def gauge_of(usage: Mapping[str, Any] | None, forecast: Mapping[str, Any] | None) -> Gauge | None:
     """Return the bar of a count against its limit; None where one of them is not known."""
     if usage is None or usage["limit"] is None:
         return None
@@ -140,7 +138,9 @@ def _told(forecast: Mapping[str, Any] | None, mark: str) -> str:
 
 def chart_of(daily: Sequence[Mapping[str, Any]] | None) -> Chart | None:
     """Return the chart of a period's days, None where fewer than two are known."""
-    rows = [(date.fromisoformat(each["date"]), each["used"], each["expected"]) for each in daily or ()]
+    rows = [
+        (date.fromisoformat(each["date"]), each["used"], each["expected"]) for each in daily or ()
+    ]
     known = [(day, used) for day, used, _ in rows if used is not None]
     if len(known) < 2 or not any(used for _, used in known):  # noqa: PLR2004 - one bar is no chart
         return None

@@ -21,7 +21,7 @@ from quota_watch.notify.wording import subject
 from quota_watch.resources import resource_dir
 from quota_watch.text import one_line
 
-_ONE, _SEVERAL = "email/alert", "email/several"
+_ONE, _SEVERAL, _REPORT = "email/alert", "email/several", "email/report"
 _BAR_WIDTH = 40
 
 
@@ -73,7 +73,8 @@ class Renderer:
             "why": why(facts, channel),
         }
         values = {**_values(facts[0], views[0]), **common}
-        name = _ONE if len(facts) == 1 else _SEVERAL
+        name = _REPORT if views[0].report else _ONE
+        name = name if len(facts) == 1 else _SEVERAL
         text, html = (self.render(f"{name}.{kind}.j2", values) for kind in ("txt", "html"))
         return Rendered(title, text, html)
 

@@ -26,6 +26,7 @@ from quota_watch.domain.source import ErrorKind, Organization
 from quota_watch.domain.usage import Usage
 from quota_watch.notify import made_up
 from quota_watch.notify.facts import facts_of, test_facts
+from quota_watch.notify.made_up_report import report_samples
 
 _LIMIT, _LARGER = 100_000, 250_000
 _NEAR, _HALF, _OVER, _NEW = 91_234, 61_950, 104_310, 1_204
@@ -36,9 +37,17 @@ _LOST = Estimate(low=9_000, likely=12_000, high=15_000)
 _SERVER = made_up.SERVER
 
 
-def sample_facts(*, now: datetime, time_zone: str = "UTC") -> dict[str, dict[str, Any]]:
-    """Return facts by the name of their shape; together they take every branch of a template."""
-    maker = _Maker(now=now, watch=_watch(time_zone))
+def sample_facts(
+    *, now: datetime, time_zone: str = "UTC", of: Watch | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return facts by the name of their shape; together they take every branch of a template.
+
+    They bear the organization and name `of` a watch, or made-up ones.
+    """
+    watch = _watch(time_zone)
+    if of is not None:
+        watch = replace(watch, organization=of.organization, name=of.name)
+    maker = _Maker(now=now, watch=watch)
     shapes = (
         maker.levels(),
         maker.forecasts(),
@@ -50,7 +59,7 @@ def sample_facts(*, now: datetime, time_zone: str = "UTC") -> dict[str, dict[str
     )
     made = {name: facts for group in shapes for name, facts in group}
     made["test"] = test_facts(id="test", now=now, time_zone=time_zone, channel="ops")
-    return made
+    return made | dict(report_samples(now=now, time_zone=time_zone))
 
 
 def _watch(time_zone: str) -> Watch:

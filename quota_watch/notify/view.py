@@ -9,6 +9,7 @@ from quota_watch.domain.rules import Rule
 from quota_watch.domain.usage import is_over, percent
 from quota_watch.notify.channel import MAILTO, Facts
 from quota_watch.notify.picture import Chart, Gauge, chart_of, gauge_of
+from quota_watch.notify.report import ReportView, lines_of, report_view
 from quota_watch.notify.text import days, events, largest_first, moment, number, share
 from quota_watch.notify.wording import told_late
 
@@ -34,8 +35,8 @@ class View:
 
     `bar` is how many percent of the limit are used, None where there is no bar; `gauge` is that
     bar with what is to come, `chart` the days of the period, None where they are not known.
-    `facts` are labelled lines, `types` the breakdown, `why` tells why one got this, `late` that it
-    comes late and is else empty.
+    `report` is what a periodic report shows, else None. `facts` are labelled lines, `types` the
+    breakdown, `why` tells why one got this, `late` that it comes late and is else empty.
     """
 
     tone: str
@@ -47,19 +48,23 @@ class View:
     types: tuple[TypeRow, ...]
     why: str
     late: str
+    report: ReportView | None
 
 
 def view_of(facts: Facts, *, channel: str | None, now: datetime | None = None) -> View:
     """Return what to show of facts that are sent at `now`."""
     tone, late = tone_of(facts), told_late(facts, now)
-    usage = facts["usage"]
+    usage, report = facts["usage"], report_view(facts)
     return View(
         tone=tone,
-        badge=tone.capitalize() + (", late" if late else ""),
+        badge=f"{facts['alert']['reason'].capitalize()} report"
+        if report
+        else tone.capitalize() + (", late" if late else ""),
         bar=_bar(usage),
         gauge=gauge_of(usage, facts["forecast"]),
         chart=chart_of(facts.get("daily")),  # not there in what an older version enqueued
-        facts=tuple(_lines(facts)),
+        facts=tuple(lines_of(report) if report else _lines(facts)),
+        report=report,
         types=_types(usage["by_type"], usage["used"]) if usage else (),
         why=why([facts], channel),
         late=late,
@@ -155,6 +160,9 @@ def why(facts: Sequence[Facts], channel: str | None) -> str:
     else:
         place = "its config" if channel.startswith(MAILTO) else f"its channel “{channel}”"
     about = [each["organization"] for each in facts if each["organization"] is not None]
+    about += [
+        each for told in facts for each in (told.get("report") or {}).get("organizations", ())
+    ]
     names = {organization["id"]: organization["name"] for organization in about}
     who = next(iter(names.values())) if len(names) == 1 else f"{number(len(names))} organizations"
     what = f" watches {who} and" if names else ""

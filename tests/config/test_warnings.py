@@ -25,7 +25,6 @@ def warnings(toml, text):
         (SMTP + 'security = "none"', "sends the password in clear"),
         (SMTP + "port = 465", '"tls" goes with port 465'),
         (SMTP + 'security = "tls"', '"tls" goes with port 465'),
-        ('[reports]\nmonthly = ["hook"]', "reports: not acted on by this version"),
         ("[web]", "web: not acted on by this version"),
     ],
 )
@@ -45,7 +44,7 @@ def test_what_is_worth_telling_is_told_once(toml, text, warning):
         '[rybbit]\napi_key = "env:K"\ndiscover = "off"',
         '[poll]\nhistory = "0d"',
         "[alerts]\nforecast = false\nspike = false\nstalled = false\nremind = false\nfallback = []",
-        "[reports]\nmonthly = []",
+        '[reports]\nmonthly = ["hook"]',
     ],
 )
 def test_what_is_in_order_or_off_is_not_told(toml, text):

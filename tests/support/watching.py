@@ -111,6 +111,7 @@ class RecordingChannel:
         self.retries = WEBHOOK_RETRIES
         self.takes_period_ends = takes_period_ends
         self.batches = batches
+        self.takes_reports = True
         self.script = script
         self.sent: list[Message] = []
         self.tried: list[str] = []

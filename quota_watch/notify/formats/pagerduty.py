@@ -52,7 +52,13 @@ def pagerduty(routing_key: str) -> Form:
             for payload in payloads(facts, routing_key=routing_key, now=now)
         )
 
-    return Form(posts=posts, complaint=complaint, takes_period_ends=True, batches=False)
+    return Form(
+        posts=posts,
+        complaint=complaint,
+        takes_period_ends=True,
+        batches=False,
+        takes_reports=False,  # a report is no incident
+    )
 
 
 def _incident(facts: Facts, section: Section) -> dict[str, Any]:
