@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from quota_watch.cli.context import Context, refuse_foreign_folder
-from quota_watch.cli.output import plural, print_json, what_and_advice
+from quota_watch.cli.output import plural, print_json
 from quota_watch.config import Config, ConfigError
 from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.domain.source import NotYet, Organization, UpstreamError
+from quota_watch.phrases import what_and_advice
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.text import one_line

@@ -5,19 +5,21 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from quota_watch.cli.context import Context, chosen
-from quota_watch.cli.output import print_json, print_table, what_and_advice
+from quota_watch.cli.output import print_json, print_table
 from quota_watch.domain.rules import Watch
 from quota_watch.domain.schedule import span
 from quota_watch.domain.shapes import period_json
 from quota_watch.domain.source import ErrorKind
 from quota_watch.domain.usage import percent
 from quota_watch.logs import get_logger, log_uncaught_exceptions
+from quota_watch.phrases import what_and_advice
 
 if TYPE_CHECKING:
     from quota_watch.daemon.runtime import Runtime
@@ -33,6 +35,7 @@ _CLOSE_SECONDS = 5.0
 @click.pass_obj
 def run(context: Context) -> None:
     """Poll, alert and deliver until stopped: the service."""
+    from quota_watch.daemon.page import Page
     from quota_watch.daemon.runtime import Runtime
     from quota_watch.daemon.service import Service
     from quota_watch.daemon.systemd import Notifier
@@ -45,7 +48,10 @@ def run(context: Context) -> None:
     # A long cycle skips the ticks that fall into it, which is as it should be.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     log_uncaught_exceptions()
-    with context.upgraded(config) as database:
+    with (
+        context.upgraded(config) as database,
+        closing(Page(database=database, clock=context.clock)) as page,
+    ):
 
         def load(old: "Runtime | None") -> "Runtime":
             new = config if old is None else context.config()
@@ -54,11 +60,17 @@ def run(context: Context) -> None:
                 log.warning("database.url is another one: restart to take it up")
             for warning in new.warnings():
                 log.warning(warning)
-            return Runtime(new, database=database, clock=context.clock)
+            with ExitStack() as undo:
+                runtime = Runtime(new, database=database, clock=context.clock)
+                undo.callback(runtime.close, 0)
+                page.take_up(new)
+                undo.pop_all()
+            return runtime
 
         service = Service(load, clock=context.clock, notifier=Notifier(os.environ))
         service.handle_signals()
         all_ended = service.run()
+        page.close()
         if not all_ended:  # a thread that is stuck can't be ended, and would keep the process
             logging.shutdown()
             os._exit(0)
@@ -74,11 +86,12 @@ def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_
 
     For all or the named organizations, due or not; safe beside a running daemon, fit for cron.
     """
+    from quota_watch.config import Use
     from quota_watch.daemon.runtime import Runtime
 
     config = context.config()
     watches = chosen(config.watches(), organizations)
-    context.start_logging(config)
+    context.start_logging(config, Use.POLL, Use.DELIVER, Use.STORE)
     with context.upgraded(config) as database:
         runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)
         try:

@@ -25,7 +25,6 @@ IGNORED = (
     "channels.routing_key",
     "reports",
     "heartbeat",
-    "web",
 )
 """Keys and sections that are taken, checked and not acted on.
 

@@ -162,6 +162,8 @@ class Config:
                 return needs.to_deliver(self.channels, self.smtp)
             case Use.STORE:
                 return needs.to_store(self.database)
+            case Use.SERVE:
+                return needs.to_serve(self.web)
 
     def _unusable_files(self, use: Use) -> tuple[Problem, ...]:
         match use:
@@ -171,6 +173,8 @@ class Config:
                 return needs.bad_templates(self.templates)
             case Use.STORE:
                 return ()
+            case Use.SERVE:
+                return needs.missing_packages(self.web)
 
 
 def _first(own: T | None, common: T) -> T:

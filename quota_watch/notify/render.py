@@ -10,9 +10,9 @@ from typing import Any
 import jinja2
 
 from quota_watch.domain.errors import QuotaWatchError
-from quota_watch.notify.text import long_day, moment, number, share
 from quota_watch.notify.view import view_of
 from quota_watch.notify.wording import subject
+from quota_watch.phrases import long_day, moment, number, share
 from quota_watch.resources import resource_dir
 from quota_watch.text import one_line
 

@@ -8,7 +8,7 @@ from quota_watch.domain.alerts import Transition
 from quota_watch.domain.periods import Period
 from quota_watch.domain.rules import Observation, Trouble, Watch
 from quota_watch.domain.usage import is_over, percent
-from quota_watch.notify.text import days, events, moment, number, share
+from quota_watch.phrases import days, events, moment, number, share
 from quota_watch.text import one_line
 
 NAME = 60

@@ -14,7 +14,7 @@ from quota_watch.domain.rules import FULL, Rule
 from quota_watch.domain.source import ErrorKind
 from quota_watch.domain.usage import percent
 from quota_watch.notify.situation import NAME, Situation
-from quota_watch.notify.text import (
+from quota_watch.phrases import (
     duration,
     events,
     largest_first,

@@ -2,7 +2,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from quota_watch.notify import text
+from quota_watch import phrases
 
 AT = datetime(2026, 3, 15, 12, 5, tzinfo=UTC)
 
@@ -21,7 +21,7 @@ AT = datetime(2026, 3, 15, 12, 5, tzinfo=UTC)
     ],
 )
 def test_a_moment_reads_in_the_readers_zone_and_utc(zone, expected):
-    assert text.moment(AT, zone) == expected
+    assert phrases.moment(AT, zone) == expected
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_a_moment_reads_in_the_readers_zone_and_utc(zone, expected):
     ],
 )
 def test_a_range_of_days_names_each_month_and_year_once(first, last, expected):
-    assert text.days(first, last) == expected
+    assert phrases.days(first, last) == expected
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_range_of_days_names_each_month_and_year_once(first, last, expected):
     ],
 )
 def test_a_duration_reads_by_its_two_largest_units(span, expected):
-    assert text.duration(span) == expected
+    assert phrases.duration(span) == expected
 
 
 @pytest.mark.parametrize(
@@ -57,16 +57,16 @@ def test_a_duration_reads_by_its_two_largest_units(span, expected):
     [(91.2, "91.2 %"), (100.0, "100.0 %"), (12345.6, "12,345.6 %"), (None, "\N{EN DASH}")],
 )
 def test_a_share_has_one_decimal_or_is_a_dash(value, expected):
-    assert text.share(value) == expected
+    assert phrases.share(value) == expected
 
 
 def test_the_largest_type_comes_first_and_empty_ones_not_at_all():
     counts = {"copy": 0, "b": 5, "a": 5, "pageview": 9}
-    assert text.largest_first(counts) == [("pageview", 9), ("a", 5), ("b", 5)]
+    assert phrases.largest_first(counts) == [("pageview", 9), ("a", 5), ("b", 5)]
 
 
 @pytest.mark.parametrize(
     ("raw", "expected"), [("It failed", "It failed."), ("Why?", "Why?"), ("Done.\n", "Done.")]
 )
 def test_a_sentence_ends_like_one(raw, expected):
-    assert text.sentence(raw) == expected
+    assert phrases.sentence(raw) == expected
