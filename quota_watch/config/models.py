@@ -246,8 +246,8 @@ class Heartbeat(Section):
 class Web(Section):
     """The status page."""
 
-    listen: Annotated[addresses.Listen, PlainValidator(addresses.listen)] = addresses.Listen(
-        "127.0.0.1", 8420
+    listen: Annotated[addresses.Listen, PlainValidator(addresses.listen), _AS_TEXT] = (
+        addresses.Listen("127.0.0.1", 8420)
     )
     token: Annotated[Secret, PlainValidator(secrets.secret(secrets.web_token)), _AS_TEXT] | None = (
         None

@@ -139,7 +139,6 @@ def failed_polls(connection: Connection, watches: Sequence[Watch]) -> Mapping[st
     """Return by organization id how many polls have failed since the last good one."""
     keys = claims.keys_of(connection, [watch.organization for watch in watches])
     query = select(organization.c.pk, organization.c.failed_polls)
-    failed: dict[int, int] = dict(
-        connection.execute(query.where(organization.c.pk.in_(keys.values()))).tuples().all()
-    )
+    rows = connection.execute(query.where(organization.c.pk.in_(keys.values())))
+    failed: dict[int, int] = {row.pk: row.failed_polls for row in rows}
     return {each.id: failed[pk] for each, pk in keys.items()}

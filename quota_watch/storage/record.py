@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Text, cast, func, select, update
 
-from quota_watch.domain.periods import Period
+from quota_watch.domain.periods import Period, each_day
 from quota_watch.domain.rules import Trouble, Watch
 from quota_watch.domain.source import ErrorKind, UpstreamError
 from quota_watch.domain.usage import DayCounts, Usage
@@ -117,9 +117,10 @@ def days_of(
         .group_by(columns.organization_pk)
     )
     days: dict[int, list[DayCounts]] = {pk: [] for pk in pks}
+    dates = {day.isoformat(): day for day in each_day(first, last)}
     for pk, entries in connection.execute(query):
         found = sorted(json.loads(f"{{{entries}}}").items())
-        days[pk] = [DayCounts(date.fromisoformat(day), counts) for day, counts in found]
+        days[pk] = [DayCounts(dates[day], counts) for day, counts in found]
     return days
 
 

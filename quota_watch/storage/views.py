@@ -63,7 +63,7 @@ def alerts(
         pks = list(claims.keys_of(connection, [w.organization for w in watches]).values())
     rows = stories.rows_of(connection, pks, only_open=only_open)
     query = select(organization.c.pk, organization.c.id)
-    names = dict(connection.execute(query).tuples().all())
+    names = {row.pk: row.id for row in connection.execute(query)}
     found = _deliveries_by_alert(connection, rows)
     return [_story(row, names.get(row.organization_pk), found.get(row.pk, [])) for row in rows]
 

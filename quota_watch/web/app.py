@@ -29,6 +29,7 @@ def create_app(
     app.config.update(
         MAX_CONTENT_LENGTH=_MOST_BYTES, SEND_FILE_MAX_AGE_DEFAULT=_STATIC_SECONDS, DEBUG=False
     )
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
     # A path's slash is a matter of taste, not of a redirect to what a `Host` header says.
     app.url_map.strict_slashes = False
     _use_templates(app, site())

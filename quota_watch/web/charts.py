@@ -166,8 +166,8 @@ def sparkline(values: Sequence[int | None]) -> str | None:
     top = max((value for value in values if value), default=None)
     if top is None:
         return None
-    heights = [(n, round(20 * value / top, 1)) for n, value in enumerate(values) if value]
-    return "".join(f"M{n}.15 20v-{height}h.7v{height}z" for n, height in heights)
+    heights = [(n, -(-20 * value // top)) for n, value in enumerate(values) if value]
+    return "".join([f"M{n}.15 20v-{height}h.7v{height}z" for n, height in heights])
 
 
 def _so_far(days: Sequence[Json], start: date, seen: str | None) -> list[tuple[float, float]]:

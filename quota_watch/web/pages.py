@@ -143,7 +143,7 @@ def _bar(shown: Json) -> Json | None:
         return None
 
     def place(value: float) -> float:
-        return round(min(100 * value / limit, _BAR_TOP) * 100 / _BAR_TOP, 2)
+        return float(round(min(100 * value / limit, _BAR_TOP) * 100 / _BAR_TOP, 2))
 
     parts: dict[str, Any] = {"used": place(used), "limit": place(limit), "band": None}
     if forecast is not None:

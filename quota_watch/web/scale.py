@@ -7,6 +7,9 @@ from dataclasses import dataclass
 _STEPS = (1, 2, 2.5, 5, 10)
 _MOST_TICKS = 4
 
+Place = tuple[float, float]
+"""How many columns from the left, and the value there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tick:
@@ -44,13 +47,11 @@ class Scale:
         values = [step * n for n in range(1, int(self.top / step) + 1)]
         return [Tick(self.y(value), round(value)) for value in values]
 
-    def line(self, points: Iterable[tuple[float, float]]) -> str:
+    def line(self, points: Iterable[Place]) -> str:
         """Return an SVG path through (place, value) points, in a picture of 100 by 100."""
         return "M" + "L".join(f"{self.x(place)} {self.y(value)}" for place, value in points)
 
-    def area(
-        self, upper: Sequence[tuple[float, float]], lower: Sequence[tuple[float, float]]
-    ) -> str:
+    def area(self, upper: Sequence[Place], lower: Sequence[Place]) -> str:
         """Return a closed SVG path between two lines."""
         return self.line([*upper, *reversed(lower)]) + "Z"
 

@@ -86,11 +86,12 @@ class PageServer:
         database: Database,
         clock: Clock,
         health: Health,
-        idle_seconds: float = _IDLE_SECONDS,
+        idle_seconds: int = _IDLE_SECONDS,
         connections: int = _CONNECTIONS,
     ) -> None:
         self.site = site
         self._listen = listen
+        self._stopped = False
         app = create_app(lambda: self.site, database=database, clock=clock, health=health)
         self._socket = _bound(listen)
         self._server: TcpWSGIServer = waitress.create_server(
@@ -101,7 +102,7 @@ class PageServer:
             threads=_THREADS,
             connection_limit=connections,
             channel_timeout=idle_seconds,
-            cleanup_interval=min(idle_seconds, 1),
+            cleanup_interval=1,
             asyncore_loop_timeout=_LOOP_SECONDS,
             asyncore_use_poll=True,
             max_request_header_size=_MOST_HEADERS,
@@ -128,6 +129,9 @@ class PageServer:
 
     def stop(self) -> None:
         """Close every connection and end."""
+        if self._stopped:
+            return
+        self._stopped = True
         # Its threads first: one that ends later would wake a loop that is gone.
         self._server.task_dispatcher.shutdown(timeout=_STOP_SECONDS)
         self._server.trigger.pull_trigger(self._hang_up)
@@ -139,6 +143,8 @@ class PageServer:
 
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     """A connection on which bytes of a request that never ends do not count as life."""
+
+    last_activity: float
 
     def handle_read(self) -> None:
         began, before = self.request is not None, self.last_activity

@@ -181,7 +181,7 @@ def secretive(toml):
         f'headers = {{A="{CANARY}"}}\n'
         f'secret = "whsec_{CANARY.replace("-", "+")}"\nrouting_key = "{CANARY}"\n'
         f'[smtp]\nhost = "h"\nusername = "u"\npassword = "{CANARY}"\n'
-        f'[heartbeat]\nurl = "https://h/{CANARY}"\n[web]\ntoken = "{CANARY}"\n'
+        f'[heartbeat]\nurl = "https://h/{CANARY}"\n[web]\ntoken = "{CANARY}-{CANARY}"\n'
     )
 
 

@@ -29,7 +29,6 @@ def warnings(toml, text):
         (HOOK + "vars = {a = 1}", "channels.hook.vars: not acted on by this version"),
         ('[reports]\nmonthly = ["hook"]', "reports: not acted on by this version"),
         ('[heartbeat]\nurl = "env:U"', "heartbeat: not acted on by this version"),
-        ("[web]", "web: not acted on by this version"),
     ],
 )
 def test_what_is_worth_telling_is_told_once(toml, text, warning):

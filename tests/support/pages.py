@@ -1,20 +1,37 @@
-"""A store filled by hand, as polls, alerts and deliveries would have left it."""
+"""A store filled by hand, as polls, alerts and deliveries would have left it, and its page."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import httpx
 from sqlalchemy import insert, select, update
 
+from quota_watch.config.addresses import Listen
 from quota_watch.domain.periods import CalendarMonth, each_day
 from quota_watch.domain.rules import Watch
 from quota_watch.domain.shapes import iso
 from quota_watch.storage import claims, outbox
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import alert, day_usage, delivery, forecast, organization
+from quota_watch.web.server import PageServer
+from quota_watch.web.site import Site
+from support.clock import FakeClock
 from support.watching import watch
 
 LIMIT = 100_000
+NOW = datetime(2026, 3, 20, 14, 25, tzinfo=UTC)
+"""When the page's last poll was; its clock is four minutes later."""
+
+DAY = {"pageview": 3_000, "custom_event": 700, "error": 40}
+SITE = Site(
+    watches=(),
+    channels=("ops",),
+    time_zone="Europe/Berlin",
+    hosts=frozenset({"127.0.0.1", "localhost"}),
+)
 
 
 class Filler:
@@ -32,10 +49,11 @@ class Filler:
         limit: int | None = LIMIT,
         first: date | None = None,
         error: Mapping[str, Any] | None = None,
+        shown_as: str | None = None,
         **changes: Any,
     ) -> Watch:
         """Add an organization with `daily` counts from `first` on (else the month's first day)."""
-        watched = watch(name, limit=limit, **changes)
+        watched = replace(watch(name, limit=limit, **changes), name=shown_as or name)
         period = CalendarMonth().period_of(self.now.date())
         pk = self._pk(watched)
         days = [
@@ -50,23 +68,19 @@ class Filler:
             for n, counts in enumerate(daily)
         ]
         used = sum(day["used"] for day in days if day["date"] in period)
-        seen = {"last_ok": self.now, "period_start": period.start, "used": used} if days else {}
-        failing = {
-            "last_error": error,
-            "failing_since": self.now - timedelta(hours=3),
-            "failed_polls": 7,
-        }
+        seen: dict[str, Any] = {}
+        if days:
+            seen |= {"last_ok": self.now, "period_start": period.start, "used": used}
+        if error:
+            since = self.now - timedelta(hours=3)
+            seen |= {"last_error": error, "failing_since": since, "failed_polls": 7}
         with self.database.write() as connection:
             if days:
                 connection.execute(insert(day_usage), days)
             connection.execute(
                 update(organization)
                 .where(organization.c.pk == pk)
-                .values(
-                    last_poll=self.now if days or error else None,
-                    **seen,
-                    **(failing if error else {}),
-                )
+                .values(last_poll=self.now if seen else None, **seen)
             )
         return watched
 
@@ -170,3 +184,37 @@ class Filler:
     def _pk(self, watched: Watch) -> int:
         with self.database.write() as connection:
             return claims.register(connection, [watched], now=self.now)[watched.organization]
+
+
+@dataclass
+class Page:
+    """A status page that runs, and what it shows; `reasons` are what its health tells."""
+
+    server: PageServer
+    filler: Filler
+    reasons: list[str] = field(default_factory=list)
+
+    def show(self, *watches: Watch, **changes: Any) -> None:
+        """Show these organizations from now on."""
+        self.server.site = replace(self.server.site, watches=watches, **changes)
+
+    def get(self, path: str, **how: Any) -> httpx.Response:
+        """Ask over HTTP."""
+        return httpx.get(self.server.url + path, **how)
+
+
+@contextmanager
+def running_page(database: Database, site: Site = SITE, **how: Any) -> Iterator[Page]:
+    """Serve a page of `database` on loopback."""
+    reasons: list[str] = []
+    server = PageServer(
+        site,
+        listen=Listen("127.0.0.1", 0),
+        database=database,
+        clock=FakeClock(NOW + timedelta(minutes=4)),
+        **({"health": lambda: reasons} | how),
+    )
+    try:
+        yield Page(server, Filler(database, NOW), reasons)
+    finally:
+        server.stop()
