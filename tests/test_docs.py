@@ -7,7 +7,7 @@ import click
 import pytest
 
 from quota_watch.cli.app import cli
-from quota_watch.domain.alerts import Reason
+from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Rule
 from quota_watch.domain.source import ErrorKind
 

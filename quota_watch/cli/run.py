@@ -110,6 +110,7 @@ def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_
 
 def _polled(watch: Watch, outcomes: "Sequence[Outcome]", wait: timedelta | None) -> dict[str, Any]:
     outcome = next((each for each in outcomes if each.poll.watch == watch), None)
+    limit = outcome.watch.limit if outcome else watch.limit
     error = outcome.poll.error if outcome else None
     good = outcome.seen.usage if outcome and error is None else None
     return {
@@ -117,8 +118,8 @@ def _polled(watch: Watch, outcomes: "Sequence[Outcome]", wait: timedelta | None)
         "ok": good is not None,
         "error": _error(outcome, wait),
         "used": good.used if good else None,
-        "limit": watch.limit,
-        "percent": percent(good.used, watch.limit) if good else None,
+        "limit": limit,
+        "percent": percent(good.used, limit) if good else None,
         "period": period_json(outcome.poll.period) if outcome else None,
         "transitions": [
             {

@@ -3,7 +3,7 @@
 import re
 import zoneinfo
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
 
@@ -11,7 +11,7 @@ from pydantic import ValidationInfo
 
 from quota_watch.config.durations import LONGEST, parse_duration
 from quota_watch.config.problems import InvalidValueError, closest, quoted
-from quota_watch.domain.rules import Severity
+from quota_watch.domain.rules import Rule, Severity
 from quota_watch.text import has_unseen
 
 _LONGEST_TEXT = 200
@@ -89,6 +89,21 @@ def one_of(*words: str, later: Iterable[str] = ()) -> Callable[[object], str]:
 def severity(value: object) -> Severity:
     """Validate the name of a severity."""
     return Severity.of(one_of(*(each.label for each in Severity))(value))
+
+
+def rule(value: object) -> Rule:
+    """Validate the name of a rule."""
+    return Rule(one_of(*Rule)(value))
+
+
+def time_of_day(value: object) -> time:
+    """Validate a time of day such as `22:00`."""
+    shape = re.fullmatch(
+        r"([01][0-9]|2[0-3]):([0-5][0-9])", value if isinstance(value, str) else ""
+    )
+    if shape is None:
+        raise InvalidValueError("not a time of day", value=value, allowed='such as "22:00"')
+    return time(int(shape[1]), int(shape[2]))
 
 
 def duration(

@@ -13,14 +13,9 @@ REFUSED = "not supported by this version"
 
 IGNORED = (
     "rybbit.discover",
-    "poll.history",
     "alerts.forecast",
     "alerts.spike",
     "alerts.stalled",
-    "alerts.remind",
-    "alerts.fallback",
-    "alerts.quiet_hours",
-    "alerts.rules",
     "channels.vars",
     "channels.routing_key",
     "reports",

@@ -1,7 +1,7 @@
 """The config's sections as frozen models: their keys, defaults and what may stand there."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ from pydantic import (
 from quota_watch.config import addresses, database, fields, later, secrets
 from quota_watch.config.secrets import Secret
 from quota_watch.domain.plans import NOT_COUNTED
-from quota_watch.domain.rules import Severity
+from quota_watch.domain.rules import Rule, Severity
 
 _MOST_EVENTS = 10**15
 _SECOND, _LONGEST_REQUEST = timedelta(seconds=1), timedelta(seconds=25)
@@ -44,6 +44,7 @@ Password = Annotated[Secret, PlainValidator(secrets.secret(secrets.password)), _
 HeaderValue = Annotated[Secret, PlainValidator(secrets.secret(secrets.header_value)), _AS_TEXT]
 ProxyUrl = Annotated[Secret, PlainValidator(secrets.secret(addresses.proxy_url)), _AS_TEXT]
 SecretUrl = Annotated[Secret, PlainValidator(secrets.secret(addresses.web_url)), _AS_TEXT]
+RuleName = Annotated[Rule, PlainValidator(fields.rule)]
 Names = Annotated[tuple[Text, ...], AfterValidator(fields.fold)]
 Levels = Annotated[
     tuple[Level, ...], AfterValidator(lambda levels: tuple(sorted(fields.fold(levels))))
@@ -129,8 +130,15 @@ class Database(Section):
     keep_days: Duration = timedelta(days=1830)
 
 
-class AlertKeys(Section):
-    """What can be said for all organizations and for each; None where it is not said."""
+class QuietTable(Section):
+    """Hours by the clock on the wall; `to` may be earlier than `from`: then it is the next day."""
+
+    from_: Annotated[time, PlainValidator(fields.time_of_day), _AS_TEXT] = Field(alias="from")
+    to: Annotated[time, PlainValidator(fields.time_of_day), _AS_TEXT]
+
+
+class RuleKeys(Section):
+    """What can be said for all rules and for each; None where it is not said."""
 
     thresholds: Levels | None = None
     blind: Switchable | None = None
@@ -141,14 +149,22 @@ class AlertKeys(Section):
     stalled: Switchable | None = None
     remind: Switchable | None = None
     fallback: Names | None = None
-    quiet_hours: Mapping[str, Text] | None = None
-    rules: Mapping[str, Mapping[str, Any]] | None = None
+    quiet_hours: QuietTable | None = None
+
+
+class AlertKeys(RuleKeys):
+    """What can be said for all organizations and for each; None where it is not said."""
+
+    rules: Mapping[RuleName, RuleKeys] | None = None
 
 
 class Alerts(AlertKeys):
     """What holds for every organization that says nothing else."""
 
     thresholds: Levels = (75, 90, 100)
+    forecast: Flag = True
+    spike: Flag = True
+    stalled: Switchable = timedelta(hours=24)
     blind: Switchable = timedelta(hours=2)
     time_zone: TimeZone = "UTC"
 

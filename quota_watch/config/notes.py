@@ -41,10 +41,14 @@ def _unheard(config: "Config") -> Iterator[str]:
 
 
 def _without_limit(config: "Config") -> Iterator[str]:
-    unknown = [watch.organization.id for watch in config.watches() if watch.limit is None]
+    unknown = [
+        watch.organization.id
+        for watch in config.watches()
+        if watch.limit is None and watch.organization.server != addresses.CLOUD
+    ]
     if unknown:
         yield (
-            f"no limit is known for {listed(unknown)}: this version can't ask upstream yet, so "
+            f"no limit is known for {listed(unknown)}: a server of one's own has none to tell, so "
             "events are counted but no level is judged; set plan or limit"
         )
 

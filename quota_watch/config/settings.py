@@ -1,15 +1,15 @@
 """A config that is whole and right, and what the rest of the program asks it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self, TypeVar
+from typing import Any, Self
 
 from quota_watch.config import addresses, database, needs, notes
 from quota_watch.config.checks import AUTO
 from quota_watch.config.models import (
+    AlertKeys,
     Alerts,
     Channel,
     Database,
@@ -19,6 +19,7 @@ from quota_watch.config.models import (
     PlanTable,
     Poll,
     Reports,
+    RuleKeys,
     Rybbit,
     Smtp,
     Templates,
@@ -28,10 +29,9 @@ from quota_watch.config.needs import Use
 from quota_watch.config.problems import ConfigError, Problem
 from quota_watch.config.secrets import Secret
 from quota_watch.domain.plans import NOT_COUNTED, Plan, find_plan
-from quota_watch.domain.rules import Watch
+from quota_watch.domain.quiet import QuietHours
+from quota_watch.domain.rules import Rule, Severity, Watch
 from quota_watch.domain.source import Organization
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,20 +130,54 @@ class Config:
         plan = self._plan(table)
         organization = self._organization(table)
         drops = None if plan is None else plan.drops
-        blind = _first(table.blind, self.alerts.blind)
-        return Watch(
+        whole = Watch(
             organization=organization,
             name=table.name or table.id,
             plan=plan.name if plan else None,
             limit=plan.limit if plan else table.limit,
             limit_source="plan" if plan else "none" if table.limit is None else "config",
             drops=organization.server == addresses.CLOUD if drops is None else drops,
+            drops_agreed=drops is not None,
+            auto=plan is None and (table.plan == AUTO or table.limit is None),
             not_counted=plan.not_counted if plan else NOT_COUNTED,
-            thresholds=_first(table.thresholds, self.alerts.thresholds),
-            blind_after=blind if isinstance(blind, timedelta) else None,
-            channels=_first(table.notify, _first(self.alerts.notify, tuple(self.channels))),
-            time_zone=_first(table.time_zone, self.alerts.time_zone),
+            thresholds=(),
+            blind_after=None,
+            channels=(),
         )
+        watch = self._agree(whole, table, self.alerts)
+        rules = {*(table.rules or ()), *(self.alerts.rules or ())}
+        return replace(
+            watch,
+            variants=MappingProxyType(
+                {rule: self._agree(whole, *_tables(rule, table, self.alerts)) for rule in rules}
+            ),
+        )
+
+    def _agree(self, watch: Watch, *tables: RuleKeys) -> Watch:
+        """Return the watch with what the tables say: the first that says something wins."""
+        said = _Said(tables)
+        zone = said("time_zone", watch.time_zone)
+        names = said("notify", self._named_channels())
+        quiet = said("quiet_hours", None)
+        hours = quiet and QuietHours(start=quiet.from_, end=quiet.to, time_zone=zone)
+        for_rule = any(table.remind is not None for table in tables[:-2])
+        return replace(
+            watch,
+            thresholds=said("thresholds", watch.thresholds),
+            blind_after=said("blind", None) or None,
+            forecast=said("forecast", watch.forecast),
+            spike=said("spike", watch.spike),
+            stalled_after=said("stalled", None) or None,
+            remind_every=said("remind", None) or None,
+            remind_from=Severity.INFO if for_rule else Severity.CRITICAL,
+            channels=names,
+            fallback=said("fallback", names),
+            quiet_hours=hours or None,
+            time_zone=zone,
+        )
+
+    def _named_channels(self) -> tuple[str, ...]:
+        return tuple(self.channels)
 
     def _plan(self, table: OrganizationTable) -> Plan | None:
         if table.plan is None or table.plan == AUTO:
@@ -177,5 +211,18 @@ class Config:
                 return needs.missing_packages(self.web)
 
 
-def _first(own: T | None, common: T) -> T:
-    return common if own is None else own
+class _Said:
+    """Looks keys up in tables, the first of which that says something wins."""
+
+    def __init__(self, tables: Sequence[RuleKeys]) -> None:
+        self._tables = tables
+
+    def __call__(self, key: str, otherwise: Any) -> Any:
+        values = (getattr(table, key) for table in self._tables)
+        return next((value for value in values if value is not None), otherwise)
+
+
+def _tables(rule: Rule, *tables: AlertKeys) -> list[RuleKeys]:
+    """Return what is said for a rule, and then what is said for all of them."""
+    of_rule = [table.rules[rule] for table in tables if table.rules and rule in table.rules]
+    return [*of_rule, *tables]

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from quota_watch.domain.alerts import Reason, Transition, TransitionType
+from quota_watch.domain.alerts import Transition, TransitionType
+from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Observation, Watch
 from quota_watch.notify.channel import Channel
 from quota_watch.notify.facts import facts_of, test_facts
@@ -18,7 +19,7 @@ from quota_watch.storage.outbox import Envelope
 def enqueue(
     connection: Connection,
     transitions: Iterable[Transition],
-    organization_pk: int,
+    organization_pk: int | None,
     watch: Watch,
     seen: Observation,
     channels: Mapping[str, Channel],
@@ -27,8 +28,8 @@ def enqueue(
 
     A transition that was told before is passed over, whoever told it.
     """
-    heard_by = [channels[name] for name in watch.channels]
     for transition in transitions:
+        heard_by = [channels[name] for name in watch.of(transition.story.rule).channels]
         facts = facts_of(transition, watch=watch, seen=seen)
         alert_pk = stories.keep(
             connection,
@@ -37,7 +38,7 @@ def enqueue(
             title=facts["alert"]["title"],
             summary=facts["alert"]["summary"],
         )
-        if alert_pk is None:
+        if alert_pk is None or not transition.told:
             continue
         told = outbox.channels_told(connection, alert_pk)
         envelopes = [

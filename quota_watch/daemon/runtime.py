@@ -5,14 +5,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from quota_watch.clock import Clock
 from quota_watch.config import Config, format_duration
 from quota_watch.daemon.channels import build_channels, build_source
 from quota_watch.daemon.due import DueOrganizations
+from quota_watch.daemon.errands import Errands
 from quota_watch.daemon.intervals import Intervals
-from quota_watch.daemon.watcher import Outcome, Poll, Watcher
+from quota_watch.daemon.poll import Poll
+from quota_watch.daemon.watcher import Outcome, Watcher
+from quota_watch.domain.periods import CalendarMonth
 from quota_watch.domain.source import Organization
 from quota_watch.logs import get_logger
 from quota_watch.notify.channel import Channel
@@ -77,6 +81,10 @@ class Runtime:
             interval=interval,
             concurrency=concurrency,
             pace=intervals.of,
+            groups={self._keys[each]: group for each, group in _groups(keys).items()},
+            errands=Errands(
+                source, clock=clock, cycle=CalendarMonth(), history=config.poll.history
+            ),
         )
         self._outbox = Outbox(database=database, channels=self._channels, clock=clock)
         self._polling = threading.Lock()
@@ -199,3 +207,16 @@ class Runtime:
             else:
                 self._failing.add(pk)
             self._last_poll = outcome.poll.at
+
+
+def _groups(keys: Mapping[Organization, str]) -> dict[Organization, str]:
+    """Name what organizations share: their server, and the key where a server has several."""
+    of_server: dict[str, set[str]] = {}
+    for organization, key in keys.items():
+        of_server.setdefault(organization.server, set()).add(key)
+    return {
+        organization: organization.server
+        if len(of_server[organization.server]) == 1
+        else f"{organization.server} (key {sha256(key.encode()).hexdigest()[:8]})"
+        for organization, key in keys.items()
+    }

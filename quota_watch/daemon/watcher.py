@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
-from math import ceil
+from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -12,45 +11,34 @@ from sqlalchemy.exc import OperationalError
 
 from quota_watch.clock import Clock
 from quota_watch.daemon.enqueue import enqueue
+from quota_watch.daemon.errands import Errands
+from quota_watch.daemon.outages import Outages
+from quota_watch.daemon.poll import Poll, Poller
 from quota_watch.daemon.polling import in_batches
+from quota_watch.daemon.recording import Recorder
 from quota_watch.domain.alerts import Transition, reconcile
-from quota_watch.domain.periods import BillingCycle, CalendarMonth, Period, previous
-from quota_watch.domain.rules import Observation, Watch, assess
-from quota_watch.domain.schedule import next_slot
-from quota_watch.domain.source import ErrorKind, NotYet, Organization, Source, UpstreamError
-from quota_watch.domain.usage import DayCounts, Usage, count
+from quota_watch.domain.assess import assess
+from quota_watch.domain.periods import BillingCycle, CalendarMonth, previous
+from quota_watch.domain.rules import Observation, Watch
+from quota_watch.domain.source import Organization, Source
 from quota_watch.logs import get_logger
 from quota_watch.notify.channel import Channel
-from quota_watch.storage import record, stories
+from quota_watch.storage import record, silences, stories
 from quota_watch.storage.claims import Claim, give_back
 from quota_watch.storage.database import Database
 
 log = get_logger(__name__)
 
-_LONGEST_WAIT_SECONDS = 3600.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Poll:
-    """What one request brought: days or an error, and the one `at` that judges it.
-
-    `wait` where nothing was asked yet: it says for how long.
-    """
-
-    claim: Claim
-    watch: Watch
-    period: Period
-    at: datetime
-    days: tuple[DayCounts, ...] = ()
-    error: UpstreamError | None = None
-    wait: timedelta | None = None
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one claimed organization; `was_failing` tells how its last poll went."""
+    """What became of one claimed organization; `was_failing` tells how its last poll went.
+
+    `watch` is what was agreed of it by then, with the limit that upstream says.
+    """
 
     poll: Poll
+    watch: Watch
     seen: Observation
     transitions: tuple[Transition, ...]
     was_failing: bool
@@ -59,7 +47,9 @@ class Outcome:
 class Watcher:
     """Takes claimed organizations through the five steps.
 
-    `pace` tells how often each is polled, every `interval` where it is not given.
+    `pace` tells how often each is polled, every `interval` where it is not given. Without
+    `errands` nothing is asked but the days of the period. `groups` names what organizations
+    share: where all of a group fail alike, they are told of as one.
     """
 
     def __init__(
@@ -74,16 +64,21 @@ class Watcher:
         concurrency: int,
         cycle: BillingCycle | None = None,
         pace: Callable[[Organization], timedelta] | None = None,
+        errands: Errands | None = None,
+        groups: Mapping[int, str] | None = None,
     ) -> None:
+        cycle = cycle or CalendarMonth()
         self._database = database
-        self._source = source
-        self._watches = watches
         self._channels = channels
         self._clock = clock
         self._interval = interval
         self._concurrency = concurrency
-        self._cycle = cycle or CalendarMonth()
-        self._pace = pace or (lambda _: interval)
+        self._cycle = cycle
+        self._poller = Poller(
+            source=source, watches=watches, clock=clock, cycle=cycle, errands=errands
+        )
+        self._outages = Outages(groups=groups or {}, channels=channels)
+        self._recorder = Recorder(cycle=cycle, pace=pace or (lambda _: interval))
 
     def watch(self, claims: Iterator[Claim]) -> Iterator[tuple[list[Poll], list[Outcome]]]:
         """Take each claimed organization from its poll to the outbox: this is the product.
@@ -95,7 +90,7 @@ class Watcher:
         one that raises fails alone, and goes through the steps again as a failed poll. Raises
         `StorageError`.
         """
-        for batch in in_batches(claims, self._poll, threads=self._concurrency):
+        for batch in in_batches(claims, self._poller.poll, threads=self._concurrency):
             done: list[Outcome] = []
             with self._database.write() as transaction:
                 rows = record.lock_claimed(transaction, [poll.claim for poll in batch])
@@ -103,33 +98,28 @@ class Watcher:
                     transaction, [poll for poll in batch if poll.claim.pk in rows]
                 )
                 told = stories.stories_of(transaction, *self._scope(polls))
+                silenced = silences.silences_of(transaction, rows, now=self._clock.now())
+                outages = self._outages.among(transaction, polls, rows)
                 for poll in polls:
-                    watch, row = poll.watch, rows[poll.claim.pk]
+                    row = rows[poll.claim.pk]
                     with self._failing_alone(transaction, poll, row, polls):
-                        seen = self._record(transaction, poll, row)
-                        findings = assess(watch, seen)
+                        watch, seen = self._recorder.record(transaction, poll, row)
+                        findings = assess(watch, seen, told[row.pk])
+                        findings = outages.spare(findings, row.pk, watch, seen)
                         transitions = reconcile(
-                            findings, told[row.pk], organization=watch.organization, now=seen.at
+                            findings,
+                            told[row.pk],
+                            organization=watch.organization,
+                            now=seen.at,
+                            silences=silenced[row.pk],
                         )
                         enqueue(transaction, transitions, row.pk, watch, seen, self._channels)
                         was_failing = row.failing_since is not None
-                        done.append(Outcome(poll, seen, tuple(transitions), was_failing))
+                        done.append(Outcome(poll, watch, seen, tuple(transitions), was_failing))
+                if done:
+                    outages.tell(transaction, done[-1].seen, silenced[None])
             _log(done)
             yield batch, done
-
-    def _poll(self, claim: Claim) -> Poll:
-        watch, now = self._watches[claim.pk], self._clock.now()
-        poll = Poll(claim=claim, watch=watch, period=self._cycle.period_of(now.date()), at=now)
-        try:
-            days = tuple(self._source.days(watch.organization, poll.period.start, now.date()))
-        except UpstreamError as error:
-            return replace(poll, error=error)
-        except NotYet as not_yet:
-            return replace(poll, wait=timedelta(milliseconds=ceil(not_yet.seconds * 1000)))
-        except Exception:  # the boundary of a job: a defect of ours must not stop the others
-            log.exception("poll raised", organization=watch.organization.id)
-            return _as_failure_of_ours(poll)
-        return replace(poll, days=days)
 
     def _put_off(self, transaction: Connection, polls: Sequence[Poll]) -> list[Poll]:
         """Give back what can't be asked yet, until it can, and return the other polls."""
@@ -147,51 +137,6 @@ class Watcher:
         periods = {previous(self._cycle, poll.period).start for poll in polls}
         return organizations, min(periods, default=date.max)
 
-    def _record(self, transaction: Connection, poll: Poll, row: Row[Any]) -> Observation:
-        if poll.error is None:
-            usage = _count(poll, poll.days)
-            record.record_usage(
-                transaction,
-                row.pk,
-                watch=poll.watch,
-                days=poll.days,
-                usage=usage,
-                now=poll.at,
-                next_at=self._next_at(poll),
-            )
-            return Observation(period=poll.period, at=poll.at, usage=usage, measured_at=poll.at)
-        last_known = self._last_known(transaction, poll, row)
-        trouble = record.record_failure(
-            transaction,
-            row,
-            watch=poll.watch,
-            error=poll.error,
-            now=poll.at,
-            next_at=self._next_at(poll),
-        )
-        return Observation(
-            period=poll.period,
-            at=poll.at,
-            usage=last_known,
-            measured_at=row.last_ok if last_known else None,
-            trouble=trouble,
-        )
-
-    def _last_known(self, transaction: Connection, poll: Poll, row: Row[Any]) -> Usage | None:
-        if row.last_ok is None or row.period_start != poll.period.start:
-            return None
-        return _count(poll, record.days_in(transaction, row.pk, poll.period))
-
-    def _next_at(self, poll: Poll) -> datetime:
-        """Return the next slot, after the wait that upstream asks for.
-
-        An hour at most: to know that the watch is blind takes more than one poll.
-        """
-        asked = poll.error.retry_after if poll.error else None
-        wait = timedelta(seconds=min(asked or 0.0, _LONGEST_WAIT_SECONDS))
-        organization = poll.watch.organization
-        return next_slot(organization, after=poll.at + wait, interval=self._pace(organization))
-
     @contextmanager
     def _failing_alone(
         self, transaction: Connection, poll: Poll, row: Row[Any], polls: list[Poll]
@@ -207,10 +152,10 @@ class Watcher:
             raise
         except Exception:  # the boundary of a job, as above
             log.exception("organization not recorded", organization=poll.watch.organization.id)
-            if poll.error is None or poll.error.kind is not ErrorKind.INTERNAL:
-                polls.append(_as_failure_of_ours(poll))
+            if not poll.is_of_ours:
+                polls.append(poll.as_failure_of_ours())
             else:
-                self._record(transaction, poll, row)
+                self._recorder.record(transaction, poll, row)
 
 
 def _log(outcomes: Sequence[Outcome]) -> None:
@@ -235,22 +180,3 @@ def _log(outcomes: Sequence[Outcome]) -> None:
                 reason=transition.reason,
                 alert=story.id,
             )
-
-
-def _count(poll: Poll, days: Sequence[DayCounts]) -> Usage:
-    return count(
-        days,
-        period=poll.period,
-        today=poll.at.date(),
-        not_counted=poll.watch.not_counted,
-        limit=poll.watch.limit,
-    )
-
-
-def _as_failure_of_ours(poll: Poll) -> Poll:
-    error = UpstreamError(
-        ErrorKind.INTERNAL,
-        "quota-watch itself failed on this organization: see its log, and please report it",
-        may_pass=True,
-    )
-    return replace(poll, days=(), error=error)

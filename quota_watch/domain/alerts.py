@@ -5,25 +5,32 @@ level is told once within one.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
+from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Condition, Findings, Rule, Severity
+from quota_watch.domain.silences import Silence, is_silenced
 from quota_watch.domain.source import Organization
 
+_OF_A_LIMIT = frozenset({Rule.THRESHOLD, Rule.FORECAST})
+"""Rules whose stories are about a period under one limit, and end with either."""
 
-class Reason(StrEnum):
-    """Why something was told, or why a story ended."""
+_ENDS = {
+    Rule.FORECAST: Reason.NO_LONGER_LIKELY,
+    Rule.SPIKE: Reason.AS_EXPECTED_AGAIN,
+    Rule.STALLED: Reason.EVENTS_AGAIN,
+    Rule.BLIND: Reason.POLLS_WORK_AGAIN,
+    Rule.MISMATCH: Reason.COUNTS_AGREE_AGAIN,
+    Rule.DELIVERY: Reason.CHANNEL_WORKS_AGAIN,
+    Rule.CONFIG: Reason.CONFIG_ACCEPTED,
+}
+"""Why a story ends when its condition is not true any more; a level once reached stays so."""
 
-    LEVEL_REACHED = "level_reached"
-    HIGHER_LEVEL_REACHED = "higher_level_reached"
-    POLLS_FAIL = "polls_fail"
-    POLLS_WORK_AGAIN = "polls_work_again"
-    BECAME_CRITICAL = "became_critical"
-    LIMIT_CHANGED = "limit_changed"
-    PERIOD_ENDED = "period_ended"
+_UNTOLD_ENDS = frozenset({Reason.OVERTAKEN})
+_CLEARLY_EARLIER = timedelta(days=2)
 
 
 class TransitionType(StrEnum):
@@ -31,6 +38,7 @@ class TransitionType(StrEnum):
 
     FIRED = "fired"
     ESCALATED = "escalated"
+    REMINDED = "reminded"
     RESOLVED = "resolved"
 
 
@@ -38,11 +46,13 @@ class TransitionType(StrEnum):
 class Story:
     """One alert from fired to resolved, identified by its key for ever.
 
-    `level` is the highest level told. `occurrence` grows when the same thing becomes true again
-    after its end was recorded.
+    `organization` None where it is about more than one, or none; then `subject` tells what it is
+    about. `level`, `tier` and `mark` are the highest told. `occurrence` grows when the same thing
+    becomes true again after its end was recorded. `held` tells that a silence keeps back what is
+    true; `told_at` is when it was last told, None while it never was.
     """
 
-    organization: Organization
+    organization: Organization | None
     rule: Rule
     period_start: date
     limit: int | None
@@ -52,19 +62,25 @@ class Story:
     reason: Reason
     started_at: datetime
     ended_at: datetime | None = None
+    subject: str = ""
+    tier: str | None = None
+    mark: str | None = None
+    held: bool = False
+    told_at: datetime | None = None
 
     @property
     def key(self) -> str:
-        """Server, organization, rule, period, limit and occurrence as one text."""
+        """Server, organization, rule, period, limit, occurrence and subject as one text."""
+        who = self.organization
         parts = (
-            self.organization.server,
-            self.organization.id,
+            "" if who is None else who.server,
+            "" if who is None else who.id,
             self.rule,
             self.period_start.isoformat(),
             "-" if self.limit is None else str(self.limit),
             str(self.occurrence),
         )
-        return "|".join(parts)
+        return "|".join((*parts, self.subject) if self.subject else parts)
 
     @property
     def id(self) -> str:
@@ -79,27 +95,51 @@ class Story:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """One step of a story, to be told once per channel."""
+    """One step of a story, to be told once per channel.
+
+    `told` False: it is kept and nobody hears of it, as a silence holds it or as it says nothing
+    that was not said. `condition` is what made it, None where a story ended. `number` counts the
+    reminders of a story.
+    """
 
     type: TransitionType
     reason: Reason
     story: Story
     at: datetime
+    told: bool = True
+    condition: Condition | None = None
+    number: int = 0
 
     @property
     def id(self) -> str:
         """What receivers know the step by; the same on every channel and at every retry."""
-        level = "-" if self.story.level is None else str(self.story.level)
-        return _digest("tr", self.story.id, self.type, level, self.story.severity.label)
+        story = self.story
+        level = "-" if story.level is None else str(story.level)
+        parts = [story.id, self.type, level, story.severity.label]
+        parts += [story.mark] if story.mark is not None else []
+        parts += [str(self.number)] if self.number else []
+        parts += [] if self.told else ["untold"]
+        return _digest("tr", *parts)
+
+    @property
+    def begins(self) -> bool:
+        """Tell whether the story is new with this step."""
+        return self.type is TransitionType.FIRED and self.reason is not Reason.SILENCE_ENDED
 
 
 def reconcile(
-    findings: Findings, stories: Sequence[Story], *, organization: Organization, now: datetime
+    findings: Findings,
+    stories: Sequence[Story],
+    *,
+    organization: Organization | None,
+    now: datetime,
+    silences: Collection[Silence] = (),
 ) -> list[Transition]:
     """Return what changed, ends first.
 
     `stories` are the organization's of this and the last period and every open one. Called again
-    with the outcome of its own transitions it returns nothing.
+    with the outcome of its own transitions it returns nothing, but for the findings' events,
+    which are new by themselves.
     """
     ended = [
         _resolve(story, reason, now)
@@ -108,8 +148,17 @@ def reconcile(
     ]
     told = [
         transition
-        for condition in findings.conditions.values()
-        if (transition := _tell(condition, findings, stories, organization, now)) is not None
+        for condition in (*findings.conditions.values(), *findings.events)
+        if (
+            transition := _Teller(
+                condition=condition,
+                findings=findings,
+                organization=organization,
+                now=now,
+                silenced=is_silenced(silences, condition.rule, now),
+            ).tell(stories)
+        )
+        is not None
     ]
     return ended + told
 
@@ -117,67 +166,151 @@ def reconcile(
 def _end_of(story: Story, findings: Findings) -> Reason | None:
     if story.rule not in findings.judged:
         return None
-    if story.rule is Rule.BLIND:
-        return None if Rule.BLIND in findings.conditions else Reason.POLLS_WORK_AGAIN
-    if story.period_start < findings.period.start:
-        return Reason.PERIOD_ENDED
-    if story.period_start == findings.period.start and story.limit != findings.limit:
-        return Reason.LIMIT_CHANGED
-    return None
-
-
-def _tell(
-    condition: Condition,
-    findings: Findings,
-    stories: Iterable[Story],
-    organization: Organization,
-    now: datetime,
-) -> Transition | None:
-    limit = findings.limit if condition.rule is Rule.THRESHOLD else None
-    same = [story for story in stories if _is_about(story, condition.rule, findings, limit)]
-    latest = max(same, key=lambda story: (story.is_open, story.occurrence), default=None)
-    # A clock that is ahead for a moment ends a period too early; what was told then stays told.
-    goes_on = latest is not None and (latest.is_open or latest.reason is Reason.PERIOD_ENDED)
-    if latest is not None and goes_on and not _is_above(condition, latest):
+    if story.rule in _OF_A_LIMIT:
+        if story.period_start < findings.period.start:
+            return Reason.PERIOD_ENDED
+        if story.period_start == findings.period.start and story.limit != findings.limit:
+            return Reason.LIMIT_CHANGED
+    if story.rule in findings.conditions or story.rule not in _ENDS:
         return None
-    if latest is not None and latest.is_open:
-        return _escalate(latest, condition, now)
-    story = Story(
-        organization=organization,
-        rule=condition.rule,
-        period_start=findings.period.start,
-        limit=limit,
-        occurrence=latest.occurrence + 1 if latest else 1,
+    return findings.ends.get(story.rule, _ENDS[story.rule])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Teller:
+    """Decides what is to be told of one condition, in view of what was."""
+
+    condition: Condition
+    findings: Findings
+    organization: Organization | None
+    now: datetime
+    silenced: bool
+
+    def tell(self, stories: Sequence[Story]) -> Transition | None:
+        """Return the step that the condition brings, or None where all was told."""
+        condition = self.condition
+        same = [story for story in stories if self._is_about(story)]
+        latest = max(same, key=lambda story: (story.is_open, story.occurrence), default=None)
+        if latest is None or condition.is_event:
+            return self._fire(latest)
+        if latest.is_open and latest.held and not self.silenced:
+            return self._release(latest)
+        # A clock that is ahead for a moment ends a period too early; what was told stays told.
+        if not latest.is_open and latest.reason is not Reason.PERIOD_ENDED:
+            return self._fire(latest)
+        if not _is_above(condition, latest):
+            return self._remind(latest) if latest.is_open else None
+        return self._escalate(latest) if latest.is_open else self._fire(latest)
+
+    def _is_about(self, story: Story) -> bool:
+        condition = self.condition
+        if story.rule is not condition.rule or story.subject != condition.subject:
+            return False
+        if story.rule not in _OF_A_LIMIT and story.is_open:  # it goes on across a period's end
+            return True
+        return story.period_start == self._period_start and story.limit == self._limit
+
+    @property
+    def _period_start(self) -> date:
+        return (self.condition.period or self.findings.period).start
+
+    @property
+    def _limit(self) -> int | None:
+        limited = self.condition.rule in _OF_A_LIMIT and not self.condition.is_event
+        return self.findings.limit if limited else None
+
+    def _fire(self, latest: Story | None) -> Transition:
+        condition = self.condition
+        story = Story(
+            organization=self.organization,
+            rule=condition.rule,
+            period_start=self._period_start,
+            limit=self._limit,
+            occurrence=latest.occurrence + 1 if latest else 1,
+            level=condition.level,
+            severity=condition.severity,
+            reason=condition.reason,
+            started_at=self.now,
+            ended_at=self.now if condition.is_event else None,
+            subject=condition.subject,
+            tier=condition.tier,
+            mark=condition.mark,
+        )
+        return self._step(TransitionType.FIRED, story)
+
+    def _release(self, story: Story) -> Transition:
+        """Tell what a silence held back, as it is now that the silence has ended."""
+        first = story.told_at is None
+        type_ = TransitionType.FIRED if first else TransitionType.ESCALATED
+        worst = _raised(story, self.condition) if _is_above(self.condition, story) else story
+        return self._step(type_, replace(worst, reason=Reason.SILENCE_ENDED))
+
+    def _escalate(self, story: Story) -> Transition:
+        reason = _why_worse(self.condition, story)
+        raised = replace(_raised(story, self.condition), reason=reason)
+        return self._step(TransitionType.ESCALATED, raised)
+
+    def _remind(self, story: Story) -> Transition | None:
+        every = self.condition.remind_every
+        if every is None or self.silenced or story.told_at is None:
+            return None
+        if self.now - story.told_at < every:
+            return None
+        number = max(1, (self.now - story.started_at) // every)
+        again = replace(story, reason=Reason.STILL_TRUE)
+        return self._step(TransitionType.REMINDED, again, number=number)
+
+    def _step(self, type_: TransitionType, story: Story, *, number: int = 0) -> Transition:
+        told = not self.silenced
+        kept = replace(story, held=not told and story.is_open)
+        if told:
+            kept = replace(kept, told_at=self.now)
+        return Transition(
+            type=type_,
+            reason=story.reason,
+            story=kept,
+            at=self.now,
+            told=told,
+            condition=self.condition,
+            number=number,
+        )
+
+
+def _raised(story: Story, condition: Condition) -> Story:
+    return replace(
+        story,
         level=condition.level,
-        severity=condition.severity,
-        reason=Reason.POLLS_FAIL if condition.rule is Rule.BLIND else Reason.LEVEL_REACHED,
-        started_at=now,
+        severity=max(condition.severity, story.severity),
+        tier=condition.tier,
+        mark=condition.mark,
     )
-    return Transition(type=TransitionType.FIRED, reason=story.reason, story=story, at=now)
 
 
-def _is_about(story: Story, rule: Rule, findings: Findings, limit: int | None) -> bool:
-    if story.rule is not rule:
-        return False
-    if rule is Rule.BLIND and story.is_open:  # an outage goes on across the end of a period
-        return True
-    return story.period_start == findings.period.start and story.limit == limit
-
-
-def _escalate(story: Story, condition: Condition, now: datetime) -> Transition:
-    reason = Reason.BECAME_CRITICAL if condition.level is None else Reason.HIGHER_LEVEL_REACHED
-    higher = replace(story, level=condition.level, severity=condition.severity, reason=reason)
-    return Transition(type=TransitionType.ESCALATED, reason=reason, story=higher, at=now)
+def _why_worse(condition: Condition, story: Story) -> Reason:
+    if (condition.level or 0) > (story.level or 0):
+        return Reason.HIGHER_LEVEL_REACHED
+    if condition.tier is not None and condition.tier != story.tier:
+        return condition.reason
+    if condition.severity > story.severity:
+        return Reason.BECAME_CRITICAL
+    return Reason.EARLIER_DATE
 
 
 def _is_above(condition: Condition, story: Story) -> bool:
     """Tell whether a condition says more than the story has told."""
-    return (condition.level or 0, condition.severity) > (story.level or 0, story.severity)
+    if (condition.level or 0, condition.severity) > (story.level or 0, story.severity):
+        return True
+    if condition.mark is None or story.mark is None or condition.severity < story.severity:
+        return False
+    return date.fromisoformat(story.mark) - date.fromisoformat(condition.mark) >= _CLEARLY_EARLIER
 
 
 def _resolve(story: Story, reason: Reason, now: datetime) -> Transition:
-    ended = replace(story, reason=reason, ended_at=now)
-    return Transition(type=TransitionType.RESOLVED, reason=reason, story=ended, at=now)
+    ended = replace(story, reason=reason, ended_at=now, held=False)
+    told = reason not in _UNTOLD_ENDS and not (
+        story.rule is Rule.FORECAST and reason is Reason.PERIOD_ENDED
+    )
+    return Transition(type=TransitionType.RESOLVED, reason=reason, story=ended, at=now, told=told)
 
 
 def _digest(prefix: str, *parts: str) -> str:

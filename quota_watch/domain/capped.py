@@ -43,10 +43,10 @@ def capped_days(
     crossing = crossing_day(counted, period=period, limit=limit)
     if crossing is None:
         return frozenset()
-    baseline = _baseline(counted, before=crossing, without=known)
+    measure = baseline(counted, before=crossing, without=known)
     collapsed: set[date] = set()
     for day in each_day(crossing + timedelta(days=1), min(today, period.last_day)):
-        usual = expected(baseline, day)
+        usual = expected(measure, day)
         if day == today:
             judged = not collapsed or day - timedelta(days=1) in collapsed
             if judged and collapsed:
@@ -78,13 +78,13 @@ def lost(
     closed = sorted(day for day in capped if day < before_today)
     if not closed:
         return None
-    baseline = _baseline(counted, before=closed[0], without=capped)
-    usual = {day: expected(baseline, day) for day in closed}
+    measure = baseline(counted, before=closed[0], without=capped)
+    usual = {day: expected(measure, day) for day in closed}
     missing = sum(max(0.0, (usual[day] or 0.0) - counted.get(day, 0)) for day in closed)
     if not any(usual.values()):
         return None
     whole = sum(value or 0.0 for value in usual.values())
-    low, high = _spread(baseline)
+    low, high = spread(measure)
     return Estimate(
         low=round(max(0.0, missing - whole * (1 - low))),
         likely=round(missing),
@@ -92,24 +92,25 @@ def lost(
     )
 
 
-def expected(baseline: Mapping[date, int], day: date) -> float | None:
+def expected(measure: Mapping[date, int], day: date) -> float | None:
     """Return what `day` should have: the mean of its weekday, else of all days; None if too few."""
-    same = [n for each, n in baseline.items() if each.weekday() == day.weekday()]
+    same = [n for each, n in measure.items() if each.weekday() == day.weekday()]
     if len(same) >= _LEAST_DAYS:
         return fmean(same)
-    return fmean(baseline.values()) if len(baseline) >= _LEAST_DAYS else None
+    return fmean(measure.values()) if len(measure) >= _LEAST_DAYS else None
 
 
-def _baseline(
+def baseline(
     counted: Mapping[date, int], *, before: date, without: Collection[date]
 ) -> dict[date, int]:
+    """Return the days of the six weeks before `before` that are a measure of others."""
     first = before - timedelta(weeks=_WEEKS)
     return {day: n for day, n in counted.items() if first <= day < before and day not in without}
 
 
-def _spread(baseline: Mapping[date, int]) -> tuple[float, float]:
+def spread(measure: Mapping[date, int]) -> tuple[float, float]:
     """Return the tenth and ninetieth percentile of days in terms of what was expected of them."""
-    ratios = sorted(n / usual for day, n in baseline.items() if (usual := expected(baseline, day)))
+    ratios = sorted(n / usual for day, n in measure.items() if (usual := expected(measure, day)))
     if not ratios:
         return 1.0, 1.0
     cut = len(ratios) // _ONE_IN_TEN

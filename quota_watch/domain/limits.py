@@ -228,14 +228,26 @@ def _clearly_below(less: int, more: int) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """Two counts that differ since `since`; `confirmed` once a second daily read said so too."""
+    """Two counts that differ since `since`; `confirmed` once a second daily read said so too.
+
+    `ours` and `theirs` are what was last compared.
+    """
 
     verdict: Verdict
     since: datetime
     confirmed: bool = False
+    ours: int | None = None
+    theirs: int | None = None
 
 
-def mismatch(before: Mismatch | None, verdict: Verdict, *, now: datetime) -> Mismatch | None:
+def mismatch(
+    before: Mismatch | None,
+    verdict: Verdict,
+    *,
+    now: datetime,
+    ours: int | None = None,
+    theirs: int | None = None,
+) -> Mismatch | None:
     """Return what is held of the two counts after one more comparison.
 
     Only a `confirmed` mismatch is for alerts. An unknown verdict changes nothing.
@@ -245,8 +257,7 @@ def mismatch(before: Mismatch | None, verdict: Verdict, *, now: datetime) -> Mis
     if verdict is Verdict.AGREES:
         return None
     if before is None or before.verdict is not verdict:
-        return Mismatch(verdict=verdict, since=now)
-    if before.confirmed:
-        return before
+        return Mismatch(verdict=verdict, since=now, ours=ours, theirs=theirs)
     since = min(before.since, now)  # the clock may have gone back
-    return replace(before, since=since, confirmed=now - since >= _NEXT_DAILY)
+    confirmed = before.confirmed or now - since >= _NEXT_DAILY
+    return replace(before, since=since, confirmed=confirmed, ours=ours, theirs=theirs)

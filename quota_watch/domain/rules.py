@@ -1,11 +1,16 @@
-"""Assess: which conditions are true now, from what was seen and what was agreed."""
+"""What is watched, what can be true of it, and the two rules that must never fail."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
+from typing import Any, Self
 
+from quota_watch.domain.capped import Estimate
+from quota_watch.domain.limits import LimitChange, Mismatch
 from quota_watch.domain.periods import Period
+from quota_watch.domain.quiet import QuietHours
+from quota_watch.domain.reasons import Reason
 from quota_watch.domain.source import ErrorKind, Organization
 from quota_watch.domain.usage import Usage
 
@@ -20,7 +25,15 @@ class Rule(StrEnum):
     """What an alert is about."""
 
     THRESHOLD = "threshold"
+    FORECAST = "forecast"
+    SPIKE = "spike"
+    STALLED = "stalled"
     BLIND = "blind"
+    LIMIT = "limit"
+    MISMATCH = "mismatch"
+    DELIVERY = "delivery"
+    CONFIG = "config"
+    DISCOVERED = "discovered"
 
 
 class Severity(IntEnum):
@@ -45,8 +58,11 @@ class Severity(IntEnum):
 class Watch:
     """What to watch: an organization and all that was agreed about it.
 
-    `limit` None means that no limit is known: counts are kept, levels can't be judged.
-    `blind_after` None switches the rule off. `channels` are names of the config's channels.
+    `limit` None means that no limit is known: counts are kept, levels can't be judged. With
+    `auto` upstream's word on plan and limit replaces them; `drops_agreed` tells that `drops` is
+    the config's word and stays. `blind_after` and `stalled_after` None switch the rule off.
+    `channels` are names of the config's channels, `fallback` those for what they fail to deliver.
+    `variants` are watches with what was agreed for single rules.
     """
 
     organization: Organization
@@ -60,6 +76,20 @@ class Watch:
     blind_after: timedelta | None
     channels: tuple[str, ...]
     time_zone: str = "UTC"
+    auto: bool = False
+    drops_agreed: bool = True
+    forecast: bool = False
+    spike: bool = False
+    stalled_after: timedelta | None = None
+    remind_every: timedelta | None = None
+    remind_from: Severity = Severity.CRITICAL
+    fallback: tuple[str, ...] = ()
+    quiet_hours: QuietHours | None = None
+    variants: Mapping[Rule, Self] = field(default_factory=dict)
+
+    def of(self, rule: Rule) -> Self:
+        """Return what was agreed for `rule`."""
+        return self.variants.get(rule, self)
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -79,11 +109,24 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """Something that is true now and that people may have to be told."""
+    """Something that is true now and that people may have to be told.
+
+    What has a `mark`, an ISO date, is told again when the date comes two days nearer. An event
+    (`is_event`) is over as soon as it is told. `period` is given where it is not the present one,
+    `subject` where several of a rule can be true at once. `detail` is for those who read of it.
+    """
 
     rule: Rule
     severity: Severity
+    reason: Reason
     level: int | None = None
+    tier: str | None = None
+    mark: str | None = None
+    subject: str = ""
+    period: Period | None = None
+    is_event: bool = False
+    detail: Mapping[str, Any] | None = None
+    remind_every: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +134,16 @@ class Findings:
     """What an assessment came to.
 
     `judged` are the rules it could judge: a rule that is missing there is unknown, which
-    resolves nothing.
+    resolves nothing. `events` happened once. `ends` says why a rule's story ends where that
+    is not the usual reason.
     """
 
     period: Period
     limit: int | None
     judged: frozenset[Rule]
     conditions: Mapping[Rule, Condition]
+    events: tuple[Condition, ...] = ()
+    ends: Mapping[Rule, Reason] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +152,10 @@ class Observation:
 
     After a good poll `trouble` is None and `usage` its count, measured then. After a failed one
     `usage` is what was last known of the period, if anything, measured at `measured_at`.
+    `limit_changes` are upstream's, new with this poll; `compared` tells whether our count could
+    be compared with upstream's own, and `mismatch` what is held of that. `fell_from` is what was
+    used before where clearly less is used now. `closed` is the last period, counted once more.
+    `lost` estimates what was dropped.
     """
 
     period: Period
@@ -113,17 +163,22 @@ class Observation:
     usage: Usage | None
     measured_at: datetime | None
     trouble: Trouble | None = None
+    limit_changes: tuple[LimitChange, ...] = ()
+    compared: bool = False
+    mismatch: Mismatch | None = None
+    fell_from: int | None = None
+    closed: "Closed | None" = None
+    lost: Estimate | None = None
 
 
-def assess(watch: Watch, seen: Observation) -> Findings:
-    """Say which conditions are true now, and which rules could be judged at all."""
-    if seen.trouble is not None:
-        return assess_trouble(
-            watch, seen.trouble, last_known=seen.usage, period=seen.period, now=seen.at
-        )
-    if seen.usage is not None:
-        return assess_usage(watch, seen.usage)
-    return Findings(period=seen.period, limit=watch.limit, judged=frozenset(), conditions={})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """A period that is over: what it came to, the limit it had, and what was lost of it."""
+
+    period: Period
+    used: int
+    limit: int | None
+    lost: Estimate | None = None
 
 
 def assess_usage(watch: Watch, usage: Usage) -> Findings:
@@ -134,7 +189,10 @@ def assess_usage(watch: Watch, usage: Usage) -> Findings:
         level = highest_level(usage.used, watch.limit, watch.levels)
         if level is not None:
             conditions[Rule.THRESHOLD] = Condition(
-                rule=Rule.THRESHOLD, severity=severity_of(level), level=level
+                rule=Rule.THRESHOLD,
+                severity=severity_of(level),
+                reason=Reason.LEVEL_REACHED,
+                level=level,
             )
     return Findings(
         period=usage.period,
@@ -155,7 +213,9 @@ def assess_trouble(
     if watch.blind_after is not None and is_blind(trouble, after=watch.blind_after, now=now):
         near = last_known is not None and _reached(last_known.used, watch.limit, _WARNING_LEVEL)
         severity = Severity.CRITICAL if near else Severity.WARNING
-        conditions[Rule.BLIND] = Condition(rule=Rule.BLIND, severity=severity)
+        conditions[Rule.BLIND] = Condition(
+            rule=Rule.BLIND, severity=severity, reason=Reason.POLLS_FAIL
+        )
     return Findings(
         period=period,
         limit=watch.limit,

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from quota_watch.domain.errors import QuotaWatchError
+from quota_watch.domain.limits import Account
 from quota_watch.domain.usage import DayCounts
 
 
@@ -80,3 +81,6 @@ class Source(Protocol):
         The day that is today upstream may be missing, no other. Raises `UpstreamError`, or
         `NotYet` where nothing was asked.
         """
+
+    def account(self, organization: Organization) -> Account:
+        """Return what upstream says of the organization's plan and limit; raises as `days` does."""

@@ -26,7 +26,7 @@ def facts_of(transition: Transition, *, watch: Watch, seen: Observation) -> dict
         "id": transition.id,
         "timestamp": iso(transition.at),
         "alert": _alert(case, words(case)),
-        "organization": _organization(watch),
+        "organization": None if transition.story.organization is None else _organization(watch),
         "period": period_json(case.period),
         "usage": _usage(case),
         "forecast": None,

@@ -4,9 +4,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from quota_watch.domain.alerts import Reason, Story, Transition, TransitionType
+from quota_watch.domain.alerts import Story, Transition, TransitionType
 from quota_watch.domain.periods import CalendarMonth
 from quota_watch.domain.plans import NOT_COUNTED
+from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import FULL, Observation, Rule, Severity, Trouble, Watch, severity_of
 from quota_watch.domain.source import ErrorKind, Organization
 from quota_watch.domain.usage import Usage

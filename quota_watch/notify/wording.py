@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from quota_watch.domain.alerts import Reason, TransitionType
+from quota_watch.domain.alerts import TransitionType
+from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import FULL, Rule
 from quota_watch.domain.source import ErrorKind
 from quota_watch.domain.usage import percent

@@ -59,6 +59,7 @@ class RybbitClient:
         self._pacer = pacer
         self._sharing = Counter((each.server, key) for each, key in keys.items())
         self._logged: dict[tuple[str, str], tuple[timedelta, bool]] = {}
+        self._sites: dict[Organization, str | None] = {}
 
     def interval_for(self, organization: Organization, configured: timedelta) -> timedelta:
         """Return how often to poll: as configured, or as seldom as the key's budget needs.
@@ -100,7 +101,8 @@ class RybbitClient:
         """Return the organization's plan, limit and Rybbit's own count (UPSTREAM.md § 9).
 
         Where the key lacks the scope `org:read`, or that endpoint fails, the usage of `site` is
-        asked, the id of one of its sites; it tells only limit and count. Raises `UpstreamError`.
+        asked, the id of one of its sites, or of the first that the key sees; it tells only limit
+        and count. Raises `UpstreamError`.
         """
         question = Question(
             server=organization.server,
@@ -112,10 +114,26 @@ class RybbitClient:
         try:
             return self._asker.read(question, partial(parse_account, organization=organization.id))
         except UpstreamError as error:
-            if site is None or error.kind not in _ASK_ELSEWHERE:
+            if error.kind not in _ASK_ELSEWHERE:
                 raise
             first = error
+        site = site or self._site_of(organization)
+        if site is None:
+            raise first
         return self._account_by_site(organization, site, first)
+
+    def _site_of(self, organization: Organization) -> str | None:
+        """Return one of the organization's sites, as the list of what the key sees has them."""
+        if organization not in self._sites:
+            try:
+                seen = self.organizations(organization.server, self._keys[organization])
+            except UpstreamError as error:
+                if error.may_pass:
+                    return None
+                seen = ()
+            found = [each.sites[0].id for each in seen if each.id == organization.id and each.sites]
+            self._sites[organization] = found[0] if found else None
+        return self._sites[organization]
 
     def _account_by_site(
         self, organization: Organization, site: str, first: UpstreamError

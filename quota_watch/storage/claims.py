@@ -5,14 +5,14 @@ transaction that ends it does, and only while the token is still its own.
 """
 
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Row, and_, or_, select, update
 
 from quota_watch.domain.rules import Watch
 from quota_watch.domain.source import Organization
@@ -21,14 +21,20 @@ from quota_watch.storage.schema import organization
 
 LEASE = timedelta(seconds=60)
 _ROWS_AT_A_TIME = 500
+_FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to poll one organization, as long as nobody else takes it over."""
+    """The right to poll one organization until `until`, if nobody else takes it over.
+
+    `row` is what was known of the organization when it was claimed.
+    """
 
     pk: int
     token: str
+    until: datetime = field(default=_FOR_EVER, compare=False)
+    row: Row[Any] | None = field(default=None, compare=False, repr=False)
 
 
 def register(
@@ -89,16 +95,16 @@ def claim_due(
     connection: Connection, pks: Collection[int], *, interval: timedelta, now: datetime
 ) -> list[Claim]:
     """Claim those of the organizations that are still due and that nobody else has locked."""
-    still = select(organization.c.pk).where(organization.c.pk.in_(pks), _is_due(interval, now))
-    return _take(connection, list(connection.scalars(still.with_for_update(skip_locked=True))), now)
+    still = select(organization).where(organization.c.pk.in_(pks), _is_due(interval, now))
+    return _take(connection, connection.execute(still.with_for_update(skip_locked=True)).all(), now)
 
 
 def claim_now(connection: Connection, pks: Collection[int], *, now: datetime) -> list[Claim]:
     """Claim the organizations whether due or not; a claim of another worker is taken over."""
-    chosen = select(organization.c.pk).where(organization.c.pk.in_(pks))
+    chosen = select(organization).where(organization.c.pk.in_(pks))
     # In key order, as the record locks them, so that neither waits for the other.
     query = chosen.order_by(organization.c.pk).with_for_update()
-    return _take(connection, list(connection.scalars(query)), now)
+    return _take(connection, connection.execute(query).all(), now)
 
 
 def give_back(
@@ -144,16 +150,16 @@ def _is_due(interval: timedelta, now: datetime) -> ColumnElement[bool]:
     )
 
 
-def _take(connection: Connection, pks: list[int], now: datetime) -> list[Claim]:
-    if not pks:
+def _take(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> list[Claim]:
+    if not rows:
         return []
-    token = new_token()
+    token, until = new_token(), now + LEASE
     connection.execute(
         update(organization)
-        .where(organization.c.pk.in_(pks))
-        .values(claimed_by=token, claimed_until=now + LEASE)
+        .where(organization.c.pk.in_([row.pk for row in rows]))
+        .values(claimed_by=token, claimed_until=until)
     )
-    return [Claim(pk, token) for pk in pks]
+    return [Claim(row.pk, token, until, row) for row in rows]
 
 
 def new_token() -> str:

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Row, Text, cast, func, select, update
 
-from quota_watch.domain.periods import Period, each_day
+from quota_watch.domain.periods import ONE_DAY, Period, each_day
 from quota_watch.domain.rules import Trouble, Watch
 from quota_watch.domain.source import ErrorKind, UpstreamError
 from quota_watch.domain.usage import DayCounts, Usage
@@ -38,15 +39,21 @@ def record_usage(
     usage: Usage,
     now: datetime,
     next_at: datetime,
+    interval: timedelta | None = None,
+    said: Mapping[str, Any] = MappingProxyType({}),
+    last_ok: datetime | None = None,
 ) -> None:
-    """Keep a good poll: the days that changed, a snapshot, and that all is well."""
-    _record_days(connection, pk, watch=watch, days=days, now=now)
+    """Keep a good poll: the days that changed, a snapshot, and that all is well.
+
+    `said` are columns of what upstream said of plan and limit, `last_ok` is the good poll before.
+    """
+    record_days(connection, pk, watch=watch, days=days, now=now, last_ok=last_ok)
     seen = {"organization_pk": pk, "at": now, "used": usage.used, "today": usage.used_today}
     insert_missing(connection, snapshot, [{**seen, "limit": watch.limit}])
     _update(
         connection,
         pk,
-        **_agreed(watch, now),
+        **(_agreed(watch, now) | dict(said)),
         period_start=usage.period.start,
         used=usage.used,
         next_at=next_at,
@@ -55,6 +62,7 @@ def record_usage(
         failing_since=None,
         failed_polls=0,
         last_error=None,
+        interval_seconds=_whole_seconds(interval),
     )
 
 
@@ -79,7 +87,7 @@ def record_failure(
     _update(
         connection,
         row.pk,
-        **_agreed(watch, now),
+        **({"name": watch.name} if watch.auto else _agreed(watch, now)),
         next_at=next_at,
         last_poll=now,
         failing_since=trouble.since,
@@ -99,6 +107,18 @@ def trouble_of(row: Row[Any]) -> Trouble | None:
         kind=ErrorKind(row.last_error["kind"]),
         message=row.last_error["message"],
     )
+
+
+def failing_alike(connection: Connection, pks: Collection[int], *, kind: str) -> bool:
+    """Tell whether the last polls of all these organizations failed with this kind of error."""
+    columns = organization.c
+    failing = select(columns.pk, columns.last_error).where(columns.failing_since.is_not(None))
+    alike = {
+        pk
+        for pk, error in connection.execute(failing)
+        if error is not None and error["kind"] == kind
+    }
+    return alike >= set(pks)
 
 
 def days_of(
@@ -129,36 +149,99 @@ def days_in(connection: Connection, pk: int, period: Period) -> list[DayCounts]:
     return days_of(connection, [pk], period.start, period.last_day)[pk]
 
 
-def _record_days(
-    connection: Connection, pk: int, *, watch: Watch, days: Sequence[DayCounts], now: datetime
+def counted_days(
+    connection: Connection, pk: int, first: date, last: date
+) -> tuple[dict[date, int], set[date]]:
+    """Return the counted events of one organization's kept days, and which of them are capped."""
+    columns = day_usage.c
+    query = select(columns.date, columns.used, columns.capped).where(
+        columns.organization_pk == pk, columns.date.between(first, last)
+    )
+    rows = connection.execute(query).all()
+    return {row.date: row.used for row in rows}, {row.date for row in rows if row.capped}
+
+
+def mark_capped(connection: Connection, pk: int, days: Collection[date]) -> None:
+    """Mark days on which events were dropped; what is marked stays so."""
+    if days:
+        connection.execute(
+            update(day_usage)
+            .where(day_usage.c.organization_pk == pk, day_usage.c.date.in_(days))
+            .values(capped=True)
+        )
+
+
+def used_before(connection: Connection, pk: int, at: datetime, *, since: datetime) -> int | None:
+    """Return what the last snapshot up to `at`, but not before `since`, had counted."""
+    columns = snapshot.c
+    query = (
+        select(columns.used)
+        .where(columns.organization_pk == pk, columns.at <= at, columns.at >= since)
+        .order_by(columns.at.desc())
+        .limit(1)
+    )
+    used: int | None = connection.scalar(query)
+    return used
+
+
+def record_days(
+    connection: Connection,
+    pk: int,
+    *,
+    watch: Watch,
+    days: Sequence[DayCounts],
+    now: datetime,
+    last_ok: datetime | None,
 ) -> None:
+    """Write the days that changed.
+
+    Where a day had been counted whole by `last_ok`, what it came to then is kept beside it.
+    """
     if not days:
         return
     columns = day_usage.c
-    query = select(columns.date, columns.counts, columns.used).where(
+    query = select(columns.date, columns.counts, columns.used, columns.changed_from).where(
         columns.organization_pk == pk, columns.date.between(days[0].day, days[-1].day)
     )
-    kept = {day: (counts, used) for day, counts, used in connection.execute(query)}
-    seen = {
-        counts.day: (dict(counts.by_type), counts.counted(watch.not_counted)) for counts in days
-    }
-    rows = [
-        {
-            "organization_pk": pk,
-            "date": day,
-            "counts": counts,
-            "used": used,
-            "capped": False,
-            "seen_at": now,
-        }
-        for day, (counts, used) in seen.items()
-        if kept.get(day) != (counts, used)
-    ]
+    kept = {row.date: row for row in connection.execute(query)}
+    rows = []
+    for counts in days:
+        before: Any = kept.get(counts.day)
+        used = counts.counted(watch.not_counted)
+        if before is not None and (before.counts, before.used) == (dict(counts.by_type), used):
+            continue
+        rows.append(
+            {
+                "organization_pk": pk,
+                "date": counts.day,
+                "counts": dict(counts.by_type),
+                "used": used,
+                "capped": False,
+                "seen_at": now,
+                "changed_from": _changed_from(before, counts.day, used, last_ok),
+            }
+        )
     if rows:
         insert = insert_into(connection, day_usage)
-        changed = {name: insert.excluded[name] for name in ("counts", "used", "seen_at")}
+        names = ("counts", "used", "seen_at", "changed_from")
+        changed = {name: insert.excluded[name] for name in names}
         keys = [day_usage.c.organization_pk, day_usage.c.date]
         connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+
+
+def _changed_from(before: Any, day: date, used: int, last_ok: datetime | None) -> int | None:
+    """Return what a day had come to when it was over, if it is something else now."""
+    if before is None:
+        return None
+    over = datetime.combine(day + ONE_DAY, time.min, UTC)
+    first: int | None = before.changed_from
+    if first is None and last_ok is not None and last_ok >= over:
+        first = before.used
+    return None if first == used else first
+
+
+def _whole_seconds(interval: timedelta | None) -> int | None:
+    return None if interval is None else max(1, round(interval.total_seconds()))
 
 
 def _agreed(watch: Watch, now: datetime) -> dict[str, Any]:

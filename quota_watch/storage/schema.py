@@ -16,11 +16,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-HEAD = "0001"
+HEAD = "0002"
 """The Alembic revision this code reads and writes."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,6 +66,8 @@ class UtcTime(TypeDecorator[datetime]):
 # SQLite numbers rows by itself only where the key is declared INTEGER.
 _Key = BigInteger().with_variant(Integer, "sqlite")
 
+_Json = JSON(none_as_null=True)
+
 metadata = MetaData()
 
 organization = Table(
@@ -88,7 +91,17 @@ organization = Table(
     Column("last_ok", UtcTime),
     Column("failing_since", UtcTime),
     Column("failed_polls", Integer, nullable=False, default=0),
-    Column("last_error", JSON(none_as_null=True)),
+    Column("last_error", _Json),
+    Column("status", Text),
+    Column("account", _Json),
+    Column("limit_read_at", UtcTime),
+    Column("lower_limit", BigInteger),
+    Column("lower_since", UtcTime),
+    Column("mismatch", _Json),
+    Column("sites", _Json),
+    Column("history_from", Date),
+    Column("reread_on", Date),
+    Column("interval_seconds", Integer),
     UniqueConstraint("server", "id", name="organization_identity"),
     Index("organization_due", "next_at"),
 )
@@ -102,6 +115,7 @@ day_usage = Table(
     Column("used", BigInteger, nullable=False),
     Column("capped", Boolean, nullable=False, default=False),
     Column("seen_at", UtcTime, nullable=False),
+    Column("changed_from", BigInteger),
     sqlite_with_rowid=False,
 )
 
@@ -151,6 +165,11 @@ alert = Table(
     Column("started_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),
     Column("transitions", JSON, nullable=False),
+    Column("subject", Text, nullable=False, default="", server_default=""),
+    Column("mark", Text),
+    Column("held", Boolean, nullable=False, default=False, server_default=false()),
+    Column("told_at", UtcTime),
+    Column("detail", _Json),
     Index("alert_of_organization", "organization_pk", "period_start"),
 )
 
@@ -175,9 +194,18 @@ delivery = Table(
     Column("last_status", Integer),
     Column("created_at", UtcTime, nullable=False),
     Column("done_at", UtcTime),
+    Column("batch", Text),
+    Column("message_id", Text),
+    Column("not_before", UtcTime),
+    Column("expires_at", UtcTime),
+    Column("named_at", UtcTime),
+    Column("fallback_for", Text),
+    Column("reason", Text),
+    Column("log", _Json),
     UniqueConstraint("transition_id", "channel", "recipient", name="delivery_once"),
     Index("delivery_due", "state", "channel", "next_at"),
     Index("delivery_of_alert", "alert_pk"),
+    Index("delivery_of_message", "message_id"),
 )
 
 silence = Table(

@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select, update
 
-from quota_watch.domain.alerts import Reason, Story, Transition, TransitionType
+from quota_watch.domain.alerts import Story, Transition
+from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Rule, Severity
 from quota_watch.domain.shapes import iso
 from quota_watch.domain.source import Organization
@@ -34,7 +35,7 @@ def keep(
     connection: Connection,
     transition: Transition,
     *,
-    organization_pk: int,
+    organization_pk: int | None,
     title: str,
     summary: str,
 ) -> int | None:
@@ -49,36 +50,47 @@ def keep(
         "reason": transition.reason,
         "severity": story.severity.label,
         "at": iso(transition.at),
+        "told": transition.told,
         "title": title,
     }
-    if transition.type is TransitionType.FIRED:
-        return _begin(connection, story, organization_pk, step, title, summary)
-    return _continue(connection, story, step, title, summary)
+    values: dict[str, Any] = {
+        "level": story.level,
+        "tier": story.tier,
+        "mark": story.mark,
+        "severity": story.severity.label,
+        "reason": story.reason,
+        "held": story.held,
+        "told_at": story.told_at,
+        "ended_at": story.ended_at,
+        "title": title,
+        "summary": summary,
+    }
+    if transition.condition is not None:
+        values["detail"] = transition.condition.detail
+    if transition.begins:
+        return _begin(connection, story, organization_pk, step, values)
+    return _continue(connection, story, step, values)
 
 
 def _begin(
     connection: Connection,
     story: Story,
-    organization_pk: int,
+    organization_pk: int | None,
     step: Mapping[str, Any],
-    title: str,
-    summary: str,
+    values: Mapping[str, Any],
 ) -> int | None:
     insert = insert_into(connection, alert).values(
         key=story.key,
         id=story.id,
         organization_pk=organization_pk,
         rule=story.rule,
-        level=story.level,
-        severity=story.severity.label,
+        subject=story.subject,
         period_start=story.period_start,
         limit=story.limit,
         occurrence=story.occurrence,
-        reason=story.reason,
-        title=title,
-        summary=summary,
         started_at=story.started_at,
         transitions=[step],
+        **values,
     )
     # On PostgreSQL SQLAlchemy does not keep how many rows were inserted unless asked to.
     written = connection.execute(
@@ -88,24 +100,15 @@ def _begin(
 
 
 def _continue(
-    connection: Connection, story: Story, step: Mapping[str, Any], title: str, summary: str
+    connection: Connection, story: Story, step: Mapping[str, Any], values: Mapping[str, Any]
 ) -> int | None:
     query = select(alert.c.pk, alert.c.transitions).where(alert.c.key == story.key)
     row = connection.execute(query.with_for_update()).one()
     if any(told["id"] == step["id"] for told in row.transitions):
         return None
+    steps = [*row.transitions, step]
     connection.execute(
-        update(alert)
-        .where(alert.c.pk == row.pk)
-        .values(
-            level=story.level,
-            severity=story.severity.label,
-            reason=story.reason,
-            title=title,
-            summary=summary,
-            ended_at=story.ended_at,
-            transitions=[*row.transitions, step],
-        )
+        update(alert).where(alert.c.pk == row.pk).values(**values, transitions=steps)
     )
     pk: int = row.pk
     return pk
@@ -128,7 +131,18 @@ def rows_of(
     return list(connection.execute(query))
 
 
-def _story(row: Row[Any], organization: Organization) -> Story:
+def stories_about(connection: Connection, subjects: Collection[str]) -> dict[str, list[Story]]:
+    """Return the stories of no single organization that are about the subjects."""
+    query = select(alert).where(
+        alert.c.organization_pk.is_(None), alert.c.subject.in_(list(subjects))
+    )
+    stories: dict[str, list[Story]] = {subject: [] for subject in subjects}
+    for row in connection.execute(query.order_by(alert.c.pk)):
+        stories[row.subject].append(_story(row, None))
+    return stories
+
+
+def _story(row: Row[Any], organization: Organization | None) -> Story:
     return Story(
         organization=organization,
         rule=Rule(row.rule),
@@ -140,4 +154,9 @@ def _story(row: Row[Any], organization: Organization) -> Story:
         reason=Reason(row.reason),
         started_at=row.started_at,
         ended_at=row.ended_at,
+        subject=row.subject,
+        tier=row.tier,
+        mark=row.mark,
+        held=row.held,
+        told_at=row.told_at,
     )

@@ -16,14 +16,16 @@ def warnings(toml, text):
     [
         (ORG + "notify = []", "nobody would hear of alerts about org_a: notify is empty"),
         ("[alerts]\nnotify = []", "nobody would hear of alerts about org_a: notify is empty"),
-        ('[[organizations]]\nid = "org_b"', "no limit is known for org_b"),
+        (
+            '[[organizations]]\nid = "org_b"\nbase_url = "https://b.example"\napi_key = "env:K"',
+            "no limit is known for org_b",
+        ),
         ('[rybbit]\napi_key = "env:K"\nbase_url = "http://a.example"', "the API key travels in"),
         ('[rybbit]\napi_key = "env:K"\nbase_url = "https://a.example/api"', "ends in /api"),
         (SMTP + 'security = "none"', "sends the password in clear"),
         (SMTP + "port = 465", '"tls" goes with port 465'),
         (SMTP + 'security = "tls"', '"tls" goes with port 465'),
         ('[rybbit]\napi_key = "env:K"\ndiscover = "tell"', "rybbit.discover: not acted on"),
-        ('[poll]\nhistory = "10d"', "poll.history: not acted on by this version"),
         ("[alerts]\nspike = true", "alerts.spike: not acted on by this version"),
         (ORG + 'stalled = "2h"', "organizations[0] (org_a).stalled: not acted on"),
         (HOOK + "vars = {a = 1}", "channels.hook.vars: not acted on by this version"),
@@ -61,7 +63,8 @@ def test_without_a_channel_nobody_hears(toml):
 
 
 def test_many_organizations_make_one_warning(toml):
-    orgs = "".join(f'[[organizations]]\nid = "org_{n}"\nforecast = true\n' for n in range(100))
+    own = 'base_url = "https://b.example"\napi_key = "env:K"\nforecast = true\n'
+    orgs = "".join(f'[[organizations]]\nid = "org_{n}"\n{own}' for n in range(100))
     limit, ignored = warnings(toml, orgs)
     assert "org_0, org_1, org_2, org_3 and 96 more" in limit
     assert "organizations[3] (org_3).forecast and 96 more: not acted on" in ignored

@@ -61,6 +61,7 @@ OUTAGES = [
 
 TOLD = [
     ("03-03 03", "corrected", "fired", 90),
+    ("03-04 03", "corrected", "fired", None),
     ("03-05 09", "jumping", "fired", 100),
     ("03-09 18", "cut off", "fired", None),
     ("03-10 00", "cut off", "resolved", None),

@@ -6,13 +6,14 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from quota_watch.domain.alerts import Reason, Story, Transition, TransitionType, reconcile
+from quota_watch.domain.alerts import Story, Transition, TransitionType, reconcile
+from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Rule, Severity, assess_trouble, assess_usage
 from quota_watch.domain.source import Organization
 from support.domain import ACME, MARCH, NOON, month_of, trouble, usage, watch
 
 APRIL, FEBRUARY = month_of(date(2026, 4, 1)), month_of(date(2026, 2, 1))
-FIRED, ESCALATED, RESOLVED = TransitionType
+FIRED, ESCALATED, _, RESOLVED = TransitionType
 
 
 class Teller:

@@ -7,14 +7,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from quota_watch.domain.alerts import Reason, Story, Transition, TransitionType, reconcile
+from quota_watch.domain.alerts import Story, Transition, TransitionType, reconcile
 from quota_watch.domain.periods import CalendarMonth, Period, previous
+from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Findings, Rule, Severity, assess_trouble, assess_usage
 from quota_watch.domain.usage import Usage
 from support.domain import ACME, month_of, trouble, usage, watch
 
 LEVELS = (25, 50, 75, 90, 100)
-FIRED, ESCALATED, RESOLVED = TransitionType
+FIRED, ESCALATED, _, RESOLVED = TransitionType
 Step = tuple[TransitionType, Reason, Rule, date, int | None, int, int | None]
 
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quota_watch.domain.assess import assess
 from quota_watch.domain.rules import (
     Observation,
     Rule,
     Severity,
-    assess,
     assess_trouble,
     assess_usage,
     highest_level,

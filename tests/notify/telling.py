@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from quota_watch.domain.alerts import Reason, Story, Transition, TransitionType
+from quota_watch.domain.alerts import Story, Transition, TransitionType
+from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Observation, Rule, Severity, Trouble, Watch, severity_of
 from quota_watch.domain.usage import Usage
 from quota_watch.notify.facts import facts_of

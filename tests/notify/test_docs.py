@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from notify.telling import fired, tell
-from quota_watch.domain.alerts import Reason, TransitionType
+from quota_watch.domain.alerts import TransitionType
+from quota_watch.domain.reasons import Reason
 from quota_watch.notify.render import FILTERS
 from quota_watch.notify.samples import sample_facts
 from quota_watch.resources import resource_dir
@@ -35,7 +36,7 @@ def test_the_documented_body_has_the_keys_of_a_real_one():
     [
         *(f"`alert.{kind}`" for kind in TransitionType),
         *(f"`{reason}`" for reason in Reason),
-        *{f"`{facts['alert']['rule']}`" for facts in sample_facts(now=NOON).values()},
+        *sorted({f"`{facts['alert']['rule']}`" for facts in sample_facts(now=NOON).values()}),
     ],
 )
 def test_every_word_of_a_webhook_is_documented(word):

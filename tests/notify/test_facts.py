@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notify.telling import BIG, STARTED, fired, resolved, tell
-from quota_watch.domain.alerts import Reason
+from quota_watch.domain.reasons import Reason
 from quota_watch.notify import facts as module
 from quota_watch.notify.samples import sample_facts
 from support.domain import NOON, trouble, usage

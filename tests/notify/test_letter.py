@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notify.telling import BIG, STARTED, fired, resolved, tell
-from quota_watch.domain.alerts import Reason
+from quota_watch.domain.reasons import Reason
 from quota_watch.notify.letter import address, compose
 from quota_watch.notify.render import Rendered, Renderer
 from quota_watch.notify.samples import sample_facts

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notify.telling import BIG, fired, resolved, story, tell
-from quota_watch.domain.alerts import Reason, Transition, TransitionType
+from quota_watch.domain.alerts import Transition, TransitionType
+from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Severity, Watch
 from quota_watch.domain.source import ErrorKind
 from quota_watch.notify.samples import sample_facts

@@ -4,7 +4,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from quota_watch.domain.alerts import Reason, Story, Transition, TransitionType
+from quota_watch.domain.alerts import Story, Transition, TransitionType
+from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Rule, Severity
 from quota_watch.storage import claims, stories
 from quota_watch.storage.database import Database

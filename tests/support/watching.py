@@ -8,9 +8,11 @@ from typing import Any
 
 from quota_watch.clock import Clock
 from quota_watch.daemon.due import DueOrganizations
+from quota_watch.daemon.errands import Errands
 from quota_watch.daemon.intervals import Intervals
 from quota_watch.daemon.watcher import Outcome, Watcher
-from quota_watch.domain.periods import each_day
+from quota_watch.domain.limits import Account
+from quota_watch.domain.periods import CalendarMonth, each_day
 from quota_watch.domain.rules import Severity, Watch
 from quota_watch.domain.source import ErrorKind, Organization, Source, UpstreamError
 from quota_watch.domain.usage import DayCounts
@@ -52,17 +54,28 @@ class Upstream:
         self.errors: dict[Organization, BaseException] = {}
         self.asked: list[Organization] = []
         self.before: Callable[[Organization], None] = lambda _: None
+        self.accounts: dict[Organization, Account | UpstreamError] = {}
+        self.ranges: list[tuple[date, date]] = []
+        self.account_reads = 0
 
     def set(self, watch: Watch, day: date, **by_type: int) -> None:
         self.counts.setdefault(watch.organization, {})[day] = by_type
 
     def days(self, organization: Organization, start: date, end: date) -> Sequence[DayCounts]:
         self.asked.append(organization)
+        self.ranges.append((start, end))
         self.before(organization)
         if organization in self.errors:
             raise self.errors[organization]
         known = self.counts.get(organization, {})
         return [DayCounts(day, known.get(day, {"pageview": 0})) for day in each_day(start, end)]
+
+    def account(self, organization: Organization) -> Account:
+        self.account_reads += 1
+        account = self.accounts.get(organization, NO_ANSWER)
+        if isinstance(account, UpstreamError):
+            raise account
+        return account
 
     def polls(self) -> Counter[str]:
         return Counter(organization.id for organization in self.asked)
@@ -134,7 +147,11 @@ def refuse(**how: Any) -> Callable[[Message], None]:
 
 
 class Station:
-    """Claims, watcher and outbox over a database: a process of quota-watch without clockwork."""
+    """Claims, watcher and outbox over a database: a process of quota-watch without clockwork.
+
+    With `history` plans, limits and closed days are asked for too. With `together` all
+    organizations are of one server and key.
+    """
 
     def __init__(
         self,
@@ -146,6 +163,8 @@ class Station:
         channels: Iterable[RecordingChannel] | None = None,
         interval: timedelta = timedelta(hours=1),
         concurrency: int = 8,
+        history: timedelta | None = None,
+        together: bool = False,
         stretched: Callable[[Organization, timedelta], timedelta] = lambda _, configured: (
             configured
         ),
@@ -177,6 +196,10 @@ class Station:
             interval=interval,
             concurrency=concurrency,
             pace=intervals.of,
+            errands=None
+            if history is None
+            else Errands(upstream, clock=clock, cycle=CalendarMonth(), history=history),
+            groups=dict.fromkeys(by_key, SERVER) if together else None,
         )
         self.outbox = Outbox(
             database=database, channels=self.channels, clock=clock, jitter=lambda: 0.0

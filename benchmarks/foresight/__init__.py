@@ -1,0 +1,1 @@
+"""How the rules that look ahead behave over simulated years."""

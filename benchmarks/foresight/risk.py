@@ -1,0 +1,172 @@
+"""The rule `forecast` over the months of a benchmark: how often, how early, how rightly it speaks.
+
+    python -m benchmarks.foresight.risk SERIES.csv…
+
+Every month of every series is polled every few hours with limits of 80, 95, 105 and 125 % of what
+it came to. What is told is kept between polls as the daemon keeps it.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from benchmarks.forecast.series import read
+from benchmarks.foresight.traffic import hourly, polls
+from quota_watch.domain import forecast as forecasting
+from quota_watch.domain.dayshape import Snapshot, learn, share_at
+from quota_watch.domain.forecast import Forecast, PartDay, TooEarly
+from quota_watch.domain.periods import ONE_DAY, CalendarMonth, Period, each_day
+from quota_watch.domain.risk import ToldRisk, judge_risk
+from quota_watch.domain.rulings import Ruling
+
+LIMITS = (0.8, 0.95, 1.05, 1.25)
+EVERY = 4
+LEAST_TOTAL, LEAST_HISTORY = 100, 28
+
+
+@dataclass(slots=True)
+class Month:
+    """What was told of one month with one limit."""
+
+    series: str
+    times: float
+    crossed: datetime | None
+    stories: int = 0
+    messages: int = 0
+    cleared: int = 0
+    open: bool = False
+    first: dict[str, datetime] = field(default_factory=dict)
+
+    def lead(self, what: str) -> float | None:
+        """Return how many days before the crossing the first such message came."""
+        if self.crossed is None or what not in self.first:
+            return None
+        return (self.crossed - self.first[what]) / ONE_DAY
+
+
+def months_of(name: str, counts: dict[date, int], most: int = 24) -> list[Month]:
+    """Play the last months of a series."""
+    days = hourly(counts, seed=name)
+    first, last = min(counts), max(counts)
+    period = CalendarMonth().period_of(last + ONE_DAY)
+    found: list[Month] = []
+    seen: list[Snapshot] = [
+        each for day in sorted(counts) for each in polls(day, days[day], every=EVERY // 2)
+    ]
+    while most:
+        period = CalendarMonth().period_of(period.start - ONE_DAY)
+        if (period.start - first).days < LEAST_HISTORY:
+            return found
+        actual = sum(counts.get(day, 0) for day in each_day(period.start, period.last_day))
+        if actual >= LEAST_TOTAL:
+            most -= 1
+            found += _play(name, counts, days, period, actual, seen)
+    return found
+
+
+def _play(name, counts, days, period: Period, actual: int, seen) -> Iterator[Month]:  # noqa: ANN001
+    months = {
+        times: Month(name, times, _crossing(days, period, round(actual * times)))
+        for times in LIMITS
+    }
+    told: dict[float, ToldRisk | None] = dict.fromkeys(LIMITS)
+    remembering = cache(forecasting_look_ahead)
+    forecasting.look_ahead = lambda counts, ordinals, horizon: remembering(
+        tuple(counts), tuple(ordinals), horizon
+    )
+    try:
+        for day in each_day(period.start, period.last_day):
+            if day not in counts:
+                continue
+            month_ago = day - timedelta(days=29)
+            shape = learn(
+                (each for each in seen if month_ago <= each.at.date() < day),
+                totals=counts,
+                today=day,
+            )
+            whole = {each: count for each, count in counts.items() if each < day}
+            for poll in polls(day, days[day], every=EVERY):
+                part = PartDay(poll.today, share_at(shape, poll.at))
+                for times, month in months.items():
+                    limit = round(actual * times)
+                    answer = forecasting.forecast(
+                        whole, period=period, as_of=day - ONE_DAY, limit=limit, part=part
+                    )
+                    told[times] = _step(month, answer, limit, poll.at, told[times])
+    finally:
+        forecasting.look_ahead = forecasting_look_ahead
+    yield from months.values()
+
+
+forecasting_look_ahead = forecasting.look_ahead
+
+
+def _step(
+    month: Month, answer: Forecast | TooEarly, limit: int, now: datetime, told: ToldRisk | None
+) -> ToldRisk | None:
+    judged = judge_risk(
+        answer, limit=limit, now=now, told=told, ended_before=told is None and month.stories > 0
+    )
+    if judged.ruling is Ruling.UNKNOWN:
+        return told
+    if judged.risk is None:
+        month.cleared += told is not None and judged.reason.value == "clearly_better"
+        return None
+    risk = judged.risk
+    month.stories += told is None
+    if not risk.tell:
+        return told
+    month.messages += 1
+    for what in {"any", risk.tier.value, risk.severity.label}:
+        month.first.setdefault(what, now)
+    return ToldRisk(tier=risk.tier, severity=risk.severity, likely=risk.likely)
+
+
+def _crossing(days, period: Period, limit: int) -> datetime | None:  # noqa: ANN001
+    used = 0
+    for day in each_day(period.start, period.last_day):
+        for poll in polls(day, [*days.get(day, [0] * 24), 0]):
+            if used + poll.today >= limit:
+                return poll.at
+        used += sum(days.get(day, [0]))
+    return None
+
+
+def report(months: list[Month]) -> None:
+    """Print what came of it, by limit."""
+    for times in LIMITS:
+        these = [month for month in months if month.times == times]
+        number = len(these)
+        crossed = [month for month in these if month.crossed]
+        line = [f"{times:.2f}", f"months {number}", f"stories {Counter(m.stories for m in these)}"]
+        line.append(f"messages/month {sum(m.messages for m in these) / number:.2f}")
+        line.append(f"most messages {max(m.messages for m in these)}")
+        line.append(f"cleared {sum(m.cleared for m in these) / number:.1%}")
+        for what in ("any", "at_risk", "will_exceed", "critical"):
+            told = [month for month in these if what in month.first]
+            text = f"{what} {len(told) / number:.1%}"
+            if crossed:
+                leads = [month.lead(what) or 0.0 for month in crossed]
+                for least in (2, 3, 7, 10):
+                    text += f" {least}d {sum(lead >= least for lead in leads) / len(leads):.0%}"
+            line.append(text)
+        print(" | ".join(line))  # noqa: T201
+
+
+def main() -> None:
+    """Play every series of the files."""
+    series = {}
+    for path in sys.argv[1:]:
+        series |= read(Path(path))
+    with ProcessPoolExecutor(2) as workers:
+        found = list(workers.map(months_of, series, series.values()))
+    report([month for months in found for month in months])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""What is asked of upstream beside the present period: plan and limit, and closed days."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row
+
+from quota_watch.clock import Clock
+from quota_watch.domain.limits import Account, read_every
+from quota_watch.domain.periods import ONE_DAY, BillingCycle, Period, previous
+from quota_watch.domain.rules import Watch, highest_level
+from quota_watch.domain.shapes import iso
+from quota_watch.domain.source import NotYet, Source, UpstreamError
+from quota_watch.domain.usage import DayCounts
+from quota_watch.storage.accounts import known_limit
+from quota_watch.storage.claims import Claim
+
+_NEEDED = timedelta(seconds=25)  # the longest a request may take
+_AGAIN = timedelta(hours=1)
+_REREAD_DAYS = 3  # of a period: so long the last one may still change
+_NEAR = 2  # percent of the limit; a level so close may be reached before the next read
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedDays:
+    """Days that were over when they were asked for: whole, or `error` tells why not."""
+
+    first: date
+    days: tuple[DayCounts, ...] = ()
+    error: UpstreamError | None = None
+
+
+class Errands:
+    """Asks what is due, after a good poll, while its claim leaves the time.
+
+    A failure here is none of the poll. `history` is how far back the first poll looks.
+    """
+
+    def __init__(
+        self, source: Source, *, clock: Clock, cycle: BillingCycle, history: timedelta
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._cycle = cycle
+        self._history = history
+
+    def account(
+        self, watch: Watch, claim: Claim, *, used: int, now: datetime
+    ) -> Account | UpstreamError | None:
+        """Return what upstream says of plan and limit, or why it did not; None if not asked."""
+        if claim.row is None or not self._has_time(claim):
+            return None
+        if not limit_is_due(watch, claim.row, used=used, now=now):
+            return None
+        try:
+            return self._source.account(watch.organization)
+        except UpstreamError as error:
+            return error
+        except NotYet:
+            return None
+
+    def closed(
+        self, watch: Watch, claim: Claim, *, period: Period, now: datetime
+    ) -> ClosedDays | None:
+        """Return the days before the period that are to be fetched today, if any are."""
+        if claim.row is None or not self._has_time(claim):
+            return None
+        first = self._first_due(claim.row, period, now.date())
+        if first is None:
+            return None
+        try:
+            days = self._source.days(watch.organization, first, period.start - ONE_DAY)
+        except UpstreamError as error:
+            return ClosedDays(first, error=error)
+        except NotYet:
+            return None
+        return ClosedDays(first, tuple(days))
+
+    def _has_time(self, claim: Claim) -> bool:
+        return self._clock.now() <= claim.until - _NEEDED
+
+    def _first_due(self, row: Row[Any], period: Period, today: date) -> date | None:
+        if row.reread_on == today:
+            return None
+        if row.history_from is None and self._history >= ONE_DAY:
+            return min(today - self._history, previous(self._cycle, period).start)
+        if (today - period.start).days < _REREAD_DAYS:
+            return previous(self._cycle, period).start
+        return None
+
+
+def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bool:
+    """Tell whether plan and limit are to be read with this poll.
+
+    Where the config fixes the limit it is only compared, once a day.
+    """
+    if row.limit_read_at is None or row.limit_read_at > now:
+        return True
+    since: timedelta = now - row.limit_read_at
+    if not watch.auto:
+        return since >= ONE_DAY
+    known = known_limit(row, watch)
+    every = read_every(
+        known,
+        used=used,
+        near=_is_near(watch, known.events, used),
+        story_open=known.events is not None
+        and highest_level(used, known.events, watch.levels) is not None,
+    )
+    if (row.account or {}).get("as_of") != iso(row.limit_read_at):  # the last try failed
+        every = min(every, _AGAIN)
+    return since >= every
+
+
+def _is_near(watch: Watch, limit: int | None, used: int) -> bool:
+    return limit is not None and any(
+        (level - _NEAR) * limit <= used * 100 < level * limit for level in watch.levels
+    )

@@ -1,0 +1,132 @@
+"""What upstream's word on plan and limit changes: the limit that is believed, and the counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from quota_watch.domain.limits import (
+    ENFORCED_EVERY,
+    Account,
+    LimitChange,
+    Mismatch,
+    Verdict,
+    believe,
+    compare,
+    mismatch,
+)
+from quota_watch.domain.periods import Period
+from quota_watch.domain.plans import NOT_COUNTED
+from quota_watch.domain.rules import Watch
+from quota_watch.domain.source import UpstreamError
+from quota_watch.domain.usage import DayCounts, count
+from quota_watch.logs import get_logger
+from quota_watch.storage.accounts import (
+    account_columns,
+    agreed,
+    known_limit,
+    limit_columns,
+    mismatch_json,
+    mismatch_of,
+    reported_limit,
+)
+from quota_watch.storage.record import used_before
+
+log = get_logger(__name__)
+
+_OLD_ENOUGH = ENFORCED_EVERY * 4 / 3  # what we counted then, upstream must have counted by now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What is agreed now, what is new about it, and the columns that keep it."""
+
+    watch: Watch
+    changes: tuple[LimitChange, ...] = ()
+    compared: bool = False
+    mismatch: Mismatch | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+def hear(
+    connection: Connection,
+    row: Row[Any],
+    watch: Watch,
+    account: Account | UpstreamError | None,
+    days: Sequence[DayCounts],
+    period: Period,
+    now: datetime,
+) -> Heard:
+    """Weigh what upstream said of the organization, if it was asked.
+
+    What it did not say leaves everything as it was.
+    """
+    known = known_limit(row, watch)
+    if not isinstance(account, Account):
+        columns = limit_columns(known) if watch.auto else {}
+        if account is not None:
+            _log_failure(row, watch, account)
+            columns["limit_read_at"] = now
+        return Heard(watch=agreed(watch, known, reported_limit(row)), columns=columns)
+    changes: tuple[LimitChange, ...] = ()
+    if watch.auto:
+        known, changes = believe(known, account, now=now)
+    elif account.limit not in {None, watch.limit}:
+        log.warning(
+            "upstream reports another limit than the config",
+            organization=watch.organization.id,
+            config=watch.limit,
+            upstream=account.limit,
+        )
+    before = mismatch_of(row)
+    verdict, after = _compare(connection, row, account, days, period, now)
+    return Heard(
+        watch=agreed(watch, known, account.limit),
+        changes=changes,
+        compared=verdict is not Verdict.UNKNOWN,
+        mismatch=after,
+        columns={
+            **(limit_columns(known) if watch.auto else {}),
+            **account_columns(account, now=now),
+            "limit_read_at": now,
+            "mismatch": mismatch_json(after if verdict is not Verdict.UNKNOWN else before),
+        },
+    )
+
+
+def _compare(
+    connection: Connection,
+    row: Row[Any],
+    account: Account,
+    days: Sequence[DayCounts],
+    period: Period,
+    now: datetime,
+) -> tuple[Verdict, Mismatch | None]:
+    """Compare our count, as Rybbit bills it, with its own."""
+    billed = count(days, period=period, today=now.date(), not_counted=NOT_COUNTED, limit=None).used
+    opened = datetime.combine(period.start, time.min, UTC)
+    earlier = used_before(connection, row.pk, now - _OLD_ENOUGH, since=opened)
+    verdict = compare(billed, account, earlier=earlier, period=period, now=now)
+    held = mismatch(mismatch_of(row), verdict, ours=billed, theirs=account.counted, now=now)
+    if held is not None and verdict is not Verdict.UNKNOWN:
+        log.warning(
+            "our count and upstream's own differ",
+            organization=row.id,
+            ours=billed,
+            upstream=account.counted,
+            verdict=verdict,
+        )
+    return verdict, held
+
+
+def _log_failure(row: Row[Any], watch: Watch, error: UpstreamError) -> None:
+    first = row.limit_read_at is None or row.account is not None
+    write = log.warning if watch.auto and first else log.debug
+    write(
+        "plan and limit not read",
+        organization=watch.organization.id,
+        kind=error.kind,
+        error=error.message,
+    )

@@ -1,0 +1,170 @@
+"""One alert where all organizations of a server or key fail alike, not one for each."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from quota_watch.daemon.enqueue import enqueue
+from quota_watch.daemon.poll import Poll
+from quota_watch.domain.alerts import Story, Transition, reconcile
+from quota_watch.domain.reasons import Reason
+from quota_watch.domain.rules import Condition, Findings, Observation, Rule, Watch
+from quota_watch.domain.shapes import iso
+from quota_watch.domain.silences import Silence
+from quota_watch.domain.source import Organization
+from quota_watch.notify.channel import Channel
+from quota_watch.storage import stories
+from quota_watch.storage.record import failing_alike
+
+_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blind:
+    """An organization that is blind together with the others of its group."""
+
+    watch: Watch
+    seen: Observation
+    condition: Condition
+
+
+class Outages:
+    """Knows which organizations share a server and key, by the `groups` they are in."""
+
+    def __init__(self, *, groups: Mapping[int, str], channels: Mapping[str, Channel]) -> None:
+        self._groups = groups
+        self._channels = channels
+        self._members: dict[str, set[int]] = {}
+        for pk, group in groups.items():
+            self._members.setdefault(group, set()).add(pk)
+
+    def among(
+        self, transaction: Connection, polls: Iterable[Poll], rows: Mapping[int, Row[Any]]
+    ) -> "BatchOutages":
+        """Return which groups fail as a whole, counting in what the polls just brought."""
+        groups: dict[str, list[Poll]] = {}
+        for poll in polls:
+            group = self._groups.get(poll.claim.pk)
+            if group is not None and len(self._members[group]) > 1:
+                groups.setdefault(group, []).append(poll)
+        failing = {
+            group
+            for group, its in groups.items()
+            if self._might_be_blind(its, rows) and self._fails(transaction, group, its)
+        }
+        seeing = {group for group, its in groups.items() if any(not p.error for p in its)}
+        return BatchOutages(
+            groups=self._groups,
+            failing=frozenset(failing),
+            stories=stories.stories_about(transaction, failing | seeing),
+            channels=self._channels,
+            sizes={group: len(self._members[group]) for group in groups},
+        )
+
+    def _might_be_blind(self, polls: Sequence[Poll], rows: Mapping[int, Row[Any]]) -> bool:
+        return any(poll.error and rows[poll.claim.pk].failing_since for poll in polls)
+
+    def _fails(self, transaction: Connection, group: str, polls: Sequence[Poll]) -> bool:
+        kinds = {poll.error.kind if poll.error else None for poll in polls}
+        if len(kinds) > 1 or None in kinds:
+            return False
+        others = self._members[group] - {poll.claim.pk for poll in polls}
+        return failing_alike(transaction, others, kind=kinds.pop() or "")
+
+
+@dataclass(slots=True, kw_only=True)
+class BatchOutages:
+    """The groups of one batch of polls that fail as a whole, and what is told of them."""
+
+    groups: Mapping[int, str]
+    failing: frozenset[str]
+    stories: Mapping[str, list[Story]]
+    channels: Mapping[str, Channel]
+    sizes: Mapping[str, int]
+    blind: dict[str, list[Blind]] = field(default_factory=dict)
+
+    def spare(self, findings: Findings, pk: int, watch: Watch, seen: Observation) -> Findings:
+        """Take blindness out of the findings where it is told for the whole group."""
+        group = self.groups.get(pk)
+        condition = findings.conditions.get(Rule.BLIND)
+        if group not in self.failing or condition is None:
+            return findings
+        self.blind.setdefault(group, []).append(Blind(watch=watch, seen=seen, condition=condition))
+        conditions = dict(findings.conditions)
+        del conditions[Rule.BLIND]
+        return replace(findings, judged=findings.judged - {Rule.BLIND}, conditions=conditions)
+
+    def tell(
+        self, transaction: Connection, seen: Observation, silences: Sequence[Silence]
+    ) -> list[Transition]:
+        """Tell of groups that are blind, and of those that see again; `seen` is any poll's."""
+        told = []
+        for group, known in self.stories.items():
+            blind = self.blind.get(group, [])
+            if group in self.failing and not blind:
+                continue
+            if not blind and not any(story.is_open for story in known):
+                continue
+            told += self._tell(transaction, group, blind, seen, known, silences)
+        return told
+
+    def _tell(
+        self,
+        transaction: Connection,
+        group: str,
+        blind: Sequence[Blind],
+        seen: Observation,
+        known: Sequence[Story],
+        silences: Sequence[Silence],
+    ) -> list[Transition]:
+        condition = self._condition(group, blind, seen.at) if blind else None
+        findings = Findings(
+            period=seen.period,
+            limit=None,
+            judged=frozenset({Rule.BLIND}),
+            conditions={} if condition is None else {Rule.BLIND: condition},
+        )
+        transitions = reconcile(findings, known, organization=None, now=seen.at, silences=silences)
+        watch = blind[0].watch if blind else _nobody(group)
+        heard = dict.fromkeys(name for each in blind for name in each.watch.of(Rule.BLIND).channels)
+        if not blind:  # who heard of it hears of its end
+            heard = dict.fromkeys(self.channels)
+        about = replace(watch, name=group, channels=tuple(heard), variants={})
+        enqueue(transaction, transitions, None, about, seen, self.channels)
+        return transitions
+
+    def _condition(self, group: str, blind: Sequence[Blind], now: datetime) -> Condition:
+        trouble = blind[0].seen.trouble
+        return Condition(
+            rule=Rule.BLIND,
+            severity=max(each.condition.severity for each in blind),
+            reason=Reason.ALL_POLLS_FAIL,
+            subject=group,
+            detail={
+                "organizations": self.sizes[group],
+                "names": [each.watch.name for each in blind[:_NAMED]],
+                "since": iso(trouble.since if trouble else now),
+                "kind": trouble.kind if trouble else None,
+                "error": trouble.message if trouble else None,
+            },
+            remind_every=blind[0].condition.remind_every,
+        )
+
+
+def _nobody(group: str) -> Watch:
+    """Return a watch of no organization, for what is about a server or key."""
+    return Watch(
+        organization=Organization(group, ""),
+        name=group,
+        plan=None,
+        limit=None,
+        limit_source="none",
+        drops=False,
+        not_counted=frozenset(),
+        thresholds=(),
+        blind_after=None,
+        channels=(),
+    )

@@ -1,0 +1,106 @@
+"""Step one: fetch an organization's counts. An answer is whole and sane, or it is an error."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from math import ceil
+
+from quota_watch.clock import Clock
+from quota_watch.daemon.errands import ClosedDays, Errands
+from quota_watch.domain.limits import Account
+from quota_watch.domain.periods import BillingCycle, Period
+from quota_watch.domain.rules import Watch
+from quota_watch.domain.source import ErrorKind, NotYet, Source, UpstreamError
+from quota_watch.domain.usage import DayCounts, Usage, count
+from quota_watch.logs import get_logger
+from quota_watch.storage.claims import Claim
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poll:
+    """What one request brought: days or an error, and the one `at` that judges it.
+
+    `wait` where nothing was asked yet: it says for how long. `account` and `closed` are what was
+    asked beside, None where nothing was.
+    """
+
+    claim: Claim
+    watch: Watch
+    period: Period
+    at: datetime
+    days: tuple[DayCounts, ...] = ()
+    error: UpstreamError | None = None
+    wait: timedelta | None = None
+    account: Account | UpstreamError | None = None
+    closed: ClosedDays | None = None
+
+    def count(self, watch: Watch) -> Usage:
+        """Return what the days come to, by what was agreed of limit and bill."""
+        return count(
+            self.days,
+            period=self.period,
+            today=self.at.date(),
+            not_counted=watch.not_counted,
+            limit=watch.limit,
+        )
+
+    @property
+    def is_of_ours(self) -> bool:
+        """Tell whether quota-watch itself failed."""
+        return self.error is not None and self.error.kind is ErrorKind.INTERNAL
+
+    def as_failure_of_ours(self) -> "Poll":
+        """Return the poll as one that failed by a defect of quota-watch."""
+        error = UpstreamError(
+            ErrorKind.INTERNAL,
+            "quota-watch itself failed on this organization: see its log, and please report it",
+            may_pass=True,
+        )
+        return replace(self, days=(), error=error)
+
+
+class Poller:
+    """Polls claimed organizations. Without `errands` nothing is asked but the period's days."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        watches: Mapping[int, Watch],
+        clock: Clock,
+        cycle: BillingCycle,
+        errands: Errands | None,
+    ) -> None:
+        self._source = source
+        self._watches = watches
+        self._clock = clock
+        self._cycle = cycle
+        self._errands = errands
+
+    def poll(self, claim: Claim) -> Poll:
+        """Fetch what is due of the organization; never raises."""
+        watch, now = self._watches[claim.pk], self._clock.now()
+        poll = Poll(claim=claim, watch=watch, period=self._cycle.period_of(now.date()), at=now)
+        try:
+            days = tuple(self._source.days(watch.organization, poll.period.start, now.date()))
+            return self._with_errands(replace(poll, days=days))
+        except UpstreamError as error:
+            return replace(poll, error=error)
+        except NotYet as not_yet:
+            return replace(poll, wait=timedelta(milliseconds=ceil(not_yet.seconds * 1000)))
+        except Exception:  # the boundary of a job: a defect of ours must not stop the others
+            log.exception("poll raised", organization=watch.organization.id)
+            return poll.as_failure_of_ours()
+
+    def _with_errands(self, poll: Poll) -> Poll:
+        errands, watch, claim = self._errands, poll.watch, poll.claim
+        if errands is None:
+            return poll
+        used = poll.count(watch).used
+        return replace(
+            poll,
+            account=errands.account(watch, claim, used=used, now=poll.at),
+            closed=errands.closed(watch, claim, period=poll.period, now=poll.at),
+        )
