@@ -63,7 +63,7 @@ def fill(database: Database, watched: tuple[Watch, ...], now: datetime) -> None:
 
 
 def main() -> None:
-    """Fill a database, ask for the pages, print the median and the slowest in milliseconds."""
+    """Fill a database, ask for the pages, print the median and the range in milliseconds."""
     count = int(sys.argv[1]) if sys.argv[1:] else 200
     watched, clock = watches(count), SystemClock()
     with tempfile.TemporaryDirectory() as folder:
@@ -85,7 +85,7 @@ def main() -> None:
                 answer = client.get(path)
                 took.append((time.thread_time() - began) * 1_000)
             print(  # noqa: T201  a script
-                f"{path}: {statistics.median(took):.1f} ms, at most {max(took):.1f} ms,"
+                f"{path}: {statistics.median(took):.1f} ms ({min(took):.1f} to {max(took):.1f}),"
                 f" {len(answer.data) // 1024} KiB, status {answer.status_code}"
             )
         database.close()

@@ -31,7 +31,7 @@ def facts_of(transition: Transition, *, watch: Watch, seen: Observation) -> dict
         "usage": _usage(case),
         "forecast": None,
         "lost": None,
-        "links": {"organization": None},
+        "links": {"organization": None if transition.story.organization is None else watch.page},
         "time_zone": watch.time_zone,
     }
 

@@ -41,32 +41,16 @@ def install(app: Flask, store: Store) -> None:
     def alerts() -> str:
         only_open = request.args.get("state") == "open"
         with store.read() as reading:
-            found = views.alerts(reading.connection, None, only_open=only_open)
-            values = _common(reading) | {"names": _names(reading)}
-        found.sort(key=lambda story: story["state"] != "open")
-        return render_template(
-            "alerts.html.j2",
-            stories=found[:_MOST_STORIES],
-            hidden=max(len(found) - _MOST_STORIES, 0),
-            only_open=only_open,
-            **values,
-        )
+            values = _alerts(reading, only_open=only_open)
+        return render_template("alerts.html.j2", only_open=only_open, **values)
 
     @app.get("/deliveries")
     def deliveries() -> str:
         asked = request.args.get("state")
-        wanted = asked if asked in {each.value for each in outbox.DeliveryState} else None
+        wanted = next((state for state in outbox.DeliveryState if state.value == asked), None)
         with store.read() as reading:
-            found = views.deliveries(reading.connection, only_failed=wanted == "failed")
-            values = _common(reading) | {"names": _names(reading)}
-        found = [each for each in found if wanted in {None, each["state"]}]
-        return render_template(
-            "deliveries.html.j2",
-            deliveries=found[:_MOST_DELIVERIES],
-            hidden=max(len(found) - _MOST_DELIVERIES, 0),
-            wanted=wanted,
-            **values,
-        )
+            values = _deliveries(reading, wanted)
+        return render_template("deliveries.html.j2", wanted=wanted, **values)
 
 
 def _common(reading: Reading) -> Json:
@@ -97,6 +81,32 @@ def _overview(reading: Reading) -> Json:
         "pending": sum(n for (_, state), n in counts.items() if state == "pending"),
         "failed": sum(n for (_, state), n in counts.items() if state == "failed"),
         "unheard": [watch.organization.id for watch in watches if not watch.channels],
+    }
+
+
+def _alerts(reading: Reading, *, only_open: bool) -> Json:
+    """Return all open stories and the newest of the others."""
+    connection = reading.connection
+    found = views.alerts(connection, None, only_open=True)
+    newest = []
+    if not only_open:
+        newest = views.alerts(connection, None, only_open=False, most=_MOST_STORIES)
+        found += [story for story in newest if story["state"] != "open"]
+    return _common(reading) | {
+        "stories": found,
+        "is_cut": len(newest) == _MOST_STORIES,
+        "names": _names(reading),
+    }
+
+
+def _deliveries(reading: Reading, wanted: outbox.DeliveryState | None) -> Json:
+    found = views.deliveries(
+        reading.connection, only_failed=False, state=wanted, most=_MOST_DELIVERIES
+    )
+    return _common(reading) | {
+        "deliveries": found,
+        "is_cut": len(found) == _MOST_DELIVERIES,
+        "names": _names(reading),
     }
 
 
