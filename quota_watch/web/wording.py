@@ -59,7 +59,7 @@ def between(crossing: Mapping[str, str | None]) -> str:
     """Return the days between which the limit is passed: `20-28 Mar`, with a proper dash."""
     early, late = crossing["early"], crossing["late"]
     if late is None:
-        return f"{few_words(early)} or later, or not at all"
+        return f"{few_words(early)} or later"
     return "" if early == late else f"{few_words(early)} {_TO} {few_words(late)}"
 
 
