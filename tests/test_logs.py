@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_watch.logs import get_logger, log_uncaught_exceptions, setup_logging
+from support.logs import logging_as_before
 
 CANARY = "canary-7f3a/+secret"
 log = get_logger("quota_watch.test")
@@ -30,12 +31,8 @@ class Weight(IntEnum):
 
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("quota_watch")
-    before = root.handlers[:], root.level, ours.level
-    yield
-    root.handlers[:], level, our_level = before
-    root.setLevel(level)
-    ours.setLevel(our_level)
+    with logging_as_before():
+        yield
 
 
 def text_log(**options) -> io.StringIO:

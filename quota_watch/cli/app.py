@@ -25,7 +25,11 @@ _COMMANDS = {
     "alerts": "alerts:alerts",
     "deliveries": "alerts:deliveries",
     "check": "check:check",
+    "init": "init:init",
+    "organizations": "organizations:organizations",
     "test-alert": "alerts:test_alert",
+    "export": "export:export",
+    "backfill": "backfill:backfill",
     "db": "db:db",
     "demo": "demo:demo",
 }

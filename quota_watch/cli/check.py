@@ -2,18 +2,19 @@
 
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from quota_watch.cli.context import Context, refuse_foreign_folder
 from quota_watch.cli.output import plural, print_json
-from quota_watch.config import Config, ConfigError
+from quota_watch.cli.patience import patiently
+from quota_watch.clock import Clock
+from quota_watch.config import AppriseTable, Config, ConfigError
 from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.domain.source import NotYet, Organization, UpstreamError
 from quota_watch.phrases import what_and_advice
@@ -28,9 +29,6 @@ Check = dict[str, Any]
 
 _WARNING = "warning"
 _LEAST_ROOM = 10 * 1024 * 1024
-_PATIENCE, _LONGEST_WAIT_SECONDS = 20, 2.0
-
-Answer = TypeVar("Answer")
 
 
 @click.command()
@@ -58,20 +56,20 @@ def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[Chec
     yield _good("config", f"{config.path}: {', '.join(parts)}")
     for warning in config.warnings():
         yield _good(_WARNING, warning)
-    yield _database(config, offline=offline)
+    yield _database(config, context.clock, offline=offline)
     problems = dict(_problems(config))
     yield from _secrets(config, problems)
     for key, problem in problems.items():
         yield _bad(key, problem, f"correct {key}")
     if "templates.directory" not in problems:
-        yield _templates(config, context)
+        yield from _templates(config)
     if not offline and not problems.keys() & {"rybbit.ca_file", "rybbit.proxy"}:
         yield from _organizations(config, context, problems)
-    if not offline:
-        yield from _channels(config)
+    yield from _channels(config, offline=offline)
 
 
-def _database(config: Config, *, offline: bool) -> Check:
+def _database(config: Config, clock: Clock, *, offline: bool) -> Check:
+    from quota_watch.daemon.startup import clocks_apart
     from quota_watch.storage import migrate
 
     try:
@@ -81,7 +79,8 @@ def _database(config: Config, *, offline: bool) -> Check:
             refuse_foreign_folder(database)
             if migrate.current(database) is not None:
                 migrate.require_current(database)
-            return _room_for(database)
+            apart = clocks_apart(database, clock)
+            return _bad("database", apart, "set the clock right") if apart else _room_for(database)
     except ConfigError as error:
         return _bad("database", error.problems[0].message, "set database.url")
     except StorageError as error:
@@ -119,17 +118,20 @@ def _secrets(config: Config, problems: dict[str, str]) -> Iterator[Check]:
             yield _good(secret.key, "can be read")
 
 
-def _templates(config: Config, context: Context) -> Check:
-    from quota_watch.notify.render import Renderer
-    from quota_watch.notify.samples import sample_facts
+def _templates(config: Config) -> Iterator[Check]:
+    from quota_watch.daemon.channels import template_trials
+    from quota_watch.notify.render import TemplateError
 
-    try:
-        renderer = Renderer(config.templates.directory)
-        for facts in sample_facts(now=context.clock.now()).values():
-            renderer.email(facts)
-    except QuotaWatchError as error:
-        return _bad("templates", str(error), "correct the template, or remove it")
-    return _good("templates", "every message renders")
+    bad = False
+    for key, attempt in template_trials(config):
+        try:
+            attempt()
+        except TemplateError as error:
+            bad = True
+            name = "templates" if key == "templates.directory" else key
+            yield _bad(name, str(error), "correct the template, or remove it")
+    if not bad:
+        yield _good("templates", "every message renders")
 
 
 def _organizations(config: Config, context: Context, problems: dict[str, str]) -> Iterator[Check]:
@@ -150,10 +152,27 @@ def _organizations(config: Config, context: Context, problems: dict[str, str]) -
     today = context.clock.now().date()
     with ExitStack() as resources:
         source = build_source(config, keys, resources, pacer=Pacer(), clock=context.clock)
+        yield from _releases(source, dict.fromkeys(each.server for each in keys))
         ask = partial(_organization, source, today, limits)
         for batch in in_batches(iter(keys), ask, threads=config.poll.concurrency):
             for checks in batch:
                 yield from checks
+
+
+def _releases(source: "RybbitClient", servers: Iterable[str]) -> Iterator[Check]:
+    """Check that the servers take keys; one that tells no release is judged by its answers."""
+    from quota_watch.rybbit.accounts import supports_keys
+    from quota_watch.rybbit.client import UPDATE_RYBBIT, too_old
+
+    for server in servers:
+        try:
+            version = source.version(server)
+        except UpstreamError:
+            continue
+        if supports_keys(version):
+            yield _good(server, f"Rybbit {version}")
+        else:
+            yield _bad(server, too_old(version), UPDATE_RYBBIT)
 
 
 def _organization(
@@ -163,13 +182,13 @@ def _organization(
     organization: Organization,
 ) -> list[Check]:
     try:
-        _patiently(lambda: source.days(organization, today, today))
+        patiently(lambda: source.days(organization, today, today))
     except (UpstreamError, NotYet) as error:
         what, advice = what_and_advice(str(error))
         return [_bad(organization.id, what, advice or "correct the config")]
     good = f"{organization.server} answers"
     try:
-        account = _patiently(lambda: source.account(organization))
+        account = patiently(lambda: source.account(organization))
     except (UpstreamError, NotYet):  # the key may not read that, which is no fault
         return [_good(organization.id, good)]
     if account.limit is None:
@@ -184,27 +203,19 @@ def _organization(
     return checks
 
 
-def _patiently(ask: Callable[[], Answer]) -> Answer:
-    """Ask, waiting a little where the key's rate budget wants it."""
-    for _ in range(_PATIENCE):
-        try:
-            return ask()
-        except NotYet as not_yet:
-            time.sleep(min(not_yet.seconds, _LONGEST_WAIT_SECONDS))
-    return ask()
+def _channels(config: Config, *, offline: bool) -> Iterator[Check]:
+    from quota_watch.daemon.channels import ChannelBuilder
 
-
-def _channels(config: Config) -> Iterator[Check]:
-    from quota_watch.daemon.channels import build_channel
-    from quota_watch.http import build_client
-
-    with build_client(connections=1) as http:
-        for name in config.channels:
+    with ExitStack() as resources:
+        builder = ChannelBuilder(config, resources)
+        for name, table in config.channels.items():
+            if offline and not (isinstance(table, AppriseTable) and table.url.checkable):
+                continue
             try:
-                channel = build_channel(config, name, http)
-                yield _good(f"channels.{name}", channel.check())
+                yield _good(f"channels.{name}", builder.build(name).check())
             except ConfigError as error:
-                yield _bad(f"channels.{name}", error.problems[0].message, "set the secret")
+                problem = error.problems[0]
+                yield _bad(f"channels.{name}", problem.message, f"correct {problem.key}")
             except QuotaWatchError as error:
                 yield _bad(f"channels.{name}", str(error), f"correct channels.{name} or [smtp]")
 

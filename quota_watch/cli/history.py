@@ -9,19 +9,20 @@ from typing import Any
 import click
 
 from quota_watch.cli.context import Context, chosen
+from quota_watch.cli.dates import DATE, day_of, refuse_backward
 from quota_watch.cli.output import bar, is_terminal, print_json, print_table
 
 _DEFAULT_DAYS = 31
 _BAR, _LARGEST = 16, 3
-_DATE = click.DateTime(["%Y-%m-%d"])
+_CAPPED = "capped"
 
 
 @click.command()
 @click.argument("organization", metavar="ORG")
 @click.option(
-    "--from", "first", type=_DATE, metavar="DATE", help="First day [default: 30 days before --to]."
+    "--from", "first", type=DATE, metavar="DATE", help="First day [default: 30 days before --to]."
 )
-@click.option("--to", "last", type=_DATE, metavar="DATE", help="Last day [default: today, UTC].")
+@click.option("--to", "last", type=DATE, metavar="DATE", help="Last day [default: today, UTC].")
 @click.option("--by", type=click.Choice(["day", "month"]), default="day", show_default=True)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -55,10 +56,9 @@ def history(
 
 
 def _range(first: datetime | None, last: datetime | None, today: date) -> tuple[date, date]:
-    end = last.date() if last else today
-    start = first.date() if first else end - timedelta(days=_DEFAULT_DAYS - 1)
-    if start > end:
-        raise click.UsageError(f"--from {start} is later than --to {end}")
+    end = day_of(last) or today
+    start = day_of(first) or end - timedelta(days=_DEFAULT_DAYS - 1)
+    refuse_backward(start, end)
     return start, end
 
 
@@ -80,30 +80,37 @@ def _print_days(rows: Sequence[dict[str, Any]]) -> None:
     if not rows:
         click.echo("nothing is kept of these days yet", err=True)
         return
-    counted, rest = _types(rows, "by_type"), _types(rows, "not_counted")
-    if is_terminal():
-        most = max(row["used"] for row in rows) or 1
-        print_table(
-            ("date", "used", "", "by type"),
-            [
-                (row["date"], f"{row['used']:,}", bar(100 * row["used"] / most, _BAR), _mix(row))
-                for row in rows
-            ],
-        )
-        total = sum(row["used"] for row in rows)
-        click.echo(
-            f"{total:,} counted events" + (f"; not counted: {', '.join(rest)}" if rest else "")
-        )
+    rest = _types(rows, "not_counted")
+    if not is_terminal():
+        _print_plain(rows, rest)
         return
-    headers = ["date", "used", *counted, *(f"({kind})" for kind in rest)]
+    most = max(row["used"] for row in rows) or 1
     print_table(
-        headers,
+        ("date", "used", "", "by type"),
+        [
+            (row["date"], f"{row['used']:,}", bar(100 * row["used"] / most, _BAR), _mix(row))
+            for row in rows
+        ],
+    )
+    total = sum(row["used"] for row in rows)
+    click.echo(f"{total:,} counted events" + (f"; not counted: {', '.join(rest)}" if rest else ""))
+    if any(row["capped"] for row in rows):
+        click.echo(
+            f"{_CAPPED}: events past the limit were dropped, so the count is not the traffic"
+        )
+
+
+def _print_plain(rows: Sequence[dict[str, Any]], rest: Sequence[str]) -> None:
+    counted = _types(rows, "by_type")
+    print_table(
+        ["date", "used", *counted, *(f"({kind})" for kind in rest), "note"],
         [
             [
                 row["date"],
                 row["used"],
                 *(row["by_type"].get(kind, 0) for kind in counted),
                 *(row["not_counted"].get(kind, 0) for kind in rest),
+                _CAPPED if row["capped"] else "",
             ]
             for row in rows
         ],
@@ -111,6 +118,7 @@ def _print_days(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _mix(row: dict[str, Any]) -> str:
-    """Return the largest types of a day with their shares."""
+    """Return the largest types of a day with their shares, after what makes it no ordinary one."""
     largest = sorted(row["by_type"].items(), key=lambda item: -item[1])[:_LARGEST]
-    return ", ".join(f"{kind} {100 * n // row['used']} %" for kind, n in largest if n)
+    mix = ", ".join(f"{kind} {100 * n // row['used']} %" for kind, n in largest if n)
+    return ": ".join(part for part in (_CAPPED if row["capped"] else "", mix) if part)

@@ -35,8 +35,9 @@ def is_terminal() -> bool:
 
 
 def plural(n: int, thing: str) -> str:
-    """Write a count of things: `1 delivery`, `2 deliveries`."""
-    many = f"{thing[:-1]}ies" if thing.endswith("y") else f"{thing}s"
+    """Write a count of things: `1 delivery`, `2 deliveries`, `3 days`."""
+    is_ies = thing.endswith("y") and thing[-2] not in "aeiou"
+    many = f"{thing[:-1]}ies" if is_ies else f"{thing}s"
     return f"{n} {thing if n == 1 else many}"
 
 

@@ -11,7 +11,11 @@ from quota_watch.text import has_unseen
 CLOUD = "https://app.rybbit.io"
 """Rybbit's own server."""
 
+MAILTO = "mailto:"
+"""How an entry begins that names a mail address instead of a channel."""
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+")
 _URL_CHARACTERS = re.compile(r"[!-\[\]-~]+")
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _LONGEST_HOST = 253
@@ -79,6 +83,13 @@ def web_url(value: str) -> str | None:
     return None
 
 
+def any_url(value: str) -> str | None:
+    """Complain about what is no URL of any kind, without showing it."""
+    if _ANY_URL.fullmatch(value) and not has_unseen(value):
+        return None
+    return 'not a URL; allowed: "SERVICE://…" as apprise has it'
+
+
 def proxy_url(value: str) -> str | None:
     """Complain about a URL that is no HTTP proxy's, without showing it."""
     if web_url(value) is None and urlsplit(value).scheme == "http":
@@ -124,6 +135,14 @@ def mail_address(value: object) -> str:
             "not a mail address", value=value, allowed='a bare one, such as "anna@example.com"'
         )
     return value
+
+
+def mailto(value: str) -> str | None:
+    """Return the address of an entry such as `mailto:anna@example.com`, None for any other.
+
+    Raises `InvalidValueError` where it is none.
+    """
+    return mail_address(value.removeprefix(MAILTO)) if value.startswith(MAILTO) else None
 
 
 def sender(value: object) -> str:

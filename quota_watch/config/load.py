@@ -39,7 +39,7 @@ def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
         message = f"no config file: ${VARIABLE} is not set and there is none at {looked}"
         raise ConfigError(
             None,
-            [Problem("", f"{message}; write one as config.example.toml shows, or use -c FILE")],
+            [Problem("", f"{message}; `quota-watch init` writes one, or use -c FILE")],
         )
     return found
 
@@ -111,7 +111,7 @@ def _decode(path: Path, content: bytes) -> dict[str, object]:
 
 def _unreadable(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
-        return "no such file; write one as config.example.toml shows, or name another with -c FILE"
+        return "no such file; `quota-watch init` writes one, or name another with -c FILE"
     if isinstance(error, IsADirectoryError):
         return "a folder, not a file; name the config file in it"
     if isinstance(error, PermissionError):

@@ -4,13 +4,18 @@ import os
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from importlib.util import find_spec
+from itertools import chain
 
-from quota_watch.config import database
+from quota_watch.config import addresses, database
 from quota_watch.config.models import (
+    AppriseTable,
     Channel,
     Database,
+    Document,
     EmailTable,
+    Heartbeat,
     OrganizationTable,
+    RuleKeys,
     Rybbit,
     Section,
     Smtp,
@@ -31,6 +36,7 @@ class Use(StrEnum):
     POLL = "poll"
     DELIVER = "deliver"
     STORE = "store"
+    HEARTBEAT = "heartbeat"
     SERVE = "serve"
 
 
@@ -45,7 +51,10 @@ def to_deliver(channels: Mapping[str, Channel], smtp: Smtp | None) -> tuple[Secr
     found: list[Secret] = []
     for channel in channels.values():
         if isinstance(channel, WebhookTable):
-            found += [channel.url, *channel.secret, *channel.headers.values()]
+            found += [each for each in (channel.url, channel.routing_key) if each is not None]
+            found += [*channel.secret, *channel.headers.values()]
+        elif isinstance(channel, AppriseTable):
+            found.append(channel.url)
     mails = any(isinstance(channel, EmailTable) for channel in channels.values())
     if mails and smtp is not None and smtp.password is not None:
         found.append(smtp.password)
@@ -57,6 +66,34 @@ def to_store(section: Database) -> tuple[Secret, ...]:
     url = section.url
     plain = url.is_literal and not database.holds_password(url.reveal())
     return () if plain else (url,)
+
+
+def mail_channels(document: Document) -> dict[str, Channel]:
+    """Return a mail channel for each address that is named where a channel could be."""
+    channels: dict[str, Channel] = {}
+    for name in chain.from_iterable(_names(document)):
+        address = addresses.mailto(name)
+        if address is not None:
+            channels[name] = EmailTable.model_validate({"type": "email", "to": (address,)})
+    return channels
+
+
+def _names(document: Document) -> Iterator[tuple[str, ...]]:
+    tables: list[RuleKeys] = [document.alerts, *document.organizations]
+    tables += [
+        rule
+        for table in (document.alerts, *document.organizations)
+        for rule in (table.rules or {}).values()
+    ]
+    for table in tables:
+        yield from (table.notify or (), table.fallback or ())
+    if document.reports is not None:
+        yield from (document.reports.monthly, document.reports.weekly)
+
+
+def to_beat(heartbeat: Heartbeat | None) -> tuple[Secret, ...]:
+    """Return the heartbeat's URL."""
+    return () if heartbeat is None else (heartbeat.url,)
 
 
 def bad_ca_file(rybbit: Rybbit) -> tuple[Problem, ...]:

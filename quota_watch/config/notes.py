@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from quota_watch.config import addresses, database, later
-from quota_watch.config.models import Reports, Section
+from quota_watch.config.models import AppriseTable, Channel, Reports, Section, WebhookTable
 from quota_watch.config.needs import all_secrets
 from quota_watch.config.problems import listed, organization_key
 from quota_watch.config.secrets import Secret
@@ -63,10 +63,6 @@ def _not_acted_on(config: "Config") -> Iterator[str]:
 
 
 def _tables(config: "Config", section: str) -> Iterator[tuple[str, Section]]:
-    if section == "channels":
-        for name, channel in config.channels.items():
-            yield f"channels.{name}", channel
-        return
     table = getattr(config, section)
     if table is not None:
         yield section, table
@@ -138,13 +134,23 @@ def _plain_secrets(config: "Config") -> Iterator[str]:
     )
     for name, section in sections:
         for key, secret in all_secrets(section, name):
-            if secret.is_literal and _is_telling(key, secret):
+            if secret.is_literal and _is_telling(config, key, secret):
                 yield key
 
 
-def _is_telling(key: str, secret: Secret) -> bool:
+def _is_telling(config: "Config", key: str, secret: Secret) -> bool:
     name = key.rpartition(".")[2].lower()
+    if key in {f"channels.{each}.url" for each, table in config.channels.items() if _is_key(table)}:
+        return True
     if name in {"url", "proxy"}:
         url = secret.reveal()
         return database.holds_password(url) or ("?" in url and key != "database.url")
     return any(word in name for word in _TELLING_NAMES)
+
+
+def _is_key(channel: Channel) -> bool:
+    """Tell whether a channel's URL is all that one needs to post there."""
+    chats = {"slack", "discord", "teams"}
+    return isinstance(channel, AppriseTable) or (
+        isinstance(channel, WebhookTable) and channel.format in chats
+    )

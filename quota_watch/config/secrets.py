@@ -128,6 +128,13 @@ def api_key(value: str) -> str | None:
     return "not an API key: it holds spaces, line breaks or characters outside ASCII"
 
 
+def routing_key(value: str) -> str | None:
+    """Complain about an integration key that is surely none of PagerDuty's."""
+    if re.fullmatch(r"[A-Za-z0-9_-]{16,64}", value):
+        return None
+    return "not an integration key of PagerDuty: those are 32 letters and digits"
+
+
 def header_value(value: str) -> str | None:
     """Complain about a value that can't go into an HTTP header."""
     if _PRINTABLE.fullmatch(value):

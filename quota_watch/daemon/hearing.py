@@ -96,6 +96,17 @@ def hear(
     )
 
 
+def believed(
+    row: Row[Any], watch: Watch, account: Account | UpstreamError | None, *, now: datetime
+) -> Watch:
+    """Return what is agreed of the organization once upstream's word is weighed."""
+    known, reported = known_limit(row, watch), reported_limit(row)
+    if isinstance(account, Account):
+        reported = account.limit
+        known = believe(known, account, now=now)[0] if watch.auto else known
+    return agreed(watch, known, reported)
+
+
 def _compare(
     connection: Connection,
     row: Row[Any],

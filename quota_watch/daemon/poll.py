@@ -7,6 +7,8 @@ from math import ceil
 
 from quota_watch.clock import Clock
 from quota_watch.daemon.errands import ClosedDays, Errands
+from quota_watch.daemon.hearing import believed
+from quota_watch.domain.foresight import Foresight, foresee
 from quota_watch.domain.limits import Account
 from quota_watch.domain.periods import BillingCycle, Period
 from quota_watch.domain.rules import Watch
@@ -14,6 +16,8 @@ from quota_watch.domain.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.domain.usage import DayCounts, Usage, count
 from quota_watch.logs import get_logger
 from quota_watch.storage.claims import Claim
+from quota_watch.storage.database import Database
+from quota_watch.storage.foresight import past_of
 
 log = get_logger(__name__)
 
@@ -23,7 +27,7 @@ class Poll:
     """What one request brought: days or an error, and the one `at` that judges it.
 
     `wait` where nothing was asked yet: it says for how long. `account` and `closed` are what was
-    asked beside, None where nothing was.
+    asked beside, None where nothing was. `foresight` is what follows for the days to come.
     """
 
     claim: Claim
@@ -35,6 +39,7 @@ class Poll:
     wait: timedelta | None = None
     account: Account | UpstreamError | None = None
     closed: ClosedDays | None = None
+    foresight: Foresight | None = None
 
     def count(self, watch: Watch) -> Usage:
         """Return what the days come to, by what was agreed of limit and bill."""
@@ -45,6 +50,17 @@ class Poll:
             not_counted=watch.not_counted,
             limit=watch.limit,
         )
+
+    def types_of_today(self, watch: Watch) -> dict[str, int]:
+        """Return today's counted events by type."""
+        today = self.at.date()
+        return {
+            name: n
+            for counts in self.days
+            if counts.day == today
+            for name, n in counts.by_type.items()
+            if name not in watch.not_counted
+        }
 
     @property
     def is_of_ours(self) -> bool:
@@ -62,7 +78,10 @@ class Poll:
 
 
 class Poller:
-    """Polls claimed organizations. Without `errands` nothing is asked but the period's days."""
+    """Polls claimed organizations, and looks ahead from what is kept in `database`.
+
+    Without `errands` nothing is asked but the period's days.
+    """
 
     def __init__(
         self,
@@ -72,12 +91,14 @@ class Poller:
         clock: Clock,
         cycle: BillingCycle,
         errands: Errands | None,
+        database: Database,
     ) -> None:
         self._source = source
         self._watches = watches
         self._clock = clock
         self._cycle = cycle
         self._errands = errands
+        self._database = database
 
     def poll(self, claim: Claim) -> Poll:
         """Fetch what is due of the organization; never raises."""
@@ -85,7 +106,7 @@ class Poller:
         poll = Poll(claim=claim, watch=watch, period=self._cycle.period_of(now.date()), at=now)
         try:
             days = tuple(self._source.days(watch.organization, poll.period.start, now.date()))
-            return self._with_errands(replace(poll, days=days))
+            return self._foreseen(self._with_errands(replace(poll, days=days)))
         except UpstreamError as error:
             return replace(poll, error=error)
         except NotYet as not_yet:
@@ -104,3 +125,24 @@ class Poller:
             account=errands.account(watch, claim, used=used, now=poll.at),
             closed=errands.closed(watch, claim, period=poll.period, now=poll.at),
         )
+
+    def _foreseen(self, poll: Poll) -> Poll:
+        """Look ahead here, where many threads may, so that the transaction has only to write."""
+        row = poll.claim.row
+        if row is None:
+            return poll
+        watch = believed(row, poll.watch, poll.account, now=poll.at)
+        usage = poll.count(watch)
+        fetched = (*(poll.closed.days if poll.closed else ()), *poll.days)
+        try:
+            with self._database.read() as connection:
+                past = past_of(
+                    connection, row.pk, watch=watch, usage=usage, now=poll.at, fetched=fetched
+                )
+            foresight = foresee(
+                past, watch=watch, usage=usage, cycle=self._cycle, now=poll.at, always=False
+            )
+        except Exception:  # as above; a count is worth more than what might follow from it
+            log.exception("nothing foreseen", organization=watch.organization.id)
+            return poll
+        return replace(poll, foresight=foresight)

@@ -16,7 +16,7 @@ from quota_watch.domain.schedule import next_slot
 from quota_watch.domain.source import Organization, UpstreamError
 from quota_watch.domain.usage import Usage, is_over
 from quota_watch.logs import get_logger
-from quota_watch.storage import record
+from quota_watch.storage import foresight, record
 from quota_watch.storage.accounts import agreed, known_limit, reported_limit
 from quota_watch.storage.closed import closed_period, mark_dropped, record_closed
 
@@ -54,11 +54,15 @@ class Recorder:
             said=said.columns | _asked_columns(poll, row),
             last_ok=row.last_ok,
         )
+        if poll.foresight is not None:
+            foresight.keep(transaction, row.pk, foresight=poll.foresight, usage=usage)
         return watch, Observation(
             period=poll.period,
             at=poll.at,
             usage=usage,
             measured_at=poll.at,
+            today_by_type=poll.types_of_today(watch),
+            foresight=poll.foresight,
             limit_changes=said.changes,
             compared=said.compared,
             mismatch=said.mismatch,

@@ -75,7 +75,12 @@ class Watcher:
         self._concurrency = concurrency
         self._cycle = cycle
         self._poller = Poller(
-            source=source, watches=watches, clock=clock, cycle=cycle, errands=errands
+            source=source,
+            watches=watches,
+            clock=clock,
+            cycle=cycle,
+            errands=errands,
+            database=database,
         )
         self._outages = Outages(groups=groups or {}, channels=channels)
         self._recorder = Recorder(cycle=cycle, pace=pace or (lambda _: interval))

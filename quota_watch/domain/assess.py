@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from quota_watch.domain.ahead import look_ahead
 from quota_watch.domain.limits import ChangeKind, LimitChange, Mismatch, Verdict
 from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import (
@@ -48,6 +49,7 @@ def assess(watch: Watch, seen: Observation, stories: Sequence["Story"] = ()) -> 
         )
     elif seen.usage is not None:
         findings = _with_counts(assess_usage(watch, seen.usage), seen)
+        findings = _with_outlook(findings, watch, seen, stories)
     else:
         none: frozenset[Rule] = frozenset()
         findings = Findings(period=seen.period, limit=watch.limit, judged=none, conditions={})
@@ -69,6 +71,20 @@ def _with_counts(findings: Findings, seen: Observation) -> Findings:
     # Two counts that differ for the first time are no news, and no end of a story either.
     judged = {Rule.MISMATCH} if seen.mismatch is None or seen.mismatch.confirmed else set()
     return replace(findings, judged=findings.judged | judged, conditions=conditions)
+
+
+def _with_outlook(
+    findings: Findings, watch: Watch, seen: Observation, stories: Sequence["Story"]
+) -> Findings:
+    """Add what the rules that look ahead and back came to."""
+    ruled = list(look_ahead(watch, seen, stories))
+    found = {each.rule: each.condition for each in ruled if each.condition is not None}
+    return replace(
+        findings,
+        judged=findings.judged | {each.rule for each in ruled},
+        conditions={**findings.conditions, **found},
+        ends={each.rule: each.end for each in ruled if each.end is not None},
+    )
 
 
 def _mismatch(mismatch: Mismatch) -> Condition:

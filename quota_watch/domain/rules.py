@@ -4,15 +4,21 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from quota_watch.domain.capped import Estimate
+from quota_watch.domain.forecast import Forecast
 from quota_watch.domain.limits import LimitChange, Mismatch
 from quota_watch.domain.periods import Period
+from quota_watch.domain.planfit import PlanFit
 from quota_watch.domain.quiet import QuietHours
 from quota_watch.domain.reasons import Reason
+from quota_watch.domain.remedies import Remedies
 from quota_watch.domain.source import ErrorKind, Organization
 from quota_watch.domain.usage import Usage
+
+if TYPE_CHECKING:
+    from quota_watch.domain.foresight import Foresight
 
 FULL = 100
 """The level, in percent, at which the limit is reached."""
@@ -157,7 +163,9 @@ class Observation:
     `limit_changes` are upstream's, new with this poll; `compared` tells whether our count could
     be compared with upstream's own, and `mismatch` what is held of that. `fell_from` is what was
     used before where clearly less is used now. `closed` is the last period, counted once more.
-    `lost` estimates what was dropped.
+    `lost` estimates what was dropped. `today_by_type` are today's counted events, `foresight` is
+    what is usual and what is to come, and `forecast`, `advice` and `plan_fit` are of it, where
+    there are any.
     """
 
     period: Period
@@ -171,6 +179,24 @@ class Observation:
     fell_from: int | None = None
     closed: "Closed | None" = None
     lost: Estimate | None = None
+    today_by_type: Mapping[str, int] = field(default_factory=dict)
+    foresight: "Foresight | None" = None
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """What the period will come to, where that can be told."""
+        seen = None if self.foresight is None else self.foresight.forecast
+        return seen if isinstance(seen, Forecast) else None
+
+    @property
+    def advice(self) -> Remedies | None:
+        """What would help against that, where anything is at stake."""
+        return None if self.foresight is None else self.foresight.advice
+
+    @property
+    def plan_fit(self) -> PlanFit | None:
+        """The smallest plan that would do."""
+        return None if self.foresight is None else self.foresight.plan_fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,7 @@ def sample_facts(*, now: datetime, time_zone: str = "UTC") -> dict[str, dict[str
 def _watch(time_zone: str) -> Watch:
     return Watch(
         organization=Organization("https://app.rybbit.io", "org_example"),
-        name="Example & Söhne <GmbH>",  # so that a template that forgets to escape is seen
+        name='Example & "Söhne" <GmbH>',  # so that a template that forgets to escape is seen
         plan="standard100k",
         limit=_LIMIT,
         limit_source="plan",

@@ -6,12 +6,12 @@ measured, when the count starts again, what is lost if nothing is done, and what
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from quota_watch.domain.alerts import TransitionType
 from quota_watch.domain.reasons import Reason
-from quota_watch.domain.rules import FULL, Rule
+from quota_watch.domain.rules import FULL, Rule, Severity
 from quota_watch.domain.source import ErrorKind
 from quota_watch.domain.usage import percent
 from quota_watch.notify.situation import NAME, Situation
@@ -28,6 +28,7 @@ from quota_watch.phrases import (
 from quota_watch.text import one_line
 
 _LARGEST = 3
+_SUBJECT = 200
 _SMALLEST = 100  # a type of less than one event in so many is no lever
 
 
@@ -50,20 +51,43 @@ def words(case: Situation) -> Words:
     return _threshold(case)
 
 
-def subject(facts: Mapping[str, Any]) -> str:
-    """Return a mail's subject: the severity, the organization, the one number that matters."""
+def subject(facts: Mapping[str, Any], *, now: datetime | None = None, more: int = 0) -> str:
+    """Return a mail's subject: the severity, the organization, the one number that matters.
+
+    Sent at `now`, what is late says so; `more` is how many other messages are joined to it.
+    """
     alert, period = facts["alert"], facts["period"]
+    late = is_late(facts, now)
     if facts["type"] == "test":
         head = "Test"
     elif facts["type"] == "alert.resolved":
         head = "Resolved"
     else:
-        head = alert["severity"].capitalize()
+        head = alert["severity"].capitalize() + (", late" if late else "")
     tail = ""
     if alert["rule"] == Rule.THRESHOLD and head != "Resolved" and period is not None:
         last_day = date.fromisoformat(period["end"])
-        tail = f", resets {short_day(last_day + timedelta(days=1))}"
-    return one_line(f"{head}: {alert['title']}{tail}")
+        first = short_day(last_day + timedelta(days=1))
+        tail = f", the period ended {short_day(last_day)}" if late else f", resets {first}"
+    rest = f" (and {number(more)} more)" if more else ""
+    return one_line(f"{head}: {alert['title']}{tail}", _SUBJECT - len(rest)) + rest
+
+
+def is_late(facts: Mapping[str, Any], now: datetime | None) -> bool:
+    """Tell whether a critical message is sent at `now`, after the period it is about has ended."""
+    period, going_on = facts["period"], facts["type"] not in {"test", "alert.resolved"}
+    if now is None or period is None or not going_on:
+        return False
+    over = now >= datetime.fromisoformat(period["resets_at"])
+    return over and facts["alert"]["severity"] == Severity.CRITICAL.label
+
+
+def told_late(facts: Mapping[str, Any], now: datetime | None) -> str:
+    """Return a sentence that says what a late message is, nothing where it is in time."""
+    if not is_late(facts, now):
+        return ""
+    last_day = long_day(date.fromisoformat(facts["period"]["end"]))
+    return f"This comes late: it was decided before the period ended on {last_day}."
 
 
 def words_of_test(channel: str) -> Words:

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import copy
 from datetime import date, timedelta
 from functools import partial
 from http import HTTPStatus
+from typing import Self
 from urllib.parse import quote
 
 import httpx
@@ -22,6 +24,7 @@ from quota_watch.rybbit.accounts import (
     parse_organizations,
     parse_site_usage,
     parse_version,
+    supports_keys,
 )
 from quota_watch.rybbit.answers import bad_answer, parse_days
 from quota_watch.rybbit.asking import Asker, Question
@@ -36,6 +39,9 @@ _ASK_ELSEWHERE = frozenset(
     {ErrorKind.INSUFFICIENT_SCOPE, ErrorKind.UPSTREAM_ERROR, ErrorKind.BAD_ANSWER}
 )
 """How one endpoint fails while another may answer; where nothing answers, one try is enough."""
+
+UPDATE_RYBBIT = "Update it to 2.7.0 or newer"
+"""What helps where `supports_keys` is false (UPSTREAM.md § 2)."""
 
 
 class RybbitClient:
@@ -61,6 +67,12 @@ class RybbitClient:
         self._logged: dict[tuple[str, str], tuple[timedelta, bool]] = {}
         self._sites: dict[Organization, str | None] = {}
 
+    def with_keys(self, keys: Mapping[Organization, str]) -> Self:
+        """Return a client that asks as this one does, at its budget, but about these."""
+        other = copy(self)
+        other._keys = keys  # noqa: SLF001 -- its own copy
+        return other
+
     def interval_for(self, organization: Organization, configured: timedelta) -> timedelta:
         """Return how often to poll: as configured, or as seldom as the key's budget needs.
 
@@ -76,11 +88,19 @@ class RybbitClient:
         self._logged[credential] = state
         return pace.interval
 
-    def days(self, organization: Organization, start: date, end: date) -> Sequence[DayCounts]:
+    def days(
+        self,
+        organization: Organization,
+        start: date,
+        end: date,
+        *,
+        purpose: Purpose = Purpose.POLL,
+    ) -> Sequence[DayCounts]:
         """Return the counts of every day from `start` to `end`, both included.
 
         Only the row of `end` itself may be missing, as today's is at 00:00:00 (UPSTREAM.md
-        § 3). Raises `UpstreamError` and nothing else for whatever upstream does.
+        § 3). Raises `UpstreamError` and nothing else for whatever upstream does; where a server
+        is too old for keys it says so.
         """
         question = Question(
             server=organization.server,
@@ -93,9 +113,13 @@ class RybbitClient:
                 "time_zone": "UTC",
             },
             key=self._keys[organization],
-            purpose=Purpose.POLL,
+            purpose=purpose,
         )
-        return self._asker.read(question, partial(_days, start=start, end=end))
+        try:
+            return self._asker.read(question, partial(_days, start=start, end=end))
+        except UpstreamError as error:
+            failure = error
+        raise self._too_old(failure, question) or failure
 
     def account(self, organization: Organization, *, site: str | None = None) -> Account:
         """Return the organization's plan, limit and Rybbit's own count (UPSTREAM.md § 9).
@@ -175,12 +199,34 @@ class RybbitClient:
                 raise
         raise OrganizationKeyError(question.place)
 
+    def _too_old(self, error: UpstreamError, question: Question) -> UpstreamError | None:
+        """Return what a refusal really means where the server takes no keys, else None."""
+        if error.kind is not ErrorKind.NO_ACCESS:
+            return None
+        try:
+            version = self.version(question.server)
+        except UpstreamError:
+            return None
+        if supports_keys(version):
+            return None
+        return UpstreamError(
+            ErrorKind.NO_ACCESS,
+            f"{question.place}: {too_old(version)} ({error.status}). {UPDATE_RYBBIT}",
+            may_pass=False,
+            status=error.status,
+        )
+
     def version(self, server: str) -> str:
         """Return the release of Rybbit on `server`, such as `2.8.0`; raises `UpstreamError`."""
         question = Question(
             server=server, organization=None, endpoint=VERSION, path="/api/version", key=None
         )
         return self._asker.read(question, parse_version)
+
+
+def too_old(version: str) -> str:
+    """Say that a server of that release takes no keys."""
+    return f"Rybbit {version} takes no API keys for event counts"
 
 
 def _quoted(part: str) -> str:

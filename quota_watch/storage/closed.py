@@ -75,6 +75,12 @@ def mark_dropped(
     return lost(counted, capped=ours, before_today=today)
 
 
+def lost_so_far(connection: Connection, pk: int, *, period: Period, today: date) -> Estimate | None:
+    """Estimate what was dropped of the period, by the days that are marked."""
+    counted, known = record.counted_days(connection, pk, period.start - BASELINE, period.last_day)
+    return lost(counted, capped={day for day in known if day in period}, before_today=today)
+
+
 def closed_period(
     connection: Connection, pk: int, *, watch: Watch, period: Period
 ) -> Closed | None:

@@ -1,5 +1,6 @@
 """Bring a database to this code's schema, forward only, and refuse one of a newer schema."""
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -48,10 +49,17 @@ def upgrade(database: Database) -> tuple[str | None, str]:
         return before, HEAD
     if before is not None:
         _refuse_newer(database, before)
-    if database.path is not None:
-        _prepare_file(database.path, before)
+    elif database.path is not None:
+        _make_file(database.path)
     with database.write() as connection:
         _wait_for_others(connection)
+        before = _revision(connection)  # another process may have been quicker
+        if before is not None:
+            _refuse_newer(database, before)
+        if before not in {None, HEAD} and database.path is not None:
+            _keep_copy(
+                database.path, database.path.with_name(f"{database.path.name}.before-{before}")
+            )
         _run_alembic(connection)
     return before, HEAD
 
@@ -143,20 +151,38 @@ def _refuse_newer(database: Database, revision: str) -> None:
         )
 
 
-def _prepare_file(path: Path, before: str | None) -> None:
+def _make_file(path: Path) -> None:
     if not path.parent.is_dir():
         raise StorageError(
             f"no folder {path.parent} for the database: create it or set database.url"
         )
-    if before is None:
-        try:
-            path.touch(mode=0o600)
-        except OSError as error:
-            raise StorageError(f"the database {path} can't be made: {error.strerror}") from error
-        return
-    copy = path.with_name(f"{path.name}.before-{before}")
-    if not copy.exists():
-        backup(path, copy)
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise StorageError(f"the database {path} can't be made: {error.strerror}") from error
+
+
+def _keep_copy(path: Path, to: Path) -> None:
+    """Copy the file under its lock; `to` is there whole or not at all, and replaces an older one.
+
+    An older one is of a migration that was broken off, or undone by putting it back.
+    """
+    unfinished = to.with_name(f"{to.name}.tmp")
+    try:
+        unfinished.unlink(missing_ok=True)  # of a process that was killed: we hold the lock
+        backup(path, unfinished)
+        unfinished.replace(to)
+        _sync_folder(to.parent)
+    except OSError as error:
+        raise StorageError(f"no copy at {to}: {error.strerror}; make room for it") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _wait_for_others(connection: Connection) -> None:

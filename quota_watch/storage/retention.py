@@ -14,6 +14,8 @@ from sqlalchemy import (
     type_coerce,
 )
 
+from quota_watch.domain.periods import CalendarMonth
+from quota_watch.storage import foresight
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import day_usage, organization, snapshot
 
@@ -70,7 +72,10 @@ def thin_out_organization(connection: Connection, pk: int, *, keep: Keep, now: d
     old_days = delete(day_usage).where(
         day_usage.c.organization_pk == pk, day_usage.c.date < (now - keep.days).date()
     )
-    return rows + connection.execute(old_days).rowcount
+    rows += connection.execute(old_days).rowcount
+    period = CalendarMonth().period_of(now.date())
+    oldest = (now - keep.days).date()
+    return rows + foresight.thin_out(connection, pk, period=period, oldest=oldest)
 
 
 def _thin(

@@ -11,6 +11,8 @@ from quota_watch.domain.rules import Rule, Severity, Watch
 from quota_watch.domain.shapes import iso, period_json
 from quota_watch.domain.usage import Usage, count, is_over, percent
 from quota_watch.storage import claims, outbox, record, stories
+from quota_watch.storage.closed import lost_so_far
+from quota_watch.storage.foresight import kept_forecasts
 from quota_watch.storage.schema import alert, day_usage, delivery, organization
 
 Json = dict[str, Any]
@@ -30,6 +32,7 @@ def organizations(
     days = record.days_of(connection, list(rows), period.start, period.last_day)
     open_rows = stories.rows_of(connection, list(rows), only_open=True)
     alerts, found = _by_organization(open_rows), _deliveries_by_alert(connection, open_rows)
+    foretold = kept_forecasts(connection, list(rows), period, now.date())
     views = []
     for watch in watches:
         row = rows.get(keys.get(watch.organization, -1))
@@ -43,6 +46,9 @@ def organizations(
                 limit=row.limit,
             )
         view = _identity(watch, row) | _usage(usage, row) | _health(row)
+        if usage is not None and row is not None:
+            view["forecast"] = _forecast(foretold.get(row.pk))
+            view["lost"] = _lost(connection, row, usage)
         open_alerts = alerts.get(row.pk, []) if row is not None else []
         view["period"] = period_json(period)
         view["blind"] = any(each.rule == Rule.BLIND for each in open_alerts)
@@ -165,10 +171,27 @@ def _usage(usage: Usage | None, row: Row[Any] | None) -> Json:
         "by_type": dict(usage.by_type),
         "not_counted": dict(usage.not_counted),
         "today": {"date": usage.today.isoformat(), "used": usage.used_today},
-        "forecast": None,
         "crossed_on": usage.crossed_on.isoformat() if usage.crossed_on else None,
-        "lost": None,
     }
+
+
+def _forecast(row: Row[Any] | None) -> Json | None:
+    if row is None:
+        return None
+    return {
+        "p10": row.p10,
+        "p50": row.p50,
+        "p90": row.p90,
+        "probability_over": row.state.get("probability_over"),
+        "crosses_on": row.state.get("crosses_on"),
+    }
+
+
+def _lost(connection: Connection, row: Row[Any], usage: Usage) -> Json | None:
+    if not row.drops or not is_over(usage.used, row.limit):
+        return None
+    lost = lost_so_far(connection, row.pk, period=usage.period, today=usage.today)
+    return None if lost is None else {"low": lost.low, "likely": lost.likely, "high": lost.high}
 
 
 def _health(row: Row[Any] | None) -> Json:

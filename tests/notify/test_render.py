@@ -1,6 +1,7 @@
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,53 @@ def test_a_template_that_is_not_utf8_is_named(tmp_path):
     (tmp_path / "email" / "alert.txt.j2").write_bytes(b"caf\xe9")
     with pytest.raises(TemplateError, match=r"email/alert\.txt\.j2 is not UTF-8"):
         renderer.email(tell(fired()))
+
+
+def test_both_parts_of_a_mail_tell_all_of_several():
+    told = [SHAPES["dropping"], SHAPES["blind"], SHAPES["test"]]
+    mail = RENDERER.email(*told, channel="ops")
+    assert mail.subject.endswith("(and 2 more)")
+    for part in (" ".join(mail.text.split()), visible(mail.html)):
+        for facts in told:
+            for key in ("title", "summary", "next_step", "id"):
+                assert facts["alert"][key] in part
+        assert part.count("You get this because") == 1
+
+
+def test_of_very_many_the_last_ones_are_titles():
+    facts = [
+        SHAPES["fired"] | {"alert": SHAPES["fired"]["alert"] | {"title": f"T{n}"}}
+        for n in range(30)
+    ]
+    mail = RENDERER.email(*facts)
+    for part in (" ".join(mail.text.split()), visible(mail.html)):
+        assert part.lower().count("what to do") == 10
+        assert "Warning: T10" in part
+        assert "Warning: T29" in part
+
+
+def test_a_late_mail_says_so_in_both_parts():
+    mail = RENDERER.email(SHAPES["dropping"], now=NOON + timedelta(days=20))
+    for part in (" ".join(mail.text.split()), visible(mail.html)):
+        assert "This comes late: it was decided before the period ended on 31 March 2026." in part
+    assert mail.text.startswith("CRITICAL, LATE: ")
+
+
+def test_an_address_of_the_config_is_told_that_it_stands_there():
+    assert "has your address in its config." in RENDERER.email(
+        SHAPES["test"], channel="mailto:a@b.c"
+    ).text.replace("\n", " ")
+
+
+def test_a_template_of_the_user_for_one_message_loses_none_of_several(tmp_path):
+    renderer = own(tmp_path, "alert.txt.j2", "{{ alert.title }}")
+    told = renderer.email(SHAPES["dropping"], SHAPES["blind"]).text
+    assert "WHAT TO DO" in told
+
+
+def test_a_block_of_the_users_is_rendered_for_each_of_several(tmp_path):
+    block = "{% block headline %}<{{ alert.id }}>{% endblock %}"
+    text = '{% extends "builtin/email/alert.txt.j2" %}' + block
+    told = own(tmp_path, "several.txt.j2", text).email(SHAPES["dropping"], SHAPES["blind"]).text
+    assert f"<{SHAPES['dropping']['alert']['id']}>" in told
+    assert f"<{SHAPES['blind']['alert']['id']}>" in told

@@ -1,7 +1,5 @@
 import sqlite3
 import stat
-import subprocess
-import sys
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -19,17 +17,8 @@ from quota_watch.storage.schema import HEAD, metadata
 from support.clock import START
 from support.databases import migrated
 from support.postgres import Postgres
+from support.upgrading import upgrade_at_once
 from support.watching import RecordingChannel, Station, Upstream, watch, watches
-
-UPGRADE = """
-import sys
-from alembic import command
-from quota_watch.storage import migrate
-from quota_watch.storage.database import Database
-print("ready", flush=True)
-sys.stdin.readline()
-print(*migrate.upgrade(Database(sys.argv[1])))
-"""
 
 
 @pytest.fixture
@@ -83,25 +72,7 @@ def test_upgrading_again_changes_nothing(counted: Database) -> None:
 def test_processes_that_upgrade_at_once_wait_for_each_other(
     database_url: str, empty: Database
 ) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", UPGRADE, database_url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    answers = [process.communicate(timeout=30) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], answers
+    upgrade_at_once(database_url, 3)
     assert migrate.current(empty) == HEAD
 
 

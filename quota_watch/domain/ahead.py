@@ -1,0 +1,157 @@
+"""The rules that look ahead and back: `forecast`, `spike` and `stalled`, judged of one poll."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from quota_watch.domain.foresight import Foresight
+from quota_watch.domain.plain import plain
+from quota_watch.domain.reasons import Reason
+from quota_watch.domain.risk import Risk, RiskReason, Tier, ToldRisk, judge_risk
+from quota_watch.domain.rules import Condition, Observation, Rule, Severity, Watch
+from quota_watch.domain.rulings import Ruling
+from quota_watch.domain.spike import Today, judge_spike
+from quota_watch.domain.stall import Sightings, judge_stall
+from quota_watch.domain.usage import Usage
+from quota_watch.domain.usual import usual_days
+
+if TYPE_CHECKING:
+    from quota_watch.domain.alerts import Story
+
+_TIERS = {Tier.AT_RISK: Reason.AT_RISK, Tier.WILL_EXCEED: Reason.WILL_EXCEED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruled:
+    """What a rule came to: true with its condition, else false; `end` says why it ended."""
+
+    rule: Rule
+    condition: Condition | None = None
+    end: Reason | None = None
+
+
+def look_ahead(watch: Watch, seen: Observation, stories: Sequence["Story"]) -> Iterator[Ruled]:
+    """Yield what each of the rules came to that could be judged."""
+    foresight, usage = seen.foresight, seen.usage
+    if foresight is None or usage is None:
+        return
+    told = _Told(stories, usage.period.start)
+    if watch.forecast:
+        yield from _forecast(watch, seen, foresight, told)
+    if watch.spike:
+        yield from _spike(watch, seen, usage, foresight, told)
+    if watch.stalled_after is not None:
+        yield from _stalled(watch.stalled_after, seen, foresight, told)
+
+
+class _Told:
+    """The stories so far, by rule, the latest last."""
+
+    def __init__(self, stories: Sequence["Story"], period_start: date) -> None:
+        self._stories = sorted(stories, key=lambda story: story.started_at)
+        self._period_start = period_start
+
+    def of(self, rule: Rule) -> list["Story"]:
+        return [story for story in self._stories if story.rule is rule]
+
+    def open(self, rule: Rule) -> "Story | None":
+        return next((story for story in self.of(rule) if story.is_open), None)
+
+    def of_limit(self, rule: Rule, limit: int | None) -> list["Story"]:
+        """Return those of this period under the limit."""
+        return [
+            story
+            for story in self.of(rule)
+            if story.period_start == self._period_start and story.limit == limit
+        ]
+
+
+def _forecast(
+    watch: Watch, seen: Observation, foresight: Foresight, told: _Told
+) -> Iterator[Ruled]:
+    known = told.of_limit(Rule.FORECAST, watch.limit)
+    before = next((story for story in known if story.is_open), None)
+    judged = judge_risk(
+        foresight.forecast,
+        limit=watch.limit,
+        now=seen.at,
+        told=None if before is None else _told_risk(before),
+        ended_before=any(story.reason is Reason.NO_LONGER_LIKELY for story in known),
+    )
+    if judged.ruling is Ruling.UNKNOWN:
+        return
+    if judged.risk is None:
+        overtaken = judged.reason is RiskReason.LIMIT_REACHED
+        yield Ruled(rule=Rule.FORECAST, end=Reason.OVERTAKEN if overtaken else None)
+    else:
+        yield Ruled(rule=Rule.FORECAST, condition=_risk(judged.risk))
+
+
+def _told_risk(story: "Story") -> ToldRisk:
+    return ToldRisk(
+        tier=Tier(story.tier or Tier.AT_RISK),
+        severity=story.severity,
+        likely=None if story.mark is None else date.fromisoformat(story.mark),
+    )
+
+
+def _risk(risk: Risk) -> Condition:
+    return Condition(
+        rule=Rule.FORECAST,
+        severity=risk.severity,
+        reason=_TIERS[risk.tier],
+        tier=risk.tier,
+        mark=None if risk.likely is None else risk.likely.isoformat(),
+        detail=plain(risk),
+    )
+
+
+def _spike(
+    watch: Watch, seen: Observation, usage: Usage, foresight: Foresight, told: _Told
+) -> Iterator[Ruled]:
+    goes_on, known = told.open(Rule.SPIKE), told.of(Rule.SPIKE)
+    likely = getattr(foresight.forecast, "p50", None)
+    judged = judge_spike(
+        Today(
+            now=seen.at,
+            counted=usage.used_today,
+            limit=watch.limit,
+            by_type=seen.today_by_type,
+            usual_by_type=foresight.usual_types,
+            p50=likely,
+            capped=usage.today in foresight.past.capped,
+        ),
+        usual=foresight.usual,
+        shape=foresight.past.shape,
+        open_since=None if goes_on is None else goes_on.started_at.date(),
+        last_told=known[-1].started_at.date() if known else None,
+    )
+    if judged.ruling is not Ruling.UNKNOWN:
+        yield _odd(Rule.SPIKE, Reason.ABOVE_EXPECTED, judged.ruling, plain(judged.spike))
+
+
+def _stalled(
+    after: timedelta, seen: Observation, foresight: Foresight, told: _Told
+) -> Iterator[Ruled]:
+    past, goes_on = foresight.past, told.open(Rule.STALLED)
+    began = seen.at - after
+    if goes_on is not None:
+        began = min(began, goes_on.started_at - after)
+    judged = judge_stall(
+        Sightings(now=seen.at, snapshots=past.snapshots, totals=past.counted),
+        after=after,
+        usual=usual_days(past.counted, before=began.date(), excluded=past.capped),
+        shape=past.shape,
+        capped=past.capped,
+        is_open=goes_on is not None,
+    )
+    if judged.ruling is not Ruling.UNKNOWN:
+        yield _odd(Rule.STALLED, Reason.NO_EVENTS, judged.ruling, plain(judged.stall))
+
+
+def _odd(rule: Rule, reason: Reason, ruling: Ruling, detail: dict[str, object]) -> Ruled:
+    if ruling is not Ruling.TRUE:
+        return Ruled(rule=rule)
+    condition = Condition(rule=rule, severity=Severity.WARNING, reason=reason, detail=detail)
+    return Ruled(rule=rule, condition=condition)

@@ -1,0 +1,175 @@
+"""What is kept that tells of days to come: read before a poll is judged, and kept after it."""
+
+from collections.abc import Collection, Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, extract, select, update
+
+from quota_watch.domain.accuracy import CHECK_DAYS
+from quota_watch.domain.capped import capped_days
+from quota_watch.domain.dayshape import DayShape, Snapshot, flat, from_json, learn
+from quota_watch.domain.forecast import Forecast
+from quota_watch.domain.foresight import TYPE_DAYS, Foresight, Past
+from quota_watch.domain.periods import ONE_DAY, Period
+from quota_watch.domain.plain import plain
+from quota_watch.domain.remedies import SiteCount
+from quota_watch.domain.rules import Watch
+from quota_watch.domain.usage import DayCounts, Usage, is_over
+from quota_watch.storage import record
+from quota_watch.storage.database import insert_into
+from quota_watch.storage.schema import forecast, organization, snapshot
+
+VERSION = 1
+"""Of the method; forecasts that another one made are not compared with."""
+
+_MEMORY = timedelta(days=800)
+_SHAPE_DAYS = timedelta(days=29)
+
+
+def past_of(
+    connection: Connection,
+    pk: int,
+    *,
+    watch: Watch,
+    usage: Usage,
+    now: datetime,
+    fetched: Iterable[DayCounts] = (),
+) -> Past:
+    """Return what is known of the days before today; `fetched` days are not kept yet."""
+    today, yesterday = usage.today, usage.today - ONE_DAY
+    counted, capped = record.counted_days(connection, pk, today - _MEMORY, yesterday)
+    kept = record.days_of(connection, [pk], today - TYPE_DAYS, yesterday)[pk]
+    days = {day.day: day for day in (*kept, *fetched) if day.day < today}
+    counted |= {day.day: day.counted(watch.not_counted) for day in days.values()}
+    capped |= _capped_now(counted, watch, usage, known=capped)
+    since = now - ONE_DAY - (watch.stalled_after or ONE_DAY)
+    return Past(
+        counted=counted,
+        capped=capped,
+        by_type={
+            day: {k: n for k, n in counts.by_type.items() if k not in watch.not_counted}
+            for day, counts in sorted(days.items())
+            if day >= today - TYPE_DAYS
+        },
+        snapshots=[
+            *_snapshots(connection, pk, since, now),
+            Snapshot(at=now, today=usage.used_today),
+        ],
+        shape=_shape(connection, pk, counted, capped, today),
+        sites=_sites(connection, pk),
+    )
+
+
+def keep(connection: Connection, pk: int, *, foresight: Foresight, usage: Usage) -> None:
+    """Keep the forecast of the day, in place of an earlier one of the same day."""
+    seen = foresight.forecast
+    if not isinstance(seen, Forecast):
+        return
+    values = {
+        "period_start": usage.period.start,
+        "p10": seen.p10,
+        "p50": seen.p50,
+        "p90": seen.p90,
+        "warn_at": seen.warn_at,
+        "path": [round(n, 1) for n in seen.path],
+        "state": {
+            "used": seen.used,
+            "probability_over": seen.probability_over,
+            "crosses_on": plain(seen.crosses_on),
+            "shape": foresight.past.shape.to_json(),
+        },
+        "version": VERSION,
+    }
+    insert = insert_into(connection, forecast).values(
+        organization_pk=pk, as_of=seen.as_of, **values
+    )
+    keys = [forecast.c.organization_pk, forecast.c.as_of]
+    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=values))
+
+
+def kept_forecasts(
+    connection: Connection, pks: Collection[int], period: Period, today: date
+) -> dict[int, Row[Any]]:
+    """Return the newest forecast of the period of each organization that has one."""
+    columns = forecast.c
+    query = (
+        select(forecast)
+        .where(
+            columns.organization_pk.in_(pks),
+            columns.period_start == period.start,
+            columns.as_of < today,
+        )
+        .order_by(columns.as_of)
+    )
+    return {row.organization_pk: row for row in connection.execute(query)}
+
+
+def thin_out(connection: Connection, pk: int, *, period: Period, oldest: date) -> int:
+    """Of closed periods keep only what forecasts are judged by; return the rows deleted."""
+    columns = forecast.c
+    closed = (columns.organization_pk == pk, columns.as_of < period.start - ONE_DAY)
+    connection.execute(
+        update(forecast)
+        .where(*closed, columns.warn_at.is_not(None))
+        .values(path=[], state={}, warn_at=None)
+    )
+    spare = extract("day", columns.as_of).not_in(CHECK_DAYS)
+    gone = connection.execute(delete(forecast).where(*closed, spare)).rowcount
+    ended = delete(forecast).where(columns.organization_pk == pk, columns.as_of < oldest)
+    return gone + connection.execute(ended).rowcount
+
+
+def _capped_now(
+    counted: dict[date, int], watch: Watch, usage: Usage, *, known: Collection[date]
+) -> frozenset[date]:
+    if not watch.drops or watch.limit is None or not is_over(usage.used, watch.limit):
+        return frozenset()
+    return capped_days(
+        {**counted, usage.today: usage.used_today},
+        period=usage.period,
+        limit=watch.limit,
+        today=usage.today,
+        known=known,
+    )
+
+
+def _shape(
+    connection: Connection,
+    pk: int,
+    counted: dict[date, int],
+    capped: Collection[date],
+    today: date,
+) -> DayShape:
+    """Return the shape of a day as it was learned today, or learn it."""
+    query = select(forecast.c.state).where(
+        forecast.c.organization_pk == pk, forecast.c.as_of == today - ONE_DAY
+    )
+    kept = (connection.scalar(query) or {}).get("shape")
+    if kept is not None:
+        return from_json(kept)
+    if not counted:
+        return flat()
+    midnight = datetime.combine(today, time.min, UTC)
+    seen = _snapshots(connection, pk, midnight - _SHAPE_DAYS, midnight)
+    return learn(seen, totals=counted, today=today, excluded=capped)
+
+
+def _snapshots(connection: Connection, pk: int, since: datetime, until: datetime) -> list[Snapshot]:
+    columns = snapshot.c
+    query = (
+        select(columns.at, columns.today)
+        .where(columns.organization_pk == pk, columns.at >= since, columns.at < until)
+        .order_by(columns.at)
+    )
+    return [Snapshot(at=at, today=today) for at, today in connection.execute(query)]
+
+
+def _sites(connection: Connection, pk: int) -> list[SiteCount]:
+    query = select(organization.c.sites).where(organization.c.pk == pk)
+    kept: dict[str, Any] = connection.scalar(query) or {}
+    return [
+        SiteCount(name=site["name"], counted=site["used"], before=site.get("before"))
+        for site in kept.values()
+        if site.get("used") is not None
+    ]
