@@ -17,7 +17,7 @@ from quota_watch.clock import Clock
 from quota_watch.config import AppriseTable, Config, ConfigError
 from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.domain.source import NotYet, Organization, UpstreamError
-from quota_watch.phrases import what_and_advice
+from quota_watch.figures import what_and_advice
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.text import one_line

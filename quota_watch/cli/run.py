@@ -18,8 +18,8 @@ from quota_watch.domain.schedule import span
 from quota_watch.domain.shapes import period_json
 from quota_watch.domain.source import ErrorKind
 from quota_watch.domain.usage import percent
+from quota_watch.figures import what_and_advice
 from quota_watch.logs import get_logger, log_uncaught_exceptions
-from quota_watch.phrases import what_and_advice
 
 if TYPE_CHECKING:
     from quota_watch.daemon.runtime import Runtime
@@ -35,6 +35,7 @@ _CLOSE_SECONDS = 5.0
 @click.pass_obj
 def run(context: Context) -> int:
     """Poll, alert and deliver until stopped: the service."""
+    from quota_watch.daemon.discovery import with_found
     from quota_watch.daemon.health import Health
     from quota_watch.daemon.page import Page
     from quota_watch.daemon.runtime import Runtime
@@ -69,11 +70,15 @@ def run(context: Context) -> int:
                 log.warning("database.url is another one: restart to take it up")
             for warning in new.warnings():
                 log.warning(warning)
+            found = () if old is None else old.found
+            if new.rybbit.discover == "watch":
+                new = with_found(new, found)
             with ExitStack() as undo:
                 runtime = Runtime(new, database=database, clock=context.clock, health=health)
                 undo.callback(runtime.close, 0)
                 page.take_up(new)
                 undo.pop_all()
+            runtime.found = found
             return runtime
 
         service = Service(load, clock=context.clock, notifier=notifier, health=health)

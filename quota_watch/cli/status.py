@@ -17,7 +17,7 @@ from quota_watch.cli.output import (
     print_plain,
     short_time,
 )
-from quota_watch.phrases import ago, what_and_advice
+from quota_watch.figures import ago, what_and_advice
 from quota_watch.text import one_line
 
 _WIDE_SCREEN, _WIDE_BAR, _NARROW_BAR = 100, 24, 12

@@ -147,7 +147,6 @@ class Config:
             thresholds=(),
             blind_after=None,
             channels=(),
-            page=self._page(table.id),
         )
         watch = self._agree(whole, table, self.alerts)
         rules = {*(table.rules or ()), *(self.alerts.rules or ())}
@@ -157,10 +156,6 @@ class Config:
                 {rule: self._agree(whole, *_tables(rule, table, self.alerts)) for rule in rules}
             ),
         )
-
-    def _page(self, organization_id: str) -> str | None:
-        public = self.web.public_url if self.web else None
-        return f"{public}/organizations/{organization_id}" if public else None
 
     def _agree(self, watch: Watch, *tables: RuleKeys) -> Watch:
         """Return the watch with what the tables say: the first that says something wins."""

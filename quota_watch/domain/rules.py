@@ -68,8 +68,7 @@ class Watch:
     `auto` upstream's word on plan and limit replaces them; `drops_agreed` tells that `drops` is
     the config's word and stays. `blind_after` and `stalled_after` None switch the rule off.
     `channels` are names of the config's channels, `fallback` those for what they fail to deliver.
-    `variants` are watches with what was agreed for single rules. `page` is the URL that messages
-    link to.
+    `variants` are watches with what was agreed for single rules.
     """
 
     organization: Organization
@@ -93,7 +92,6 @@ class Watch:
     fallback: tuple[str, ...] = ()
     quiet_hours: QuietHours | None = None
     variants: Mapping[Rule, Self] = field(default_factory=dict)
-    page: str | None = None
 
     def of(self, rule: Rule) -> Self:
         """Return what was agreed for `rule`."""

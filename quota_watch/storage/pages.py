@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Text, cast, func, select
 from quota_watch.domain.periods import BillingCycle, CalendarMonth, Period, previous
 from quota_watch.domain.rules import Watch
 from quota_watch.storage import claims, views
-from quota_watch.storage.schema import day_usage, delivery, forecast, organization
+from quota_watch.storage.foresight import kept_forecasts
+from quota_watch.storage.schema import day_usage, delivery, organization
 from quota_watch.storage.views import Json
 
 STATES = ("critical", "unknown", "warning", "info", "ok")
@@ -102,29 +103,16 @@ def _sum_of(period: Period, days: Iterable[Json]) -> Json:
     }
 
 
-def newest_forecast(connection: Connection, watch: Watch, period: Period) -> Json | None:
+def newest_forecast(
+    connection: Connection, watch: Watch, period: Period, today: date
+) -> Json | None:
     """Return the newest forecast of a period with the path it expects, or None."""
     keys = claims.keys_of(connection, [watch.organization])
-    query = (
-        select(forecast)
-        .where(
-            forecast.c.organization_pk.in_(keys.values()),
-            forecast.c.period_start == period.start,
-        )
-        .order_by(forecast.c.as_of.desc())
-        .limit(1)
-    )
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        return None
-    return {
-        "as_of": row.as_of,
-        "used": row.state["used"],
-        "p10": row.p10,
-        "p50": row.p50,
-        "p90": row.p90,
-        "path": row.path,
-    }
+    kept = kept_forecasts(connection, list(keys.values()), period, today)
+    for row in kept.values():
+        values = {"as_of": row.as_of, "used": row.state["used"], "path": row.path}
+        return values | {name: getattr(row, name) for name in ("p10", "p50", "p90")}
+    return None
 
 
 def outbox_counts(connection: Connection) -> dict[tuple[str, str], int]:

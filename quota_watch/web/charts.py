@@ -10,7 +10,7 @@ from typing import Any
 
 from quota_watch.domain.course import Expected
 from quota_watch.domain.periods import ONE_DAY
-from quota_watch.phrases import short_day
+from quota_watch.figures import short_day
 from quota_watch.storage.views import Json
 from quota_watch.web.scale import Scale, Tick, scale_of, third
 

@@ -117,7 +117,7 @@ def _organization(reading: Reading, watch: Watch) -> Json:
     days = views.history(connection, watch, period.start, period.last_day)
     stories = views.alerts(connection, [watch], only_open=False)
     recent = [story for story in stories if _touches(story, shown["period"]["start"])]
-    found = pages.newest_forecast(connection, watch, period)
+    found = pages.newest_forecast(connection, watch, period, today)
     expected = course(**found) if found else []
     path = {} if found is None else _path(found, today)
     periods = pages.last_periods(connection, watch, today=today)

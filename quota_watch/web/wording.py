@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from quota_watch.phrases import (
+from quota_watch.figures import (
     ago,
     days,
     duration,

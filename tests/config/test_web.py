@@ -85,9 +85,3 @@ def test_what_is_not_installed_is_named_with_what_to_do(toml, monkeypatch):
     with pytest.raises(ConfigError, match=r"needs waitress: pip install 'quota-watch\[web\]'"):
         config.reveal_all(Use.SERVE)
     assert toml.load("").reveal_all(Use.SERVE) == {}
-
-
-def test_messages_link_to_the_public_page(toml):
-    config = toml.load('[web]\npublic_url = "https://quota.example.com/x/"\n')
-    assert config.watches()[0].page == "https://quota.example.com/x/organizations/org_a"
-    assert toml.load("[web]\n").watches()[0].page is None

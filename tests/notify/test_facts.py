@@ -53,6 +53,7 @@ def test_a_fired_level_is_told_in_the_shape_of_the_contract():
         },
         "forecast": None,
         "lost": None,
+        "advice": None,
         "links": {"organization": None},
         "time_zone": "UTC",
     }
@@ -132,8 +133,3 @@ def test_names_of_others_are_stored_printable_and_the_sum_stays(name, by_type):
     text = json.dumps(facts, ensure_ascii=False)
     assert not set(text) & set("\x00\n\r\u202e\u2028")
     text.encode()
-
-
-def test_a_message_links_to_the_organizations_page_where_there_is_one():
-    url = "https://quota.example.com/organizations/org_acme"
-    assert tell(fired(), of=replace(BIG, page=url))["links"] == {"organization": url}

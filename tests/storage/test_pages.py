@@ -72,10 +72,13 @@ def test_the_newest_forecast_of_the_period_counts(filler):
     later = Filler(filler.database, NOW + timedelta(days=1))
     later.forecast(one, p10=2, p50=6_000, p90=9_500)
     with filler.database.read() as connection:
-        found = pages.newest_forecast(connection, one, MARCH)
-        other = pages.newest_forecast(connection, one, CalendarMonth().period_of(date(2026, 4, 1)))
+        found = pages.newest_forecast(connection, one, MARCH, date(2026, 3, 21))
+        older = pages.newest_forecast(connection, one, MARCH, date(2026, 3, 20))
+        april = CalendarMonth().period_of(date(2026, 4, 1))
+        other = pages.newest_forecast(connection, one, april, date(2026, 4, 2))
     assert (found["as_of"], found["used"], found["p50"]) == (NOW.date(), 3_700, 6_000)
     assert len(found["path"]) == 11
+    assert older["p50"] == 5_000
     assert other is None
 
 
