@@ -9,6 +9,7 @@ import tempfile
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import insert, update
 
@@ -17,7 +18,7 @@ from quota_watch.domain.rules import Watch
 from quota_watch.domain.source import Organization
 from quota_watch.storage import claims, migrate
 from quota_watch.storage.database import Database
-from quota_watch.storage.schema import day_usage, organization
+from quota_watch.storage.schema import day_usage, forecast, organization
 from quota_watch.web.app import create_app
 from quota_watch.web.site import Site
 
@@ -56,10 +57,27 @@ def fill(database: Database, watched: tuple[Watch, ...], now: datetime) -> None:
             values = {"counts": counts, "used": used, "capped": False, "seen_at": now}
             rows = [{"organization_pk": pk, "date": day, **values} for day in days]
             connection.execute(insert(day_usage), rows)
+            connection.execute(insert(forecast), [_forecast(pk, day) for day in days[1:]])
         start = date(now.year, now.month, 1)
         connection.execute(
             update(organization).values(last_ok=now, last_poll=now, period_start=start, used=1)
         )
+
+
+def _forecast(pk: int, as_of: date) -> dict[str, Any]:
+    crossing = {"early": None, "likely": None, "late": None}
+    return {
+        "organization_pk": pk,
+        "as_of": as_of,
+        "period_start": as_of.replace(day=1),
+        "p10": 80_000,
+        "p50": 90_000,
+        "p90": 99_000,
+        "warn_at": 85_000,
+        "path": [2_345.6] * 20,
+        "state": {"used": 50_000, "probability_over": 0.1, "crosses_on": crossing},
+        "version": 1,
+    }
 
 
 def main() -> None:
