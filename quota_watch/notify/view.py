@@ -7,8 +7,8 @@ from typing import Any
 
 from quota_watch.domain.rules import Rule
 from quota_watch.domain.usage import is_over, percent
+from quota_watch.figures import days, events, largest_first, moment, number, share
 from quota_watch.notify.channel import MAILTO, Facts
-from quota_watch.notify.text import days, events, largest_first, moment, number, share
 from quota_watch.notify.wording import told_late
 
 _MOST_TYPES = 12

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notify.telling import BIG, fired, tell
+from quota_watch.figures import moment
 from quota_watch.notify.render import Renderer, TemplateError
 from quota_watch.notify.samples import sample_facts
-from quota_watch.notify.text import moment
 from support.domain import NOON, usage
 
 SHAPES = sample_facts(now=NOON, time_zone="Europe/Berlin")

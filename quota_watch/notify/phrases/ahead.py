@@ -6,10 +6,7 @@ from typing import Any
 from quota_watch.domain.capped import Estimate
 from quota_watch.domain.forecast import Crossing
 from quota_watch.domain.reasons import Reason
-from quota_watch.notify.phrases.help import decide
-from quota_watch.notify.phrases.words import Words, join
-from quota_watch.notify.situation import Situation
-from quota_watch.notify.text import (
+from quota_watch.figures import (
     chances,
     estimate,
     events,
@@ -19,6 +16,9 @@ from quota_watch.notify.text import (
     short_days,
     weekday,
 )
+from quota_watch.notify.phrases.help import decide
+from quota_watch.notify.phrases.words import Words, join
+from quota_watch.notify.situation import Situation
 
 AT_RISK = "at_risk"
 """The tier of what is likely, but without the evidence to call it so."""
