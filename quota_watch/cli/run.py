@@ -33,6 +33,7 @@ _CLOSE_SECONDS = 5.0
 @click.pass_obj
 def run(context: Context) -> int:
     """Poll, alert and deliver until stopped: the service."""
+    from quota_watch.daemon.discovery import with_found
     from quota_watch.daemon.health import Health
     from quota_watch.daemon.runtime import Runtime
     from quota_watch.daemon.service import Service
@@ -63,7 +64,12 @@ def run(context: Context) -> int:
                 log.warning("database.url is another one: restart to take it up")
             for warning in new.warnings():
                 log.warning(warning)
-            return Runtime(new, database=database, clock=context.clock, health=health)
+            found = () if old is None else old.found
+            if new.rybbit.discover == "watch":
+                new = with_found(new, found)
+            runtime = Runtime(new, database=database, clock=context.clock, health=health)
+            runtime.found = found
+            return runtime
 
         service = Service(load, clock=context.clock, notifier=notifier, health=health)
         service.handle_signals()

@@ -1,7 +1,6 @@
 """What the config may say already but this version does not do: all of it stands here."""
 
 IGNORED = (
-    "rybbit.discover",
     "reports",
     "web",
 )
