@@ -62,6 +62,19 @@ def test_both_parts_hold_every_number(shape):
         assert moment(resets_at, "Europe/Berlin") in part
 
 
+@pytest.mark.parametrize(
+    ("shape", "line"),
+    [
+        ("will_exceed", "about 117,000 events (103,000 to 133,000)"),
+        ("dropping", "an estimated 12,000 (9,000–15,000) events"),  # noqa: RUF001
+    ],
+)
+def test_what_is_foretold_and_lost_is_among_the_facts(shape, line):
+    mail = RENDERER.email(SHAPES[shape])
+    for part in (mail.text.partition("FACTS")[2], visible(mail.html)):
+        assert line in part
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_html_is_well_formed_and_loads_nothing(shape):
     html = RENDERER.email(SHAPES[shape]).html
