@@ -27,7 +27,7 @@ _BACKWARD_SECONDS = 5.0
 _AHEAD_SECONDS = 60.0
 _LOOK_TICKS = 4
 _RETIRE_SECONDS = 90.0
-_THIN_OUT_SECONDS = 3600.0
+_THIN_OUT_SECONDS = _DISCOVER_SECONDS = 3600.0
 
 _WATCHED = frozenset({"poll", "deliver", "self-check"})
 """The jobs without which the watch does not work: one that hangs is a reason to start anew."""
@@ -115,6 +115,7 @@ class Service:
             (self._look, _LOOK_TICKS * self._tick),
             (self._beat, self._tick),
             (self._thin_out, _THIN_OUT_SECONDS),
+            (self._discover, _DISCOVER_SECONDS),
         ):
             self._scheduler.add_job(job, _Every(seconds), next_run_time=_now())
         for name in _WATCHED:
@@ -135,6 +136,13 @@ class Service:
 
     def _thin_out(self) -> None:
         self._guarded("thin out", lambda runtime: runtime.thin_out())
+
+    def _discover(self) -> None:
+        def discover(runtime: Runtime) -> None:
+            if runtime.discover():
+                self._reloading.set()
+
+        self._guarded("discover", discover)
 
     def _guarded(self, job: str, work: Callable[[Runtime], object]) -> None:
         """The boundary of a job: what it raises is logged, and its next run is another try."""
@@ -168,13 +176,18 @@ class Service:
             self._runtime = self._load(old)
         except QuotaWatchError as error:
             log.error("config refused, the old one stays", error=str(error))
+            self._tell_of_config(error)
         except Exception:  # as at every job: a defect of ours must not end the watch
             log.exception("config not taken up, the old one stays")
         else:
             log.info("config reloaded", **self._runtime.summary())
+            self._tell_of_config(None)
             # What the old one has under way ends by itself, however long that takes.
             threading.Thread(target=old.close, args=(_RETIRE_SECONDS,), daemon=True).start()
         self._notifier.ready()
+
+    def _tell_of_config(self, refused: QuotaWatchError | None) -> None:
+        self._guarded("tell of the config", lambda runtime: runtime.tell_of_config(refused))
 
     def _status(self) -> str:
         doubts = self._health.doubts()

@@ -25,9 +25,7 @@ def warnings(toml, text):
         (SMTP + 'security = "none"', "sends the password in clear"),
         (SMTP + "port = 465", '"tls" goes with port 465'),
         (SMTP + 'security = "tls"', '"tls" goes with port 465'),
-        ('[rybbit]\napi_key = "env:K"\ndiscover = "tell"', "rybbit.discover: not acted on"),
         ('[reports]\nmonthly = ["hook"]', "reports: not acted on by this version"),
-        ("[web]", "web: not acted on by this version"),
     ],
 )
 def test_what_is_worth_telling_is_told_once(toml, text, warning):

@@ -27,6 +27,9 @@ class Jobs:
         self.thinned_out = 0
         self.looks = 0
         self.beats = 0
+        self.discoveries = 0
+        self.finds = False
+        self.told: list[object] = []
         self.closed: list[float] = []
         self.ends = True
         self.poll: Callable[[], object] = lambda: None
@@ -48,6 +51,13 @@ class Jobs:
 
     def thin_out(self) -> None:
         self.thinned_out += 1
+
+    def discover(self) -> bool:
+        self.discoveries += 1
+        return self.finds and self.discoveries == 1
+
+    def tell_of_config(self, refused: object) -> None:
+        self.told.append(refused)
 
     def summary(self) -> dict[str, str]:
         return {"name": self.name}

@@ -1,7 +1,7 @@
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notify.telling import BIG, fired, tell
+from quota_watch.figures import moment
 from quota_watch.notify.render import Renderer, TemplateError
 from quota_watch.notify.samples import sample_facts
 from support.domain import NOON, usage
@@ -57,7 +58,21 @@ def test_both_parts_hold_every_number(shape):
         numbers |= {used["limit"], abs(used["limit"] - used["used"])}
     for part in (mail.text, visible(mail.html)):
         assert not [n for n in numbers if f"{n:,}" not in part]
-        assert "1 April 2026, 02:00 CEST (00:00 UTC)" in part
+        resets_at = datetime.fromisoformat(facts["period"]["resets_at"])
+        assert moment(resets_at, "Europe/Berlin") in part
+
+
+@pytest.mark.parametrize(
+    ("shape", "line"),
+    [
+        ("will_exceed", "about 117,000 events (103,000 to 133,000)"),
+        ("dropping", "an estimated 12,000 (9,000–15,000) events"),  # noqa: RUF001
+    ],
+)
+def test_what_is_foretold_and_lost_is_among_the_facts(shape, line):
+    mail = RENDERER.email(SHAPES[shape])
+    for part in (mail.text.partition("FACTS")[2], visible(mail.html)):
+        assert line in part
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -67,7 +82,8 @@ def test_the_html_is_well_formed_and_loads_nothing(shape):
     tags = {element.tag for element in tree.iter()}
     assert not tags & {"img", "script", "link", "iframe", "object", "svg", "form", "base"}
     attributes = {name for element in tree.iter() for name in element.attrib}
-    assert not attributes & {"src", "srcset", "background", "href", "data", "poster"}
+    assert not attributes & {"src", "srcset", "background", "data", "poster"}
+    assert {element.tag for element in tree.iter() if "href" in element.attrib} <= {"a"}
     assert not re.search(r"url\(|@import|expression\(", html)
 
 

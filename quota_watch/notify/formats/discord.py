@@ -22,7 +22,7 @@ from quota_watch.notify.formats.sections import (
 )
 from quota_watch.text import one_line
 
-_CONTENT, _TITLE, _SUMMARY, _STEP, _FIELD = 1_000, 256, 1_200, 600, 180
+_CONTENT, _TITLE, _SUMMARY, _STEP, _FIELD = 1_000, 256, 1_200, 1_000, 180
 _EMBEDS, _FIELDS, _EMBEDS_TEXT, _REST = 10, 25, 6_000, 1_000
 _WORDS = 100
 _LONGEST_SECONDS = 10**6  # neither NaN nor what no timedelta can hold
