@@ -183,5 +183,6 @@ def _log(outcomes: Sequence[Outcome]) -> None:
                 percent=story.level,
                 severity=story.severity.label,
                 reason=transition.reason,
+                told=transition.told,
                 alert=story.id,
             )
