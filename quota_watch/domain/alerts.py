@@ -98,8 +98,8 @@ class Transition:
     """One step of a story, to be told once per channel.
 
     `told` False: it is kept and nobody hears of it, as a silence holds it, as it ends what nobody
-    heard of, or as it says nothing that was not said. `condition` is what made it, None where a story ended. `number` counts the
-    reminders of a story.
+    heard of, or as it says nothing that was not said. `condition` is what made it, None where a
+    story ended. `number` counts the reminders of a story.
     """
 
     type: TransitionType

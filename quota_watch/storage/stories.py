@@ -131,6 +131,16 @@ def rows_of(
     return list(connection.execute(query))
 
 
+def rows_of_server(connection: Connection, server: str) -> list[Row[Any]]:
+    """Return alert rows about a whole server, or all that one of its keys sees, newest first."""
+    subject = alert.c.subject
+    query = select(alert).where(
+        alert.c.organization_pk.is_(None),
+        or_(subject == server, subject.startswith(f"{server} (", autoescape=True)),
+    )
+    return list(connection.execute(query.order_by(alert.c.started_at.desc(), alert.c.pk.desc())))
+
+
 def stories_about(connection: Connection, subjects: Collection[str]) -> dict[str, list[Story]]:
     """Return the stories of no single organization that are about the subjects."""
     query = select(alert).where(

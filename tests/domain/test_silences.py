@@ -42,9 +42,7 @@ class Listener:
         self.stories: dict[str, Story] = {}
 
     def counts(self, used: int, *, hours: float = 0, period=MARCH, limit: int = 100) -> list[str]:
-        findings = assess_usage(
-            watch(limit=limit, thresholds=LEVELS), usage(used, period=period)
-        )
+        findings = assess_usage(watch(limit=limit, thresholds=LEVELS), usage(used, period=period))
         return self.hears(findings, hours)
 
     def fails(self, *, hours: float, last_known: int = 0) -> list[str]:
