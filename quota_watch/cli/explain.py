@@ -2,13 +2,14 @@
 
 import textwrap
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from quota_watch.cli.context import Context, chosen
 from quota_watch.cli.output import STATES, ago, console, is_terminal, plural, print_json
+from quota_watch.domain.schedule import span
 from quota_watch.notify.text import days, moment
 from quota_watch.text import one_line
 
@@ -66,15 +67,17 @@ class _Page:
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield them."""
         sign, style = STATES[self._shown["state"]]
-        yield f"{sign} {one_line(self._shown['name'])} ({self._shown['id']})", style
+        name = f"{one_line(self._shown['name'])} ({self._shown['id']})"
+        yield f"{sign} {name}: {self._shown['state']}", style
         for fact in self._facts():
             yield from _wrapped(fact, "  ")
         yield "", ""
         if not self._alerts:
             yield "No alert in this month or the last.", "bold"
+            yield "", ""
         for alert in self._alerts:
             yield from self._story(alert)
-        yield "", ""
+            yield "", ""
         yield "What each rule says now", "bold"
         for rule in self._rules:
             yield from _wrapped(self._rule(rule), f"  {rule['rule']:<{_RULE}}", _RULE + 2)
@@ -119,8 +122,8 @@ class _Page:
         )
         if interval and interval["stretched"]:
             yield (
-                f"Polled every {interval['current']:,} s, not every {interval['configured']:,} s:"
-                " the key's daily budget allows no more."
+                f"Polled every {_span(interval['current'])}, not every"
+                f" {_span(interval['configured'])}: the key's daily budget allows no more."
             )
         if shown["last_error"]:
             yield f"Polls fail: {one_line(shown['last_error']['message'], None)}"
@@ -130,10 +133,10 @@ class _Page:
         level = "" if alert["level"] is None else f" {alert['level']} %"
         tier = "" if alert["tier"] is None else f" ({alert['tier']})"
         whom = "" if alert["organization"] else " of the server"
-        span = f"since {self._at(alert['started_at'])}"
+        lasted = f"since {self._at(alert['started_at'])}"
         if alert["state"] != "open":
-            span, style = f"ended {self._at(alert['ended_at'])}", "dim"
-        head = f"{alert['rule']}{level}{tier}{whom}, {alert['severity']}, {span}"
+            lasted, style = f"ended {self._at(alert['ended_at'])}", "dim"
+        head = f"{alert['rule']}{level}{tier}{whom}, {alert['severity']}, {lasted}"
         for line, _ in _wrapped(head, f"{sign} ", 2):
             yield line, style
         if alert["held"]:
@@ -144,7 +147,9 @@ class _Page:
     def _step(self, step: Json) -> Iterator[tuple[str, str]]:
         type_ = step["type"].removeprefix("alert.")
         level = "" if step["level"] is None else f" {step['level']} %"
-        yield from _wrapped(f"{self._at(step['at'])}: {type_}{level}, as {step['why']}", "  - ", 4)
+        yield from _wrapped(
+            f"{self._when(step['at'])}: {type_}{level}, as {step['why']}", "  - ", 4
+        )
         for delivery in step["deliveries"]:
             yield from _wrapped(self._delivery(delivery), "      ", 8)
         if step["not_told"]:
@@ -161,7 +166,7 @@ class _Page:
             return str(step["not_told"])
         return (
             f"held by silence {silence['id']} ({silence['author']}: {silence['reason']}), until"
-            f" {self._at(silence['ends_at'])}"
+            f" {self._when(silence['ends_at'])}"
         )
 
     def _delivery(self, delivery: Json) -> str:
@@ -172,26 +177,45 @@ class _Page:
         error = delivery["last_error"]
         why = f": {one_line(error['message'], None)}" if error else ""
         if delivery["state"] == "done":
-            return f"told {to}: accepted {self._at(delivery['done_at'])}"
+            return f"told {to}: accepted {self._when(delivery['done_at'])}"
         if delivery["state"] != "pending":
             over = _OVER.get(delivery.get("reason") or "", "failed for good")
             return f"not told {to}: {over} {tries}{why}"
+        later = self._when(delivery["next_attempt"])
         if delivery["attempts"] == 0:
-            return f"not yet told {to}: waits until {self._at(delivery['next_attempt'])}"
-        return f"not yet told {to} {tries}, next {self._at(delivery['next_attempt'])}{why}"
+            held = "held by quiet hours" if delivery.get("not_before") else "waits"
+            return f"not yet told {to}: {held} until {later}"
+        return f"not yet told {to} {tries}, next {later}{why}"
 
     def _rule(self, rule: Json) -> str:
         says = str(rule["says"])
         mine = [each for each in self._alerts if each["rule"] == rule["rule"]]
         is_open = next((each for each in mine if each["state"] == "open"), None)
         if rule["standing"] == "true" and is_open:
-            says += "; held by a silence" if is_open["held"] else "; told already, so not again"
+            says += f"; {_how_far(is_open)}"
         if rule["standing"] != "off" and not rule["channels"]:
             says += "; nobody would hear of it"
         return f"off: {says}" if rule["standing"] == "off" else says
 
     def _at(self, text: str) -> str:
         return moment(datetime.fromisoformat(text), self._zone)
+
+    def _when(self, text: str) -> str:
+        return self._at(text).partition(" (")[0]
+
+
+def _how_far(alert: Json) -> str:
+    """Say whether what is true now has reached anybody."""
+    states = {each["state"] for each in alert["deliveries"]}
+    if alert["held"]:
+        return "held by a silence"
+    if "done" in states:
+        return "told already, so not again"
+    return "told, but it has reached nobody yet" if "pending" in states else "it reached nobody"
+
+
+def _span(seconds: int) -> str:
+    return span(timedelta(seconds=seconds))
 
 
 def _wrapped(text: str, first: str, indent: int | None = None) -> Iterator[tuple[str, str]]:

@@ -1,10 +1,10 @@
 """`status`: what is known now, at a glance."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -49,12 +49,19 @@ def status(context: Context, organizations: tuple[str, ...], as_json: bool, go_o
     with context.existing(config) as database:
         shows = partial(_show_once, context, database, watches, config.poll.interval)
         shows(as_json=as_json)
-        while go_on:
-            threading.Event().wait(_WATCH_SECONDS)
-            click.clear()  # does nothing but on a terminal
-            if not is_terminal():
-                click.echo()
-            shows(as_json=False)
+        if go_on:
+            show_again(partial(shows, as_json=False), threading.Event().wait)
+
+
+def show_again(show: Callable[[], None], wait: Callable[[float], object]) -> NoReturn:
+    """Show it every few seconds until interrupted: in place on a terminal, else after a blank."""
+    while True:
+        wait(_WATCH_SECONDS)
+        if is_terminal():
+            click.clear()
+        else:
+            click.echo()
+        show()
 
 
 def _show_once(

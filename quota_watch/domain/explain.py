@@ -182,7 +182,7 @@ def _forecast(known: Known) -> RuleNow:
         return _now(Rule.FORECAST, Standing.UNKNOWN, _NOTHING_COUNTED)
     says, chance = _RISK[judged.risk.reason], judged.probability
     if chance is not None and judged.risk.reason is not RiskReason.LIMIT_REACHED:
-        says += f" ({chance:.0%})"
+        says += f" (chance {_percent(chance)})"
     risk = judged.risk.risk
     if risk is not None and risk.likely is not None:
         says += f", tier {risk.tier}, likely on {risk.likely} (UTC)"
@@ -261,6 +261,12 @@ def _mismatch(known: Known) -> RuleNow:
 
 def _now(rule: Rule, standing: Standing, says: str) -> RuleNow:
     return RuleNow(rule=rule, standing=standing, says=says)
+
+
+def _percent(chance: float) -> str:
+    if not 0.01 <= chance <= 0.99:  # noqa: PLR2004 - what can't be told from certain
+        return "below 1 %" if chance < 0.5 else "above 99 %"  # noqa: PLR2004 - as above
+    return f"{100 * chance:.0f} %"
 
 
 def _hours(span: timedelta) -> str:
