@@ -2,64 +2,76 @@
 
     python -m benchmarks.forecast.halves SERIES.csv…
 
-For each constant it prints what each value costs on either half (the geometric mean over series
-of the error of the month's total, in percent). A constant is safe where the value chosen on one
-half is no worse on the other than the one in use.
+For each constant it prints what each value costs on either half: of those of the likely total
+the geometric mean over series of its error, in percent; of those of the warning what the alarms
+are not worth, in points. A constant is safe where the value chosen on one half is no worse on the
+other than the one in use.
 """
 
 import math
 import sys
 import zlib
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
+from types import ModuleType
 
+from benchmarks.forecast.alarms import Asked, alarms
 from benchmarks.forecast.series import questions, read
-from quota_watch.domain import outlook
+from quota_watch.domain import forecast, outlook, seasonality
 
 MONTHS = 3
-TRIALS = {
-    "_CHOOSINESS": (4.0, 7.0, 10.0, 15.0, 25.0),
-    "_REPLAY_HALF_LIFE": (45.0, 80.0, 120.0, 200.0),
-    "_BIAS_DOUBT": (4.0, 12.0, 30.0, 1e9),
-    "_YEAR_SLOPE": (0.0, 0.2, 0.35, 0.5, 0.7),
-}
-Errors = dict[str, float]
+Cost = Callable[[Sequence[Asked]], float]
 
 
-def errors_of(paths: list[Path]) -> Errors:
-    """Return the mean error of each series, as a share of its months' totals."""
-    errors = {}
+def error(months: Sequence[Asked]) -> float:
+    """Return the logarithm of a series' mean error, as a share of its months' totals."""
+    off = [abs(seen.p50 - q.actual) / q.actual for month in months for q, seen in month]
+    return math.log(fmean(off) + 0.005)
+
+
+def not_worth(months: Sequence[Asked]) -> float:
+    """Return what a series' alarms miss of the 150 points they could be worth."""
+    return 150 - fmean(alarms(month).worth for month in months)
+
+
+TRIALS: tuple[tuple[ModuleType, str, Cost, tuple[float, ...]], ...] = (
+    (outlook, "_CHOOSINESS", error, (4.0, 7.0, 10.0, 15.0, 25.0)),
+    (outlook, "_CHOICE_FARTHEST", error, (0.4, 0.6, 1.0, 1.5)),
+    (outlook, "_REPLAY_HALF_LIFE", error, (45.0, 80.0, 120.0, 200.0)),
+    (outlook, "_BIAS_DOUBT", error, (4.0, 12.0, 30.0, 1e9)),
+    (outlook, "_YEAR_SLOPE", error, (0.0, 0.2, 0.35, 0.5, 0.7)),
+    (seasonality, "_SPIKE", error, (1.8, 2.2, 2.6, 3.5, 5.0)),
+    (forecast, "_EVIDENCE", not_worth, (2.5, 3.2, 4.0, 5.0, 6.0)),
+    (forecast, "_EVIDENCE_NONE", not_worth, (0.1, 0.14, 0.18, 0.22, 0.26)),
+    (forecast, "_EVIDENCE_SPREAD", not_worth, (0.0, 0.1, 0.25, 0.5)),
+)
+
+
+def costs_of(paths: list[Path], cost: Cost) -> tuple[float, float]:
+    """Return the mean cost over the series of either half."""
+    halves: tuple[list[float], list[float]] = ([], [])
     for path in paths:
         for name, counts in read(path).items():
-            off = [
-                abs(q.answer().p50 - q.actual) / q.actual for q in questions(counts, months=MONTHS)
-            ]
-            if off:
-                errors[name] = fmean(off)
-    return errors
-
-
-def cost(errors: Errors, half: int) -> float:
-    """Return the geometric mean of a half's errors, in percent."""
-    logs = [
-        math.log(error + 0.005)
-        for name, error in errors.items()
-        if zlib.crc32(name.encode()) % 2 == half
-    ]
-    return 100 * math.exp(fmean(logs))
+            asked = [(q, q.answer()) for q in questions(counts, months=MONTHS)]
+            months = [list(month) for _, month in groupby(asked, lambda each: each[0].period)]
+            if months:
+                halves[zlib.crc32(name.encode()) % 2].append(cost(months))
+    one, other = (fmean(half) for half in halves)
+    return (100 * math.exp(one), 100 * math.exp(other)) if cost is error else (one, other)
 
 
 def main() -> None:
     """Try every value of every constant."""
     paths = [Path(name) for name in sys.argv[1:]]
-    for name, values in TRIALS.items():
-        in_use = getattr(outlook, name)
+    for module, name, cost, values in TRIALS:
+        in_use = getattr(module, name)
         costs = {}
         for value in values:
-            setattr(outlook, name, value)
-            errors = errors_of(paths)
-            costs[value] = (cost(errors, 0), cost(errors, 1))
-        setattr(outlook, name, in_use)
+            setattr(module, name, value)
+            costs[value] = costs_of(paths, cost)
+        setattr(module, name, in_use)
         sys.stdout.write(f"{name} = {in_use}\n")
         for value, (one, other) in costs.items():
             sys.stdout.write(f"  {value:>8}: {one:6.2f} {other:6.2f}\n")

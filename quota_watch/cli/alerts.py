@@ -158,7 +158,9 @@ def _send_test(
 
 
 def _print_test(delivery: dict[str, Any]) -> None:
-    name = delivery["channel"] + (f" {delivery['recipient']}" if delivery["recipient"] else "")
+    name, recipient = delivery["channel"], delivery["recipient"]
+    if recipient and not name.endswith(recipient):  # as "mailto:anna@example.com" does
+        name += f" {recipient}"
     if delivery["state"] == "done":
         click.echo(f"✓ {name}: accepted")
         return

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quota_watch.cli.context import Context, refuse_foreign_folder
-from quota_watch.cli.output import plural, print_json, what_and_advice
+from quota_watch.cli.output import plural, print_json
 from quota_watch.cli.patience import patiently
-from quota_watch.config import Config, ConfigError
+from quota_watch.clock import Clock
+from quota_watch.config import AppriseTable, Config, ConfigError
 from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.domain.source import NotYet, Organization, UpstreamError
+from quota_watch.figures import what_and_advice
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.text import one_line
@@ -54,20 +56,20 @@ def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[Chec
     yield _good("config", f"{config.path}: {', '.join(parts)}")
     for warning in config.warnings():
         yield _good(_WARNING, warning)
-    yield _database(config, offline=offline)
+    yield _database(config, context.clock, offline=offline)
     problems = dict(_problems(config))
     yield from _secrets(config, problems)
     for key, problem in problems.items():
         yield _bad(key, problem, f"correct {key}")
     if "templates.directory" not in problems:
-        yield _templates(config, context)
+        yield from _templates(config)
     if not offline and not problems.keys() & {"rybbit.ca_file", "rybbit.proxy"}:
         yield from _organizations(config, context, problems)
-    if not offline:
-        yield from _channels(config)
+    yield from _channels(config, offline=offline)
 
 
-def _database(config: Config, *, offline: bool) -> Check:
+def _database(config: Config, clock: Clock, *, offline: bool) -> Check:
+    from quota_watch.daemon.startup import clocks_apart
     from quota_watch.storage import migrate
 
     try:
@@ -77,7 +79,8 @@ def _database(config: Config, *, offline: bool) -> Check:
             refuse_foreign_folder(database)
             if migrate.current(database) is not None:
                 migrate.require_current(database)
-            return _room_for(database)
+            apart = clocks_apart(database, clock)
+            return _bad("database", apart, "set the clock right") if apart else _room_for(database)
     except ConfigError as error:
         return _bad("database", error.problems[0].message, "set database.url")
     except StorageError as error:
@@ -115,17 +118,20 @@ def _secrets(config: Config, problems: dict[str, str]) -> Iterator[Check]:
             yield _good(secret.key, "can be read")
 
 
-def _templates(config: Config, context: Context) -> Check:
-    from quota_watch.notify.render import Renderer
-    from quota_watch.notify.samples import sample_facts
+def _templates(config: Config) -> Iterator[Check]:
+    from quota_watch.daemon.channels import template_trials
+    from quota_watch.notify.render import TemplateError
 
-    try:
-        renderer = Renderer(config.templates.directory)
-        for facts in sample_facts(now=context.clock.now()).values():
-            renderer.email(facts)
-    except QuotaWatchError as error:
-        return _bad("templates", str(error), "correct the template, or remove it")
-    return _good("templates", "every message renders")
+    bad = False
+    for key, attempt in template_trials(config):
+        try:
+            attempt()
+        except TemplateError as error:
+            bad = True
+            name = "templates" if key == "templates.directory" else key
+            yield _bad(name, str(error), "correct the template, or remove it")
+    if not bad:
+        yield _good("templates", "every message renders")
 
 
 def _organizations(config: Config, context: Context, problems: dict[str, str]) -> Iterator[Check]:
@@ -197,17 +203,19 @@ def _organization(
     return checks
 
 
-def _channels(config: Config) -> Iterator[Check]:
-    from quota_watch.daemon.channels import build_channel
-    from quota_watch.http import build_client
+def _channels(config: Config, *, offline: bool) -> Iterator[Check]:
+    from quota_watch.daemon.channels import ChannelBuilder
 
-    with build_client(connections=1) as http:
-        for name in config.channels:
+    with ExitStack() as resources:
+        builder = ChannelBuilder(config, resources)
+        for name, table in config.channels.items():
+            if offline and not (isinstance(table, AppriseTable) and table.url.checkable):
+                continue
             try:
-                channel = build_channel(config, name, http)
-                yield _good(f"channels.{name}", channel.check())
+                yield _good(f"channels.{name}", builder.build(name).check())
             except ConfigError as error:
-                yield _bad(f"channels.{name}", error.problems[0].message, "set the secret")
+                problem = error.problems[0]
+                yield _bad(f"channels.{name}", problem.message, f"correct {problem.key}")
             except QuotaWatchError as error:
                 yield _bad(f"channels.{name}", str(error), f"correct channels.{name} or [smtp]")
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quota_watch.cli.context import Context, chosen
-from quota_watch.cli.output import STATES, ago, console, is_terminal, plural, print_json
+from quota_watch.cli.output import STATES, console, is_terminal, plural, print_json
 from quota_watch.domain.schedule import span
-from quota_watch.notify.text import days, moment
+from quota_watch.figures import ago, days, moment
 from quota_watch.text import one_line
 
 if TYPE_CHECKING:

@@ -5,18 +5,20 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from quota_watch.cli.context import Context, chosen
-from quota_watch.cli.output import print_json, print_table, what_and_advice
+from quota_watch.cli.output import print_json, print_table
 from quota_watch.domain.rules import Watch
 from quota_watch.domain.schedule import span
 from quota_watch.domain.shapes import period_json
 from quota_watch.domain.source import ErrorKind
 from quota_watch.domain.usage import percent
+from quota_watch.figures import what_and_advice
 from quota_watch.logs import get_logger, log_uncaught_exceptions
 
 if TYPE_CHECKING:
@@ -31,21 +33,35 @@ _CLOSE_SECONDS = 5.0
 
 @click.command()
 @click.pass_obj
-def run(context: Context) -> None:
+def run(context: Context) -> int:
     """Poll, alert and deliver until stopped: the service."""
+    from quota_watch.daemon.discovery import with_found
+    from quota_watch.daemon.health import Health
+    from quota_watch.daemon.page import Page
     from quota_watch.daemon.runtime import Runtime
     from quota_watch.daemon.service import Service
+    from quota_watch.daemon.startup import clocks_apart, wait_for_database
     from quota_watch.daemon.systemd import Notifier
 
     # Until the service handles them: there is nothing yet to end, or to reload.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     config = context.config()
     context.start_logging(config)
     # A long cycle skips the ticks that fall into it, which is as it should be.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     log_uncaught_exceptions()
-    with context.upgraded(config) as database:
+    notifier, health = Notifier(os.environ), Health(clock=context.clock)
+    with context.unchecked(config) as database:
+        wait_for_database(database, notifier=notifier)
+    with (
+        context.upgraded(config) as database,
+        closing(Page(database=database, clock=context.clock, health=health.reasons)) as page,
+    ):
+        database.on_write = health.wrote
+        if apart := clocks_apart(database, context.clock):
+            log.warning(apart)
 
         def load(old: "Runtime | None") -> "Runtime":
             new = config if old is None else context.config()
@@ -54,14 +70,26 @@ def run(context: Context) -> None:
                 log.warning("database.url is another one: restart to take it up")
             for warning in new.warnings():
                 log.warning(warning)
-            return Runtime(new, database=database, clock=context.clock)
+            found = () if old is None else old.found
+            if new.rybbit.discover == "watch":
+                new = with_found(new, found)
+            with ExitStack() as undo:
+                runtime = Runtime(new, database=database, clock=context.clock, health=health)
+                undo.callback(runtime.close, 0)
+                page.take_up(new)
+                undo.pop_all()
+            runtime.found = found
+            return runtime
 
-        service = Service(load, clock=context.clock, notifier=Notifier(os.environ))
+        service = Service(load, clock=context.clock, notifier=notifier, health=health)
         service.handle_signals()
         all_ended = service.run()
+        page.close()
+        code = 1 if service.failed else 0
         if not all_ended:  # a thread that is stuck can't be ended, and would keep the process
             logging.shutdown()
-            os._exit(0)
+            os._exit(code)
+    return code
 
 
 @click.command()
@@ -74,16 +102,20 @@ def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_
 
     For all or the named organizations, due or not; safe beside a running daemon, fit for cron.
     """
+    from quota_watch.config import Use
     from quota_watch.daemon.runtime import Runtime
 
     config = context.config()
     watches = chosen(config.watches(), organizations)
-    context.start_logging(config)
+    context.start_logging(config, Use.POLL, Use.DELIVER, Use.STORE)
     with context.upgraded(config) as database:
         runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)
         try:
             outcomes, put_off = runtime.poll_named([watch.organization for watch in watches])
             deliveries = runtime.flush(_FLUSH_SECONDS)
+            if config.heartbeat and any(each.poll.error is None for each in outcomes):
+                runtime.look()
+                runtime.beat()
         finally:
             runtime.close(_CLOSE_SECONDS)
     polled = [_polled(watch, outcomes, put_off.get(watch.organization)) for watch in watches]

@@ -12,7 +12,7 @@ from quota_watch.cli.context import Context, chosen, refuse_foreign_folder
 from quota_watch.cli.output import print_json, print_table, short_time
 from quota_watch.domain.periods import CalendarMonth
 from quota_watch.domain.rules import Rule
-from quota_watch.notify.text import duration, moment
+from quota_watch.figures import duration, moment
 from quota_watch.text import one_line
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ import click
 from quota_watch.cli.context import Context, chosen
 from quota_watch.cli.output import (
     STATES,
-    ago,
     bar,
     console,
     is_terminal,
@@ -20,9 +19,9 @@ from quota_watch.cli.output import (
     print_plain,
     short_time,
     sparkline,
-    what_and_advice,
 )
 from quota_watch.domain.schedule import span
+from quota_watch.figures import ago, what_and_advice
 from quota_watch.text import one_line
 
 if TYPE_CHECKING:

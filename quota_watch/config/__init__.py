@@ -2,13 +2,14 @@
 
 from quota_watch.config.durations import format_duration, parse_duration
 from quota_watch.config.load import find_config, load
-from quota_watch.config.models import Channel, EmailTable, Smtp, WebhookTable
+from quota_watch.config.models import AppriseTable, Channel, EmailTable, Smtp, WebhookTable
 from quota_watch.config.needs import Use
 from quota_watch.config.problems import ConfigError, Problem
 from quota_watch.config.secrets import Secret
 from quota_watch.config.settings import Config
 
 __all__ = [
+    "AppriseTable",
     "Channel",
     "Config",
     "ConfigError",

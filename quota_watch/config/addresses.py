@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from quota_watch.config.problems import InvalidValueError
@@ -10,7 +11,11 @@ from quota_watch.text import has_unseen
 CLOUD = "https://app.rybbit.io"
 """Rybbit's own server."""
 
+MAILTO = "mailto:"
+"""How an entry begins that names a mail address instead of a channel."""
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+")
 _URL_CHARACTERS = re.compile(r"[!-\[\]-~]+")
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _LONGEST_HOST = 253
@@ -19,7 +24,32 @@ _LONGEST_LOCAL = 64
 _LONGEST_SENDER = 500
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LOCAL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+_LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/@\s]+)):([0-9]{1,5})")
+_MOST_PORT = 65_535
 _SENDER = re.compile(r'(?:"[^"\\<>]*"|[^"\\<>@,;:()\[\]]*?)\s*<([^<>]*)>')
+
+
+class Listen(NamedTuple):
+    """Where a server listens: a host's name or address, and a port (0: any that is free)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def listen(value: object) -> Listen:
+    """Split the `host:port` where a server is to listen; an IPv6 address stands in brackets."""
+    found = _LISTEN.fullmatch(value) if isinstance(value, str) else None
+    host = (found[1] or found[2]).lower() if found else ""
+    if found is None or not _is_host(host) or int(found[3]) > _MOST_PORT:
+        raise InvalidValueError(
+            "not a host and a port",
+            value=value,
+            allowed='host:port, such as "127.0.0.1:8420" or "[::1]:8420"',
+        )
+    return Listen(host, int(found[3]))
 
 
 def server(value: object) -> str:
@@ -53,6 +83,13 @@ def web_url(value: str) -> str | None:
     return None
 
 
+def any_url(value: str) -> str | None:
+    """Complain about what is no URL of any kind, without showing it."""
+    if _ANY_URL.fullmatch(value) and not has_unseen(value):
+        return None
+    return 'not a URL; allowed: "SERVICE://…" as apprise has it'
+
+
 def proxy_url(value: str) -> str | None:
     """Complain about a URL that is no HTTP proxy's, without showing it."""
     if web_url(value) is None and urlsplit(value).scheme == "http":
@@ -74,6 +111,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def is_everywhere(host: str) -> bool:
+    """Tell whether a host to listen at stands for every address of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def host_name(value: object) -> str:
     """Return the name or address of a host."""
     if not isinstance(value, str) or not _is_host(value):
@@ -90,6 +135,14 @@ def mail_address(value: object) -> str:
             "not a mail address", value=value, allowed='a bare one, such as "anna@example.com"'
         )
     return value
+
+
+def mailto(value: str) -> str | None:
+    """Return the address of an entry such as `mailto:anna@example.com`, None for any other.
+
+    Raises `InvalidValueError` where it is none.
+    """
+    return mail_address(value.removeprefix(MAILTO)) if value.startswith(MAILTO) else None
 
 
 def sender(value: object) -> str:

@@ -6,8 +6,9 @@ what has the wrong shape is passed over here, its own section tells of it.
 
 from collections.abc import Callable, Iterator, Mapping
 
-from quota_watch.config import addresses, later
+from quota_watch.config import addresses
 from quota_watch.config.problems import (
+    InvalidValueError,
     Problem,
     closest,
     key_path,
@@ -20,6 +21,8 @@ from quota_watch.domain.plans import RYBBIT_PLANS, find_plan
 
 AUTO = "auto"
 """The plan name that stands for "ask upstream"."""
+
+_PAGERDUTY = "pagerduty"
 
 Table = Mapping[str, object]
 
@@ -108,25 +111,42 @@ def _unknown_plan(key: str, plan: str, own: Table) -> Problem:
 def _channel_names(document: Table) -> Iterator[Problem]:
     channels = _table(document, "channels").items()
     known = tuple(name for name, table in channels if isinstance(table, dict | list))
+    for key, names in _places(document):
+        for index, name in enumerate(names):
+            problem = _bad_channel(name, known) if name.strip() else None
+            if problem:
+                yield Problem(f"{key}[{index}]", problem)
+
+
+def _places(document: Table) -> Iterator[tuple[str, list[str]]]:
+    """Yield every list that names channels, with its key; what is no text is an empty one."""
     tables = [("alerts", _table(document, "alerts")), *_organizations(document)]
-    places = [
-        (f"{key}.{name}", t.get(name)) for key, t in tables for name in ("notify", "fallback")
+    tables += [
+        (f"{key}.{key_path(['rules', rule], {})}", _table(_table(table, "rules"), rule))
+        for key, table in tables
+        for rule in _table(table, "rules")
     ]
-    reports = _table(document, "reports")
-    places += [(f"reports.{name}", reports.get(name)) for name in ("monthly", "weekly")]
-    for key, names in places:
-        for index, name in enumerate(names if isinstance(names, list) else ()):
-            if isinstance(name, str) and name.strip() and name not in known:
-                yield Problem(f"{key}[{index}]", _unknown_channel(name, known))
+    lists = [(key, table, name) for key, table in tables for name in ("notify", "fallback")]
+    lists += [("reports", _table(document, "reports"), name) for name in ("monthly", "weekly")]
+    for key, table, name in lists:
+        found = table.get(name)
+        entries = found if isinstance(found, list | tuple) else ()
+        yield f"{key}.{name}", [each if isinstance(each, str) else "" for each in entries]
 
 
-def _unknown_channel(name: str, known: tuple[str, ...]) -> str:
-    if name.startswith(later.ADDRESSES):
-        return f"mail addresses are {later.REFUSED} here (value {shown(name)}); name a channel"
+def _bad_channel(name: str, known: tuple[str, ...]) -> str | None:
+    if name in known:
+        return None
+    try:
+        if addresses.mailto(name) is not None:
+            return None
+    except InvalidValueError as error:
+        return str(error)
     meant = closest(name, known)
     return (
         f"unknown channel (value {shown(name)}); allowed: "
         + (quoted(known) or "none, as there is no [channels.NAME] table")
+        + f', or an address such as "{addresses.MAILTO}anna@example.com"'
         + (f'; did you mean "{meant}"?' if meant else "")
     )
 
@@ -134,11 +154,43 @@ def _unknown_channel(name: str, known: tuple[str, ...]) -> str:
 def _mail_can_leave(document: Table) -> Iterator[Problem]:
     channels = _table(document, "channels").items()
     mails = [(n, c) for n, c in channels if isinstance(c, dict) and c.get("type") == "email"]
-    names = listed([key_path(["channels", name], document) for name, _ in mails])
-    if mails and "smtp" not in document:
+    bare = [
+        f"{key}[{index}]"
+        for key, entries in _places(document)
+        for index, entry in enumerate(entries)
+        if entry.startswith(addresses.MAILTO)
+    ]
+    names = listed([key_path(["channels", name], document) for name, _ in mails] + bare)
+    senderless = bare or any("from" not in channel for _, channel in mails)
+    if names and "smtp" not in document:
         yield Problem("smtp", f"is missing; add [smtp] with a host, needed by {names}")
-    elif any("from" not in channel for _, channel in mails) and _lacks(document, "smtp", "from"):
-        yield Problem("smtp.from", f"is missing; mails need a sender, here or in {names}")
+    elif senderless and _lacks(document, "smtp", "from"):
+        where = "needed by" if bare else "here or in"
+        yield Problem("smtp.from", f"is missing; mails need a sender, {where} {names}")
+
+
+def _webhooks_whole(document: Table) -> Iterator[Problem]:
+    for name, table in _table(document, "channels").items():
+        if isinstance(table, dict) and table.get("type") == "webhook":
+            key = key_path(["channels", name], document)
+            for inner, problem in _webhook_problems(table, document):
+                yield Problem(f"{key}.{inner}", problem)
+
+
+def _webhook_problems(table: Table, document: Table) -> Iterator[tuple[str, str]]:
+    is_pagerduty = table.get("format") == _PAGERDUTY
+    if "url" not in table and not is_pagerduty:
+        yield "url", "is missing"
+    if is_pagerduty and "routing_key" not in table:
+        yield "routing_key", "is missing; PagerDuty shows it as the integration key of a service"
+    if "routing_key" in table and not is_pagerduty:
+        yield "routing_key", f'only goes with format = "{_PAGERDUTY}"; take it out, or set that'
+    if "vars" in table and "template" not in table:
+        yield "vars", "only goes with template; take it out, or name a template"
+    if "template" in table and "format" in table:
+        yield "template", "stands beside format, which it replaces; take one of the two out"
+    elif "template" in table and "directory" not in _table(document, "templates"):
+        yield "template", "is looked for in webhook/ of [templates] directory; set that"
 
 
 def _login_whole(document: Table) -> Iterator[Problem]:
@@ -148,14 +200,30 @@ def _login_whole(document: Table) -> Iterator[Problem]:
             yield Problem(f"smtp.{other}", f"is missing; a login needs it beside {given}")
 
 
+def _page_is_safe(document: Table) -> Iterator[Problem]:
+    page = _table(document, "web")
+    try:
+        host = addresses.listen(page["listen"]).host if "listen" in page else "localhost"
+    except ValueError:
+        return
+    if "token" not in page and not addresses.is_loopback(host):
+        yield Problem(
+            "web.token",
+            f"is missing: at {shown(page['listen'])} other machines reach the status page; add "
+            'token = "env:QUOTA_WATCH_TOKEN", or listen at 127.0.0.1',
+        )
+
+
 _CHECKS: tuple[Callable[[Table], Iterator[Problem]], ...] = (
     _keys,
     _plans,
     _some_organization,
     _ids_once,
     _channel_names,
+    _webhooks_whole,
     _mail_can_leave,
     _login_whole,
+    _page_is_safe,
 )
 
 

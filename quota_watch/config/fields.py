@@ -2,10 +2,10 @@
 
 import re
 import zoneinfo
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import time, timedelta
 from pathlib import Path
-from typing import Literal, NoReturn, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import ValidationInfo
 
@@ -67,16 +67,14 @@ def flag(value: object) -> bool:
     return value
 
 
-def one_of(*words: str, later: Iterable[str] = ()) -> Callable[[object], str]:
-    """Return a validator of one of some words; those of `later` are refused as not supported."""
+def one_of(*words: str) -> Callable[[object], str]:
+    """Return a validator of one of some words."""
 
     def validate(value: object) -> str:
         if not isinstance(value, str) or value not in words:
             meant = closest(value, words)
             raise InvalidValueError(
-                "not supported by this version"
-                if value in tuple(later)
-                else "not one of the words",
+                "not one of the words",
                 value=value,
                 allowed=quoted(words),
                 meant=meant,
@@ -146,15 +144,6 @@ def local_path(value: object, info: ValidationInfo) -> Path:
     """Validate the path of a file or folder; a relative one is relative to the config's folder."""
     folder = info.context if isinstance(info.context, Path) else Path()
     return folder / text(value)
-
-
-def refused(what: str) -> Callable[[object], NoReturn]:
-    """Return a validator that refuses whatever is given."""
-
-    def validate(value: object) -> NoReturn:
-        raise InvalidValueError(what, value=value)
-
-    return validate
 
 
 def fold(values: tuple[T, ...]) -> tuple[T, ...]:

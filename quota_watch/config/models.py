@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -16,13 +17,16 @@ from pydantic import (
     PlainValidator,
 )
 
-from quota_watch.config import addresses, database, fields, later, secrets
+from quota_watch.config import addresses, database, fields, secrets
 from quota_watch.config.secrets import Secret
 from quota_watch.domain.plans import NOT_COUNTED
 from quota_watch.domain.rules import Rule, Severity
 
 _MOST_EVENTS = 10**15
 _SECOND, _LONGEST_REQUEST = timedelta(seconds=1), timedelta(seconds=25)
+FORMATS = ("json", "slack", "discord", "teams", "pagerduty")
+"""The formats of webhooks."""
+
 _NAME = r"[A-Za-z0-9_-]{1,64}"
 _AS_TEXT = PlainSerializer(str, return_type=str)
 
@@ -43,6 +47,8 @@ Password = Annotated[Secret, PlainValidator(secrets.secret(secrets.password)), _
 HeaderValue = Annotated[Secret, PlainValidator(secrets.secret(secrets.header_value)), _AS_TEXT]
 ProxyUrl = Annotated[Secret, PlainValidator(secrets.secret(addresses.proxy_url)), _AS_TEXT]
 SecretUrl = Annotated[Secret, PlainValidator(secrets.secret(addresses.web_url)), _AS_TEXT]
+AnyUrl = Annotated[Secret, PlainValidator(secrets.secret(addresses.any_url)), _AS_TEXT]
+RoutingKey = Annotated[Secret, PlainValidator(secrets.secret(secrets.routing_key)), _AS_TEXT]
 RuleName = Annotated[Rule, PlainValidator(fields.rule)]
 Names = Annotated[tuple[Text, ...], AfterValidator(fields.fold)]
 Levels = Annotated[
@@ -71,6 +77,17 @@ UserName = Annotated[
             r"[ -~]{1,200}",
             what="a user name for SMTP",
             allowed="1 to 200 printable ASCII characters",
+        )
+    ),
+]
+TemplateName = Annotated[
+    str,
+    PlainValidator(
+        fields.matching(
+            r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\.j2",
+            what="the name of a template",
+            allowed="the name of a file in webhook/ of the folder of [templates], such as "
+            '"my.json.j2"',
         )
     ),
 ]
@@ -205,26 +222,38 @@ class EmailTable(_Channel):
 
 
 class WebhookTable(_Channel):
-    """A URL that gets JSON; signed with each of `secret`, unsigned where there is none."""
+    """A URL that gets JSON; signed with each of `secret`, unsigned where there is none.
+
+    Without a `url` it is that of the format; `template` replaces the format.
+    """
 
     type: Literal["webhook"]
-    url: SecretUrl
+    url: SecretUrl | None = None
     secret: Annotated[
         tuple[Secret, ...],
         PlainValidator(secrets.signing_secrets),
         PlainSerializer(lambda all_: [str(one) for one in all_], return_type=list[str]),
     ] = ()
     headers: Mapping[HeaderName, HeaderValue] = Field(default_factory=dict)
-    format: Annotated[str, PlainValidator(fields.one_of("json", later=later.WEBHOOK_FORMATS))] = (
-        "json"
-    )
-    template: Annotated[None, PlainValidator(fields.refused(later.REFUSED))] = None
-    vars: Mapping[str, Any] | None = None
-    routing_key: Annotated[Secret, PlainValidator(secrets.secret()), _AS_TEXT] | None = None
+    format: Annotated[str, PlainValidator(fields.one_of(*FORMATS))] = "json"
+    template: TemplateName | None = None
+    vars: Mapping[str, Any] = Field(default_factory=dict)
+    routing_key: RoutingKey | None = None
 
 
-Channel = EmailTable | WebhookTable
-CHANNELS: Mapping[str, type[Channel]] = {"email": EmailTable, "webhook": WebhookTable}
+class AppriseTable(_Channel):
+    """Whatever the library apprise can reach by a URL."""
+
+    type: Literal["apprise"]
+    url: AnyUrl
+
+
+Channel = EmailTable | WebhookTable | AppriseTable
+CHANNELS: Mapping[str, type[Channel]] = {
+    "email": EmailTable,
+    "webhook": WebhookTable,
+    "apprise": AppriseTable,
+}
 
 
 class Smtp(Section):
@@ -255,16 +284,29 @@ class Heartbeat(Section):
     """A URL that hears that all is well."""
 
     url: SecretUrl
-    interval: Duration = timedelta(minutes=5)
+    interval: Annotated[timedelta, BeforeValidator(fields.duration(_SECOND))] = timedelta(minutes=5)
 
 
 class Web(Section):
     """The status page."""
 
-    listen: Text = "127.0.0.1:8420"
-    token: Annotated[Secret, PlainValidator(secrets.secret()), _AS_TEXT] | None = None
-    public_url: Text | None = None
-    allowed_hosts: Names = ()
+    listen: Annotated[addresses.Listen, PlainValidator(addresses.listen), _AS_TEXT] = (
+        addresses.Listen("127.0.0.1", 8420)
+    )
+    token: Annotated[Secret, PlainValidator(secrets.secret(secrets.web_token)), _AS_TEXT] | None = (
+        None
+    )
+    public_url: ServerUrl | None = None
+    allowed_hosts: Annotated[
+        tuple[Annotated[str, PlainValidator(addresses.host_name)], ...], AfterValidator(fields.fold)
+    ] = ()
+
+    def hosts(self) -> frozenset[str]:
+        """Return the names under which the page answers, in lower case and without a port."""
+        own = () if addresses.is_everywhere(self.listen.host) else (self.listen.host,)
+        public = urlsplit(self.public_url or "").hostname
+        named = (*self.allowed_hosts, *own, "localhost", *((public,) if public else ()))
+        return frozenset(name.lower() for name in named)
 
 
 class Document(Section):

@@ -3,22 +3,31 @@
 import os
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from importlib.util import find_spec
+from itertools import chain
 
-from quota_watch.config import database
+from quota_watch.config import addresses, database
 from quota_watch.config.models import (
+    AppriseTable,
     Channel,
     Database,
+    Document,
     EmailTable,
+    Heartbeat,
     OrganizationTable,
+    RuleKeys,
     Rybbit,
     Section,
     Smtp,
     Templates,
+    Web,
     WebhookTable,
 )
-from quota_watch.config.problems import Problem, organization_key
+from quota_watch.config.problems import Problem, listed, organization_key
 from quota_watch.config.secrets import Secret
 from quota_watch.domain.source import Organization
+
+_WEB_PACKAGES = ("flask", "waitress", "prometheus_client")
 
 
 class Use(StrEnum):
@@ -27,6 +36,8 @@ class Use(StrEnum):
     POLL = "poll"
     DELIVER = "deliver"
     STORE = "store"
+    HEARTBEAT = "heartbeat"
+    SERVE = "serve"
 
 
 def to_poll(rybbit: Rybbit, credentials: Mapping[Organization, Secret]) -> tuple[Secret, ...]:
@@ -40,7 +51,10 @@ def to_deliver(channels: Mapping[str, Channel], smtp: Smtp | None) -> tuple[Secr
     found: list[Secret] = []
     for channel in channels.values():
         if isinstance(channel, WebhookTable):
-            found += [channel.url, *channel.secret, *channel.headers.values()]
+            found += [each for each in (channel.url, channel.routing_key) if each is not None]
+            found += [*channel.secret, *channel.headers.values()]
+        elif isinstance(channel, AppriseTable):
+            found.append(channel.url)
     mails = any(isinstance(channel, EmailTable) for channel in channels.values())
     if mails and smtp is not None and smtp.password is not None:
         found.append(smtp.password)
@@ -52,6 +66,34 @@ def to_store(section: Database) -> tuple[Secret, ...]:
     url = section.url
     plain = url.is_literal and not database.holds_password(url.reveal())
     return () if plain else (url,)
+
+
+def mail_channels(document: Document) -> dict[str, Channel]:
+    """Return a mail channel for each address that is named where a channel could be."""
+    channels: dict[str, Channel] = {}
+    for name in chain.from_iterable(_names(document)):
+        address = addresses.mailto(name)
+        if address is not None:
+            channels[name] = EmailTable.model_validate({"type": "email", "to": (address,)})
+    return channels
+
+
+def _names(document: Document) -> Iterator[tuple[str, ...]]:
+    tables: list[RuleKeys] = [document.alerts, *document.organizations]
+    tables += [
+        rule
+        for table in (document.alerts, *document.organizations)
+        for rule in (table.rules or {}).values()
+    ]
+    for table in tables:
+        yield from (table.notify or (), table.fallback or ())
+    if document.reports is not None:
+        yield from (document.reports.monthly, document.reports.weekly)
+
+
+def to_beat(heartbeat: Heartbeat | None) -> tuple[Secret, ...]:
+    """Return the heartbeat's URL."""
+    return () if heartbeat is None else (heartbeat.url,)
 
 
 def bad_ca_file(rybbit: Rybbit) -> tuple[Problem, ...]:
@@ -75,6 +117,20 @@ def bad_templates(templates: Templates) -> tuple[Problem, ...]:
     if folder is None or os.access(folder / ".", os.R_OK | os.X_OK):
         return ()
     return (Problem("templates.directory", f"no folder that this user may read: {folder}"),)
+
+
+def to_serve(web: Web | None) -> tuple[Secret, ...]:
+    """Return the token of the status page."""
+    return () if web is None or web.token is None else (web.token,)
+
+
+def missing_packages(web: Web | None) -> tuple[Problem, ...]:
+    """Complain where the status page is wanted and what it is made with is not installed."""
+    absent = [each for each in _WEB_PACKAGES if web is not None and find_spec(each) is None]
+    if not absent:
+        return ()
+    what = f"the status page needs {listed(absent)}: pip install 'quota-watch[web]'"
+    return (Problem("web", what),)
 
 
 def all_secrets(value: object, key: str = "") -> Iterator[tuple[str, Secret]]:

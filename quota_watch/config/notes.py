@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from quota_watch.config import addresses, database, later
-from quota_watch.config.models import Reports, Section
+from quota_watch.config.models import AppriseTable, Channel, Reports, Section, WebhookTable
 from quota_watch.config.needs import all_secrets
 from quota_watch.config.problems import listed, organization_key
 from quota_watch.config.secrets import Secret
@@ -24,6 +24,7 @@ def warnings(config: "Config") -> Iterator[str]:
     yield from _not_acted_on(config)
     yield from _exposed_servers(config)
     yield from _exposed_mail(config)
+    yield from _unreachable_page(config)
     yield from _readable_secrets(config)
 
 
@@ -62,10 +63,6 @@ def _not_acted_on(config: "Config") -> Iterator[str]:
 
 
 def _tables(config: "Config", section: str) -> Iterator[tuple[str, Section]]:
-    if section == "channels":
-        for name, channel in config.channels.items():
-            yield f"channels.{name}", channel
-        return
     table = getattr(config, section)
     if table is not None:
         yield section, table
@@ -107,6 +104,15 @@ def _exposed_mail(config: "Config") -> Iterator[str]:
         )
 
 
+def _unreachable_page(config: "Config") -> Iterator[str]:
+    web = config.web
+    if web and addresses.is_everywhere(web.listen.host) and web.hosts() == {"localhost"}:
+        yield (
+            f"web.listen: {web.listen} is open to other machines, but the page answers to "
+            "localhost alone; name the host they ask for in web.public_url or web.allowed_hosts"
+        )
+
+
 def _readable_secrets(config: "Config") -> Iterator[str]:
     keys = list(_plain_secrets(config)) if config.is_shared else []
     if keys:
@@ -128,13 +134,23 @@ def _plain_secrets(config: "Config") -> Iterator[str]:
     )
     for name, section in sections:
         for key, secret in all_secrets(section, name):
-            if secret.is_literal and _is_telling(key, secret):
+            if secret.is_literal and _is_telling(config, key, secret):
                 yield key
 
 
-def _is_telling(key: str, secret: Secret) -> bool:
+def _is_telling(config: "Config", key: str, secret: Secret) -> bool:
     name = key.rpartition(".")[2].lower()
+    if key in {f"channels.{each}.url" for each, table in config.channels.items() if _is_key(table)}:
+        return True
     if name in {"url", "proxy"}:
         url = secret.reveal()
         return database.holds_password(url) or ("?" in url and key != "database.url")
     return any(word in name for word in _TELLING_NAMES)
+
+
+def _is_key(channel: Channel) -> bool:
+    """Tell whether a channel's URL is all that one needs to post there."""
+    chats = {"slack", "discord", "teams"}
+    return isinstance(channel, AppriseTable) or (
+        isinstance(channel, WebhookTable) and channel.format in chats
+    )

@@ -36,7 +36,10 @@ from quota_watch.domain.source import Organization
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The whole config. `is_shared` tells whether others than the owner may read the file."""
+    """The whole config. `is_shared` tells whether others than the owner may read the file.
+
+    Among the `channels` are those that `notify` names by a mail address alone.
+    """
 
     path: Path
     is_shared: bool
@@ -59,6 +62,7 @@ class Config:
         for key, secret in needs.all_secrets(document):
             secret.bind(path, key)
         parts = {name: getattr(document, name) for name in Document.model_fields}
+        parts["channels"] = parts["channels"] | needs.mail_channels(document)
         parts |= {name: MappingProxyType(parts[name]) for name in ("plans", "channels")}
         return cls(path=path, is_shared=is_shared, **parts)
 
@@ -177,7 +181,7 @@ class Config:
         )
 
     def _named_channels(self) -> tuple[str, ...]:
-        return tuple(self.channels)
+        return tuple(name for name in self.channels if not name.startswith(addresses.MAILTO))
 
     def _plan(self, table: OrganizationTable) -> Plan | None:
         if table.plan is None or table.plan == AUTO:
@@ -196,6 +200,10 @@ class Config:
                 return needs.to_deliver(self.channels, self.smtp)
             case Use.STORE:
                 return needs.to_store(self.database)
+            case Use.SERVE:
+                return needs.to_serve(self.web)
+            case Use.HEARTBEAT:
+                return needs.to_beat(self.heartbeat)
 
     def _unusable_files(self, use: Use) -> tuple[Problem, ...]:
         match use:
@@ -203,8 +211,10 @@ class Config:
                 return needs.bad_ca_file(self.rybbit)
             case Use.DELIVER:
                 return needs.bad_templates(self.templates)
-            case Use.STORE:
+            case Use.STORE | Use.HEARTBEAT:
                 return ()
+            case Use.SERVE:
+                return needs.missing_packages(self.web)
 
 
 class _Said:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from pydantic_core import ErrorDetails
 
-from quota_watch.config import later
 from quota_watch.config.models import CHANNELS, SECTIONS, Document, Section
 from quota_watch.config.problems import (
     InvalidValueError,
@@ -66,12 +65,9 @@ def _bad_type(channel: object) -> str:
     given = channel.get("type") if isinstance(channel, dict) else None
     if given is None:
         return f"is missing; allowed: {quoted(CHANNELS)}"
-    what = later.REFUSED if given in later.CHANNEL_TYPES else "unknown channel type"
-    return str(
-        InvalidValueError(
-            what, value=given, allowed=quoted(CHANNELS), meant=closest(given, CHANNELS)
-        )
-    )
+    meant = closest(given, CHANNELS)
+    what = "unknown channel type"
+    return str(InvalidValueError(what, value=given, allowed=quoted(CHANNELS), meant=meant))
 
 
 def _list_hint(location: Location) -> str:

@@ -1,68 +1,191 @@
 """What a config names, built: the channels, and the source of counts."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import partial
 
 import httpx
 
 from quota_watch.clock import Clock
-from quota_watch.config import Config, EmailTable, WebhookTable
+from quota_watch.config import (
+    AppriseTable,
+    Config,
+    ConfigError,
+    EmailTable,
+    Problem,
+    WebhookTable,
+)
+from quota_watch.daemon.proxies import proxy_for
 from quota_watch.domain.source import Organization
-from quota_watch.http import build_client
-from quota_watch.notify.channel import Channel
+from quota_watch.http import HttpError, build_client
+from quota_watch.notify.channel import Channel, Message
 from quota_watch.notify.email import EmailChannel
-from quota_watch.notify.render import Renderer
+from quota_watch.notify.formats.discord import DISCORD
+from quota_watch.notify.formats.form import FACTS, Form
+from quota_watch.notify.formats.pagerduty import URL as PAGERDUTY
+from quota_watch.notify.formats.pagerduty import pagerduty
+from quota_watch.notify.formats.slack import SLACK
+from quota_watch.notify.formats.teams import TEAMS
+from quota_watch.notify.render import Renderer, TemplateError
+from quota_watch.notify.samples import sample_facts
+from quota_watch.notify.template import own_template
 from quota_watch.notify.webhook import WebhookChannel
 from quota_watch.rybbit.client import RybbitClient
 from quota_watch.rybbit.pacing import Pacer
 
+_FORMS: Mapping[str, Form] = {"json": FACTS, "slack": SLACK, "discord": DISCORD, "teams": TEAMS}
+_SOME_DAY = datetime(2026, 3, 15, 12, tzinfo=UTC)
+"""Samples to try templates with are of this moment: what works once works always."""
+
 
 def build_channels(config: Config, resources: ExitStack) -> dict[str, Channel]:
-    """Build every channel; what they keep open is closed with `resources`.
+    """Build every channel, those too that `notify` names by an address alone.
 
-    Raises `ConfigError` where a secret can't be had.
+    What they keep open is closed with `resources`. All templates are tried. Raises `ConfigError`
+    where a secret can't be had, a template fails, or a channel can't be built.
     """
-    # One client for all: reading the machine's certificates takes a while.
-    http = resources.enter_context(build_client(connections=max(1, len(config.channels))))
-    return {name: build_channel(config, name, http) for name in config.channels}
+    refuse_bad_templates(config)
+    build = ChannelBuilder(config, resources).build
+    return {name: build(name) for name in config.channels}
 
 
-def build_channel(config: Config, name: str, http: httpx.Client) -> Channel:
-    """Build the channel called `name`, as `build_channels` does; `http` is for webhooks."""
-    table = config.channels[name]
-    if isinstance(table, EmailTable):
-        return _email(config, name, table)
-    return _webhook(name, table, http)
+def refuse_bad_templates(config: Config) -> None:
+    """Render every message with each template of the user's; raises `ConfigError`."""
+    if config.templates.directory is None:
+        return
+    problems = []
+    for key, attempt in template_trials(config):
+        try:
+            attempt()
+        except TemplateError as error:
+            problems.append(Problem(key, str(error)))
+    if problems:
+        raise ConfigError(config.path, problems)
 
 
-def _email(config: Config, name: str, table: EmailTable) -> EmailChannel:
-    smtp = config.smtp
-    if smtp is None:
-        raise ValueError("an email channel without [smtp] passed the config's checks")
-    return EmailChannel(
-        name=name,
-        recipients=table.to,
-        host=smtp.host,
-        port=smtp.port,
-        security=smtp.security,
-        username=smtp.username,
-        password=smtp.password.reveal() if smtp.password else None,
-        from_address=table.from_ or smtp.from_ or table.to[0],
-        reply_to=table.reply_to,
-        min_severity=table.min_severity,
-        renderer=Renderer(config.templates.directory),
-    )
+def template_trials(config: Config) -> list[tuple[str, Callable[[], None]]]:
+    """Return what to call to try each template, by the key that asks for it.
+
+    Each call raises `TemplateError` that names file and line.
+    """
+    renderer = Renderer(config.templates.directory)
+    trials: list[tuple[str, Callable[[], None]]] = [
+        ("templates.directory", partial(try_mails, renderer))
+    ]
+    for name, table in config.channels.items():
+        if isinstance(table, WebhookTable) and table.template is not None:
+            trials.append((f"channels.{name}.template", partial(_try_form, _form(config, table))))
+    return trials
 
 
-def _webhook(name: str, table: WebhookTable, http: httpx.Client) -> WebhookChannel:
-    return WebhookChannel(
-        name=name,
-        url=table.url.reveal(),
-        secrets=[secret.reveal() for secret in table.secret],
-        headers={header: value.reveal() for header, value in table.headers.items()},
-        min_severity=table.min_severity,
-        client=http,
-    )
+def try_mails(renderer: Renderer) -> None:
+    """Render every kind of mail, alone and all together; raises `TemplateError`."""
+    samples = sample_facts(now=_SOME_DAY).values()
+    for facts in samples:
+        renderer.email(facts, channel="ops")
+    renderer.email(*samples, channel="ops")
+
+
+def _try_form(form: Form) -> None:
+    for facts in sample_facts(now=_SOME_DAY).values():
+        form.posts(Message(id="test", recipient="", facts=(facts,)), _SOME_DAY)
+
+
+class ChannelBuilder:
+    """Builds the channels of a config; what they keep open is closed with `resources`."""
+
+    def __init__(
+        self, config: Config, resources: ExitStack, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self._config = config
+        self._resources = resources
+        self._environ = environ
+        self._clients: dict[str | None, httpx.Client] = {}
+
+    def build(self, name: str) -> Channel:
+        """Build the channel called `name`; raises `ConfigError`."""
+        table = self._config.channels[name]
+        if isinstance(table, EmailTable):
+            return self._email(name, table)
+        if isinstance(table, AppriseTable):
+            return self._apprise(name, table)
+        return self._webhook(name, table)
+
+    def _email(self, name: str, table: EmailTable) -> EmailChannel:
+        smtp = self._config.smtp
+        if smtp is None:
+            raise ValueError("an email channel without [smtp] passed the config's checks")
+        return EmailChannel(
+            name=name,
+            recipients=table.to,
+            host=smtp.host,
+            port=smtp.port,
+            security=smtp.security,
+            username=smtp.username,
+            password=smtp.password.reveal() if smtp.password else None,
+            from_address=table.from_ or smtp.from_ or table.to[0],
+            reply_to=table.reply_to,
+            min_severity=table.min_severity,
+            renderer=Renderer(self._config.templates.directory),
+        )
+
+    def _webhook(self, name: str, table: WebhookTable) -> WebhookChannel:
+        url = PAGERDUTY if table.url is None else table.url.reveal()
+        proxy = proxy_for(url, self._environ)
+        key = table.routing_key
+        return WebhookChannel(
+            name=name,
+            url=url,
+            secrets=[secret.reveal() for secret in table.secret],
+            headers={header: value.reveal() for header, value in table.headers.items()},
+            min_severity=table.min_severity,
+            client=self._client(name, proxy),
+            form=_form(self._config, table),
+            proxy=None if proxy is None else proxy[1],
+            hidden=[key.reveal()] if key else [],
+        )
+
+    def _apprise(self, name: str, table: AppriseTable) -> Channel:
+        try:
+            from quota_watch.notify.apprise import (  # noqa: PLC0415 - an extra, slow to import
+                AppriseChannel,
+                UnknownServiceError,
+            )
+        except ImportError:
+            missing = "needs the library apprise: pip install 'quota-watch[apprise]'"
+            raise self._refused(f"channels.{name}.type", missing) from None
+        try:
+            url = table.url.reveal()
+            return AppriseChannel(name=name, url=url, min_severity=table.min_severity)
+        except UnknownServiceError as error:
+            raise self._refused(f"channels.{name}.url", str(error)) from None
+
+    def _client(self, name: str, proxy: tuple[str, str] | None) -> httpx.Client:
+        """Return the one client of each way out: reading the machine's certificates is slow."""
+        variable, url = proxy or ("", None)
+        if url not in self._clients:
+            connections = max(1, len(self._config.channels))
+            try:
+                client = build_client(proxy=url, connections=connections)
+            except HttpError as error:
+                what = f"${variable}: {error}; correct it, or list the host in $NO_PROXY"
+                raise self._refused(f"channels.{name}.url", what) from None
+            self._clients[url] = self._resources.enter_context(client)
+        return self._clients[url]
+
+    def _refused(self, key: str, message: str) -> ConfigError:
+        return ConfigError(self._config.path, [Problem(key, message)])
+
+
+def _form(config: Config, table: WebhookTable) -> Form:
+    if table.template is not None:
+        renderer = Renderer(config.templates.directory)
+        return own_template(renderer, table.template, variables=table.vars)
+    if table.routing_key is not None:
+        return pagerduty(table.routing_key.reveal())
+    return _FORMS[table.format]
 
 
 def build_source(

@@ -28,6 +28,10 @@ class Intervals:
         self._in_use[organization] = self._stretched(organization, self._configured)
         return self._in_use[organization]
 
+    def in_use(self, organization: Organization) -> timedelta:
+        """Return the interval that the organization was last given."""
+        return self._in_use[organization]
+
     def longest(self) -> timedelta:
         """Return the longest interval that any organization was last given."""
         return max(self._in_use.values(), default=self._configured)

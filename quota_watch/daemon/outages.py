@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from quota_watch.daemon.enqueue import enqueue
+from quota_watch.daemon.notices import watch_of_none
 from quota_watch.daemon.poll import Poll
 from quota_watch.domain.alerts import Story, Transition, reconcile
 from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Condition, Findings, Observation, Rule, Watch
 from quota_watch.domain.shapes import iso
 from quota_watch.domain.silences import Silence
-from quota_watch.domain.source import Organization
 from quota_watch.notify.channel import Channel
 from quota_watch.storage import stories
 from quota_watch.storage.record import failing_alike
@@ -128,11 +128,11 @@ class BatchOutages:
             conditions={} if condition is None else {Rule.BLIND: condition},
         )
         transitions = reconcile(findings, known, organization=None, now=seen.at, silences=silences)
-        watch = blind[0].watch if blind else _nobody(group)
         heard = dict.fromkeys(name for each in blind for name in each.watch.of(Rule.BLIND).channels)
         if not blind:  # who heard of it hears of its end
             heard = dict.fromkeys(self.channels)
-        about = replace(watch, name=group, channels=tuple(heard), variants={})
+        zone = blind[0].watch.time_zone if blind else "UTC"
+        about = watch_of_none(group, channels=tuple(heard), time_zone=zone)
         enqueue(transaction, transitions, None, about, seen, self.channels)
         return transitions
 
@@ -152,19 +152,3 @@ class BatchOutages:
             },
             remind_every=blind[0].condition.remind_every,
         )
-
-
-def _nobody(group: str) -> Watch:
-    """Return a watch of no organization, for what is about a server or key."""
-    return Watch(
-        organization=Organization(group, ""),
-        name=group,
-        plan=None,
-        limit=None,
-        limit_source="none",
-        drops=False,
-        not_counted=frozenset(),
-        thresholds=(),
-        blind_after=None,
-        channels=(),
-    )

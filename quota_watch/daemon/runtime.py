@@ -9,15 +9,22 @@ from hashlib import sha256
 from typing import Any
 
 from quota_watch.clock import Clock
-from quota_watch.config import Config, format_duration
+from quota_watch.config import Config, ConfigError, format_duration
 from quota_watch.daemon.channels import build_channels, build_source
+from quota_watch.daemon.discovery import Found, find_new
 from quota_watch.daemon.due import DueOrganizations
 from quota_watch.daemon.errands import Errands
+from quota_watch.daemon.health import Health
+from quota_watch.daemon.heartbeat import Heartbeat
 from quota_watch.daemon.intervals import Intervals
+from quota_watch.daemon.notices import Notices
 from quota_watch.daemon.poll import Poll
+from quota_watch.daemon.selfcheck import SelfCheck
 from quota_watch.daemon.watcher import Outcome, Watcher
-from quota_watch.domain.periods import CalendarMonth
-from quota_watch.domain.source import Organization
+from quota_watch.domain.errors import QuotaWatchError
+from quota_watch.domain.periods import ONE_DAY, CalendarMonth
+from quota_watch.domain.source import NotYet, Organization
+from quota_watch.http import build_client
 from quota_watch.logs import get_logger
 from quota_watch.notify.channel import Channel
 from quota_watch.notify.outbox import Outbox
@@ -38,7 +45,8 @@ _WORTH_WAITING = timedelta(seconds=30)  # a bucket is full again by then; a day'
 class Runtime:
     """A config at work: claims, watcher and outbox over one database.
 
-    `close` must be called; the database is the caller's. `sleep` waits for so many seconds.
+    `close` must be called; the database is the caller's. `sleep` waits for so many seconds;
+    `health` is where it notes how it gets on.
     """
 
     def __init__(
@@ -48,6 +56,7 @@ class Runtime:
         database: Database,
         clock: Clock,
         deliver: bool = True,
+        health: Health | None = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._interval = config.poll.interval
@@ -87,6 +96,26 @@ class Runtime:
             ),
         )
         self._outbox = Outbox(database=database, channels=self._channels, clock=clock)
+        self._health = health or Health(clock=clock)
+        self._selfcheck = SelfCheck(
+            database=database,
+            health=self._health,
+            clock=clock,
+            ours={pk: each for each, pk in self._keys.items()},
+            channels=self._channels,
+            interval=intervals.in_use,
+        )
+        self._notices = Notices(
+            database=database,
+            channels=self._channels,
+            clock=clock,
+            time_zone=config.alerts.time_zone,
+        )
+        self._config = config
+        self._source = source
+        self._discover_at: datetime | None = None
+        self.found: tuple[Found, ...] = ()
+        self._heartbeat = _heartbeat(config, clock, self._resources)
         self._polling = threading.Lock()
         self._failing: set[int] = set()
         self._last_poll: datetime | None = None
@@ -125,6 +154,44 @@ class Runtime:
         """Begin to deliver what is due; raises `StorageError`."""
         if self._deliver:
             self._outbox.dispatch()
+
+    def look(self) -> None:
+        """See whether the watch works; raises `StorageError` where the database does not."""
+        self._selfcheck.look()
+
+    def beat(self) -> None:
+        """Ping the heartbeat's URL if it is time and all is well."""
+        if self._heartbeat is not None:
+            self._heartbeat.beat(self._health.doubts())
+
+    def discover(self) -> bool:
+        """Look once a day for organizations that the keys see and the config does not name.
+
+        Tells of those that are new; returns whether they are to be watched from now on. Raises
+        `StorageError`.
+        """
+        now = self._clock.now()
+        if self._discover_at is not None and self._discover_at <= now < self._discover_at + ONE_DAY:
+            return False
+        try:
+            found = find_new(self._config, self._source)
+        except NotYet:
+            return False
+        self._discover_at = now
+        self._notices.discovered(found)
+        if self._config.rybbit.discover != "watch":
+            return False
+        self.found = (*self.found, *found)
+        return bool(found)
+
+    def tell_of_config(self, refused: QuotaWatchError | None) -> None:
+        """Tell that a new config was refused, or that one was taken; raises `StorageError`."""
+        if refused is None:
+            self._notices.config_accepted()
+        elif isinstance(refused, ConfigError):
+            self._notices.config_refused([f"{p.key}: {p.message}" for p in refused.problems])
+        else:
+            self._notices.config_refused([str(refused)])
 
     def thin_out(self) -> None:
         """Thin out what is old, as the config says; raises `StorageError`."""
@@ -193,6 +260,8 @@ class Runtime:
             try:
                 for polls, outcomes in self._watcher.watch(claimed):
                     self._due.finished([poll.claim for poll in polls])
+                    self._health.moved("poll")
+                    self._selfcheck.polled(polls)
                     self._note(outcomes)
                     self.deliver_due()
                     yield polls, outcomes
@@ -207,6 +276,14 @@ class Runtime:
             else:
                 self._failing.add(pk)
             self._last_poll = outcome.poll.at
+
+
+def _heartbeat(config: Config, clock: Clock, resources: ExitStack) -> Heartbeat | None:
+    table = config.heartbeat
+    if table is None:
+        return None
+    client = resources.enter_context(build_client(connections=1))
+    return Heartbeat(table.url.reveal(), interval=table.interval, client=client, clock=clock)
 
 
 def _groups(keys: Mapping[Organization, str]) -> dict[Organization, str]:

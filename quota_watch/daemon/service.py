@@ -10,10 +10,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from quota_watch.clock import Clock
+from quota_watch.daemon.health import Health
 from quota_watch.daemon.runtime import Runtime
 from quota_watch.daemon.systemd import Notifier
 from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.logs import get_logger
+from quota_watch.storage.errors import DatabaseLost
 
 log = get_logger(__name__)
 
@@ -21,15 +23,20 @@ STOP_SECONDS = 8.0
 """How long a stop waits for what is under way."""
 
 _BACKWARD_SECONDS = 5.0
+_AHEAD_SECONDS = 60.0
+_LOOK_TICKS = 4
 _RETIRE_SECONDS = 90.0
-_THIN_OUT_SECONDS = 3600.0
+_THIN_OUT_SECONDS = _DISCOVER_SECONDS = 3600.0
+
+_WATCHED = frozenset({"poll", "deliver", "self-check"})
+"""The jobs without which the watch does not work: one that hangs is a reason to start anew."""
 
 
 class Service:
     """Runs the jobs until it is told to stop.
 
     `load` reads the config and builds what the jobs work with; it is called again, with what it
-    built before, on SIGHUP.
+    built before, on SIGHUP. `health` is where the jobs note that they move.
     """
 
     _runtime: Runtime
@@ -40,11 +47,13 @@ class Service:
         *,
         clock: Clock,
         notifier: Notifier,
+        health: Health | None = None,
         tick_seconds: float = 0.5,
     ) -> None:
         self._load = load
         self._clock = clock
         self._notifier = notifier
+        self._health = health or Health(clock=clock)
         self._tick = tick_seconds
         self._stopping = threading.Event()
         self._reloading = threading.Event()
@@ -55,32 +64,31 @@ class Service:
         self._failing: dict[str, str] = {}
 
     def run(self) -> bool:
-        """Run until `stop`; tell whether all that was under way has ended.
+        """Run until `stop`, or until the database is lost; tell whether all work has ended.
 
         Raises what `load` raises.
         """
         self._runtime = self._load(None)
-        for job, seconds in (
-            (self._poll, self._tick),
-            (self._deliver, self._tick),
-            (self._thin_out, _THIN_OUT_SECONDS),
-        ):
-            self._scheduler.add_job(job, _Every(seconds), next_run_time=_now())
-        self._scheduler.start()
+        self._start_jobs()
         self._notifier.ready()
         log.info("started", **self._runtime.summary())
         told, drift = "", self._drift()
-        while not self._stopping.wait(self._tick):
+        while not (self._stopping.wait(self._tick) or self.failed):
             if self._reloading.is_set():
                 self._reloading.clear()
                 self._reload()
-            before, drift = drift, self._drift()
-            if drift < before - _BACKWARD_SECONDS:
-                self._wake_jobs()
-            if told != (status := self._runtime.status()):
+            drift = self._note_drift(drift)
+            if told != (status := self._status()):
                 self._notifier.status(status)
                 told = status
+            if not self._health.hung():
+                self._notifier.alive()
         return self._stop()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it can't go on with its database, so that a new start is needed."""
+        return bool(self._health.lost)
 
     def stop(self) -> None:
         """Tell the service to end; may be called from anywhere, more than once."""
@@ -99,21 +107,51 @@ class Service:
         signal.signal(signal.SIGINT, on_stop)
         signal.signal(signal.SIGHUP, on_reload)
 
+    def _start_jobs(self) -> None:
+        for job, seconds in (
+            (self._poll, self._tick),
+            (self._deliver, self._tick),
+            (self._look, _LOOK_TICKS * self._tick),
+            (self._beat, self._tick),
+            (self._thin_out, _THIN_OUT_SECONDS),
+            (self._discover, _DISCOVER_SECONDS),
+        ):
+            self._scheduler.add_job(job, _Every(seconds), next_run_time=_now())
+        for name in _WATCHED:
+            self._health.moved(name)
+        self._scheduler.start()
+
     def _poll(self) -> None:
         self._guarded("poll", lambda runtime: runtime.poll_due())
 
     def _deliver(self) -> None:
         self._guarded("deliver", lambda runtime: runtime.deliver_due())
 
+    def _look(self) -> None:
+        self._guarded("self-check", lambda runtime: runtime.look())
+
+    def _beat(self) -> None:
+        self._guarded("heartbeat", lambda runtime: runtime.beat())
+
     def _thin_out(self) -> None:
         self._guarded("thin out", lambda runtime: runtime.thin_out())
 
+    def _discover(self) -> None:
+        def discover(runtime: Runtime) -> None:
+            if runtime.discover():
+                self._reloading.set()
+
+        self._guarded("discover", discover)
+
     def _guarded(self, job: str, work: Callable[[Runtime], object]) -> None:
         """The boundary of a job: what it raises is logged, and its next run is another try."""
-        if self._stopping.is_set():
+        if self._stopping.is_set() or self.failed:
             return
+        self._moved(job)
         try:
             work(self._runtime)
+        except DatabaseLost as error:
+            self._health.lose(str(error))
         except QuotaWatchError as error:
             if self._failing.get(job) != str(error):  # once, not at every tick
                 log.error("job failed", job=job, error=str(error))
@@ -121,8 +159,14 @@ class Service:
         except Exception:
             log.exception("job failed", job=job)
         else:
-            if self._failing.pop(job, None) is not None:
+            # A full disk refuses one write and takes the next: that is no recovery yet.
+            if self._health.trusts_store() and self._failing.pop(job, None) is not None:
                 log.info("job works again", job=job)
+        self._moved(job)
+
+    def _moved(self, job: str) -> None:
+        if job in _WATCHED:
+            self._health.moved(job)
 
     def _reload(self) -> None:
         self._notifier.reloading()
@@ -131,13 +175,32 @@ class Service:
             self._runtime = self._load(old)
         except QuotaWatchError as error:
             log.error("config refused, the old one stays", error=str(error))
+            self._tell_of_config(error)
         except Exception:  # as at every job: a defect of ours must not end the watch
             log.exception("config not taken up, the old one stays")
         else:
             log.info("config reloaded", **self._runtime.summary())
+            self._tell_of_config(None)
             # What the old one has under way ends by itself, however long that takes.
             threading.Thread(target=old.close, args=(_RETIRE_SECONDS,), daemon=True).start()
         self._notifier.ready()
+
+    def _tell_of_config(self, refused: QuotaWatchError | None) -> None:
+        self._guarded("tell of the config", lambda runtime: runtime.tell_of_config(refused))
+
+    def _status(self) -> str:
+        doubts = self._health.doubts()
+        trouble = f"; trouble: {'; '.join(doubts)}" if doubts else ""
+        return f"{self._runtime.status()}{trouble}"
+
+    def _note_drift(self, before: float) -> float:
+        """See whether the wall clock jumped, which it does too while the machine is asleep."""
+        drift = self._drift()
+        if drift < before - _BACKWARD_SECONDS:
+            self._wake_jobs()
+        elif drift > before + _AHEAD_SECONDS:
+            log.info("the clock went ahead", now=self._clock.now(), seconds=round(drift - before))
+        return drift
 
     def _drift(self) -> float:
         return self._clock.now().timestamp() - self._clock.monotonic()
@@ -149,6 +212,8 @@ class Service:
             job.modify(next_run_time=_now())
 
     def _stop(self) -> bool:
+        if self.failed:
+            log.error("can't go on with this database", error=self._health.lost)
         log.info("stopping")
         self._notifier.stopping()
         self._scheduler.shutdown(wait=False)

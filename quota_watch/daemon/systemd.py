@@ -1,5 +1,6 @@
 """What a service tells systemd about itself: ready, what it does, stopping (sd_notify)."""
 
+import os
 import socket
 import time
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ class Notifier:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
+        self._alive_every = _watchdog_seconds(environ) / 2
+        self._alive_at = float("-inf")
         self._failed = False
 
     def ready(self) -> None:
@@ -33,6 +36,18 @@ class Notifier:
     def reloading(self) -> None:
         """Tell that a reload begins; `ready()` ends it."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def starting(self, text: str, *, seconds: float) -> None:
+        """Tell that the start goes on, and may take so long from now, however long it took."""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
+        self.status(text)
+
+    def alive(self) -> None:
+        """Feed the watchdog, if systemd keeps one, as often as it needs."""
+        now = time.monotonic()
+        if self._alive_every and now - self._alive_at >= self._alive_every:
+            self._alive_at = now
+            self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
         """Tell that the service shuts down."""
@@ -51,3 +66,10 @@ class Notifier:
             if not self._failed:
                 log.warning("systemd can't be told", socket=self._address, error=error)
             self._failed = True
+
+
+def _watchdog_seconds(environ: Mapping[str, str]) -> float:
+    """Return after how long without a sign of life systemd ends this process; 0: never."""
+    ours = environ.get("WATCHDOG_PID", "") in {"", str(os.getpid())}
+    text = environ.get("WATCHDOG_USEC", "")
+    return int(text) / 1_000_000 if ours and text.isascii() and text.isdigit() else 0.0

@@ -18,8 +18,7 @@ _MOST_DAYS = 800
 _LONGEST_PERIOD = 366
 _NORMAL = NormalDist()
 _Z10 = _NORMAL.inv_cdf(0.9)
-_EVIDENCE, _EVIDENCE_FADES, _EVIDENCE_NONE = 5.0, 1.4, 1 / 6
-_USUAL_SPREAD, _SPREAD_COUNTS = 0.2, 0.7
+_EVIDENCE, _EVIDENCE_NONE, _EVIDENCE_SPREAD = 4.0, 0.18, 0.25
 
 
 class ForecastError(QuotaWatchError):
@@ -149,11 +148,10 @@ class _Odds:
 
     def over(self, limit: int) -> float:
         """Return the probability that the total ends over the limit."""
-        room = limit - self.used
+        # Events come whole: over the limit is what rounds to more than it.
+        room = limit + 0.5 - self.used
         if room < 0 or self.to_come <= 0:
             return float(room < 0)
-        if room == 0:
-            return 1.0
         distance = math.log(room / self.to_come)
         spread = self.spread_up if distance > 0 else self.spread_down
         return round(_NORMAL.cdf(-distance / spread), 3)
@@ -162,11 +160,11 @@ class _Odds:
         """Return the total of which there is evidence enough to warn, by the share still left.
 
         Early in the period it has to be strong; in the last sixth the likely total will do.
+        That the spread itself is a guess is allowed for.
         """
-        deviations = _EVIDENCE * max(0.0, left - _EVIDENCE_NONE) ** _EVIDENCE_FADES
+        evidence = _EVIDENCE * max(0.0, left - _EVIDENCE_NONE) ** 2
         spread = (self.spread_down + self.spread_up) / 2
-        spread = _USUAL_SPREAD * (spread / _USUAL_SPREAD) ** _SPREAD_COUNTS
-        return self.used + self.to_come * math.exp(-deviations * spread)
+        return self.used + self.to_come * math.exp(-evidence * (spread + _EVIDENCE_SPREAD))
 
 
 def _odds(outlook: Outlook, ahead: Sequence[date], used: int, part: PartDay | None) -> _Odds:

@@ -6,6 +6,7 @@ is the band.
 """
 
 import math
+import operator
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -14,33 +15,25 @@ from quota_watch.domain.seasonality import WEEK, YearAgo, calmed, weekday_factor
 
 _HALF_LIVES = (3, 7, 14, 28, 60)
 
-_WITH_BURSTS, _BURSTS_HALF_LIFE, _BURSTS_AFTER, _BURST_MOST = 5, 28, 28, 2.0
+_BURSTS_HALF_LIFE, _BURSTS_AFTER, _BURST_MOST = 28, 28, 2.0
 
-_GUESSES = (
-    (0, 0, 0.0, 0.12),
-    (1, 1, 0.0, 0.17),
-    (2, 2, 0.0, 0.17),
-    (3, 3, 0.0, 0.14),
-    (4, 4, 0.0, 0.08),
-    (_WITH_BURSTS, _WITH_BURSTS, 0.0, 0.23),
-    (1, 3, 0.5, 0.04),
-    (2, 4, 0.7, 0.03),
-    (2, 4, 1.5, 0.02),
-)
-"""Ways to guess: a level, another one, how much of their distance to go on by (a trend that
-lasts), and the weight before anything is known of the series."""
+_TRENDS = ((1, 3, 0.5), (2, 4, 0.7), (2, 4, 1.5))
+"""Guesses beside the levels: a level, another one, and how much of their distance to go on by."""
+
+_PRIOR = (0.12, 0.17, 0.17, 0.14, 0.08, 0.23, 0.04, 0.03, 0.02)
+"""The weights of the guesses, levels first, before anything is known of the series."""
 
 _SHIFTING = (1, 2)
 _SHIFT_SHOWN, _SHIFT_CLEAR = 5, 1.05
 
-_PRIOR = tuple(prior for *_, prior in _GUESSES)
-
-_REPLAYS, _REPLAY_EVERY, _REPLAY_DAYS, _REPLAY_HALF_LIFE = 20, 4, 300, 200.0
-_CHOOSINESS, _CHOOSE_AFTER = 15.0, 3.0
+_REPLAYS, _REPLAY_EVERY, _REPLAY_DAYS, _REPLAY_HALF_LIFE = 20, 6, 300, 200.0
+_CHOOSINESS, _CHOOSE_AFTER, _CHOICE_FARTHEST = 15.0, 3.0, 1.0
 _BIAS_AFTER, _BIAS_DOUBT = 2.0, 12.0
 _YEAR_SLOPE, _YEAR_SLOPE_WEIGHT = 0.35, 2.0
-_SPREAD_LEAST, _SPREAD_OF_DAYS, _SPREAD_NEW, _SPREAD_WEIGHT = 0.03, 0.78, 1.6, 2.0
+_SPREAD_LEAST, _SPREAD_OF_DAYS, _SPREAD_NEW, _SPREAD_WEIGHT = 0.03, 0.78, 2.0, 2.0
+_UNEVEN, _UNEVEN_DOUBT, _UNEVEN_LEAST = 0.25, 3, 0.02
 _SPREAD_UP, _SPREAD_DOWN, _FARTHEST = 1.15, 0.9, 1.2
+_NOTHING = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +61,10 @@ class _Replays:
     weights: list[float]
     errors: list[list[float]]
     independent: float
+    total: float
 
     def mean(self, values: Sequence[float]) -> float:
-        total = sum(weight * value for weight, value in zip(self.weights, values, strict=True))
-        return total / sum(self.weights)
+        return _dot(self.weights, values) / self.total
 
 
 def look_ahead(counts: Sequence[int], ordinals: Sequence[int], horizon: int) -> Outlook:
@@ -97,8 +90,9 @@ def look_ahead(counts: Sequence[int], ordinals: Sequence[int], horizon: int) -> 
     season, errors = _season(year_ago, replays, errors, horizon)
     typical = _typical_spread(flat, levels[1], little)
     spread_down, spread_up = _spreads(replays, errors, typical)
+    level = math.exp(guess + bias + season) - little
     return Outlook(
-        level=max(math.exp(guess + bias + season) - little, 0.0),
+        level=level if level > _NOTHING else 0.0,
         factors=factors,
         spread_down=spread_down,
         spread_up=spread_up,
@@ -112,20 +106,27 @@ def _levels(
 
     A burst is expected again only where there is a month to see it in.
     """
-    levels = [_fading_means(flat, half_life) for half_life in _HALF_LIVES]
+    # Counts vary with more than the root of what is expected and less than all of it: between
+    # counting quiet weekends in full and weighing them by their size lies the root.
+    weights = [math.sqrt(usual) for usual in expected]
+    weighted = list(map(operator.mul, flat, weights))
+    levels = [_fading_means(weighted, weights, half_life) for half_life in _HALF_LIVES]
     shifts = _shifts(flat, levels[-2])
     for number in _SHIFTING if shifts else ():
-        levels[number] = _fading_means(flat, _HALF_LIVES[number], shifts)
+        levels[number] = _fading_means(weighted, weights, _HALF_LIVES[number], shifts)
     if len(counts) >= _BURSTS_AFTER:
-        flat = [
-            min(count / usual, _BURST_MOST * calm)
-            for count, usual, calm in zip(counts, expected, flat, strict=True)
+        weighted = [
+            min(count / weight, _BURST_MOST * calm)
+            for count, weight, calm in zip(counts, weights, weighted, strict=True)
         ]
-    return [*levels, _fading_means(flat, _BURSTS_HALF_LIFE)]
+    return [*levels, _fading_means(weighted, weights, _BURSTS_HALF_LIFE)]
 
 
 def _fading_means(
-    counts: Sequence[float], half_life: float, shifts: Collection[int] = ()
+    weighted: Sequence[float],
+    weights: Sequence[float],
+    half_life: float,
+    shifts: Collection[int] = (),
 ) -> list[float]:
     """Return, after each day, the mean so far in which a day's weight halves every `half_life`.
 
@@ -133,12 +134,12 @@ def _fading_means(
     """
     fading, means = 0.5 ** (1 / half_life), []
     starts = [0, *sorted(shifts)]
-    for start, end in zip(starts, [*starts[1:], len(counts)], strict=True):
-        shown = counts[start - _SHIFT_SHOWN + 1 : start] if start else ()
-        total, weight = sum(shown), float(len(shown))
-        for count in counts[start:end]:
+    for start, end in zip(starts, [*starts[1:], len(weighted)], strict=True):
+        shown = slice(start - _SHIFT_SHOWN + 1, start) if start else slice(0)
+        total, weight = sum(weighted[shown]), sum(weights[shown])
+        for count, each in zip(weighted[start:end], weights[start:end], strict=True):
             total = total * fading + count
-            weight = weight * fading + 1.0
+            weight = weight * fading + each
             means.append(total / weight)
     return means
 
@@ -171,7 +172,7 @@ def _shifts(flat: Sequence[float], slow: Sequence[float]) -> set[int]:
 def _guesses(levels: Sequence[Sequence[float]], known: int, little: float) -> list[float]:
     """Return the logarithms of all guesses made from the first `known` days."""
     logs = [math.log(level[known - 1] + little) for level in levels]
-    return [logs[a] + trend * (logs[a] - logs[b]) for a, b, trend, _ in _GUESSES]
+    return logs + [logs[a] + trend * (logs[a] - logs[b]) for a, b, trend in _TRENDS]
 
 
 def _replay(
@@ -195,7 +196,8 @@ def _replay(
         )
         errors.append([came - guess for guess in _guesses(levels, known, little)])
     weights = [0.5 ** ((newest - known) / _REPLAY_HALF_LIFE) for known in places]
-    return _Replays(places, weights, errors, sum(weights) * step / max(horizon, 5))
+    total = sum(weights)
+    return _Replays(places, weights, errors, total * step / max(horizon, 5), total)
 
 
 def _weigh(replays: _Replays) -> list[float]:
@@ -203,7 +205,7 @@ def _weigh(replays: _Replays) -> list[float]:
     if not replays.places:
         return list(_PRIOR)
     off = [
-        replays.mean([min(abs(error), 1.5) for error in errors])
+        replays.mean([min(abs(error), _CHOICE_FARTHEST) for error in errors])
         for errors in zip(*replays.errors, strict=True)
     ]
     usual = _dot(_PRIOR, off) + 1e-3
@@ -248,13 +250,17 @@ def _season(
 
 
 def _typical_spread(flat: Sequence[float], level: Sequence[float], little: float) -> float:
-    """Return the spread that days as uneven as the last four weeks' usually lead to."""
+    """Return the spread that days as uneven as the last four weeks' usually lead to.
+
+    How uneven they are is hardly known from a few days: then it is nearer to the usual.
+    """
     days = range(max(1, len(flat) - 4 * WEEK), len(flat))
     off = [
         min(abs(math.log((flat[day] + little) / (level[day - 1] + little))), 2.0) for day in days
     ]
-    uneven = 1.25 * sum(off) / len(off) if off else 0.4
-    return _SPREAD_LEAST + _SPREAD_OF_DAYS * uneven * (1 + _SPREAD_NEW / len(flat))
+    seen = math.log(1.25 * sum(off) / max(len(off), 1) + _UNEVEN_LEAST)
+    seen += (math.log(_UNEVEN) - seen) * _UNEVEN_DOUBT / (len(off) + _UNEVEN_DOUBT)
+    return _SPREAD_LEAST + _SPREAD_OF_DAYS * math.exp(seen) * (1 + _SPREAD_NEW / len(flat))
 
 
 def _spreads(replays: _Replays, errors: Sequence[float], typical: float) -> tuple[float, float]:
@@ -272,4 +278,4 @@ def _spreads(replays: _Replays, errors: Sequence[float], typical: float) -> tupl
 
 
 def _dot(left: Sequence[float], right: Sequence[float]) -> float:
-    return sum(a * b for a, b in zip(left, right, strict=True))
+    return math.fsum(map(operator.mul, left, right))

@@ -9,11 +9,11 @@ from itertools import accumulate
 WEEK, YEAR = 7, 364
 """Days after which a weekday returns: in a week, and in a year of whole weeks."""
 
-_SPIKE = 3.5
+_SPIKE = 2.2
 _BUSY, _HOLE, _HOLE_DAYS, _HOLE_FILL = 20, 0.02, 3, 0.8
 _SATURDAY = 5
-_WEEKEND_MEAN, _WEEKEND_VARIANCE = -0.12, 0.09
-_DAY_SPREAD, _DAY_SPREAD_WEIGHT = 0.3, 3
+_WEEKEND_MEAN, _WEEKEND_VARIANCE = -0.14, 0.11
+_DAY_SPREAD, _DAY_SPREAD_WEIGHT = 0.22, 3
 _WEEKEND_DAYS, _WEEKDAY_DAYS, _WEEKDAY_HALF_LIFE = 56, 182, 42.0
 _TYPICAL_WEEKDAY_VARIANCE, _TYPICAL_RATIO_VARIANCE = 0.02, 0.06
 _LEAST_FACTOR, _HIGHEST_RATIO = 0.02, 4.0
@@ -23,7 +23,7 @@ _YEAR_AGO_BASE, _YEAR_AGO_MOST = 28, 0.4
 def calmed(counts: Sequence[float]) -> list[float]:
     """Return the counts as a level may be learned from them.
 
-    Lone spikes are cut to 3.5 times the running median of a week, but never below what every
+    Lone spikes are cut to 2.2 times the running median of a week, but never below what every
     tenth day around reaches: bursts that recur are kept. Up to three days of next to nothing in
     a busy series are an outage, not a level, and are filled.
     """

@@ -12,17 +12,25 @@ ATTEMPT_SECONDS = 30.0
 """How long one attempt may take in all, from name lookup to the receiver's answer."""
 
 
+MAILTO = "mailto:"
+"""How the name of a mail channel begins that is nothing but its one address."""
+
+Facts = Mapping[str, Any]
+"""What is told of one transition, as `notify.facts` makes it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One delivery: what to tell (`facts`, as `notify.facts` makes them) and to whom.
+    """One thing to send: what to tell (`facts`, as `notify.facts` makes them) and to whom.
 
-    `id` is the delivery's, stable across retries, without dots. `recipient` is empty where the
-    channel itself is the receiver.
+    `facts` are one or, where the channel `batches`, several, the most severe first. `id` is the
+    message's, stable across retries, without dots. `recipient` is empty where the channel itself
+    is the receiver.
     """
 
     id: str
     recipient: str
-    facts: Mapping[str, Any]
+    facts: tuple[Facts, ...]
 
 
 class Channel(Protocol):
@@ -47,6 +55,10 @@ class Channel(Protocol):
     @property
     def takes_period_ends(self) -> bool:
         """Whether endings that the new period brought are sent here."""
+
+    @property
+    def batches(self) -> bool:
+        """Whether several facts go into one message; else each message has one."""
 
     def send(self, message: Message, *, now: datetime) -> None:
         """Hand the message over; returning means the receiver accepted it.

@@ -42,6 +42,7 @@ class EmailChannel:
     """
 
     takes_period_ends: Final = False
+    batches: Final = True
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class EmailChannel:
         """
         recipient = address(message.recipient)
         mail = compose(
-            self._rendered(message),
+            self._rendered(message, now),
             message.facts,
             id=message.id,
             sender=self._sender,
@@ -108,15 +109,15 @@ class EmailChannel:
     def _place(self) -> str:
         return f"the mail server {self._host}:{self._port}"
 
-    def _rendered(self, message: Message) -> Rendered:
+    def _rendered(self, message: Message, now: datetime) -> Rendered:
         """Render with the user's templates, or ours where those fail: an alert must go out."""
         try:
-            return self._renderer.email(message.facts, channel=self.name)
+            return self._renderer.email(*message.facts, channel=self.name, now=now)
         except TemplateError as error:
             log.warning(
                 "template failed, the built-in one is used", channel=self.name, error=str(error)
             )
-            return Renderer().email(message.facts, channel=self.name)
+            return Renderer().email(*message.facts, channel=self.name, now=now)
 
     @contextmanager
     def _session(self) -> Iterator[smtplib.SMTP]:

@@ -5,33 +5,45 @@ Facts are those of the moment a transition was decided; a retry sends the same.
 
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from quota_watch.domain.alerts import Transition
+from quota_watch.domain.plain import plain
+from quota_watch.domain.remedies import Part
 from quota_watch.domain.rules import Observation, Severity, Watch
 from quota_watch.domain.shapes import iso, period_json
 from quota_watch.domain.usage import percent
+from quota_watch.notify.phrases.words import Words
 from quota_watch.notify.situation import Situation
-from quota_watch.notify.wording import Words, words, words_of_test
+from quota_watch.notify.wording import words, words_of_test
 from quota_watch.text import one_line
 
 VERSION = 1
 
 
-def facts_of(transition: Transition, *, watch: Watch, seen: Observation) -> dict[str, Any]:
-    """Return the webhook's body for a transition, and the `time_zone` its readers live in."""
+def facts_of(
+    transition: Transition, *, watch: Watch, seen: Observation, public_url: str | None = None
+) -> dict[str, Any]:
+    """Return the webhook's body for a transition, and the `time_zone` its readers live in.
+
+    `public_url` is where the status page is reached; without it there is no link. What is about
+    no single organization has no organization, period or usage.
+    """
     case = Situation(transition=transition, watch=watch, seen=seen)
+    one = case.is_of_one
     return {
         "version": VERSION,
         "type": f"alert.{transition.type}",
         "id": transition.id,
         "timestamp": iso(transition.at),
         "alert": _alert(case, words(case)),
-        "organization": None if transition.story.organization is None else _organization(watch),
-        "period": period_json(case.period),
-        "usage": _usage(case),
-        "forecast": None,
-        "lost": None,
-        "links": {"organization": None},
+        "organization": _organization(watch) if one else None,
+        "period": period_json(case.told_period) if one else None,
+        "usage": _usage(case) if one else None,
+        "forecast": _forecast(case) if one else None,
+        "lost": plain(case.told_lost) if one else None,
+        "advice": _advice(case) if one else None,
+        "links": {"organization": _link(watch, public_url) if one else None},
         "time_zone": watch.time_zone,
     }
 
@@ -62,6 +74,7 @@ def test_facts(*, id: str, now: datetime, time_zone: str, channel: str) -> dict[
         "usage": None,
         "forecast": None,
         "lost": None,
+        "advice": None,
         "links": {"organization": None},
         "time_zone": time_zone,
     }
@@ -80,7 +93,7 @@ def _alert(case: Situation, text: Words) -> dict[str, Any]:
         "next_step": text.next_step,
         "started_at": iso(story.started_at),
         "ended_at": iso(story.ended_at),
-        "dropping": case.watch.drops and case.is_over,
+        "dropping": case.watch.drops and case.is_over and not case.is_closed,
     }
 
 
@@ -94,6 +107,8 @@ def _organization(watch: Watch) -> dict[str, Any]:
 
 
 def _usage(case: Situation) -> dict[str, Any] | None:
+    if case.is_closed:
+        return _closed_usage(case)
     if case.used is None:
         return None
     return {
@@ -103,3 +118,59 @@ def _usage(case: Situation) -> dict[str, Any] | None:
         "by_type": case.by_type,
         "measured_at": iso(case.measured_at),
     }
+
+
+def _closed_usage(case: Situation) -> dict[str, Any] | None:
+    """Return what a closed period came to; its types are not kept with it."""
+    used, limit = case.detail.get("used"), case.detail.get("limit")
+    if used is None:
+        return None
+    return {
+        "used": used,
+        "limit": limit,
+        "percent": percent(used, limit),
+        "by_type": {},
+        "measured_at": iso(case.seen.at),
+    }
+
+
+def _forecast(case: Situation) -> dict[str, Any] | None:
+    seen = case.seen.forecast
+    if seen is None or case.is_closed:
+        return None
+    names = ("p10", "p50", "p90", "probability_over", "crosses_on")
+    return {name: plain(getattr(seen, name)) for name in names}
+
+
+def _advice(case: Situation) -> dict[str, Any] | None:
+    """Return what would help; `cut_percent` and `switch_off` are for the likely total."""
+    advice, fit = case.seen.advice, case.seen.plan_fit
+    if advice is None or case.is_closed:
+        return None
+    return {
+        "daily_budget": advice.daily_budget,
+        "expected_a_day": advice.expected_a_day,
+        "days_left": advice.days_left,
+        "span_days": advice.span_days,
+        "types": [_part(part) for part in advice.types],
+        "sites": [_part(part) for part in advice.sites],
+        "cut_percent": advice.likely.cut_percent,
+        "switch_off": plain(advice.likely.switch_off),
+        "saves": advice.likely.saves,
+        "plan_that_fits": None if fit is None else plain(fit),
+    }
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {
+        "name": one_line(part.name),
+        "share": part.share_percent,
+        "growth": part.growth_percent,
+        "setting": plain(part.setting),
+    }
+
+
+def _link(watch: Watch, public_url: str | None) -> str | None:
+    if public_url is None:
+        return None
+    return f"{public_url.rstrip('/')}/organizations/{quote(watch.organization.id, safe='')}"

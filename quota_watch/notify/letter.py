@@ -1,17 +1,18 @@
 """From a rendered message to a MIME message whose headers nobody's name can break."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.policy import SMTP, Policy
 from email.utils import parseaddr
-from typing import Any
 
+from quota_watch.notify.channel import Facts
 from quota_watch.notify.render import Rendered
 from quota_watch.text import one_line
 
+_MOST_IDS = 4
 _WORD_BYTES = 39  # 52 characters of base64, so that an encoded word stays under the 75 allowed
 
 
@@ -51,7 +52,7 @@ def address(text: str) -> Address:
 
 def compose(
     rendered: Rendered,
-    facts: Mapping[str, Any],
+    facts: Sequence[Facts],
     *,
     id: str,  # noqa: A002 - a delivery's id is called so everywhere
     sender: Address,
@@ -61,17 +62,19 @@ def compose(
 ) -> EmailMessage:
     """Return the message, in ASCII throughout.
 
-    `id` makes its `Message-ID`, the same at every retry; the story's id is the thread's.
+    `id` makes its `Message-ID`, the same at every retry; the stories' ids are the threads'.
     """
     mail = EmailMessage(policy=_POLICY)
-    thread = f"<{one_line(facts['alert']['id'])}@{sender.domain}>"
+    threads = [f"<{story}@{sender.domain}>" for story in _distinct(facts, "alert")]
     mail["From"], mail["To"] = sender, recipient
     if reply_to is not None:
         mail["Reply-To"] = reply_to
     mail["Subject"] = one_line(rendered.subject)
     mail["Date"] = now
     mail["Message-ID"] = f"<{id}@{sender.domain}>"
-    mail["In-Reply-To"] = mail["References"] = thread
+    mail["In-Reply-To"] = threads[0]
+    # The last one is the thread that mail programs sort by: the most severe.
+    mail["References"] = " ".join(reversed(threads))
     mail["Auto-Submitted"] = "auto-generated"
     for name, value in _filters(facts):
         mail[f"X-Quota-Watch-{name}"] = value
@@ -80,15 +83,22 @@ def compose(
     return mail
 
 
-def _filters(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what mail filters can sort by."""
-    alert, organization = facts["alert"], facts["organization"]
-    yield "Type", one_line(facts["type"])
+def _filters(facts: Sequence[Facts]) -> Iterator[tuple[str, str]]:
+    """Yield what mail filters can sort by: of several, the most severe; the ids of all."""
+    alert = facts[0]["alert"]
+    yield "Type", one_line(facts[0]["type"])
     yield "Rule", one_line(alert["rule"])
     yield "Severity", one_line(alert["severity"])
-    if organization is not None:
-        yield "Organization", one_line(organization["id"])
-    yield "Alert", one_line(alert["id"])
+    organizations = _distinct(facts, "organization")
+    if organizations:
+        yield "Organization", ", ".join(organizations)
+    yield "Alert", ", ".join(_distinct(facts, "alert"))
+
+
+def _distinct(facts: Sequence[Facts], what: str) -> list[str]:
+    """Return the first ids of what the facts are about: a header has its end."""
+    found = dict.fromkeys(one_line(each[what]["id"]) for each in facts if each[what] is not None)
+    return list(found)[:_MOST_IDS]
 
 
 def _encoded_words(text: str) -> Iterator[str]:

@@ -121,7 +121,7 @@ class Outbox:
             log.warning("outbox unavailable", channel=name, error=str(error))
 
     def _attempt(self, channel: Channel, claimed: ClaimedDelivery) -> None:
-        message = Message(id=claimed.id, recipient=claimed.recipient, facts=claimed.facts)
+        message = Message(id=claimed.id, recipient=claimed.recipient, facts=(claimed.facts,))
         try:
             channel.send(message, now=self._clock.now())
         except DeliveryError as error:

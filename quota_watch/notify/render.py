@@ -1,4 +1,7 @@
-"""Mails from templates: ours, or the user's where a file of the same name lies in their folder."""
+"""Mails from templates: ours, or the user's where a file of the same name lies in their folder.
+
+Templates run in a sandbox: one from elsewhere can spoil a message and nothing more.
+"""
 
 import textwrap
 from collections.abc import Callable, Mapping
@@ -8,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from quota_watch.domain.errors import QuotaWatchError
-from quota_watch.notify.text import long_day, moment, number, share
-from quota_watch.notify.view import view_of
+from quota_watch.figures import long_day, moment, number, share
+from quota_watch.notify.channel import Facts
+from quota_watch.notify.view import View, view_of, why
 from quota_watch.notify.wording import subject
 from quota_watch.resources import resource_dir
 from quota_watch.text import one_line
 
-_TEXT, _HTML = "email/alert.txt.j2", "email/alert.html.j2"
+_ONE, _SEVERAL = "email/alert", "email/several"
 _BAR_WIDTH = 40
 
 
@@ -43,7 +48,7 @@ class Renderer:
     def __init__(self, directory: Path | None = None) -> None:
         builtin = jinja2.FileSystemLoader(resource_dir("templates"))
         own = [] if directory is None else [jinja2.FileSystemLoader(directory)]
-        self._environment = jinja2.Environment(
+        self._environment = ImmutableSandboxedEnvironment(
             loader=jinja2.ChoiceLoader([*own, builtin, jinja2.PrefixLoader({"builtin": builtin})]),
             autoescape=jinja2.select_autoescape(["html.j2"], default_for_string=False),
             undefined=jinja2.StrictUndefined,
@@ -53,17 +58,43 @@ class Renderer:
         )
         self._environment.filters.update(FILTERS)
 
-    def email(self, facts: Mapping[str, Any], *, channel: str | None = None) -> Rendered:
-        """Return the mail for `facts`, as `notify.facts` makes them; raises `TemplateError`."""
-        values = {
-            **facts,
-            "facts": facts,
-            "subject": subject(facts),
-            "view": view_of(facts, channel=channel),
-        }
-        return Rendered(values["subject"], self._render(_TEXT, values), self._render(_HTML, values))
+    def email(
+        self, *facts: Facts, channel: str | None = None, now: datetime | None = None
+    ) -> Rendered:
+        """Return the mail for one or more facts, the most severe first, sent at `now`.
 
-    def _render(self, name: str, values: Mapping[str, Any]) -> str:
+        Raises `TemplateError`.
+        """
+        views = [view_of(each, channel=channel, now=now) for each in facts]
+        title = subject(facts[0], now=now, more=len(facts) - 1)
+        common = {
+            "subject": title,
+            "messages": [_values(each, view) for each, view in zip(facts, views, strict=True)],
+            "why": why(facts, channel),
+        }
+        values = {**_values(facts[0], views[0]), **common}
+        name = _ONE if len(facts) == 1 else _SEVERAL
+        text, html = (self.render(f"{name}.{kind}.j2", values) for kind in ("txt", "html"))
+        return Rendered(title, text, html)
+
+    def webhook(
+        self,
+        name: str,
+        facts: Facts,
+        *,
+        variables: Mapping[str, Any],
+        now: datetime | None = None,
+    ) -> str:
+        """Return what the template `webhook/NAME` makes of facts; raises `TemplateError`."""
+        values = {
+            **_values(facts, view_of(facts, channel=None, now=now)),
+            "subject": subject(facts, now=now),
+            "vars": variables,
+        }
+        return self.render(f"webhook/{name}", values)
+
+    def render(self, name: str, values: Mapping[str, Any]) -> str:
+        """Return what the template called `name` makes of `values`; raises `TemplateError`."""
         try:
             return self._environment.get_template(name).render(values)
         except jinja2.TemplateNotFound as error:
@@ -75,6 +106,10 @@ class Renderer:
             raise TemplateError(f"template {name} is not UTF-8") from error
         except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise TemplateError(f"template {_place(error, name)}: {error}") from error
+
+
+def _values(facts: Facts, view: View) -> dict[str, Any]:
+    return {**facts, "facts": facts, "view": view}
 
 
 def _place(error: Exception, name: str) -> str:

@@ -1,18 +1,23 @@
 """What a transition is about, and the sentences that several kinds of message share. Pure."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from quota_watch.domain.alerts import Transition
+from quota_watch.domain.capped import Estimate
 from quota_watch.domain.periods import Period
 from quota_watch.domain.rules import Observation, Trouble, Watch
 from quota_watch.domain.usage import is_over, percent
-from quota_watch.notify.text import days, events, moment, number, share
+from quota_watch.figures import days, estimate, events, moment, number, rough, share
 from quota_watch.text import one_line
 
-NAME = 60
+NAME = 40
 """How much of a name fits into a title."""
+
+_NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +34,49 @@ class Situation:
         return one_line(self.watch.name, NAME) or one_line(self.watch.organization.id, NAME)
 
     @property
+    def is_of_one(self) -> bool:
+        """Tell whether it is about one organization."""
+        return self.transition.story.organization is not None
+
+    @property
+    def server(self) -> str:
+        """The organization's server."""
+        return self.watch.organization.server
+
+    @property
+    def subject(self) -> str:
+        """What the story is about where that is no organization, fit for a title."""
+        return one_line(self.transition.story.subject, NAME)
+
+    @property
+    def detail(self) -> Mapping[str, Any]:
+        """What the condition carries for those who read of it; empty where a story ended."""
+        condition = self.transition.condition
+        return (condition.detail if condition else None) or _NOTHING
+
+    @property
     def period(self) -> Period:
         """The period that counts now."""
         return self.seen.period
+
+    @property
+    def told_period(self) -> Period:
+        """The period that the message is about: the present one, or one that is over."""
+        condition = self.transition.condition
+        return (condition.period if condition else None) or self.period
+
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether the message is about a period that is over."""
+        return self.told_period != self.period
+
+    @property
+    def told_lost(self) -> Estimate | None:
+        """An estimate of what was dropped in the period that the message is about."""
+        closed = self.seen.closed
+        if not self.is_closed:
+            return self.seen.lost
+        return closed.lost if closed is not None and closed.period == self.told_period else None
 
     @property
     def used(self) -> int | None:
@@ -81,6 +126,11 @@ class Situation:
         """Return a time in the readers' zone and UTC."""
         return moment(at, self.watch.time_zone)
 
+    def since(self) -> datetime:
+        """Return when the trouble began: as the condition says, else when the story did."""
+        found = self.detail.get("since")
+        return datetime.fromisoformat(found) if found else self.transition.story.started_at
+
     def told_use(self) -> str:
         """Return what is used of what, and what is left; nothing where that is unknown."""
         if self.used is None:
@@ -121,9 +171,19 @@ class Situation:
             return (
                 "Rybbit is dropping its events, or will within 30 minutes (it enforces the limit "
                 f"every half hour), until then or until the limit is raised; {gone}."
+                f"{self._told_dropped()}"
             )
         start = "With the next event the limit is passed:" if self.is_full else "Past the limit"
         return (
             f"{start} Rybbit drops every event until then; {gone}. "
             "It enforces the limit every half hour."
         )
+
+    def _told_dropped(self) -> str:
+        """Return how much is gone and how much goes with every day, as far as that is known."""
+        lost, advice = self.seen.lost, self.seen.advice
+        so_far = f" So far {estimate(lost)} have been dropped." if lost else ""
+        a_day = advice.expected_a_day if advice else 0
+        if not a_day:
+            return so_far
+        return f"{so_far} With every day about {rough(a_day)} more are lost."

@@ -1,13 +1,25 @@
 """What a mail shows of its facts, worked out once for both of its parts. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from quota_watch.domain.capped import Estimate
 from quota_watch.domain.rules import Rule
 from quota_watch.domain.usage import is_over, percent
-from quota_watch.notify.text import days, events, largest_first, moment, number, share
+from quota_watch.figures import (
+    days,
+    estimate,
+    events,
+    largest_first,
+    moment,
+    number,
+    rough,
+    share,
+)
+from quota_watch.notify.channel import MAILTO, Facts
+from quota_watch.notify.wording import told_late
 
 _MOST_TYPES = 12
 _FULL = 100
@@ -28,7 +40,8 @@ class View:
     """`tone` is `critical`, `warning`, `info`, `resolved` or `test`, `badge` the word for it.
 
     `bar` is how many percent of the usage bar are filled, None where there is no bar; `facts`
-    are labelled lines, `types` the breakdown, `why` tells why one got this.
+    are labelled lines, `types` the breakdown, `why` tells why one got this, `late` that it comes
+    late and is else empty.
     """
 
     tone: str
@@ -37,23 +50,26 @@ class View:
     facts: tuple[tuple[str, str], ...]
     types: tuple[TypeRow, ...]
     why: str
+    late: str
 
 
-def view_of(facts: Mapping[str, Any], *, channel: str | None) -> View:
-    """Return what to show."""
-    tone = _tone(facts)
+def view_of(facts: Facts, *, channel: str | None, now: datetime | None = None) -> View:
+    """Return what to show of facts that are sent at `now`."""
+    tone, late = tone_of(facts), told_late(facts, now)
     usage = facts["usage"]
     return View(
         tone=tone,
-        badge=tone.capitalize(),
+        badge=tone.capitalize() + (", late" if late else ""),
         bar=_bar(usage),
         facts=tuple(_lines(facts)),
         types=_types(usage["by_type"], usage["used"]) if usage else (),
-        why=_why(facts["organization"], channel),
+        why=why([facts], channel),
+        late=late,
     )
 
 
-def _tone(facts: Mapping[str, Any]) -> str:
+def tone_of(facts: Facts) -> str:
+    """Return the severity, `resolved` or `test`."""
     named = {"test": "test", "alert.resolved": "resolved"}
     return named.get(facts["type"]) or str(facts["alert"]["severity"])
 
@@ -72,6 +88,7 @@ def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         facts[key] for key in ("time_zone", "usage", "period", "organization")
     )
     lines = _usage_lines(usage, zone, label=_used_label(facts)) if usage else []
+    lines += _ahead_lines(facts)
     if period is not None:
         first, last = date.fromisoformat(period["start"]), date.fromisoformat(period["end"])
         lines.append(("Period", f"{days(first, last)} (UTC)"))
@@ -81,6 +98,17 @@ def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         if organization["plan"] is not None:
             lines.append(("Plan", organization["plan"]))
         lines.append(("Server", organization["server"]))
+    return lines
+
+
+def _ahead_lines(facts: Facts) -> list[tuple[str, str]]:
+    lines: list[tuple[str, str]] = []
+    seen, lost = facts["forecast"], facts["lost"]
+    if seen is not None:
+        band = f"{rough(seen['p10'])} to {rough(seen['p90'])}"
+        lines.append(("Forecast", f"about {rough(seen['p50'])} events ({band})"))
+    if lost is not None:
+        lines.append(("Lost", estimate(Estimate(**lost))))
     return lines
 
 
@@ -120,7 +148,14 @@ def _row(name: str, n: int, used: int) -> TypeRow:
     return TypeRow(name, n, share(part), min(max(int(part), 1), _FULL))
 
 
-def _why(organization: Mapping[str, Any] | None, channel: str | None) -> str:
-    place = "one of its channels" if channel is None else f"its channel “{channel}”"
-    what = "" if organization is None else f" watches {organization['name']} and"
+def why(facts: Sequence[Facts], channel: str | None) -> str:
+    """Return why one gets a message of these facts."""
+    if channel is None:
+        place = "one of its channels"
+    else:
+        place = "its config" if channel.startswith(MAILTO) else f"its channel “{channel}”"
+    about = [each["organization"] for each in facts if each["organization"] is not None]
+    names = {organization["id"]: organization["name"] for organization in about}
+    who = next(iter(names.values())) if len(names) == 1 else f"{number(len(names))} organizations"
+    what = f" watches {who} and" if names else ""
     return f"You get this because quota-watch{what} has your address in {place}."

@@ -1,12 +1,10 @@
-"""Signed JSON over HTTP: the facts as they are, to a URL that may itself be a secret."""
+"""Messages over HTTP, in the form a service wants, to a URL that may itself be a secret."""
 
-import json
 import ssl
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final
 
 import httpcore
 import httpx
@@ -16,7 +14,10 @@ from quota_watch.http import http_date, trust
 from quota_watch.network import Backend, deadline
 from quota_watch.notify.channel import ATTEMPT_SECONDS, Message
 from quota_watch.notify.errors import DeliveryError, no_connection, too_late
+from quota_watch.notify.formats.form import FACTS, Form, Post
+from quota_watch.notify.render import TemplateError
 from quota_watch.notify.retry import WEBHOOK_RETRIES
+from quota_watch.redaction import Redactor
 from quota_watch.signing import signature, signing_key
 from quota_watch.text import one_line
 
@@ -30,13 +31,12 @@ _DIGITS = 9
 
 
 class WebhookChannel:
-    """Posts each message once to one URL, signed with each of `secrets`.
+    """Posts each message in its `form` to one URL, signed with each of `secrets`.
 
-    `client` is the caller's, shared and closed by it. `tls` is for `check` alone. Raises
+    `client` is the caller's, shared and closed by it; `proxy` is the proxy it goes through.
+    `hidden` are secrets that a receiver may repeat. `tls` is for `check` alone. Raises
     `SigningSecretError`.
     """
-
-    takes_period_ends: Final = True
 
     def __init__(
         self,
@@ -47,6 +47,9 @@ class WebhookChannel:
         headers: Mapping[str, str],
         min_severity: Severity,
         client: httpx.Client,
+        form: Form = FACTS,
+        proxy: str | None = None,
+        hidden: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
         attempt_seconds: float = ATTEMPT_SECONDS,
     ) -> None:
@@ -54,6 +57,11 @@ class WebhookChannel:
         self.recipients = ("",)
         self.min_severity = min_severity
         self.retries = WEBHOOK_RETRIES
+        self.takes_period_ends = form.takes_period_ends
+        self.batches = form.batches
+        self._form = form
+        self._proxy = None if proxy is None else httpx.URL(proxy)
+        self._redact = Redactor([url, *hidden])
         self._url = httpx.URL(url)
         self._keys = tuple(signing_key(secret) for secret in secrets)
         self._headers = dict(headers)
@@ -62,31 +70,17 @@ class WebhookChannel:
         self._attempt_seconds = attempt_seconds
 
     def send(self, message: Message, *, now: datetime) -> None:
-        """Post the facts; any 2xx is success. Redirects are not followed."""
-        body = body_of(message.facts)
-        headers = httpx.Headers(self._headers)  # which knows names in any case
-        headers.update(self._standard(message.id, int(now.timestamp()), body))
-        request = self._client.build_request(
-            "POST",
-            self._url,
-            content=body,
-            headers=headers,
-            timeout=self._attempt_seconds,
-        )
+        """Post what the form makes of the message; any 2xx is success, redirects are not followed.
+
+        A form may need several requests; where one fails, all are sent again.
+        """
         try:
-            status, answered = self._post(request)
-        except httpx.TimeoutException:
-            raise DeliveryError(too_late(self._host, self._attempt_seconds)) from None
-        except httpx.ConnectError as error:
-            raise DeliveryError(no_connection(self._host, error)) from None
-        except (httpx.InvalidURL, UnicodeError):  # httpx reads a redirect though it stays here
-            nowhere = f"{self._host} redirects to something that is no URL"
-            raise DeliveryError(nowhere, start_late=True) from None
-        except httpx.HTTPError as error:
-            what = type(error).__name__
-            raise DeliveryError(f"the exchange with {self._host} broke off ({what})") from None
-        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            raise self._refusal(status, answered.get("retry-after"), now)
+            posts = self._form.posts(message, now)
+        except TemplateError as error:
+            raise DeliveryError(str(error), start_late=True) from None
+        with deadline(self._attempt_seconds), self._explained():
+            for post in posts:
+                self._post(post, message.id, now)
 
     def check(self) -> str:
         """Connect, with TLS for an https URL, and leave without a request."""
@@ -94,59 +88,85 @@ class WebhookChannel:
             with deadline(self._attempt_seconds):
                 self._connect().close()
         except httpcore.TimeoutException:
-            raise DeliveryError(too_late(self._host, self._attempt_seconds)) from None
+            raise DeliveryError(too_late(self._place, self._attempt_seconds)) from None
         except httpcore.ConnectError as error:
-            raise DeliveryError(no_connection(self._host, error.__cause__ or error)) from None
-        return f"{self._host} can be reached (nothing was sent)"
+            raise DeliveryError(no_connection(self._place, error.__cause__ or error)) from None
+        through = "" if self._proxy is None else f", which leads to {self._host},"
+        return f"{self._place}{through} can be reached (nothing was sent)"
 
     def _connect(self) -> httpcore.NetworkStream:
-        is_https = self._url.scheme == "https"
-        port = self._url.port or (443 if is_https else 80)
-        stream = Backend().connect_tcp(self._url.host, port)
-        return stream.start_tls(self._tls or trust(), self._url.host) if is_https else stream
+        """Connect as a request would; a proxy is only reached, as it would ask for a request."""
+        url = self._proxy or self._url
+        is_https = url.scheme == "https"
+        port = url.port or (443 if is_https else 80)
+        stream = Backend().connect_tcp(url.host, port)
+        return stream.start_tls(self._tls or trust(), url.host) if is_https else stream
 
     @property
     def _host(self) -> str:
         """All that may be shown of the URL."""
         return one_line(self._url.host)
 
-    def _standard(self, id: str, timestamp: int, body: bytes) -> dict[str, str]:  # noqa: A002 - as in the specification
+    @property
+    def _place(self) -> str:
+        """What a connection is made to."""
+        return self._host if self._proxy is None else f"the proxy {one_line(self._proxy.host)}"
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Let whatever goes wrong be a `DeliveryError` that shows nothing but the host."""
+        try:
+            yield
+        except httpx.TimeoutException:
+            raise DeliveryError(too_late(self._host, self._attempt_seconds)) from None
+        except httpx.ConnectError as error:
+            raise DeliveryError(no_connection(self._place, error)) from None
+        except (httpx.InvalidURL, UnicodeError):  # httpx reads a redirect though it stays here
+            nowhere = f"{self._host} redirects to something that is no URL"
+            raise DeliveryError(nowhere, start_late=True) from None
+        except httpx.HTTPError as error:
+            what = type(error).__name__
+            raise DeliveryError(f"the exchange with {self._host} broke off ({what})") from None
+
+    def _post(self, post: Post, id: str, now: datetime) -> None:  # noqa: A002 - as in the specification
+        headers = httpx.Headers(self._headers)  # which knows names in any case
+        headers.update(self._standard(post, id, int(now.timestamp())))
+        request = self._client.build_request(
+            "POST", self._url, content=post.body, headers=headers, timeout=self._attempt_seconds
+        )
+        response = self._client.send(request, stream=True)
+        try:
+            answer = _read_a_little(response)
+        finally:
+            response.close()
+        if not HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES:
+            raise self._refusal(response, answer, now)
+
+    def _standard(self, post: Post, id: str, timestamp: int) -> dict[str, str]:  # noqa: A002 - as in the specification
         """Return the headers of Standard Webhooks; the timestamp is the attempt's."""
         headers = {
-            "Content-Type": "application/json",
+            "Content-Type": post.content_type,
             "webhook-id": id,
             "webhook-timestamp": str(timestamp),
         }
         if self._keys:
-            signed = signature(self._keys, id=id, timestamp=timestamp, body=body)
+            signed = signature(self._keys, id=id, timestamp=timestamp, body=post.body)
             headers["webhook-signature"] = signed
         return headers
 
-    def _post(self, request: httpx.Request) -> tuple[int, httpx.Headers]:
-        """Send and return status and headers, which are all that decides."""
-        with deadline(self._attempt_seconds):
-            response = self._client.send(request, stream=True)
-            try:
-                _read_a_little(response)
-            finally:
-                response.close()
-        return response.status_code, response.headers
-
-    def _refusal(self, status: int, retry_after: str | None, now: datetime) -> DeliveryError:
+    def _refusal(self, response: httpx.Response, answer: bytes, now: datetime) -> DeliveryError:
+        status = response.status_code
         passing = status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        said = self._form.complaint(answer)
+        words = one_line(self._redact(said.words))
+        waits = (seconds_until(response.headers.get("retry-after"), now), said.seconds)
         return DeliveryError(
-            f"{self._host} answered {_named(status)}",
+            f"{self._host} answered {_named(status)}" + (f": {words}" if words else ""),
             permanent=status in _PERMANENT,
             status=status,
-            retry_after=seconds_until(retry_after, now),
+            retry_after=max((wait for wait in waits if wait is not None), default=None),
             start_late=not passing,
         )
-
-
-def body_of(facts: Mapping[str, Any]) -> bytes:
-    """Return the facts as JSON, in the same bytes however they were stored in between."""
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return text.encode()
 
 
 def seconds_until(retry_after: str | None, now: datetime) -> float | None:
@@ -158,14 +178,15 @@ def seconds_until(retry_after: str | None, now: datetime) -> float | None:
     return None if at is None else max((at - now).total_seconds(), 0.0)
 
 
-def _read_a_little(response: httpx.Response) -> None:
-    """Let the receiver finish a short answer; a long, slow or broken one changes nothing."""
-    read = 0
+def _read_a_little(response: httpx.Response) -> bytes:
+    """Return the beginning of an answer; one that is long, slow or broken changes nothing."""
+    read = bytearray()
     with suppress(httpx.HTTPError), deadline(_ANSWER_SECONDS):
         for piece in response.iter_raw():
-            read += len(piece)
-            if read > _ANSWER_BYTES:
-                return
+            read += piece
+            if len(read) > _ANSWER_BYTES:
+                break
+    return bytes(read)
 
 
 def _named(status: int) -> str:

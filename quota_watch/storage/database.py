@@ -4,7 +4,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,14 +12,28 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
-from quota_watch.storage.errors import StorageError
+from quota_watch.storage.errors import DatabaseLost, DatabaseUnreachable, StorageError
 
 BUSY_SECONDS = 15.0
 """How long one process waits for another's write; SQLite's turns are not fair, so not too short."""
 
-_CONNECT_SECONDS = 5
+_CONNECTING = {
+    "connect_timeout": 5,
+    # A server that is gone without a word is noticed within half a minute, not after hours.
+    "tcp_user_timeout": 30_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+}
 
 _HINTS = {
     "unable to open": "; may this user read and write the file and its folder? Run as its owner",
@@ -29,6 +43,13 @@ _HINTS = {
     "Connection refused": "; is the server up, and is database.url right?",
 }
 """What to do about what the databases themselves say."""
+
+_REFUSED = ("authentication failed", "does not exist", "pg_hba.conf", "permission denied")
+"""What a server says that won't let us in however long we wait."""
+
+_MISSING = frozenset({"42501", "42P01", "42703"})
+"""PostgreSQL's codes for: no right to do that, no such table, no such column."""
+
 _PAUSE_SECONDS = 0.02
 
 _compact = partial(json.dumps, separators=(",", ":"))
@@ -40,6 +61,7 @@ class Database:
 
     On SQLite `write` begins IMMEDIATE behind one lock of this process and `read` begins DEFERRED;
     on PostgreSQL `read` is REPEATABLE READ. So readers see one moment and never block a writer.
+    `on_write` is told of every write: None where it was committed, else what went wrong.
     Raises `StorageError`.
     """
 
@@ -49,6 +71,8 @@ class Database:
         except ArgumentError:
             raise StorageError("not a database URL: give sqlite:///… or postgresql://…") from None
         self._lock = threading.Lock()
+        self.on_write: Callable[[str | None], object] = lambda _: None
+        self._file: tuple[int, int] | None = None
         backend = self._url.get_backend_name()
         if backend not in {"sqlite", "postgresql"}:
             raise StorageError(f"{backend} is not supported: give sqlite:///… or postgresql://…")
@@ -80,16 +104,16 @@ class Database:
         Raises `StorageError` when the database can't be used.
         """
         if self.is_sqlite:
-            with self._lock, self._transaction(self._writer) as connection:
+            with self._lock, self._transaction(self._writer, self.on_write) as connection:
                 yield connection
         else:
-            with self._transaction(self._writer) as connection:
+            with self._transaction(self._writer, self.on_write) as connection:
                 yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction that only reads. Raises `StorageError`."""
-        with self._transaction(self._reader) as connection:
+        with self._transaction(self._reader, lambda _: None) as connection:
             yield connection
 
     def close(self) -> None:
@@ -98,15 +122,42 @@ class Database:
         self._writer.dispose()
 
     @contextmanager
-    def _transaction(self, engine: Engine) -> Iterator[Connection]:
+    def _transaction(
+        self, engine: Engine, ended: Callable[[str | None], object]
+    ) -> Iterator[Connection]:
+        self._require_same_file()
+        connected = False
         try:
             with engine.begin() as connection:
+                connected = True
                 yield connection
         except SQLAlchemyError as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             text = " ".join(str(cause).split())
+            ended(text)
             hint = next((hint for words, hint in _HINTS.items() if words in text), "")
-            raise StorageError(f"database {self.label}: {text}{hint}") from error
+            absent = not (connected or self.is_sqlite or any(words in text for words in _REFUSED))
+            kind = DatabaseUnreachable if absent else StorageError
+            raise kind(f"database {self.label}: {text}{hint}") from error
+        ended(None)
+
+    def _require_same_file(self) -> None:
+        """Raise `DatabaseLost` where the SQLite file is not the one that was opened first.
+
+        What is written to a deleted file is gone with this process, and nothing else tells.
+        """
+        if self._file is None or self.path is None:
+            return
+        try:
+            found = _identity(self.path)
+        except OSError:  # SQLite will say it better
+            return
+        if found != self._file:
+            what = "deleted" if found is None else "replaced by another file"
+            raise DatabaseLost(
+                f"database {self.label}: it was {what} while in use; nothing is written to what"
+                " was there before"
+            )
 
     def _sqlite_engine(self, begin: str) -> Engine:
         engine = create_engine(
@@ -123,6 +174,8 @@ class Database:
             _use_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
+            if self._file is None and self.path is not None:
+                self._file = _identity(self.path)
 
         @event.listens_for(engine, "begin")
         def begin_as(connection: Connection) -> None:
@@ -132,16 +185,33 @@ class Database:
 
     def _postgresql_engine(self) -> Engine:
         try:
-            return create_engine(
+            engine = create_engine(
                 self._url.set(drivername="postgresql+psycopg"),
                 json_serializer=_compact,
                 pool_pre_ping=True,
-                connect_args={"connect_timeout": _CONNECT_SECONDS},
+                connect_args=_CONNECTING,
             )
         except ModuleNotFoundError as error:
             raise StorageError(
                 "PostgreSQL needs its driver: pip install 'quota-watch[postgres]'"
             ) from error
+
+        @event.listens_for(engine, "connect")
+        def configure(connection: Any, _: Any) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS:.0f}s'")
+            connection.commit()
+
+        return engine
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from any other that has its name, or None where there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -157,6 +227,16 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(_PAUSE_SECONDS)
         else:
             return
+
+
+def concerns_all(error: DBAPIError) -> bool:
+    """Tell whether an error is the database's own trouble, not that of what was to be written.
+
+    Gone, full, locked, read-only, or without the tables or rights that everything needs.
+    """
+    if isinstance(error, OperationalError | InterfaceError | InternalError):
+        return True
+    return getattr(error.orig, "sqlstate", None) in _MISSING
 
 
 def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:

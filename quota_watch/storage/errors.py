@@ -5,3 +5,11 @@ from quota_watch.domain.errors import QuotaWatchError
 
 class StorageError(QuotaWatchError):
     """The database is missing, of another schema, or can't be used."""
+
+
+class DatabaseUnreachable(StorageError):  # noqa: N818 - reads as what happened
+    """Its server does not answer, which may pass by itself."""
+
+
+class DatabaseLost(StorageError):  # noqa: N818
+    """It is not the one any more that this process began with: only a new start helps."""

@@ -71,6 +71,66 @@ def test_a_test_alert_reaches_every_channel_and_is_marked(acme: Installation) ->
     assert acme.smtp.mails[0].message["Subject"].startswith("Test: ")
 
 
+EVERY_KIND = """
+[channels.chat]
+type = "webhook"
+format = "discord"
+url = "{url}/discord"
+[channels.pager]
+type = "webhook"
+format = "pagerduty"
+url = "{url}/pagerduty"
+routing_key = "R0canary0canary0canary0canary0R0"
+[channels.own]
+type = "webhook"
+url = "{url}/own"
+template = "my.json.j2"
+[channels.phone]
+type = "apprise"
+url = "json://{host}/canary"
+[templates]
+directory = "own"
+"""
+
+
+def of_every_kind(acme: Installation, template: str) -> None:
+    """Let Acme have channels of every kind, and an address in `notify`."""
+    (acme.folder / "own" / "webhook").mkdir(parents=True)
+    (acme.folder / "own" / "webhook" / "my.json.j2").write_text(template)
+    url = acme.hook.url
+    acme.configure({"org_acme": 1000}, more=EVERY_KIND.format(url=url, host=url[7:]))
+    config = acme.folder / "config.toml"
+    names = '["hook", "chat", "pager", "own", "phone", "mailto:anna@client.example"]'
+    text = config.read_text().replace("[[organizations]]", f"[[organizations]]\nnotify = {names}")
+    config.write_text(text)
+
+
+def test_check_and_test_alert_know_every_kind_of_channel(acme: Installation) -> None:
+    of_every_kind(acme, "{{ alert.title|tojson }}")
+    checked = acme.run("check")
+    assert checked.returncode == 0
+    for name in ("chat", "pager", "own", "phone", "mailto:anna@client.example"):
+        assert f"✓ channels.{name}: " in checked.stdout
+    assert acme.hook.requests == []
+    told = acme.run("test-alert")
+    assert told.returncode == 0
+    paths = sorted(request.path.rstrip("/") for request in acme.hook.requests)
+    assert paths == ["/canary", "/discord", "/own", "/pagerduty", "/pagerduty", "/secret-path"]
+    recipients = sorted(mail.recipients for mail in acme.smtp.mails)
+    assert ("anna@client.example",) in recipients
+    for shown in (checked, told):
+        assert "canary" not in (shown.stdout + shown.stderr).lower()
+
+
+def test_a_bad_template_of_a_webhook_is_refused_by_check_and_at_start(acme: Installation) -> None:
+    of_every_kind(acme, "{\n{{ alert.titel }}")
+    assert checks(acme, "--offline")["channels.own.template"] is False
+    result = acme.run("poll")
+    assert result.returncode == 2
+    assert "channels.own.template: " in result.stderr
+    assert "my.json.j2, line 2: " in result.stderr
+
+
 def test_a_test_alert_that_does_not_arrive_ends_with_1_and_why(acme: Installation) -> None:
     acme.hook.answers = [(404, {}, b"")]
     result = acme.run("test-alert", "hook")

@@ -1,10 +1,15 @@
 import json
 import signal
 import socket
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import httpx
+
+from support.http import HttpServer
 from support.installation import HOOK_SECRET, KEY, Installation
 
 
@@ -87,6 +92,50 @@ def test_systemd_is_told_ready_status_and_stopping(acme: Installation, tmp_path:
         assert process.wait(10) == 0
 
 
+def test_a_newer_schema_met_by_a_running_daemon_ends_it_with_a_sentence(
+    acme: Installation,
+) -> None:
+    process = acme.start("run")
+    acme.server.wait_for(1)
+    with closing(sqlite3.connect(acme.folder / "quota-watch.db")) as file:
+        file.execute("UPDATE alembic_version SET version_num = '9999'")
+        file.commit()
+    assert process.wait(15) == 1
+    assert "newer than this quota-watch knows" in acme.log
+
+
+def test_a_database_that_is_deleted_under_a_running_daemon_ends_it_and_the_next_one_begins_anew(
+    acme: Installation,
+) -> None:
+    process = acme.start("run")
+    acme.server.wait_for(1)
+    (acme.folder / "quota-watch.db").unlink()
+    assert process.wait(15) == 1
+    assert "it was deleted while in use" in acme.log
+    assert acme.run("poll").returncode == 0
+
+
+def test_the_heartbeat_goes_on_while_all_is_well(
+    acme: Installation, http_server: HttpServer
+) -> None:
+    beat = f'[heartbeat]\nurl = "{http_server.url}/beat"\ninterval = "1s"\n'
+    acme.configure({"org_acme": 1000}, more=beat)
+    process = acme.start("run")
+    http_server.wait_for(2)
+    assert stop(process) == 0
+
+
+def test_poll_pings_the_heartbeat_after_a_good_cycle_and_not_after_a_bad_one(
+    acme: Installation, http_server: HttpServer
+) -> None:
+    acme.configure({"org_acme": 1000}, more=f'[heartbeat]\nurl = "{http_server.url}"\n')
+    acme.run("poll")
+    assert len(http_server.requests) == 1
+    acme.upstream.refused["org_acme"] = 500
+    acme.run("poll")
+    assert len(http_server.requests) == 1
+
+
 def test_sighup_takes_up_a_new_config(acme: Installation) -> None:
     process = acme.start("run")
     acme.server.wait_for(1)
@@ -129,3 +178,32 @@ def test_no_secret_is_written_anywhere(acme: Installation) -> None:
     written = acme.everything_written()
     for secret in (KEY, HOOK_SECRET, HOOK_SECRET.removeprefix("whsec_"), "secret-path"):
         assert secret.encode() not in written
+
+
+def test_the_status_page_is_there_follows_a_reload_and_ends(acme: Installation) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    web = f'[web]\nlisten = "{url.removeprefix("http://")}"\n'
+    acme.configure({"org_acme": 1000}, more=web)
+    process = acme.start("run")
+    acme.server.wait_for(1)
+    until(lambda: '"used":100' in httpx.get(f"{url}/api/v1/organizations").text.replace(" ", ""))
+    acme.upstream.used["org_new"] = 5
+    acme.configure({"org_acme": 1000, "org_new": 1000}, more=web)
+    process.send_signal(signal.SIGHUP)
+    until(lambda: "org_new" in httpx.get(f"{url}/").text)
+    assert httpx.get(f"{url}/healthz").status_code == 200
+    assert stop(process) == 0
+    assert "all_ended=true" in acme.log
+
+
+def test_a_status_page_that_can_not_listen_ends_the_start_with_the_reason(
+    acme: Installation,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        acme.configure({"org_acme": 1000}, more=f'[web]\nlisten = "127.0.0.1:{port}"\n')
+        result = acme.run("run")
+    assert result.returncode == 1
+    assert f"web.listen: can't listen at 127.0.0.1:{port}" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -205,3 +205,32 @@ def test_paths_are_relative_to_the_config(toml, tmp_path):
     config = toml.load('[rybbit]\napi_key="k"\nca_file = "ca.pem"\n[templates]\ndirectory = "/t"')
     assert config.rybbit.ca_file == tmp_path / "ca.pem"
     assert str(config.templates.directory) == "/t"
+
+
+MAILTO = "mailto:anna@client.example"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'[alerts]\nnotify = ["{MAILTO}"]\n',
+        ORG + f'limit = 5\nnotify = ["{MAILTO}", "ops"]\n',
+        f'[alerts.rules.stalled]\nnotify = ["{MAILTO}"]\n',
+        f'[alerts]\nfallback = ["{MAILTO}"]\n',
+    ],
+)
+def test_an_address_stands_for_a_mail_channel(toml, text):
+    config = toml.load(text + OPS + '[smtp]\nhost = "h"\nfrom = "q@w.example"\n')
+    assert list(config.channels) == ["ops", MAILTO]
+    assert config.channels[MAILTO].to == ("anna@client.example",)
+
+
+def test_an_address_is_not_one_of_the_channels_that_hear_everything(toml):
+    text = ORG + f'limit = 5\nnotify = ["{MAILTO}"]\n' + ORG.replace("org_a", "org_b")
+    config = toml.load(text + OPS + '[smtp]\nhost = "h"\nfrom = "q@w.example"\n')
+    assert [watch.channels for watch in config.watches()] == [(MAILTO,), ("ops",)]
+
+
+def test_an_address_needs_a_sender(toml):
+    found = toml.problems(f'[alerts]\nnotify = ["{MAILTO}"]\n[smtp]\nhost = "h"\n')
+    assert found == {"smtp.from": "is missing; mails need a sender, needed by alerts.notify[0]"}

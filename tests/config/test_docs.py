@@ -34,6 +34,7 @@ def known():
         **SECTIONS,
         "channels e-mail": CHANNELS["email"],
         "channels webhook": CHANNELS["webhook"],
+        "channels apprise": CHANNELS["apprise"],
     }
     for section, model in tables.items():
         shared = AlertKeys.model_fields if section == "organizations" else ()
@@ -79,7 +80,11 @@ def test_all_of_the_example_loads_when_uncommented(tmp_path):
 
 def shown_in_example():
     """Every key that stands in the example, active or not, named alike."""
-    types = {"email": "channels e-mail", "webhook": "channels webhook"}
+    types = {
+        "email": "channels e-mail",
+        "webhook": "channels webhook",
+        "apprise": "channels apprise",
+    }
     for section, content in tomllib.loads(uncommented()).items():
         tables = [content]
         if section in {"organizations", "plans", "channels"}:
@@ -94,9 +99,8 @@ def test_the_example_shows_exactly_what_is_acted_on():
         for key in known()
         if {key.replace(" webhook", ""), key.split(".")[0]} & {*later.IGNORED}
     }
-    refused = {"channels webhook.template"}
     shown = {key for key in shown_in_example() if key not in OWN}
-    assert shown == {*known()} - ignored - refused
+    assert shown == {*known()} - ignored
 
 
 OWN = {f"organizations.{key}" for key in AlertKeys.model_fields}

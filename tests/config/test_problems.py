@@ -7,6 +7,7 @@ from quota_watch.config import ConfigError, Problem
 ORG = '[[organizations]]\nid = "org_a"\n'
 MAIL = '[channels.ops]\ntype = "email"\nto = ["a@example.com"]\n'
 HOOK = '[channels.hook]\ntype = "webhook"\nurl = "https://example.com/"\n'
+FOLDER = '[templates]\ndirectory = "t"\n' + HOOK
 
 SENTENCES = [
     # the tables
@@ -70,13 +71,29 @@ SENTENCES = [
     # channels
     (MAIL + '[alerts]\nnotify = ["op"]', "alerts.notify[0]", 'allowed: "ops"', 'mean "ops"?'),
     (ORG + 'notify = ["ops"]', "organizations[0] (org_a).notify[0]", "no [channels.NAME] table"),
-    ('[alerts]\nnotify = ["mailto:a@b.c"]', "alerts.notify[0]", "not supported by this version"),
-    ("[channels.a]", "channels.a.type", 'is missing; allowed: "email", "webhook"'),
+    ('[alerts]\nnotify = ["mailto:a@b@c"]', "alerts.notify[0]", "not a mail address"),
+    (ORG + 'notify = ["mailto:"]', "organizations[0] (org_a).notify[0]", "not a mail address"),
+    ('[alerts]\nnotify = ["mailto:a@b.c"]', "smtp", "is missing", "needed by alerts.notify[0]"),
+    ('[alerts.rules.spike]\nnotify = ["op"]', "alerts.rules.spike.notify[0]", "unknown channel"),
+    ("[channels.a]", "channels.a.type", 'is missing; allowed: "email", "webhook", "apprise"'),
     ('[channels.a]\ntype = "mail"', "channels.a.type", "unknown channel type", 'mean "email"?'),
     ("[channels.a]\ntype = [1]", "channels.a.type", "unknown channel type (value a list)"),
-    ('[channels.a]\ntype = "apprise"', "channels.a.type", "not supported by this version"),
-    (HOOK + 'format = "slack"', "channels.hook.format", "not supported", 'allowed: "json"'),
-    (HOOK + 'template = "x.j2"', "channels.hook.template", "not supported by this version"),
+    ('[channels.a]\ntype = "apprise"', "channels.a.url", "is missing"),
+    ('[channels.a]\ntype = "apprise"\nurl = "a b"', "channels.a.url", 'allowed: "SERVICE://…"'),
+    ('[channels.a]\ntype = "webhook"', "channels.a.url", "is missing"),
+    (HOOK + 'format = "slak"', "channels.hook.format", 'mean "slack"?'),
+    (HOOK + 'format = "pagerduty"', "channels.hook.routing_key", "is missing", "integration key"),
+    (HOOK + 'routing_key = "env:K"', "channels.hook.routing_key", 'format = "pagerduty"'),
+    (
+        HOOK + 'format = "pagerduty"\nrouting_key = "a b"',
+        "channels.hook.routing_key",
+        "not an integration key",
+    ),
+    (HOOK + 'template = "x.j2"', "channels.hook.template", "[templates] directory"),
+    (FOLDER + 'template = "../x.j2"', "channels.hook.template", "not the name of a template"),
+    (FOLDER + 'template = "x.json"', "channels.hook.template", "not the name of a template"),
+    (HOOK + 'template = "x.j2"\nformat = "slack"', "channels.hook.template", "beside format"),
+    (HOOK + "vars = {a = 1}", "channels.hook.vars", "only goes with template"),
     (HOOK + 'min_severity = "warn"', "channels.hook.min_severity", 'did you mean "warning"?'),
     (HOOK + 'headers = {"a b" = "x"}', 'channels.hook.headers."a b"', "not the name of a header"),
     (HOOK + 'headers = {webhook-id = "x"}', "channels.hook.headers.webhook-id", "set already"),

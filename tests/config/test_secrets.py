@@ -179,15 +179,17 @@ def secretive(toml):
         f'[database]\nurl = "postgresql://u:{CANARY}@h/d"\n'
         f'[channels.hook]\ntype = "webhook"\nurl = "https://h/{CANARY}"\n'
         f'headers = {{A="{CANARY}"}}\n'
-        f'secret = "whsec_{CANARY.replace("-", "+")}"\nrouting_key = "{CANARY}"\n'
+        f'secret = "whsec_{CANARY.replace("-", "+")}"\n'
+        f'[channels.pager]\ntype = "webhook"\nformat = "pagerduty"\nrouting_key = "{CANARY * 2}"\n'
+        f'[channels.phone]\ntype = "apprise"\nurl = "tgram://{CANARY}/{CANARY}"\n'
         f'[smtp]\nhost = "h"\nusername = "u"\npassword = "{CANARY}"\n'
-        f'[heartbeat]\nurl = "https://h/{CANARY}"\n[web]\ntoken = "{CANARY}"\n'
+        f'[heartbeat]\nurl = "https://h/{CANARY}"\n[web]\ntoken = "{CANARY}-{CANARY}"\n'
     )
 
 
 def test_no_text_of_a_config_shows_a_secret(toml):
     config = secretive(toml)
-    models = (config.rybbit, config.database, config.channels["hook"], config.smtp, config.web)
+    models = (config.rybbit, config.database, *config.channels.values(), config.smtp, config.web)
     texts = [repr(config), str(config), str(config.warnings()), str(dataclasses.replace(config))]
     texts += [model.model_dump_json() for model in models]
     texts += [repr(model.model_dump()) for model in models]

@@ -25,11 +25,7 @@ def warnings(toml, text):
         (SMTP + 'security = "none"', "sends the password in clear"),
         (SMTP + "port = 465", '"tls" goes with port 465'),
         (SMTP + 'security = "tls"', '"tls" goes with port 465'),
-        ('[rybbit]\napi_key = "env:K"\ndiscover = "tell"', "rybbit.discover: not acted on"),
-        (HOOK + "vars = {a = 1}", "channels.hook.vars: not acted on by this version"),
         ('[reports]\nmonthly = ["hook"]', "reports: not acted on by this version"),
-        ('[heartbeat]\nurl = "env:U"', "heartbeat: not acted on by this version"),
-        ("[web]", "web: not acted on by this version"),
     ],
 )
 def test_what_is_worth_telling_is_told_once(toml, text, warning):
@@ -75,6 +71,9 @@ PLAIN = [
     HOOK.replace(".com/", ".com/?token=x"),
     HOOK + 'headers = {Authorization = "x"}',
     HOOK + 'secret = "whsec_YQ"',
+    HOOK + 'format = "slack"',
+    '[channels.phone]\ntype = "apprise"\nurl = "tgram://token/chat"',
+    HOOK + 'format = "pagerduty"\nrouting_key = "R0R0R0R0R0R0R0R0R0R0R0R0R0R0R0R0"',
     SMTP.replace("env:P", "p"),
 ]
 

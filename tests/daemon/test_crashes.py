@@ -2,14 +2,14 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, event, insert, select
+from sqlalchemy import Table, insert, select
 
 from quota_watch.domain.rules import Watch
 from quota_watch.notify.channel import Message
@@ -18,6 +18,7 @@ from quota_watch.storage.database import Database
 from quota_watch.storage.schema import alert, day_usage, metadata, organization, snapshot
 from support.clock import START, FakeClock
 from support.databases import Opened, empty
+from support.faults import A_THREAD_IS_KILLED, NOTHING_IS_CLOSED, Killed, killed_at
 from support.threads import wait_until_polled
 from support.watching import NO_ANSWER, RecordingChannel, Station, Upstream, watch
 
@@ -25,14 +26,6 @@ HOUR = timedelta(hours=1)
 NAMES = ("rising", "leaping", "raised", "lost")
 BEFORE = RISING, LEAPING, RAISED, LOST = [watch(name, blind_after=HOUR) for name in NAMES]
 AFTER = [RISING, LEAPING, replace(RAISED, limit=200), LOST]
-A_THREAD_IS_KILLED = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
-)
-NOTHING_IS_CLOSED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-class Killed(BaseException):
-    """What nobody catches, like the end of the process."""
 
 
 class Crossroads:
@@ -120,27 +113,6 @@ def put_back(database: Database, kept: dict[Table, list[dict[str, Any]]]) -> Non
                 connection.execute(insert(table), rows)
 
 
-@contextmanager
-def killed_at(database: Database, statement: int) -> Iterator[Callable[[], int]]:
-    """Kill who executes or commits as the `statement`-th; yields how many there were so far."""
-    done = 0
-
-    def step(*_: object) -> None:
-        nonlocal done
-        done += 1
-        if done == statement:
-            raise Killed
-
-    engines = {database._reader, database._writer}
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", step)
-        event.listen(engine, "commit", step)
-    yield lambda: done
-    for engine in engines:
-        event.remove(engine, "before_cursor_execute", step)
-        event.remove(engine, "commit", step)
-
-
 @pytest.fixture
 def crossroads(open_database: Opened) -> Crossroads:
     return Crossroads([open_database() for _ in range(3)])
@@ -173,6 +145,7 @@ def test_the_crossroads_leads_everywhere(undisturbed: tuple[dict[str, Any], int]
     assert statements > 40
 
 
+@A_THREAD_IS_KILLED
 @NOTHING_IS_CLOSED
 def test_killed_at_any_statement_of_a_poll_it_goes_on_as_if_nothing_had_been(
     crossroads: Crossroads, undisturbed: tuple[dict[str, Any], int]

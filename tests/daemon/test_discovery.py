@@ -6,10 +6,14 @@ import pytest
 
 from quota_watch.config import Config, load
 from quota_watch.daemon.discovery import credentials_of, find_new, unnamed, with_found
+from quota_watch.daemon.runtime import Runtime
 from quota_watch.domain.source import NotYet, Organization
 from quota_watch.http import build_client
 from quota_watch.rybbit.client import RybbitClient
 from quota_watch.rybbit.pacing import Pacer
+from quota_watch.storage import views
+from quota_watch.storage.database import Database
+from support.clock import FakeClock
 from support.played import KEY, OWN_KEY, Play, noon, play, scene
 
 __all__ = ["noon", "play"]
@@ -157,3 +161,30 @@ def test_an_organization_is_the_same_only_on_the_same_server() -> None:
         Organization("https://b.example", "org_a"),
     )
     assert unnamed([here, there, here], [there]) == [here]
+
+
+def runtime(config: Config, database: Database, clock: FakeClock) -> Runtime:
+    return Runtime(config, database=database, clock=clock)
+
+
+def stories(database: Database) -> list[str]:
+    with database.read() as connection:
+        return [each["title"] for each in views.alerts(connection, None, only_open=False)]
+
+
+def test_the_daemon_tells_of_what_it_finds_once(play: Play, configure, database, clock) -> None:
+    config = configure(play(scene("shop"), scene("blog")).url)
+    running = runtime(config, database, clock)
+    for _ in range(3):
+        assert running.discover() is False
+        clock.advance(86_400)
+    assert len(stories(database)) == 1
+
+
+def test_what_is_to_be_watched_asks_for_a_reload(play: Play, configure, database, clock) -> None:
+    config = configure(play(scene("shop"), scene("blog")).url, discover="watch")
+    running = runtime(config, database, clock)
+    assert running.discover() is True
+    again = runtime(with_found(config, running.found), database, clock)
+    assert again.discover() is False
+    assert again.summary()["organizations"] == 2

@@ -40,7 +40,7 @@ class Town:
         told = len(self.hook.sent)
         self.station.cycle()
         self.upstream.set(ACME, now.date(), **usual)
-        alerts = [message.facts["alert"] for message in self.hook.sent[told:]]
+        alerts = [message.facts[0]["alert"] for message in self.hook.sent[told:]]
         return [(each["rule"], each["reason"]) for each in alerts]
 
     def hours(self, first: str, n: int, *, today: int | None = None) -> list[tuple[str, str]]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from quota_watch.daemon.health import HUNG_SECONDS, Health
 from quota_watch.daemon.service import Service
 from quota_watch.daemon.systemd import Notifier
-from quota_watch.storage.errors import StorageError
+from quota_watch.storage.errors import DatabaseLost, StorageError
 from support.clock import FakeClock
 from support.threads import wait_until
 
@@ -24,9 +25,15 @@ class Jobs:
         self.polls = 0
         self.deliveries = 0
         self.thinned_out = 0
+        self.looks = 0
+        self.beats = 0
+        self.discoveries = 0
+        self.finds = False
+        self.told: list[object] = []
         self.closed: list[float] = []
         self.ends = True
         self.poll: Callable[[], object] = lambda: None
+        self.see: Callable[[], object] = lambda: None
 
     def poll_due(self) -> None:
         self.polls += 1
@@ -35,8 +42,22 @@ class Jobs:
     def deliver_due(self) -> None:
         self.deliveries += 1
 
+    def look(self) -> None:
+        self.looks += 1
+        self.see()
+
+    def beat(self) -> None:
+        self.beats += 1
+
     def thin_out(self) -> None:
         self.thinned_out += 1
+
+    def discover(self) -> bool:
+        self.discoveries += 1
+        return self.finds and self.discoveries == 1
+
+    def tell_of_config(self, refused: object) -> None:
+        self.told.append(refused)
 
     def summary(self) -> dict[str, str]:
         return {"name": self.name}
@@ -56,8 +77,13 @@ class Running:
         self.loads = list(loads)
         self.loaded: list[Jobs | None] = []
         self.ended: list[bool] = []
+        self.health = Health(clock=clock)
         self.service = Service(
-            self._load, clock=clock, notifier=Notifier(environ or {}), tick_seconds=TICK
+            self._load,
+            clock=clock,
+            notifier=Notifier(environ or {}),
+            health=self.health,
+            tick_seconds=TICK,
         )
         self._thread = threading.Thread(target=lambda: self.ended.append(self.service.run()))
         self._thread.start()
@@ -214,6 +240,89 @@ def test_a_reload_that_is_refused_keeps_the_old(
     assert "config refused, the old one stays" in caplog.text
 
 
+def test_a_lost_database_ends_it_with_a_sentence(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lost() -> None:
+        raise DatabaseLost("the database was deleted")
+
+    jobs = Jobs()
+    running = start(jobs)
+    works(jobs)
+    jobs.see = lost
+    wait_until(lambda: running.ended == [True])
+    assert running.service.failed
+    assert jobs.closed == [8.0]
+    assert "can't go on with this database" in caplog.text
+
+
+def test_a_database_that_only_fails_ends_nothing(start: Start) -> None:
+    def fails() -> None:
+        raise StorageError("disk full")
+
+    jobs = Jobs()
+    jobs.see = jobs.poll = fails
+    running = start(jobs)
+    works(jobs)
+    works(jobs)
+    assert running.ended == []
+    assert not running.service.failed
+
+
+def test_a_job_that_recovers_only_for_a_moment_is_not_said_to_work_again(
+    start: Start, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full() -> None:
+        running.health.wrote("disk full")
+        raise StorageError("disk full")
+
+    caplog.set_level(logging.INFO)
+    jobs = Jobs()
+    running = start(jobs)
+    for poll in (full, lambda: None, full, lambda: None):
+        jobs.poll = poll
+        works(jobs)
+        works(jobs)
+    assert caplog.text.count("job failed") == 1
+    assert "job works again" not in caplog.text
+    running.health.wrote(None)
+    clock.advance(100)
+    wait_until(lambda: "job works again" in caplog.text)
+
+
+def test_the_heartbeat_goes_on_though_a_poll_hangs(start: Start) -> None:
+    jobs, go_on = Jobs(), threading.Event()
+    jobs.poll = lambda: go_on.wait(10)
+    start(jobs)
+    wait_until(lambda: jobs.beats > 3)
+    go_on.set()
+
+
+def test_systemd_s_watchdog_is_fed_while_all_jobs_move_and_not_when_one_hangs(
+    start: Start, clock: FakeClock, tmp_path: Path
+) -> None:
+    jobs, go_on = Jobs(), threading.Event()
+    environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000"}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(10)
+        running = start(jobs, environ=environ)
+        while systemd.recv(4096) != b"WATCHDOG=1":
+            pass
+        jobs.poll = lambda: go_on.wait(10)
+        polls = jobs.polls
+        wait_until(lambda: jobs.polls > polls)
+        clock.advance(HUNG_SECONDS + 1)
+        while b"trouble: poll has not moved" not in systemd.recv(4096):
+            pass
+        deliveries = jobs.deliveries
+        wait_until(lambda: jobs.deliveries > deliveries + 3)
+        assert running.health.hung() == ["poll has not moved for 60 s"]
+        go_on.set()
+        while systemd.recv(4096) != b"WATCHDOG=1":
+            pass
+
+
 def test_jobs_go_on_when_the_clock_goes_back(
     start: Start, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -228,7 +337,7 @@ def test_jobs_go_on_when_the_clock_goes_back(
     assert "the clock went back" in caplog.text
 
 
-def test_a_clock_that_jumps_ahead_or_is_set_right_a_little_is_nothing_to_tell(
+def test_a_clock_that_jumps_ahead_or_is_set_right_a_little_is_nothing_to_worry_about(
     start: Start, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -238,7 +347,7 @@ def test_a_clock_that_jumps_ahead_or_is_set_right_a_little_is_nothing_to_tell(
         clock.set(clock.now() + step)
         works(jobs)
         works(jobs)
-    assert caplog.text == ""
+    assert [each for each in caplog.records if each.name.startswith("quota_watch")] == []
 
 
 def test_systemd_is_told_of_every_turn(start: Start, tmp_path: Path) -> None:

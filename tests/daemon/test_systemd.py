@@ -84,3 +84,40 @@ def fill(notifier: Notifier) -> None:
     """Tell until the queue is full, which is once something could not be told."""
     while not notifier._failed:
         notifier.ready()
+
+
+def watched_notifier(tmp_path: Path, **environ: str) -> tuple[Notifier, socket.socket]:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.bind(str(tmp_path / "notify"))
+    sock.setblocking(False)
+    return Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), **environ}), sock
+
+
+def test_the_watchdog_is_fed_as_often_as_it_needs_and_no_more(tmp_path: Path) -> None:
+    notifier, sock = watched_notifier(tmp_path, WATCHDOG_USEC="60000000")
+    with sock:
+        for _ in range(100):
+            notifier.alive()
+        assert sock.recv(100) == b"WATCHDOG=1"
+        with pytest.raises(BlockingIOError):
+            sock.recv(100)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "soon"},
+     {"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}],
+)  # fmt: skip
+def test_a_watchdog_that_is_none_of_ours_is_not_fed(tmp_path: Path, environ) -> None:
+    notifier, sock = watched_notifier(tmp_path, **environ)
+    with sock:
+        notifier.alive()
+        with pytest.raises(BlockingIOError):
+            sock.recv(100)
+
+
+def test_a_long_start_asks_for_more_time_and_says_why(systemd) -> None:
+    notifier, next_message = systemd
+    notifier.starting("waiting for the database", seconds=60)
+    assert next_message() == "EXTEND_TIMEOUT_USEC=60000000"
+    assert next_message() == "STATUS=waiting for the database"

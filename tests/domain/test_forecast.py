@@ -52,6 +52,15 @@ def test_three_days_are_enough() -> None:
     assert foretold([100, 100, 100]).p50 > 300
 
 
+def test_a_new_organization_is_foretold_from_its_third_day_of_the_month() -> None:
+    first_days = {date(2026, 3, 17): 40, date(2026, 3, 18): 60, date(2026, 3, 19): 50}
+    early = {day: count for day, count in first_days.items() if day.day < 19}
+    assert forecast(early, period=MARCH, as_of=date(2026, 3, 18)) == TooEarly(days=2)
+    seen = forecast(first_days, period=MARCH, as_of=date(2026, 3, 19))
+    assert isinstance(seen, Forecast)
+    assert (seen.used, seen.p50) == (150, pytest.approx(150 + 12 * 50, rel=0.1))
+
+
 def test_a_month_of_nothing_before_the_first_event_is_no_data() -> None:
     seen = forecast(days([0] * 60 + [5, 5]), period=MARCH, as_of=MARCH_10)
     assert seen == TooEarly(days=2)
@@ -131,6 +140,26 @@ def test_last_years_season_is_expected_again() -> None:
     assert math.fsum(foretold(year).path) > 1.1 * math.fsum(foretold([1000] * 393).path)
 
 
+def test_a_spike_on_the_newest_day_moves_the_days_ahead_little() -> None:
+    calm, spiked = foretold([100] * 60), foretold([100] * 59 + [100_000])
+    assert math.fsum(spiked.path) < 1.5 * math.fsum(calm.path)
+
+
+def test_one_huge_day_in_nothing_is_not_the_level() -> None:
+    seen = foretold([0] * 20 + [10**9] + [0] * 9)
+    assert math.fsum(seen.path) < 21 * 10**9 / 30
+
+
+def test_a_first_day_that_was_huge_is_mostly_taken_for_a_spike() -> None:
+    assert math.fsum(foretold([5000, 100, 100]).path) < 21 * 250
+
+
+def test_counts_a_day_that_is_excluded_and_the_newest() -> None:
+    seen = forecast(days([100] * 60), period=MARCH, as_of=MARCH_10, excluded=[MARCH_10])
+    assert isinstance(seen, Forecast)
+    assert (seen.used, len(seen.path)) == (1000, 21)
+
+
 def test_excluded_days_teach_nothing_but_are_used() -> None:
     history = days([100] * 85 + [3] * 5)
     capped = {day for day, count in history.items() if count == 3}
@@ -203,6 +232,20 @@ def test_the_chances_and_the_band_agree(quantile, chance) -> None:
     assert foretold(uneven(90), limit=limit).probability_over == pytest.approx(chance, abs=0.01)
 
 
+@pytest.mark.parametrize("limit", [0, 1])
+def test_a_limit_of_next_to_nothing_is_sure_to_be_passed(limit) -> None:
+    seen = foretold([100] * 60, until=date(2026, 2, 28), limit=limit)
+    assert seen.probability_over == 1.0
+    assert seen.crosses_on.likely == date(2026, 2, 1)
+
+
+def test_before_the_first_day_even_a_limit_of_zero_is_only_expected_to_be_passed() -> None:
+    history = days([100] * 60, until=date(2026, 2, 28))
+    seen = forecast(history, period=MARCH, as_of=date(2026, 2, 28), limit=0)
+    assert isinstance(seen, Forecast)
+    assert (seen.used, seen.crosses_on.likely) == (0, date(2026, 3, 1))
+
+
 def test_exactly_at_the_limit_is_not_over_at_the_end() -> None:
     at_the_end = foretold([100] * 90, until=date(2026, 3, 31), limit=3100)
     assert at_the_end.probability_over == 0.0
@@ -235,6 +278,11 @@ def test_early_in_the_month_a_warning_takes_strong_evidence() -> None:
     assert seen.warn_at < seen.p10
 
 
+def test_an_uneven_series_asks_for_more_evidence_than_an_even_one() -> None:
+    even, restless = foretold([1000] * 90), foretold(uneven(90, spread=0.5))
+    assert restless.warn_at / restless.p50 < even.warn_at / even.p50 < 1
+
+
 def test_late_in_the_month_the_likely_total_is_evidence_enough() -> None:
     seen = foretold(uneven(90), until=date(2026, 3, 27))
     assert seen.warn_at == seen.p50
@@ -261,9 +309,24 @@ def test_a_limit_passed_today_is_passed_today() -> None:
     assert seen.crosses_on.likely == MARCH_10 + ONE_DAY
 
 
-def test_nothing_at_all_is_foretold_to_go_on() -> None:
-    seen = foretold([0] * 30, limit=1000)
-    assert (seen.p50, seen.probability_over) == (0, 0.0)
+def test_a_day_that_is_over_has_nothing_more_to_come() -> None:
+    seen = foretold([100] * 90, part=PartDay(counted=80, share=1.0))
+    assert (seen.used, seen.path[0]) == (1080, 0)
+
+
+def test_the_first_day_of_a_period_can_be_a_part_day() -> None:
+    history = days([100] * 90, until=date(2026, 2, 28))
+    part = PartDay(counted=25, share=0.25)
+    seen = forecast(history, period=MARCH, as_of=date(2026, 2, 28), part=part)
+    assert isinstance(seen, Forecast)
+    assert (seen.used, seen.p50) == (25, pytest.approx(3100, rel=0.005))
+
+
+@pytest.mark.parametrize("limit", [0, 1, 1000])
+def test_nothing_at_all_is_foretold_to_go_on(limit) -> None:
+    seen = foretold([0] * 30, limit=limit)
+    assert (seen.p10, seen.p50, seen.p90, seen.warn_at) == (0, 0, 0, 0)
+    assert (seen.probability_over, seen.crosses_on.early) == (0.0, None)
 
 
 @settings(max_examples=60, deadline=None)
@@ -271,10 +334,11 @@ def test_nothing_at_all_is_foretold_to_go_on() -> None:
     st.lists(st.one_of(st.just(0), st.integers(0, 20), st.integers(0, 10**15)), min_size=3),
     st.integers(1, 31),
     st.integers(0, 10**15),
+    st.none() | st.builds(PartDay, counted=st.integers(0, 10**15), share=st.floats(0, 1)),
 )
-def test_any_history_has_an_ordered_and_finite_answer(counts, day, limit) -> None:
+def test_any_history_has_an_ordered_and_finite_answer(counts, day, limit, part) -> None:
     until = date(2026, 3, day)
-    seen = forecast(days(counts, until=until), period=MARCH, as_of=until, limit=limit)
+    seen = forecast(days(counts, until=until), period=MARCH, as_of=until, limit=limit, part=part)
     if isinstance(seen, Forecast):
         assert seen.used <= seen.p10 <= seen.p50 <= seen.p90
         assert seen.used <= seen.warn_at <= seen.p50

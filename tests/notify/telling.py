@@ -5,9 +5,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from quota_watch.domain.alerts import Story, Transition, TransitionType
+from quota_watch.domain.periods import Period
 from quota_watch.domain.reasons import Reason
-from quota_watch.domain.rules import Observation, Rule, Severity, Trouble, Watch, severity_of
+from quota_watch.domain.rules import (
+    Condition,
+    Observation,
+    Rule,
+    Severity,
+    Trouble,
+    Watch,
+    severity_of,
+)
 from quota_watch.domain.usage import Usage
+from quota_watch.notify import made_up
 from quota_watch.notify.facts import facts_of
 from support.domain import ACME, MARCH, NOON, usage, watch
 
@@ -37,6 +47,46 @@ def fired(level: int | None = 90, **changes: Any) -> Transition:
     return Transition(type=TransitionType.FIRED, reason=of.reason, story=of, at=NOON)
 
 
+def about(
+    rule: Rule,
+    reason: Reason,
+    severity: Severity = Severity.WARNING,
+    *,
+    detail: dict[str, Any] | None = None,
+    period: Period | None = None,
+    **changes: Any,
+) -> Transition:
+    """Return the first step of a story of `rule`, with the condition that made it."""
+    of = replace(story(None), rule=rule, reason=reason, severity=severity, started_at=NOON)
+    of = replace(of, **changes)
+    condition = Condition(
+        rule=rule,
+        severity=severity,
+        reason=reason,
+        level=of.level,
+        tier=of.tier,
+        mark=of.mark,
+        subject=of.subject,
+        detail=detail,
+        period=period,
+    )
+    return Transition(
+        type=TransitionType.FIRED, reason=reason, story=of, at=NOON, condition=condition
+    )
+
+
+def later(fired: Transition, type_: TransitionType, reason: Reason) -> Transition:
+    """Return the second step of a story that began two hours before."""
+    of = replace(fired.story, started_at=STARTED, reason=reason)
+    return replace(fired, type=type_, reason=reason, story=of, number=3)
+
+
+def ended(fired: Transition, reason: Reason) -> Transition:
+    """Return the end of a story that began two hours before."""
+    of = replace(fired.story, started_at=STARTED, reason=reason, ended_at=NOON)
+    return Transition(type=TransitionType.RESOLVED, reason=reason, story=of, at=NOON)
+
+
 def resolved(reason: Reason, level: int | None = 90, **changes: Any) -> Transition:
     of = replace(story(level, **changes), reason=reason, ended_at=NOON)
     return Transition(type=TransitionType.RESOLVED, reason=reason, story=of, at=NOON)
@@ -50,14 +100,20 @@ def tell(
     counted: Usage | None = None,
     trouble: Trouble | None = None,
     measured_at: datetime | None = NOON,
+    public_url: str | None = None,
+    **known: Any,
 ) -> dict[str, Any]:
-    """Return the facts of a transition with so many events `used`."""
+    """Return the facts of a transition with so many events `used`, and what else is `known`."""
     count = counted if counted is not None or used is None else usage(used)
+    ahead = {key: known.pop(key) for key in ("forecast", "advice", "plan_fit") if key in known}
+    if ahead:
+        known["foresight"] = made_up.foresight(**ahead)
     seen = Observation(
         period=count.period if count else MARCH,
         at=transition.at,
         usage=count,
         measured_at=measured_at,
         trouble=trouble,
+        **known,
     )
-    return facts_of(transition, watch=of, seen=seen)
+    return facts_of(transition, watch=of, seen=seen, public_url=public_url)

@@ -50,5 +50,5 @@ def test_every_filter_is_documented():
 def test_the_documented_blocks_are_those_of_the_html_template():
     template = (resource_dir("templates") / "email" / "alert.html.j2").read_text()
     (listed,) = re.findall(r"its blocks \((.*?);", TEMPLATES, re.DOTALL)
-    blocks = re.findall(r"{% block (\w+) %}", template)
+    blocks = re.findall(r"{% block (\w+) (?:scoped )?%}", template)
     assert re.findall(r"`(\w+)`", listed) == blocks

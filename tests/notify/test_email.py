@@ -2,6 +2,7 @@ import base64
 import socket
 import ssl
 import time
+from datetime import timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -29,7 +30,7 @@ from quota_watch.notify.render import Renderer
 from quota_watch.notify.retry import EMAIL_RETRIES
 from support.domain import NOON
 
-MESSAGE = Message(id="msg_1", recipient="anna@example.com", facts=tell(fired()))
+MESSAGE = Message(id="msg_1", recipient="anna@example.com", facts=(tell(fired()),))
 
 
 def channel(port: int, **changes: Any) -> EmailChannel:
@@ -86,7 +87,7 @@ def test_a_channel_says_what_the_outbox_asks():
     assert ops.name == "ops"
     assert ops.recipients == ("anna@example.com", "ben@example.com")
     assert ops.retries is EMAIL_RETRIES
-    assert ops.takes_period_ends is False
+    assert (ops.takes_period_ends, ops.batches) == (False, True)
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
@@ -344,3 +345,22 @@ def test_certificates_are_verified_by_default():
 
     assert trust().verify_mode is ssl.CERT_REQUIRED
     assert trust().check_hostname
+
+
+def test_several_facts_are_one_mail_headed_by_the_first():
+    joined = Message(
+        id="msg_2", recipient="anna@example.com", facts=(tell(fired(100), 104_310), tell(fired()))
+    )
+    with mail_server() as server:
+        channel(server.port).send(joined, now=NOON)
+        mail = content(server)
+        assert mail["Message-ID"] == "<msg_2@example.com>"
+        assert mail["Subject"].startswith("Critical: Acme is over its limit")
+        assert mail["Subject"].endswith("(and 1 more)")
+
+
+def test_a_critical_mail_that_comes_late_says_so():
+    late = Message(id="msg_3", recipient="anna@example.com", facts=(tell(fired(100), 104_310),))
+    with mail_server() as server:
+        channel(server.port).send(late, now=NOON + timedelta(days=20))
+        assert content(server)["Subject"].startswith("Critical, late: Acme")

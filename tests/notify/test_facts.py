@@ -53,6 +53,7 @@ def test_a_fired_level_is_told_in_the_shape_of_the_contract():
         },
         "forecast": None,
         "lost": None,
+        "advice": None,
         "links": {"organization": None},
         "time_zone": "UTC",
     }

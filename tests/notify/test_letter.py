@@ -24,9 +24,9 @@ NAMES = [
 ]  # fmt: skip
 
 
-def letter(facts, *, rendered: Rendered | None = None, sender: str = "Q W <q@w.example>") -> bytes:
+def letter(*facts, rendered: Rendered | None = None, sender: str = "Q W <q@w.example>") -> bytes:
     mail = compose(
-        rendered or RENDERER.email(facts),
+        rendered or RENDERER.email(*facts),
         facts,
         id="msg_1",
         sender=address(sender),
@@ -142,3 +142,20 @@ def test_an_address_is_read_with_its_name_and_an_ascii_domain(text, name, bare):
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(ValueError, match="is not a mail address"):
         address(text)
+
+
+def test_a_mail_of_several_is_in_all_their_threads_under_the_most_severe():
+    blind = fired(None)
+    mail = read(letter(tell(fired(100), 104_310), tell(blind), sender="q@w.example"))
+    first, second = fired(100).story.id, blind.story.id
+    assert mail["In-Reply-To"] == f"<{first}@w.example>"
+    assert mail["References"] == f"<{second}@w.example> <{first}@w.example>"
+    assert mail["X-Quota-Watch-Severity"] == "critical"
+    assert mail["X-Quota-Watch-Organization"] == "org_acme"
+    assert mail["X-Quota-Watch-Alert"] == f"{first}, {second}"
+
+
+def test_the_headers_of_very_many_stay_short():
+    facts = [tell(fired(level)) for level in range(1, 100)]
+    content = letter(*facts, rendered=RENDERER.email(facts[0]))
+    assert max(map(len, content.split(b"\r\n"))) <= 998

@@ -114,7 +114,7 @@ def test_what_is_due_is_sent_in_the_order_it_was_put(post: Post) -> None:
     post.put("one", "two", "three")
     post.send()
     assert ids(hook) == ["one", "two", "three"]
-    assert hook.sent[0] == Message(id="one", recipient="", facts={"used": 91})
+    assert hook.sent[0] == Message(id="one", recipient="", facts=({"used": 91},))
     assert post.outbox.results == {"sent": 3}
     assert set(post.states().values()) == {"done"}
 

@@ -1,6 +1,7 @@
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notify.telling import BIG, fired, tell
+from quota_watch.figures import moment
 from quota_watch.notify.render import Renderer, TemplateError
 from quota_watch.notify.samples import sample_facts
 from support.domain import NOON, usage
@@ -56,7 +58,21 @@ def test_both_parts_hold_every_number(shape):
         numbers |= {used["limit"], abs(used["limit"] - used["used"])}
     for part in (mail.text, visible(mail.html)):
         assert not [n for n in numbers if f"{n:,}" not in part]
-        assert "1 April 2026, 02:00 CEST (00:00 UTC)" in part
+        resets_at = datetime.fromisoformat(facts["period"]["resets_at"])
+        assert moment(resets_at, "Europe/Berlin") in part
+
+
+@pytest.mark.parametrize(
+    ("shape", "line"),
+    [
+        ("will_exceed", "about 117,000 events (103,000 to 133,000)"),
+        ("dropping", "an estimated 12,000 (9,000–15,000) events"),  # noqa: RUF001
+    ],
+)
+def test_what_is_foretold_and_lost_is_among_the_facts(shape, line):
+    mail = RENDERER.email(SHAPES[shape])
+    for part in (mail.text.partition("FACTS")[2], visible(mail.html)):
+        assert line in part
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -66,7 +82,8 @@ def test_the_html_is_well_formed_and_loads_nothing(shape):
     tags = {element.tag for element in tree.iter()}
     assert not tags & {"img", "script", "link", "iframe", "object", "svg", "form", "base"}
     attributes = {name for element in tree.iter() for name in element.attrib}
-    assert not attributes & {"src", "srcset", "background", "href", "data", "poster"}
+    assert not attributes & {"src", "srcset", "background", "data", "poster"}
+    assert {element.tag for element in tree.iter() if "href" in element.attrib} <= {"a"}
     assert not re.search(r"url\(|@import|expression\(", html)
 
 
@@ -199,3 +216,53 @@ def test_a_template_that_is_not_utf8_is_named(tmp_path):
     (tmp_path / "email" / "alert.txt.j2").write_bytes(b"caf\xe9")
     with pytest.raises(TemplateError, match=r"email/alert\.txt\.j2 is not UTF-8"):
         renderer.email(tell(fired()))
+
+
+def test_both_parts_of_a_mail_tell_all_of_several():
+    told = [SHAPES["dropping"], SHAPES["blind"], SHAPES["test"]]
+    mail = RENDERER.email(*told, channel="ops")
+    assert mail.subject.endswith("(and 2 more)")
+    for part in (" ".join(mail.text.split()), visible(mail.html)):
+        for facts in told:
+            for key in ("title", "summary", "next_step", "id"):
+                assert facts["alert"][key] in part
+        assert part.count("You get this because") == 1
+
+
+def test_of_very_many_the_last_ones_are_titles():
+    facts = [
+        SHAPES["fired"] | {"alert": SHAPES["fired"]["alert"] | {"title": f"T{n}"}}
+        for n in range(30)
+    ]
+    mail = RENDERER.email(*facts)
+    for part in (" ".join(mail.text.split()), visible(mail.html)):
+        assert part.lower().count("what to do") == 10
+        assert "Warning: T10" in part
+        assert "Warning: T29" in part
+
+
+def test_a_late_mail_says_so_in_both_parts():
+    mail = RENDERER.email(SHAPES["dropping"], now=NOON + timedelta(days=20))
+    for part in (" ".join(mail.text.split()), visible(mail.html)):
+        assert "This comes late: it was decided before the period ended on 31 March 2026." in part
+    assert mail.text.startswith("CRITICAL, LATE: ")
+
+
+def test_an_address_of_the_config_is_told_that_it_stands_there():
+    assert "has your address in its config." in RENDERER.email(
+        SHAPES["test"], channel="mailto:a@b.c"
+    ).text.replace("\n", " ")
+
+
+def test_a_template_of_the_user_for_one_message_loses_none_of_several(tmp_path):
+    renderer = own(tmp_path, "alert.txt.j2", "{{ alert.title }}")
+    told = renderer.email(SHAPES["dropping"], SHAPES["blind"]).text
+    assert "WHAT TO DO" in told
+
+
+def test_a_block_of_the_users_is_rendered_for_each_of_several(tmp_path):
+    block = "{% block headline %}<{{ alert.id }}>{% endblock %}"
+    text = '{% extends "builtin/email/alert.txt.j2" %}' + block
+    told = own(tmp_path, "several.txt.j2", text).email(SHAPES["dropping"], SHAPES["blind"]).text
+    assert f"<{SHAPES['dropping']['alert']['id']}>" in told
+    assert f"<{SHAPES['blind']['alert']['id']}>" in told

@@ -1,6 +1,7 @@
 import base64
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
@@ -19,8 +21,9 @@ from quota_watch.domain.rules import Severity
 from quota_watch.http import build_client
 from quota_watch.notify.channel import Message
 from quota_watch.notify.errors import DeliveryError
+from quota_watch.notify.formats.form import compact
 from quota_watch.notify.retry import WEBHOOK_RETRIES
-from quota_watch.notify.webhook import WebhookChannel, body_of, seconds_until
+from quota_watch.notify.webhook import WebhookChannel, seconds_until
 from quota_watch.signing import SigningSecretError
 from support.domain import NOON
 from support.http import HttpServer
@@ -30,7 +33,7 @@ OLD, NEW = (
     for text in (b"canary-old-secret-of-the-hook", b"canary-new-secret-of-the-hook")
 )
 FACTS = tell(fired())
-MESSAGE = Message(id="msg_1", recipient="", facts=FACTS)
+MESSAGE = Message(id="msg_1", recipient="", facts=(FACTS,))
 
 
 @pytest.fixture
@@ -79,7 +82,8 @@ def test_the_facts_arrive_as_they_are(client, http_server):
 
 def test_a_channel_says_what_the_outbox_asks(client):
     hook = channel(client, "https://example.com/hook")
-    assert (hook.name, hook.recipients, hook.takes_period_ends) == ("hook", ("",), True)
+    assert (hook.name, hook.recipients) == ("hook", ("",))
+    assert (hook.takes_period_ends, hook.batches) == (True, False)
     assert hook.retries is WEBHOOK_RETRIES
 
 
@@ -97,7 +101,7 @@ def test_a_retry_has_the_same_body_and_id_but_its_own_time(client, http_server):
     hook = channel(client, http_server.url, secrets=(OLD,))
     hook.send(MESSAGE, now=NOON)
     stored = json.loads(json.dumps(dict(reversed(FACTS.items()))))
-    hook.send(Message(id="msg_1", recipient="", facts=stored), now=NOON + timedelta(minutes=5))
+    hook.send(Message(id="msg_1", recipient="", facts=(stored,)), now=NOON + timedelta(minutes=5))
     first, second = http_server.requests
     assert first.body == second.body
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
@@ -287,7 +291,7 @@ def test_a_bad_secret_is_refused_at_once(client):
 
 
 def test_the_body_is_the_same_however_its_keys_are_ordered():
-    assert body_of({"b": 1, "a": {"d": "é", "c": None}}) == b'{"a":{"c":null,"d":"\\u00e9"},"b":1}'
+    assert compact({"b": 1, "a": {"d": "é", "c": None}}) == b'{"a":{"c":null,"d":"\\u00e9"},"b":1}'
 
 
 def test_check_connects_but_sends_nothing(client):
@@ -312,6 +316,24 @@ def test_check_shakes_hands_over_tls(client, certificates):
         assert "can be reached" in trusting.check()
         with pytest.raises(DeliveryError, match=r"certificate of 127\.0\.0\.1 is refused"):
             channel(client, url).check()
+
+
+def test_a_private_authority_of_the_environment_is_trusted(tmp_path, monkeypatch):
+    authority, server = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+
+    def answer(plain: socket.socket, over: threading.Event) -> None:
+        with server.wrap_socket(plain, server_side=True) as secure:
+            while piece := secure.recv(100_000):
+                if piece.endswith(b"}"):  # the body's end: who hangs up earlier is not heard
+                    secure.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    with raw_server(answer) as port, build_client(connections=1) as trusting:
+        hook = channel(trusting, f"https://127.0.0.1:{port}")
+        assert "can be reached" in hook.check()
+        hook.send(MESSAGE, now=NOON)
 
 
 def test_check_says_that_nobody_listens(client):

@@ -11,7 +11,7 @@ from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Severity, Watch
 from quota_watch.domain.source import ErrorKind
 from quota_watch.notify.samples import sample_facts
-from quota_watch.notify.wording import subject
+from quota_watch.notify.wording import is_late, subject
 from support.domain import MARCH, NOON, trouble, usage
 
 BERLIN = replace(BIG, time_zone="Europe/Berlin")
@@ -253,3 +253,36 @@ def test_each_sample_is_made_of_whole_sentences(shape):
 
 def test_the_period_of_the_text_is_the_counts():
     assert "1–31 March 2026" in summary(fired(), counted=usage(91_234, period=MARCH))  # noqa: RUF001
+
+
+APRIL = NOON + timedelta(days=17)
+
+
+@pytest.mark.parametrize(
+    ("facts", "now", "late"),
+    [
+        (tell(fired(100), 104_310), APRIL, True),
+        (tell(fired(100), 104_310), APRIL - timedelta(days=1), False),
+        (tell(fired(100), 104_310), None, False),
+        (tell(fired(90)), APRIL, False),
+        (tell(resolved(Reason.LIMIT_CHANGED, level=100)), APRIL, False),
+        (sample_facts(now=NOON)["test"], APRIL, False),
+    ],
+)
+def test_only_what_is_critical_and_goes_on_can_be_late(facts, now, late):
+    assert is_late(facts, now) is late
+    assert ("late" in subject(facts, now=now)) is late
+
+
+def test_a_late_subject_says_when_the_period_ended():
+    told = subject(tell(fired(100), 104_310), now=APRIL)
+    title = "Acme is over its limit: 104,310 of 100,000 events"
+    assert told == f"Critical, late: {title}, the period ended 31 March"
+
+
+def test_a_subject_says_how_many_more_there_are_even_where_it_is_cut():
+    facts = tell(fired())
+    assert subject(facts, more=2).endswith("resets 1 April (and 2 more)")
+    facts["alert"]["title"] = "x" * 500
+    assert subject(facts, more=1_000).endswith("… (and 1,000 more)")
+    assert len(subject(facts, more=1_000)) == 200

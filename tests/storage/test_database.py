@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
 
 from quota_watch.storage import claims, migrate
-from quota_watch.storage.database import Database
-from quota_watch.storage.errors import StorageError
+from quota_watch.storage.database import Database, concerns_all
+from quota_watch.storage.errors import DatabaseLost, DatabaseUnreachable, StorageError
 from quota_watch.storage.schema import organization
 from support.clock import START
 from support.databases import migrated
@@ -121,3 +122,70 @@ def test_an_empty_file_is_no_database(tmp_path: Path) -> None:
         assert migrate.current(database) is None
         with pytest.raises(StorageError, match="no database"):
             migrate.require_current(database)
+
+
+def test_a_write_is_told_how_it_ended(database: Database) -> None:
+    ended: list[str | None] = []
+    database.on_write = ended.append
+    with database.write() as connection:
+        claims.register(connection, [watch()], now=START)
+    with suppress(ZeroDivisionError), database.write():
+        raise ZeroDivisionError
+    with suppress(StorageError), database.write() as connection:
+        connection.execute(text("INSERT INTO nowhere VALUES (1)"))
+    with database.read():
+        pass
+    assert ended[0] is None
+    assert "nowhere" in (ended[1] or "")
+    assert len(ended) == 2
+
+
+@pytest.mark.parametrize("restored", [False, True], ids=["deleted", "replaced"])
+def test_a_file_that_is_deleted_or_replaced_while_in_use_is_lost(
+    file: Database, tmp_path: Path, restored: bool
+) -> None:
+    """What is written to it would be gone with this process, and nobody would know."""
+    if restored:
+        migrate.backup(file.path, tmp_path / "copy")
+    with file.write() as connection:
+        claims.register(connection, [watch()], now=START)
+    file.path.unlink()
+    if restored:
+        (tmp_path / "copy").rename(file.path)
+    for access in (file.read, file.write):
+        with pytest.raises(DatabaseLost, match="replaced" if restored else "deleted"), access():
+            pass
+
+
+def test_a_file_in_use_that_is_only_moved_within_time_is_still_ours(file: Database) -> None:
+    with file.read():
+        pass
+    file.path.rename(file.path.with_suffix(".moved"))
+    file.path.with_suffix(".moved").rename(file.path)
+    with file.write() as connection:
+        claims.register(connection, [watch()], now=START)
+
+
+def test_a_server_that_does_not_answer_is_told_from_one_that_refuses(postgres_server) -> None:
+    for url, kind in (
+        ("postgresql://u@127.0.0.1:1/quota", DatabaseUnreachable),
+        (postgres_server.url("nowhere"), StorageError),
+    ):
+        with closing(Database(url)) as database, pytest.raises(StorageError) as raised:
+            migrate.current(database)
+        assert raised.type is kind
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_so"),
+    [
+        ("SELECT nothing FROM nowhere", True),
+        ("INSERT INTO silence (organization_pk) VALUES (1)", False),
+    ],
+)
+def test_the_database_s_own_trouble_is_told_from_that_of_a_row(
+    database: Database, statement: str, is_so: bool
+) -> None:
+    with database._writer.connect() as connection, pytest.raises(DBAPIError) as raised:
+        connection.execute(text(statement))
+    assert concerns_all(raised.value) is is_so

@@ -98,6 +98,7 @@ class RecordingChannel:
         self.min_severity = min_severity
         self.retries = WEBHOOK_RETRIES
         self.takes_period_ends = takes_period_ends
+        self.batches = False
         self.script = script
         self.sent: list[Message] = []
         self.tried: list[str] = []
@@ -129,7 +130,7 @@ class RecordingChannel:
 
 
 def told(message: Message) -> tuple[str, str, int | None]:
-    facts = message.facts
+    facts = message.facts[0]
     return (
         facts["organization"]["name"],
         facts["type"].removeprefix("alert."),

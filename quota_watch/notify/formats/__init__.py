@@ -1,0 +1,1 @@
+"""What services want to be told, one module each; pure."""

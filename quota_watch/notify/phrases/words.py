@@ -1,0 +1,25 @@
+"""What every message is made of."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from quota_watch.notify.situation import Situation
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A title for one line, a summary of a few sentences, and what to do next."""
+
+    title: str
+    summary: str
+    next_step: str
+
+
+def join(sentences: Iterable[str]) -> str:
+    """Return sentences as one text; empty ones are left out."""
+    return " ".join(part for part in sentences if part)
+
+
+def state(case: Situation) -> str:
+    """Return what is used now, when that was measured, and when the count starts again."""
+    return join([case.told_use(), case.told_measurement(), case.told_reset()])

@@ -1,0 +1,75 @@
+"""What is told of no organization."""
+
+import pytest
+
+from quota_watch.config.secrets import Secret
+from quota_watch.daemon.discovery import Found
+from quota_watch.daemon.notices import FailingChannel, Notices
+from quota_watch.storage import views
+from quota_watch.storage.database import Database
+from support.clock import FakeClock
+from support.watching import organization
+
+FAILS = FailingChannel(name="mail", detail={"since": "2026-03-01T00:00:00Z", "attempts": 3})
+
+
+class Office:
+    def __init__(self, database: Database, clock: FakeClock, channels) -> None:
+        self.database = database
+        self.notices = Notices(database=database, channels=channels, clock=clock, time_zone="UTC")
+
+    def told(self) -> list[tuple[str, str, str]]:
+        """Return channel, rule and reason of all that was enqueued, in order."""
+        with self.database.read() as connection:
+            rows = views.deliveries(connection, only_failed=False)
+            alerts = {each["id"]: each for each in views.alerts(connection, None, only_open=False)}
+        steps = {step["id"]: step for each in alerts.values() for step in each["transitions"]}
+        found = [(row["channel"], steps[row["transition_id"]]) for row in reversed(rows)]
+        return [(channel, step["rule"], step["reason"]) for channel, step in found]
+
+
+@pytest.fixture
+def office(database: Database, clock: FakeClock) -> Office:
+    from support.watching import RecordingChannel
+
+    return Office(database, clock, {name: RecordingChannel(name) for name in ("mail", "hook")})
+
+
+def found(name: str) -> Found:
+    return Found(organization=organization(name), name=name, secret=Secret("k"))
+
+
+def test_a_channel_that_keeps_failing_is_told_of_on_the_others_once(office: Office) -> None:
+    for _ in range(3):
+        office.notices.failing([FAILS])
+    assert office.told() == [("hook", "delivery", "channel_fails")]
+
+
+def test_that_it_works_again_is_told_to_those_who_heard(office: Office) -> None:
+    office.notices.failing([FAILS])
+    office.notices.failing([])
+    assert office.told()[1:] == [("hook", "delivery", "channel_works_again")]
+
+
+def test_channels_that_all_work_are_no_news(office: Office) -> None:
+    office.notices.failing([])
+    assert office.told() == []
+
+
+def test_an_organization_that_is_found_is_told_of_once_for_ever(office: Office) -> None:
+    office.notices.discovered([found("new")])
+    office.notices.discovered([found("new"), found("other")])
+    assert [rule for _, rule, _ in office.told()] == ["discovered"] * 4
+
+
+def test_a_refused_config_is_told_once_until_a_good_one_comes(office: Office) -> None:
+    for _ in range(2):
+        office.notices.config_refused(["poll.interval: too short"])
+    office.notices.config_accepted()
+    office.notices.config_accepted()
+    assert [reason for _, _, reason in office.told()] == [
+        "config_refused",
+        "config_refused",
+        "config_accepted",
+        "config_accepted",
+    ]
