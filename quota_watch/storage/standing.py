@@ -58,7 +58,7 @@ def _interval(row: Row[Any] | None, configured: timedelta | None) -> Json | None
     current = row.interval_seconds if row is not None else None
     if wanted is None and current is None:
         return None
-    stretched = wanted is not None and current is not None and current > wanted
+    stretched = None if wanted is None or current is None else current > wanted
     return {"configured": wanted, "current": current, "stretched": stretched}
 
 

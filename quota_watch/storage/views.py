@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -36,7 +37,10 @@ def organizations(
     rows = _rows_by_key(connection, keys.values())
     days = record.days_of(connection, list(rows), period.start, period.last_day)
     open_rows = stories.rows_of(connection, list(rows), only_open=True)
-    alerts, found = _by_organization(open_rows), _deliveries_by_alert(connection, open_rows)
+    servers = {watch.organization.server for watch in watches}
+    shared = {each: stories.rows_of_server(connection, each, only_open=True) for each in servers}
+    everything = [*open_rows, *chain.from_iterable(shared.values())]
+    alerts, found = _by_organization(open_rows), _deliveries_by_alert(connection, everything)
     foretold = kept_forecasts(connection, list(rows), period, now.date())
     silenced = silences.shown(connection, now=now)
     views = []
@@ -55,13 +59,19 @@ def organizations(
         if usage is not None and row is not None:
             view["forecast"] = _forecast(foretold.get(row.pk))
             view["lost"] = _lost(connection, row, usage)
-        open_alerts = alerts.get(row.pk, []) if row is not None else []
+        own = alerts.get(row.pk, []) if row is not None else []
+        open_alerts = [*own, *_met_by(row, shared[watch.organization.server])]
         view |= standing.of(watch, row, silenced, interval)
         view["period"] = period_json(period)
         view["blind"] = any(each.rule == Rule.BLIND for each in open_alerts)
         view["state"] = _state(usage, row, open_alerts)
         view["open_alerts"] = [
-            story_json(each, watch.organization.id, found.get(each.pk, [])) for each in open_alerts
+            story_json(
+                each,
+                None if each.organization_pk is None else watch.organization.id,
+                found.get(each.pk, []),
+            )
+            for each in open_alerts
         ]
         views.append(view)
     return views
@@ -180,6 +190,17 @@ def _by_organization(rows: Iterable[Row[Any]]) -> dict[int, list[Row[Any]]]:
     for row in rows:
         grouped.setdefault(row.organization_pk, []).append(row)
     return grouped
+
+
+def _met_by(row: Row[Any] | None, shared: Iterable[Row[Any]]) -> list[Row[Any]]:
+    """Return those alerts about a whole server or key that an organization is among.
+
+    Its polls fail in just the way that the alert tells.
+    """
+    if row is None or row.failing_since is None or row.last_error is None:
+        return []
+    kind = row.last_error["kind"]
+    return [each for each in shared if each.detail is not None and each.detail.get("kind") == kind]
 
 
 def _identity(watch: Watch, row: Row[Any] | None) -> Json:

@@ -138,6 +138,7 @@ def test_blindness_of_a_whole_server_is_explained_too(shop, upstream) -> None:
         for _ in range(4):
             cycle(station, upstream, 0)
     page = words(shop)
+    assert explained(shop)["organization"]["blind"]
     assert "blind of the server, warning, since" in page
     assert "as all organizations of the server or key failed alike told hook: accepted" in page
 

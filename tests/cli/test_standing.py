@@ -61,7 +61,7 @@ def keep(station: Station, **columns: Any) -> None:
 def test_before_the_first_poll_there_is_nothing_to_say(folder: Folder) -> None:
     found = shown(folder)
     assert (found["limit_differs"], found["mismatch"], found["silences"]) == (None, None, [])
-    assert found["interval"] == {"configured": 900, "current": None, "stretched": False}
+    assert found["interval"] == {"configured": 900, "current": None, "stretched": None}
 
 
 def test_a_limit_that_is_not_rybbits_is_shown_with_both(folder, station, upstream) -> None:
