@@ -14,6 +14,7 @@ from quota_watch.domain.usage import Usage, count, is_over, percent
 from quota_watch.storage import claims, outbox, record, silences, standing, stories
 from quota_watch.storage.chunks import chunks
 from quota_watch.storage.closed import lost_so_far
+from quota_watch.storage.deliveries import DeliveryState, delivery_json
 from quota_watch.storage.foresight import kept_forecasts
 from quota_watch.storage.schema import alert, day_usage, delivery, organization
 
@@ -109,7 +110,7 @@ def deliveries(
     connection: Connection,
     *,
     only_failed: bool,
-    state: outbox.DeliveryState | None = None,
+    state: DeliveryState | None = None,
     most: int | None = None,
 ) -> list[Json]:
     """Return the outbox, newest first; `most` of it at most, and only `state` if one is given."""
@@ -118,7 +119,7 @@ def deliveries(
     views = []
     for row in outbox.rows(connection, only_failed=only_failed, state=state, most=most):
         alert_id, organization_id = about.get(row.alert_pk, (None, None))
-        views.append(_delivery(row) | {"alert_id": alert_id, "organization": organization_id})
+        views.append(delivery_json(row) | {"alert_id": alert_id, "organization": organization_id})
     return views
 
 
@@ -299,26 +300,8 @@ def _deliveries_by_alert(
     query = select(delivery).order_by(delivery.c.pk)
     for some in chunks(pks):
         for row in connection.execute(query.where(delivery.c.alert_pk.in_(some))):
-            found.setdefault(row.alert_pk, []).append(_delivery(row))
+            found.setdefault(row.alert_pk, []).append(delivery_json(row))
     return found
-
-
-def _delivery(row: Row[Any]) -> Json:
-    failed = row.last_error is not None
-    return {
-        "id": row.id,
-        "transition_id": row.transition_id,
-        "channel": row.channel,
-        "recipient": row.recipient or None,
-        "type": row.type,
-        "severity": row.severity,
-        "state": row.state,
-        "attempts": row.attempts,
-        "created_at": iso(row.created_at),
-        "done_at": iso(row.done_at),
-        "next_attempt": iso(row.next_at) if row.state == outbox.DeliveryState.PENDING else None,
-        "last_error": {"message": row.last_error, "status": row.last_status} if failed else None,
-    }
 
 
 def _by_type(counts: Mapping[str, int], not_counted: Collection[str]) -> Json:
