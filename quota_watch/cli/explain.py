@@ -90,6 +90,8 @@ class _Page:
         yield f"Used {used}{part}, {days(first, last)} (UTC)."
         yield f"{self._limit()} It resets {self._at(period['resets_at'])}."
         yield from self._polls()
+        if not self._is_heard():
+            yield "Nobody hears of its alerts: no channel is named for it."
         for silence in shown["silences"]:
             what = silence["rule"] or "everything"
             whose = "" if silence["organization"] else " of all organizations"
@@ -193,9 +195,12 @@ class _Page:
         is_open = next((each for each in mine if each["state"] == "open"), None)
         if rule["standing"] == "true" and is_open:
             says += f"; {_how_far(is_open)}"
-        if rule["standing"] != "off" and not rule["channels"]:
+        if rule["standing"] != "off" and not rule["channels"] and self._is_heard():
             says += "; nobody would hear of it"
         return f"off: {says}" if rule["standing"] == "off" else says
+
+    def _is_heard(self) -> bool:
+        return any(rule["channels"] for rule in self._rules)
 
     def _at(self, text: str) -> str:
         return moment(datetime.fromisoformat(text), self._zone)

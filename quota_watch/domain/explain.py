@@ -121,7 +121,8 @@ class Known:
     """What is known of an organization at `now`, as the last polls left it.
 
     `watch` has the limit that is believed and `limit` what speaks against it. `usage` is None
-    before the period's first good poll. `compared` tells whether Rybbit's own count is known.
+    before the period's first good poll. `polled` tells whether there ever was a poll, `compared`
+    whether Rybbit's own count is known.
     """
 
     watch: Watch
@@ -131,6 +132,7 @@ class Known:
     trouble: Trouble | None = None
     judgements: Judgements | None = None
     mismatch: Mismatch | None = None
+    polled: bool = True
     compared: bool = False
 
 
@@ -220,6 +222,8 @@ def _blind(known: Known) -> RuleNow:
     after, trouble = known.watch.blind_after, known.trouble
     if after is None:
         return _now(Rule.BLIND, Standing.OFF, _OFF)
+    if not known.polled:
+        return _now(Rule.BLIND, Standing.UNKNOWN, "nothing was polled yet")
     if trouble is None:
         return _now(Rule.BLIND, Standing.FALSE, "the last poll worked")
     polls = "1 poll has" if trouble.polls == 1 else f"{trouble.polls:,} polls have"

@@ -68,7 +68,7 @@ def _known(
     now: datetime,
 ) -> explain.Known:
     if row is None:
-        return explain.Known(watch=watch, now=now, usage=None, limit=NOT_KNOWN)
+        return explain.Known(watch=watch, now=now, usage=None, limit=NOT_KNOWN, polled=False)
     limit = known_limit(row, watch)
     watch = agreed(watch, limit, reported_limit(row))
     usage = judgements = None
@@ -89,6 +89,7 @@ def _known(
         trouble=record.trouble_of(row),
         judgements=judgements,
         mismatch=mismatch_of(row),
+        polled=row.last_poll is not None,
         compared=(row.account or {}).get("counted") is not None,
     )
 

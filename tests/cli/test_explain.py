@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import date, time, timedelta
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ import pytest
 from quota_watch.cli.alerts import alerts
 from quota_watch.cli.silence import silence
 from quota_watch.domain.periods import each_day
+from quota_watch.domain.quiet import QuietHours
 from quota_watch.domain.rules import Severity
 from quota_watch.domain.source import Organization
 from support.databases import sqlite_template
@@ -95,6 +97,14 @@ def test_a_receiver_that_refuses_is_named_with_what_it_said(shop, station, upstr
     assert "told, but it has reached nobody yet" in page
 
 
+def test_what_quiet_hours_hold_says_until_when(shop, upstream) -> None:
+    quiet = QuietHours(start=time(12), end=time(20), time_zone="Europe/Berlin")
+    with closing(shop.open()) as database:
+        at_night = replace(SHOP, quiet_hours=quiet, channels=("hook",))
+        cycle(Station(database, upstream, [at_night], shop.clock), upstream, 15_500)
+    assert "not yet told hook: held by quiet hours until 15 March 2026, 20:00 CET" in words(shop)
+
+
 def test_an_end_that_nobody_hears_says_why(shop, station, upstream) -> None:
     shop(silence, "Shop", "--for", "9h", "--reason", "moving", "--author", "anna")
     upstream.errors[SHOP.organization] = NO_ANSWER
@@ -127,6 +137,12 @@ def test_before_the_first_poll_it_says_so(shop: Folder) -> None:
     page = words(shop)
     assert "It was not polled yet." in page
     assert "threshold nothing has been counted in this period yet" in page
+    assert "blind nothing was polled yet" in page
+
+
+def test_where_nobody_hears_anything_that_is_said_once(folder: Folder) -> None:
+    assert words(folder).count("Nobody hears of its alerts") == 1
+    assert "nobody would hear" not in words(folder)
 
 
 def test_blindness_of_a_whole_server_is_explained_too(shop, upstream) -> None:
