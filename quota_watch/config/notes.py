@@ -1,11 +1,10 @@
 """What is allowed in a config but worth telling at start and in `check`."""
 
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from quota_watch.config import addresses, database, later
-from quota_watch.config.models import AppriseTable, Channel, Section, WebhookTable
+from quota_watch.config import addresses, database
+from quota_watch.config.models import AppriseTable, Channel, WebhookTable
 from quota_watch.config.needs import all_secrets
 from quota_watch.config.problems import listed, organization_key
 from quota_watch.config.secrets import Secret
@@ -22,9 +21,9 @@ def warnings(config: "Config") -> Iterator[str]:
     yield from _unheard(config)
     yield from _without_limit(config)
     yield from _unread_reports(config)
-    yield from _not_acted_on(config)
     yield from _exposed_servers(config)
     yield from _exposed_mail(config)
+    yield from _unreachable_page(config)
     yield from _readable_secrets(config)
 
 
@@ -61,32 +60,6 @@ def _unread_reports(config: "Config") -> Iterator[str]:
             yield f'reports: the channel "{name}" is of pagerduty, which gets no reports'
 
 
-def _not_acted_on(config: "Config") -> Iterator[str]:
-    for entry in later.IGNORED:
-        section, _, name = entry.partition(".")
-        asked = [key for key, table in _tables(config, section) if _asks(table, name)]
-        if asked:
-            keys = listed([f"{key}.{name}" if name else key for key in asked])
-            yield f"{keys}: not acted on by this version"
-
-
-def _tables(config: "Config", section: str) -> Iterator[tuple[str, Section]]:
-    table = getattr(config, section)
-    if table is not None:
-        yield section, table
-    if section == "alerts":
-        for index, organization in enumerate(config.organizations):
-            yield organization_key(index, organization.id), organization
-
-
-def _asks(table: Section, name: str) -> bool:
-    """Tell whether a table asks for what the key `name`, or the table itself, stands for."""
-    if not name:
-        return True
-    off: tuple[object, ...] = (False, "off", timedelta(0), (), {})
-    return name in table.model_fields_set and getattr(table, name) not in off
-
-
 def _exposed_servers(config: "Config") -> Iterator[str]:
     servers = [("rybbit.base_url", config.rybbit.base_url)]
     for index, table in enumerate(config.organizations):
@@ -109,6 +82,15 @@ def _exposed_mail(config: "Config") -> Iterator[str]:
         yield (
             f'smtp.port: {smtp.port} with security = "{smtp.security}" is unusual; '
             '"tls" goes with port 465, "starttls" with 587'
+        )
+
+
+def _unreachable_page(config: "Config") -> Iterator[str]:
+    web = config.web
+    if web and addresses.is_everywhere(web.listen.host) and web.hosts() == {"localhost"}:
+        yield (
+            f"web.listen: {web.listen} is open to other machines, but the page answers to "
+            "localhost alone; name the host they ask for in web.public_url or web.allowed_hosts"
         )
 
 

@@ -147,6 +147,7 @@ class Config:
             thresholds=(),
             blind_after=None,
             channels=(),
+            public_url=self.web.public_url if self.web else None,
         )
         watch = self._agree(whole, table, self.alerts)
         rules = {*(table.rules or ()), *(self.alerts.rules or ())}
@@ -208,6 +209,8 @@ class Config:
                 return needs.to_deliver(self.channels, self.smtp)
             case Use.STORE:
                 return needs.to_store(self.database)
+            case Use.SERVE:
+                return needs.to_serve(self.web)
             case Use.HEARTBEAT:
                 return needs.to_beat(self.heartbeat)
 
@@ -219,6 +222,8 @@ class Config:
                 return needs.bad_templates(self.templates)
             case Use.STORE | Use.HEARTBEAT:
                 return ()
+            case Use.SERVE:
+                return needs.missing_packages(self.web)
 
 
 class _Said:

@@ -33,7 +33,7 @@ def enqueue(
     """
     found: list[Envelope] = []
     for transition in transitions:
-        facts = facts_of(transition, watch=watch, seen=seen)
+        facts = facts_of(transition, watch=watch, seen=seen, public_url=watch.public_url)
         alert_pk = stories.keep(
             connection,
             transition,

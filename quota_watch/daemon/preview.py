@@ -77,7 +77,9 @@ def facts_to_preview(
     seen, agreed = _observe(connection, watch, now)
     condition = _condition(agreed.of(Rule(rule)), seen, Rule(rule))
     if condition is not None:
-        return facts_of(_fired(agreed, seen, condition), watch=agreed, seen=seen), True
+        return facts_of(
+            _fired(agreed, seen, condition), watch=agreed, seen=seen, public_url=watch.public_url
+        ), True
     samples = sample_facts(now=now, time_zone=watch.time_zone, of=watch)
     return _marked(samples[_SAMPLES[Rule(rule)]], rule), False
 

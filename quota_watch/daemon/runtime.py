@@ -5,37 +5,24 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any
 
 from quota_watch.clock import Clock
 from quota_watch.config import Config, ConfigError, format_duration
-from quota_watch.daemon.channels import build_channels, build_source
 from quota_watch.daemon.discovery import Found, find_new
-from quota_watch.daemon.due import DueOrganizations
-from quota_watch.daemon.errands import Errands
 from quota_watch.daemon.health import Health
-from quota_watch.daemon.heartbeat import Heartbeat
-from quota_watch.daemon.intervals import Intervals
-from quota_watch.daemon.notices import Notices
+from quota_watch.daemon.parts import build_parts
 from quota_watch.daemon.poll import Poll
-from quota_watch.daemon.reports import Reports
-from quota_watch.daemon.selfcheck import SelfCheck
-from quota_watch.daemon.watcher import Outcome, Watcher
+from quota_watch.daemon.watcher import Outcome
 from quota_watch.domain.errors import QuotaWatchError
-from quota_watch.domain.periods import ONE_DAY, CalendarMonth
-from quota_watch.domain.reports import ReportKind
+from quota_watch.domain.periods import ONE_DAY
 from quota_watch.domain.source import NotYet, Organization
-from quota_watch.http import build_client
 from quota_watch.logs import get_logger
-from quota_watch.notify.channel import Channel
-from quota_watch.notify.outbox import Outbox
-from quota_watch.rybbit.pacing import Pacer
-from quota_watch.storage import claims
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.storage.retention import Keep, thin_out
+from quota_watch.storage.settling import failing_channels
 
 log = get_logger(__name__)
 
@@ -61,6 +48,7 @@ class Runtime:
         health: Health | None = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
+        self._config = config
         self._interval = config.poll.interval
         self._keep = Keep(snapshots=config.database.keep_snapshots, days=config.database.keep_days)
         self._database = database
@@ -68,57 +56,20 @@ class Runtime:
         self._deliver = deliver
         self._sleep = sleep
         self._resources = ExitStack()
-        self._channels: Mapping[str, Channel] = build_channels(config, self._resources)
-        keys = {each: key.reveal() for each, key in config.credentials().items()}
-        with database.write() as connection:
-            self._keys = claims.register(connection, config.watches(), now=clock.now())
-        watches = {self._keys[watch.organization]: watch for watch in config.watches()}
-        interval, concurrency = self._interval, config.poll.concurrency
-        source = build_source(config, keys, self._resources, pacer=Pacer(), clock=clock)
-        intervals = Intervals(keys, interval, source.interval_for)
-        self._due = DueOrganizations(
-            database=database,
-            ours=frozenset(watches),
-            clock=clock,
-            interval=intervals.longest,
-            concurrency=concurrency,
-        )
-        self._watcher = Watcher(
-            database=database,
-            source=source,
-            watches=watches,
-            channels=self._channels,
-            clock=clock,
-            interval=interval,
-            concurrency=concurrency,
-            pace=intervals.of,
-            groups={self._keys[each]: group for each, group in _groups(keys).items()},
-            errands=Errands(
-                source, clock=clock, cycle=CalendarMonth(), history=config.poll.history
-            ),
-        )
-        self._outbox = Outbox(database=database, channels=self._channels, clock=clock)
         self._health = health or Health(clock=clock)
-        self._selfcheck = SelfCheck(
+        parts = build_parts(
+            config,
             database=database,
+            clock=clock,
             health=self._health,
-            clock=clock,
-            ours={pk: each for each, pk in self._keys.items()},
-            channels=self._channels,
-            interval=intervals.in_use,
+            resources=self._resources,
         )
-        self._notices = Notices(
-            database=database,
-            channels=self._channels,
-            clock=clock,
-            time_zone=config.alerts.time_zone,
-        )
-        self._reports = _reports(config, database, self._channels, clock)
-        self._config = config
-        self._source = source
+        self._keys, self._channels, self._source = parts.keys, parts.channels, parts.source
+        self._due, self._watcher, self._outbox = parts.due, parts.watcher, parts.outbox
+        self._selfcheck, self._heartbeat = parts.selfcheck, parts.heartbeat
+        self._notices, self._reports = parts.notices, parts.reports
         self._discover_at: datetime | None = None
         self.found: tuple[Found, ...] = ()
-        self._heartbeat = _heartbeat(config, clock, self._resources)
         self._polling = threading.Lock()
         self._failing: set[int] = set()
         self._last_poll: datetime | None = None
@@ -187,6 +138,12 @@ class Runtime:
         self.found = (*self.found, *found)
         return bool(found)
 
+    def tell_of_channels(self) -> None:
+        """Tell of channels that keep failing, on those that work; raises `StorageError`."""
+        with self._database.read() as connection:
+            failing = failing_channels(connection, self._channels, now=self._clock.now())
+        self._notices.failing(failing)
+
     def tell_of_config(self, refused: QuotaWatchError | None) -> None:
         """Tell that a new config was refused, or that one was taken; raises `StorageError`."""
         if refused is None:
@@ -198,8 +155,7 @@ class Runtime:
 
     def report(self) -> None:
         """Enqueue the periodic reports that are due; raises `StorageError`."""
-        if self._reports is not None:
-            self._reports.enqueue_due()
+        self._reports.enqueue_due()
 
     def thin_out(self) -> None:
         """Thin out what is old, as the config says; raises `StorageError`."""
@@ -276,45 +232,6 @@ class Runtime:
             else:
                 self._failing.add(pk)
             self._last_poll = outcome.poll.at
-
-
-def _reports(
-    config: Config, database: Database, channels: Mapping[str, Channel], clock: Clock
-) -> Reports | None:
-    table = config.reports
-    if table is None:
-        return None
-    return Reports(
-        database=database,
-        channels=channels,
-        watches=config.watches(),
-        names={ReportKind.WEEKLY: table.weekly, ReportKind.MONTHLY: table.monthly},
-        clock=clock,
-        time_zone=config.alerts.time_zone or "UTC",
-        quiet=config.quiet_hours(),
-        public_url=config.web.public_url if config.web else None,
-    )
-
-
-def _heartbeat(config: Config, clock: Clock, resources: ExitStack) -> Heartbeat | None:
-    table = config.heartbeat
-    if table is None:
-        return None
-    client = resources.enter_context(build_client(connections=1))
-    return Heartbeat(table.url.reveal(), interval=table.interval, client=client, clock=clock)
-
-
-def _groups(keys: Mapping[Organization, str]) -> dict[Organization, str]:
-    """Name what organizations share: their server, and the key where a server has several."""
-    of_server: dict[str, set[str]] = {}
-    for organization, key in keys.items():
-        of_server.setdefault(organization.server, set()).add(key)
-    return {
-        organization: organization.server
-        if len(of_server[organization.server]) == 1
-        else f"{organization.server} (key {sha256(key.encode()).hexdigest()[:8]})"
-        for organization, key in keys.items()
-    }
 
 
 def _try_for(seconds: float, work: Callable[[float], object]) -> bool:

@@ -29,6 +29,7 @@ _LOOK_TICKS = 4
 _RETIRE_SECONDS = 90.0
 _REPORT_SECONDS = 300.0
 _THIN_OUT_SECONDS = _DISCOVER_SECONDS = 3600.0
+_CHANNELS_SECONDS = 60.0
 
 _WATCHED = frozenset({"poll", "deliver", "self-check"})
 """The jobs without which the watch does not work: one that hangs is a reason to start anew."""
@@ -118,6 +119,7 @@ class Service:
             (self._thin_out, _THIN_OUT_SECONDS),
             (self._discover, _DISCOVER_SECONDS),
             (self._report, _REPORT_SECONDS),
+            (self._tell_of_channels, _CHANNELS_SECONDS),
         ):
             self._scheduler.add_job(job, _Every(seconds), next_run_time=_now())
         for name in _WATCHED:
@@ -141,6 +143,9 @@ class Service:
 
     def _report(self) -> None:
         self._guarded("report", lambda runtime: runtime.report())
+
+    def _tell_of_channels(self) -> None:
+        self._guarded("tell of channels", lambda runtime: runtime.tell_of_channels())
 
     def _discover(self) -> None:
         def discover(runtime: Runtime) -> None:

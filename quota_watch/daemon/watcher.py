@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from quota_watch.clock import Clock
 from quota_watch.daemon.enqueue import enqueue
@@ -25,7 +25,7 @@ from quota_watch.logs import get_logger
 from quota_watch.notify.channel import Channel
 from quota_watch.storage import record, silences, stories
 from quota_watch.storage.claims import Claim, give_back
-from quota_watch.storage.database import Database
+from quota_watch.storage.database import Database, concerns_all
 
 log = get_logger(__name__)
 
@@ -110,7 +110,7 @@ class Watcher:
                     with self._failing_alone(transaction, poll, row, polls):
                         watch, seen = self._recorder.record(transaction, poll, row)
                         findings = assess(watch, seen, told[row.pk])
-                        findings = outages.spare(findings, row.pk, watch, seen)
+                        findings = outages.spare(findings, row.pk, watch, seen, silenced[row.pk])
                         transitions = reconcile(
                             findings,
                             told[row.pk],
@@ -161,9 +161,9 @@ class Watcher:
         try:
             with transaction.begin_nested():
                 yield
-        except OperationalError:  # the database's trouble, not the organization's
-            raise
-        except Exception:  # the boundary of a job, as above
+        except Exception as error:  # the boundary of a job, as at a poll
+            if isinstance(error, DBAPIError) and concerns_all(error):
+                raise  # the database's trouble, not the organization's
             log.exception("organization not recorded", organization=poll.watch.organization.id)
             if not poll.is_of_ours:
                 polls.append(poll.as_failure_of_ours())
@@ -191,5 +191,6 @@ def _log(outcomes: Sequence[Outcome]) -> None:
                 percent=story.level,
                 severity=story.severity.label,
                 reason=transition.reason,
+                told=transition.told,
                 alert=story.id,
             )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from quota_watch.notify.text import number, rough, short_day, weekday
+from quota_watch.figures import number, rough, short_day, weekday
 
 _TALLEST = 64
 _MARKS = {"used": "#", "likely": "=", "range": "-", "free": "."}

@@ -9,11 +9,11 @@ from quota_watch.domain.periods import ONE_DAY
 from quota_watch.domain.reports import ReportKind, ReportSpan
 from quota_watch.domain.rules import Severity
 from quota_watch.domain.shapes import iso
+from quota_watch.figures import number, short_day, weekday
 from quota_watch.notify.channel import Facts
 from quota_watch.notify.phrases import report as phrases
 from quota_watch.notify.phrases.report import Entry, Standing
 from quota_watch.notify.picture import Gauge, gauge_of
-from quota_watch.notify.text import number, short_day, weekday
 from quota_watch.text import one_line
 
 REPORT = "report"

@@ -11,6 +11,9 @@ def warnings(toml, text):
     return toml.load(text if "channels" in text else text + "\n" + HOOK).warnings()
 
 
+PAGER = '[channels.pager]\ntype = "webhook"\nformat = "pagerduty"\nrouting_key = "env:K"\n'
+
+
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
@@ -25,7 +28,7 @@ def warnings(toml, text):
         (SMTP + 'security = "none"', "sends the password in clear"),
         (SMTP + "port = 465", '"tls" goes with port 465'),
         (SMTP + 'security = "tls"', '"tls" goes with port 465'),
-        ("[web]", "web: not acted on by this version"),
+        (PAGER + '[reports]\nmonthly = ["pager"]', '"pager" is of pagerduty, which gets no'),
     ],
 )
 def test_what_is_worth_telling_is_told_once(toml, text, warning):

@@ -56,6 +56,9 @@ class Jobs:
         self.discoveries += 1
         return self.finds and self.discoveries == 1
 
+    def tell_of_channels(self) -> None:
+        pass
+
     def tell_of_config(self, refused: object) -> None:
         self.told.append(refused)
 

@@ -55,6 +55,7 @@ def test_a_fired_level_is_told_in_the_shape_of_the_contract():
         "daily": None,
         "lost": None,
         "advice": None,
+        "report": None,
         "links": {"organization": None},
         "time_zone": "UTC",
     }

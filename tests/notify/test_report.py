@@ -28,8 +28,8 @@ def told(*entries, span=SPAN, own=()):
     return report_facts(span, entries, own, now=NOON, time_zone="UTC")
 
 
-def entry(name="Room to spare", **changes):
-    return {**ENTRIES[name], **changes}
+def entry(of="Room to spare", **changes):
+    return {**ENTRIES[of], **changes}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_title_says_who_needs_a_look():
 
 
 def test_where_all_is_well_there_is_nothing_to_do():
-    alert = told(entry(), entry(name="Self-hosted"))["alert"]
+    alert = told(entry(), entry("Self-hosted"))["alert"]
     assert alert["title"].endswith("none of 2 organizations needs a look")
     assert alert["next_step"] == "Nothing to do."
 
@@ -143,7 +143,7 @@ def test_what_the_watch_had_itself_is_told():
 
 
 def test_a_name_of_nothing_visible_becomes_the_id():
-    facts = told(entry(name="Room to spare") | {"name": "\u200b", "id": "org_x"})
+    facts = told(entry() | {"name": "\u200b", "id": "org_x"})
     assert facts["report"]["organizations"][0]["name"] == "org_x"
 
 

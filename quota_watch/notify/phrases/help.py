@@ -4,9 +4,7 @@ from collections.abc import Mapping
 
 from quota_watch.domain.remedies import Fit, Part, Remedies, Setting
 from quota_watch.domain.usage import percent
-from quota_watch.notify.phrases.words import join
-from quota_watch.notify.situation import NAME, Situation
-from quota_watch.notify.text import (
+from quota_watch.figures import (
     events,
     growth,
     largest_first,
@@ -16,6 +14,8 @@ from quota_watch.notify.text import (
     rough,
     share,
 )
+from quota_watch.notify.phrases.words import join
+from quota_watch.notify.situation import NAME, Situation
 from quota_watch.text import one_line
 
 _LARGEST = 3

@@ -7,8 +7,7 @@ from typing import Any
 
 from quota_watch.domain.capped import Estimate
 from quota_watch.domain.reports import ReportKind, ReportSpan
-from quota_watch.notify.phrases.words import Words, join
-from quota_watch.notify.text import (
+from quota_watch.figures import (
     chances,
     days,
     estimate,
@@ -21,6 +20,7 @@ from quota_watch.notify.text import (
     short_day,
     weekday,
 )
+from quota_watch.notify.phrases.words import Words, join
 from quota_watch.text import one_line
 
 Entry = Mapping[str, Any]
