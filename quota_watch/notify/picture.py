@@ -195,5 +195,11 @@ def _caption(known: Sequence[tuple[date, int]], bars: Sequence[DayBar]) -> str:
     whole = [used for _, used in (known if over else known[:-1])]  # today is not over
     mean = sum(whole) / len(whole)
     ahead = [bar.more for bar in bars if bar.used is None and bar.more]
-    to_come = f", about {rough(round(sum(ahead) / len(ahead)))} a day expected" if ahead else ""
-    return f"Most on {weekday(day)}: {number(most)}. Mean {rough(round(mean))} a day{to_come}."
+    to_come = (
+        f"; about {rough(round(sum(ahead) / len(ahead)))} a day expected from now on"
+        if ahead
+        else ""
+    )
+    return (
+        f"Most on {weekday(day)}: {number(most)}. On average {rough(round(mean))} a day{to_come}."
+    )

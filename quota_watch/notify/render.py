@@ -23,6 +23,7 @@ from quota_watch.text import one_line
 
 _ONE, _SEVERAL, _REPORT = "email/alert", "email/several", "email/report"
 _BAR_WIDTH = 40
+_KEPT = "\N{NO-BREAK SPACE}%"
 
 
 class TemplateError(QuotaWatchError):
@@ -135,15 +136,15 @@ def _day(day: str) -> str:
 
 
 def _wrapped(text: str, width: int = 72, indent: str = "") -> str:
-    """Filter: text in lines of at most `width`, words and URLs whole."""
+    """Filter: text in lines of at most `width`, words and URLs whole, a number and its % too."""
     return textwrap.fill(
-        text,
+        text.replace(" %", _KEPT),
         width,
         initial_indent=indent,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
-    )
+    ).replace(_KEPT, " %")
 
 
 def _bar(filled: int, width: int = _BAR_WIDTH) -> str:

@@ -131,6 +131,11 @@ class Day:
         return self.day.weekday() >= _SATURDAY
 
     @property
+    def name(self) -> str:
+        """Its weekday, short."""
+        return weekday(self.day)[:3]
+
+    @property
     def spark(self) -> str:
         """The day as one character."""
         if self.used is None:

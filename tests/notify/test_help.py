@@ -21,8 +21,8 @@ def advised(used=USED, *, of=BIG, **more) -> str:
 
 def test_it_says_what_still_fits_per_day_and_what_is_expected():
     assert (
-        "From now on 2,306 events a day fit, and about 3,360 a day are expected: 32 % less has to "
-        "come." in advised(**known(SEEN))
+        "From now on there is room for 2,306 events a day; about 3,360 a day are expected: "
+        "32 % less has to come." in advised(**known(SEEN))
     )
 
 

@@ -83,7 +83,7 @@ def test_a_chart_says_in_words_all_that_it_shows():
 
 
 def test_today_is_not_in_the_mean():
-    assert "Mean 10 a day" in chart_of(days((10, None), (3, None), (None, None))).caption
+    assert "On average 10 a day" in chart_of(days((10, None), (3, None), (None, None))).caption
 
 
 @pytest.mark.parametrize("first", [date(2026, month, 1) for month in range(1, 13)])

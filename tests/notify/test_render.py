@@ -172,6 +172,7 @@ def test_a_template_of_the_user_replaces_ours(tmp_path):
         ("'a\\r\\nb'|line", "a b"),
         ("50|bar(4)", "[##..]"),
         ("'aaa bbb'|wrapped(4, '> ')", "> aaa\n> bbb"),
+        ("'up to 91.2 % of it'|wrapped(11)", "up to\n91.2 % of\nit"),
     ],
 )
 def test_each_filter_does_what_it_is_documented_to(tmp_path, expression, expected):
