@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from notify.telling import BIG, fired, tell
 from quota_watch.domain.forecast import TooEarly
 from quota_watch.notify import made_up
-from quota_watch.notify.daily import daily_of
 from quota_watch.notify.picture import chart_of, gauge_of
 from quota_watch.notify.render import Renderer
 from quota_watch.notify.samples import sample_facts
@@ -124,7 +123,6 @@ def test_days_of_another_month_are_not_shown():
 def test_without_a_look_ahead_no_day_is_known():
     assert tell(fired())["daily"] is None
     assert SHAPES["blind"]["daily"] is None
-    assert daily_of.__doc__
 
 
 def test_what_an_older_version_enqueued_is_still_rendered():
@@ -141,6 +139,7 @@ def test_of_several_about_one_organization_the_chart_is_shown_once():
 
 
 def test_no_mail_is_so_long_that_it_is_cut_off():
-    sizes = [len(Renderer().email(facts).html.encode()) for facts in SHAPES.values()]
-    sizes.append(len(Renderer().email(*SHAPES.values()).html.encode()))
+    renderer = Renderer()
+    sizes = [len(renderer.email(facts).html.encode()) for facts in SHAPES.values()]
+    sizes.append(len(renderer.email(*SHAPES.values()).html.encode()))
     assert max(sizes) < 100 * 1024
