@@ -12,7 +12,10 @@ def one_line(text: str, longest: int | None = 200) -> str:
     Control and formatting characters become spaces, runs of space one; cut to `longest`
     characters, or not at all where that is None.
     """
-    line = " ".join("".join(" " if _is_unseen(char) else char for char in text).split())
+    # Most texts are plain, and a page shows hundreds.
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(" " if _is_unseen(char) else char for char in text)
+    line = " ".join(text.split())
     return line if longest is None or len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 

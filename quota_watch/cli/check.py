@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quota_watch.cli.context import Context, refuse_foreign_folder
-from quota_watch.cli.output import plural, print_json, what_and_advice
+from quota_watch.cli.output import plural, print_json
 from quota_watch.cli.patience import patiently
 from quota_watch.clock import Clock
 from quota_watch.config import AppriseTable, Config, ConfigError
 from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.domain.source import NotYet, Organization, UpstreamError
+from quota_watch.figures import what_and_advice
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.text import one_line

@@ -5,8 +5,8 @@ import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from quota_watch.cli.output import what_and_advice
 from quota_watch.config.addresses import CLOUD
+from quota_watch.figures import what_and_advice
 from quota_watch.text import one_line
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ import click
 
 from quota_watch.cli.context import Context
 from quota_watch.cli.keys import VARIABLE, credential, has_key, plain_client, server_url
-from quota_watch.cli.output import plural, print_json, print_table, what_and_advice
+from quota_watch.cli.output import plural, print_json, print_table
 from quota_watch.cli.patience import patiently
 from quota_watch.domain.source import NotYet, Organization, UpstreamError
 from quota_watch.domain.usage import percent
+from quota_watch.figures import what_and_advice
 
 if TYPE_CHECKING:
     from quota_watch.config import Config

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -90,26 +90,6 @@ def bar(share: float | None, cells: int) -> str:
     return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(cells, "░")
 
 
-def ago(moment: str | None, now: datetime) -> str:
-    """Say how long ago an ISO time was, in its largest unit."""
-    if moment is None:
-        return "never"
-    passed = now - datetime.fromisoformat(moment)
-    if passed < timedelta(seconds=10):
-        return "just now"
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        if passed.total_seconds() >= size:
-            return f"{int(passed.total_seconds() // size)} {unit} ago"
-    return "just now"
-
-
 def short_time(moment: str | None) -> str:
     """Write an ISO time as `2026-03-15 12:00Z`, or `-`."""
     return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%MZ}" if moment else "-"
-
-
-def what_and_advice(message: str) -> tuple[str, str]:
-    """Split a poll's error into what happened and what to do, without where it happened."""
-    _, _, rest = message.partition(": ")
-    what, _, advice = (rest or message).partition(". ")
-    return what, advice

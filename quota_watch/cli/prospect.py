@@ -7,7 +7,7 @@ from datetime import datetime
 
 import click
 
-from quota_watch.cli.output import ago, bar, is_terminal, plural, print_plain, print_table
+from quota_watch.cli.output import bar, is_terminal, plural, print_plain, print_table
 from quota_watch.domain.accuracy import CheckDay
 from quota_watch.domain.capped import Estimate
 from quota_watch.domain.forecast import Forecast
@@ -17,8 +17,8 @@ from quota_watch.domain.periods import each_day
 from quota_watch.domain.remedies import Part
 from quota_watch.domain.shapes import iso
 from quota_watch.domain.usage import Usage, is_over, percent
-from quota_watch.notify.phrases import foretold
-from quota_watch.notify.text import (
+from quota_watch.figures import (
+    ago,
     chances,
     days,
     estimate,
@@ -31,6 +31,7 @@ from quota_watch.notify.text import (
     share,
     weekday,
 )
+from quota_watch.notify.phrases import foretold
 from quota_watch.storage.outlook_view import Prospect
 from quota_watch.text import one_line
 

@@ -5,18 +5,20 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from quota_watch.cli.context import Context, chosen
-from quota_watch.cli.output import print_json, print_table, what_and_advice
+from quota_watch.cli.output import print_json, print_table
 from quota_watch.domain.rules import Watch
 from quota_watch.domain.schedule import span
 from quota_watch.domain.shapes import period_json
 from quota_watch.domain.source import ErrorKind
 from quota_watch.domain.usage import percent
+from quota_watch.figures import what_and_advice
 from quota_watch.logs import get_logger, log_uncaught_exceptions
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def run(context: Context) -> int:
     """Poll, alert and deliver until stopped: the service."""
     from quota_watch.daemon.discovery import with_found
     from quota_watch.daemon.health import Health
+    from quota_watch.daemon.page import Page
     from quota_watch.daemon.runtime import Runtime
     from quota_watch.daemon.service import Service
     from quota_watch.daemon.startup import clocks_apart, wait_for_database
@@ -52,7 +55,10 @@ def run(context: Context) -> int:
     notifier, health = Notifier(os.environ), Health(clock=context.clock)
     with context.unchecked(config) as database:
         wait_for_database(database, notifier=notifier)
-    with context.upgraded(config) as database:
+    with (
+        context.upgraded(config) as database,
+        closing(Page(database=database, clock=context.clock, health=health.reasons)) as page,
+    ):
         database.on_write = health.wrote
         if apart := clocks_apart(database, context.clock):
             log.warning(apart)
@@ -67,13 +73,18 @@ def run(context: Context) -> int:
             found = () if old is None else old.found
             if new.rybbit.discover == "watch":
                 new = with_found(new, found)
-            runtime = Runtime(new, database=database, clock=context.clock, health=health)
+            with ExitStack() as undo:
+                runtime = Runtime(new, database=database, clock=context.clock, health=health)
+                undo.callback(runtime.close, 0)
+                page.take_up(new)
+                undo.pop_all()
             runtime.found = found
             return runtime
 
         service = Service(load, clock=context.clock, notifier=notifier, health=health)
         service.handle_signals()
         all_ended = service.run()
+        page.close()
         code = 1 if service.failed else 0
         if not all_ended:  # a thread that is stuck can't be ended, and would keep the process
             logging.shutdown()
@@ -91,11 +102,12 @@ def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_
 
     For all or the named organizations, due or not; safe beside a running daemon, fit for cron.
     """
+    from quota_watch.config import Use
     from quota_watch.daemon.runtime import Runtime
 
     config = context.config()
     watches = chosen(config.watches(), organizations)
-    context.start_logging(config)
+    context.start_logging(config, Use.POLL, Use.DELIVER, Use.STORE)
     with context.upgraded(config) as database:
         runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)
         try:

@@ -9,7 +9,6 @@ import click
 from quota_watch.cli.context import Context, chosen
 from quota_watch.cli.output import (
     STATES,
-    ago,
     bar,
     console,
     is_terminal,
@@ -17,8 +16,8 @@ from quota_watch.cli.output import (
     print_json,
     print_plain,
     short_time,
-    what_and_advice,
 )
+from quota_watch.figures import ago, what_and_advice
 from quota_watch.text import one_line
 
 _WIDE_SCREEN, _WIDE_BAR, _NARROW_BAR = 100, 24, 12

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from quota_watch.config.problems import InvalidValueError
@@ -23,7 +24,32 @@ _LONGEST_LOCAL = 64
 _LONGEST_SENDER = 500
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LOCAL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+_LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/@\s]+)):([0-9]{1,5})")
+_MOST_PORT = 65_535
 _SENDER = re.compile(r'(?:"[^"\\<>]*"|[^"\\<>@,;:()\[\]]*?)\s*<([^<>]*)>')
+
+
+class Listen(NamedTuple):
+    """Where a server listens: a host's name or address, and a port (0: any that is free)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def listen(value: object) -> Listen:
+    """Split the `host:port` where a server is to listen; an IPv6 address stands in brackets."""
+    found = _LISTEN.fullmatch(value) if isinstance(value, str) else None
+    host = (found[1] or found[2]).lower() if found else ""
+    if found is None or not _is_host(host) or int(found[3]) > _MOST_PORT:
+        raise InvalidValueError(
+            "not a host and a port",
+            value=value,
+            allowed='host:port, such as "127.0.0.1:8420" or "[::1]:8420"',
+        )
+    return Listen(host, int(found[3]))
 
 
 def server(value: object) -> str:
@@ -83,6 +109,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def is_everywhere(host: str) -> bool:
+    """Tell whether a host to listen at stands for every address of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def host_name(value: object) -> str:

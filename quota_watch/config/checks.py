@@ -200,6 +200,20 @@ def _login_whole(document: Table) -> Iterator[Problem]:
             yield Problem(f"smtp.{other}", f"is missing; a login needs it beside {given}")
 
 
+def _page_is_safe(document: Table) -> Iterator[Problem]:
+    page = _table(document, "web")
+    try:
+        host = addresses.listen(page["listen"]).host if "listen" in page else "localhost"
+    except ValueError:
+        return
+    if "token" not in page and not addresses.is_loopback(host):
+        yield Problem(
+            "web.token",
+            f"is missing: at {shown(page['listen'])} other machines reach the status page; add "
+            'token = "env:QUOTA_WATCH_TOKEN", or listen at 127.0.0.1',
+        )
+
+
 _CHECKS: tuple[Callable[[Table], Iterator[Problem]], ...] = (
     _keys,
     _plans,
@@ -209,6 +223,7 @@ _CHECKS: tuple[Callable[[Table], Iterator[Problem]], ...] = (
     _webhooks_whole,
     _mail_can_leave,
     _login_whole,
+    _page_is_safe,
 )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -289,10 +290,23 @@ class Heartbeat(Section):
 class Web(Section):
     """The status page."""
 
-    listen: Text = "127.0.0.1:8420"
-    token: Annotated[Secret, PlainValidator(secrets.secret()), _AS_TEXT] | None = None
-    public_url: Text | None = None
-    allowed_hosts: Names = ()
+    listen: Annotated[addresses.Listen, PlainValidator(addresses.listen), _AS_TEXT] = (
+        addresses.Listen("127.0.0.1", 8420)
+    )
+    token: Annotated[Secret, PlainValidator(secrets.secret(secrets.web_token)), _AS_TEXT] | None = (
+        None
+    )
+    public_url: ServerUrl | None = None
+    allowed_hosts: Annotated[
+        tuple[Annotated[str, PlainValidator(addresses.host_name)], ...], AfterValidator(fields.fold)
+    ] = ()
+
+    def hosts(self) -> frozenset[str]:
+        """Return the names under which the page answers, in lower case and without a port."""
+        own = () if addresses.is_everywhere(self.listen.host) else (self.listen.host,)
+        public = urlsplit(self.public_url or "").hostname
+        named = (*self.allowed_hosts, *own, "localhost", *((public,) if public else ()))
+        return frozenset(name.lower() for name in named)
 
 
 class Document(Section):

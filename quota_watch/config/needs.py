@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from importlib.util import find_spec
 from itertools import chain
 
 from quota_watch.config import addresses, database
@@ -19,11 +20,14 @@ from quota_watch.config.models import (
     Section,
     Smtp,
     Templates,
+    Web,
     WebhookTable,
 )
-from quota_watch.config.problems import Problem, organization_key
+from quota_watch.config.problems import Problem, listed, organization_key
 from quota_watch.config.secrets import Secret
 from quota_watch.domain.source import Organization
+
+_WEB_PACKAGES = ("flask", "waitress", "prometheus_client")
 
 
 class Use(StrEnum):
@@ -33,6 +37,7 @@ class Use(StrEnum):
     DELIVER = "deliver"
     STORE = "store"
     HEARTBEAT = "heartbeat"
+    SERVE = "serve"
 
 
 def to_poll(rybbit: Rybbit, credentials: Mapping[Organization, Secret]) -> tuple[Secret, ...]:
@@ -112,6 +117,20 @@ def bad_templates(templates: Templates) -> tuple[Problem, ...]:
     if folder is None or os.access(folder / ".", os.R_OK | os.X_OK):
         return ()
     return (Problem("templates.directory", f"no folder that this user may read: {folder}"),)
+
+
+def to_serve(web: Web | None) -> tuple[Secret, ...]:
+    """Return the token of the status page."""
+    return () if web is None or web.token is None else (web.token,)
+
+
+def missing_packages(web: Web | None) -> tuple[Problem, ...]:
+    """Complain where the status page is wanted and what it is made with is not installed."""
+    absent = [each for each in _WEB_PACKAGES if web is not None and find_spec(each) is None]
+    if not absent:
+        return ()
+    what = f"the status page needs {listed(absent)}: pip install 'quota-watch[web]'"
+    return (Problem("web", what),)
 
 
 def all_secrets(value: object, key: str = "") -> Iterator[tuple[str, Secret]]:

@@ -24,6 +24,7 @@ def warnings(config: "Config") -> Iterator[str]:
     yield from _not_acted_on(config)
     yield from _exposed_servers(config)
     yield from _exposed_mail(config)
+    yield from _unreachable_page(config)
     yield from _readable_secrets(config)
 
 
@@ -100,6 +101,15 @@ def _exposed_mail(config: "Config") -> Iterator[str]:
         yield (
             f'smtp.port: {smtp.port} with security = "{smtp.security}" is unusual; '
             '"tls" goes with port 465, "starttls" with 587'
+        )
+
+
+def _unreachable_page(config: "Config") -> Iterator[str]:
+    web = config.web
+    if web and addresses.is_everywhere(web.listen.host) and web.hosts() == {"localhost"}:
+        yield (
+            f"web.listen: {web.listen} is open to other machines, but the page answers to "
+            "localhost alone; name the host they ask for in web.public_url or web.allowed_hosts"
         )
 
 

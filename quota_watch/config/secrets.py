@@ -22,6 +22,7 @@ _NAMES = {
     ),
 }
 _MOST_BYTES = 65_536
+_SHORTEST_TOKEN = 16
 _PRINTABLE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
@@ -146,6 +147,13 @@ def password(value: str) -> str | None:
     if re.fullmatch(r"[ -~]+", value):
         return None
     return "not a password for SMTP: it holds line breaks or characters outside ASCII"
+
+
+def web_token(value: str) -> str | None:
+    """Complain about a token of the status page that is easy to guess, or hard to send."""
+    if re.fullmatch(rf"[!-~]{{{_SHORTEST_TOKEN},}}", value):
+        return None
+    return f"not a good token: at least {_SHORTEST_TOKEN} printable ASCII characters, no spaces"
 
 
 def signing_secret(value: str) -> str | None:

@@ -200,6 +200,8 @@ class Config:
                 return needs.to_deliver(self.channels, self.smtp)
             case Use.STORE:
                 return needs.to_store(self.database)
+            case Use.SERVE:
+                return needs.to_serve(self.web)
             case Use.HEARTBEAT:
                 return needs.to_beat(self.heartbeat)
 
@@ -211,6 +213,8 @@ class Config:
                 return needs.bad_templates(self.templates)
             case Use.STORE | Use.HEARTBEAT:
                 return ()
+            case Use.SERVE:
+                return needs.missing_packages(self.web)
 
 
 class _Said:

@@ -1,6 +1,5 @@
 """Counting: from daily counts by event type to what a period used of its limit."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -54,13 +53,16 @@ def count(
 
     `crossed_on` is the first day whose running total went over `limit`.
     """
-    totals: Counter[str] = Counter()
+    totals: dict[str, int] = {}
     used, used_today, crossed_on = 0, 0, None
     for counts in sorted(days, key=lambda counts: counts.day):
         if counts.day not in period:
             continue
-        counted = counts.counted(not_counted)
-        totals.update(counts.by_type)
+        counted = 0
+        for type_, n in counts.by_type.items():
+            totals[type_] = totals.get(type_, 0) + n
+            if type_ not in not_counted:
+                counted += n
         used += counted
         if counts.day == today:
             used_today = counted

@@ -14,8 +14,8 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from quota_watch.domain.errors import QuotaWatchError
+from quota_watch.figures import long_day, moment, number, share
 from quota_watch.notify.channel import Facts
-from quota_watch.notify.text import long_day, moment, number, share
 from quota_watch.notify.view import View, view_of, why
 from quota_watch.notify.wording import subject
 from quota_watch.resources import resource_dir

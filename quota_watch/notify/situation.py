@@ -11,7 +11,7 @@ from quota_watch.domain.capped import Estimate
 from quota_watch.domain.periods import Period
 from quota_watch.domain.rules import Observation, Trouble, Watch
 from quota_watch.domain.usage import is_over, percent
-from quota_watch.notify.text import days, estimate, events, moment, number, rough, share
+from quota_watch.figures import days, estimate, events, moment, number, rough, share
 from quota_watch.text import one_line
 
 NAME = 40

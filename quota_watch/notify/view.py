@@ -5,10 +5,20 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from quota_watch.domain.capped import Estimate
 from quota_watch.domain.rules import Rule
 from quota_watch.domain.usage import is_over, percent
+from quota_watch.figures import (
+    days,
+    estimate,
+    events,
+    largest_first,
+    moment,
+    number,
+    rough,
+    share,
+)
 from quota_watch.notify.channel import MAILTO, Facts
-from quota_watch.notify.text import days, events, largest_first, moment, number, share
 from quota_watch.notify.wording import told_late
 
 _MOST_TYPES = 12
@@ -78,6 +88,7 @@ def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         facts[key] for key in ("time_zone", "usage", "period", "organization")
     )
     lines = _usage_lines(usage, zone, label=_used_label(facts)) if usage else []
+    lines += _ahead_lines(facts)
     if period is not None:
         first, last = date.fromisoformat(period["start"]), date.fromisoformat(period["end"])
         lines.append(("Period", f"{days(first, last)} (UTC)"))
@@ -87,6 +98,17 @@ def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         if organization["plan"] is not None:
             lines.append(("Plan", organization["plan"]))
         lines.append(("Server", organization["server"]))
+    return lines
+
+
+def _ahead_lines(facts: Facts) -> list[tuple[str, str]]:
+    lines: list[tuple[str, str]] = []
+    seen, lost = facts["forecast"], facts["lost"]
+    if seen is not None:
+        band = f"{rough(seen['p10'])} to {rough(seen['p90'])}"
+        lines.append(("Forecast", f"about {rough(seen['p50'])} events ({band})"))
+    if lost is not None:
+        lines.append(("Lost", estimate(Estimate(**lost))))
     return lines
 
 

@@ -12,11 +12,11 @@ from typing import Any
 from quota_watch.domain.alerts import TransitionType
 from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Rule, Severity
+from quota_watch.figures import duration, long_day, number, short_day
 from quota_watch.notify.phrases import ahead, levels, limits, odd, own, sight
 from quota_watch.notify.phrases.ends import resolved
 from quota_watch.notify.phrases.words import Words, join
 from quota_watch.notify.situation import NAME, Situation
-from quota_watch.notify.text import duration, long_day, number, short_day
 from quota_watch.text import one_line
 
 _TITLE = 120

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, select, update
 
 from quota_watch.domain.accuracy import days_judged
 from quota_watch.domain.capped import capped_days
@@ -98,14 +98,19 @@ def kept_forecasts(
 ) -> dict[int, Row[Any]]:
     """Return the newest forecast of the period of each organization that has one."""
     columns = forecast.c
-    query = (
-        select(forecast)
+    newest = (
+        select(columns.organization_pk, func.max(columns.as_of).label("as_of"))
         .where(
             columns.organization_pk.in_(pks),
             columns.period_start == period.start,
             columns.as_of < today,
         )
-        .order_by(columns.as_of)
+        .group_by(columns.organization_pk)
+        .subquery()
+    )
+    query = select(forecast).join(
+        newest,
+        and_(columns.organization_pk == newest.c.organization_pk, columns.as_of == newest.c.as_of),
     )
     return {row.organization_pk: row for row in connection.execute(query)}
 

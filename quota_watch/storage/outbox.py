@@ -222,13 +222,23 @@ def count_pending(connection: Connection, channels: Collection[str] | None = Non
     return connection.scalar(query) or 0
 
 
-def rows(connection: Connection, *, only_failed: bool) -> list[Row[Any]]:
-    """Return deliveries for showing, newest first, without the facts they carry."""
+def rows(
+    connection: Connection,
+    *,
+    only_failed: bool,
+    state: DeliveryState | None = None,
+    most: int | None = None,
+) -> list[Row[Any]]:
+    """Return deliveries for showing, newest first, without the facts they carry.
+
+    `most` of them at most, and only those in `state` if one is given.
+    """
     shown = [column for column in delivery.c if column is not delivery.c.facts]
     query: Select[Any] = select(*shown).order_by(delivery.c.pk.desc())
-    if only_failed:
-        query = query.where(delivery.c.state == DeliveryState.FAILED)
-    return list(connection.execute(query))
+    wanted = DeliveryState.FAILED if only_failed else state
+    if wanted is not None:
+        query = query.where(delivery.c.state == wanted)
+    return list(connection.execute(query.limit(most)))
 
 
 def _finish(connection: Connection, claimed: ClaimedDelivery, **values: Any) -> bool:

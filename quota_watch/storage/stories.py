@@ -120,15 +120,19 @@ def _pk_of(connection: Connection, story: Story) -> int | None:
 
 
 def rows_of(
-    connection: Connection, pks: Collection[int] | None, *, only_open: bool
+    connection: Connection,
+    pks: Collection[int] | None,
+    *,
+    only_open: bool,
+    most: int | None = None,
 ) -> list[Row[Any]]:
-    """Return alert rows for showing, newest first."""
+    """Return alert rows for showing, newest first; `most` of them at most."""
     query = select(alert).order_by(alert.c.started_at.desc(), alert.c.pk.desc())
     if pks is not None:
         query = query.where(alert.c.organization_pk.in_(pks))
     if only_open:
         query = query.where(alert.c.ended_at.is_(None))
-    return list(connection.execute(query))
+    return list(connection.execute(query.limit(most)))
 
 
 def stories_about(connection: Connection, subjects: Collection[str]) -> dict[str, list[Story]]:

@@ -61,25 +61,38 @@ def organizations(
 
 
 def alerts(
-    connection: Connection, watches: Iterable[Watch] | None, *, only_open: bool
+    connection: Connection,
+    watches: Iterable[Watch] | None,
+    *,
+    only_open: bool,
+    most: int | None = None,
 ) -> list[Json]:
-    """Return stories with their deliveries, newest first; of all organizations if not named."""
+    """Return stories with their deliveries, newest first; of all organizations if not named.
+
+    `most` of them at most.
+    """
     pks = None
     if watches is not None:
         pks = list(claims.keys_of(connection, [w.organization for w in watches]).values())
-    rows = stories.rows_of(connection, pks, only_open=only_open)
+    rows = stories.rows_of(connection, pks, only_open=only_open, most=most)
     query = select(organization.c.pk, organization.c.id)
     names = {row.pk: row.id for row in connection.execute(query)}
     found = _deliveries_by_alert(connection, rows)
     return [_story(row, names.get(row.organization_pk), found.get(row.pk, [])) for row in rows]
 
 
-def deliveries(connection: Connection, *, only_failed: bool) -> list[Json]:
-    """Return the outbox, newest first."""
+def deliveries(
+    connection: Connection,
+    *,
+    only_failed: bool,
+    state: outbox.DeliveryState | None = None,
+    most: int | None = None,
+) -> list[Json]:
+    """Return the outbox, newest first; `most` of it at most, and only `state` if one is given."""
     query = select(alert.c.pk, alert.c.id, organization.c.id).outerjoin_from(alert, organization)
     about = {pk: (alert_id, id_) for pk, alert_id, id_ in connection.execute(query)}
     views = []
-    for row in outbox.rows(connection, only_failed=only_failed):
+    for row in outbox.rows(connection, only_failed=only_failed, state=state, most=most):
         alert_id, organization_id = about.get(row.alert_pk, (None, None))
         views.append(_delivery(row) | {"alert_id": alert_id, "organization": organization_id})
     return views

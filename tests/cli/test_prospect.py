@@ -188,7 +188,7 @@ def test_over_the_limit_the_loss_is_told_by_day_and_until_the_reset(shop: Shop) 
     assert "Raise the plan at https://app.rybbit.io" in out
     assert "So far an estimated 3,380 (" in out
     assert "until the reset an estimated 27,100 (" in out
-    assert [each["lost"]["likely"] for each in shop.json["lost"]["days"]] == [1350, 1350, 675]
+    assert [each["lost"]["likely"] for each in shop.json["lost"]["days"]] == [0, 1350, 1350, 675]
 
 
 def test_closed_periods_tell_how_right_it_was(shop: Shop) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import httpx
+
 from support.http import HttpServer
 from support.installation import HOOK_SECRET, KEY, Installation
 
@@ -176,3 +178,32 @@ def test_no_secret_is_written_anywhere(acme: Installation) -> None:
     written = acme.everything_written()
     for secret in (KEY, HOOK_SECRET, HOOK_SECRET.removeprefix("whsec_"), "secret-path"):
         assert secret.encode() not in written
+
+
+def test_the_status_page_is_there_follows_a_reload_and_ends(acme: Installation) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    web = f'[web]\nlisten = "{url.removeprefix("http://")}"\n'
+    acme.configure({"org_acme": 1000}, more=web)
+    process = acme.start("run")
+    acme.server.wait_for(1)
+    until(lambda: '"used":100' in httpx.get(f"{url}/api/v1/organizations").text.replace(" ", ""))
+    acme.upstream.used["org_new"] = 5
+    acme.configure({"org_acme": 1000, "org_new": 1000}, more=web)
+    process.send_signal(signal.SIGHUP)
+    until(lambda: "org_new" in httpx.get(f"{url}/").text)
+    assert httpx.get(f"{url}/healthz").status_code == 200
+    assert stop(process) == 0
+    assert "all_ended=true" in acme.log
+
+
+def test_a_status_page_that_can_not_listen_ends_the_start_with_the_reason(
+    acme: Installation,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        acme.configure({"org_acme": 1000}, more=f'[web]\nlisten = "127.0.0.1:{port}"\n')
+        result = acme.run("run")
+    assert result.returncode == 1
+    assert f"web.listen: can't listen at 127.0.0.1:{port}" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -183,7 +183,7 @@ def secretive(toml):
         f'[channels.pager]\ntype = "webhook"\nformat = "pagerduty"\nrouting_key = "{CANARY * 2}"\n'
         f'[channels.phone]\ntype = "apprise"\nurl = "tgram://{CANARY}/{CANARY}"\n'
         f'[smtp]\nhost = "h"\nusername = "u"\npassword = "{CANARY}"\n'
-        f'[heartbeat]\nurl = "https://h/{CANARY}"\n[web]\ntoken = "{CANARY}"\n'
+        f'[heartbeat]\nurl = "https://h/{CANARY}"\n[web]\ntoken = "{CANARY}-{CANARY}"\n'
     )
 
 

@@ -26,7 +26,6 @@ def warnings(toml, text):
         (SMTP + "port = 465", '"tls" goes with port 465'),
         (SMTP + 'security = "tls"', '"tls" goes with port 465'),
         ('[reports]\nmonthly = ["hook"]', "reports: not acted on by this version"),
-        ("[web]", "web: not acted on by this version"),
     ],
 )
 def test_what_is_worth_telling_is_told_once(toml, text, warning):

@@ -18,7 +18,7 @@ from quota_watch.storage.database import Database
 from quota_watch.storage.schema import alert, day_usage, metadata, organization, snapshot
 from support.clock import START, FakeClock
 from support.databases import Opened, empty
-from support.faults import NOTHING_IS_CLOSED, Killed, killed_at
+from support.faults import A_THREAD_IS_KILLED, NOTHING_IS_CLOSED, Killed, killed_at
 from support.threads import wait_until_polled
 from support.watching import NO_ANSWER, RecordingChannel, Station, Upstream, watch
 
@@ -26,9 +26,6 @@ HOUR = timedelta(hours=1)
 NAMES = ("rising", "leaping", "raised", "lost")
 BEFORE = RISING, LEAPING, RAISED, LOST = [watch(name, blind_after=HOUR) for name in NAMES]
 AFTER = [RISING, LEAPING, replace(RAISED, limit=200), LOST]
-A_THREAD_IS_KILLED = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
-)
 
 
 class Crossroads:
@@ -148,6 +145,7 @@ def test_the_crossroads_leads_everywhere(undisturbed: tuple[dict[str, Any], int]
     assert statements > 40
 
 
+@A_THREAD_IS_KILLED
 @NOTHING_IS_CLOSED
 def test_killed_at_any_statement_of_a_poll_it_goes_on_as_if_nothing_had_been(
     crossroads: Crossroads, undisturbed: tuple[dict[str, Any], int]

@@ -20,7 +20,7 @@ from quota_watch.storage.database import Database
 from quota_watch.storage.schema import alert, delivery
 from support.clock import FakeClock
 from support.databases import Opened
-from support.faults import NOTHING_IS_CLOSED, Killed, killed_at
+from support.faults import A_THREAD_IS_KILLED, NOTHING_IS_CLOSED, Killed, killed_at
 from support.threads import wait_until_polled
 from support.watching import NO_ANSWER, RecordingChannel, Station, Upstream, refuse, watch
 
@@ -61,7 +61,7 @@ class World:
 
     def step(self, *, calm: bool = False) -> list[Outcome]:
         """Let some hours go by, let something happen unless all is calm, and take a cycle."""
-        self.clock.advance(self.dice.randrange(7, 48) * HOUR)
+        self.clock.advance(self.dice.randrange(7, 60) * HOUR)
         self._traffic()
         for happens, chance in (
             (self._restart, 0.1),
@@ -138,6 +138,7 @@ class World:
             return list(connection.execute(query).mappings())
 
 
+@A_THREAD_IS_KILLED
 @NOTHING_IS_CLOSED
 @pytest.mark.parametrize(
     ("open_database", "days", "seed"),

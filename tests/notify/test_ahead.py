@@ -18,6 +18,7 @@ WILL = about(
 )
 RISK = about(Rule.FORECAST, Reason.AT_RISK, Severity.INFO, tier="at_risk", limit=100_000)
 USED = 61_950
+NO_DAY = Crossing(early=None, likely=None, late=None)
 SEEN = foreseen()
 
 
@@ -96,6 +97,14 @@ def test_what_got_worse_is_said_first(reason, expected):
     worse = later(WILL, TransitionType.ESCALATED, reason)
     first = said(worse, forecast=SEEN)["summary"].split(" Acme has used")[0]
     assert first.endswith(expected)
+
+
+@pytest.mark.parametrize("transition", [WILL, RISK])
+def test_what_became_less_likely_is_not_called_probable(transition):
+    again = later(transition, TransitionType.REMINDED, Reason.STILL_TRUE)
+    alert = said(again, forecast=foreseen(93_120, probability=0.3, crosses=NO_DAY))
+    assert "probably" not in alert["title"]
+    assert "It is less likely than it was (3 chances in 10" in alert["summary"]
 
 
 def test_an_end_says_what_is_expected_now():

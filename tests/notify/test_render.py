@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notify.telling import BIG, fired, tell
+from quota_watch.figures import moment
 from quota_watch.notify.render import Renderer, TemplateError
 from quota_watch.notify.samples import sample_facts
-from quota_watch.notify.text import moment
 from support.domain import NOON, usage
 
 SHAPES = sample_facts(now=NOON, time_zone="Europe/Berlin")
@@ -60,6 +60,19 @@ def test_both_parts_hold_every_number(shape):
         assert not [n for n in numbers if f"{n:,}" not in part]
         resets_at = datetime.fromisoformat(facts["period"]["resets_at"])
         assert moment(resets_at, "Europe/Berlin") in part
+
+
+@pytest.mark.parametrize(
+    ("shape", "line"),
+    [
+        ("will_exceed", "about 117,000 events (103,000 to 133,000)"),
+        ("dropping", "an estimated 12,000 (9,000–15,000) events"),  # noqa: RUF001
+    ],
+)
+def test_what_is_foretold_and_lost_is_among_the_facts(shape, line):
+    mail = RENDERER.email(SHAPES[shape])
+    for part in (mail.text.partition("FACTS")[2], visible(mail.html)):
+        assert line in part
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -58,8 +58,11 @@ def nobody_let_in(server: Postgres, database: Database) -> Iterator[None]:
         server._run(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true')
 
 
+A_THREAD_IS_KILLED = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
+)
 NOTHING_IS_CLOSED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-"""For tests that use `killed_at`: who is killed closes nothing."""
+"""For tests that use `killed_at`: who is killed, in whatever thread, closes nothing."""
 
 
 class Killed(BaseException):
@@ -73,6 +76,8 @@ def killed_at(database: Database, statement: int) -> Iterator[Callable[[], int]]
 
     def step(*_: object) -> None:
         nonlocal done
+        if done == statement > 0:  # whoever is dead, in whatever thread, does nothing more
+            raise Killed
         done += 1
         if done == statement:
             raise Killed

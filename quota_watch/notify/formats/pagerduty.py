@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from quota_watch.figures import largest_first
 from quota_watch.notify.channel import Facts, Message
 from quota_watch.notify.formats.form import Complaint, Form, Post, answered, compact
 from quota_watch.notify.formats.sections import Section, fit, section_of
-from quota_watch.notify.text import largest_first
 from quota_watch.text import one_line
 
 URL = "https://events.pagerduty.com/v2/enqueue"

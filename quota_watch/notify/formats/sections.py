@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
+from quota_watch.figures import number
 from quota_watch.notify.channel import Facts
-from quota_watch.notify.text import number
 from quota_watch.notify.view import view_of
 from quota_watch.notify.wording import subject, told_late
 from quota_watch.text import one_line

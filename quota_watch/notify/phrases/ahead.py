@@ -5,17 +5,17 @@ from typing import Any
 
 from quota_watch.domain.forecast import Crossing
 from quota_watch.domain.reasons import Reason
-from quota_watch.notify.phrases.foretold import crossed, day_and_range, loss, outcome, under
-from quota_watch.notify.phrases.help import decide
-from quota_watch.notify.phrases.words import Words, join
-from quota_watch.notify.situation import Situation
-from quota_watch.notify.text import (
+from quota_watch.figures import (
     chances,
     events,
     number,
     rough,
     weekday,
 )
+from quota_watch.notify.phrases.foretold import crossed, day_and_range, loss, outcome, under
+from quota_watch.notify.phrases.help import decide
+from quota_watch.notify.phrases.words import Words, join
+from quota_watch.notify.situation import Situation
 
 AT_RISK = "at_risk"
 """The tier of what is likely, but without the evidence to call it so."""
@@ -27,7 +27,7 @@ def forecast(case: Situation) -> Words:
     """Say when the limit is reached, how sure that is, and what is lost."""
     risk = case.transition.story.tier == AT_RISK
     summary = [
-        _how_sure(case) if risk else "",
+        _how_sure(case, early=risk),
         case.told_use(),
         case.told_measurement(),
         _outcome(case),
@@ -69,6 +69,8 @@ def _probability(case: Situation) -> float | None:
 def _title(case: Situation) -> str:
     when, probability = crossing(case), _probability(case)
     odds = f", {chances(probability)}" if probability is not None else ""
+    if probability is not None and probability < _EVEN:
+        return f"{case.name} may still pass its limit this period{odds}"
     if when.likely is None:
         return f"{case.name} will probably pass its limit this period{odds}"
     return f"{case.name} will probably be full on {day_and_range(when)}{odds}"
@@ -81,9 +83,13 @@ def _title_at_risk(case: Situation) -> str:
     return f"{case.name} might be full around {weekday(when.likely)}: too early to be sure"
 
 
-def _how_sure(case: Situation) -> str:
+def _how_sure(case: Situation, *, early: bool) -> str:
     probability = _probability(case)
     odds = f" ({chances(probability)} to end over it)" if probability is not None else ""
+    if probability is not None and probability < _EVEN:
+        return f"It is less likely than it was{odds}, but not ruled out."
+    if not early:
+        return ""
     return (
         f"The limit is at risk{odds}: what came so far points past it, but it is early in the "
         "period and such signs have been wrong before. If it becomes probable you are told again."

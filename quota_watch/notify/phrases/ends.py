@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 
 from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import FULL, Rule
+from quota_watch.figures import long_day
 from quota_watch.notify.phrases import ahead, odd, own, sight
 from quota_watch.notify.phrases.limits import changed
 from quota_watch.notify.phrases.words import Words, join, state
 from quota_watch.notify.situation import Situation
-from quota_watch.notify.text import long_day
 
 
 def resolved(case: Situation) -> Words:

@@ -7,9 +7,7 @@ from quota_watch.domain.capped import Estimate
 from quota_watch.domain.forecast import Crossing, Forecast
 from quota_watch.domain.planfit import PlanFit
 from quota_watch.domain.remedies import Fit, Part, Remedies, Setting
-from quota_watch.notify.phrases.words import join
-from quota_watch.notify.situation import NAME
-from quota_watch.notify.text import (
+from quota_watch.figures import (
     chances,
     estimate,
     events,
@@ -22,6 +20,8 @@ from quota_watch.notify.text import (
     short_days,
     weekday,
 )
+from quota_watch.notify.phrases.words import join
+from quota_watch.notify.situation import NAME
 from quota_watch.text import one_line
 
 CALM = "Nothing needs to be done while it goes on like this."

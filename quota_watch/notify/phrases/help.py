@@ -1,6 +1,11 @@
 """What would help: what still fits, what to switch off, which plan would do."""
 
 from quota_watch.domain.usage import percent
+from quota_watch.figures import (
+    largest_first,
+    long_day,
+    share,
+)
 from quota_watch.notify.phrases.foretold import (
     CALM,
     budget,
@@ -11,11 +16,6 @@ from quota_watch.notify.phrases.foretold import (
 )
 from quota_watch.notify.phrases.words import join
 from quota_watch.notify.situation import NAME, Situation
-from quota_watch.notify.text import (
-    largest_first,
-    long_day,
-    share,
-)
 from quota_watch.text import one_line
 
 _LARGEST = 3

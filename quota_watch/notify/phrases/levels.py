@@ -2,11 +2,11 @@
 
 from quota_watch.domain.reasons import Reason
 from quota_watch.domain.usage import percent
+from quota_watch.figures import days, estimate, events, number, share
 from quota_watch.notify.phrases.ahead import told_loss, told_pace
 from quota_watch.notify.phrases.help import decide, prevent
 from quota_watch.notify.phrases.words import Words, join, state
 from quota_watch.notify.situation import Situation
-from quota_watch.notify.text import days, estimate, events, number, share
 
 
 def threshold(case: Situation) -> Words:

@@ -1,8 +1,8 @@
 """Words of `delivery`, `config` and `discovered`: the watch's own affairs."""
 
+from quota_watch.figures import duration, events, number, sentence
 from quota_watch.notify.phrases.words import Words, join
 from quota_watch.notify.situation import NAME, Situation
-from quota_watch.notify.text import duration, events, number, sentence
 from quota_watch.text import one_line
 
 _MOST_PROBLEMS = 5

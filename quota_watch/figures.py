@@ -1,4 +1,4 @@
-"""How values read in messages: numbers, shares, moments, names. Pure and independent of locale."""
+"""How values read: numbers, shares, moments, names. Pure and independent of locale."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -132,6 +132,26 @@ def duration(span: timedelta) -> str:
     if hours:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     return f"{minutes} min"
+
+
+def ago(moment: str | None, now: datetime) -> str:
+    """Say how long ago an ISO time was, in its largest unit."""
+    if moment is None:
+        return "never"
+    passed = now - datetime.fromisoformat(moment)
+    if passed < timedelta(seconds=10):
+        return "just now"
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if passed.total_seconds() >= size:
+            return f"{int(passed.total_seconds() // size)} {unit} ago"
+    return "just now"
+
+
+def what_and_advice(message: str) -> tuple[str, str]:
+    """Split a poll's error into what happened and what to do, without where it happened."""
+    _, _, rest = message.partition(": ")
+    what, _, advice = (rest or message).partition(". ")
+    return what, advice
 
 
 def largest_first(by_type: Mapping[str, int]) -> list[tuple[str, int]]:

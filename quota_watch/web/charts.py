@@ -1,0 +1,310 @@
+"""The pictures of an organization, as places and words for the templates that draw them.
+
+They hold no number of their own: all come from `storage.views`, `storage.pages` and the domain.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from quota_watch.domain.course import Expected
+from quota_watch.domain.periods import ONE_DAY
+from quota_watch.figures import short_day
+from quota_watch.storage.views import Json
+from quota_watch.web.scale import Scale, Tick, scale_of, third
+
+_MOST_TYPES = 5
+_REST = "other types"
+_SECONDS_OF_DAY = 86_400
+_DRAWN_FIRST = ("resolved", "info", "warning", "critical")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What a picture tells of one column: a heading, and names with values."""
+
+    heading: str
+    rows: Sequence[tuple[str, str]]
+    third: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An alert on the time line."""
+
+    x: float
+    severity: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A piece of a column; `kind` is its class."""
+
+    x: float
+    width: float
+    y: float
+    height: float
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """Cumulative usage against the limit."""
+
+    ticks: Sequence[Tick]
+    line: str
+    area: str
+    now_x: float | None
+    limit_y: float | None
+    band: str | None
+    likely: str | None
+    crossing: tuple[float, float, float] | None
+    marks: Sequence[Mark]
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Columns of bars; `kinds` are classes and names for the legend."""
+
+    ticks: Sequence[Tick]
+    bars: Sequence[Bar]
+    points: Sequence[Point]
+    kinds: Sequence[tuple[str, str]] = ()
+    limit_y: float | None = None
+
+
+def course_chart(
+    shown: Json, days: Sequence[Json], expected: Sequence[Expected], alerts: Sequence[Json]
+) -> Course:
+    """Draw the current period: the total so far, what is to come, the limit and the alerts."""
+    start = date.fromisoformat(shown["period"]["start"])
+    length = (date.fromisoformat(shown["period"]["end"]) - start).days + 1
+    so_far = _so_far(days, start, shown["last_ok"])
+    scale = scale_of(length, shown["limit"], so_far[-1][1], *(each.high for each in expected))
+    last_x, last = so_far[-1]
+    ahead = [
+        ((each.day - start).days + 1.0, each)
+        for each in expected
+        if (each.day - start).days + 1 > last_x
+    ]
+    lows, likely, highs = (
+        [(last_x, last), *((place, max(getattr(each, name), last)) for place, each in ahead)]
+        for name in ("low", "likely", "high")
+    )
+    return Course(
+        ticks=scale.ticks(),
+        line=scale.line(so_far),
+        area=scale.area(so_far, [(0, 0), (last_x, 0)]),
+        now_x=scale.x(last_x) if days else None,
+        limit_y=None if shown["limit"] is None else scale.y(shown["limit"]),
+        band=scale.area(highs, lows) if ahead else None,
+        likely=scale.line(likely) if ahead else None,
+        crossing=_crossing(shown, start, scale),
+        marks=_marks(alerts, start, scale),
+        points=_course_points(start, length, days, expected, alerts),
+    )
+
+
+def daily_chart(shown: Json, days: Sequence[Json], path: Mapping[date, float]) -> Columns:
+    """Draw the days of the period by type, and what is expected of those to come."""
+    start = date.fromisoformat(shown["period"]["start"])
+    length = (date.fromisoformat(shown["period"]["end"]) - start).days + 1
+    kinds = _kinds(days)
+    by_date = {date.fromisoformat(day["date"]): day for day in days}
+    whole = [n + (by_date[day]["used"] if day in by_date else 0) for day, n in path.items()]
+    scale = scale_of(length, *(day["used"] for day in days), *whole)
+    bars, points = [], []
+    for place in range(length):
+        each = start + place * ONE_DAY
+        day, come = by_date.get(each), path.get(each)
+        stacked = _stack(day, kinds) if day else []
+        if come is not None:
+            bars.append(_bar(scale, place, day["used"] if day else 0, come, "expected"))
+        below = 0
+        for kind, _, n in stacked:
+            bars.append(_bar(scale, place, below, n, kind))
+            below += n
+        if day and day["capped"]:
+            bars.append(_bar(scale, place, 0, scale.top, "capped"))
+        points.append(_day_point(each, place, length, day, stacked, come))
+    names = {kind: name for name, kind in kinds.items()} | (
+        {f"type-{_MOST_TYPES}": _REST} if _has_rest(days, kinds) else {}
+    )
+    return Columns(ticks=scale.ticks(), bars=bars, points=points, kinds=list(names.items()))
+
+
+def periods_chart(shown: Json, periods: Sequence[Json]) -> Columns:
+    """Draw the last periods against the limit of today; the current one with its forecast."""
+    forecast = shown["forecast"]
+    expected = forecast["p50"] if forecast else None
+    scale = scale_of(len(periods), shown["limit"], expected, *(each["used"] for each in periods))
+    bars, points = [], []
+    for place, each in enumerate(periods):
+        is_now = place == len(periods) - 1
+        first = date.fromisoformat(each["start"])
+        rows = [("counted", "not kept" if each["used"] is None else f"{each['used']:,}")]
+        if is_now and expected is not None:
+            bars.append(_bar(scale, place, 0, expected, "expected", gap=0.2))
+            rows.append(("expected", f"{expected:,}"))
+        if each["used"]:
+            kind = "current" if is_now else "past"
+            bars.append(_bar(scale, place, 0, each["used"], kind, gap=0.2))
+        if each["capped"]:
+            rows.append(("", "events were dropped"))
+        name = short_day(first).split()[1]
+        points.append(Point(f"{name} {first.year}", rows, third(place, len(periods)), name[:3]))
+    limit = None if shown["limit"] is None else scale.y(shown["limit"])
+    return Columns(ticks=scale.ticks(), bars=bars, points=points, limit_y=limit)
+
+
+def sparkline(values: Sequence[int | None]) -> str | None:
+    """Return days as bars in one SVG path, in a picture of as many columns by 20."""
+    top = max((value for value in values if value), default=None)
+    if top is None:
+        return None
+    heights = [(n, -(-20 * value // top)) for n, value in enumerate(values) if value]
+    return "".join([f"M{n}.15 20v-{height}h.7v{height}z" for n, height in heights])
+
+
+def _so_far(days: Sequence[Json], start: date, seen: str | None) -> list[tuple[float, float]]:
+    """Return the total at the start, after each whole day, and at the last good poll."""
+    points, total = [(0.0, 0.0)], 0
+    seen_at = datetime.fromisoformat(seen) if seen else None
+    for day in days:
+        each = date.fromisoformat(day["date"])
+        total += day["used"]
+        place = (each - start).days + 1.0
+        if seen_at is not None and seen_at.date() == each:
+            gone = (seen_at - datetime.combine(each, time.min, UTC)).total_seconds()
+            place += max(gone / _SECONDS_OF_DAY, 0.05) - 1
+        points.append((place, float(total)))
+    return points
+
+
+def _crossing(shown: Json, start: date, scale: Scale) -> tuple[float, float, float] | None:
+    """Return where the limit is passed early, likely and late; None where it is not."""
+    forecast = shown["forecast"]
+    crossing = (forecast["crosses_on"] if forecast else None) or {}
+    likely = shown["crossed_on"] or crossing.get("likely")
+    if likely is None:
+        return None
+    early = shown["crossed_on"] or crossing.get("early") or likely
+    late = shown["crossed_on"] or crossing.get("late") or shown["period"]["end"]
+    early_x, likely_x, late_x = (
+        (date.fromisoformat(day) - start).days for day in (early, likely, late)
+    )
+    return scale.x(early_x), scale.x(likely_x + 0.5), scale.x(late_x + 1)
+
+
+def _marks(alerts: Sequence[Json], start: date, scale: Scale) -> list[Mark]:
+    midnight = datetime.combine(start, time.min, UTC)
+    marks = []
+    for alert in alerts:
+        for step in alert["transitions"]:
+            at = datetime.fromisoformat(step["at"])
+            place = (at - midnight).total_seconds() / _SECONDS_OF_DAY
+            if 0 <= place <= scale.columns:
+                resolved = step["type"] == "alert.resolved"
+                kind = "resolved" if resolved else step["severity"]
+                marks.append(Mark(scale.x(place), kind, step["title"]))
+    return sorted(marks, key=lambda mark: _DRAWN_FIRST.index(mark.severity))
+
+
+def _course_points(
+    start: date,
+    length: int,
+    days: Sequence[Json],
+    expected: Sequence[Expected],
+    alerts: Sequence[Json],
+) -> list[Point]:
+    counted = {day["date"]: day["used"] for day in days}
+    to_come = {each.day: each for each in expected}
+    told: dict[str, list[tuple[str, str]]] = {}
+    for alert in alerts:
+        for step in alert["transitions"]:
+            day, at = step["at"][:10], step["at"][11:16]
+            told.setdefault(day, []).append((at, step["title"]))
+    points, total = [], 0
+    for place in range(length):
+        day = start + place * ONE_DAY
+        key = day.isoformat()
+        rows: list[tuple[str, str]] = []
+        if key in counted:
+            total += counted[key]
+            rows += [("in all", f"{total:,}"), ("that day", f"{counted[key]:,}")]
+        if day in to_come:
+            each = to_come[day]
+            rows += [
+                ("expected", f"{each.likely:,.0f}"),
+                ("8 in 10", f"{each.low:,.0f} – {each.high:,.0f}"),  # noqa: RUF001  a range
+            ]
+        rows += told.get(key, [])
+        points.append(
+            Point(
+                short_day(day),
+                rows or [("", "not known")],
+                third(place, length),
+                str(place + 1) if place % 7 == 0 else "",
+            )
+        )
+    return points
+
+
+def _kinds(days: Sequence[Json]) -> dict[str, str]:
+    """Return the classes of the largest types, by type; the rest shares one class."""
+    totals: dict[str, int] = {}
+    for day in days:
+        for type_, n in day["by_type"].items():
+            totals[type_] = totals.get(type_, 0) + n
+    largest = sorted((each for each in totals if totals[each]), key=lambda each: -totals[each])
+    return {type_: f"type-{place}" for place, type_ in enumerate(largest[:_MOST_TYPES])}
+
+
+def _has_rest(days: Sequence[Json], kinds: Mapping[str, str]) -> bool:
+    return any(n and type_ not in kinds for day in days for type_, n in day["by_type"].items())
+
+
+def _stack(day: Json, kinds: Mapping[str, str]) -> list[tuple[str, str, int]]:
+    """Return class, name and count of each piece of a day, the largest type at the bottom."""
+    pieces = [(kind, name, day["by_type"].get(name, 0)) for name, kind in kinds.items()]
+    rest = sum(n for type_, n in day["by_type"].items() if type_ not in kinds)
+    return [each for each in [*pieces, (f"type-{_MOST_TYPES}", _REST, rest)] if each[2]]
+
+
+def _bar(
+    scale: Scale, place: int, below: float, value: float, kind: str, *, gap: float = 0.12
+) -> Bar:
+    return Bar(
+        scale.x(place + gap),
+        scale.x(1 - 2 * gap),
+        scale.y(below + value),
+        round(scale.height(below + value) - scale.height(below), 2),
+        kind,
+    )
+
+
+def _day_point(
+    day: date,
+    place: int,
+    length: int,
+    counted: Json | None,
+    stacked: Sequence[tuple[str, str, int]],
+    come: float | None,
+) -> Point:
+    rows: list[tuple[str, Any]] = []
+    if counted:
+        rows += [("counted", f"{counted['used']:,}"), *((name, f"{n:,}") for _, name, n in stacked)]
+        if counted["capped"]:
+            rows.append(("", "events were dropped"))
+    if come is not None:
+        rows.append(("to come" if counted else "expected", f"{come:,.0f}"))
+    return Point(
+        short_day(day),
+        rows or [("", "not known")],
+        third(place, length),
+        str(place + 1) if place % 7 == 0 else "",
+    )

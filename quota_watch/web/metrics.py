@@ -1,0 +1,206 @@
+"""`/metrics`: what the store knows, as Prometheus reads it."""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from flask import Flask, Response
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+import quota_watch
+from quota_watch.storage import pages, views
+from quota_watch.storage.outbox import DeliveryState
+from quota_watch.storage.views import Json
+from quota_watch.web.site import Reading, Store
+
+_ORGANIZATION = ("organization",)
+_QUANTILES = {"0.1": "p10", "0.5": "p50", "0.9": "p90"}
+_OUTCOMES = (DeliveryState.DONE, DeliveryState.FAILED)
+
+
+def install(app: Flask, store: Store) -> None:
+    """Add `/metrics` to `app`, with a registry of its own."""
+    registry = CollectorRegistry(auto_describe=False)
+    collector = StoreCollector(store)
+    registry.register(collector)
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+class StoreCollector(Collector):
+    """Reads the store at each scrape."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._delivered = _NeverLess()
+
+    def describe(self) -> Iterable[Metric]:
+        """Promise nothing: the store is first read at the first scrape."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Return every metric; raises `StorageError`."""
+        with self._store.read() as reading:
+            connection, watches = reading.connection, reading.site.watches
+            shown = views.organizations(connection, watches, now=reading.now)
+            failed = pages.failed_polls(connection, watches)
+            counts = pages.outbox_counts(connection)
+        yield _build()
+        yield from _organizations(shown)
+        yield from _states(shown)
+        yield from _polls(shown, failed)
+        yield from self._outbox(reading, counts)
+        path = self._store.database.path
+        if path is not None:
+            yield _gauge("database_bytes", "Size of the SQLite file.", [((), path.stat().st_size)])
+
+    def _outbox(self, reading: Reading, counts: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
+        channels = sorted({*reading.site.channels, *(channel for channel, _ in counts)})
+        total = CounterMetricFamily(
+            "quota_watch_deliveries",
+            "Deliveries that ended, by channel and how.",
+            labels=("channel", "outcome"),
+        )
+        for channel in channels:
+            for outcome in _OUTCOMES:
+                count = counts.get((channel, outcome), 0)
+                total.add_metric(
+                    (channel, outcome), self._delivered.total((channel, outcome), count)
+                )
+        yield total
+        for name, state, text in (
+            ("pending", DeliveryState.PENDING, "Deliveries that wait for their next attempt."),
+            (
+                "failed",
+                DeliveryState.FAILED,
+                "Deliveries that failed for good, not retried since.",
+            ),
+        ):
+            values = [((channel,), counts.get((channel, state), 0)) for channel in channels]
+            yield _gauge(f"outbox_{name}", text, values, labels=("channel",))
+
+
+class _NeverLess:
+    """Makes counters of counts that may fall, such as when what failed is tried again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: dict[tuple[str, str], int] = {}
+        self._fallen: dict[tuple[str, str], int] = {}
+
+    def total(self, key: tuple[str, str], count: int) -> int:
+        with self._lock:
+            fell = max(self._last.get(key, 0) - count, 0)
+            self._last[key] = count
+            self._fallen[key] = self._fallen.get(key, 0) + fell
+            return count + self._fallen[key]
+
+
+def _build() -> Metric:
+    values = [((quota_watch.__version__,), 1)]
+    return _gauge("build_info", "The version that runs.", values, labels=("version",))
+
+
+def _organizations(shown: Iterable[Json]) -> Iterator[Metric]:
+    shown = list(shown)
+    names = GaugeMetricFamily(
+        "quota_watch_organization_info",
+        "Name, server and plan of an organization.",
+        labels=("organization", "name", "server", "plan"),
+    )
+    for each in shown:
+        names.add_metric((each["id"], each["name"], each["server"], each["plan"] or ""), 1)
+    yield names
+    for name, text, key in (
+        ("used_events", "Counted events of the current period.", "used"),
+        ("limit_events", "Counted events allowed per period.", "limit"),
+    ):
+        yield _gauge(name, text, [((each["id"],), each[key]) for each in shown])
+    today = [((each["id"],), (each["today"] or {}).get("used")) for each in shown]
+    yield _gauge("today_events", "Counted events of the current UTC day.", today)
+    resets = [((each["id"],), _seconds(each["period"]["resets_at"])) for each in shown]
+    yield _gauge("period_end_timestamp_seconds", "When the count starts again from zero.", resets)
+    yield from _forecasts([each for each in shown if each["forecast"]])
+
+
+def _forecasts(shown: Iterable[Json]) -> Iterator[Metric]:
+    totals, over, crossing = [], [], []
+    for each in shown:
+        found = each["forecast"]
+        totals += [((each["id"], q), found[name]) for q, name in _QUANTILES.items()]
+        over.append(((each["id"],), found["probability_over"]))
+        likely = (found["crosses_on"] or {}).get("likely")
+        crossing.append(((each["id"],), _seconds(f"{likely}T00:00:00Z") if likely else None))
+    yield _gauge(
+        "forecast_events",
+        "What the period's count will probably end at, by quantile.",
+        totals,
+        labels=("organization", "quantile"),
+    )
+    yield _gauge("forecast_over_probability", "How probably the period ends over the limit.", over)
+    yield _gauge(
+        "forecast_crossing_timestamp_seconds",
+        "Start of the UTC day on which the limit will likely be passed.",
+        crossing,
+    )
+
+
+def _states(shown: Iterable[Json]) -> Iterator[Metric]:
+    shown = list(shown)
+    yield _gauge(
+        "state",
+        "1 for the state an organization is in, 0 for the others.",
+        [((each["id"], state), each["state"] == state) for each in shown for state in pages.STATES],
+        labels=("organization", "state"),
+    )
+    blind = [((each["id"],), each["blind"]) for each in shown]
+    yield _gauge("blind", "Whether polls have failed for too long to trust the watch.", blind)
+    alerts = [((each["id"],), len(each["open_alerts"])) for each in shown]
+    yield _gauge("open_alerts", "Alerts that are not resolved.", alerts)
+
+
+def _polls(shown: Iterable[Json], failed: Mapping[str, int]) -> Iterator[Metric]:
+    shown = list(shown)
+    polled = [each for each in shown if each["last_poll"]]
+    up = [((each["id"],), each["last_error"] is None) for each in polled]
+    yield _gauge("up", "Whether the last poll of an organization was good.", up)
+    for name, text, key in (
+        ("last_success_timestamp_seconds", "When the last good poll was.", "last_ok"),
+        ("last_poll_timestamp_seconds", "When the last poll was, good or not.", "last_poll"),
+    ):
+        yield _gauge(name, text, [((each["id"],), _seconds(each[key])) for each in shown])
+    failures = CounterMetricFamily(
+        "quota_watch_poll_failures",
+        "Failed polls; starts again at 0 with each good one.",
+        labels=_ORGANIZATION,
+    )
+    for organization, n in failed.items():
+        failures.add_metric((organization,), n)
+    yield failures
+
+
+def _gauge(
+    name: str,
+    text: str,
+    values: Iterable[tuple[tuple[str, ...], Any]],
+    *,
+    labels: tuple[str, ...] = _ORGANIZATION,
+) -> Metric:
+    """Return a gauge; a value of None is unknown, and then there is no sample."""
+    found = list(values)
+    names = labels if not found or found[0][0] else ()
+    family = GaugeMetricFamily(f"quota_watch_{name}", text, labels=names)
+    for label_values, value in found:
+        if value is not None:
+            family.add_metric(label_values, value)
+    return family
+
+
+def _seconds(moment: str | None) -> float | None:
+    return datetime.fromisoformat(moment).timestamp() if moment else None

@@ -1,0 +1,173 @@
+"""The server under the pages: waitress in a thread of its own, which no client can hold up."""
+
+import socket
+import threading
+
+import waitress
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import TcpWSGIServer
+
+from quota_watch.clock import Clock
+from quota_watch.config import Config
+from quota_watch.config.addresses import Listen
+from quota_watch.domain.errors import QuotaWatchError
+from quota_watch.logs import get_logger
+from quota_watch.storage.database import Database
+from quota_watch.web.app import create_app
+from quota_watch.web.health import DatabaseHealth
+from quota_watch.web.site import Health, Site
+
+log = get_logger(__name__)
+
+_THREADS = 4
+_CONNECTIONS = 300
+_IDLE_SECONDS = 10
+_MOST_HEADERS, _MOST_BODY = 16_384, 4_096
+_LOOP_SECONDS = 0.2
+_STOP_SECONDS = 0.9
+
+
+class ListenError(QuotaWatchError):
+    """The address of `web.listen` can't be had; names it and what to do."""
+
+
+class StatusPage:
+    """The status page of a running service; follows the config through reloads.
+
+    `take_up` starts, changes or ends it as a config says; `stop` ends it.
+    """
+
+    def __init__(self, *, database: Database, clock: Clock, health: Health | None = None) -> None:
+        self._database = database
+        self._clock = clock
+        self._health = health or DatabaseHealth(database, clock)
+        self._server: PageServer | None = None
+
+    @property
+    def url(self) -> str | None:
+        """Where the page listens, or None where there is none."""
+        return self._server.url if self._server else None
+
+    def take_up(self, config: Config) -> None:
+        """Show what `config` says from now on; raises `ListenError` and changes nothing then."""
+        old, site = self._server, Site.of(config)
+        if config.web is None:
+            self._server = None
+        elif old is not None and old.serves(config.web.listen, site):
+            old.site = site
+            return
+        else:
+            self._server = PageServer(
+                site,
+                listen=config.web.listen,
+                database=self._database,
+                clock=self._clock,
+                health=self._health,
+            )
+        if old is not None:
+            old.stop()
+
+    def stop(self) -> None:
+        """Serve nothing any more, within two seconds."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+
+class PageServer:
+    """Serves one address until it is stopped; `site` may be replaced meanwhile."""
+
+    def __init__(
+        self,
+        site: Site,
+        *,
+        listen: Listen,
+        database: Database,
+        clock: Clock,
+        health: Health,
+        idle_seconds: int = _IDLE_SECONDS,
+        connections: int = _CONNECTIONS,
+    ) -> None:
+        self.site = site
+        self._listen = listen
+        self._stopped = False
+        app = create_app(lambda: self.site, database=database, clock=clock, health=health)
+        self._socket = _bound(listen)
+        self._server: TcpWSGIServer = waitress.create_server(
+            app,
+            sockets=[self._socket],
+            url_prefix=site.prefix,
+            ident=None,
+            threads=_THREADS,
+            connection_limit=connections,
+            channel_timeout=idle_seconds,
+            cleanup_interval=1,
+            asyncore_loop_timeout=_LOOP_SECONDS,
+            asyncore_use_poll=True,
+            max_request_header_size=_MOST_HEADERS,
+            max_request_body_size=_MOST_BODY,
+            clear_untrusted_proxy_headers=True,
+        )
+        self._server.channel_class = _Channel
+        self._thread = threading.Thread(target=self._server.run, name="status page", daemon=True)
+        self._thread.start()
+        log.info("status page", url=self.url)
+
+    @property
+    def url(self) -> str:
+        """The address, with the port that was really taken."""
+        return f"http://{Listen(self._listen.host, self._socket.getsockname()[1])}"
+
+    def serves(self, listen: Listen, site: Site) -> bool:
+        """Tell whether a config with these needs no other server."""
+        return (listen, site.prefix, site.templates) == (
+            self._listen,
+            self.site.prefix,
+            self.site.templates,
+        )
+
+    def stop(self) -> None:
+        """Close every connection and end."""
+        if self._stopped:
+            return
+        self._stopped = True
+        # Its threads first: one that ends later would wake a loop that is gone.
+        self._server.task_dispatcher.shutdown(timeout=_STOP_SECONDS)
+        self._server.trigger.pull_trigger(self._hang_up)
+        self._thread.join(_STOP_SECONDS)
+
+    def _hang_up(self) -> None:
+        wasyncore.close_all(self._server._map, ignore_all=True)  # noqa: SLF001  has no other name
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+    """A connection on which bytes of a request that never ends do not count as life."""
+
+    last_activity: float
+
+    def handle_read(self) -> None:
+        began, before = self.request is not None, self.last_activity
+        super().handle_read()
+        if began and self.request is not None:
+            self.last_activity = before
+
+
+def _bound(listen: Listen) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+        except OSError:
+            bound.close()
+            raise
+    except OSError as error:
+        raise ListenError(
+            f"web.listen: can't listen at {listen}: {error.strerror}; is another program there? "
+            "Choose another port, or end that program"
+        ) from None
+    return bound

@@ -1,0 +1,142 @@
+"""The pages in a real browser: nothing to scroll sideways, no complaint, usable by everyone."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from support.pages import DAY, NOW
+
+LOOKS = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 800}},
+    "phone": {"color_scheme": "light", "viewport": {"width": 320, "height": 640}},
+}
+PATHS = ["/", "/organizations/org_acme", "/alerts", "/deliveries", "/organizations/none"]
+LONG = "A name that is much-too-long-" + "ForItHasNoPlaceToBreak" * 8
+
+
+@dataclass
+class Seen:
+    """A browser window, and what it complained of."""
+
+    page: Page
+    complaints: list[str]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    assert chromium, "the tests of the status page need a browser: apt-get install chromium"
+    with sync_playwright() as playwright:
+        # Its sandbox can't be had as root; it sees our own pages alone.
+        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def windows(browser: Browser) -> Iterator[dict[str, BrowserContext]]:
+    contexts = {look: browser.new_context(**how) for look, how in LOOKS.items()}
+    yield contexts
+    for context in contexts.values():
+        context.close()
+
+
+@pytest.fixture
+def look(windows, page):
+    """Open a path of a page with much on it, in one of the looks."""
+    filler = page.filler
+    acme = filler.organization("acme", daily=[{**DAY, LONG: 40}] * 20, shown_as="Acme & <b>Söhne")
+    filler.forecast(acme, p10=90_000, p50=110_000, p90=131_000)
+    for n, severity in enumerate(("info", "warning", "critical")):
+        pk = filler.alert(acme, id_=f"alert-{n}", severity=severity, title=f"{LONG} {n}")
+        filler.deliveries(pk, [{"recipient": LONG, "state": "failed", "last_error": LONG}])
+    filler.alert(acme, id_="old", ended=NOW)
+    error = {"kind": "unauthorized", "message": f"{LONG}: refused. {LONG}", "status": 401}
+    over = filler.organization("over", daily=[{"pageview": 60_000}] * 2, error=error)
+    new = filler.organization("new", shown_as=LONG)
+    page.show(acme, over, new, filler.organization("free", daily=[DAY], limit=None))
+    opened = []
+
+    def look(name: str, path: str) -> Seen:
+        window = windows[name].new_page()
+        opened.append(window)
+        seen = Seen(window, [])
+        window.on("console", lambda message: seen.complaints.append(message.text))
+        window.on("pageerror", lambda error: seen.complaints.append(str(error)))
+        window.goto(page.server.url + path)
+        return seen
+
+    yield look
+    for window in opened:
+        window.close()
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_page_fits_and_everyone_can_use_it(look, name, path):
+    seen = look(name, path)
+    width = seen.page.evaluate("document.documentElement.scrollWidth")
+    found = Axe().run(seen.page)
+    assert width <= LOOKS[name]["viewport"]["width"]
+    assert found.violations_count == 0, found.generate_report()
+    assert [each for each in seen.complaints if "404" not in each] == []
+
+
+@pytest.mark.parametrize("place", [1, 16, 31])
+def test_a_tip_opens_on_hover_and_on_focus_and_fits(look, place):
+    window = look("phone", "/organizations/org_acme").page
+    point = window.locator(".plot.tall .point").nth(place - 1)
+    tip = point.locator(".tip")
+    assert not tip.is_visible()
+    point.hover()
+    assert tip.is_visible()
+    assert window.evaluate("document.documentElement.scrollWidth") <= 320
+    window.mouse.move(0, 0)
+    point.focus()
+    assert tip.is_visible()
+
+
+def test_the_first_tab_leads_to_the_content(look):
+    window = look("light", "/").page
+    window.keyboard.press("Tab")
+    assert window.evaluate("document.activeElement.textContent") == "Skip to the content"
+    window.keyboard.press("Enter")
+    assert window.evaluate("document.activeElement.id") == "main"
+
+
+def test_what_has_the_focus_is_seen(look):
+    window = look("light", "/").page
+    for _ in range(3):
+        window.keyboard.press("Tab")
+    style = "getComputedStyle(document.activeElement).outlineStyle"
+    assert window.evaluate(style) == "solid"
+
+
+def test_the_script_refreshes_the_page_until_it_is_stopped(windows, look, page):
+    window = windows["light"].new_page()
+    window.clock.install()
+    window.goto(page.server.url + "/")
+    watched = page.server.site.watches[0]
+    page.show(watched)
+    window.clock.run_for(61_000)
+    expect(window.locator("tbody th")).to_have_count(1)
+    window.get_by_role("button", name="Stop refreshing").click()
+    page.show()
+    window.clock.run_for(61_000)
+    assert window.locator("tbody th").count() == 1
+    window.close()
+
+
+def test_without_the_script_the_page_is_whole(browser, page):
+    page.show(page.filler.organization("acme", daily=[DAY] * 20))
+    context = browser.new_context(java_script_enabled=False)
+    window = context.new_page()
+    window.goto(page.server.url)
+    assert window.get_by_role("link", name="acme").is_visible()
+    assert window.locator("footer button").count() == 0
+    context.close()

@@ -1,0 +1,149 @@
+import re
+from datetime import date, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quota_watch.domain.course import course
+from quota_watch.web.charts import course_chart, daily_chart, periods_chart, sparkline
+from quota_watch.web.scale import Scale, scale_of, third
+from quota_watch.web.wording import about, between, compact
+
+SHOWN = {
+    "period": {"start": "2026-03-01", "end": "2026-03-31", "resets_at": "2026-04-01T00:00:00Z"},
+    "limit": 100_000,
+    "last_ok": "2026-03-10T12:00:00Z",
+    "forecast": None,
+    "crossed_on": None,
+}
+FORECAST = {
+    "p10": 90_000,
+    "p50": 110_000,
+    "p90": 130_000,
+    "probability_over": 0.7,
+    "crosses_on": {"early": "2026-03-24", "likely": "2026-03-28", "late": None},
+}
+
+
+def days(count: int, **by_type: int):
+    return [
+        {
+            "date": (date(2026, 3, 1) + timedelta(days=n)).isoformat(),
+            "used": sum(by_type.values()),
+            "by_type": by_type,
+            "not_counted": {},
+            "capped": False,
+        }
+        for n in range(count)
+    ]
+
+
+def expected():
+    path = [3_000.0] * 22
+    return course(
+        as_of=date(2026, 3, 9), used=30_000, path=path, p10=90_000, p50=110_000, p90=130_000
+    )
+
+
+def test_the_line_ends_at_the_last_good_poll():
+    chart = course_chart(SHOWN, days(10, pageview=3_000), [], [])
+    assert chart.now_x == Scale(31, 1).x(9.5)
+    assert chart.band is None
+
+
+def test_the_band_begins_where_the_line_ends_and_opens():
+    chart = course_chart(SHOWN | {"forecast": FORECAST}, days(10, pageview=3_000), expected(), [])
+    assert chart.band.startswith(f"M{chart.now_x} ")
+    assert chart.likely.endswith("100.0 " + str(scale_of(31, 130_000).y(110_000)))
+
+
+def test_the_crossing_reaches_to_the_end_where_it_may_not_come():
+    chart = course_chart(SHOWN | {"forecast": FORECAST}, days(10, pageview=3_000), expected(), [])
+    early, likely, late = chart.crossing
+    assert early < likely < late == 100
+
+
+def test_a_limit_that_was_passed_is_marked_on_its_day():
+    chart = course_chart(SHOWN | {"crossed_on": "2026-03-08"}, days(10, pageview=30_000), [], [])
+    assert chart.crossing[1] == Scale(31, 1).x(7.5)
+
+
+def test_nothing_known_is_an_empty_picture():
+    chart = course_chart(SHOWN | {"limit": None, "last_ok": None}, [], [], [])
+    assert (chart.now_x, chart.limit_y, chart.crossing) == (None, None, None)
+    assert len(chart.points) == 31
+
+
+def test_pieces_of_a_day_stand_on_each_other_the_largest_below():
+    chart = daily_chart(SHOWN, days(1, click=10, pageview=30), {})
+    lower, upper = chart.bars
+    assert (lower.kind, upper.kind) == ("type-0", "type-1")
+    assert round(upper.y + upper.height, 1) == round(lower.y, 1)
+
+
+def test_many_types_share_one_piece():
+    chart = daily_chart(SHOWN, days(1, **{f"type{n}": 10 + n for n in range(9)}), {})
+    assert len(chart.bars) == 6
+    assert chart.kinds[-1] == ("type-5", "other types")
+
+
+def test_what_is_expected_of_today_stands_on_what_was_counted():
+    chart = daily_chart(SHOWN, days(1, pageview=10), {date(2026, 3, 1): 5.0})
+    to_come, counted = chart.bars
+    assert (to_come.kind, counted.kind) == ("expected", "type-0")
+    assert round(to_come.y + to_come.height, 1) == round(counted.y, 1)
+
+
+def test_days_on_which_events_were_dropped_are_crossed_out():
+    (day,) = days(1, pageview=10)
+    chart = daily_chart(SHOWN, [day | {"capped": True}], {})
+    assert [bar.kind for bar in chart.bars] == ["type-0", "capped"]
+    assert ("", "events were dropped") in chart.points[0].rows
+
+
+def test_the_current_period_is_drawn_with_its_forecast():
+    past = {"start": "2026-02-01", "end": "2026-02-28", "used": 9, "days": 28, "capped": False}
+    now = past | {"start": "2026-03-01", "used": 40_000}
+    chart = periods_chart(SHOWN | {"forecast": FORECAST}, [past, now])
+    assert [bar.kind for bar in chart.bars] == ["past", "expected", "current"]
+    assert ("expected", "110,000") in chart.points[-1].rows
+
+
+def test_a_sparkline_leaves_out_what_is_not_known():
+    assert sparkline([None, 0, 10, 5]) == "M2.15 20v-20h.7v20zM3.15 20v-10h.7v10z"
+    assert sparkline([None, 0]) is None
+
+
+@given(st.floats(1, 1e15), st.floats(0, 2e15))
+def test_every_value_lies_within_the_picture(top, value):
+    assert 0 <= scale_of(31, top).y(value) <= 100
+
+
+@given(st.floats(1, 1e15))
+def test_ticks_are_few_and_rise(top):
+    values = [tick.value for tick in Scale(31, top).ticks()]
+    assert len(values) <= 5
+    assert values == sorted(set(values))
+    assert all(0 < value <= top for value in values)
+
+
+@given(st.integers(0, 10**15))
+def test_a_compact_count_is_short_and_about_right(value):
+    text = compact(value)
+    number, unit = re.fullmatch(r"([\d.]+)([kMG]?)", text).groups()
+    size = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[unit]
+    assert abs(float(number) * size - value) <= value * 0.06
+    assert len(text) <= 5 or value >= 10**12
+
+
+def test_thirds_of_a_picture():
+    assert [third(place, 31) for place in (0, 15, 30)] == ["left", "middle", "right"]
+
+
+def test_words_for_counts_and_crossings():
+    assert [compact(n) for n in (950, 25_000, 999_960, 1_250_000)] == ["950", "25k", "1M", "1.2M"]
+    assert about(123_456) == "123,000"
+    day = {"early": "2026-03-20", "late": "2026-03-28"}
+    assert between(day) == "20 Mar – 28 Mar"  # noqa: RUF001  a range
+    assert between(day | {"late": None}) == "20 Mar or later"
+    assert between(day | {"late": "2026-03-20"}) == ""
