@@ -1,8 +1,10 @@
 """`alerts`, `deliveries` and `test-alert`: what was told, and whether it arrived."""
 
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from quota_watch.storage.database import Database
 
 _TEST_SECONDS = 60.0
+_MOST_SHOWN = 100
 
 
 @click.command()
@@ -46,26 +49,38 @@ def alerts(
 
 @click.group(invoke_without_command=True)
 @click.option("--failed", "only_failed", is_flag=True, help="Only what failed for good.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every attempt.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def deliveries(ctx: click.Context, only_failed: bool, as_json: bool) -> None:
-    """Show what reached whom, what waits, what failed."""
+def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bool) -> None:
+    """Show what reached whom, what waits, what failed; the newest first."""
     if ctx.invoked_subcommand is not None:
         return
     from quota_watch.storage import views
 
     context: Context = ctx.obj
+    most = None if as_json else _MOST_SHOWN + 1
     with context.existing(context.config()) as database, database.read() as connection:
-        shown = views.deliveries(connection, only_failed=only_failed)
+        shown = views.deliveries(connection, only_failed=only_failed, most=most)
     if as_json:
         print_json({"deliveries": shown})
         return
     if not shown:
         click.echo("no deliveries", err=True)
         return
+    _print_deliveries(shown[:_MOST_SHOWN], attempts=verbose or context.level <= logging.DEBUG)
+    if len(shown) > _MOST_SHOWN:
+        click.echo(f"these are the newest {_MOST_SHOWN}; --json prints all", err=True)
+
+
+def _print_deliveries(shown: Sequence[dict[str, Any]], *, attempts: bool) -> None:
     headers = ("id", "created", "state", "attempts", "type", "organization", "to")
     piped_only = ("attempts", "type", "organization")
     print_table(headers, map(_delivery_cells, shown), piped_only=piped_only)
+    for delivery in (each for each in shown if attempts and each["attempts_log"]):
+        click.echo(f"\n{delivery['id']}, {_whereto(delivery)}")
+        for attempt in delivery["attempts_log"]:
+            click.echo(f"  {_attempt_line(attempt)}")
 
 
 @deliveries.command()
@@ -169,17 +184,32 @@ def _alert_cells(alert: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _delivery_cells(delivery: dict[str, Any]) -> tuple[object, ...]:
-    to = delivery["recipient"] or delivery["channel"]
-    if delivery["next_attempt"]:
-        to += f", next try {short_time(delivery['next_attempt'])}"
-    if delivery["last_error"]:
-        to += f": {delivery['last_error']['message']}"
+    over = delivery["reason"] if delivery["state"] in {"failed", "dropped"} else None
     return (
         delivery["id"],
         short_time(delivery["created_at"]),
-        delivery["state"],
+        delivery["state"] + (f" ({over})" if over else ""),
         delivery["attempts"],
         delivery["type"],
         delivery["organization"] or "-",
-        to,
+        _whereto(delivery),
     )
+
+
+def _whereto(delivery: dict[str, Any]) -> str:
+    """Say who is to get it, in whose place, when it is tried next and what was wrong."""
+    to = one_line(f"{delivery['channel']} {delivery['recipient'] or ''}", None)
+    if delivery["fallback_for"]:
+        to += f", as {delivery['fallback_for']} failed"
+    if delivery["next_attempt"]:
+        to += f", next try {short_time(delivery['next_attempt'])}"
+    if delivery["last_error"]:
+        to += f": {one_line(delivery['last_error']['message'], None)}"
+    return to
+
+
+def _attempt_line(attempt: dict[str, Any]) -> str:
+    at = datetime.fromisoformat(attempt["at"])
+    status = "" if attempt["status"] is None else f" {attempt['status']}"
+    error = "" if attempt["error"] is None else f": {one_line(attempt['error'], None)}"
+    return f"{at:%Y-%m-%d %H:%M:%SZ} {attempt['outcome']}{status}{error}"

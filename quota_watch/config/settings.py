@@ -147,6 +147,7 @@ class Config:
             thresholds=(),
             blind_after=None,
             channels=(),
+            public_url=self.web.public_url if self.web else None,
         )
         watch = self._agree(whole, table, self.alerts)
         rules = {*(table.rules or ()), *(self.alerts.rules or ())}

@@ -1,8 +1,6 @@
 """What is told of no organization: channels that fail, configs refused, organizations found."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -13,20 +11,14 @@ from quota_watch.domain.alerts import Transition, reconcile
 from quota_watch.domain.periods import BillingCycle, CalendarMonth
 from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Condition, Findings, Observation, Rule, Severity, Watch
+from quota_watch.domain.shapes import iso
 from quota_watch.domain.source import Organization
 from quota_watch.notify.channel import Channel
 from quota_watch.storage import silences, stories
 from quota_watch.storage.database import Database
+from quota_watch.storage.settling import FailingChannel
 
 _CONFIG = "config"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailingChannel:
-    """A channel that keeps failing; `detail` tells since when, how often and with what error."""
-
-    name: str
-    detail: Mapping[str, Any]
 
 
 class Notices:
@@ -173,5 +165,9 @@ def _failing(channel: FailingChannel) -> Condition:
         severity=Severity.WARNING,
         reason=Reason.CHANNEL_FAILS,
         subject=channel.name,
-        detail=channel.detail,
+        detail={
+            "since": iso(channel.since),
+            "attempts": channel.attempts,
+            "last_error": channel.last_error,
+        },
     )

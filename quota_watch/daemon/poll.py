@@ -18,6 +18,7 @@ from quota_watch.domain.usage import DayCounts, Usage, count
 from quota_watch.logs import get_logger
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
+from quota_watch.storage.errors import StorageError
 from quota_watch.storage.foresight import past_of
 
 log = get_logger(__name__)
@@ -160,6 +161,8 @@ class Poller:
             foresight = foresee(
                 past, watch=watch, usage=usage, cycle=self._cycle, now=poll.at, always=False
             )
+        except StorageError:  # then nothing can be recorded either, and that will be told
+            return poll
         except Exception:  # as above; a count is worth more than what might follow from it
             log.exception("nothing foreseen", organization=watch.organization.id)
             return poll

@@ -5,35 +5,24 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any
 
 from quota_watch.clock import Clock
 from quota_watch.config import Config, ConfigError, format_duration
-from quota_watch.daemon.channels import build_channels, build_source
 from quota_watch.daemon.discovery import Found, find_new
-from quota_watch.daemon.due import DueOrganizations
-from quota_watch.daemon.errands import Errands
 from quota_watch.daemon.health import Health
-from quota_watch.daemon.heartbeat import Heartbeat
-from quota_watch.daemon.intervals import Intervals
-from quota_watch.daemon.notices import Notices
+from quota_watch.daemon.parts import build_parts
 from quota_watch.daemon.poll import Poll
-from quota_watch.daemon.selfcheck import SelfCheck
-from quota_watch.daemon.watcher import Outcome, Watcher
+from quota_watch.daemon.watcher import Outcome
 from quota_watch.domain.errors import QuotaWatchError
-from quota_watch.domain.periods import ONE_DAY, CalendarMonth
+from quota_watch.domain.periods import ONE_DAY
 from quota_watch.domain.source import NotYet, Organization
-from quota_watch.http import build_client
 from quota_watch.logs import get_logger
-from quota_watch.notify.channel import Channel
-from quota_watch.notify.outbox import Outbox
-from quota_watch.rybbit.pacing import Pacer
-from quota_watch.storage import claims
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.storage.retention import Keep, thin_out
+from quota_watch.storage.settling import failing_channels
 
 log = get_logger(__name__)
 
@@ -59,6 +48,7 @@ class Runtime:
         health: Health | None = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
+        self._config = config
         self._interval = config.poll.interval
         self._keep = Keep(snapshots=config.database.keep_snapshots, days=config.database.keep_days)
         self._database = database
@@ -66,56 +56,20 @@ class Runtime:
         self._deliver = deliver
         self._sleep = sleep
         self._resources = ExitStack()
-        self._channels: Mapping[str, Channel] = build_channels(config, self._resources)
-        keys = {each: key.reveal() for each, key in config.credentials().items()}
-        with database.write() as connection:
-            self._keys = claims.register(connection, config.watches(), now=clock.now())
-        watches = {self._keys[watch.organization]: watch for watch in config.watches()}
-        interval, concurrency = self._interval, config.poll.concurrency
-        source = build_source(config, keys, self._resources, pacer=Pacer(), clock=clock)
-        intervals = Intervals(keys, interval, source.interval_for)
-        self._due = DueOrganizations(
-            database=database,
-            ours=frozenset(watches),
-            clock=clock,
-            interval=intervals.longest,
-            concurrency=concurrency,
-        )
-        self._watcher = Watcher(
-            database=database,
-            source=source,
-            watches=watches,
-            channels=self._channels,
-            clock=clock,
-            interval=interval,
-            concurrency=concurrency,
-            pace=intervals.of,
-            groups={self._keys[each]: group for each, group in _groups(keys).items()},
-            errands=Errands(
-                source, clock=clock, cycle=CalendarMonth(), history=config.poll.history
-            ),
-        )
-        self._outbox = Outbox(database=database, channels=self._channels, clock=clock)
         self._health = health or Health(clock=clock)
-        self._selfcheck = SelfCheck(
+        parts = build_parts(
+            config,
             database=database,
+            clock=clock,
             health=self._health,
-            clock=clock,
-            ours={pk: each for each, pk in self._keys.items()},
-            channels=self._channels,
-            interval=intervals.in_use,
+            resources=self._resources,
         )
-        self._notices = Notices(
-            database=database,
-            channels=self._channels,
-            clock=clock,
-            time_zone=config.alerts.time_zone,
-        )
-        self._config = config
-        self._source = source
+        self._keys, self._channels, self._source = parts.keys, parts.channels, parts.source
+        self._due, self._watcher, self._outbox = parts.due, parts.watcher, parts.outbox
+        self._selfcheck, self._heartbeat = parts.selfcheck, parts.heartbeat
+        self._notices = parts.notices
         self._discover_at: datetime | None = None
         self.found: tuple[Found, ...] = ()
-        self._heartbeat = _heartbeat(config, clock, self._resources)
         self._polling = threading.Lock()
         self._failing: set[int] = set()
         self._last_poll: datetime | None = None
@@ -184,6 +138,12 @@ class Runtime:
         self.found = (*self.found, *found)
         return bool(found)
 
+    def tell_of_channels(self) -> None:
+        """Tell of channels that keep failing, on those that work; raises `StorageError`."""
+        with self._database.read() as connection:
+            failing = failing_channels(connection, self._channels, now=self._clock.now())
+        self._notices.failing(failing)
+
     def tell_of_config(self, refused: QuotaWatchError | None) -> None:
         """Tell that a new config was refused, or that one was taken; raises `StorageError`."""
         if refused is None:
@@ -226,34 +186,26 @@ class Runtime:
         self._due.stop()
         self._outbox.stop()
 
-    def close(self, seconds: float) -> bool:
+    def close(self, seconds: float, *, flush_seconds: float = 0.0) -> bool:
         """Wait up to `seconds` for what is under way and give the rest back.
 
-        Tells whether all has ended.
+        For `flush_seconds` of them what waits for company is sent too. Tells whether all has
+        ended.
         """
-        self.stop()
+        self._due.stop()
         deadline = self._clock.monotonic() + seconds
         polled = self._polling.acquire(timeout=seconds)
         left = max(0.0, deadline - self._clock.monotonic())
+        if flush_seconds:
+            _try_for(min(flush_seconds, left), self.flush)
+        self.stop()
+        left = max(0.0, deadline - self._clock.monotonic())
         delivered = self._outbox.wait_until_idle(left)
-        ended = self._give_back() and polled and delivered
+        given_back = _try_for(_GIVE_BACK_SECONDS, lambda _: self._due.give_back())
+        ended = given_back and polled and delivered
         if ended:
             self._resources.close()
         return ended
-
-    def _give_back(self) -> bool:
-        """Give unused claims back if the database takes it soon; else they run out alone."""
-        done = threading.Event()
-
-        def give_back() -> None:
-            try:
-                self._due.give_back()
-            except StorageError as error:
-                log.warning("claims not given back", error=str(error))
-            done.set()
-
-        threading.Thread(target=give_back, daemon=True).start()
-        return done.wait(_GIVE_BACK_SECONDS)
 
     def _cycle(self, claimed: Iterator[Claim]) -> Iterator[tuple[list[Poll], list[Outcome]]]:
         with self._polling:
@@ -278,22 +230,16 @@ class Runtime:
             self._last_poll = outcome.poll.at
 
 
-def _heartbeat(config: Config, clock: Clock, resources: ExitStack) -> Heartbeat | None:
-    table = config.heartbeat
-    if table is None:
-        return None
-    client = resources.enter_context(build_client(connections=1))
-    return Heartbeat(table.url.reveal(), interval=table.interval, client=client, clock=clock)
+def _try_for(seconds: float, work: Callable[[float], object]) -> bool:
+    """Do what needs the database if it lets us, for `seconds` at most; tell whether it is over."""
+    done = threading.Event()
 
+    def run() -> None:
+        try:
+            work(seconds)
+        except StorageError as error:
+            log.warning("not all could be ended", error=str(error))
+        done.set()
 
-def _groups(keys: Mapping[Organization, str]) -> dict[Organization, str]:
-    """Name what organizations share: their server, and the key where a server has several."""
-    of_server: dict[str, set[str]] = {}
-    for organization, key in keys.items():
-        of_server.setdefault(organization.server, set()).add(key)
-    return {
-        organization: organization.server
-        if len(of_server[organization.server]) == 1
-        else f"{organization.server} (key {sha256(key.encode()).hexdigest()[:8]})"
-        for organization, key in keys.items()
-    }
+    threading.Thread(target=run, daemon=True).start()
+    return done.wait(seconds)

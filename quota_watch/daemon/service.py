@@ -22,11 +22,13 @@ log = get_logger(__name__)
 STOP_SECONDS = 8.0
 """How long a stop waits for what is under way."""
 
+_FLUSH_SECONDS = 3.0
 _BACKWARD_SECONDS = 5.0
 _AHEAD_SECONDS = 60.0
 _LOOK_TICKS = 4
 _RETIRE_SECONDS = 90.0
 _THIN_OUT_SECONDS = _DISCOVER_SECONDS = 3600.0
+_CHANNELS_SECONDS = 60.0
 
 _WATCHED = frozenset({"poll", "deliver", "self-check"})
 """The jobs without which the watch does not work: one that hangs is a reason to start anew."""
@@ -115,6 +117,7 @@ class Service:
             (self._beat, self._tick),
             (self._thin_out, _THIN_OUT_SECONDS),
             (self._discover, _DISCOVER_SECONDS),
+            (self._tell_of_channels, _CHANNELS_SECONDS),
         ):
             self._scheduler.add_job(job, _Every(seconds), next_run_time=_now())
         for name in _WATCHED:
@@ -135,6 +138,9 @@ class Service:
 
     def _thin_out(self) -> None:
         self._guarded("thin out", lambda runtime: runtime.thin_out())
+
+    def _tell_of_channels(self) -> None:
+        self._guarded("tell of channels", lambda runtime: runtime.tell_of_channels())
 
     def _discover(self) -> None:
         def discover(runtime: Runtime) -> None:
@@ -217,7 +223,7 @@ class Service:
         log.info("stopping")
         self._notifier.stopping()
         self._scheduler.shutdown(wait=False)
-        ended = self._runtime.close(STOP_SECONDS)
+        ended = self._runtime.close(STOP_SECONDS, flush_seconds=_FLUSH_SECONDS)
         log.info("stopped", all_ended=ended)
         return ended
 

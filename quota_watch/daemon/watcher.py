@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from quota_watch.clock import Clock
 from quota_watch.daemon.enqueue import enqueue
@@ -25,7 +25,7 @@ from quota_watch.logs import get_logger
 from quota_watch.notify.channel import Channel
 from quota_watch.storage import record, silences, stories
 from quota_watch.storage.claims import Claim, give_back
-from quota_watch.storage.database import Database
+from quota_watch.storage.database import Database, concerns_all
 
 log = get_logger(__name__)
 
@@ -118,7 +118,15 @@ class Watcher:
                             now=seen.at,
                             silences=silenced[row.pk],
                         )
-                        enqueue(transaction, transitions, row.pk, watch, seen, self._channels)
+                        enqueue(
+                            transaction,
+                            transitions,
+                            row.pk,
+                            watch,
+                            seen,
+                            self._channels,
+                            first_look=row.last_ok is None,
+                        )
                         was_failing = row.failing_since is not None
                         done.append(Outcome(poll, watch, seen, tuple(transitions), was_failing))
                 if done:
@@ -153,9 +161,9 @@ class Watcher:
         try:
             with transaction.begin_nested():
                 yield
-        except OperationalError:  # the database's trouble, not the organization's
-            raise
-        except Exception:  # the boundary of a job, as above
+        except Exception as error:  # the boundary of a job, as at a poll
+            if isinstance(error, DBAPIError) and concerns_all(error):
+                raise  # the database's trouble, not the organization's
             log.exception("organization not recorded", organization=poll.watch.organization.id)
             if not poll.is_of_ours:
                 polls.append(poll.as_failure_of_ours())

@@ -67,8 +67,10 @@ class Watch:
     `limit` None means that no limit is known: counts are kept, levels can't be judged. With
     `auto` upstream's word on plan and limit replaces them; `drops_agreed` tells that `drops` is
     the config's word and stays. `blind_after` and `stalled_after` None switch the rule off.
-    `channels` are names of the config's channels, `fallback` those for what they fail to deliver.
-    `variants` are watches with what was agreed for single rules.
+    `channels` are names of the config's channels, `fallback` those for what they fail to deliver,
+    every other one where it is empty. `quiet_hours` hold all but what is critical.
+    `public_url` is the status page's address. `variants` are watches with what was agreed for
+    single rules.
     """
 
     organization: Organization
@@ -91,6 +93,7 @@ class Watch:
     remind_from: Severity = Severity.CRITICAL
     fallback: tuple[str, ...] = ()
     quiet_hours: QuietHours | None = None
+    public_url: str | None = None
     variants: Mapping[Rule, Self] = field(default_factory=dict)
 
     def of(self, rule: Rule) -> Self:

@@ -15,6 +15,7 @@ class DeliveryError(QuotaWatchError):
     `message` is a sentence without secrets. `permanent`: trying again is of no use. `status` is
     the receiver's code (HTTP or SMTP). `retry_after`: seconds it asked to wait. `start_late`:
     the receiver answered as if it were being rebuilt, so the quick first retries are left out.
+    `by_us`: quota-watch itself failed, before or after the receiver was asked.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class DeliveryError(QuotaWatchError):
         status: int | None = None,
         retry_after: float | None = None,
         start_late: bool = False,
+        by_us: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -32,6 +34,7 @@ class DeliveryError(QuotaWatchError):
         self.status = status
         self.retry_after = retry_after
         self.start_late = start_late
+        self.by_us = by_us
 
 
 def too_late(place: str, seconds: float) -> str:

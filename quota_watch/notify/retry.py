@@ -7,6 +7,7 @@ from quota_watch.notify.errors import DeliveryError
 
 _JITTER = 0.2
 _LONGEST_RETRY_AFTER = timedelta(hours=6)
+_REBUILDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,15 @@ def next_attempt(
     if error.retry_after is not None:
         wait = max(wait, min(timedelta(seconds=error.retry_after), _LONGEST_RETRY_AFTER))
     return None if age + wait > schedule.until else now + wait
+
+
+def should_split(error: DeliveryError, *, attempts: int) -> bool:
+    """Tell whether what was sent together and failed for the `attempts`-th time goes on singly.
+
+    So it is where the fault may be in one part: after a refusal for good, a failure of our own,
+    or a receiver that answers for the third time as if it were being rebuilt.
+    """
+    return error.permanent or error.by_us or (error.start_late and attempts > _REBUILDS)
 
 
 def _step(schedule: RetrySchedule, attempts: int, error: DeliveryError, age: timedelta) -> int:

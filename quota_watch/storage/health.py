@@ -9,8 +9,8 @@ from sqlalchemy import Connection, and_, exists, func, or_, select, text
 from quota_watch.domain.rules import Severity
 from quota_watch.storage import migrate
 from quota_watch.storage.database import Database
+from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.storage.errors import DatabaseLost, StorageError
-from quota_watch.storage.outbox import DeliveryState
 from quota_watch.storage.schema import HEAD, alert, delivery, organization
 
 _EXPIRED = timedelta(seconds=60)

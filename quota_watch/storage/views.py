@@ -12,6 +12,7 @@ from quota_watch.domain.shapes import iso, period_json
 from quota_watch.domain.usage import Usage, count, is_over, percent
 from quota_watch.storage import claims, outbox, record, stories
 from quota_watch.storage.closed import lost_so_far
+from quota_watch.storage.deliveries import DeliveryState, delivery_json
 from quota_watch.storage.foresight import kept_forecasts
 from quota_watch.storage.schema import alert, day_usage, delivery, organization
 
@@ -85,7 +86,7 @@ def deliveries(
     connection: Connection,
     *,
     only_failed: bool,
-    state: outbox.DeliveryState | None = None,
+    state: DeliveryState | None = None,
     most: int | None = None,
 ) -> list[Json]:
     """Return the outbox, newest first; `most` of it at most, and only `state` if one is given."""
@@ -94,7 +95,7 @@ def deliveries(
     views = []
     for row in outbox.rows(connection, only_failed=only_failed, state=state, most=most):
         alert_id, organization_id = about.get(row.alert_pk, (None, None))
-        views.append(_delivery(row) | {"alert_id": alert_id, "organization": organization_id})
+        views.append(delivery_json(row) | {"alert_id": alert_id, "organization": organization_id})
     return views
 
 
@@ -239,26 +240,8 @@ def _deliveries_by_alert(
     pks = [row.pk for row in alerts]
     query = select(delivery).where(delivery.c.alert_pk.in_(pks)).order_by(delivery.c.pk)
     for row in connection.execute(query):
-        found.setdefault(row.alert_pk, []).append(_delivery(row))
+        found.setdefault(row.alert_pk, []).append(delivery_json(row))
     return found
-
-
-def _delivery(row: Row[Any]) -> Json:
-    failed = row.last_error is not None
-    return {
-        "id": row.id,
-        "transition_id": row.transition_id,
-        "channel": row.channel,
-        "recipient": row.recipient or None,
-        "type": row.type,
-        "severity": row.severity,
-        "state": row.state,
-        "attempts": row.attempts,
-        "created_at": iso(row.created_at),
-        "done_at": iso(row.done_at),
-        "next_attempt": iso(row.next_at) if row.state == outbox.DeliveryState.PENDING else None,
-        "last_error": {"message": row.last_error, "status": row.last_status} if failed else None,
-    }
 
 
 def _by_type(counts: Mapping[str, int], not_counted: Collection[str]) -> Json:

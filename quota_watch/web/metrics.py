@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 import quota_watch
 from quota_watch.storage import pages, views
-from quota_watch.storage.outbox import DeliveryState
+from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.storage.views import Json
 from quota_watch.web.site import Reading, Store
 

@@ -8,7 +8,8 @@ from flask import Flask, abort, render_template, request
 from quota_watch.domain.course import course
 from quota_watch.domain.periods import ONE_DAY, CalendarMonth
 from quota_watch.domain.rules import Watch
-from quota_watch.storage import outbox, pages, views
+from quota_watch.storage import pages, views
+from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.storage.views import Json
 from quota_watch.web.charts import course_chart, daily_chart, periods_chart, sparkline
 from quota_watch.web.site import Reading, Store
@@ -47,7 +48,7 @@ def install(app: Flask, store: Store) -> None:
     @app.get("/deliveries")
     def deliveries() -> str:
         asked = request.args.get("state")
-        wanted = next((state for state in outbox.DeliveryState if state.value == asked), None)
+        wanted = next((state for state in DeliveryState if state.value == asked), None)
         with store.read() as reading:
             values = _deliveries(reading, wanted)
         return render_template("deliveries.html.j2", wanted=wanted, **values)
@@ -99,7 +100,7 @@ def _alerts(reading: Reading, *, only_open: bool) -> Json:
     }
 
 
-def _deliveries(reading: Reading, wanted: outbox.DeliveryState | None) -> Json:
+def _deliveries(reading: Reading, wanted: DeliveryState | None) -> Json:
     found = views.deliveries(
         reading.connection, only_failed=False, state=wanted, most=_MOST_DELIVERIES
     )

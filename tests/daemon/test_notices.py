@@ -4,13 +4,14 @@ import pytest
 
 from quota_watch.config.secrets import Secret
 from quota_watch.daemon.discovery import Found
-from quota_watch.daemon.notices import FailingChannel, Notices
+from quota_watch.daemon.notices import Notices
 from quota_watch.storage import views
 from quota_watch.storage.database import Database
-from support.clock import FakeClock
+from quota_watch.storage.settling import FailingChannel
+from support.clock import START, FakeClock
 from support.watching import organization
 
-FAILS = FailingChannel(name="mail", detail={"since": "2026-03-01T00:00:00Z", "attempts": 3})
+FAILS = FailingChannel(name="mail", since=START, attempts=3, last_error="refused")
 
 
 class Office:

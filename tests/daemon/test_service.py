@@ -56,6 +56,9 @@ class Jobs:
         self.discoveries += 1
         return self.finds and self.discoveries == 1
 
+    def tell_of_channels(self) -> None:
+        pass
+
     def tell_of_config(self, refused: object) -> None:
         self.told.append(refused)
 
@@ -65,7 +68,7 @@ class Jobs:
     def status(self) -> str:
         return f"{self.name} works"
 
-    def close(self, seconds: float) -> bool:
+    def close(self, seconds: float, *, flush_seconds: float = 0.0) -> bool:
         self.closed.append(seconds)
         return self.ends
 

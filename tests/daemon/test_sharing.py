@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, text
 
 from quota_watch.domain.rules import Watch
-from quota_watch.storage import claims
+from quota_watch.storage import claims, messages
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.storage.schema import alert, delivery, snapshot
@@ -91,6 +91,34 @@ def test_what_one_daemon_died_with_the_other_does(
     alive.cycle()
     assert upstream.polls().keys() == {each.organization.id for each in FEW}
     assert len(hook.sent) == len(FEW[::3])
+
+
+def test_what_one_daemon_was_sending_when_it_died_the_other_sends_after_its_lease(
+    open_database: Open, upstream: Upstream, clock: FakeClock
+) -> None:
+    hook = RecordingChannel()
+    dead, alive = stations(open_database, upstream, clock, hook)
+    dead.poll()
+    with dead.database.write() as connection:
+        assert messages.claim_next(connection, "hook", now=clock.now()) is not None
+    alive.deliver()
+    assert hook.sent == []
+    clock.advance(claims.LEASE)
+    alive.deliver()
+    assert sorted(hook.told()) == [(each.name, "fired", 90) for each in FEW[::3]]
+    assert set(Counter(hook.tried).values()) == {1}
+
+
+def test_two_daemons_send_what_goes_together_once(
+    open_database: Open, upstream: Upstream, clock: FakeClock
+) -> None:
+    mail = RecordingChannel(batches=True)
+    one, other = stations(open_database, upstream, clock, mail)
+    all_at_once(one.poll, other.poll)
+    clock.advance(60)
+    all_at_once(one.deliver, other.deliver)
+    assert sorted(mail.told()) == [(each.name, "fired", 90) for each in FEW[::3]]
+    assert [len(message.facts) for message in mail.sent] == [len(FEW[::3])]
 
 
 def test_what_is_polled_by_hand_meanwhile_is_told_once(

@@ -213,6 +213,7 @@ def test_every_claim_is_told_to_have_ended_after_its_commit(
     station: Station, open_database: Open, upstream: Upstream
 ) -> None:
     ended, _ = next(station.watcher.watch(station.due.due()))
+    station.due.finish_all()
     query = select(organization.c.pk, organization.c.last_ok)
     with open_database().read() as connection:
         seen = [tuple(each) for each in connection.execute(query)]

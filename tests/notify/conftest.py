@@ -1,11 +1,15 @@
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 import trustme
 
+from notify.posting import Post
+from quota_watch.storage.database import Database
+from support.clock import FakeClock
 from support.databases import database, open_database, postgres_kept, sqlite_template
 
 __all__ = ["certificates", "database", "open_database", "postgres_kept", "sqlite_template"]
@@ -31,3 +35,11 @@ def certificates() -> Certificates:
     client = ssl.create_default_context()
     authority.configure_trust(client)
     return Certificates(server, client)
+
+
+@pytest.fixture
+def post(database: Database, clock: FakeClock) -> Iterator[Post]:
+    post = Post(database, clock)
+    yield post
+    post.outbox.stop()
+    assert post.outbox.wait_until_idle(10)

@@ -4,90 +4,17 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import event, text
 
+from notify.posting import HOUR, MINUTE, Post, fail_for, ids
 from quota_watch.notify.channel import Message
 from quota_watch.notify.errors import DeliveryError
-from quota_watch.notify.outbox import Outbox
+from quota_watch.storage import messages
 from quota_watch.storage import outbox as table
 from quota_watch.storage.claims import LEASE
 from quota_watch.storage.database import Database
-from quota_watch.storage.outbox import Envelope
-from quota_watch.storage.schema import delivery
-from support.clock import FakeClock
 from support.threads import wait_until
-from support.watching import RecordingChannel, refuse
-
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-
-
-class Post:
-    """An outbox over a database, and short ways to fill it and to look at it."""
-
-    def __init__(self, database: Database, clock: FakeClock) -> None:
-        self.database = database
-        self.clock = clock
-        self.channels: dict[str, RecordingChannel] = {}
-        self.outbox = self.process(database)
-
-    def process(self, database: Database) -> Outbox:
-        return Outbox(
-            database=database, channels=self.channels, clock=self.clock, jitter=lambda: 0.0
-        )
-
-    def channel(self, name: str = "hook", **how) -> RecordingChannel:
-        self.channels[name] = RecordingChannel(name, **how)
-        return self.channels[name]
-
-    def put(self, *ids: str, channel: str = "hook", recipient: str = "") -> None:
-        envelopes = [
-            Envelope(
-                id=id_,
-                transition_id=f"tr_{id_}",
-                alert_pk=None,
-                channel=channel,
-                recipient=recipient,
-                type="alert.fired",
-                severity="info",
-                facts={"used": 91},
-            )
-            for id_ in ids
-        ]
-        with self.database.write() as connection:
-            table.put(connection, envelopes, now=self.clock.now())
-
-    def send(self) -> None:
-        self.outbox.dispatch()
-        assert self.outbox.wait_until_idle(10)
-
-    def rows(self) -> dict[str, tuple]:
-        columns = (delivery.c.id, delivery.c.state, delivery.c.attempts, delivery.c.next_at)
-        with self.database.read() as connection:
-            return {row[0]: tuple(row[1:]) for row in connection.execute(select(*columns))}
-
-    def states(self) -> dict[str, str]:
-        return {id_: row[0] for id_, row in self.rows().items()}
-
-
-@pytest.fixture
-def post(database: Database, clock: FakeClock) -> Iterator[Post]:
-    post = Post(database, clock)
-    yield post
-    post.outbox.stop()
-    assert post.outbox.wait_until_idle(10)
-
-
-def ids(channel: RecordingChannel) -> list[str]:
-    return [message.id for message in channel.sent]
-
-
-def fail_for(*refused: str, **how) -> Callable[[Message], None]:
-    def script(message: Message) -> None:
-        if message.id in refused:
-            raise DeliveryError("the receiver refused", **how)
-
-    return script
+from support.watching import refuse
 
 
 class Hanging:
@@ -246,20 +173,36 @@ def test_a_channel_has_one_attempt_in_flight_however_often_it_is_dispatched(
     assert (ids(hook), hook.most_in_flight) == (["one", "two", "three"], 1)
 
 
-def test_two_processes_never_attempt_the_same(
+def test_two_processes_never_attempt_the_same_nor_at_the_same_time(
     post: Post, open_database: Callable[[], Database], hanging: Hanging
 ) -> None:
     hook = post.channel(script=hanging)
     other = post.process(open_database())
     post.put("one", "two")
     post.outbox.dispatch()
-    wait_until(lambda: len(hook.tried) == 1)
+    assert hanging.begun.wait(10)
     other.dispatch()
-    wait_until(lambda: len(hook.tried) == 2)
+    assert other.wait_until_idle(10)
     hanging.go_on.set()
     assert post.outbox.wait_until_idle(10)
+    assert sorted(hook.tried) == ["one", "two"]
+
+
+def test_a_flush_waits_for_what_another_process_has_under_way(
+    post: Post, open_database: Callable[[], Database], hanging: Hanging
+) -> None:
+    hook = post.channel(script=hanging)
+    other = post.process(open_database())
+    post.put("one", "two")
+    other.dispatch()
+    assert hanging.begun.wait(10)
+    flush = threading.Thread(target=post.outbox.flush, args=(30,))
+    flush.start()
+    hanging.go_on.set()
+    flush.join(30)
     assert other.wait_until_idle(10)
     assert sorted(hook.tried) == ["one", "two"]
+    assert set(post.states().values()) == {"done"}
 
 
 def test_a_defect_of_a_channel_is_logged_and_retried(
@@ -313,7 +256,7 @@ def test_what_was_under_way_when_a_process_died_is_attempted_after_its_lease(pos
     hook = post.channel()
     post.put("one")
     with post.database.write() as connection:
-        table.claim_next(connection, "hook", now=post.clock.now())
+        messages.claim_next(connection, "hook", now=post.clock.now())
     post.send()
     assert hook.tried == []
     post.clock.advance(LEASE)

@@ -13,8 +13,9 @@ from quota_watch.config.addresses import Listen
 from quota_watch.domain.periods import CalendarMonth, each_day
 from quota_watch.domain.rules import Watch
 from quota_watch.domain.shapes import iso
-from quota_watch.storage import claims, outbox
+from quota_watch.storage import claims
 from quota_watch.storage.database import Database
+from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.storage.schema import alert, day_usage, delivery, forecast, organization
 from quota_watch.web.server import PageServer
 from quota_watch.web.site import Site
@@ -171,7 +172,7 @@ class Filler:
                             "type": "alert.fired",
                             "severity": "warning",
                             "facts": {},
-                            "state": outbox.DeliveryState.DONE,
+                            "state": DeliveryState.DONE,
                             "attempts": 1,
                             "next_at": self.now,
                             "created_at": self.now,

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -102,6 +102,7 @@ class RecordingChannel:
         recipients: tuple[str, ...] = ("",),
         min_severity: Severity = Severity.INFO,
         takes_period_ends: bool = True,
+        batches: bool = False,
         script: Callable[[Message], None] = lambda _: None,
     ) -> None:
         self.name = name
@@ -109,7 +110,7 @@ class RecordingChannel:
         self.min_severity = min_severity
         self.retries = WEBHOOK_RETRIES
         self.takes_period_ends = takes_period_ends
-        self.batches = False
+        self.batches = batches
         self.script = script
         self.sent: list[Message] = []
         self.tried: list[str] = []
@@ -137,11 +138,10 @@ class RecordingChannel:
 
     def told(self) -> list[tuple[str, str, int | None]]:
         """Return organization, type and level of what was accepted, in order."""
-        return [told(message) for message in self.sent]
+        return [told(facts) for message in self.sent for facts in message.facts]
 
 
-def told(message: Message) -> tuple[str, str, int | None]:
-    facts = message.facts[0]
+def told(facts: Mapping[str, Any]) -> tuple[str, str, int | None]:
     return (
         facts["organization"]["name"],
         facts["type"].removeprefix("alert."),

@@ -1,0 +1,186 @@
+"""What a delivery is: a row of the outbox, and the message that rows go together in."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, time
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row, and_
+from sqlalchemy.sql.elements import ColumnElement
+
+from quota_watch.domain.quiet import QuietHours
+from quota_watch.domain.rules import Severity
+from quota_watch.domain.shapes import iso
+from quota_watch.storage.claims import is_free
+from quota_watch.storage.schema import delivery
+
+RESOLVED = "alert.resolved"
+TEST = "test"
+
+FOR_SENDER = "_"
+"""The key under which facts keep what the sender alone has to know."""
+
+
+class DeliveryState(StrEnum):
+    """How far a delivery has come."""
+
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+    DROPPED = "dropped"
+
+
+class DeliveryReason(StrEnum):
+    """Why a delivery is where it is, once it is over."""
+
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    GAVE_UP = "gave_up"
+    NO_CHANNEL = "no_channel"
+    SUPERSEDED = "superseded"
+    POINTLESS = "pointless"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A row as its sender needs it; `facts` without what is for the sender alone."""
+
+    pk: int
+    id: str
+    transition_id: str
+    alert_pk: int | None
+    channel: str
+    recipient: str
+    type: str
+    severity: str
+    facts: Mapping[str, Any]
+    quiet: QuietHours | None
+    fallback: tuple[str, ...]
+    attempts: int
+    created_at: datetime
+    log: tuple[Mapping[str, Any], ...]
+
+    @property
+    def is_urgent(self) -> bool:
+        """Tell whether it can't wait."""
+        return is_urgent(self.severity, self.type)
+
+
+def is_urgent(severity: str, type: str) -> bool:  # noqa: A002 - the column's name
+    """Tell whether a delivery can't wait: it is critical, and not the end of something."""
+    return severity == Severity.CRITICAL.label and type != RESOLVED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedMessage:
+    """What this process may attempt, as long as its token holds: rows, the most severe first."""
+
+    id: str
+    token: str
+    channel: str
+    recipient: str
+    rows: tuple[Delivery, ...]
+
+    @property
+    def attempts(self) -> int:
+        """How often it was attempted before."""
+        return max(row.attempts for row in self.rows)
+
+    @property
+    def created_at(self) -> datetime:
+        """When the oldest of it was decided."""
+        return min(row.created_at for row in self.rows)
+
+
+def delivery_id(transition_id: str, channel: str, recipient: str) -> str:
+    """Return the delivery's own id: the same whenever the same thing is told to the same one."""
+    return message_id((transition_id, channel, recipient))
+
+
+def message_id(parts: Iterable[str]) -> str:
+    """Return an id that is always the same for the same parts."""
+    return f"msg_{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
+
+
+def as_delivery(row: Row[Any]) -> Delivery:
+    """Return a row of the table as what it stands for."""
+    facts = dict(row.facts)
+    for_sender = facts.pop(FOR_SENDER, {})
+    return Delivery(
+        pk=row.pk,
+        id=row.id,
+        transition_id=row.transition_id,
+        alert_pk=row.alert_pk,
+        channel=row.channel,
+        recipient=row.recipient,
+        type=row.type,
+        severity=row.severity,
+        facts=facts,
+        quiet=_quiet(for_sender.get("quiet")),
+        fallback=tuple(for_sender.get("fallback", ())),
+        attempts=row.attempts,
+        created_at=row.created_at,
+        log=tuple(row.log or ()),
+    )
+
+
+def quiet_kept(quiet: QuietHours | None) -> dict[str, str] | None:
+    """Return quiet hours as they are stored."""
+    if quiet is None:
+        return None
+    times = {"from": quiet.start.isoformat(), "to": quiet.end.isoformat()}
+    return times | {"time_zone": quiet.time_zone}
+
+
+def _quiet(kept: Mapping[str, str] | None) -> QuietHours | None:
+    if kept is None:
+        return None
+    start, end = (time.fromisoformat(kept[name]) for name in ("from", "to"))
+    return QuietHours(start=start, end=end, time_zone=kept["time_zone"])
+
+
+def delivery_json(row: Row[Any]) -> dict[str, Any]:
+    """Return a row of the table as it is shown, without its facts."""
+    over = row.state != DeliveryState.PENDING
+    failed = row.last_error is not None
+    return {
+        "id": row.id,
+        "transition_id": row.transition_id,
+        "message_id": row.message_id,
+        "channel": row.channel,
+        "recipient": row.recipient or None,
+        "type": row.type,
+        "severity": row.severity,
+        "state": row.state,
+        "reason": row.reason,
+        "fallback_for": row.fallback_for,
+        "attempts": row.attempts,
+        "created_at": iso(row.created_at),
+        "done_at": iso(row.done_at),
+        "next_attempt": None if over else iso(max(row.next_at, row.not_before or row.next_at)),
+        "not_before": iso(row.not_before),
+        "last_error": {"message": row.last_error, "status": row.last_status} if failed else None,
+        "attempts_log": row.log or [],
+    }
+
+
+def is_pending() -> ColumnElement[bool]:
+    """Say that a delivery is not over."""
+    return delivery.c.state == DeliveryState.PENDING
+
+
+def is_heard() -> ColumnElement[bool]:
+    """Say that a delivery was accepted or may yet be."""
+    return delivery.c.state.in_([DeliveryState.PENDING, DeliveryState.DONE])
+
+
+def is_loose(now: datetime) -> ColumnElement[bool]:
+    """Say that a delivery is pending and that nobody is attempting it."""
+    return and_(is_pending(), is_free(delivery.c.claimed_until, now))
+
+
+def row_is_urgent() -> ColumnElement[bool]:
+    """Say what `is_urgent` tells."""
+    return and_(delivery.c.severity == Severity.CRITICAL.label, delivery.c.type != RESOLVED)
