@@ -75,6 +75,14 @@ def test_the_limit_that_is_reached_overtakes_the_forecast_without_a_message(town
     assert [each["reason"] for each in ended] == ["overtaken"]
 
 
+def test_what_keeps_incidents_hears_that_a_forecast_was_overtaken(town: Town) -> None:
+    town.hook.keeps_incidents = True
+    town.counts("2026-03-01", "2026-03-31", 1200)
+    town.poll("2026-03-15T12:00")
+    told = town.poll("2026-03-26T12:00")
+    assert sorted(told) == [("forecast", "overtaken"), ("threshold", "level_reached")]
+
+
 def test_a_forecast_that_clears_up_ends_its_alert(town: Town) -> None:
     town.counts("2026-03-01", "2026-03-12", 1500)
     assert town.poll("2026-03-12T12:00") == [("forecast", "will_exceed")]
