@@ -70,7 +70,10 @@ class Reports:
 
     def _hearing(self, names: Sequence[str]) -> list[tuple[Channel, str]]:
         channels = [self._channels[name] for name in dict.fromkeys(names)]
-        return [(each, to) for each in channels if each.takes_reports for to in each.recipients]
+        # A report is no incident: it has no end.
+        return [
+            (each, to) for each in channels if not each.keeps_incidents for to in each.recipients
+        ]
 
     def _enqueue(
         self, span: ReportSpan, hearing: Sequence[tuple[Channel, str]], now: datetime

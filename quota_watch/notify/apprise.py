@@ -47,8 +47,8 @@ class AppriseChannel:
     """Sends through one apprise URL. Raises `UnknownServiceError`."""
 
     takes_period_ends: Final = False
-    takes_reports: Final = True
     batches: Final = True
+    keeps_incidents: Final = False
 
     def __init__(
         self,

@@ -57,8 +57,8 @@ class Channel(Protocol):
         """Whether endings that the new period brought are sent here."""
 
     @property
-    def takes_reports(self) -> bool:
-        """Whether periodic reports are sent here."""
+    def keeps_incidents(self) -> bool:
+        """Whether something stays open there until it is told of the end, wanted or not."""
 
     @property
     def batches(self) -> bool:

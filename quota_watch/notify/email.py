@@ -42,8 +42,8 @@ class EmailChannel:
     """
 
     takes_period_ends: Final = False
-    takes_reports: Final = True
     batches: Final = True
+    keeps_incidents: Final = False
 
     def __init__(
         self,

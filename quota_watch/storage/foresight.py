@@ -1,6 +1,6 @@
 """What is kept that tells of days to come: read before a poll is judged, and kept after it."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -10,10 +10,9 @@ from quota_watch.domain.accuracy import days_judged
 from quota_watch.domain.capped import capped_days
 from quota_watch.domain.dayshape import DayShape, Snapshot, flat, from_json, learn
 from quota_watch.domain.forecast import Forecast
-from quota_watch.domain.foresight import TYPE_DAYS, Foresight, Past
+from quota_watch.domain.foresight import TYPE_DAYS, Foresight, Past, since_first_event
 from quota_watch.domain.periods import ONE_DAY, CalendarMonth, Period
 from quota_watch.domain.plain import plain
-from quota_watch.domain.remedies import SiteCount
 from quota_watch.domain.rules import Watch
 from quota_watch.domain.sites import comparable
 from quota_watch.domain.usage import DayCounts, Usage, is_over
@@ -44,6 +43,10 @@ def past_of(
     kept = record.days_of(connection, [pk], today - TYPE_DAYS, yesterday)[pk]
     days = {day.day: day for day in (*kept, *fetched) if day.day < today}
     counted |= {day.day: day.counted(watch.not_counted) for day in days.values()}
+    sites, asked_from = _sites_and_beginning(connection, pk)
+    with_today = {**counted, today: usage.used_today}
+    counted = since_first_event(with_today, known_from=asked_from)
+    del counted[today]
     capped |= _capped_now(counted, watch, usage, known=capped)
     since = now - ONE_DAY - (watch.stalled_after or ONE_DAY)
     return Past(
@@ -59,7 +62,7 @@ def past_of(
             Snapshot(at=now, today=usage.used_today),
         ],
         shape=_shape(connection, pk, counted, capped, today),
-        sites=_sites(connection, pk, now),
+        sites=comparable(known_sites(sites), cycle=CalendarMonth(), now=now),
     )
 
 
@@ -155,13 +158,14 @@ def _capped_now(
 ) -> frozenset[date]:
     if not watch.drops or watch.limit is None or not is_over(usage.used, watch.limit):
         return frozenset()
-    return capped_days(
+    days = capped_days(
         {**counted, usage.today: usage.used_today},
         period=usage.period,
         limit=watch.limit,
         today=usage.today,
         known=known,
     )
+    return days | {usage.today}  # while events are dropped, what is missing today tells nothing
 
 
 def _shape(
@@ -195,6 +199,11 @@ def _snapshots(connection: Connection, pk: int, since: datetime, until: datetime
     return [Snapshot(at=at, today=today) for at, today in connection.execute(query)]
 
 
-def _sites(connection: Connection, pk: int, now: datetime) -> Sequence[SiteCount]:
-    kept = connection.scalar(select(organization.c.sites).where(organization.c.pk == pk))
-    return comparable(known_sites(kept), cycle=CalendarMonth(), now=now)
+def _sites_and_beginning(
+    connection: Connection, pk: int
+) -> tuple[dict[str, Any] | None, date | None]:
+    """Return the sites as they are kept, and from when on closed days were asked for."""
+    columns = organization.c
+    query = select(columns.sites, columns.history_from).where(columns.pk == pk)
+    row = connection.execute(query).one_or_none()
+    return (None, None) if row is None else (row.sites, row.history_from)

@@ -147,7 +147,7 @@ def _forecast_json(seen: Prospect) -> dict[str, Any] | None:
         "warn_at": told.warn_at,
         "probability_over": told.probability_over,
         "crosses_on": plain(told.crosses_on),
-        "path": plain(seen.ahead),
+        "path": [{"date": each.pop("day"), **each} for each in (plain(day) for day in seen.ahead)],
     }
 
 

@@ -146,8 +146,8 @@ def test_quiet_hours_hold_it(office: Office) -> None:
     }
 
 
-def test_who_takes_no_reports_gets_none(office: Office) -> None:
-    office.channels[0].takes_reports = False
+def test_where_incidents_are_kept_there_are_no_reports(office: Office) -> None:
+    office.channels[0].keeps_incidents = True
     assert office.at("2026-03-16T08:00") == [("boss", "report|weekly|2026-W11")]
 
 

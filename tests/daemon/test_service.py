@@ -149,6 +149,7 @@ def test_it_thins_out_at_its_start(start: Start) -> None:
     jobs = Jobs()
     start(jobs)
     wait_until(lambda: jobs.thinned_out == 1)
+    wait_until(lambda: jobs.reported == 1)
 
 
 def test_it_tells_when_something_does_not_end(start: Start) -> None:

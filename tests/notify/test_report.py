@@ -9,7 +9,6 @@ from quota_watch.domain.periods import CalendarMonth
 from quota_watch.domain.reports import ReportKind, latest_report
 from quota_watch.notify.channel import Message
 from quota_watch.notify.formats.discord import DISCORD
-from quota_watch.notify.formats.pagerduty import pagerduty
 from quota_watch.notify.formats.slack import SLACK
 from quota_watch.notify.formats.teams import TEAMS
 from quota_watch.notify.phrases.report import Standing, changed, coming, standing
@@ -124,11 +123,6 @@ def test_a_chat_reads_of_each_organization_in_a_line(form):
     body = post.body.decode("unicode_escape")
     assert "Room to spare" in body
     assert "24,000 of 100,000 events" in body
-
-
-def test_pagerduty_takes_no_reports():
-    assert not pagerduty("key").takes_reports
-    assert SLACK.takes_reports
 
 
 def test_a_report_that_is_late_is_not_called_so():
