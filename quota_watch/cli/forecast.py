@@ -1,4 +1,4 @@
-"""`forecast`: what the period will come to; with `--stdin` that of any series, without a config."""
+"""`forecast`: what a period will come to; with `--stdin` that of any series, without a config."""
 
 import json
 import sys
@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from quota_watch.cli.context import Context
 from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.domain.forecast import Crossing, Forecast, TooEarly
 from quota_watch.domain.forecast import forecast as foretell
@@ -22,13 +23,40 @@ class _BadLineError(QuotaWatchError):
 
 
 @click.command()
+@click.argument("organization", metavar="ORG", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Answer JSON lines; needs no config.")
-def forecast(from_stdin: bool) -> None:
-    """Forecast the total of a period."""
-    if not from_stdin:
-        raise click.UsageError("give --stdin: one JSON object per line in, one per line out")
-    if not _answer_lines():
+@click.pass_obj
+def forecast(context: Context, organization: str | None, as_json: bool, from_stdin: bool) -> None:
+    """Forecast the total of a period: what an organization will come to, and what would help."""
+    if from_stdin and (organization is not None or as_json):
+        raise click.UsageError("--stdin takes neither ORG nor --json: it answers JSON lines")
+    if organization is not None:
+        _show(context, organization, as_json=as_json)
+    elif not from_stdin:
+        raise click.UsageError(
+            "name an organization, or give --stdin: one JSON object per line in, one per line out"
+        )
+    elif not _answer_lines():
         raise click.exceptions.Exit(1)
+
+
+def _show(context: Context, organization: str, *, as_json: bool) -> None:
+    """Tell what is foretold of one organization, from the store alone."""
+    from quota_watch.cli import prospect
+    from quota_watch.cli.context import chosen
+    from quota_watch.cli.output import print_json
+    from quota_watch.storage import outlook_view
+
+    config = context.config()
+    (watch,) = chosen(config.watches(), (organization,))
+    now = context.clock.now()
+    with context.existing(config) as database, database.read() as connection:
+        seen = outlook_view.prospect(connection, watch, now=now)
+    if as_json:
+        print_json({"forecasts": [outlook_view.prospect_json(seen)]})
+    else:
+        prospect.show(seen, now=now)
 
 
 def _answer_lines() -> bool:

@@ -1,5 +1,6 @@
-"""What is asked of upstream beside the present period: plan and limit, and closed days."""
+"""What is asked of upstream beside the present period: plan and limit, closed days, sites."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -11,14 +12,18 @@ from quota_watch.domain.limits import Account, read_every
 from quota_watch.domain.periods import ONE_DAY, BillingCycle, Period, previous
 from quota_watch.domain.rules import Watch, highest_level
 from quota_watch.domain.shapes import iso
-from quota_watch.domain.source import NotYet, Source, UpstreamError
-from quota_watch.domain.usage import DayCounts
+from quota_watch.domain.sites import AT_RISK_EVERY, CALM_EVERY, SiteUsage, due_sites
+from quota_watch.domain.source import ErrorKind, NotYet, Source, UpstreamError
+from quota_watch.domain.usage import DayCounts, is_over
 from quota_watch.storage.accounts import known_limit
 from quota_watch.storage.claims import Claim
+from quota_watch.storage.sites import known_sites
 
 _NEEDED = timedelta(seconds=25)  # the longest a request may take
 _AGAIN = timedelta(hours=1)
 _REREAD_DAYS = 3  # of a period: so long the last one may still change
+_SITES_A_POLL, _SITES_SECONDS = 5, 5.0  # so that no poll waits long for them
+_OF_ALL_SITES = frozenset({ErrorKind.INSUFFICIENT_SCOPE, ErrorKind.NOT_FOUND})
 _NEAR = 2  # percent of the limit; a level so close may be reached before the next read
 
 
@@ -59,6 +64,38 @@ class Errands:
             return error
         except NotYet:
             return None
+
+    def sites(
+        self,
+        watch: Watch,
+        claim: Claim,
+        *,
+        used: int,
+        at_risk: bool,
+        now: datetime,
+    ) -> Mapping[str, SiteUsage | None]:
+        """Return what some of the sites have had, None of those it could not be had of.
+
+        Nothing is asked while events are dropped: what is counted then is not the traffic.
+        """
+        if claim.row is None or (watch.drops and is_over(used, watch.limit)):
+            return {}
+        known = known_sites(claim.row.sites)
+        due = due_sites(known, every=AT_RISK_EVERY if at_risk else CALM_EVERY, now=now)
+        found: dict[str, SiteUsage | None] = {}
+        began = self._clock.monotonic()
+        for site in due[:_SITES_A_POLL]:
+            if not self._has_time(claim) or self._clock.monotonic() - began > _SITES_SECONDS:
+                break
+            try:
+                found[site] = self._source.site_usage(watch.organization, site)
+            except NotYet:
+                break
+            except UpstreamError as error:
+                found |= dict.fromkeys(known if error.kind in _OF_ALL_SITES else [site])
+                if error.kind is not ErrorKind.FORBIDDEN:
+                    break
+        return found
 
     def closed(
         self, watch: Watch, claim: Claim, *, period: Period, now: datetime

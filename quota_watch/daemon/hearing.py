@@ -89,7 +89,7 @@ def hear(
         mismatch=after,
         columns={
             **(limit_columns(known) if watch.auto else {}),
-            **account_columns(account, now=now),
+            **account_columns(row, account, now=now),
             "limit_read_at": now,
             "mismatch": mismatch_json(after if verdict is not Verdict.UNKNOWN else before),
         },

@@ -1,7 +1,7 @@
 """Step one: fetch an organization's counts. An answer is whole and sane, or it is an error."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import ceil
 
@@ -12,6 +12,7 @@ from quota_watch.domain.foresight import Foresight, foresee
 from quota_watch.domain.limits import Account
 from quota_watch.domain.periods import BillingCycle, Period
 from quota_watch.domain.rules import Watch
+from quota_watch.domain.sites import SiteUsage
 from quota_watch.domain.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.domain.usage import DayCounts, Usage, count
 from quota_watch.logs import get_logger
@@ -28,7 +29,8 @@ class Poll:
     """What one request brought: days or an error, and the one `at` that judges it.
 
     `wait` where nothing was asked yet: it says for how long. `account` and `closed` are what was
-    asked beside, None where nothing was. `foresight` is what follows for the days to come.
+    asked beside, None where nothing was. `foresight` is what follows for the days to come. `sites`
+    are those asked for, None where that failed.
     """
 
     claim: Claim
@@ -41,6 +43,7 @@ class Poll:
     account: Account | UpstreamError | None = None
     closed: ClosedDays | None = None
     foresight: Foresight | None = None
+    sites: Mapping[str, SiteUsage | None] = field(default_factory=dict)
 
     def count(self, watch: Watch) -> Usage:
         """Return what the days come to, by what was agreed of limit and bill."""
@@ -107,7 +110,7 @@ class Poller:
         poll = Poll(claim=claim, watch=watch, period=self._cycle.period_of(now.date()), at=now)
         try:
             days = tuple(self._source.days(watch.organization, poll.period.start, now.date()))
-            return self._foreseen(self._with_errands(replace(poll, days=days)))
+            return self._with_sites(self._foreseen(self._with_errands(replace(poll, days=days))))
         except UpstreamError as error:
             return replace(poll, error=error)
         except NotYet as not_yet:
@@ -126,6 +129,21 @@ class Poller:
             account=errands.account(watch, claim, used=used, now=poll.at),
             closed=errands.closed(watch, claim, period=poll.period, now=poll.at),
         )
+
+    def _with_sites(self, poll: Poll) -> Poll:
+        """Ask what sites have, daily where that is part of what would help."""
+        errands, row, foresight = self._errands, poll.claim.row, poll.foresight
+        if errands is None or row is None or foresight is None:
+            return poll
+        watch = believed(row, poll.watch, poll.account, now=poll.at)
+        found = errands.sites(
+            watch,
+            poll.claim,
+            used=poll.count(watch).used,
+            at_risk=foresight.advice is not None,
+            now=poll.at,
+        )
+        return replace(poll, sites=found)
 
     def _foreseen(self, poll: Poll) -> Poll:
         """Look ahead here, where many threads may, so that the transaction has only to write."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from quota_watch.daemon.hearing import hear
+from quota_watch.daemon.hearing import Heard, hear
 from quota_watch.daemon.poll import Poll
 from quota_watch.domain.capped import Estimate
 from quota_watch.domain.periods import BillingCycle, previous
@@ -19,6 +19,7 @@ from quota_watch.logs import get_logger
 from quota_watch.storage import foresight, record
 from quota_watch.storage.accounts import agreed, known_limit, reported_limit
 from quota_watch.storage.closed import closed_period, mark_dropped, record_closed
+from quota_watch.storage.sites import with_usage
 
 log = get_logger(__name__)
 
@@ -51,7 +52,7 @@ class Recorder:
             now=poll.at,
             next_at=next_slot(watch.organization, after=poll.at, interval=interval),
             interval=interval,
-            said=said.columns | _asked_columns(poll, row),
+            said=said.columns | _asked_columns(poll, row) | self._site_columns(poll, row, said),
             last_ok=row.last_ok,
         )
         if poll.foresight is not None:
@@ -70,6 +71,13 @@ class Recorder:
             closed=self._record_closed(transaction, poll, watch, row),
             lost=_mark_dropped(transaction, row.pk, watch, usage),
         )
+
+    def _site_columns(self, poll: Poll, row: Row[Any], said: Heard) -> dict[str, Any]:
+        """Return the sites with what they have, by the names that upstream said last."""
+        if not poll.sites:
+            return {}
+        kept = said.columns.get("sites", row.sites)
+        return {"sites": with_usage(kept, poll.sites, cycle=self._cycle, now=poll.at)}
 
     def _record_failure(
         self, transaction: Connection, poll: Poll, row: Row[Any], error: UpstreamError

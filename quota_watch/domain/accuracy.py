@@ -1,6 +1,6 @@
 """How far off the forecasts of closed periods were, by the day they were made."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from statistics import fmean
@@ -77,10 +77,21 @@ def accuracy(
     return tuple(found)
 
 
+def days_judged(made: Collection[date], start: date) -> frozenset[date]:
+    """Return those of the days on which forecasts of the period were made that are judged by."""
+    found = (_day_judged(made, start, day) for day in CHECK_DAYS)
+    return frozenset(day for day in found if day is not None)
+
+
+def _day_judged(made: Collection[date], start: date, day: int) -> date | None:
+    check = start + timedelta(days=day - 1)
+    days = (check - timedelta(days=n) for n in range(_DAYS_BEFORE + 1))
+    return next((each for each in days if each >= start and each in made), None)
+
+
 def _made_on(kept: Mapping[date, Kept], start: date, day: int) -> Kept | None:
-    as_of = start + timedelta(days=day - 1)
-    days = (as_of - timedelta(days=n) for n in range(_DAYS_BEFORE + 1))
-    return next((kept[each] for each in days if each >= start and each in kept), None)
+    made = _day_judged(kept, start, day)
+    return None if made is None else kept[made]
 
 
 def _check(day: int, pairs: list[tuple[int, Kept]]) -> CheckDay:

@@ -13,7 +13,9 @@ from quota_watch.domain.periods import ONE_DAY, Period, each_day
 ENOUGH_DAYS = 3
 """Known days without which nothing is foretold."""
 
-_NEW_AFTER = 28
+NEW_AFTER = 28
+"""Days of nothing after which the first event begins something new: they teach nothing."""
+
 _MOST_DAYS = 800
 _LONGEST_PERIOD = 366
 _NORMAL = NormalDist()
@@ -123,7 +125,7 @@ def _known_days(counts: Mapping[date, int], excluded: Collection[date]) -> list[
     """Return the days to learn from; a month of nothing before the first event is none."""
     days = sorted([day for day in counts if day not in excluded] if excluded else counts)
     first = next((n for n, day in enumerate(days) if counts[day]), 0)
-    return days[first if first >= _NEW_AFTER else 0 :][-_MOST_DAYS:]
+    return days[first if first >= NEW_AFTER else 0 :][-_MOST_DAYS:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from quota_watch.domain.dayshape import DayShape, Snapshot, share_at
-from quota_watch.domain.forecast import Forecast, PartDay, TooEarly, forecast
+from quota_watch.domain.forecast import NEW_AFTER, Forecast, PartDay, TooEarly, forecast
 from quota_watch.domain.periods import ONE_DAY, BillingCycle
 from quota_watch.domain.planfit import PlanFit, smallest_plan, totals_ahead
 from quota_watch.domain.remedies import Remedies, SiteCount, remedies
@@ -56,6 +56,20 @@ class Foresight:
                 for name, n in types.items():
                     totals[name] = totals.get(name, 0) + n
         return totals
+
+
+def since_first_event(counted: Mapping[date, int], *, known_from: date | None) -> dict[date, int]:
+    """Return the days without a month or more of nothing before the first event.
+
+    From `known_from` on upstream was asked; days of nothing at the beginning are not kept.
+    """
+    first = min((day for day, n in counted.items() if n), default=None)
+    if first is None:
+        return dict(counted)
+    silent = min(known_from or first, *counted)
+    if (first - silent).days < NEW_AFTER:
+        return dict(counted)
+    return {day: n for day, n in counted.items() if day >= first}
 
 
 def foresee(

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.domain.limits import Account
+from quota_watch.domain.sites import SiteUsage
 from quota_watch.domain.usage import DayCounts
 
 
@@ -84,3 +85,9 @@ class Source(Protocol):
 
     def account(self, organization: Organization) -> Account:
         """Return what upstream says of the organization's plan and limit; raises as `days` does."""
+
+    def site_usage(self, organization: Organization, site: str) -> SiteUsage:
+        """Return what one of the organization's sites has had so far; raises as `days` does.
+
+        It is asked only where nothing else needs the request.
+        """

@@ -3,16 +3,19 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from http import HTTPStatus
 from typing import Any
 
 from quota_watch.domain.limits import Account, Site
+from quota_watch.domain.sites import SiteUsage
 from quota_watch.domain.source import ErrorKind, UpstreamError
 from quota_watch.rybbit.answers import as_count, bad_answer, read_json
 from quota_watch.rybbit.wording import excerpt, quotable
 
 _UNKNOWN_PLAN = "Unknown Plan"  # a price that Rybbit does not list (UPSTREAM.md § 6)
 _RELEASE = re.compile(r"v?([0-9]{1,6})\.([0-9]{1,6})", re.ASCII)
+_DATE = len("2026-11-01")
 _TAKES_KEYS = (2, 7)  # UPSTREAM.md § 2
 
 
@@ -77,6 +80,22 @@ def parse_site_usage(body: bytes) -> Account:
     return Account(
         limit=_limit(answer, "orgEventLimit"), counted=_counted(answer, "orgEventsThisMonth")
     )
+
+
+def parse_site_count(body: bytes) -> SiteUsage:
+    """Read of `GET /api/sites/:id/usage` what the site itself had, which is billing-exact.
+
+    Raises `UpstreamError` of kind `bad_answer`.
+    """
+    answer = _object(body)
+    counted, since = _counted(answer, "siteEventsThisMonth"), answer.get("periodStart")
+    try:
+        first = date.fromisoformat(str(since)[:_DATE])
+    except ValueError as error:
+        raise bad_answer(f"periodStart is {excerpt(since)}, not a date") from error
+    if counted is None:
+        raise bad_answer(f"siteEventsThisMonth is missing{_said(answer)}")
+    return SiteUsage(since=first, counted=counted)
 
 
 def parse_organizations(body: bytes) -> tuple[SeenOrganization, ...]:

@@ -91,10 +91,13 @@ class Bucket:
             self._per_second = missing / told.reset
         self._tokens = min(self._tokens, float(max(told.remaining - flying, 0)))
 
-    def wait(self, *, flying: int, at: float) -> float:
-        """Return the seconds until there is a token for the next request, 0 if there is one."""
+    def wait(self, *, flying: int, at: float, keep: int = _HEADROOM) -> float:
+        """Return the seconds until there is a token for the next request, 0 if there is one.
+
+        One part in `keep` of the bucket is left for others.
+        """
         self._refill(flying, at)
-        lacking = 1 + self._limit // _HEADROOM - self._tokens
+        lacking = 1 + self._limit // keep - self._tokens
         return lacking / self._per_second if lacking > _HARDLY else 0.0
 
     def turn(self, wait: float, *, at: float) -> float:

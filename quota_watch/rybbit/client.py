@@ -14,6 +14,7 @@ import httpx
 from quota_watch.clock import Clock, SystemClock
 from quota_watch.domain.limits import Account
 from quota_watch.domain.periods import each_day
+from quota_watch.domain.sites import SiteUsage
 from quota_watch.domain.source import ErrorKind, Organization, UpstreamError
 from quota_watch.domain.usage import DayCounts
 from quota_watch.logs import get_logger
@@ -22,6 +23,7 @@ from quota_watch.rybbit.accounts import (
     SeenOrganization,
     parse_account,
     parse_organizations,
+    parse_site_count,
     parse_site_usage,
     parse_version,
     supports_keys,
@@ -146,6 +148,14 @@ class RybbitClient:
             raise first
         return self._account_by_site(organization, site, first)
 
+    def site_usage(self, organization: Organization, site: str) -> SiteUsage:
+        """Return what the site has had so far this month (UPSTREAM.md § 9).
+
+        It takes the scope `sites:read`, and only what polls leave of the key's budget. Raises
+        `UpstreamError`.
+        """
+        return self._asker.read(self._usage_of(organization, site, Purpose.SPARE), parse_site_count)
+
     def _site_of(self, organization: Organization) -> str | None:
         """Return one of the organization's sites, as the list of what the key sees has them."""
         if organization not in self._sites:
@@ -163,13 +173,7 @@ class RybbitClient:
         self, organization: Organization, site: str, first: UpstreamError
     ) -> Account:
         """Ask for the usage of a site after the plan was not to be had, which `first` tells."""
-        question = Question(
-            server=organization.server,
-            organization=organization.id,
-            endpoint=SITE_USAGE,
-            path=f"/api/sites/{_quoted(site)}/usage",
-            key=self._keys[organization],
-        )
+        question = self._usage_of(organization, site, Purpose.EXTRA)
         try:
             return self._asker.read(question, parse_site_usage)
         except UpstreamError as error:
@@ -177,6 +181,16 @@ class RybbitClient:
             if first.kind is scope and error.kind is not scope:
                 raise
         raise first
+
+    def _usage_of(self, organization: Organization, site: str, purpose: Purpose) -> Question:
+        return Question(
+            server=organization.server,
+            organization=organization.id,
+            endpoint=SITE_USAGE,
+            path=f"/api/sites/{_quoted(site)}/usage",
+            key=self._keys[organization],
+            purpose=purpose,
+        )
 
     def organizations(self, server: str, key: str) -> tuple[SeenOrganization, ...]:
         """Return the organizations that `key` sees on `server`.

@@ -24,14 +24,19 @@ _LOST_SECONDS = 60.0  # a request nobody reported back for so long has ended som
 _SOON, _SOON_AFTER, _LATER = 0.1, 1.0, 0.5  # seconds; how often to ask while the first is away
 _BURST_REST = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 60.0, 900.0
+_HALF = 2  # one part in so many
 _EXTRA_ASKS_AGAIN = 3600.0
 
 
 class Purpose(Enum):
-    """What a request is for; polls go first when there is not enough for both."""
+    """What a request is for; polls go first when there is not enough for all.
+
+    `SPARE` is what can wait for days: it takes only what polls and the usual extras leave.
+    """
 
     POLL = "poll"
     EXTRA = "extra"
+    SPARE = "spare"
 
 
 @dataclass(slots=True)
@@ -92,7 +97,7 @@ class Pacer:
                 _wait_for_first(host, credential, monotonic),
                 credential.rests_until - monotonic,
                 _wait_for_day(credential, purpose, monotonic),
-                _wait_for_burst(credential, monotonic),
+                _wait_for_burst(credential, purpose, monotonic),
             )
             if wait > 0:
                 return wait
@@ -204,11 +209,14 @@ def _wait_for_first(host: _Server, credential: _Credential, monotonic: float) ->
     return _SOON if monotonic - sent < _SOON_AFTER else _LATER
 
 
-def _wait_for_burst(credential: _Credential, monotonic: float) -> float:
+def _wait_for_burst(credential: _Credential, purpose: Purpose, monotonic: float) -> float:
     bucket = credential.bucket
     if bucket is None:
         return 0.0
-    wait = bucket.wait(flying=len(credential.flying), at=monotonic)
+    flying = len(credential.flying)
+    if purpose is Purpose.SPARE:  # it takes nobody's turn
+        return bucket.wait(flying=flying, at=monotonic, keep=_HALF)
+    wait = bucket.wait(flying=flying, at=monotonic)
     return bucket.turn(wait, at=monotonic) if wait else 0.0
 
 
@@ -219,11 +227,21 @@ def _wait_for_day(credential: _Credential, purpose: Purpose, monotonic: float) -
     to_midnight = day.ends - monotonic
     if day.left < 1:
         return to_midnight
-    if purpose is Purpose.EXTRA and day.extra >= EXTRA_PER_DAY * credential.organizations > 0:
-        polls = credential.organizations * to_midnight / credential.interval.total_seconds()
-        if day.left - polls < 1:
-            return min(to_midnight, _EXTRA_ASKS_AGAIN)
-    return 0.0
+    extras = EXTRA_PER_DAY * credential.organizations
+    if purpose is Purpose.EXTRA and day.extra >= extras > 0:
+        needed = _polls_until(to_midnight, credential)
+    elif purpose is Purpose.SPARE:
+        needed = _polls_until(to_midnight, credential) + max(extras - day.extra, 0.0)
+    else:
+        return 0.0
+    return min(to_midnight, _EXTRA_ASKS_AGAIN) if day.left - needed < 1 else 0.0
+
+
+def _polls_until(midnight: float, credential: _Credential) -> float:
+    """Return how many polls are still to come; half the day's requests where nobody said yet."""
+    if credential.interval:
+        return credential.organizations * midnight / credential.interval.total_seconds()
+    return credential.day.limit / _HALF if credential.day is not None else 0.0
 
 
 def _rests(credential: _Credential, monotonic: float) -> timedelta | None:

@@ -10,6 +10,7 @@ from sqlalchemy import Row
 from quota_watch.domain.limits import Account, KnownLimit, LimitSource, Mismatch, Verdict
 from quota_watch.domain.rules import Watch
 from quota_watch.domain.shapes import iso
+from quota_watch.storage.sites import renamed
 
 
 def known_limit(row: Row[Any], watch: Watch) -> KnownLimit:
@@ -58,7 +59,7 @@ def limit_columns(known: KnownLimit) -> dict[str, Any]:
     }
 
 
-def account_columns(account: Account, *, now: datetime) -> dict[str, Any]:
+def account_columns(row: Row[Any], account: Account, *, now: datetime) -> dict[str, Any]:
     """Return how an answer is kept, for showing and for comparing."""
     said = {
         "limit": account.limit,
@@ -68,8 +69,8 @@ def account_columns(account: Account, *, now: datetime) -> dict[str, Any]:
         "over": account.enforced_over,
         "as_of": iso(now),
     }
-    sites = {site.id: {"name": site.name} for site in account.sites}
-    return {"account": said} | ({"sites": sites} if sites else {})
+    sites = {"sites": renamed(row.sites, account.sites)} if account.sites else {}
+    return {"account": said, **sites}
 
 
 def mismatch_of(row: Row[Any]) -> Mismatch | None:

@@ -4,21 +4,22 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, extract, func, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, select, update
 
-from quota_watch.domain.accuracy import CHECK_DAYS
+from quota_watch.domain.accuracy import days_judged
 from quota_watch.domain.capped import capped_days
 from quota_watch.domain.dayshape import DayShape, Snapshot, flat, from_json, learn
 from quota_watch.domain.forecast import Forecast
-from quota_watch.domain.foresight import TYPE_DAYS, Foresight, Past
-from quota_watch.domain.periods import ONE_DAY, Period
+from quota_watch.domain.foresight import TYPE_DAYS, Foresight, Past, since_first_event
+from quota_watch.domain.periods import ONE_DAY, CalendarMonth, Period
 from quota_watch.domain.plain import plain
-from quota_watch.domain.remedies import SiteCount
 from quota_watch.domain.rules import Watch
+from quota_watch.domain.sites import comparable
 from quota_watch.domain.usage import DayCounts, Usage, is_over
 from quota_watch.storage import record
 from quota_watch.storage.database import insert_into
 from quota_watch.storage.schema import forecast, organization, snapshot
+from quota_watch.storage.sites import known_sites
 
 VERSION = 1
 """Of the method; forecasts that another one made are not compared with."""
@@ -42,6 +43,10 @@ def past_of(
     kept = record.days_of(connection, [pk], today - TYPE_DAYS, yesterday)[pk]
     days = {day.day: day for day in (*kept, *fetched) if day.day < today}
     counted |= {day.day: day.counted(watch.not_counted) for day in days.values()}
+    sites, asked_from = _sites_and_beginning(connection, pk)
+    with_today = {**counted, today: usage.used_today}
+    counted = since_first_event(with_today, known_from=asked_from)
+    del counted[today]
     capped |= _capped_now(counted, watch, usage, known=capped)
     since = now - ONE_DAY - (watch.stalled_after or ONE_DAY)
     return Past(
@@ -57,7 +62,7 @@ def past_of(
             Snapshot(at=now, today=usage.used_today),
         ],
         shape=_shape(connection, pk, counted, capped, today),
-        sites=_sites(connection, pk),
+        sites=comparable(known_sites(sites), cycle=CalendarMonth(), now=now),
     )
 
 
@@ -110,6 +115,14 @@ def kept_forecasts(
     return {row.organization_pk: row for row in connection.execute(query)}
 
 
+def made_on(as_of: date) -> date:
+    """Return the day at whose end a kept forecast was made.
+
+    The polls of the day after `as_of` write it over until that day is over.
+    """
+    return as_of + ONE_DAY
+
+
 def thin_out(connection: Connection, pk: int, *, period: Period, oldest: date) -> int:
     """Of closed periods keep only what forecasts are judged by; return the rows deleted."""
     columns = forecast.c
@@ -119,10 +132,25 @@ def thin_out(connection: Connection, pk: int, *, period: Period, oldest: date) -
         .where(*closed, columns.warn_at.is_not(None))
         .values(path=[], state={}, warn_at=None)
     )
-    spare = extract("day", columns.as_of).not_in(CHECK_DAYS)
-    gone = connection.execute(delete(forecast).where(*closed, spare)).rowcount
+    rows = connection.execute(select(columns.period_start, columns.as_of).where(*closed))
+    days = _not_judged((row.period_start, row.as_of) for row in rows)
+    spare = delete(forecast).where(*closed, columns.as_of.in_(days))
+    gone = connection.execute(spare).rowcount
     ended = delete(forecast).where(columns.organization_pk == pk, columns.as_of < oldest)
     return gone + connection.execute(ended).rowcount
+
+
+def _not_judged(rows: Iterable[tuple[date, date]]) -> set[date]:
+    """Return the `as_of` of forecasts that nothing is judged by, of their periods and `as_of`."""
+    made: dict[date, dict[date, date]] = {}
+    for start, as_of in rows:
+        made.setdefault(start, {})[made_on(as_of)] = as_of
+    return {
+        as_of
+        for start, days in made.items()
+        for day, as_of in days.items()
+        if day not in days_judged(days, start)
+    }
 
 
 def _capped_now(
@@ -170,11 +198,11 @@ def _snapshots(connection: Connection, pk: int, since: datetime, until: datetime
     return [Snapshot(at=at, today=today) for at, today in connection.execute(query)]
 
 
-def _sites(connection: Connection, pk: int) -> list[SiteCount]:
-    query = select(organization.c.sites).where(organization.c.pk == pk)
-    kept: dict[str, Any] = connection.scalar(query) or {}
-    return [
-        SiteCount(name=site["name"], counted=site["used"], before=site.get("before"))
-        for site in kept.values()
-        if site.get("used") is not None
-    ]
+def _sites_and_beginning(
+    connection: Connection, pk: int
+) -> tuple[dict[str, Any] | None, date | None]:
+    """Return the sites as they are kept, and from when on closed days were asked for."""
+    columns = organization.c
+    query = select(columns.sites, columns.history_from).where(columns.pk == pk)
+    row = connection.execute(query).one_or_none()
+    return (None, None) if row is None else (row.sites, row.history_from)

@@ -1,14 +1,17 @@
 import json
+from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_watch.domain.limits import Account, Site
+from quota_watch.domain.sites import SiteUsage
 from quota_watch.domain.source import ErrorKind, UpstreamError
 from quota_watch.rybbit.accounts import (
     parse_account,
     parse_organizations,
+    parse_site_count,
     parse_site_usage,
     parse_version,
     supports_keys,
@@ -125,6 +128,17 @@ def test_any_other_limit_is_taken_as_it_is(limit):
     assert account(eventLimit=limit).limit == usage(orgEventLimit=str(limit)).limit == limit
 
 
+def test_a_recorded_usage_tells_what_the_site_itself_had(golden):
+    answer = golden["v5cloud_site_usage"]["body"]
+    assert parse_site_count(told(answer)) == SiteUsage(since=date(2026, 11, 1), counted=1145)
+
+
+@pytest.mark.parametrize("wrong", [{"periodStart": "soon"}, {"siteEventsThisMonth": None}])
+def test_a_site_without_month_or_count_is_not_believed(golden, wrong):
+    answer = golden["v5cloud_site_usage"]["body"] | wrong
+    assert_not_believed(lambda: parse_site_count(told(answer)), next(iter(wrong)))
+
+
 def test_null_is_no_limit():
     assert account(eventLimit=None).limit is None
     assert usage(orgEventLimit=None).limit is None
@@ -184,7 +198,7 @@ def test_a_site_that_is_none_is_passed_over(site):
     assert parse_account(told(answer), organization="org_abc").sites == (Site("7", "seven"),)
 
 
-@pytest.mark.parametrize("read", [parse_site_usage, parse_version])
+@pytest.mark.parametrize("read", [parse_site_usage, parse_site_count, parse_version])
 @pytest.mark.parametrize("answer", [[], None, "x", 5])
 def test_what_is_no_object_is_not_believed(read, answer):
     assert_not_believed(lambda: read(told(answer)), "not an object")

@@ -390,26 +390,46 @@ def test_a_day_without_limit_has_none(drive) -> None:
     assert drive.burst() == 39
 
 
-def extra_requests(drive, most=300) -> int:
-    """Send other requests, one a second, until told to wait; return how many could go."""
+def requests(drive, purpose, since=0, most=300) -> int:
+    """Send such requests, one a second, until told to wait; return how many could go."""
     for second in range(1, most):
-        if drive.ask(second, purpose=Purpose.EXTRA):
+        if drive.ask(since + second, purpose=purpose):
             return second - 1
-        drive.answer(second, status=None, headers={})
+        drive.answer(since + second, status=None, headers={})
     return most
 
 
 def test_other_requests_leave_to_polls_what_these_need_until_midnight(drive) -> None:
     drive.known(left=4999)
     drive.pace(40)
-    assert 155 <= extra_requests(drive) <= 170  # 4,000 are ours, the polls of 40 need 3,840
+    extra = requests(drive, Purpose.EXTRA)
+    assert 155 <= extra <= 170  # 4,000 are ours, the polls of 40 need 3,840
     assert drive.ask(300) == 0
 
 
 def test_two_other_requests_for_each_organization_go_however_little_is_left(drive) -> None:
     drive.known(left=1500)
     drive.pace(40)
-    assert extra_requests(drive) == 80
+    assert requests(drive, Purpose.EXTRA) == 80
+
+
+def test_what_is_spare_takes_only_what_polls_and_other_requests_leave(drive) -> None:
+    drive.known(left=4999)
+    drive.pace(40)
+    assert 75 <= requests(drive, Purpose.SPARE) <= 90  # 4,000 less 3,840 polls and 80 others
+    assert requests(drive, Purpose.EXTRA, since=300) >= 80
+
+
+def test_before_the_pace_is_known_what_is_spare_leaves_half_the_day(drive) -> None:
+    drive.known(left=3520)
+    assert requests(drive, Purpose.SPARE) == 20
+
+
+def test_what_is_spare_leaves_half_the_bucket_and_takes_nobodys_turn(drive) -> None:
+    drive.known(tokens=30)
+    assert drive.burst(purpose=Purpose.SPARE) == 5
+    assert len({drive.ask(purpose=Purpose.SPARE) for _ in range(9)}) == 1
+    assert drive.burst() == 15
 
 
 def test_the_server_may_begin_its_new_day_a_moment_before_we_do(drive) -> None:

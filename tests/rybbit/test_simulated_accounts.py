@@ -6,6 +6,7 @@ import pytest
 from quota_watch.domain.limits import NOT_KNOWN, Account, Verdict, believe, compare
 from quota_watch.domain.periods import CalendarMonth, each_day
 from quota_watch.domain.plans import NOT_COUNTED
+from quota_watch.domain.sites import SiteUsage
 from quota_watch.domain.source import ErrorKind, Organization, UpstreamError
 from quota_watch.http import fetch
 from quota_watch.rybbit.accounts import OrganizationKeyError
@@ -143,6 +144,13 @@ def test_a_sites_usage_is_live_and_whole(play, clock):
     assert asking.account(site=seen.sites[0].id) == Account(
         limit=100_000, counted=billed_until(shop, clock.time)
     )
+
+
+def test_a_site_has_its_part_of_the_month(play, clock):
+    asking = play(scene())
+    site = asking.account().sites[0].id
+    usage = asking.client.site_usage(Organization(asking.simulator.url, "shop"), site)
+    assert usage == SiteUsage(since=date(2026, 3, 1), counted=billed_until(scene(), NOON) // 2)
 
 
 def test_no_projection_on_the_first_day(play, clock):

@@ -11,10 +11,12 @@ from quota_watch.daemon.due import DueOrganizations
 from quota_watch.daemon.errands import Errands
 from quota_watch.daemon.intervals import Intervals
 from quota_watch.daemon.watcher import Outcome, Watcher
+from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.domain.limits import Account
 from quota_watch.domain.periods import CalendarMonth, each_day
 from quota_watch.domain.rules import Severity, Watch
-from quota_watch.domain.source import ErrorKind, Organization, Source, UpstreamError
+from quota_watch.domain.sites import SiteUsage
+from quota_watch.domain.source import ErrorKind, NotYet, Organization, Source, UpstreamError
 from quota_watch.domain.usage import DayCounts
 from quota_watch.notify.channel import Message
 from quota_watch.notify.errors import DeliveryError
@@ -57,6 +59,8 @@ class Upstream:
         self.accounts: dict[Organization, Account | UpstreamError] = {}
         self.ranges: list[tuple[date, date]] = []
         self.account_reads = 0
+        self.site_usages: dict[str, SiteUsage | UpstreamError | NotYet] = {}
+        self.sites_asked: list[str] = []
 
     def set(self, watch: Watch, day: date, **by_type: int) -> None:
         self.counts.setdefault(watch.organization, {})[day] = by_type
@@ -76,6 +80,13 @@ class Upstream:
         if isinstance(account, UpstreamError):
             raise account
         return account
+
+    def site_usage(self, organization: Organization, site: str) -> SiteUsage:
+        self.sites_asked.append(site)
+        usage = self.site_usages.get(site, NO_ANSWER)
+        if isinstance(usage, QuotaWatchError):
+            raise usage
+        return usage
 
     def polls(self) -> Counter[str]:
         return Counter(organization.id for organization in self.asked)

@@ -3,19 +3,16 @@
 from datetime import date
 from typing import Any
 
-from quota_watch.domain.capped import Estimate
 from quota_watch.domain.forecast import Crossing
 from quota_watch.domain.reasons import Reason
 from quota_watch.figures import (
     chances,
-    estimate,
     events,
-    long_day,
     number,
     rough,
-    short_days,
     weekday,
 )
+from quota_watch.notify.phrases.foretold import crossed, day_and_range, loss, outcome, under
 from quota_watch.notify.phrases.help import decide
 from quota_watch.notify.phrases.words import Words, join
 from quota_watch.notify.situation import Situation
@@ -47,13 +44,7 @@ def told_pace(case: Situation) -> str:
         return ""
     if seen.p50 > limit:
         return _outcome(case)
-    over = seen.probability_over
-    odds = f"; the odds that it does not: {chances(over)}" if over is not None else ""
-    return (
-        f"If it goes on like this the period comes to about {rough(seen.p50)} events "
-        f"({_band(seen.p10, seen.p90)}) by {long_day(case.period.last_day)} and stays under the "
-        f"limit{odds}."
-    )
+    return under(seen, case.period.last_day)
 
 
 def crossing(case: Situation) -> Crossing:
@@ -82,7 +73,7 @@ def _title(case: Situation) -> str:
         return f"{case.name} may still pass its limit this period{odds}"
     if when.likely is None:
         return f"{case.name} will probably pass its limit this period{odds}"
-    return f"{case.name} will probably be full on {_day_and_range(when)}{odds}"
+    return f"{case.name} will probably be full on {day_and_range(when)}{odds}"
 
 
 def _title_at_risk(case: Situation) -> str:
@@ -90,18 +81,6 @@ def _title_at_risk(case: Situation) -> str:
     if when.likely is None:
         return f"{case.name} might pass its limit this period: too early to be sure"
     return f"{case.name} might be full around {weekday(when.likely)}: too early to be sure"
-
-
-def _day_and_range(when: Crossing) -> str:
-    """Return `Thu 18 March (17-20)`, with a proper dash; the likely day alone without a range."""
-    if when.likely is None:
-        return ""
-    here = weekday(when.likely)
-    if when.early is None or when.late is None or when.early == when.late:
-        return here
-    if when.early.month == when.late.month == when.likely.month:
-        return f"{here} ({short_days(when.early, when.late).rsplit(' ', 1)[0]})"
-    return f"{here} ({short_days(when.early, when.late)})"
 
 
 def _how_sure(case: Situation, *, early: bool) -> str:
@@ -120,34 +99,11 @@ def _how_sure(case: Situation, *, early: bool) -> str:
 def _outcome(case: Situation) -> str:
     """Return what the period comes to, and when the limit is reached on the way."""
     seen, limit = case.seen.forecast, case.limit
-    when = _when(crossing(case))
+    when = crossing(case)
     if seen is None or limit is None:
-        what = when or "probably passed before the period ends"
+        what = crossed(when) or "probably passed before the period ends"
         return f"If it goes on like this the limit is {what}."
-    past = f", {rough(seen.p50 - limit)} more than the limit" if seen.p50 > limit else ""
-    reached = f". The limit is {when}" if when else ""
-    return (
-        f"If it goes on like this the period comes to about {rough(seen.p50)} events "
-        f"({_band(seen.p10, seen.p90)}) by {long_day(case.period.last_day)}{past}{reached}."
-    )
-
-
-def _band(low: int, high: int) -> str:
-    return f"4 chances in 5: {rough(low)} to {rough(high)}"
-
-
-def _when(crossing: Crossing) -> str:
-    if crossing.likely is None:
-        return ""
-    text = f"then passed on {weekday(crossing.likely)} (UTC)"
-    if crossing.early == crossing.late:
-        return text
-    if crossing.late is None:
-        early = f"perhaps as soon as {weekday(crossing.early)}, " if crossing.early else ""
-        return f"{text}, {early}perhaps not at all"
-    if crossing.early is None:
-        return text
-    return f"{text}, probably between {weekday(crossing.early)} and {weekday(crossing.late)}"
+    return outcome(seen, limit, when, case.period.last_day)
 
 
 def told_loss(case: Situation) -> str:
@@ -156,13 +112,7 @@ def told_loss(case: Situation) -> str:
     foreseen = seen is not None and limit is not None and seen.p50 > limit
     if seen is None or limit is None or not foreseen or case.is_over or not case.watch.drops:
         return case.told_loss()
-    lost = Estimate(
-        low=max(0, seen.p10 - limit), likely=seen.p50 - limit, high=max(0, seen.p90 - limit)
-    )
-    return (
-        f"If nothing is done, Rybbit drops {estimate(lost)} until then; dropped events are gone "
-        "for good."
-    )
+    return loss(seen, limit)
 
 
 def no_longer_likely(case: Situation) -> Words:

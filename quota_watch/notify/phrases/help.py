@@ -1,18 +1,18 @@
 """What would help: what still fits, what to switch off, which plan would do."""
 
-from collections.abc import Mapping
-
-from quota_watch.domain.remedies import Fit, Part, Remedies, Setting
 from quota_watch.domain.usage import percent
 from quota_watch.figures import (
-    events,
-    growth,
     largest_first,
-    listed,
     long_day,
-    number,
-    rough,
     share,
+)
+from quota_watch.notify.phrases.foretold import (
+    CALM,
+    budget,
+    largest,
+    less,
+    smallest_plan,
+    taken_again,
 )
 from quota_watch.notify.phrases.words import join
 from quota_watch.notify.situation import NAME, Situation
@@ -20,20 +20,6 @@ from quota_watch.text import one_line
 
 _LARGEST = 3
 _LEAST_SHARE = 1.0  # percent; a smaller type is no lever
-
-SWITCHES: Mapping[Setting, str] = {
-    Setting.WEB_VITALS: "Web Vitals",
-    Setting.BUTTON_CLICKS: "Button Clicks",
-    Setting.COPY: "Copy Events",
-    Setting.FORM_INTERACTIONS: "Form Interactions",
-    Setting.OUTBOUND_LINKS: "Outbound Links",
-}
-"""What Rybbit calls the setting, in a site's settings under Tracking."""
-
-_OTHER_LEVERS: Mapping[Setting, str] = {
-    Setting.BOT_BLOCKING: "bots can be blocked",
-    Setting.OWN_CODE: "sent by your own code",
-}
 
 
 def decide(case: Situation) -> str:
@@ -44,11 +30,10 @@ def decide(case: Situation) -> str:
     if advice is None or case.is_over:
         return join([_choose(case), _plan(case), _types(case)])
     if not advice.high.excess:
-        calm = "Nothing needs to be done while it goes on like this."
-        return join([calm, _budget(advice), _types(case)])
+        return join([CALM, budget(advice), _types(case)])
     first = "To stay under the limit" if advice.likely.excess else "To be safe"
     how = f"{first}, {_raise(case)}, or let less come."
-    return join([how, _plan(case), _less(advice), _types(case), _else(case)])
+    return join([how, _plan(case), less(advice), _types(case), _else(case)])
 
 
 def prevent(case: Situation) -> str:
@@ -65,7 +50,7 @@ def _raise(case: Situation) -> str:
 
 
 def _accept_or_raise(case: Situation) -> str:
-    again = f"Raise the plan at {case.server}, and Rybbit takes events again within half an hour;"
+    again = f"{taken_again(case.server)};"
     end = f"or accept the loss until {long_day(case.period.end)}."
     off = f"Switching off event types helps only from the next period on{_largest(case)}."
     return join([again, end, _plan(case), off, _types(case)])
@@ -87,59 +72,12 @@ def _plan(case: Situation) -> str:
     fit = case.seen.plan_fit
     if fit is None or not case.watch.drops or fit.limit <= (case.limit or 0):
         return ""
-    return (
-        f"The smallest plan that fits this period and the next two is {one_line(fit.plan, NAME)}: "
-        f"{events(fit.limit)}, where up to {rough(fit.needed)} may come."
-    )
-
-
-def _less(advice: Remedies) -> str:
-    """Return by how much less has to come, and what brings that about."""
-    fit = advice.likely if advice.likely.excess else advice.high
-    if fit.cut_percent is None:
-        return _budget(advice)
-    return join([_budget(advice, f": {fit.cut_percent} % less has to come"), _switch_off(fit)])
-
-
-def _budget(advice: Remedies, cut: str = "") -> str:
-    """Return what may still come per day, and what is expected to."""
-    expected = f"about {rough(advice.expected_a_day)} a day are expected{cut}."
-    if not advice.daily_budget:
-        return f"Nothing more fits into this period, and {expected}"
-    fit = "fits" if advice.daily_budget == 1 else "fit"
-    return f"From now on {events(advice.daily_budget)} a day {fit}, and {expected}"
-
-
-def _switch_off(fit: Fit) -> str:
-    names = [SWITCHES[each] for each in fit.switch_off if each in SWITCHES]
-    if not names:
-        return "No setting of Rybbit saves that much, not even all of them together."
-    return (
-        f"Switching off {listed(names)} now (on every site: Site Settings, Tracking) saves about "
-        f"{rough(fit.saves)} and is enough."
-    )
+    return smallest_plan(fit)
 
 
 def _types(case: Situation) -> str:
-    """Return the largest types with their shares, how they grew, and what is behind them."""
-    advice = case.seen.advice
-    large = [part for part in advice.types if part.share_percent >= _LEAST_SHARE] if advice else []
-    if advice is None or not large:
-        return ""
-    span, shown = number(advice.span_days), large[:_LARGEST]
-    grown = any(part.growth_percent is not None for part in shown)
-    before = f", against the {span} before" if grown else ""
-    return f"Largest types of the last {span} days{before}: {'; '.join(map(_type, shown))}."
-
-
-def _type(part: Part) -> str:
-    behind = ""
-    if part.setting is not None:
-        switch = SWITCHES.get(part.setting)
-        behind = f"setting {switch}" if switch else _OTHER_LEVERS.get(part.setting, "")
-    notes = [each for each in (growth(part.growth_percent), behind) if each]
-    tail = f" ({', '.join(notes)})" if notes else ""
-    return f"{one_line(part.name, NAME)} {share(part.share_percent)}{tail}"
+    """Return the largest types and sites, where anything is known of them."""
+    return largest(case.seen.advice) if case.seen.advice else ""
 
 
 def _else(case: Situation) -> str:

@@ -1,0 +1,237 @@
+"""How `forecast ORG` reads: what will come, what would help, and how right it was before."""
+
+import shutil
+import textwrap
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import click
+
+from quota_watch.cli.output import bar, is_terminal, plural, print_plain, print_table
+from quota_watch.domain.accuracy import CheckDay
+from quota_watch.domain.capped import Estimate
+from quota_watch.domain.forecast import Forecast
+from quota_watch.domain.lost import Losses
+from quota_watch.domain.path import DayAhead
+from quota_watch.domain.periods import each_day
+from quota_watch.domain.remedies import Part
+from quota_watch.domain.shapes import iso
+from quota_watch.domain.usage import Usage, is_over, percent
+from quota_watch.figures import (
+    ago,
+    chances,
+    days,
+    estimate,
+    events,
+    growth,
+    long_day,
+    moment,
+    number,
+    rough,
+    share,
+    weekday,
+)
+from quota_watch.notify.phrases import foretold
+from quota_watch.storage.outlook_view import Prospect
+from quota_watch.text import one_line
+
+_WIDEST, _BAR, _MOST_PARTS, _NAME = 100, 14, 8, 40
+_MARK = "│"
+_SPARKS = "▁▂▃▄▅▆▇█"
+_ALL = 100  # percent
+
+
+def show(seen: Prospect, *, now: datetime) -> None:
+    """Print it, wrapped and with bars on a terminal, a line for each sentence elsewhere."""
+    _say(_head(seen, now))
+    told, usage = seen.forecast, seen.usage
+    if usage is None:
+        _say(["No poll of this period has brought counts yet, so nothing can be foretold."])
+    elif seen.too_early is not None:
+        known = plural(seen.too_early.days, "day")
+        _say([f"Too early: {known} of counts are known, a forecast needs {seen.too_early.needed}."])
+    if told is not None and usage is not None:
+        _section("Forecast", _outlook(seen, told, usage))
+        _show_days(seen, usage)
+        _show_help(seen)
+    if seen.losses is not None:
+        _show_losses(seen.losses)
+    if seen.accuracy:
+        _section("How right it was", map(_judged, seen.accuracy))
+
+
+def _head(seen: Prospect, now: datetime) -> list[str]:
+    watch, usage, period = seen.watch, seen.usage, seen.period
+    name, id_ = one_line(watch.name, _NAME), one_line(watch.organization.id)
+    plan = f", plan {one_line(watch.plan, _NAME)}" if watch.plan else ""
+    resets = moment(period.resets_at, watch.time_zone)
+    lines = [
+        (name if name == id_ else f"{name} ({id_})") + plan,
+        f"{days(period.start, period.last_day)} (UTC), resets {resets}",
+    ]
+    if usage is not None and seen.measured_at is not None:
+        used = f"{events(usage.used)} used, no limit is known"
+        if watch.limit is not None:
+            part = share(percent(usage.used, watch.limit))
+            used = f"{number(usage.used)} of {events(watch.limit)} used ({part})"
+        measured = moment(seen.measured_at, watch.time_zone)
+        lines.append(f"{used}, measured {measured}, {ago(iso(seen.measured_at), now)}")
+    return lines
+
+
+def _outlook(seen: Prospect, told: Forecast, usage: Usage) -> list[str]:
+    limit, last = seen.watch.limit, seen.period.last_day
+    if limit is None or told.crosses_on is None:
+        return [f"{foretold.total(told, last)}."]
+    if is_over(usage.used, limit):
+        since = f" since {long_day(usage.crossed_on)}" if usage.crossed_on else ""
+        what = "Over the limit; events are being dropped (or within 30 minutes)"
+        whole = f"Without the limit it would come to about {rough(told.p50)} events"
+        return [
+            f"{what if seen.watch.drops else 'Over the limit'}{since}.",
+            f"{whole} ({foretold.band(told)}) by {long_day(last)}.",
+        ]
+    if told.p50 <= limit:
+        return [foretold.under(told, last)]
+    when = foretold.day_and_range(told.crosses_on)
+    odds = chances(told.probability_over or 0.0)
+    lost = foretold.loss(told, limit) if seen.watch.drops else ""
+    return [
+        f"Full on {when}, {odds}." if when else f"Probably over its limit, {odds}.",
+        foretold.outcome(told, limit, told.crosses_on, last),
+        *([lost] if lost else []),
+    ]
+
+
+def _show_days(seen: Prospect, usage: Usage) -> None:
+    """Print the days to come: on a terminal beside bars of the limit, else as plain columns."""
+    if not seen.ahead:
+        return
+    click.echo()
+    if not is_terminal():
+        headers = ("date", "expected", "p10", "p50", "p90")
+        rows = [(each.day, each.expected, each.p10, each.p50, each.p90) for each in seen.ahead]
+        print_plain(headers, rows)
+        return
+    click.echo(_sparks(seen, usage))
+    limit = seen.watch.limit
+    most = max(limit or 0, seen.ahead[-1].p50, 1)
+    title = f"{_MARK} the limit" if limit else ""
+    print_table(
+        ("day", "expected", "total", "4 chances in 5", title),
+        [_day(each, most, limit) for each in seen.ahead],
+    )
+
+
+def _day(each: DayAhead, most: int, limit: int | None) -> Sequence[str]:
+    low, high = number(each.p10), number(each.p90)
+    band = low if low == high else f"{low}\N{EN DASH}{high}"
+    drawn = bar(_ALL * each.p50 / most, _BAR)
+    place = _BAR * (limit or most) // most
+    if limit and place < _BAR:
+        drawn = drawn[:place] + _MARK + drawn[place + 1 :]
+    over = " over" if is_over(each.p50, limit) else ""
+    return weekday(each.day), number(each.expected), number(each.p50), band, drawn + over
+
+
+def _sparks(seen: Prospect, usage: Usage) -> str:
+    """Return the period as one line: what each day had, and after the stroke what is to come."""
+    known = seen.foresight.past.counted if seen.foresight else {}
+    past = [known.get(day, 0) for day in each_day(seen.period.start, usage.today) if day in known]
+    ahead = [each.expected for each in seen.ahead]
+    if ahead:
+        ahead[0] += usage.used_today
+    most = max([*past, *ahead, 1])
+
+    def drawn(counts: Iterable[int]) -> str:
+        return "".join(_SPARKS[(len(_SPARKS) - 1) * n // most] for n in counts)
+
+    return f"{drawn(past)}┊{drawn(ahead)}  up to {number(most)} a day"
+
+
+def _show_help(seen: Prospect) -> None:
+    foresight, watch = seen.foresight, seen.watch
+    if foresight is None or foresight.advice is None:
+        return
+    advice, fit = foresight.advice, foresight.plan_fit
+    larger = fit is not None and fit.limit > (watch.limit or 0)
+    plan = [foretold.smallest_plan(fit)] if fit and larger and watch.drops else []
+    if is_over(seen.usage.used if seen.usage else 0, watch.limit):
+        again = [f"{foretold.taken_again(watch.organization.server)}."] if watch.drops else []
+        _section("What would help", [*again, *plan])
+    elif advice.high.excess:
+        _section("What would help", [foretold.less(advice), *plan])
+    else:
+        _section("What would help", [foretold.CALM, foretold.budget(advice)])
+    _show_parts(f"types, last {plural(advice.span_days, 'day')}", advice.types)
+    _show_parts("sites, this month", advice.sites)
+
+
+def _show_parts(title: str, parts: Sequence[Part]) -> None:
+    if not parts:
+        return
+    _gap()
+    rows = [
+        (
+            one_line(part.name, _NAME),
+            number(part.counted),
+            share(part.share_percent),
+            growth(part.growth_percent) or "-",
+            foretold.lever(part),
+        )
+        for part in parts[:_MOST_PARTS]
+    ]
+    headers = (title, "events", "share", "growth", "behind it")
+    behind = any(row[-1] for row in rows)
+    print_table(headers if behind else headers[:-1], rows if behind else [row[:-1] for row in rows])
+    if len(parts) > _MOST_PARTS:
+        click.echo(f"and {number(len(parts) - _MOST_PARTS)} more")
+
+
+def _show_losses(lost: Losses) -> None:
+    rest = f"until the reset {estimate(lost.until_reset)} are lost if nothing is done"
+    lines = [
+        f"So far {estimate(lost.total)} were dropped.",
+        f"A day loses {estimate(lost.a_day)}; {rest}.",
+    ]
+    _section("Lost", lines)
+    _gap()
+    rows = [
+        (each.day, number(each.counted), number(each.lost.likely), _band(each.lost))
+        for each in lost.days
+    ]
+    print_table(("date", "counted", "lost", "4 chances in 5"), rows)
+
+
+def _band(lost: Estimate) -> str:
+    return f"{number(lost.low)} to {number(lost.high)}"
+
+
+def _judged(check: CheckDay) -> str:
+    error = f"{check.error_percent:.0f} %"
+    if check.periods == 1:
+        ended = f"that ended {'inside' if check.in_band else 'outside'} the band"
+        return f"On day {check.day} of the one month known it was off by {error}; {ended}."
+    return (
+        f"On day {check.day} of the last {check.periods} months it was off by {error} on average; "
+        f"{check.in_band} of {check.periods} ended inside the band."
+    )
+
+
+def _gap() -> None:
+    """Leave a line free before a table, which on a terminal begins with one."""
+    if not is_terminal():
+        click.echo()
+
+
+def _section(title: str, lines: Iterable[str]) -> None:
+    click.echo()
+    click.echo(click.style(title, bold=True) if is_terminal() else title)
+    _say(lines)
+
+
+def _say(lines: Iterable[str]) -> None:
+    """Print sentences; on a terminal none is wider than it."""
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    for line in lines:
+        click.echo(textwrap.fill(line, width) if is_terminal() else line)

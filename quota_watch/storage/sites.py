@@ -1,0 +1,54 @@
+"""The sites of an organization as they stand in its row."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from quota_watch.domain.limits import Site
+from quota_watch.domain.periods import BillingCycle
+from quota_watch.domain.shapes import iso
+from quota_watch.domain.sites import KnownSite, SiteUsage, seen_anew
+
+Kept = Mapping[str, Any] | None
+
+
+def known_sites(kept: Kept) -> dict[str, KnownSite]:
+    """Return the sites by id, as they were kept."""
+    return {
+        id_: KnownSite(
+            name=site["name"],
+            used=site.get("used"),
+            before=site.get("before"),
+            as_of=_moment(site.get("as_of")),
+            asked=_moment(site.get("asked")),
+        )
+        for id_, site in (kept or {}).items()
+    }
+
+
+def renamed(kept: Kept, sites: Iterable[Site]) -> dict[str, Any]:
+    """Return how the sites upstream lists are kept: what was counted of them stays."""
+    before = kept or {}
+    return {site.id: {**before.get(site.id, {}), "name": site.name} for site in sites}
+
+
+def with_usage(
+    kept: Kept, found: Mapping[str, SiteUsage | None], *, cycle: BillingCycle, now: datetime
+) -> dict[str, Any]:
+    """Return how the sites are kept once some were asked for; None is what was not to be had."""
+    known = known_sites(kept)
+    anew = {
+        id_: _json(seen_anew(known[id_], usage, cycle=cycle, now=now))
+        for id_, usage in found.items()
+        if id_ in known
+    }
+    return {**(kept or {}), **anew}
+
+
+def _json(site: KnownSite) -> dict[str, Any]:
+    kept = {"name": site.name, "used": site.used, "before": site.before, "as_of": iso(site.as_of)}
+    return kept | ({"asked": iso(site.asked)} if site.asked is not None else {})
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
