@@ -34,7 +34,7 @@ def organizations(
     open_rows = stories.rows_of(connection, list(rows), only_open=True)
     alerts, found = _by_organization(open_rows), _deliveries_by_alert(connection, open_rows)
     foretold = kept_forecasts(connection, list(rows), period, now.date())
-    views = []
+    views, shown_period = [], period_json(period)
     for watch in watches:
         row = rows.get(keys.get(watch.organization, -1))
         usage = None
@@ -51,7 +51,7 @@ def organizations(
             view["forecast"] = _forecast(foretold.get(row.pk))
             view["lost"] = _lost(connection, row, usage)
         open_alerts = alerts.get(row.pk, []) if row is not None else []
-        view["period"] = period_json(period)
+        view["period"] = shown_period.copy()
         view["blind"] = any(each.rule == Rule.BLIND for each in open_alerts)
         view["state"] = _state(usage, row, open_alerts)
         view["open_alerts"] = [
@@ -183,8 +183,8 @@ def _forecast(row: Row[Any] | None) -> Json | None:
         "p10": row.p10,
         "p50": row.p50,
         "p90": row.p90,
-        "probability_over": row.state.get("probability_over"),
-        "crosses_on": row.state.get("crosses_on"),
+        "probability_over": row.probability_over,
+        "crosses_on": row.crosses_on,
     }
 
 
