@@ -143,7 +143,7 @@ def _stalled(
         after=after,
         usual=usual_days(past.counted, before=began.date(), excluded=past.capped),
         shape=past.shape,
-        capped=past.capped,
+        capped={*past.capped, *past.maybe_capped},
         is_open=goes_on is not None,
     )
     if judged.ruling is not Ruling.UNKNOWN:

@@ -63,6 +63,7 @@ def past_of(
         ],
         shape=_shape(connection, pk, counted, capped, today),
         sites=comparable(known_sites(sites), cycle=CalendarMonth(), now=now),
+        maybe_capped=_maybe_capped(watch, usage),
     )
 
 
@@ -191,6 +192,14 @@ def _capped_now(
         today=usage.today,
         known=known,
     )
+
+
+def _maybe_capped(watch: Watch, usage: Usage) -> frozenset[date]:
+    """Return the day of the crossing where the day after it is not over: that one will tell."""
+    crossed = usage.crossed_on
+    if not watch.drops or crossed is None or crossed < usage.today - ONE_DAY:
+        return frozenset()
+    return frozenset({crossed})
 
 
 def _shape(
