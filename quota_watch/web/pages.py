@@ -55,7 +55,8 @@ def install(app: Flask, store: Store) -> None:
 
 
 def _common(reading: Reading) -> Json:
-    return {"now": reading.now, "zone": reading.site.time_zone}
+    site = reading.site
+    return {"now": reading.now, "zone": site.time_zone, "refresh_seconds": site.refresh_seconds}
 
 
 def _names(reading: Reading) -> dict[str, str]:
