@@ -166,7 +166,7 @@ def _play(stage: _Stage, seconds: float) -> None:
     """Let time pass, and mark every few days where each organization is."""
     clock = stage.clock
     _wait_for_history(stage)
-    clock.begin()
+    clock.hurry()
     ends = clock.monotonic() + seconds
     mark = START + _MARK_EVERY
     while (left := ends - clock.monotonic()) > 0:

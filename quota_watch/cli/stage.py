@@ -66,27 +66,29 @@ listen = "127.0.0.1:{port}"
 
 
 class DemoClock:
-    """A clock that goes faster than the machine's, and stands still `seconds` after it began.
+    """A clock that goes like the machine's, faster once it is hurried, and after `seconds` no more.
 
-    It goes in steps: what is done within one takes no time there, so that claims hold.
+    In a hurry it goes in steps: what is done within one takes no time there, so that claims hold.
     """
 
     def __init__(self, speed: float, seconds: float) -> None:
         self._speed = speed
         self._seconds = seconds
-        self._began: float | None = None
-
-    def begin(self) -> None:
-        """Go on from the start, where it stands until then."""
         self._began = time.monotonic()
+        self._hurried: float | None = None
+
+    def hurry(self) -> None:
+        """Go faster from now on."""
+        self._hurried = time.monotonic()
 
     def now(self) -> datetime:
         """Return the demo's time, to the millisecond."""
-        if self._began is None:
-            return START
-        passed = time.monotonic() - self._began
-        gone = min(passed - passed % _STEP_SECONDS, self._seconds)
-        return START + timedelta(milliseconds=int(gone * self._speed * 1000))
+        if self._hurried is None:
+            return START + timedelta(milliseconds=int((time.monotonic() - self._began) * 1000))
+        passed = time.monotonic() - self._hurried
+        gone = min(passed - passed % _STEP_SECONDS, self._seconds) * self._speed
+        gone += self._hurried - self._began
+        return min(START + timedelta(milliseconds=int(gone * 1000)), END)
 
     def monotonic(self) -> float:
         """Return the machine's own monotonic clock: waiting is real."""
