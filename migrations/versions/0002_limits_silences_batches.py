@@ -49,4 +49,5 @@ def upgrade() -> None:
     for table, columns in ADDED.items():
         for column in columns:
             op.add_column(table, column)
+    op.execute("UPDATE alert SET told_at = started_at")  # until now nothing was held back
     op.create_index("delivery_of_message", "delivery", ["message_id"])

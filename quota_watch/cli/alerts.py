@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quota_watch.cli.context import Context, chosen, meant, refuse_foreign_folder
+from quota_watch.cli.explain import explain
 from quota_watch.cli.output import plural, print_json, print_table, short_time
+from quota_watch.cli.silence import in_words
 from quota_watch.text import one_line
 
 if TYPE_CHECKING:
@@ -18,25 +20,35 @@ if TYPE_CHECKING:
     from quota_watch.notify.channel import Channel
     from quota_watch.storage.database import Database
 
+_EXPLAIN = "explain"
 _TEST_SECONDS = 60.0
 _MOST_SHOWN = 100
 
 
 @click.command()
-@click.argument("organizations", metavar="[ORG]...", nargs=-1)
+@click.argument("organizations", metavar="[[ORG]...|explain ORG]", nargs=-1)
 @click.option("--open", "only_open", is_flag=True, help="Only what is not resolved.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def alerts(
     context: Context, organizations: tuple[str, ...], only_open: bool, as_json: bool
 ) -> None:
-    """Show what was told, newest first."""
-    from quota_watch.storage import views
+    """Show what was told, newest first.
 
+    `explain ORG` says why it was told or not, to whom, and what each rule says now.
+    """
+    from quota_watch.storage import silences, views
+
+    if organizations[:1] == (_EXPLAIN,):
+        if only_open or len(organizations) != len((_EXPLAIN, "ORG")):
+            raise click.UsageError("say `alerts explain ORG` with one organization")
+        explain(context, organizations[1], as_json=as_json)
+        return
     config = context.config()
     watches = chosen(config.watches(), organizations) if organizations else None
     with context.existing(config) as database, database.read() as connection:
         shown = views.alerts(connection, watches, only_open=only_open)
+        silenced = silences.shown(connection, now=context.clock.now())
     if as_json:
         print_json({"alerts": shown})
         return
@@ -45,6 +57,8 @@ def alerts(
         return
     headers = ("started", "severity", "state", "rule", "reason", "organization", "title")
     print_table(headers, map(_alert_cells, shown), piped_only=("reason", "organization"))
+    for silence in silenced:
+        click.echo(in_words(silence), err=True)
 
 
 @click.group(invoke_without_command=True)
@@ -175,7 +189,7 @@ def _alert_cells(alert: dict[str, Any]) -> tuple[object, ...]:
     return (
         short_time(alert["started_at"]),
         alert["severity"],
-        alert["state"],
+        "held" if alert["held"] else alert["state"],
         alert["rule"] + level,
         alert["reason"],
         alert["organization"] or "-",

@@ -90,6 +90,12 @@ def bar(share: float | None, cells: int) -> str:
     return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(cells, "░")
 
 
+def sparkline(counts: Sequence[int | None]) -> str:
+    """Draw counts as columns one cell wide; a day that is unknown is a dot."""
+    most = max((n for n in counts if n is not None), default=0) or 1
+    return "".join("·" if n is None else "▁▂▃▄▅▆▇█"[min(n * 8 // most, 7)] for n in counts)
+
+
 def short_time(moment: str | None) -> str:
     """Write an ISO time as `2026-03-15 12:00Z`, or `-`."""
     return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%MZ}" if moment else "-"

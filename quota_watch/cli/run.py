@@ -146,6 +146,7 @@ def _polled(watch: Watch, outcomes: "Sequence[Outcome]", wait: timedelta | None)
                 "rule": each.story.rule,
                 "level": each.story.level,
                 "alert_id": each.story.id,
+                "told": each.told,
             }
             for each in (outcome.transitions if outcome else ())
         ],
@@ -190,5 +191,6 @@ def _note(polled: dict[str, Any]) -> str:
     return ", ".join(
         f"{each['type'].removeprefix('alert.')} {each['rule']}"
         + (f" {each['level']} %" if each["level"] is not None else "")
+        + ("" if each["told"] else " (not told)")
         for each in polled["transitions"]
     )

@@ -1,8 +1,10 @@
 """`status`: what is known now, at a glance."""
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -16,38 +18,82 @@ from quota_watch.cli.output import (
     print_json,
     print_plain,
     short_time,
+    sparkline,
 )
+from quota_watch.domain.schedule import span
 from quota_watch.figures import ago, what_and_advice
 from quota_watch.text import one_line
 
-_WIDE_SCREEN, _WIDE_BAR, _NARROW_BAR = 100, 24, 12
+if TYPE_CHECKING:
+    from quota_watch.domain.rules import Watch
+    from quota_watch.storage.database import Database
+
+_MEDIUM_SCREEN, _WIDE_SCREEN, _WIDE_BAR, _NARROW_BAR = 100, 140, 24, 12
+_SPARK_DAYS = 14
+_WATCH_SECONDS = 5.0
+_OLD_LIMIT = timedelta(days=2)
 
 
 @click.command()
 @click.argument("organizations", metavar="[ORG]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--watch", "go_on", is_flag=True, help="Show it again every few seconds.")
 @click.pass_obj
-def status(context: Context, organizations: tuple[str, ...], as_json: bool) -> None:
+def status(context: Context, organizations: tuple[str, ...], as_json: bool, go_on: bool) -> None:
     """Show what is known now."""
-    from quota_watch.storage import outbox, views
-
+    if as_json and go_on:
+        raise click.UsageError("--json and --watch exclude each other")
     config = context.config()
     watches = chosen(config.watches(), organizations)
+    with context.existing(config) as database:
+        shows = partial(_show_once, context, database, watches, config.poll.interval)
+        shows(as_json=as_json)
+        if go_on:
+            show_again(partial(shows, as_json=False), threading.Event().wait)
+
+
+def show_again(show: Callable[[], None], wait: Callable[[float], object]) -> NoReturn:
+    """Show it every few seconds until interrupted: in place on a terminal, else after a blank."""
+    while True:
+        wait(_WATCH_SECONDS)
+        if is_terminal():
+            click.clear()
+        else:
+            click.echo()
+        show()
+
+
+def _show_once(
+    context: Context,
+    database: "Database",
+    watches: Sequence["Watch"],
+    interval: timedelta,
+    *,
+    as_json: bool,
+) -> None:
+    from quota_watch.storage import outbox, standing, views
+
     now = context.clock.now()
-    with context.existing(config) as database, database.read() as connection:
-        shown = views.organizations(connection, watches, now=now)
+    with database.read() as connection:
+        shown = views.organizations(connection, watches, now=now, interval=interval)
         pending = outbox.count_pending(connection)
+        if not as_json and is_terminal():
+            days = standing.last_days(connection, watches, now=now, days=_SPARK_DAYS)
+            shown = [each | {"last_days": days.get(each["id"])} for each in shown]
     if as_json:
         print_json({"organizations": shown})
-    else:
-        show(shown, now=now, pending=pending)
-        for watch in watches:
-            if not watch.channels:
-                click.echo(f"{watch.organization.id}: nobody hears of its alerts", err=True)
+        return
+    show(shown, now=now, pending=pending)
+    for watch in watches:
+        if not watch.channels:
+            click.echo(f"{watch.organization.id}: nobody hears of its alerts", err=True)
 
 
 def show(organizations: Sequence[dict[str, Any]], *, now: datetime, pending: int) -> None:
-    """Print the organizations, the most urgent first: a table with bars, or plain columns."""
+    """Print the organizations, the most urgent first: a table with bars, or plain columns.
+
+    `last_days`, where an organization has it, becomes a line of its last days.
+    """
     if is_terminal():
         _show_table(sorted(organizations, key=_urgency), now)
     else:
@@ -74,8 +120,13 @@ def _show_table(organizations: Sequence[dict[str, Any]], now: datetime) -> None:
     table.add_column("", no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("used of limit", justify="right", no_wrap=True)
+    has_days, has_forecast = screen.width >= _MEDIUM_SCREEN, screen.width >= _WIDE_SCREEN
+    if has_days:
+        table.add_column("14 days", no_wrap=True)
+    if has_forecast:
+        table.add_column("forecast", justify="right", no_wrap=True)
     table.add_column("seen", no_wrap=True)
-    cells = _WIDE_BAR if screen.width >= _WIDE_SCREEN else _NARROW_BAR
+    cells = _WIDE_BAR if has_forecast else _NARROW_BAR
     for shown in organizations:
         sign, style = STATES[shown["state"]]
         table.add_row(
@@ -83,11 +134,13 @@ def _show_table(organizations: Sequence[dict[str, Any]], now: datetime) -> None:
             Text(bar(shown["percent"], cells), style=style),
             Text(_percent(shown), style=style),
             _used_of_limit(shown),
+            *([sparkline(shown.get("last_days") or ())] if has_days else []),
+            *([_band(shown["forecast"])] if has_forecast else []),
             ago(shown["last_ok"], now),
         )
     screen.print(table)
     for shown in organizations:
-        if note := _note(shown):
+        if note := _note(shown, now):
             sign, style = STATES[shown["state"]]
             name = Text.assemble((f"{sign} ", style), (f"{one_line(shown['name'])}: ", "bold"))
             screen.print(Padding(name.append(one_line(note, None)), (0, 0, 0, 1)))
@@ -104,7 +157,7 @@ def _show_plain(organizations: Sequence[dict[str, Any]], now: datetime) -> None:
             "-" if shown["limit"] is None else shown["limit"],
             shown["period"]["resets_at"],
             ago(shown["last_ok"], now),
-            _note(shown),
+            _note(shown, now),
         )
         for shown in organizations
     ]
@@ -130,17 +183,63 @@ def _used_of_limit(shown: dict[str, Any]) -> str:
     return f"{used} / {limit}"
 
 
-def _note(shown: dict[str, Any]) -> str:
-    notes = []
-    if shown["limit"] is None:
-        notes.append("no limit is known, so no level is judged")
+def _note(shown: dict[str, Any], now: datetime) -> str:
+    return "; ".join([*_of_counts(shown), *_of_limit(shown, now), *_of_polls(shown)])
+
+
+def _of_counts(shown: dict[str, Any]) -> Iterator[str]:
     if shown["over"]:
         drops = "events are being dropped (or within 30 minutes)" if shown["drops"] else "over"
-        notes.append(f"{drops} since {shown['crossed_on']}")
+        yield f"{drops} since {shown['crossed_on']}"
+    if lost := shown["lost"]:
+        yield f"about {lost['likely']:,} events lost ({lost['low']:,} to {lost['high']:,})"
+    foretold, limit = shown["forecast"], shown["limit"]
+    if foretold is None or limit is None or shown["over"] or foretold["p90"] <= limit:
+        return
+    likely = (foretold["crosses_on"] or {}).get("likely")
+    when = f", the limit is likely to be passed on {likely}" if likely else ""
+    yield f"forecast {_band(foretold)} by the end{when}"
+
+
+def _band(foretold: dict[str, Any] | None) -> str:
+    if foretold is None:
+        return "-"
+    return f"{foretold['p50']:,} ({foretold['p10']:,} to {foretold['p90']:,})"
+
+
+def _of_limit(shown: dict[str, Any], now: datetime) -> Iterator[str]:
+    if shown["limit"] is None:
+        yield "no limit is known, so no level is judged"
+    as_of = shown["limit_as_of"]
+    if shown["limit_source"] == "upstream" and as_of and now - _time(as_of) > _OLD_LIMIT:
+        yield f"the limit is Rybbit's of {ago(as_of, now)}"
+    if differs := shown["limit_differs"]:
+        plan = f" (plan {differs['plan']})" if differs["plan"] else ""
+        yield f"the config's limit is {differs['config']:,}, Rybbit's {differs['upstream']:,}{plan}"
+    if mismatch := shown["mismatch"]:
+        sure = "" if mismatch["confirmed"] else ", not confirmed yet"
+        ours, theirs = mismatch["ours"], mismatch["theirs"]
+        if ours is not None and theirs is not None:
+            yield f"counted {ours:,} here, {theirs:,} at Rybbit{sure}"
+
+
+def _of_polls(shown: dict[str, Any]) -> Iterator[str]:
     if shown["last_error"]:
         word = "blind, polls fail" if shown["blind"] else "polls fail"
         error = what_and_advice(shown["last_error"]["message"])[0]
-        notes.append(f"{word} since {short_time(shown['failing_since'])}: {error}")
+        yield f"{word} since {short_time(shown['failing_since'])}: {error}"
     elif shown["last_poll"] is None:
-        notes.append("not polled yet")
-    return "; ".join(notes)
+        yield "not polled yet"
+    interval = shown["interval"]
+    if interval and interval["stretched"]:
+        every, wanted = (
+            span(timedelta(seconds=interval[name])) for name in ("current", "configured")
+        )
+        yield f"polled every {every}, not {wanted}: the key's daily budget allows no more"
+    for silence in shown["silences"]:
+        what = silence["rule"] or "all"
+        yield f"{what} silenced until {short_time(silence['ends_at'])} ({silence['reason']})"
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

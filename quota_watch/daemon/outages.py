@@ -14,7 +14,7 @@ from quota_watch.domain.alerts import Story, Transition, reconcile
 from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Condition, Findings, Observation, Rule, Watch
 from quota_watch.domain.shapes import iso
-from quota_watch.domain.silences import Silence
+from quota_watch.domain.silences import Silence, is_silenced
 from quota_watch.notify.channel import Channel
 from quota_watch.storage import stories
 from quota_watch.storage.record import failing_alike
@@ -24,11 +24,15 @@ _NAMED = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blind:
-    """An organization that is blind together with the others of its group."""
+    """An organization that is blind together with the others of its group.
+
+    `silenced` tells that its own people are not to hear of it.
+    """
 
     watch: Watch
     seen: Observation
     condition: Condition
+    silenced: bool
 
 
 class Outages:
@@ -86,13 +90,22 @@ class BatchOutages:
     sizes: Mapping[str, int]
     blind: dict[str, list[Blind]] = field(default_factory=dict)
 
-    def spare(self, findings: Findings, pk: int, watch: Watch, seen: Observation) -> Findings:
+    def spare(
+        self,
+        findings: Findings,
+        pk: int,
+        watch: Watch,
+        seen: Observation,
+        silences: Sequence[Silence],
+    ) -> Findings:
         """Take blindness out of the findings where it is told for the whole group."""
         group = self.groups.get(pk)
         condition = findings.conditions.get(Rule.BLIND)
         if group not in self.failing or condition is None:
             return findings
-        self.blind.setdefault(group, []).append(Blind(watch=watch, seen=seen, condition=condition))
+        silenced = is_silenced(silences, Rule.BLIND, seen.at)
+        blind = Blind(watch=watch, seen=seen, condition=condition, silenced=silenced)
+        self.blind.setdefault(group, []).append(blind)
         conditions = dict(findings.conditions)
         del conditions[Rule.BLIND]
         return replace(findings, judged=findings.judged - {Rule.BLIND}, conditions=conditions)
@@ -102,10 +115,13 @@ class BatchOutages:
     ) -> list[Transition]:
         """Tell of groups that are blind, and of those that see again; `seen` is any poll's."""
         told = []
+        held = is_silenced(silences, Rule.BLIND, seen.at)
         for group, known in self.stories.items():
             blind = self.blind.get(group, [])
             if group in self.failing and not blind:
                 continue
+            if blind and not held and all(each.silenced for each in blind):
+                continue  # those whose people may hear of it come with another batch, if any
             if not blind and not any(story.is_open for story in known):
                 continue
             told += self._tell(transaction, group, blind, seen, known, silences)
@@ -128,7 +144,8 @@ class BatchOutages:
             conditions={} if condition is None else {Rule.BLIND: condition},
         )
         transitions = reconcile(findings, known, organization=None, now=seen.at, silences=silences)
-        heard = dict.fromkeys(name for each in blind for name in each.watch.of(Rule.BLIND).channels)
+        listening = [each.watch for each in blind if not each.silenced]
+        heard = dict.fromkeys(name for each in listening for name in each.of(Rule.BLIND).channels)
         if not blind:  # who heard of it hears of its end
             heard = dict.fromkeys(self.channels)
         zone = blind[0].watch.time_zone if blind else "UTC"

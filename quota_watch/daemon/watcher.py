@@ -110,7 +110,7 @@ class Watcher:
                     with self._failing_alone(transaction, poll, row, polls):
                         watch, seen = self._recorder.record(transaction, poll, row)
                         findings = assess(watch, seen, told[row.pk])
-                        findings = outages.spare(findings, row.pk, watch, seen)
+                        findings = outages.spare(findings, row.pk, watch, seen, silenced[row.pk])
                         transitions = reconcile(
                             findings,
                             told[row.pk],
@@ -191,5 +191,6 @@ def _log(outcomes: Sequence[Outcome]) -> None:
                 percent=story.level,
                 severity=story.severity.label,
                 reason=transition.reason,
+                told=transition.told,
                 alert=story.id,
             )

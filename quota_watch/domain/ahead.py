@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from quota_watch.domain.foresight import Foresight
 from quota_watch.domain.plain import plain
 from quota_watch.domain.reasons import Reason
-from quota_watch.domain.risk import Risk, RiskReason, Tier, ToldRisk, judge_risk
+from quota_watch.domain.risk import Risk, RiskJudgement, RiskReason, Tier, ToldRisk, judge_risk
 from quota_watch.domain.rules import Condition, Observation, Rule, Severity, Watch
 from quota_watch.domain.rulings import Ruling
-from quota_watch.domain.spike import Today, judge_spike
-from quota_watch.domain.stall import Sightings, judge_stall
+from quota_watch.domain.spike import SpikeJudgement, Today, judge_spike
+from quota_watch.domain.stall import Sightings, StallJudgement, judge_stall
 from quota_watch.domain.usage import Usage
 from quota_watch.domain.usual import usual_days
 
@@ -29,6 +29,33 @@ class Ruled:
     rule: Rule
     condition: Condition | None = None
     end: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgements:
+    """What the rules came to, with why; `stall` None where the rule is off.
+
+    `probability` is the chance that the period ends over the limit, where that can be told.
+    """
+
+    risk: RiskJudgement
+    spike: SpikeJudgement
+    stall: StallJudgement | None
+    probability: float | None
+
+
+def judge_ahead(watch: Watch, seen: Observation, stories: Sequence["Story"]) -> Judgements | None:
+    """Return what the rules came to, also where that is nothing to tell; None: nothing counted."""
+    foresight, usage = seen.foresight, seen.usage
+    if foresight is None or usage is None:
+        return None
+    told, after = _Told(stories, usage.period.start), watch.stalled_after
+    return Judgements(
+        risk=_judge_risk(watch, seen, foresight, told),
+        spike=_judge_spike(watch, seen, usage, foresight, told),
+        stall=None if after is None else _judge_stall(after, seen, foresight, told),
+        probability=None if seen.forecast is None else seen.forecast.probability_over,
+    )
 
 
 def look_ahead(watch: Watch, seen: Observation, stories: Sequence["Story"]) -> Iterator[Ruled]:
@@ -70,15 +97,7 @@ class _Told:
 def _forecast(
     watch: Watch, seen: Observation, foresight: Foresight, told: _Told
 ) -> Iterator[Ruled]:
-    known = told.of_limit(Rule.FORECAST, watch.limit)
-    before = next((story for story in known if story.is_open), None)
-    judged = judge_risk(
-        foresight.forecast,
-        limit=watch.limit,
-        now=seen.at,
-        told=None if before is None else _told_risk(before),
-        ended_before=any(story.reason is Reason.NO_LONGER_LIKELY for story in known),
-    )
+    judged = _judge_risk(watch, seen, foresight, told)
     if judged.ruling is Ruling.UNKNOWN:
         return
     if judged.risk is None:
@@ -86,6 +105,20 @@ def _forecast(
         yield Ruled(rule=Rule.FORECAST, end=Reason.OVERTAKEN if overtaken else None)
     else:
         yield Ruled(rule=Rule.FORECAST, condition=_risk(judged.risk))
+
+
+def _judge_risk(
+    watch: Watch, seen: Observation, foresight: Foresight, told: _Told
+) -> RiskJudgement:
+    known = told.of_limit(Rule.FORECAST, watch.limit)
+    before = next((story for story in known if story.is_open), None)
+    return judge_risk(
+        foresight.forecast,
+        limit=watch.limit,
+        now=seen.at,
+        told=None if before is None else _told_risk(before),
+        ended_before=any(story.reason is Reason.NO_LONGER_LIKELY for story in known),
+    )
 
 
 def _told_risk(story: "Story") -> ToldRisk:
@@ -110,9 +143,17 @@ def _risk(risk: Risk) -> Condition:
 def _spike(
     watch: Watch, seen: Observation, usage: Usage, foresight: Foresight, told: _Told
 ) -> Iterator[Ruled]:
+    judged = _judge_spike(watch, seen, usage, foresight, told)
+    if judged.ruling is not Ruling.UNKNOWN:
+        yield _odd(Rule.SPIKE, Reason.ABOVE_EXPECTED, judged.ruling, plain(judged.spike))
+
+
+def _judge_spike(
+    watch: Watch, seen: Observation, usage: Usage, foresight: Foresight, told: _Told
+) -> SpikeJudgement:
     goes_on, known = told.open(Rule.SPIKE), told.of(Rule.SPIKE)
     likely = getattr(foresight.forecast, "p50", None)
-    judged = judge_spike(
+    return judge_spike(
         Today(
             now=seen.at,
             counted=usage.used_today,
@@ -127,18 +168,24 @@ def _spike(
         open_since=None if goes_on is None else goes_on.started_at.date(),
         last_told=known[-1].started_at.date() if known else None,
     )
-    if judged.ruling is not Ruling.UNKNOWN:
-        yield _odd(Rule.SPIKE, Reason.ABOVE_EXPECTED, judged.ruling, plain(judged.spike))
 
 
 def _stalled(
     after: timedelta, seen: Observation, foresight: Foresight, told: _Told
 ) -> Iterator[Ruled]:
+    judged = _judge_stall(after, seen, foresight, told)
+    if judged.ruling is not Ruling.UNKNOWN:
+        yield _odd(Rule.STALLED, Reason.NO_EVENTS, judged.ruling, plain(judged.stall))
+
+
+def _judge_stall(
+    after: timedelta, seen: Observation, foresight: Foresight, told: _Told
+) -> StallJudgement:
     past, goes_on = foresight.past, told.open(Rule.STALLED)
     began = seen.at - after
     if goes_on is not None:
         began = min(began, goes_on.started_at - after)
-    judged = judge_stall(
+    return judge_stall(
         Sightings(now=seen.at, snapshots=past.snapshots, totals=past.counted),
         after=after,
         usual=usual_days(past.counted, before=began.date(), excluded=past.capped),
@@ -146,8 +193,6 @@ def _stalled(
         capped={*past.capped, *past.maybe_capped},
         is_open=goes_on is not None,
     )
-    if judged.ruling is not Ruling.UNKNOWN:
-        yield _odd(Rule.STALLED, Reason.NO_EVENTS, judged.ruling, plain(judged.stall))
 
 
 def _odd(rule: Rule, reason: Reason, ruling: Ruling, detail: dict[str, object]) -> Ruled:

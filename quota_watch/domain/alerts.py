@@ -97,9 +97,9 @@ class Story:
 class Transition:
     """One step of a story, to be told once per channel.
 
-    `told` False: it is kept and nobody hears of it, as a silence holds it or as it says nothing
-    that was not said. `condition` is what made it, None where a story ended. `number` counts the
-    reminders of a story.
+    `told` False: it is kept and nobody hears of it, as a silence holds it, as it ends what nobody
+    heard of, or as it says nothing that was not said. `condition` is what made it, None where a
+    story ended. `number` counts the reminders of a story.
     """
 
     type: TransitionType
@@ -196,7 +196,8 @@ class _Teller:
         if latest.is_open and latest.held and not self.silenced:
             return self._release(latest)
         # A clock that is ahead for a moment ends a period too early; what was told stays told.
-        if not latest.is_open and latest.reason is not Reason.PERIOD_ENDED:
+        untold = latest.told_at is None and not self.silenced
+        if not latest.is_open and (untold or latest.reason is not Reason.PERIOD_ENDED):
             return self._fire(latest)
         if not _is_above(condition, latest):
             return self._remind(latest) if latest.is_open else None
@@ -254,7 +255,7 @@ class _Teller:
         every = self.condition.remind_every
         if every is None or self.silenced or story.told_at is None:
             return None
-        if self.now - story.told_at < every:
+        if self.now - story.told_at < every or _is_less(self.condition, story):
             return None
         number = max(1, (self.now - story.started_at) // every)
         again = replace(story, reason=Reason.STILL_TRUE)
@@ -296,6 +297,11 @@ def _why_worse(condition: Condition, story: Story) -> Reason:
     return Reason.EARLIER_DATE
 
 
+def _is_less(condition: Condition, story: Story) -> bool:
+    """Tell whether what the story told is not true as a whole any more."""
+    return (condition.level or 0) < (story.level or 0)
+
+
 def _is_above(condition: Condition, story: Story) -> bool:
     """Tell whether a condition says more than the story has told."""
     if (condition.level or 0, condition.severity) > (story.level or 0, story.severity):
@@ -307,9 +313,8 @@ def _is_above(condition: Condition, story: Story) -> bool:
 
 def _resolve(story: Story, reason: Reason, now: datetime) -> Transition:
     ended = replace(story, reason=reason, ended_at=now, held=False)
-    told = reason not in _UNTOLD_ENDS and not (
-        story.rule is Rule.FORECAST and reason is Reason.PERIOD_ENDED
-    )
+    nothing_new = story.rule is Rule.FORECAST and reason is Reason.PERIOD_ENDED
+    told = story.told_at is not None and reason not in _UNTOLD_ENDS and not nothing_new
     return Transition(type=TransitionType.RESOLVED, reason=reason, story=ended, at=now, told=told)
 
 

@@ -146,6 +146,7 @@ def _knew(stories: Sequence["Story"], closed: Closed) -> bool:
     """Tell whether people heard already that the closed period was full."""
     return any(
         story.rule is Rule.THRESHOLD
+        and story.told_at is not None
         and story.period_start == closed.period.start
         and (story.level or 0) >= FULL
         for story in stories

@@ -102,7 +102,9 @@ def _overtaken(connection: Connection, first: Row[Any]) -> Row[Any] | None:
     What can go with it in one message need not be.
     """
     can_join = first.batch is not None and first.message_id is None
-    for row in _earlier_rows(connection, [first]):
+    for place, row in enumerate(_earlier_rows(connection, [first])):
+        if row.type == RESOLVED and place:  # an end overtakes nothing itself; it is left behind
+            continue
         apart = row.message_id != first.message_id if row.message_id else not can_join
         tried_at = datetime.fromisoformat(row.log[-1]["at"]) if row.log else None
         if apart and (tried_at is None or tried_at < first.next_at):

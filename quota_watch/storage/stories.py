@@ -135,6 +135,20 @@ def rows_of(
     return list(connection.execute(query.limit(most)))
 
 
+def rows_of_server(
+    connection: Connection, server: str, *, only_open: bool = False
+) -> list[Row[Any]]:
+    """Return alert rows about a whole server, or all that one of its keys sees, newest first."""
+    subject = alert.c.subject
+    query = select(alert).where(
+        alert.c.organization_pk.is_(None),
+        or_(subject == server, subject.startswith(f"{server} (", autoescape=True)),
+    )
+    if only_open:
+        query = query.where(alert.c.ended_at.is_(None))
+    return list(connection.execute(query.order_by(alert.c.started_at.desc(), alert.c.pk.desc())))
+
+
 def stories_about(connection: Connection, subjects: Collection[str]) -> dict[str, list[Story]]:
     """Return the stories of no single organization that are about the subjects."""
     query = select(alert).where(

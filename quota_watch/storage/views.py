@@ -1,7 +1,8 @@
 """What is known now, as JSON shapes: read from the store, computed by the domain alone."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -10,7 +11,8 @@ from quota_watch.domain.periods import BillingCycle, CalendarMonth
 from quota_watch.domain.rules import Rule, Severity, Watch
 from quota_watch.domain.shapes import iso, period_json
 from quota_watch.domain.usage import Usage, count, is_over, percent
-from quota_watch.storage import claims, outbox, record, stories
+from quota_watch.storage import claims, outbox, record, silences, standing, stories
+from quota_watch.storage.chunks import chunks
 from quota_watch.storage.closed import lost_so_far
 from quota_watch.storage.deliveries import DeliveryState, delivery_json
 from quota_watch.storage.foresight import kept_forecasts
@@ -25,15 +27,23 @@ def organizations(
     *,
     now: datetime,
     cycle: BillingCycle | None = None,
+    interval: timedelta | None = None,
 ) -> list[Json]:
-    """Return what `status` shows of each watched organization, in the order of the config."""
+    """Return what `status` shows of each watched organization, in the order of the config.
+
+    `interval` is the configured one.
+    """
     period = (cycle or CalendarMonth()).period_of(now.date())
     keys = claims.keys_of(connection, [watch.organization for watch in watches])
     rows = _rows_by_key(connection, keys.values())
     days = record.days_of(connection, list(rows), period.start, period.last_day)
     open_rows = stories.rows_of(connection, list(rows), only_open=True)
-    alerts, found = _by_organization(open_rows), _deliveries_by_alert(connection, open_rows)
+    servers = {watch.organization.server for watch in watches}
+    shared = {each: stories.rows_of_server(connection, each, only_open=True) for each in servers}
+    everything = [*open_rows, *chain.from_iterable(shared.values())]
+    alerts, found = _by_organization(open_rows), _deliveries_by_alert(connection, everything)
     foretold = kept_forecasts(connection, list(rows), period, now.date())
+    silenced = silences.shown(connection, now=now)
     views, shown_period = [], period_json(period)
     for watch in watches:
         row = rows.get(keys.get(watch.organization, -1))
@@ -50,12 +60,19 @@ def organizations(
         if usage is not None and row is not None:
             view["forecast"] = _forecast(foretold.get(row.pk))
             view["lost"] = _lost(connection, row, usage)
-        open_alerts = alerts.get(row.pk, []) if row is not None else []
+        own = alerts.get(row.pk, []) if row is not None else []
+        open_alerts = [*own, *_met_by(row, shared[watch.organization.server])]
+        view |= standing.of(watch, row, silenced, interval)
         view["period"] = shown_period.copy()
         view["blind"] = any(each.rule == Rule.BLIND for each in open_alerts)
         view["state"] = _state(usage, row, open_alerts)
         view["open_alerts"] = [
-            _story(each, watch.organization.id, found.get(each.pk, [])) for each in open_alerts
+            story_json(
+                each,
+                None if each.organization_pk is None else watch.organization.id,
+                found.get(each.pk, []),
+            )
+            for each in open_alerts
         ]
         views.append(view)
     return views
@@ -79,7 +96,14 @@ def alerts(
     query = select(organization.c.pk, organization.c.id)
     names = {row.pk: row.id for row in connection.execute(query)}
     found = _deliveries_by_alert(connection, rows)
-    return [_story(row, names.get(row.organization_pk), found.get(row.pk, [])) for row in rows]
+    return [story_json(row, names.get(row.organization_pk), found.get(row.pk, [])) for row in rows]
+
+
+def alerts_of_server(connection: Connection, server: str) -> list[Json]:
+    """Return stories about a whole server or one of its keys with their deliveries."""
+    rows = stories.rows_of_server(connection, server)
+    found = _deliveries_by_alert(connection, rows)
+    return [story_json(row, None, found.get(row.pk, [])) for row in rows]
 
 
 def deliveries(
@@ -114,6 +138,7 @@ def history(connection: Connection, watch: Watch, first: date, last: date) -> li
             "date": row.date.isoformat(),
             **_by_type(row.counts, watch.not_counted),
             "capped": row.capped,
+            "changed_from": row.changed_from,
         }
         for row in connection.execute(query)
     ]
@@ -125,8 +150,17 @@ def by_month(days: Iterable[Json]) -> list[Json]:
     for day in days:
         first = f"{day['date'][:7]}-01"
         month = months.setdefault(
-            first, {"date": first, "used": 0, "by_type": {}, "not_counted": {}, "capped": False}
+            first,
+            {
+                "date": first,
+                "used": 0,
+                "by_type": {},
+                "not_counted": {},
+                "capped": False,
+                "changed_from": None,
+            },
         )
+        _add_changed(month, day)
         month["used"] += day["used"]
         month["capped"] |= day["capped"]
         for part in ("by_type", "not_counted"):
@@ -135,9 +169,21 @@ def by_month(days: Iterable[Json]) -> list[Json]:
     return list(months.values())
 
 
+def _add_changed(month: Json, day: Json) -> None:
+    """Sum what the days had come to when they were over, once one of them differs."""
+    if day["changed_from"] is not None or month["changed_from"] is not None:
+        before = month["used"] if month["changed_from"] is None else month["changed_from"]
+        came = day["used"] if day["changed_from"] is None else day["changed_from"]
+        month["changed_from"] = before + came
+
+
 def _rows_by_key(connection: Connection, pks: Iterable[int]) -> dict[int, Row[Any]]:
-    query = select(organization).where(organization.c.pk.in_(list(pks)))
-    return {row.pk: row for row in connection.execute(query)}
+    query = select(organization)
+    return {
+        row.pk: row
+        for some in chunks(list(pks))
+        for row in connection.execute(query.where(organization.c.pk.in_(some)))
+    }
 
 
 def _by_organization(rows: Iterable[Row[Any]]) -> dict[int, list[Row[Any]]]:
@@ -145,6 +191,17 @@ def _by_organization(rows: Iterable[Row[Any]]) -> dict[int, list[Row[Any]]]:
     for row in rows:
         grouped.setdefault(row.organization_pk, []).append(row)
     return grouped
+
+
+def _met_by(row: Row[Any] | None, shared: Iterable[Row[Any]]) -> list[Row[Any]]:
+    """Return those alerts about a whole server or key that an organization is among.
+
+    Its polls fail in just the way that the alert tells.
+    """
+    if row is None or row.failing_since is None or row.last_error is None:
+        return []
+    kind = row.last_error["kind"]
+    return [each for each in shared if each.detail is not None and each.detail.get("kind") == kind]
 
 
 def _identity(watch: Watch, row: Row[Any] | None) -> Json:
@@ -214,7 +271,8 @@ def _state(usage: Usage | None, row: Row[Any] | None, open_alerts: Collection[Ro
     return worst.label if worst else "ok"
 
 
-def _story(row: Row[Any], organization_id: str | None, found: list[Json]) -> Json:
+def story_json(row: Row[Any], organization_id: str | None, found: list[Json]) -> Json:
+    """Return a row of the alert table as JSON shows it."""
     return {
         "id": row.id,
         "organization": organization_id,
@@ -223,6 +281,7 @@ def _story(row: Row[Any], organization_id: str | None, found: list[Json]) -> Jso
         "tier": row.tier,
         "severity": row.severity,
         "state": "open" if row.ended_at is None else "resolved",
+        "held": row.held,
         "reason": row.reason,
         "title": row.title,
         "summary": row.summary,
@@ -238,9 +297,10 @@ def _deliveries_by_alert(
 ) -> dict[int, list[Json]]:
     found: dict[int, list[Json]] = {}
     pks = [row.pk for row in alerts]
-    query = select(delivery).where(delivery.c.alert_pk.in_(pks)).order_by(delivery.c.pk)
-    for row in connection.execute(query):
-        found.setdefault(row.alert_pk, []).append(delivery_json(row))
+    query = select(delivery).order_by(delivery.c.pk)
+    for some in chunks(pks):
+        for row in connection.execute(query.where(delivery.c.alert_pk.in_(some))):
+            found.setdefault(row.alert_pk, []).append(delivery_json(row))
     return found
 
 

@@ -3,12 +3,8 @@
 import csv
 import io
 import json
-import shutil
 import stat
-from contextlib import closing
 from datetime import date, timedelta
-from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -20,59 +16,15 @@ from quota_watch.domain.periods import each_day
 from quota_watch.domain.source import Organization
 from quota_watch.domain.usage import DayCounts
 from quota_watch.rybbit.answers import KNOWN_TYPES
-from quota_watch.storage import claims
-from quota_watch.storage.backfill import write_days
-from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
-from support.clock import FakeClock
-from support.commands import Said, call
 from support.databases import sqlite_template
-from support.domain import watch
+from support.folder import SERVER, Folder, folder
 from support.http import HttpServer
-from support.played import KEY, NOON, Play, noon, play, scene
+from support.played import NOON, Play, noon, play, scene
 
-__all__ = ["noon", "play", "sqlite_template"]
+__all__ = ["folder", "noon", "play", "sqlite_template"]
 
-SERVER = "https://rybbit.example"
 SHOP = scene("shop", limit=20_000, base=1_000)
-
-
-class Folder:
-    """A config with its database, and the commands called on them."""
-
-    def __init__(self, path: Path, clock: FakeClock) -> None:
-        self.path, self.clock = path, clock
-
-    def configure(self, server: str, more: str = "") -> None:
-        config = self.path / "config.toml"
-        config.write_text(
-            f'[rybbit]\nbase_url = "{server}"\napi_key = "env:RYBBIT_API_KEY"\n'
-            f'[[organizations]]\nid = "org_shop"\nname = "Shop"\nlimit = 20_000\n{more}'
-        )
-        config.chmod(0o600)
-
-    def __call__(self, command: click.Command, *args: str) -> Said:
-        config = self.path / "config.toml"
-        return call(command, *args, clock=self.clock, config=config, RYBBIT_API_KEY=KEY)
-
-    def keep(self, days: list[DayCounts], *, server: str = SERVER, **changes: Any) -> None:
-        """Keep days of an organization, `org_shop` unless said, as a poll would."""
-        kept = watch(**{"organization": Organization(server, "org_shop"), **changes})
-        with (
-            closing(Database(f"sqlite:///{self.path / 'quota-watch.db'}")) as database,
-            database.write() as connection,
-        ):
-            pk = claims.register(connection, [kept], now=NOON)[kept.organization]
-            if days:
-                write_days(connection, pk, days, watch=kept, seen_at=NOON)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, noon: FakeClock, sqlite_template: Path) -> Folder:
-    shutil.copy(sqlite_template, tmp_path / "quota-watch.db")
-    made = Folder(tmp_path, noon)
-    made.configure(SERVER)
-    return made
 
 
 @pytest.fixture

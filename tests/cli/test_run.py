@@ -169,7 +169,7 @@ def test_every_line_of_the_json_log_is_an_object(acme: Installation) -> None:
 def test_no_secret_is_written_anywhere(acme: Installation) -> None:
     acme.upstream.used["org_acme"] = 912
     acme.hook.answers = [(500, {}, f"bad key {HOOK_SECRET}".encode())]
-    refusals = iter([(403, {}, json.dumps({"error": f"no such key: {KEY}"}).encode())])
+    refusals = iter([(403, {}, json.dumps({"error": f"no such key: {KEY}"}).encode())] * 2)
     acme.server.answers = lambda request: next(refusals, None) or acme.upstream(request)
     process = acme.start("-v", "run")
     acme.hook.wait_for(1)

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from quota_watch.domain.source import ErrorKind, UpstreamError
+from quota_watch.storage import silences
 from quota_watch.storage.database import Database
 from support.clock import START, FakeClock
 from support.watching import NO_ANSWER, RecordingChannel, Station, Upstream, watches
@@ -37,6 +38,21 @@ class Town:
         for each in THREE:
             if each.name in names:
                 self.upstream.errors[each.organization] = error
+
+    def silence(self, *names: str | None, hours: int = 6) -> None:
+        """Silence organizations for so long from now on; None: all, and what is of none."""
+        keys = {each.name: self.station.keys[each.organization] for each in THREE}
+        with self.station.database.write() as connection:
+            for name in names:
+                silences.begin(
+                    connection,
+                    organization_pk=None if name is None else keys[name],
+                    rule=None,
+                    starts_at=self.clock.now(),
+                    ends_at=self.clock.now() + timedelta(hours=hours),
+                    reason="moving",
+                    author="anna",
+                )
 
 
 @pytest.fixture
@@ -88,3 +104,23 @@ def test_a_second_outage_is_another_story(town: Town) -> None:
         town.upstream.errors.clear()
         town.hours(2)
     assert told == [("all_polls_fail", None)]
+
+
+def test_where_some_are_silenced_the_others_are_told_of_the_whole(town: Town) -> None:
+    town.silence("0000", "0001")
+    town.fail("0000", "0001", "0002")
+    assert town.hours(5) == [("all_polls_fail", None)]
+
+
+def test_where_each_is_silenced_the_whole_is_told_when_that_ends(town: Town) -> None:
+    town.silence("0000", "0001", "0002")
+    town.fail("0000", "0001", "0002")
+    assert town.hours(5) == []
+    assert town.hours(5) == [("all_polls_fail", None)]
+
+
+def test_a_silence_of_all_holds_what_is_about_all(town: Town) -> None:
+    town.silence(None)
+    town.fail("0000", "0001", "0002")
+    assert town.hours(5) == []
+    assert town.hours(5) == [("silence_ended", None)]

@@ -3,7 +3,7 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.domain.accuracy import CheckDay, Closed, Kept, accuracy
+from quota_watch.domain.accuracy import CheckDay, Closed, Kept, accuracy, days_judged
 
 JANUARY, FEBRUARY = date(2026, 1, 1), date(2026, 2, 1)
 
@@ -51,3 +51,12 @@ def test_an_error_is_never_below_its_bias_nor_above_its_worst(totals, made) -> N
     for check in accuracy(closed, forecasts):
         assert abs(check.bias_percent) <= check.error_percent <= check.worst_percent
         assert 0 <= check.in_band <= check.periods
+
+
+def test_days_that_stand_for_check_days_are_judged_by_and_no_others() -> None:
+    made = [date(2026, 1, day) for day in (3, 4, 5, 8, 9, 12, 16, 20, 21)]
+    assert sorted(day.day for day in days_judged(made, JANUARY)) == [5, 9, 20]
+
+
+def test_what_was_made_before_the_period_is_not_judged_by() -> None:
+    assert days_judged([date(2026, 1, 31)], FEBRUARY) == frozenset()

@@ -7,7 +7,7 @@ import pytest
 from notify.foreseeing import LARGER, foreseen, helped, known
 from notify.telling import BIG, fired, tell
 from quota_watch.domain.capped import Estimate
-from quota_watch.domain.remedies import Setting
+from quota_watch.domain.remedies import Part, Setting
 from quota_watch.notify.phrases.foretold import SWITCHES
 
 USED = 61_950
@@ -44,6 +44,16 @@ def test_the_largest_types_have_share_growth_and_what_is_behind_them():
     assert "pageview 59.4 % (steady, bots can be blocked)" in text
     assert "button_click 25.9 % (up 100 %, setting Button Clicks)" in text
     assert "custom_event" not in text
+
+
+def test_the_largest_sites_have_share_and_growth():
+    shop = Part(name="shop.example", counted=900, share_percent=90.0, growth_percent=40.0)
+    blog = Part(name="blog.example", counted=100, share_percent=10.0, growth_percent=None)
+    text = advised(forecast=SEEN, advice=replace(helped(SEEN), sites=(shop, blog)))
+    assert (
+        "Largest sites of this month, against as much of the last one: "
+        "shop.example 90.0 % (up 40 %); blog.example 10.0 %." in text
+    )
 
 
 def test_the_smallest_plan_that_fits_is_named():

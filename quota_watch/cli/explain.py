@@ -1,0 +1,237 @@
+"""`alerts explain`: why somebody was told, and why not, for a person who was just paged."""
+
+import textwrap
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quota_watch.cli.context import Context, chosen
+from quota_watch.cli.output import STATES, console, is_terminal, plural, print_json
+from quota_watch.domain.schedule import span
+from quota_watch.figures import ago, days, moment
+from quota_watch.text import one_line
+
+if TYPE_CHECKING:
+    from quota_watch.config import Config
+
+Json = dict[str, Any]
+
+_WIDTH = 80
+_RULE = 11
+_OVER = {
+    "no_channel": "no channel of this name in the config",
+    "superseded": "its month was over before it could be sent",
+    "pointless": "the alert it ends never arrived there",
+    "refused": "refused",
+    "gave_up": "given up after 72 hours",
+}
+
+
+def explain(context: Context, organization: str, *, as_json: bool) -> None:
+    """Say why there was an alert of the organization or none, who heard of it and who did not."""
+    from quota_watch.storage.explain import explanation
+
+    config, now = context.config(), context.clock.now()
+    (watch,) = chosen(config.watches(), (organization,))
+    with context.existing(config) as database, database.read() as connection:
+        found = explanation(
+            connection, watch, channels=_channels(config), interval=config.poll.interval, now=now
+        )
+    if as_json:
+        print_json({"explanations": [found]})
+        return
+    screen = console() if is_terminal() else None
+    for text, style in _Page(found, watch.time_zone, now).lines():
+        if screen is None:
+            click.echo(text)
+        else:
+            screen.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def _channels(config: "Config") -> dict[str, str]:
+    return {name: each.min_severity.label for name, each in config.channels.items()}
+
+
+class _Page:
+    """The explanation as lines of text with their styles, the most relevant first."""
+
+    def __init__(self, found: Json, zone: str, now: datetime) -> None:
+        self._shown = found["organization"]
+        self._rules = found["rules"]
+        self._alerts = found["alerts"]
+        self._zone = zone
+        self._now = now
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Yield them."""
+        sign, style = STATES[self._shown["state"]]
+        name = f"{one_line(self._shown['name'])} ({self._shown['id']})"
+        yield f"{sign} {name}: {self._shown['state']}", style
+        for fact in self._facts():
+            yield from _wrapped(fact, "  ")
+        yield "", ""
+        if not self._alerts:
+            yield "No alert in this month or the last.", "bold"
+            yield "", ""
+        for alert in self._alerts:
+            yield from self._story(alert)
+            yield "", ""
+        yield "What each rule says now", "bold"
+        for rule in self._rules:
+            yield from _wrapped(self._rule(rule), f"  {rule['rule']:<{_RULE}}", _RULE + 2)
+
+    def _facts(self) -> Iterator[str]:
+        shown, period = self._shown, self._shown["period"]
+        used = "unknown" if shown["used"] is None else f"{shown['used']:,} events"
+        part = "" if shown["percent"] is None else f", {shown['percent']:.1f} % of the limit"
+        first, last = (datetime.fromisoformat(period[name]).date() for name in ("start", "end"))
+        yield f"Used {used}{part}, {days(first, last)} (UTC)."
+        yield f"{self._limit()} It resets {self._at(period['resets_at'])}."
+        yield from self._polls()
+        if not self._is_heard():
+            yield "Nobody hears of its alerts: no channel is named for it."
+        for silence in shown["silences"]:
+            what = silence["rule"] or "everything"
+            whose = "" if silence["organization"] else " of all organizations"
+            yield (
+                f"Silence {silence['id']} holds {what}{whose} until {self._at(silence['ends_at'])}"
+                f" ({silence['author']}: {silence['reason']})."
+            )
+
+    def _limit(self) -> str:
+        shown = self._shown
+        if shown["limit"] is None:
+            return "No limit is known."
+        sources = {
+            "config": "from the config",
+            "plan": f"by the config's plan {shown['plan']}",
+            "upstream": f"from Rybbit, {ago(shown['limit_as_of'], self._now)}",
+        }
+        text = f"The limit is {shown['limit']:,}, {sources.get(shown['limit_source'], 'unknown')}"
+        differs = shown["limit_differs"]
+        return f"{text}; Rybbit says {differs['upstream']:,}." if differs else f"{text}."
+
+    def _polls(self) -> Iterator[str]:
+        shown, interval = self._shown, self._shown["interval"]
+        if shown["last_poll"] is None:
+            yield "It was not polled yet."
+            return
+        yield (
+            f"Last poll {ago(shown['last_poll'], self._now)}, last good one "
+            f"{ago(shown['last_ok'], self._now)}; the next {self._at(shown['next_poll'])}."
+        )
+        if interval and interval["stretched"]:
+            yield (
+                f"Polled every {_span(interval['current'])}, not every"
+                f" {_span(interval['configured'])}: the key's daily budget allows no more."
+            )
+        if shown["last_error"]:
+            yield f"Polls fail: {one_line(shown['last_error']['message'], None)}"
+
+    def _story(self, alert: Json) -> Iterator[tuple[str, str]]:
+        sign, style = STATES[alert["severity"]]
+        level = "" if alert["level"] is None else f" {alert['level']} %"
+        tier = "" if alert["tier"] is None else f" ({alert['tier']})"
+        whom = "" if alert["organization"] else " of the server"
+        lasted = f"since {self._at(alert['started_at'])}"
+        if alert["state"] != "open":
+            lasted, style = f"ended {self._at(alert['ended_at'])}", "dim"
+        head = f"{alert['rule']}{level}{tier}{whom}, {alert['severity']}, {lasted}"
+        for line, _ in _wrapped(head, f"{sign} ", 2):
+            yield line, style
+        if alert["held"]:
+            yield from _wrapped("Held by a silence; told at its end if still true.", "  ")
+        for step in alert["transitions"]:
+            yield from self._step(step)
+
+    def _step(self, step: Json) -> Iterator[tuple[str, str]]:
+        type_ = step["type"].removeprefix("alert.")
+        level = "" if step["level"] is None else f" {step['level']} %"
+        yield from _wrapped(
+            f"{self._when(step['at'])}: {type_}{level}, as {step['why']}", "  - ", 4
+        )
+        for delivery in step["deliveries"]:
+            yield from _wrapped(self._delivery(delivery), "      ", 8)
+        if step["not_told"]:
+            yield from _wrapped(f"not told: {self._why_not(step)}", "      ", 8)
+        elif not step["deliveries"] and not step["not_sent"]:
+            yield from _wrapped("not told: nobody hears of this rule", "      ", 8)
+        for each in step["not_sent"]:
+            text = f"not told to {each['channel']}: {each['because']}"
+            yield from _wrapped(text, "      ", 8)
+
+    def _why_not(self, step: Json) -> str:
+        silence = step["silence"]
+        if silence is None:
+            return str(step["not_told"])
+        return (
+            f"held by silence {silence['id']} ({silence['author']}: {silence['reason']}), until"
+            f" {self._when(silence['ends_at'])}"
+        )
+
+    def _delivery(self, delivery: Json) -> str:
+        to = " ".join(filter(None, (delivery["channel"], delivery["recipient"])))
+        if delivery.get("fallback_for"):
+            to += f" in place of {delivery['fallback_for']}"
+        tries = f"after {plural(delivery['attempts'], 'attempt')}"
+        error = delivery["last_error"]
+        why = f": {one_line(error['message'], None)}" if error else ""
+        if delivery["state"] == "done":
+            return f"told {to}: accepted {self._when(delivery['done_at'])}"
+        if delivery["state"] != "pending":
+            over = _OVER.get(delivery.get("reason") or "", "failed for good")
+            return f"not told {to}: {over} {tries}{why}"
+        later = self._when(delivery["next_attempt"])
+        if delivery["attempts"] == 0:
+            held = "held by quiet hours" if delivery.get("not_before") else "waits"
+            return f"not yet told {to}: {held} until {later}"
+        return f"not yet told {to} {tries}, next {later}{why}"
+
+    def _rule(self, rule: Json) -> str:
+        says = str(rule["says"])
+        mine = [each for each in self._alerts if each["rule"] == rule["rule"]]
+        is_open = next((each for each in mine if each["state"] == "open"), None)
+        if rule["standing"] == "true" and is_open:
+            says += f"; {_how_far(is_open)}"
+        if rule["standing"] != "off" and not rule["channels"] and self._is_heard():
+            says += "; nobody would hear of it"
+        return f"off: {says}" if rule["standing"] == "off" else says
+
+    def _is_heard(self) -> bool:
+        return any(rule["channels"] for rule in self._rules)
+
+    def _at(self, text: str) -> str:
+        return moment(datetime.fromisoformat(text), self._zone)
+
+    def _when(self, text: str) -> str:
+        return self._at(text).partition(" (")[0]
+
+
+def _how_far(alert: Json) -> str:
+    """Say whether what is true now has reached anybody."""
+    states = {each["state"] for each in alert["deliveries"]}
+    if alert["held"]:
+        return "held by a silence"
+    if "done" in states:
+        return "told already, so not again"
+    return "told, but it has reached nobody yet" if "pending" in states else "it reached nobody"
+
+
+def _span(seconds: int) -> str:
+    return span(timedelta(seconds=seconds))
+
+
+def _wrapped(text: str, first: str, indent: int | None = None) -> Iterator[tuple[str, str]]:
+    """Yield the text in lines of 80 columns, plain."""
+    rest = " " * (len(first) if indent is None else indent)
+    for line in textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=False,
+    ):
+        yield line, ""

@@ -1,0 +1,189 @@
+"""`silence`, `silences` and `unsilence`: hold notifications for an agreed time."""
+
+import getpass
+import os
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import click
+
+from quota_watch.cli.context import Context, chosen, refuse_foreign_folder
+from quota_watch.cli.output import print_json, print_table, short_time
+from quota_watch.domain.periods import CalendarMonth
+from quota_watch.domain.rules import Rule
+from quota_watch.figures import duration, moment
+from quota_watch.text import one_line
+
+if TYPE_CHECKING:
+    from quota_watch.domain.rules import Watch
+
+_PERIOD_END = "period-end"
+_LONGEST = timedelta(days=3660)
+_MOST_TEXT = 200
+_NUMBER = click.IntRange(1, 2**63 - 1)
+
+
+@click.command()
+@click.argument("organization", metavar="[ORG]", required=False)
+@click.option("--all", "for_all", is_flag=True, help="All organizations, and what is of none.")
+@click.option("--rule", type=click.Choice([rule.value for rule in Rule]), help="Only this rule.")
+@click.option("--for", "length", metavar="DURATION", help='How long, such as "24h" or "2d".')
+@click.option("--until", metavar="TIME", help="A date, a time, or period-end.")
+@click.option("--reason", required=True, help="Why, for those who wonder.")
+@click.option("--author", help="Who wants it [default: you].")
+@click.pass_obj
+def silence(
+    context: Context,
+    organization: str | None,
+    for_all: bool,
+    rule: str | None,
+    length: str | None,
+    until: str | None,
+    reason: str,
+    author: str | None,
+) -> None:
+    """Hold notifications; what is still true at the end is told then."""
+    from quota_watch.storage import claims, silences
+
+    if (organization is None) != for_all:
+        raise click.UsageError("name an organization, or say --all")
+    config, now = context.config(), context.clock.now()
+    zone = config.alerts.time_zone
+    ends_at = _end(length, until, now=now, zone=zone)
+    watch = None if organization is None else chosen(config.watches(), (organization,))[0]
+    why, who = _text(reason, "--reason"), _text(author or _user(), "--author")
+    with context.existing(config) as database:
+        refuse_foreign_folder(database)
+        with database.write() as connection:
+            keys = claims.register(connection, [watch] if watch else [], now=now)
+            pk = silences.begin(
+                connection,
+                organization_pk=keys[watch.organization] if watch else None,
+                rule=Rule(rule) if rule else None,
+                starts_at=now,
+                ends_at=ends_at,
+                reason=why,
+                author=who,
+            )
+    what = f"{rule or 'everything'} of {_whom(watch)}"
+    click.echo(f"silence {pk}: {what}, until {moment(ends_at, zone)}, by {who}")
+    click.echo(
+        "Until then nothing new is told, but the end of what was told; what is still true then is\n"
+        f"told then. What was decided before is still sent. Undo: quota-watch unsilence {pk}"
+    )
+
+
+@click.command("silences")
+@click.option("--all", "with_ended", is_flag=True, help="Also those that have ended.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def list_silences(context: Context, with_ended: bool, as_json: bool) -> None:
+    """Show what is held back now, until when and why."""
+    from quota_watch.storage.silences import shown
+
+    config, now = context.config(), context.clock.now()
+    with context.existing(config) as database, database.read() as connection:
+        found = shown(connection, now=now, with_ended=with_ended)
+    if as_json:
+        print_json({"silences": found})
+        return
+    if not found:
+        click.echo("no silences", err=True)
+        return
+    print_table(("id", "state", "until", "what", "by", "reason"), map(_cells, found))
+
+
+@click.command()
+@click.argument("number", metavar="ID", type=_NUMBER)
+@click.pass_obj
+def unsilence(context: Context, number: int) -> int:
+    """End a silence now; what it held back is told with the next poll if it is still true."""
+    from quota_watch.storage import silences
+
+    with context.existing(context.config()) as database:
+        refuse_foreign_folder(database)
+        with database.write() as connection:
+            ended = silences.end(connection, number, now=context.clock.now())
+    if not ended:
+        click.echo(f"no silence {number} is in force: see `quota-watch silences --all`", err=True)
+        return 1
+    click.echo(f"silence {number} has ended; what is still true is told with the next poll")
+    return 0
+
+
+def _end(length: str | None, until: str | None, *, now: datetime, zone: str) -> datetime:
+    """Return the end that was asked for; raises `click.UsageError`."""
+    if (length is None) == (until is None):
+        raise click.UsageError('say how long: either --for, such as "24h", or --until')
+    ends_at = now + _length(length) if length is not None else _moment(until or "", now, zone)
+    if ends_at <= now:
+        ago = duration(now - ends_at)
+        raise click.UsageError(f"--until {until}: {moment(ends_at, zone)} was {ago} ago")
+    if ends_at - now > _LONGEST:
+        raise click.UsageError(f"longer than {_LONGEST.days} days: take the rule out of the config")
+    return ends_at
+
+
+def _length(text: str) -> timedelta:
+    from quota_watch.config.durations import parse_duration
+    from quota_watch.config.problems import InvalidValueError
+
+    try:
+        return parse_duration(text, least=timedelta(seconds=1))
+    except InvalidValueError as error:
+        raise click.UsageError(f"--for {text}: {error}") from None
+
+
+def _moment(text: str, now: datetime, zone: str) -> datetime:
+    if text == _PERIOD_END:
+        return CalendarMonth().period_of(now.date()).resets_at
+    try:
+        said = datetime.fromisoformat(text)
+        return (said if said.tzinfo else said.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise click.UsageError(
+            f"--until {text}: must be a date such as {date(now.year, 12, 24)}, a time such as "
+            f'"{now.year}-12-24 08:00" ({zone}, or with an offset such as +01:00), or {_PERIOD_END}'
+        ) from None
+
+
+def _text(text: str, option: str) -> str:
+    line = one_line(text, _MOST_TEXT)
+    if not line:
+        raise click.UsageError(f"{option} is empty: somebody will want to know")
+    return line
+
+
+def _user() -> str:
+    """Return who runs the command: before sudo, if that is how."""
+    named = os.environ.get("SUDO_USER") or os.environ.get("USER")
+    try:
+        return named or getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return "unknown"
+
+
+def _whom(watch: "Watch | None") -> str:
+    return "all organizations" if watch is None else one_line(watch.name)
+
+
+def in_words(silence: dict[str, Any]) -> str:
+    """Say in a line what a silence holds, until when and why."""
+    what = f"{silence['rule'] or 'everything'} of {silence['organization'] or 'all organizations'}"
+    until = short_time(silence["ends_at"])
+    return (
+        f"silence {silence['id']}: {what} until {until} ({silence['author']}: {silence['reason']})"
+    )
+
+
+def _cells(silence: dict[str, Any]) -> tuple[object, ...]:
+    what = f"{silence['rule'] or 'everything'} of {silence['organization'] or 'all'}"
+    return (
+        silence["id"],
+        silence["state"],
+        short_time(silence["ends_at"]),
+        what,
+        silence["author"],
+        silence["reason"],
+    )

@@ -1,0 +1,76 @@
+"""How an organization stands beside its counts: its pace, what Rybbit says, what is silenced."""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from quota_watch.domain.periods import ONE_DAY, each_day
+from quota_watch.domain.rules import Watch
+from quota_watch.storage.chunks import chunks
+from quota_watch.storage.claims import keys_of
+from quota_watch.storage.schema import day_usage
+
+Json = dict[str, Any]
+
+
+def of(
+    watch: Watch,
+    row: Row[Any] | None,
+    silenced: Iterable[Mapping[str, Any]],
+    interval: timedelta | None,
+) -> Json:
+    """Return that part of `status`; `silenced` are all silences in force."""
+    return {
+        "interval": _interval(row, interval),
+        "limit_differs": None if row is None else _limit_differs(watch, row),
+        "mismatch": None if row is None else row.mismatch,
+        "silences": [
+            dict(each) for each in silenced if each["organization"] in {None, watch.organization.id}
+        ],
+    }
+
+
+def last_days(
+    connection: Connection, watches: Collection[Watch], *, now: datetime, days: int
+) -> dict[str, list[int | None]]:
+    """Return the counted events of the last days, today last, by id; None: that day is unknown."""
+    ids = {
+        pk: each.id for each, pk in keys_of(connection, [w.organization for w in watches]).items()
+    }
+    first, today = now.date() - (days - 1) * ONE_DAY, now.date()
+    columns = day_usage.c
+    query = select(columns.organization_pk, columns.date, columns.used)
+    used: dict[int, dict[date, int]] = {pk: {} for pk in ids}
+    for some in chunks(list(ids)):
+        wanted = query.where(columns.organization_pk.in_(some), columns.date.between(first, today))
+        for pk, day, n in connection.execute(wanted):
+            used[pk][day] = n
+    return {
+        ids[pk]: [found.get(day) for day in each_day(first, today)] for pk, found in used.items()
+    }
+
+
+def _interval(row: Row[Any] | None, configured: timedelta | None) -> Json | None:
+    """Return seconds between polls: as configured, and as they are where a budget is too small."""
+    wanted = None if configured is None else round(configured.total_seconds())
+    current = row.interval_seconds if row is not None else None
+    if wanted is None and current is None:
+        return None
+    stretched = None if wanted is None or current is None else current > wanted
+    return {"configured": wanted, "current": current, "stretched": stretched}
+
+
+def _limit_differs(watch: Watch, row: Row[Any]) -> Json | None:
+    """Return the config's limit and Rybbit's where it is the config that decides."""
+    said: Mapping[str, Any] = row.account or {}
+    upstream = said.get("limit")
+    if watch.auto or watch.limit is None or upstream is None or upstream == watch.limit:
+        return None
+    return {
+        "config": watch.limit,
+        "upstream": upstream,
+        "plan": said.get("plan"),
+        "as_of": said.get("as_of"),
+    }

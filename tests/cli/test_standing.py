@@ -1,0 +1,175 @@
+"""What `status` says beside the counts: limits, pace, silences, the days before."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from typing import Any
+
+import click
+import pytest
+from sqlalchemy import update
+
+from quota_watch.cli.history import history
+from quota_watch.cli.output import sparkline
+from quota_watch.cli.status import show_again, status
+from quota_watch.domain.limits import Account
+from quota_watch.domain.source import Organization
+from quota_watch.storage.chunks import chunks
+from quota_watch.storage.schema import day_usage, organization
+from quota_watch.storage.standing import last_days
+from support.databases import sqlite_template
+from support.folder import SERVER, Folder, folder
+from support.installation import SECONDS
+from support.played import NOON, noon
+from support.watching import Station, Upstream, watch
+
+__all__ = ["folder", "noon", "sqlite_template"]
+
+SHOP = watch(organization=Organization(SERVER, "org_shop"), limit=20_000)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def upstream() -> Upstream:
+    return Upstream()
+
+
+@pytest.fixture
+def station(folder: Folder, upstream: Upstream) -> Iterator[Station]:
+    with closing(folder.open()) as database:
+        yield Station(database, upstream, [SHOP], folder.clock, history=DAY)
+
+
+def shown(folder: Folder) -> dict[str, Any]:
+    (found,) = folder(status, "--json").json["organizations"]
+    return dict(found)
+
+
+def note(folder: Folder) -> str:
+    return " ".join(folder(status).out.splitlines()[1].split())
+
+
+def keep(station: Station, **columns: Any) -> None:
+    with station.database.write() as connection:
+        connection.execute(update(organization).values(**columns))
+
+
+def test_before_the_first_poll_there_is_nothing_to_say(folder: Folder) -> None:
+    found = shown(folder)
+    assert (found["limit_differs"], found["mismatch"], found["silences"]) == (None, None, [])
+    assert found["interval"] == {"configured": 900, "current": None, "stretched": None}
+
+
+def test_a_limit_that_is_not_rybbits_is_shown_with_both(folder, station, upstream) -> None:
+    upstream.accounts[SHOP.organization] = Account(limit=10_000, plan="basic10k")
+    station.cycle()
+    differs = shown(folder)["limit_differs"]
+    assert (differs["config"], differs["upstream"]) == (20_000, 10_000)
+    assert "the config's limit is 20,000, Rybbit's 10,000 (plan basic10k)" in note(folder)
+
+
+def test_the_same_limit_does_not_differ(folder, station, upstream) -> None:
+    upstream.accounts[SHOP.organization] = Account(limit=20_000)
+    station.cycle()
+    assert shown(folder)["limit_differs"] is None
+
+
+def test_a_limit_of_rybbits_that_is_old_tells_its_age(folder, station) -> None:
+    station.cycle()
+    keep(station, limit_source="upstream", limit_as_of=NOON - 3 * DAY)
+    assert "the limit is Rybbit's of 3 d ago" in note(folder)
+    keep(station, limit_source="upstream", limit_as_of=NOON - DAY)
+    assert "Rybbit" not in note(folder)
+
+
+@pytest.mark.parametrize(("confirmed", "ending"), [(True, "Rybbit"), (False, "not confirmed yet")])
+def test_counts_that_differ_are_shown(folder, station, confirmed, ending) -> None:
+    station.cycle()
+    held = {"verdict": "restricted", "since": "2026-03-15T00:00:00Z", "ours": 8, "theirs": 10}
+    keep(station, mismatch={**held, "confirmed": confirmed})
+    assert shown(folder)["mismatch"]["confirmed"] is confirmed
+    assert "counted 8 here, 10 at Rybbit" in note(folder)
+    assert ending in note(folder)
+
+
+def test_a_stretched_interval_is_shown_with_both(folder, station) -> None:
+    station.cycle()
+    found = shown(folder)["interval"]
+    assert found == {"configured": 900, "current": 3600, "stretched": True}
+    assert "polled every 1 h, not 15 min" in note(folder)
+
+
+def test_a_day_that_was_changed_later_tells_what_it_was(folder, station) -> None:
+    station.cycle()
+    with station.database.write() as connection:
+        connection.execute(
+            update(day_usage).where(day_usage.c.date == NOON.date() - DAY).values(changed_from=7)
+        )
+    days = folder(history, "org_shop", "--from", "2026-03-13", "--json").json["history"]
+    assert [day["changed_from"] for day in days] == [None, 7, None]
+    (month,) = folder(history, "org_shop", "--from", "2026-03-13", "--by", "month", "--json").json[
+        "history"
+    ]
+    assert month["changed_from"] == 7
+
+
+def test_the_last_days_are_read_for_a_line(folder, station, upstream) -> None:
+    for n in range(3):
+        upstream.set(SHOP, NOON.date() - n * DAY, pageview=10 * (n + 1))
+    station.cycle()
+    with station.database.read() as connection:
+        days = last_days(connection, [SHOP], now=NOON, days=16)
+    assert days["org_shop"] == [None] + [0] * 12 + [30, 20, 10]
+
+
+@pytest.mark.parametrize(
+    ("counts", "line"),
+    [
+        ([], ""),
+        ([None, 0, 0], "·▁▁"),
+        ([0, 50, 100, None], "▁▅█·"),
+        ([1] * 3, "███"),
+    ],
+)
+def test_a_line_of_days(counts, line) -> None:
+    assert sparkline(counts) == line
+
+
+def test_long_lists_go_to_the_database_in_parts() -> None:
+    parts = list(chunks(list(range(25_000))))
+    assert [len(part) for part in parts] == [10_000, 10_000, 5_000]
+    assert [n for part in parts for n in part] == list(range(25_000))
+
+
+def test_watching_shows_it_again_until_interrupted(capsys) -> None:
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        show_again(lambda: click.echo("shown"), wait)
+    assert capsys.readouterr().out == "\nshown\n\nshown\n"
+
+
+def test_watching_that_is_interrupted_ends_with_130(folder: Folder) -> None:
+    command = (sys.executable, "-m", "quota_watch", "-c", folder.path / "config.toml")
+    environ = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(
+        (*command, "status", "--watch"), env=environ, stdout=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        assert watching.stdout.readline().startswith("organization")
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(SECONDS) == 130
+
+
+def test_watching_is_not_for_json(folder: Folder) -> None:
+    with pytest.raises(click.UsageError, match="exclude each other"):
+        folder(status, "--watch", "--json")
