@@ -190,7 +190,7 @@ def _judge_stall(
         after=after,
         usual=usual_days(past.counted, before=began.date(), excluded=past.capped),
         shape=past.shape,
-        capped={*past.capped, *past.maybe_capped},
+        capped=past.capped,
         is_open=goes_on is not None,
     )
 

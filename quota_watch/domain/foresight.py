@@ -24,9 +24,8 @@ class Past:
     """What is known of an organization from before today.
 
     `counted` are the counted events of whole days and `capped` those of them on which events were
-    dropped, `maybe_capped` those of which that is known only when the next day is over; `by_type`
-    the last eight weeks of them by counted type. `snapshots` are those of the last days, up to and
-    with this poll's. `sites` are what each had, where upstream told.
+    dropped; `by_type` the last eight weeks of them by counted type. `snapshots` are those of the
+    last days, up to and with this poll's. `sites` are what each had, where upstream told.
     """
 
     counted: Mapping[date, int]
@@ -35,7 +34,6 @@ class Past:
     snapshots: Sequence[Snapshot]
     shape: DayShape
     sites: Sequence[SiteCount] = ()
-    maybe_capped: Collection[date] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,6 @@ def past_of(
         ],
         shape=_shape(connection, pk, counted, capped, today),
         sites=comparable(known_sites(sites), cycle=CalendarMonth(), now=now),
-        maybe_capped=_maybe_capped(watch, usage),
     )
 
 
@@ -193,14 +192,6 @@ def _capped_now(
         known=known,
     )
     return days | {usage.today}  # while events are dropped, what is missing today tells nothing
-
-
-def _maybe_capped(watch: Watch, usage: Usage) -> frozenset[date]:
-    """Return the day of the crossing where the day after it is not over: that one will tell."""
-    crossed = usage.crossed_on
-    if not watch.drops or crossed is None or crossed < usage.today - ONE_DAY:
-        return frozenset()
-    return frozenset({crossed})
 
 
 def _shape(

@@ -114,15 +114,6 @@ def test_events_that_stop_for_a_day_are_told_and_their_return_too(town: Town) ->
     assert town.hours("2026-03-11T00:00", 12).count(("stalled", "events_again")) == 1
 
 
-def test_events_that_are_dropped_past_the_limit_are_no_stall(town: Town) -> None:
-    town.counts("2026-03-09", "2026-03-09", 25_000)  # and so over the limit that day
-    town.poll("2026-03-09T12:00", today=25_000)
-    town.counts("2026-03-10", "2026-03-12", 0)
-    told = town.hours("2026-03-09T13:00", 11, today=25_000)
-    told += town.hours("2026-03-10T00:00", 60, today=0)
-    assert "stalled" not in {rule for rule, _ in told}
-
-
 def test_one_forecast_a_day_is_kept(town: Town) -> None:
     town.hours("2026-03-09T20:00", 8)
     with town.database.read() as connection:
