@@ -8,7 +8,7 @@ from notify.foreseeing import LARGER, foreseen, helped, known
 from notify.telling import BIG, fired, tell
 from quota_watch.domain.capped import Estimate
 from quota_watch.domain.remedies import Part, Setting
-from quota_watch.notify.phrases.foretold import SWITCHES
+from quota_watch.foretold import SWITCHES
 
 USED = 61_950
 SEEN = foreseen()

@@ -12,7 +12,7 @@ from quota_watch.figures import (
     rough,
     weekday,
 )
-from quota_watch.notify.phrases.foretold import crossed, day_and_range, loss, outcome, under
+from quota_watch.foretold import crossed, day_and_range, loss, outcome, under
 from quota_watch.notify.phrases.help import decide
 from quota_watch.notify.phrases.words import Words, join
 from quota_watch.notify.situation import Situation

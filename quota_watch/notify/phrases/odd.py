@@ -6,8 +6,8 @@ from typing import Any
 
 from quota_watch.domain.remedies import SETTINGS, Setting
 from quota_watch.figures import duration, events, long_day, number, rough, share
+from quota_watch.foretold import SWITCHES
 from quota_watch.notify.phrases.ahead import told_pace
-from quota_watch.notify.phrases.foretold import SWITCHES
 from quota_watch.notify.phrases.words import Words, join, state
 from quota_watch.notify.situation import NAME, Situation
 from quota_watch.text import one_line
