@@ -32,10 +32,11 @@ def events(value: int) -> str:
     return f"{value:,} event" if value == 1 else f"{value:,} events"
 
 
-def rough(value: int) -> str:
+def rough(value: float) -> str:
     """Return a number that is only estimated, to three digits: `131,482` as `131,000`."""
-    digits = max(len(str(abs(value))) - 3, 0)
-    return number(round(value, -digits))
+    whole = round(value)
+    digits = max(len(str(abs(whole))) - 3, 0)
+    return number(round(whole, -digits))
 
 
 def estimate(value: Estimate) -> str:

@@ -105,11 +105,8 @@ def _look(context: Context, credential: "Credential") -> list["Sight"]:
             raise InitError(f"the key sees no organization at {credential.server}")
         sights = [look_at(client, credential, each, today=today, ask=patiently) for each in wanted]
     for sight in sights:
-        if (
-            sight.trouble is not None
-            and sight.used is None
-            and sight.organization.id in (credential.named)
-        ):
+        was_named = sight.organization.id in credential.named
+        if was_named and sight.trouble is not None and sight.used is None:
             raise sight.trouble
     return sights
 

@@ -11,9 +11,9 @@ from quota_watch import foretold
 from quota_watch.cli.output import bar, is_terminal, plural, print_plain, print_table
 from quota_watch.domain.accuracy import CheckDay
 from quota_watch.domain.capped import Estimate
+from quota_watch.domain.course import DayAhead
 from quota_watch.domain.forecast import Forecast
 from quota_watch.domain.lost import Losses
-from quota_watch.domain.path import DayAhead
 from quota_watch.domain.periods import each_day
 from quota_watch.domain.remedies import Part
 from quota_watch.domain.shapes import iso

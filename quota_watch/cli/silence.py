@@ -26,7 +26,7 @@ _NUMBER = click.IntRange(1, 2**63 - 1)
 
 @click.command()
 @click.argument("organization", metavar="[ORG]", required=False)
-@click.option("--all", "for_all", is_flag=True, help="All organizations, and what is of none.")
+@click.option("--all", "for_all", is_flag=True, help="All organizations, and what is about none.")
 @click.option("--rule", type=click.Choice([rule.value for rule in Rule]), help="Only this rule.")
 @click.option("--for", "length", metavar="DURATION", help='How long, such as "24h" or "2d".')
 @click.option("--until", metavar="TIME", help="A date, a time, or period-end.")

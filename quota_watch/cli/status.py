@@ -20,6 +20,7 @@ from quota_watch.cli.output import (
     short_time,
     sparkline,
 )
+from quota_watch.domain.periods import ONE_DAY
 from quota_watch.domain.schedule import span
 from quota_watch.figures import ago, what_and_advice
 from quota_watch.text import one_line
@@ -71,14 +72,16 @@ def _show_once(
     *,
     as_json: bool,
 ) -> None:
-    from quota_watch.storage import outbox, standing, views
+    from quota_watch.storage import outbox, pages, views
 
     now = context.clock.now()
     with database.read() as connection:
         shown = views.organizations(connection, watches, now=now, interval=interval)
         pending = outbox.count_pending(connection)
         if not as_json and is_terminal():
-            days = standing.last_days(connection, watches, now=now, days=_SPARK_DAYS)
+            today = now.date()
+            first = today - (_SPARK_DAYS - 1) * ONE_DAY
+            days = pages.daily_totals(connection, watches, first, today)
             shown = [each | {"last_days": days.get(each["id"])} for each in shown]
     if as_json:
         print_json({"organizations": shown})
@@ -94,17 +97,15 @@ def show(organizations: Sequence[dict[str, Any]], *, now: datetime, pending: int
 
     `last_days`, where an organization has it, becomes a line of its last days.
     """
+    from quota_watch.storage.pages import by_urgency
+
     if is_terminal():
-        _show_table(sorted(organizations, key=_urgency), now)
+        _show_table(by_urgency(organizations), now)
     else:
         _show_plain(organizations, now)
     if pending:
         verb = "waits" if pending == 1 else "wait"
         click.echo(f"{plural(pending, 'delivery')} {verb}: see `quota-watch deliveries`")
-
-
-def _urgency(shown: dict[str, Any]) -> tuple[int, float]:
-    return list(STATES).index(shown["state"]), -(shown["percent"] or 0)
 
 
 def _show_table(organizations: Sequence[dict[str, Any]], now: datetime) -> None:

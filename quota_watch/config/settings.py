@@ -99,10 +99,7 @@ class Config:
         return url
 
     def secrets(self, *uses: Use) -> tuple[Secret, ...]:
-        """Return the secrets needed for `uses`, for everything where none is given.
-
-        Keys that this version does not act on are not needed.
-        """
+        """Return the secrets needed for `uses`, for everything where none is given."""
         return tuple(secret for use in uses or Use for secret in self._needed(use))
 
     def reveal_all(self, *uses: Use) -> Mapping[str, str]:

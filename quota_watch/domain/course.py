@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import accumulate
 
+from quota_watch.domain.forecast import Forecast
+
 
 @dataclass(frozen=True, slots=True)
 class Expected:
@@ -16,6 +18,17 @@ class Expected:
     high: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayAhead:
+    """What is still to come on a day, and the total by its end: low, likely, high."""
+
+    day: date
+    expected: int
+    p10: int
+    p50: int
+    p90: int
+
+
 def course(
     *, as_of: date, used: int, path: Sequence[float], p10: int, p50: int, p90: int
 ) -> list[Expected]:
@@ -24,15 +37,26 @@ def course(
     `path` is what each of those days is expected to bring; the band opens as it does.
     """
     whole = sum(path)
-    return [
-        Expected(
-            as_of + timedelta(days=place),
-            *(used + max(end - used, 0) * _share(come, whole, place, len(path)) for end in ends),
+    found = []
+    for place, come in enumerate(accumulate(path), start=1):
+        share = come / whole if whole > 0 else place / len(path)
+        low, likely, high = (used + max(end - used, 0) * share for end in (p10, p50, p90))
+        found.append(Expected(as_of + timedelta(days=place), low, likely, high))
+    return found
+
+
+def days_ahead(seen: Forecast) -> tuple[DayAhead, ...]:
+    """Return the days to come; the first is today with what is left of it."""
+    expected = course(
+        as_of=seen.as_of, used=seen.used, path=seen.path, p10=seen.p10, p50=seen.p50, p90=seen.p90
+    )
+    return tuple(
+        DayAhead(
+            day=each.day,
+            expected=round(come),
+            p10=round(each.low),
+            p50=round(each.likely),
+            p90=round(each.high),
         )
-        for ends in [(p10, p50, p90)]
-        for place, come in enumerate(accumulate(path), start=1)
-    ]
-
-
-def _share(come: float, whole: float, place: int, places: int) -> float:
-    return come / whole if whole > 0 else place / places
+        for come, each in zip(seen.path, expected, strict=True)
+    )

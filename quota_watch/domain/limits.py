@@ -68,10 +68,6 @@ class KnownLimit:
     lower: int | None = None
     lower_since: datetime | None = None
 
-    def age(self, now: datetime) -> timedelta | None:
-        """Return how long ago upstream last confirmed this limit, or None if it never did."""
-        return None if self.as_of is None else max(now - self.as_of, timedelta(0))
-
 
 class ChangeKind(StrEnum):
     """What is new about a limit."""

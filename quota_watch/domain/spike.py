@@ -68,14 +68,13 @@ class TypeExcess:
 class Spike:
     """How much today has over what was expected by now, and the types it is made of, most first.
 
-    `expected_day` is what the whole day should come to, `excess_percent` the excess in percent
-    of the limit. `factor` is None where nothing was expected.
+    `excess_percent` is the excess in percent of the limit. `factor` is None where nothing was
+    expected.
     """
 
     day: date
     counted: int
     expected: int
-    expected_day: int
     excess: int
     excess_percent: float
     factor: float | None
@@ -115,8 +114,7 @@ def judge_spike(
     day = today.now.astimezone(UTC).date()
     by_now = share_at(shape, today.now)
     share = by_now if shape.is_learned else 1.0
-    expected_day = usual.most(day)
-    spike = _measure(today, day, share * expected_day, expected_day, today.limit)
+    spike = _measure(today, day, share * usual.most(day), today.limit)
     far = _bound(usual, shape, share, day)
     if open_since is not None:
         is_young = by_now < (_CALM_FROM if shape.is_learned else _CALM_FROM_UNSHAPED)
@@ -165,14 +163,13 @@ def _goes_on(
     return Ruling.FALSE, SpikeReason.USUAL
 
 
-def _measure(today: Today, day: date, expected: float, expected_day: float, limit: int) -> Spike:
+def _measure(today: Today, day: date, expected: float, limit: int) -> Spike:
     excess = max(0, round(today.counted - expected))
     moves = today.p50 is not None and today.p50 > limit >= today.p50 - excess
     return Spike(
         day=day,
         counted=today.counted,
         expected=round(expected),
-        expected_day=round(expected_day),
         excess=excess,
         excess_percent=round(100 * excess / limit, 1) if limit else 100.0,
         factor=round(today.counted / expected, 1) if expected >= 1 else None,

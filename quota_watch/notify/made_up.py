@@ -105,7 +105,6 @@ def spike(now: datetime) -> dict[str, Any]:
             day=now.date(),
             counted=19_400,
             expected=4_600,
-            expected_day=9_100,
             excess=14_800,
             excess_percent=14.8,
             factor=4.2,

@@ -66,7 +66,11 @@ def _new_row(watch: Watch, now: datetime) -> dict[str, Any]:
 def keys_of(connection: Connection, wanted: Collection[Organization]) -> dict[Organization, int]:
     """Return the keys of those wanted organizations that have a row, in the order wanted."""
     columns = organization.c
-    rows = connection.execute(select(columns.pk, columns.server, columns.id))
+    query = select(columns.pk, columns.server, columns.id)
+    if len(wanted) == 1:  # asked for one after another, each would read all
+        (only,) = wanted
+        query = query.where(columns.server == only.server, columns.id == only.id)
+    rows = connection.execute(query)
     keys = {Organization(server, id_): pk for pk, server, id_ in rows}
     return {identity: keys[identity] for identity in wanted if identity in keys}
 

@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from quota_watch.domain.accuracy import CheckDay, Closed, Kept, accuracy
+from quota_watch.domain.course import DayAhead, days_ahead
 from quota_watch.domain.dayshape import share_at
 from quota_watch.domain.forecast import Forecast, TooEarly
 from quota_watch.domain.foresight import Foresight, foresee
 from quota_watch.domain.lost import Losses, losses
-from quota_watch.domain.path import DayAhead, days_ahead
 from quota_watch.domain.periods import BillingCycle, CalendarMonth, Period
 from quota_watch.domain.plain import plain
 from quota_watch.domain.rules import Watch

@@ -1,4 +1,4 @@
-"""What the status page shows beyond `views`: series, sums and counts, read in few queries."""
+"""What pages and tables show beyond `views`: order, series, sums and counts, in few queries."""
 
 import json
 from collections import Counter

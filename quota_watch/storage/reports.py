@@ -68,7 +68,9 @@ def organizations(
 ) -> list[Json]:
     """Return what the report says of each organization."""
     keys = claims.keys_of(connection, [each.organization for each in watches])
-    stories = _stories(connection, span, now, pks=keys.values())
+    stories: dict[int, list[Json]] = {}
+    for row in _stories(connection, span, now, pks=keys.values()):
+        stories.setdefault(row.organization_pk, []).append(_story(row))
     shown = views.organizations(connection, watches, now=now, cycle=cycle)
     found = []
     for watch, view in zip(watches, shown, strict=True):
@@ -82,7 +84,7 @@ def organizations(
                 entry |= _closed(connection, pk, seen.watch, span, cycle)
             entry["accuracy"] = _accuracy(seen)
             entry["smaller_plan"] = _smaller_plan(connection, pk, seen, cycle)
-            entry["told"] = [_story(row) for row in stories if row.organization_pk == pk]
+            entry["told"] = stories.get(pk, [])
         found.append(entry)
     return found
 

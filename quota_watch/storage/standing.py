@@ -1,16 +1,12 @@
 """How an organization stands beside its counts: its pace, what Rybbit says, what is silenced."""
 
-from collections.abc import Collection, Iterable, Mapping
-from datetime import date, datetime, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Row
 
-from quota_watch.domain.periods import ONE_DAY, each_day
 from quota_watch.domain.rules import Watch
-from quota_watch.storage.chunks import chunks
-from quota_watch.storage.claims import keys_of
-from quota_watch.storage.schema import day_usage
 
 Json = dict[str, Any]
 
@@ -29,26 +25,6 @@ def of(
         "silences": [
             dict(each) for each in silenced if each["organization"] in {None, watch.organization.id}
         ],
-    }
-
-
-def last_days(
-    connection: Connection, watches: Collection[Watch], *, now: datetime, days: int
-) -> dict[str, list[int | None]]:
-    """Return the counted events of the last days, today last, by id; None: that day is unknown."""
-    ids = {
-        pk: each.id for each, pk in keys_of(connection, [w.organization for w in watches]).items()
-    }
-    first, today = now.date() - (days - 1) * ONE_DAY, now.date()
-    columns = day_usage.c
-    query = select(columns.organization_pk, columns.date, columns.used)
-    used: dict[int, dict[date, int]] = {pk: {} for pk in ids}
-    for some in chunks(list(ids)):
-        wanted = query.where(columns.organization_pk.in_(some), columns.date.between(first, today))
-        for pk, day, n in connection.execute(wanted):
-            used[pk][day] = n
-    return {
-        ids[pk]: [found.get(day) for day in each_day(first, today)] for pk, found in used.items()
     }
 
 

@@ -12,6 +12,7 @@ from quota_watch.figures import (
     long_day,
     moment,
     number,
+    rough,
     share,
     short_day,
     what_and_advice,
@@ -33,13 +34,6 @@ def compact(value: float) -> str:
             text = f"{scaled:.0f}" if scaled >= 99.5 else f"{scaled:.1f}".removesuffix(".0")  # noqa: PLR2004  three digits at most
             return text + unit
     return f"{value:.0f}"
-
-
-def about(value: float) -> str:
-    """Return an expected count: rounded to three digits, with thousands separators."""
-    whole = round(value)
-    digits = max(len(str(abs(whole))) - 3, 0)
-    return f"{round(whole, -digits):,}"
 
 
 def few_words(day: str | None) -> str:
@@ -86,7 +80,7 @@ def _long(day: str) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
-    "about": about,
+    "about": rough,
     "ago": ago,
     "between": between,
     "clock": _clock,

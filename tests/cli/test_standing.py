@@ -19,8 +19,8 @@ from quota_watch.cli.status import show_again, status
 from quota_watch.domain.limits import Account
 from quota_watch.domain.source import Organization
 from quota_watch.storage.chunks import chunks
+from quota_watch.storage.pages import daily_totals
 from quota_watch.storage.schema import day_usage, organization
-from quota_watch.storage.standing import last_days
 from support.databases import sqlite_template
 from support.folder import SERVER, Folder, folder
 from support.installation import SECONDS
@@ -122,7 +122,7 @@ def test_the_last_days_are_read_for_a_line(folder, station, upstream) -> None:
         upstream.set(SHOP, NOON.date() - n * DAY, pageview=10 * (n + 1))
     station.cycle()
     with station.database.read() as connection:
-        days = last_days(connection, [SHOP], now=NOON, days=16)
+        days = daily_totals(connection, [SHOP], NOON.date() - 15 * DAY, NOON.date())
     assert days["org_shop"] == [None] + [0] * 12 + [30, 20, 10]
 
 

@@ -210,13 +210,6 @@ def test_a_clock_that_went_back_begins_the_half_hour_anew():
     assert after(known, (FREE, -570))[0].events == 3_000
 
 
-def test_the_age_is_that_of_the_last_read_that_was_believed():
-    known, _ = after(PAID, (FREE, 0))
-    assert known.age(NOON + HOUR) == DAY + HOUR
-    assert known.age(NOON - 2 * DAY) == timedelta(0)
-    assert CONFIGURED.age(NOON) is None
-
-
 limits = st.one_of(st.none(), st.sampled_from([3_000, 50_000, 100_000, 500_000]))
 accounts = st.builds(
     Account,

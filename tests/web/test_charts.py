@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from quota_watch.domain.course import course
 from quota_watch.web.charts import course_chart, daily_chart, periods_chart, sparkline
 from quota_watch.web.scale import Scale, scale_of, third
-from quota_watch.web.wording import about, between, compact
+from quota_watch.web.wording import between, compact
 
 SHOWN = {
     "period": {"start": "2026-03-01", "end": "2026-03-31", "resets_at": "2026-04-01T00:00:00Z"},
@@ -142,7 +142,6 @@ def test_thirds_of_a_picture():
 
 def test_words_for_counts_and_crossings():
     assert [compact(n) for n in (950, 25_000, 999_960, 1_250_000)] == ["950", "25k", "1M", "1.2M"]
-    assert about(123_456) == "123,000"
     day = {"early": "2026-03-20", "late": "2026-03-28"}
     assert between(day) == "20 Mar – 28 Mar"  # noqa: RUF001  a range
     assert between(day | {"late": None}) == "20 Mar or later"

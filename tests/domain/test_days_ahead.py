@@ -4,8 +4,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quota_watch.domain.course import days_ahead
 from quota_watch.domain.forecast import Forecast, forecast
-from quota_watch.domain.path import days_ahead
 from quota_watch.domain.periods import ONE_DAY
 from support.domain import MARCH
 
