@@ -123,6 +123,16 @@ def moment(at: datetime, zone: str) -> str:
     return f"{here} ({day}{utc:%H:%M} UTC)"
 
 
+def local(at: str, zone: str) -> str:
+    """Return an ISO time as `moment` has it."""
+    return moment(datetime.fromisoformat(at), zone)
+
+
+def whole_day(day: str) -> str:
+    """Return an ISO date as `long_day` has it."""
+    return long_day(date.fromisoformat(day))
+
+
 def duration(span: timedelta) -> str:
     """Return a length of time by its two largest units, cut: `2 h 15 min`."""
     minutes = max(int(span.total_seconds()), 0) // 60

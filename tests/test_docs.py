@@ -13,6 +13,7 @@ from quota_watch.domain.source import ErrorKind
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()
+WEBHOOK = (ROOT / "docs" / "webhook.md").read_text()
 
 
 def commands() -> dict[str, click.Command]:
@@ -41,9 +42,11 @@ def test_every_option_stands_in_the_row_of_its_command(name: str) -> None:
     assert [option for option in options if not re.search(rf"{option}(?![\w-])", row)] == []
 
 
-@pytest.mark.parametrize("words", [Rule, Reason, ErrorKind])
-def test_every_rule_reason_and_error_stands_in_the_docs(words) -> None:
-    assert [word for word in words if f"`{word}`" not in COMMANDS] == []
+@pytest.mark.parametrize(
+    ("words", "page"), [(Rule, COMMANDS), (ErrorKind, COMMANDS), (Reason, WEBHOOK)]
+)
+def test_every_rule_reason_and_error_stands_in_the_docs(words, page) -> None:
+    assert [word for word in words if f"`{word}`" not in page] == []
 
 
 def test_what_the_readme_links_to_is_there() -> None:

@@ -67,7 +67,7 @@ def alerts(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bool) -> None:
-    """Show what reached whom, what waits, what failed; the newest first."""
+    """Show what reached whom, what waits and what failed."""
     if ctx.invoked_subcommand is not None:
         return
     from quota_watch.storage import views
@@ -102,7 +102,10 @@ def _print_deliveries(shown: Sequence[dict[str, Any]], *, attempts: bool) -> Non
 @click.option("--failed", "all_failed", is_flag=True, help="All that failed for good.")
 @click.pass_obj
 def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
-    """Let failed deliveries be tried again; the daemon or the next `poll` sends them."""
+    """Let failed deliveries be tried again.
+
+    The daemon or the next `poll` sends them.
+    """
     from quota_watch.storage import outbox
 
     if bool(ids) == all_failed:

@@ -78,9 +78,9 @@ def backup(context: Context, file: Path) -> None:
 @click.argument("url")
 @click.pass_obj
 def copy(context: Context, url: str) -> None:
-    """Copy everything to the new, empty database at URL; then set database.url to it.
+    """Copy everything to the new, empty database at URL.
 
-    Stop the service first: what it writes meanwhile is not copied.
+    Stop the service first: what it writes meanwhile is not copied. Then set database.url to it.
     """
     from quota_watch.storage import migrate
     from quota_watch.storage.database import Database

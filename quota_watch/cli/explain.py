@@ -10,7 +10,7 @@ import click
 from quota_watch.cli.context import Context, chosen
 from quota_watch.cli.output import STATES, console, is_terminal, plural, print_json
 from quota_watch.domain.schedule import span
-from quota_watch.figures import ago, days, moment
+from quota_watch.figures import ago, days, local
 from quota_watch.text import one_line
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class _Page:
         return any(rule["channels"] for rule in self._rules)
 
     def _at(self, text: str) -> str:
-        return moment(datetime.fromisoformat(text), self._zone)
+        return local(text, self._zone)
 
     def _when(self, text: str) -> str:
         return self._at(text).partition(" (")[0]

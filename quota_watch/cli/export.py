@@ -52,7 +52,10 @@ def export(
     format_: str | None,
     output: Path | None,
 ) -> None:
-    """Write all daily counts, of all organizations that are kept or of the named."""
+    """Write all daily counts that are kept.
+
+    Of all organizations, also those that the config does not name, or of the named.
+    """
     from quota_watch.storage import claims
     from quota_watch.storage.export import Wanted, days, how_many, types_of
 

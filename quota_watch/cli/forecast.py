@@ -23,12 +23,12 @@ class _BadLineError(QuotaWatchError):
 
 
 @click.command()
-@click.argument("organization", metavar="ORG", required=False)
+@click.argument("organization", metavar="[ORG]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Answer JSON lines; needs no config.")
 @click.pass_obj
 def forecast(context: Context, organization: str | None, as_json: bool, from_stdin: bool) -> None:
-    """Forecast the total of a period: what an organization will come to, and what would help."""
+    """Forecast what a period will come to, and what would help."""
     if from_stdin and (organization is not None or as_json):
         raise click.UsageError("--stdin takes neither ORG nor --json: it answers JSON lines")
     if organization is not None:

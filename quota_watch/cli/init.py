@@ -55,7 +55,7 @@ def init(
     key_in_file: bool,
     force: bool,
 ) -> None:
-    """Write a config of what the key sees upstream, with comments.
+    """Write a commented config of what the key sees.
 
     The key is that of $RYBBIT_API_KEY, else it is asked for.
     """

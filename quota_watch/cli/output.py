@@ -18,7 +18,7 @@ STATES = {
     "critical": ("■", "bold red"),
     "unknown": ("○", "magenta"),
     "warning": ("▲", "yellow"),
-    "info": ("●", "cyan"),
+    "info": ("◆", "cyan"),
     "ok": ("●", "green"),
 }
 """Sign and style of each state an organization can be in, the most urgent first."""

@@ -38,7 +38,7 @@ def preview(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Show what would be sent about ORG for RULE now; sends nothing.
+    """Show what would be sent about ORG, sending nothing.
 
     From what the database knows; with sample values where the rule is not true. RULE is
     threshold, forecast, spike, stalled, blind, limit, mismatch, delivery, config, discovered or

@@ -27,7 +27,12 @@ _NUMBER = click.IntRange(1, 2**63 - 1)
 @click.command()
 @click.argument("organization", metavar="[ORG]", required=False)
 @click.option("--all", "for_all", is_flag=True, help="All organizations, and what is about none.")
-@click.option("--rule", type=click.Choice([rule.value for rule in Rule]), help="Only this rule.")
+@click.option(
+    "--rule",
+    type=click.Choice([rule.value for rule in Rule]),
+    metavar="RULE",
+    help=f"Only this one: {', '.join(Rule)}.",
+)
 @click.option("--for", "length", metavar="DURATION", help='How long, such as "24h" or "2d".')
 @click.option("--until", metavar="TIME", help="A date, a time, or period-end.")
 @click.option("--reason", required=True, help="Why, for those who wonder.")
@@ -43,7 +48,10 @@ def silence(
     reason: str,
     author: str | None,
 ) -> None:
-    """Hold notifications; what is still true at the end is told then."""
+    """Hold notifications for an agreed time.
+
+    What is still true at its end is told then.
+    """
     from quota_watch.storage import claims, silences
 
     if (organization is None) != for_all:
@@ -98,7 +106,10 @@ def list_silences(context: Context, with_ended: bool, as_json: bool) -> None:
 @click.argument("number", metavar="ID", type=_NUMBER)
 @click.pass_obj
 def unsilence(context: Context, number: int) -> int:
-    """End a silence now; what it held back is told with the next poll if it is still true."""
+    """End a silence now.
+
+    What it held back is told with the next poll if it is still true.
+    """
     from quota_watch.storage import silences
 
     with context.existing(context.config()) as database:

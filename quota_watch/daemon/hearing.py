@@ -55,6 +55,7 @@ def hear(
     row: Row[Any],
     watch: Watch,
     account: Account | UpstreamError | None,
+    *,
     days: Sequence[DayCounts],
     period: Period,
     now: datetime,
@@ -81,7 +82,7 @@ def hear(
             upstream=account.limit,
         )
     before = mismatch_of(row)
-    verdict, after = _compare(connection, row, account, days, period, now)
+    verdict, after = _compare(connection, row, account, days=days, period=period, now=now)
     return Heard(
         watch=agreed(watch, known, account.limit),
         changes=changes,
@@ -111,6 +112,7 @@ def _compare(
     connection: Connection,
     row: Row[Any],
     account: Account,
+    *,
     days: Sequence[DayCounts],
     period: Period,
     now: datetime,

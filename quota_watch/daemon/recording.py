@@ -40,7 +40,15 @@ class Recorder:
         """Keep the poll, and return what is agreed of the organization and what was seen."""
         if poll.error is not None:
             return self._record_failure(transaction, poll, row, poll.error)
-        said = hear(transaction, row, poll.watch, poll.account, poll.days, poll.period, poll.at)
+        said = hear(
+            transaction,
+            row,
+            poll.watch,
+            poll.account,
+            days=poll.days,
+            period=poll.period,
+            now=poll.at,
+        )
         watch, usage = said.watch, poll.count(said.watch)
         interval = self._pace(watch.organization)
         record.record_usage(

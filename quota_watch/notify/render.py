@@ -6,7 +6,7 @@ Templates run in a sandbox: one from elsewhere can spoil a message and nothing m
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from quota_watch.domain.errors import QuotaWatchError
-from quota_watch.figures import long_day, moment, number, share
+from quota_watch.figures import local, number, share, whole_day
 from quota_watch.notify.channel import Facts
 from quota_watch.notify.view import View, view_of, views_of, why
 from quota_watch.notify.wording import subject
@@ -125,16 +125,6 @@ def _place(error: Exception, name: str) -> str:
     return place
 
 
-def _local(at: str, zone: str) -> str:
-    """Filter: a time of the facts in a zone and UTC."""
-    return moment(datetime.fromisoformat(at), zone)
-
-
-def _day(day: str) -> str:
-    """Filter: a date of the facts as `1 April 2026`."""
-    return long_day(date.fromisoformat(day))
-
-
 def _wrapped(text: str, width: int = 72, indent: str = "") -> str:
     """Filter: text in lines of at most `width`, words and URLs whole, a number and its % too."""
     return textwrap.fill(
@@ -155,9 +145,9 @@ def _bar(filled: int, width: int = _BAR_WIDTH) -> str:
 
 FILTERS: Mapping[str, Callable[..., str]] = {
     "bar": _bar,
-    "day": _day,
+    "day": whole_day,
     "line": one_line,
-    "local": _local,
+    "local": local,
     "number": number,
     "share": share,
     "wrapped": _wrapped,

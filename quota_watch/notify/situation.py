@@ -14,8 +14,6 @@ from quota_watch.domain.usage import is_over, percent
 from quota_watch.figures import days, estimate, events, moment, number, rough, share
 from quota_watch.text import NAME, one_line
 
-__all__ = ("NAME", "Situation")
-
 _NOTHING: Mapping[str, Any] = {}
 
 

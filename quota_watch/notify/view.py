@@ -13,7 +13,7 @@ from quota_watch.figures import (
     estimate,
     events,
     largest_first,
-    moment,
+    local,
     number,
     rough,
     share,
@@ -119,7 +119,7 @@ def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     if period is not None:
         first, last = date.fromisoformat(period["start"]), date.fromisoformat(period["end"])
         lines.append(("Period", f"{days(first, last)} (UTC)"))
-        lines.append(("Resets", _local(period["resets_at"], zone)))
+        lines.append(("Resets", local(period["resets_at"], zone)))
     if organization is not None:
         lines.append(("Organization", f"{organization['name']} ({organization['id']})"))
         if organization["plan"] is not None:
@@ -152,12 +152,8 @@ def _usage_lines(usage: Mapping[str, Any], zone: str, *, label: str) -> list[tup
         lines.append(("Limit", events(limit)))
         lines.append(("Over by" if is_over(used, limit) else "Left", events(abs(limit - used))))
     if usage["measured_at"] is not None:
-        lines.append(("Measured", _local(usage["measured_at"], zone)))
+        lines.append(("Measured", local(usage["measured_at"], zone)))
     return lines
-
-
-def _local(text: str, zone: str) -> str:
-    return moment(datetime.fromisoformat(text), zone)
 
 
 def _types(by_type: Mapping[str, int], used: int) -> tuple[TypeRow, ...]:

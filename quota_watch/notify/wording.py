@@ -12,12 +12,12 @@ from typing import Any
 from quota_watch.domain.alerts import TransitionType
 from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Rule, Severity
-from quota_watch.figures import duration, long_day, number, short_day
+from quota_watch.figures import duration, number, short_day, whole_day
 from quota_watch.notify.phrases import ahead, levels, limits, odd, own, sight
 from quota_watch.notify.phrases.ends import resolved
-from quota_watch.notify.phrases.words import Words, join
-from quota_watch.notify.situation import NAME, Situation
-from quota_watch.text import one_line
+from quota_watch.notify.phrases.words import Words
+from quota_watch.notify.situation import Situation
+from quota_watch.text import NAME, join, one_line
 
 _TITLE = 120
 _SUBJECT = 200
@@ -115,7 +115,7 @@ def told_late(facts: Mapping[str, Any], now: datetime | None) -> str:
     """Return a sentence that says what a late message is, nothing where it is in time."""
     if not is_late(facts, now):
         return ""
-    last_day = long_day(date.fromisoformat(facts["period"]["end"]))
+    last_day = whole_day(facts["period"]["end"])
     return f"This comes late: it was decided before the period ended on {last_day}."
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 from quota_watch.domain.plans import NOT_COUNTED
 from quota_watch.domain.source import Organization
 from quota_watch.domain.usage import DayCounts
+from quota_watch.storage.among import among
 from quota_watch.storage.schema import day_usage, organization
 
 _ROWS_AT_A_TIME = 500
@@ -84,7 +85,7 @@ def _streamed(query: Select[Any], wanted: Wanted) -> Select[Any]:
 
 def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
     if wanted.pks is not None:
-        yield day_usage.c.organization_pk.in_(wanted.pks)
+        yield among(day_usage.c.organization_pk, wanted.pks)
     if wanted.first is not None:
         yield day_usage.c.date >= wanted.first
     if wanted.last is not None:

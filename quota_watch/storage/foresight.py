@@ -17,6 +17,7 @@ from quota_watch.domain.rules import Watch
 from quota_watch.domain.sites import comparable
 from quota_watch.domain.usage import DayCounts, Usage, is_over
 from quota_watch.storage import record
+from quota_watch.storage.among import among
 from quota_watch.storage.database import insert_into
 from quota_watch.storage.schema import forecast, organization, snapshot
 from quota_watch.storage.sites import known_sites
@@ -104,7 +105,7 @@ def kept_forecasts(
     newest = (
         select(columns.organization_pk, func.max(columns.as_of).label("as_of"))
         .where(
-            columns.organization_pk.in_(pks),
+            among(columns.organization_pk, pks),
             # The first forecast of a period is as of the day before it: the index knows enough.
             columns.as_of.between(period.start - ONE_DAY, today - ONE_DAY),
         )

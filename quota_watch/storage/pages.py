@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Text, cast, func, select
 from quota_watch.domain.periods import BillingCycle, CalendarMonth, Period, previous
 from quota_watch.domain.rules import Watch
 from quota_watch.storage import claims, views
+from quota_watch.storage.among import among
 from quota_watch.storage.foresight import kept_forecasts, kept_path
 from quota_watch.storage.schema import day_usage, delivery, organization
 from quota_watch.storage.views import Json
@@ -59,7 +60,7 @@ def daily_totals(
     entry = '"' + cast(columns.date, Text) + '":' + cast(columns.used, Text)
     query = (
         select(columns.organization_pk, func.aggregate_strings(entry, ","))
-        .where(columns.organization_pk.in_(keys.values()), columns.date.between(first, last))
+        .where(among(columns.organization_pk, keys.values()), columns.date.between(first, last))
         .group_by(columns.organization_pk)
     )
     found = {pk: json.loads(f"{{{entries}}}") for pk, entries in connection.execute(query)}
@@ -127,6 +128,6 @@ def failed_polls(connection: Connection, watches: Sequence[Watch]) -> Mapping[st
     """Return by organization id how many polls have failed since the last good one."""
     keys = claims.keys_of(connection, [watch.organization for watch in watches])
     query = select(organization.c.pk, organization.c.failed_polls)
-    rows = connection.execute(query.where(organization.c.pk.in_(keys.values())))
+    rows = connection.execute(query.where(among(organization.c.pk, keys.values())))
     failed: dict[int, int] = {row.pk: row.failed_polls for row in rows}
     return {each.id: failed[pk] for each, pk in keys.items()}

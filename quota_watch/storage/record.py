@@ -12,6 +12,7 @@ from quota_watch.domain.periods import ONE_DAY, Period, each_day
 from quota_watch.domain.rules import Trouble, Watch
 from quota_watch.domain.source import ErrorKind, UpstreamError
 from quota_watch.domain.usage import DayCounts, Usage
+from quota_watch.storage.among import among
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import insert_into, insert_missing
 from quota_watch.storage.schema import day_usage, organization, snapshot
@@ -133,7 +134,7 @@ def days_of(
     entry = '"' + cast(columns.date, Text) + '":' + cast(columns.counts, Text)
     query = (
         select(columns.organization_pk, func.aggregate_strings(entry, ","))
-        .where(columns.organization_pk.in_(pks), columns.date.between(first, last))
+        .where(among(columns.organization_pk, pks), columns.date.between(first, last))
         .group_by(columns.organization_pk)
     )
     days: dict[int, list[DayCounts]] = {pk: [] for pk in pks}

@@ -15,6 +15,7 @@ from quota_watch.domain.rules import Watch
 from quota_watch.domain.shapes import iso, period_json
 from quota_watch.domain.usage import is_over, percent
 from quota_watch.storage import claims, record, views
+from quota_watch.storage.among import among
 from quota_watch.storage.closed import BASELINE, closed_period
 from quota_watch.storage.outlook_view import Prospect, prospect
 from quota_watch.storage.schema import alert, delivery, organization
@@ -32,7 +33,7 @@ def is_ready(connection: Connection, watches: Sequence[Watch], span: ReportSpan)
     """
     pks = claims.keys_of(connection, [each.organization for each in watches]).values()
     columns = organization.c
-    query = select(columns.last_ok, columns.reread_on).where(columns.pk.in_(list(pks)))
+    query = select(columns.last_ok, columns.reread_on).where(among(columns.pk, pks))
     rows = connection.execute(query).all()
     fresh = [
         row.last_ok is not None
@@ -47,7 +48,7 @@ def is_known(connection: Connection, watches: Sequence[Watch], span: ReportSpan)
     """Tell whether any of the organizations was polled since the report's days have ended."""
     pks = claims.keys_of(connection, [each.organization for each in watches]).values()
     columns = organization.c
-    query = select(columns.last_ok).where(columns.pk.in_(list(pks)))
+    query = select(columns.last_ok).where(among(columns.pk, pks))
     return any(at is not None and at >= span.ended_at for at in connection.scalars(query))
 
 
@@ -215,7 +216,8 @@ def _stories(
     """Return what was told since the span began, newest first; of no organization without keys."""
     columns = alert.c
     since = datetime.combine(span.first, time.min, UTC)
-    whose = columns.organization_pk.is_(None) if pks is None else columns.organization_pk.in_(pks)
+    owner = columns.organization_pk
+    whose = owner.is_(None) if pks is None else among(owner, pks)
     query = (
         select(alert)
         .where(whose, columns.started_at >= since, columns.started_at <= now)

@@ -11,6 +11,7 @@ from quota_watch.domain.reasons import Reason
 from quota_watch.domain.rules import Rule, Severity
 from quota_watch.domain.shapes import iso
 from quota_watch.domain.source import Organization
+from quota_watch.storage.among import among
 from quota_watch.storage.database import insert_into
 from quota_watch.storage.schema import alert
 
@@ -129,7 +130,7 @@ def rows_of(
     """Return alert rows for showing, newest first; `most` of them at most."""
     query = select(alert).order_by(alert.c.started_at.desc(), alert.c.pk.desc())
     if pks is not None:
-        query = query.where(alert.c.organization_pk.in_(pks))
+        query = query.where(among(alert.c.organization_pk, pks))
     if only_open:
         query = query.where(alert.c.ended_at.is_(None))
     return list(connection.execute(query.limit(most)))

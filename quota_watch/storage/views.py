@@ -12,7 +12,7 @@ from quota_watch.domain.rules import Rule, Severity, Watch
 from quota_watch.domain.shapes import iso, period_json
 from quota_watch.domain.usage import Usage, count, is_over, percent
 from quota_watch.storage import claims, outbox, record, silences, standing, stories
-from quota_watch.storage.chunks import chunks
+from quota_watch.storage.among import among
 from quota_watch.storage.closed import lost_so_far
 from quota_watch.storage.deliveries import DeliveryState, delivery_json
 from quota_watch.storage.foresight import kept_forecasts
@@ -178,12 +178,8 @@ def _add_changed(month: Json, day: Json) -> None:
 
 
 def _rows_by_key(connection: Connection, pks: Iterable[int]) -> dict[int, Row[Any]]:
-    query = select(organization)
-    return {
-        row.pk: row
-        for some in chunks(list(pks))
-        for row in connection.execute(query.where(organization.c.pk.in_(some)))
-    }
+    query = select(organization).where(among(organization.c.pk, pks))
+    return {row.pk: row for row in connection.execute(query)}
 
 
 def _by_organization(rows: Iterable[Row[Any]]) -> dict[int, list[Row[Any]]]:
@@ -296,11 +292,9 @@ def _deliveries_by_alert(
     connection: Connection, alerts: Iterable[Row[Any]]
 ) -> dict[int, list[Json]]:
     found: dict[int, list[Json]] = {}
-    pks = [row.pk for row in alerts]
-    query = select(delivery).order_by(delivery.c.pk)
-    for some in chunks(pks):
-        for row in connection.execute(query.where(delivery.c.alert_pk.in_(some))):
-            found.setdefault(row.alert_pk, []).append(delivery_json(row))
+    its = among(delivery.c.alert_pk, [row.pk for row in alerts])
+    for row in connection.execute(select(delivery).where(its).order_by(delivery.c.pk)):
+        found.setdefault(row.alert_pk, []).append(delivery_json(row))
     return found
 
 

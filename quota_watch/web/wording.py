@@ -9,13 +9,13 @@ from quota_watch.figures import (
     days,
     duration,
     largest_first,
-    long_day,
-    moment,
+    local,
     number,
     rough,
     share,
     short_day,
     what_and_advice,
+    whole_day,
 )
 from quota_watch.text import one_line
 
@@ -46,7 +46,7 @@ def few_words(day: str | None) -> str:
 
 def month(day: str) -> str:
     """Return the month of an ISO date: `March 2026`."""
-    return long_day(date.fromisoformat(day)).split(" ", 1)[1]
+    return whole_day(day).split(" ", 1)[1]
 
 
 def between(crossing: Mapping[str, str | None]) -> str:
@@ -65,18 +65,10 @@ def _left(until: str, now: datetime) -> str:
     return duration(datetime.fromisoformat(until) - now)
 
 
-def _local(at: str, zone: str) -> str:
-    return moment(datetime.fromisoformat(at), zone)
-
-
 def _clock(at: str) -> str:
     """Return an ISO time as `15 Mar, 12:00`, in UTC."""
     parsed = datetime.fromisoformat(at).astimezone(UTC)
     return f"{few_words(parsed.date().isoformat())}, {parsed:%H:%M}"
-
-
-def _long(day: str) -> str:
-    return long_day(date.fromisoformat(day))
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
@@ -85,12 +77,12 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "between": between,
     "clock": _clock,
     "compact": compact,
-    "day": _long,
+    "day": whole_day,
     "few": few_words,
     "largest_first": largest_first,
     "left": _left,
     "line": one_line,
-    "local": _local,
+    "local": local,
     "month": month,
     "number": number,
     "period_days": _period_days,

@@ -68,7 +68,7 @@ def explained(folder: Folder) -> dict[str, Any]:
 def test_who_was_told_when_and_why_and_who_was_not(shop, station, upstream) -> None:
     cycle(station, upstream, 15_500)
     page = words(shop)
-    assert "● threshold 75 %, info, since 15 March 2026, 14:00 CET (13:00 UTC)" in page
+    assert "◆ threshold 75 %, info, since 15 March 2026, 14:00 CET (13:00 UTC)" in page
     assert "fired 75 %, as the first level reached in this period with this limit" in page
     assert "told hook: accepted 15 March 2026, 14:00 CET" in page
     assert "not told to phone: it takes what is critical" in page

@@ -18,7 +18,6 @@ from quota_watch.cli.output import sparkline
 from quota_watch.cli.status import show_again, status
 from quota_watch.domain.limits import Account
 from quota_watch.domain.source import Organization
-from quota_watch.storage.chunks import chunks
 from quota_watch.storage.pages import daily_totals
 from quota_watch.storage.schema import day_usage, organization
 from support.databases import sqlite_template
@@ -137,12 +136,6 @@ def test_the_last_days_are_read_for_a_line(folder, station, upstream) -> None:
 )
 def test_a_line_of_days(counts, line) -> None:
     assert sparkline(counts) == line
-
-
-def test_long_lists_go_to_the_database_in_parts() -> None:
-    parts = list(chunks(list(range(25_000))))
-    assert [len(part) for part in parts] == [10_000, 10_000, 5_000]
-    assert [n for part in parts for n in part] == list(range(25_000))
 
 
 def test_watching_shows_it_again_until_interrupted(capsys) -> None:

@@ -14,8 +14,9 @@ from quota_watch.figures import (
 )
 from quota_watch.foretold import crossed, day_and_range, loss, outcome, under
 from quota_watch.notify.phrases.help import decide
-from quota_watch.notify.phrases.words import Words, join
+from quota_watch.notify.phrases.words import Words
 from quota_watch.notify.situation import Situation
+from quota_watch.text import join
 
 AT_RISK = "at_risk"
 """The tier of what is likely, but without the evidence to call it so."""

@@ -7,8 +7,9 @@ from quota_watch.domain.rules import FULL, Rule
 from quota_watch.figures import long_day
 from quota_watch.notify.phrases import ahead, odd, own, sight
 from quota_watch.notify.phrases.limits import changed
-from quota_watch.notify.phrases.words import Words, join, state
+from quota_watch.notify.phrases.words import Words, state
 from quota_watch.notify.situation import Situation
+from quota_watch.text import join
 
 
 def resolved(case: Situation) -> Words:

@@ -14,9 +14,8 @@ from quota_watch.foretold import (
     smallest_plan,
     taken_again,
 )
-from quota_watch.notify.phrases.words import join
-from quota_watch.notify.situation import NAME, Situation
-from quota_watch.text import one_line
+from quota_watch.notify.situation import Situation
+from quota_watch.text import NAME, join, one_line
 
 _LARGEST = 3
 _LEAST_SHARE = 1.0  # percent; a smaller type is no lever

@@ -5,8 +5,9 @@ from quota_watch.domain.usage import percent
 from quota_watch.figures import days, estimate, events, number, share
 from quota_watch.notify.phrases.ahead import told_loss, told_pace
 from quota_watch.notify.phrases.help import decide, prevent
-from quota_watch.notify.phrases.words import Words, join, state
+from quota_watch.notify.phrases.words import Words, state
 from quota_watch.notify.situation import Situation
+from quota_watch.text import join
 
 
 def threshold(case: Situation) -> Words:

@@ -8,9 +8,9 @@ from quota_watch.domain.rules import Severity
 from quota_watch.figures import events, number
 from quota_watch.notify.phrases.ahead import told_pace
 from quota_watch.notify.phrases.help import decide
-from quota_watch.notify.phrases.words import Words, join
-from quota_watch.notify.situation import NAME, Situation
-from quota_watch.text import one_line
+from quota_watch.notify.phrases.words import Words
+from quota_watch.notify.situation import Situation
+from quota_watch.text import NAME, join, one_line
 
 _LOWERED = Reason.LIMIT_LOWERED
 

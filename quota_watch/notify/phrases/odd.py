@@ -8,9 +8,9 @@ from quota_watch.domain.remedies import SETTINGS, Setting
 from quota_watch.figures import duration, events, long_day, number, rough, share
 from quota_watch.foretold import SWITCHES
 from quota_watch.notify.phrases.ahead import told_pace
-from quota_watch.notify.phrases.words import Words, join, state
-from quota_watch.notify.situation import NAME, Situation
-from quota_watch.text import one_line
+from quota_watch.notify.phrases.words import Words, state
+from quota_watch.notify.situation import Situation
+from quota_watch.text import NAME, join, one_line
 
 _MOST_TYPES = 3
 _SILENCE_DAYS = 7

@@ -1,9 +1,9 @@
 """Words of `delivery`, `config` and `discovered`: the watch's own affairs."""
 
 from quota_watch.figures import duration, events, number, sentence
-from quota_watch.notify.phrases.words import Words, join
-from quota_watch.notify.situation import NAME, Situation
-from quota_watch.text import one_line
+from quota_watch.notify.phrases.words import Words
+from quota_watch.notify.situation import Situation
+from quota_watch.text import NAME, join, one_line
 
 _MOST_PROBLEMS = 5
 

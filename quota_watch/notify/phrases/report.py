@@ -20,8 +20,8 @@ from quota_watch.figures import (
     short_day,
     weekday,
 )
-from quota_watch.notify.phrases.words import Words, join
-from quota_watch.text import one_line
+from quota_watch.notify.phrases.words import Words
+from quota_watch.text import join, one_line
 
 Entry = Mapping[str, Any]
 

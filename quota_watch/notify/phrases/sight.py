@@ -6,9 +6,9 @@ from quota_watch.domain.reasons import Reason
 from quota_watch.domain.source import ErrorKind
 from quota_watch.domain.usage import percent
 from quota_watch.figures import duration, events, listed, number, sentence, share
-from quota_watch.notify.phrases.words import Words, join, state
-from quota_watch.notify.situation import NAME, Situation
-from quota_watch.text import one_line
+from quota_watch.notify.phrases.words import Words, state
+from quota_watch.notify.situation import Situation
+from quota_watch.text import NAME, join, one_line
 
 _MOST_NAMES = 10
 _NEAR = 90

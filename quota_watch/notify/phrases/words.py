@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from quota_watch.notify.situation import Situation
 from quota_watch.text import join
 
-__all__ = ("Words", "join", "state")
-
 
 @dataclass(frozen=True, slots=True)
 class Words:
