@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from quota_watch.config import AppriseTable, Config, EmailTable, WebhookTable
 from quota_watch.daemon.channels import form_of
@@ -25,7 +25,6 @@ from quota_watch.notify.report import REPORT
 from quota_watch.notify.samples import sample_facts
 from quota_watch.storage import claims, record
 from quota_watch.storage.outlook_view import Prospect, prospect
-from quota_watch.storage.schema import organization
 
 RULES = (*(each.value for each in Rule), REPORT)
 """What can be previewed."""
@@ -200,9 +199,7 @@ def _lost(known: Prospect) -> Any:
 
 
 def _trouble(connection: Connection, watch: Watch) -> Trouble | None:
-    keys = claims.keys_of(connection, [watch.organization])
-    query = select(organization).where(organization.c.pk.in_(list(keys.values())))
-    row = connection.execute(query).one_or_none()
+    row = claims.row_of(connection, watch.organization)
     return None if row is None else record.trouble_of(row)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from quota_watch.domain.ahead import Judgements
@@ -11,6 +11,7 @@ from quota_watch.domain.reasons import Reason
 from quota_watch.domain.risk import RiskReason
 from quota_watch.domain.rules import Rule, Trouble, Watch, highest_level, is_blind
 from quota_watch.domain.rulings import Ruling
+from quota_watch.domain.schedule import span
 from quota_watch.domain.spike import SpikeReason
 from quota_watch.domain.stall import StallReason
 from quota_watch.domain.usage import Usage
@@ -230,7 +231,7 @@ def _blind(known: Known) -> RuleNow:
     says = f"{polls} failed since {trouble.since:%Y-%m-%d %H:%M} UTC"
     if is_blind(trouble, after=after, now=known.now):
         return _now(Rule.BLIND, Standing.TRUE, says)
-    told = f"told after {_hours(after)} of failures, two polls at least"
+    told = f"told after {span(after)} of failures, two polls at least"
     return _now(Rule.BLIND, Standing.FALSE, f"{says}; {told}")
 
 
@@ -271,10 +272,3 @@ def _percent(chance: float) -> str:
     if not 0.01 <= chance <= 0.99:  # noqa: PLR2004 - what can't be told from certain
         return "below 1 %" if chance < 0.5 else "above 99 %"  # noqa: PLR2004 - as above
     return f"{100 * chance:.0f} %"
-
-
-def _hours(span: timedelta) -> str:
-    minutes = int(span.total_seconds() // 60)
-    if minutes < 1:
-        return f"{int(span.total_seconds())} s"
-    return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"

@@ -4,11 +4,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from http import HTTPStatus
-from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
 
+from quota_watch.domain.schedule import span
 from quota_watch.domain.source import ErrorKind, UpstreamError
 from quota_watch.http import http_date
 from quota_watch.rybbit.wording import looks_like_html, place, quotable
@@ -158,7 +159,8 @@ def _refused(status: int, answer: Mapping[str, Any], endpoint: Endpoint) -> _Mea
 
 def _limited(answer: Mapping[str, Any], retry_after: float | None) -> _Meaning:
     scope = next((name for name in ("burst", "daily") if answer.get("scope") == name), None)
-    wait = "" if retry_after is None else f"; it asks to wait {_span(retry_after)}"
+    asked = None if retry_after is None else timedelta(seconds=retry_after)
+    wait = "" if asked is None else f"; it asks to wait {span(asked)}"
     return _Meaning(
         ErrorKind.RATE_LIMITED,
         f"too many requests for this key's {f'{scope} ' if scope else ''}limit (429){wait}. Other"
@@ -166,14 +168,6 @@ def _limited(answer: Mapping[str, Any], retry_after: float | None) -> _Meaning:
         may_pass=True,
         scope=scope,
     )
-
-
-def _span(seconds: float) -> str:
-    """Return a time in the unit a person would use, rounded up."""
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{ceil(seconds / size)} {unit}"
-    return f"{ceil(seconds)} s"
 
 
 def _odd(status: int, headers: Mapping[str, str]) -> _Meaning:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row
 
 from quota_watch.domain import explain
 from quota_watch.domain.ahead import Judgements, judge_ahead
@@ -18,7 +18,6 @@ from quota_watch.domain.usage import Usage, count
 from quota_watch.storage import claims, record, silences, stories, views
 from quota_watch.storage.accounts import agreed, known_limit, mismatch_of, reported_limit
 from quota_watch.storage.foresight import past_of
-from quota_watch.storage.schema import organization
 
 Json = dict[str, Any]
 
@@ -41,8 +40,7 @@ def explanation(
     cycle = cycle or CalendarMonth()
     period = cycle.period_of(now.date())
     (shown,) = views.organizations(connection, [watch], now=now, cycle=cycle, interval=interval)
-    pk = claims.keys_of(connection, [watch.organization]).get(watch.organization)
-    row = None if pk is None else _row(connection, pk)
+    row = claims.row_of(connection, watch.organization)
     since = datetime.combine(previous(cycle, period).start, time.min, UTC)
     told = _Told(watch, channels, silences.rows(connection))
     return {
@@ -53,10 +51,6 @@ def explanation(
         ],
         "alerts": [told.story(each) for each in _stories(connection, watch, since)],
     }
-
-
-def _row(connection: Connection, pk: int) -> Row[Any]:
-    return connection.execute(select(organization).where(organization.c.pk == pk)).one()
 
 
 def _known(
@@ -197,7 +191,7 @@ class _Told:
         if Severity.of(step["severity"]) < Severity.of(least):
             return f"it takes what is {least}{' or worse' if least != 'critical' else ''}"
         if step["reason"] == Reason.PERIOD_ENDED:
-            return "ends that a new month brings go to JSON webhooks only"
+            return "ends of a month go to JSON webhooks, own templates and PagerDuty only"
         return "it was not among the channels then"
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from quota_watch.domain.accuracy import CheckDay, Closed, Kept, accuracy
 from quota_watch.domain.course import DayAhead, days_ahead
@@ -20,7 +20,7 @@ from quota_watch.domain.usage import Usage, count, is_over, percent
 from quota_watch.storage import claims, record
 from quota_watch.storage.accounts import agreed, known_limit, reported_limit
 from quota_watch.storage.foresight import VERSION, made_on, past_of
-from quota_watch.storage.schema import forecast, organization
+from quota_watch.storage.schema import forecast
 
 _MOST_PERIODS = 24
 
@@ -62,7 +62,7 @@ def prospect(
     """Return what the daemon would foretell of the organization, as of its last good poll."""
     cycle = cycle or CalendarMonth()
     period = cycle.period_of(now.date())
-    row = _row(connection, watch)
+    row = claims.row_of(connection, watch.organization)
     if row is None:
         return Prospect(watch=watch, period=period, measured_at=None)
     watch = agreed(watch, known_limit(row, watch), reported_limit(row))
@@ -149,12 +149,6 @@ def _forecast_json(seen: Prospect) -> dict[str, Any] | None:
         "crosses_on": plain(told.crosses_on),
         "path": [{"date": each.pop("day"), **each} for each in (plain(day) for day in seen.ahead)],
     }
-
-
-def _row(connection: Connection, watch: Watch) -> Row[Any] | None:
-    keys = claims.keys_of(connection, [watch.organization])
-    query = select(organization).where(organization.c.pk.in_(list(keys.values())))
-    return connection.execute(query).one_or_none()
 
 
 def _losses(watch: Watch, usage: Usage, foresight: Foresight, at: datetime) -> Losses | None:

@@ -1,14 +1,11 @@
 """Whether the service is well, as far as a page can tell: the database takes a write."""
 
 import threading
-from collections.abc import Callable
-
-from sqlalchemy import select, update
 
 from quota_watch.clock import Clock
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
-from quota_watch.storage.schema import organization
+from quota_watch.storage.health import prove_write
 
 _TRUSTED_SECONDS = 5.0
 _PATIENCE_SECONDS = 5.0
@@ -44,16 +41,8 @@ class DatabaseHealth:
             self._trying.release()
 
     def _try(self) -> list[str]:
-        some = select(organization.c.pk).limit(1).scalar_subquery()
-        same = update(organization).where(organization.c.pk == some)
         try:
-            with self._database.write() as connection:
-                connection.execute(same.values(next_at=organization.c.next_at))
+            prove_write(self._database)
         except StorageError as error:
             return [str(error)]
         return []
-
-
-def all_of(*checks: Callable[[], list[str]]) -> Callable[[], list[str]]:
-    """Return a check that gives the reasons of all."""
-    return lambda: [reason for check in checks for reason in check()]

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from quota_watch.web.health import DatabaseHealth, all_of
+from quota_watch.web.health import DatabaseHealth
 from support.clock import FakeClock
 
 
@@ -46,10 +46,6 @@ def test_while_one_try_takes_long_others_are_told_so_at_once(sqlite, health, clo
         assert health() == ["the database takes long to take a write"]
     waiting.join(10)
     assert health() == []
-
-
-def test_reasons_of_all_checks_are_told():
-    assert all_of(lambda: ["one"], list, lambda: ["two", "three"])() == ["one", "two", "three"]
 
 
 def test_the_page_looks_for_itself_where_nobody_says_how_it_is(sqlite, clock):
