@@ -54,9 +54,18 @@ class Notices:
     def failing(self, failing: Collection[FailingChannel]) -> None:
         """Tell on the other channels of those that keep failing, and of those that work again."""
         conditions = {each.name: _failing(each) for each in failing}
+        with self._database.read() as connection:
+            known = stories.stories_about(connection, self._channels)
+        concerned = [
+            name
+            for name in self._channels
+            if name in conditions or any(story.is_open for story in known[name])
+        ]
+        if not concerned:  # as nearly always: then nobody need wait for us to write
+            return
+        others = [name for name in self._channels if name not in conditions]
         with self._database.write() as connection:
-            for name in self._channels:
-                others = [other for other in self._channels if other not in conditions]
+            for name in concerned:
                 self._tell(
                     connection,
                     Rule.DELIVERY,

@@ -240,7 +240,7 @@ def _course_points(
             each = to_come[day]
             rows += [
                 ("expected", f"{each.likely:,.0f}"),
-                ("8 in 10", f"{each.low:,.0f} – {each.high:,.0f}"),  # noqa: RUF001  a range
+                ("4 chances in 5", f"{each.low:,.0f} – {each.high:,.0f}"),  # noqa: RUF001  a range
             ]
         rows += told.get(key, [])
         points.append(
