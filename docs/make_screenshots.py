@@ -18,7 +18,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 HERE = Path(__file__).parent
 _MOMENT = "── 21 Mar"
-_WIDTH, _OVERVIEW, _ORGANIZATION = 1040, 600, 1000
+_SPEED = "20000"  # slow enough for the page to look as it does beside a real service
+_OVERVIEW, _ORGANIZATION, _MAILED = (1200, 680), (1200, 1010), (660, 820)
 _MAIL = "Growing Shop will probably"
 
 
@@ -26,7 +27,7 @@ _MAIL = "Growing Shop will probably"
 def playing(folder: str) -> Iterator[str]:
     """Play the demo up to the moment; yield the address of its page."""
     environ = os.environ | {"TMPDIR": folder, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "quota_watch", "demo"]
+    command = [sys.executable, "-m", "quota_watch", "demo", "--speed", _SPEED]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  our own command
         lines = iter(process.stdout or ())
         url = next(lines).split()[2]
@@ -37,10 +38,12 @@ def playing(folder: str) -> Iterator[str]:
         process.send_signal(signal.SIGTERM)
 
 
-def shoot(browser: Browser, url: str, name: str, *, height: int, look: str = "light") -> None:
+def shoot(
+    browser: Browser, url: str, name: str, size: tuple[int, int], look: str = "light"
+) -> None:
     """Take the top of a page."""
-    size = {"width": _WIDTH, "height": height}
-    window = browser.new_page(viewport=size, color_scheme=look)
+    view = {"width": size[0], "height": size[1]}
+    window = browser.new_page(viewport=view, color_scheme=look)
     window.goto(url)
     window.screenshot(path=HERE / f"{name}.png", style="#refresh { visibility: hidden }")
     window.close()
@@ -56,13 +59,13 @@ def main() -> None:
     ):
         # Its sandbox can't be had as root; it sees our own pages alone.
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        shoot(browser, url, "overview-light", height=_OVERVIEW)
-        shoot(browser, url, "overview-dark", height=_OVERVIEW, look="dark")
+        shoot(browser, url, "overview-light", _OVERVIEW)
+        shoot(browser, url, "overview-dark", _OVERVIEW, "dark")
         growing = f"{url}/organizations/org_growing_shop"
-        shoot(browser, growing, "organization", height=_ORGANIZATION)
+        shoot(browser, growing, "organization", _ORGANIZATION)
         mails = sorted(Path(folder).glob("*/*.html"))
         mail = next(each for each in reversed(mails) if _MAIL in each.read_text("utf-8"))
-        shoot(browser, mail.as_uri(), "mail", height=_ORGANIZATION)
+        shoot(browser, mail.as_uri(), "mail", _MAILED)
         browser.close()
 
 
