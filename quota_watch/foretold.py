@@ -147,8 +147,7 @@ def budget(advice: Remedies, cut: str = "") -> str:
     expected = f"about {rough(advice.expected_a_day)} a day are expected{cut}."
     if not advice.daily_budget:
         return f"Nothing more fits into this period, and {expected}"
-    fit = "fits" if advice.daily_budget == 1 else "fit"
-    return f"From now on {events(advice.daily_budget)} a day {fit}, and {expected}"
+    return f"From now on there is room for {events(advice.daily_budget)} a day; {expected}"
 
 
 def largest(advice: Remedies) -> str:

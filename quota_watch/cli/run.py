@@ -116,6 +116,7 @@ def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_
             with progress("poll", len(watches), bar=len(watches) >= _MANY) as shown:
                 named = [watch.organization for watch in watches]
                 outcomes, put_off = runtime.poll_named(named, done=shown.advance)
+            runtime.report()
             deliveries = runtime.flush(_FLUSH_SECONDS)
             if config.heartbeat and any(each.poll.error is None for each in outcomes):
                 runtime.look()

@@ -104,7 +104,10 @@ def as_expected_again(case: Situation) -> Words:
     told = case.moment(case.transition.story.started_at)
     at = f": {case.percent} of the limit used" if case.percent else ""
     summary = [
-        f"What {case.name} counts is as expected again; that it was far above was told on {told}.",
+        (
+            f"What {case.name} counts is as expected again; you were told on {told} that it was "
+            "far above."
+        ),
         "What was counted meanwhile stays counted.",
         state(case),
         told_pace(case),
@@ -154,7 +157,7 @@ def events_again(case: Situation) -> Words:
     """Say that events come again."""
     told = case.moment(case.transition.story.started_at)
     summary = [
-        f"Counted events of {case.name} come again; that they had stopped was told on {told}.",
+        f"Counted events of {case.name} come again; you were told on {told} that they had stopped.",
         "What was not tracked in between is missing for good.",
         state(case),
     ]
