@@ -1,5 +1,6 @@
 """What is foretold of a period becomes alerts, and is kept."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import pytest
@@ -111,3 +112,12 @@ def test_one_forecast_a_day_is_kept(town: Town) -> None:
     with town.database.read() as connection:
         kept = connection.execute(forecasts.select().order_by(forecasts.c.as_of)).all()
     assert [row.as_of for row in kept] == [date(2026, 3, 8), date(2026, 3, 9)]
+
+
+def test_a_rule_that_is_switched_off_takes_its_open_story_with_it(town: Town) -> None:
+    town.counts("2026-03-01", "2026-03-31", 1200)
+    town.poll("2026-03-15T12:00")
+    off = replace(ACME, forecast=False)
+    town.station = Station(town.database, town.upstream, [off], town.clock, channels=[town.hook])
+    assert town.poll("2026-03-16T12:00") == [("forecast", "switched_off")]
+    assert town.poll("2026-03-17T12:00") == []
