@@ -121,3 +121,24 @@ def test_a_rule_that_is_switched_off_takes_its_open_story_with_it(town: Town) ->
     town.station = Station(town.database, town.upstream, [off], town.clock, channels=[town.hook])
     assert town.poll("2026-03-16T12:00") == [("forecast", "switched_off")]
     assert town.poll("2026-03-17T12:00") == []
+
+
+def test_events_that_are_dropped_are_not_called_stalled_on_the_day_after_the_crossing(
+    town: Town,
+) -> None:
+    town.counts("2026-03-01", "2026-03-18", 1650)
+    town.poll("2026-03-19T00:00")
+    assert town.hours("2026-03-19T12:00", 10, today=700)[0] == ("threshold", "level_reached")
+    town.counts("2026-03-19", "2026-03-19", 700)
+    assert town.hours("2026-03-20T00:00", 24, today=0) == []
+
+
+def test_a_limit_raised_on_the_day_after_the_crossing_does_not_show_as_stalled(town: Town) -> None:
+    town.counts("2026-03-01", "2026-03-18", 1650)
+    town.counts("2026-03-20", "2026-03-20", 0)
+    town.hours("2026-03-19T12:00", 10, today=700)
+    town.counts("2026-03-19", "2026-03-19", 700)
+    town.hours("2026-03-20T00:00", 20)
+    more = replace(ACME, limit=90_000)
+    town.station = Station(town.database, town.upstream, [more], town.clock, channels=[town.hook])
+    assert town.hours("2026-03-20T20:00", 3) == [("threshold", "limit_changed")]
