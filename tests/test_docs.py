@@ -56,4 +56,4 @@ def test_the_config_of_the_readme_loads(tmp_path: Path) -> None:
 
     (config,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (tmp_path / "config.toml").write_text(config)
-    assert load(tmp_path / "config.toml").watches()[0].limit == 100_000
+    assert load(tmp_path / "config.toml").watches()[0].auto

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from quota_watch.daemon.routing import audience, envelopes, put_together
-from quota_watch.domain.alerts import Transition
+from quota_watch.domain.alerts import Transition, TransitionType
 from quota_watch.domain.rules import Observation, Watch
 from quota_watch.domain.shapes import iso
 from quota_watch.notify.channel import Channel
@@ -41,7 +41,8 @@ def enqueue(
             title=facts["alert"]["title"],
             summary=facts["alert"]["summary"],
         )
-        if alert_pk is None or not transition.told:
+        is_end = transition.type is TransitionType.RESOLVED
+        if alert_pk is None or not (transition.told or is_end):
             continue
         agreed = watch.of(transition.story.rule)
         heard_by = audience(

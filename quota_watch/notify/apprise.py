@@ -48,6 +48,7 @@ class AppriseChannel:
 
     takes_period_ends: Final = False
     batches: Final = True
+    keeps_incidents: Final = False
 
     def __init__(
         self,

@@ -57,6 +57,10 @@ class Channel(Protocol):
         """Whether endings that the new period brought are sent here."""
 
     @property
+    def keeps_incidents(self) -> bool:
+        """Whether something stays open there until it is told of the end, wanted or not."""
+
+    @property
     def batches(self) -> bool:
         """Whether several facts go into one message; else each message has one."""
 

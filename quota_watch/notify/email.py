@@ -43,6 +43,7 @@ class EmailChannel:
 
     takes_period_ends: Final = False
     batches: Final = True
+    keeps_incidents: Final = False
 
     def __init__(
         self,

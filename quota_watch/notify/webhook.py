@@ -59,6 +59,7 @@ class WebhookChannel:
         self.retries = WEBHOOK_RETRIES
         self.takes_period_ends = form.takes_period_ends
         self.batches = form.batches
+        self.keeps_incidents = form.keeps_incidents
         self._form = form
         self._proxy = None if proxy is None else httpx.URL(proxy)
         self._redact = Redactor([url, *hidden])

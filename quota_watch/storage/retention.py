@@ -7,7 +7,9 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    and_,
     delete,
+    exists,
     func,
     select,
     tuple_,
@@ -17,12 +19,14 @@ from sqlalchemy import (
 from quota_watch.domain.periods import CalendarMonth
 from quota_watch.storage import foresight
 from quota_watch.storage.database import Database
-from quota_watch.storage.schema import day_usage, organization, snapshot
+from quota_watch.storage.deliveries import DeliveryState
+from quota_watch.storage.schema import alert, day_usage, delivery, organization, snapshot
 
 ALL_FOR = timedelta(days=7)
 HOURLY_FOR = timedelta(days=60)
 
 _FREE_PAGES = 200
+_TOLD_AT_A_TIME = 500
 _MILLISECONDS = {"hour": 3_600_000, "day": 86_400_000}
 
 
@@ -46,6 +50,8 @@ def thin_out(database: Database, *, keep: Keep, now: datetime) -> int:
     for pk in pks:
         with database.write() as connection:
             deleted += thin_out_organization(connection, pk, keep=keep, now=now)
+    with database.write() as connection:
+        deleted += _end_old_stories(connection, before=now - keep.snapshots)
     if database.is_sqlite and deleted:
         with database.write() as connection:
             _give_back_pages(connection)
@@ -76,6 +82,17 @@ def thin_out_organization(connection: Connection, pk: int, *, keep: Keep, now: d
     period = CalendarMonth().period_of(now.date())
     oldest = (now - keep.days).date()
     return rows + foresight.thin_out(connection, pk, period=period, oldest=oldest)
+
+
+def _end_old_stories(connection: Connection, *, before: datetime) -> int:
+    """Delete what was told long ago: some deliveries that are over, and stories that have none."""
+    over = delivery.c.state != DeliveryState.PENDING
+    old = select(delivery.c.pk).where(over, delivery.c.done_at < before).limit(_TOLD_AT_A_TIME)
+    rows = connection.execute(delete(delivery).where(delivery.c.pk.in_(old))).rowcount
+    told = exists().where(delivery.c.alert_pk == alert.c.pk)
+    ended = and_(alert.c.ended_at < before, alert.c.period_start < before.date(), ~told)
+    forgotten = select(alert.c.pk).where(ended).limit(_TOLD_AT_A_TIME)
+    return rows + connection.execute(delete(alert).where(alert.c.pk.in_(forgotten))).rowcount
 
 
 def _thin(

@@ -76,6 +76,14 @@ def test_the_limit_that_is_reached_overtakes_the_forecast_without_a_message(town
     assert [each["reason"] for each in ended] == ["overtaken"]
 
 
+def test_what_keeps_incidents_hears_that_a_forecast_was_overtaken(town: Town) -> None:
+    town.hook.keeps_incidents = True
+    town.counts("2026-03-01", "2026-03-31", 1200)
+    town.poll("2026-03-15T12:00")
+    told = town.poll("2026-03-26T12:00")
+    assert sorted(told) == [("forecast", "overtaken"), ("threshold", "level_reached")]
+
+
 def test_a_forecast_that_clears_up_ends_its_alert(town: Town) -> None:
     town.counts("2026-03-01", "2026-03-12", 1500)
     assert town.poll("2026-03-12T12:00") == [("forecast", "will_exceed")]
@@ -142,3 +150,13 @@ def test_a_limit_raised_on_the_day_after_the_crossing_does_not_show_as_stalled(t
     more = replace(ACME, limit=90_000)
     town.station = Station(town.database, town.upstream, [more], town.clock, channels=[town.hook])
     assert town.hours("2026-03-20T20:00", 3) == [("threshold", "limit_changed")]
+
+
+def test_what_is_dropped_past_the_limit_is_not_stalled(town: Town) -> None:
+    town.counts("2026-03-01", "2026-03-20", 1490)
+    town.hours("2026-03-20T00:00", 24)
+    told = town.hours("2026-03-21T00:00", 24, today=210)
+    town.counts("2026-03-21", "2026-03-21", 210)
+    town.counts("2026-03-22", "2026-03-31", 0)
+    told += town.hours("2026-03-22T00:00", 26, today=0)
+    assert told == [("threshold", "level_reached")]

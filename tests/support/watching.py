@@ -102,6 +102,7 @@ class RecordingChannel:
         recipients: tuple[str, ...] = ("",),
         min_severity: Severity = Severity.INFO,
         takes_period_ends: bool = True,
+        keeps_incidents: bool = False,
         batches: bool = False,
         script: Callable[[Message], None] = lambda _: None,
     ) -> None:
@@ -110,6 +111,7 @@ class RecordingChannel:
         self.min_severity = min_severity
         self.retries = WEBHOOK_RETRIES
         self.takes_period_ends = takes_period_ends
+        self.keeps_incidents = keeps_incidents
         self.batches = batches
         self.script = script
         self.sent: list[Message] = []

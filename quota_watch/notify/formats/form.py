@@ -36,13 +36,14 @@ def no_complaint(_answer: bytes) -> Complaint:
 class Form:
     """How a message becomes requests, sent in order, and how a refusal of them is read.
 
-    `posts` may raise `TemplateError`. `takes_period_ends` and `batches` are the channel's.
+    `posts` may raise `TemplateError`. What follows it is the channel's.
     """
 
     posts: Callable[[Message, datetime], Sequence[Post]]
     complaint: Callable[[bytes], Complaint] = no_complaint
     takes_period_ends: bool
     batches: bool
+    keeps_incidents: bool = False
 
 
 def compact(payload: Mapping[str, Any]) -> bytes:

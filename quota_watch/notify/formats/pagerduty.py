@@ -24,14 +24,16 @@ _NOBODY = "quota-watch"
 def payloads(facts: Facts, *, routing_key: str, now: datetime) -> tuple[dict[str, Any], ...]:
     """Return the events for one of a message's facts, in their order.
 
-    A test triggers an incident and resolves it at once, so that none is left open.
+    A test, or what is over as it is told, triggers an incident and resolves it at once, so that
+    none is left open.
     """
     identity = {"routing_key": routing_key, "dedup_key": facts["alert"]["id"]}
     resolve = identity | {"event_action": "resolve"}
     if facts["type"] == "alert.resolved":
         return (resolve,)
     trigger = identity | {"event_action": "trigger"} | _incident(facts, section_of(facts, now))
-    return (trigger, resolve) if facts["type"] == "test" else (trigger,)
+    is_over = facts["type"] == "test" or facts["alert"]["ended_at"] is not None
+    return (trigger, resolve) if is_over else (trigger,)
 
 
 def complaint(answer: bytes) -> Complaint:
@@ -52,7 +54,13 @@ def pagerduty(routing_key: str) -> Form:
             for payload in payloads(facts, routing_key=routing_key, now=now)
         )
 
-    return Form(posts=posts, complaint=complaint, takes_period_ends=True, batches=False)
+    return Form(
+        posts=posts,
+        complaint=complaint,
+        takes_period_ends=True,
+        batches=False,
+        keeps_incidents=True,
+    )
 
 
 def _incident(facts: Facts, section: Section) -> dict[str, Any]:

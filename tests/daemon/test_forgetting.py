@@ -1,0 +1,35 @@
+"""What was told is forgotten once it is old."""
+
+from datetime import timedelta
+
+from sqlalchemy import func, select
+
+from quota_watch.storage.database import Database
+from quota_watch.storage.retention import Keep, thin_out
+from quota_watch.storage.schema import alert, delivery
+from support.clock import START, FakeClock
+from support.watching import Station, Upstream, watch
+
+KEEP = Keep(snapshots=timedelta(days=400), days=timedelta(days=1830))
+
+
+def test_alerts_that_ended_long_ago_are_forgotten_with_what_was_sent(
+    database: Database, clock: FakeClock
+) -> None:
+    upstream, watched = Upstream(), watch()
+    upstream.set(watched, START.date(), pageview=95)
+    station = Station(database, upstream, [watched], clock)
+    station.cycle()
+    clock.advance(timedelta(days=40))
+    station.cycle()
+    thin_out(database, keep=KEEP, now=clock.now() + timedelta(days=300))
+    assert told(database) == (1, 2)
+    thin_out(database, keep=KEEP, now=clock.now() + timedelta(days=500))
+    assert told(database) == (0, 0)
+
+
+def told(database: Database) -> tuple[int, ...]:
+    """Return how many alerts and deliveries there are."""
+    with database.read() as connection:
+        counts = (select(func.count()).select_from(table) for table in (alert, delivery))
+        return tuple(connection.scalar(count) for count in counts)
