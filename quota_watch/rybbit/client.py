@@ -14,6 +14,7 @@ import httpx
 from quota_watch.clock import Clock, SystemClock
 from quota_watch.domain.limits import Account
 from quota_watch.domain.periods import each_day
+from quota_watch.domain.schedule import Pace
 from quota_watch.domain.sites import SiteUsage
 from quota_watch.domain.source import ErrorKind, Organization, UpstreamError
 from quota_watch.domain.usage import DayCounts
@@ -83,12 +84,25 @@ class RybbitClient:
         if self._pacer is None:
             return configured
         credential = (organization.server, self._keys[organization])
-        pace = self._pacer.pace(*credential, self._sharing[credential], configured)
+        pace = self._pace(credential, self._pacer, configured)
         state = (pace.interval, pace.rests is not None and pace.rests >= _NOTABLE)
         if state != self._logged.get(credential, (configured, False)):
             log.warning("pace changed", server=organization.server, pace=pace.describe())
         self._logged[credential] = state
         return pace.interval
+
+    def stretched(self, configured: timedelta) -> list[tuple[str, Pace]]:
+        """Return the paces, with their servers, of keys whose budget allows less than configured.
+
+        Known of those that were asked with.
+        """
+        if self._pacer is None:
+            return []
+        paces = {each: self._pace(each, self._pacer, configured) for each in self._sharing}
+        return [(server, pace) for (server, _), pace in paces.items() if pace.stretched]
+
+    def _pace(self, credential: tuple[str, str], pacer: Pacer, configured: timedelta) -> Pace:
+        return pacer.pace(*credential, self._sharing[credential], configured)
 
     def days(
         self,

@@ -158,13 +158,14 @@ def _capped_now(
 ) -> frozenset[date]:
     if not watch.drops or watch.limit is None or not is_over(usage.used, watch.limit):
         return frozenset()
-    return capped_days(
+    days = capped_days(
         {**counted, usage.today: usage.used_today},
         period=usage.period,
         limit=watch.limit,
         today=usage.today,
         known=known,
     )
+    return days | {usage.today}  # while events are dropped, what is missing today tells nothing
 
 
 def _shape(

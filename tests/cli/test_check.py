@@ -1,6 +1,9 @@
 import json
 
+from support.http import Answer, Request
 from support.installation import Installation
+
+PARTS = ("limit", "remaining", "reset")
 
 
 def checks(installation: Installation, *args: str) -> dict[str, bool]:
@@ -36,6 +39,19 @@ def test_a_limit_that_rybbit_reports_otherwise_is_a_warning(acme: Installation) 
     assert result.returncode == 0
     assert "reports plan standard250k, limit 250,000" in result.stdout
     assert "! warning: the config's limit of org_acme is 1,000" in result.stdout
+
+
+def test_an_interval_that_the_key_s_budget_stretches_is_a_warning(acme: Installation) -> None:
+    budget = {f"x-ratelimit-{tier}-{what}": "50" for tier in ("burst", "daily") for what in PARTS}
+
+    def answers(request: Request) -> Answer:
+        status, headers, body = acme.upstream(request)
+        return status, {**headers, **budget}, body
+
+    acme.server.answers = answers
+    told = [each for each in acme.json("check")["checks"] if each["name"] == "warning"]
+    assert "the key's budget is 50 and 80 % of it is 40" in told[-1]["message"]
+    assert "1 s is stretched to" in told[-1]["message"]
 
 
 def test_a_mail_server_that_is_down_is_named(acme: Installation) -> None:

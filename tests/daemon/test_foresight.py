@@ -119,3 +119,13 @@ def test_one_forecast_a_day_is_kept(town: Town) -> None:
     with town.database.read() as connection:
         kept = connection.execute(forecasts.select().order_by(forecasts.c.as_of)).all()
     assert [row.as_of for row in kept] == [date(2026, 3, 8), date(2026, 3, 9)]
+
+
+def test_what_is_dropped_past_the_limit_is_not_stalled(town: Town) -> None:
+    town.counts("2026-03-01", "2026-03-20", 1490)
+    town.hours("2026-03-20T00:00", 24)
+    told = town.hours("2026-03-21T00:00", 24, today=210)
+    town.counts("2026-03-21", "2026-03-21", 210)
+    town.counts("2026-03-22", "2026-03-31", 0)
+    told += town.hours("2026-03-22T00:00", 26, today=0)
+    assert told == [("threshold", "level_reached")]
