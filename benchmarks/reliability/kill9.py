@@ -6,8 +6,8 @@ Each round one organization reaches one more level. A daemon that polls, records
 killed with SIGKILL: at its n-th statement or commit, another one each round, or after a random
 time. Then another one runs until a real webhook receiver and a real mail server have got the
 message, and is killed too. Between the two the dead one's leases are made to run out, and what
-waits for company in one mail has it at once, each of which otherwise takes a minute. Lost: a message that does not come. Repeated: one that comes again, which
-it may only with the same id.
+waits for company in one mail has it at once, each of which otherwise takes a minute. Lost: a
+message that does not come. Repeated: one that comes again, which it may only with the same id.
 """
 
 import argparse

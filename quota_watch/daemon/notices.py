@@ -52,17 +52,23 @@ class Notices:
                     self._tell(connection, Rule.DISCOVERED, subject, condition)
 
     def failing(self, failing: Collection[FailingChannel]) -> None:
-        """Tell on the other channels of those that keep failing, and of those that work again."""
+        """Tell on the other channels of those that keep failing, and of those that work again.
+
+        Where the others fail too, one that works again is waited for.
+        """
         conditions = {each.name: _failing(each) for each in failing}
         with self._database.write() as connection:
             for name in self._channels:
-                others = [other for other in self._channels if other not in conditions]
+                others = [other for other in self._channels if other != name]
+                working = [other for other in others if other not in conditions]
+                if name in conditions and others and not working:
+                    continue
                 self._tell(
                     connection,
                     Rule.DELIVERY,
                     name,
                     conditions.get(name),
-                    heard_by=[other for other in others if other != name],
+                    heard_by=working if name in conditions else others,
                 )
 
     def config_refused(self, problems: Sequence[str]) -> None:

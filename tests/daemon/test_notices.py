@@ -1,5 +1,7 @@
 """What is told of no organization."""
 
+from dataclasses import replace
+
 import pytest
 
 from quota_watch.config.secrets import Secret
@@ -50,6 +52,20 @@ def test_that_it_works_again_is_told_to_those_who_heard(office: Office) -> None:
     office.notices.failing([FAILS])
     office.notices.failing([])
     assert office.told()[1:] == [("hook", "delivery", "channel_works_again")]
+
+
+def test_what_no_channel_could_tell_is_told_when_one_works_again(office: Office) -> None:
+    office.notices.failing([FAILS, replace(FAILS, name="hook")])
+    assert office.told() == []
+    office.notices.failing([FAILS])
+    assert office.told() == [("hook", "delivery", "channel_fails")]
+
+
+def test_an_end_reaches_those_who_heard_though_they_fail_by_then(office: Office) -> None:
+    office.notices.failing([FAILS])
+    office.notices.failing([replace(FAILS, name="hook")])
+    ends = [told for told in office.told() if told[2] == "channel_works_again"]
+    assert ends == [("hook", "delivery", "channel_works_again")]
 
 
 def test_channels_that_all_work_are_no_news(office: Office) -> None:
