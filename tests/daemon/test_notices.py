@@ -1,13 +1,14 @@
 """What is told of no organization."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from quota_watch.config.secrets import Secret
 from quota_watch.daemon.discovery import Found
 from quota_watch.daemon.notices import Notices
-from quota_watch.storage import views
+from quota_watch.storage import silences, views
 from quota_watch.storage.database import Database
 from quota_watch.storage.settling import FailingChannel
 from support.clock import START, FakeClock
@@ -90,3 +91,18 @@ def test_a_refused_config_is_told_once_until_a_good_one_comes(office: Office) ->
         "config_accepted",
         "config_accepted",
     ]
+
+
+def test_a_refused_config_that_a_silence_held_back_is_told_at_its_end(
+    office: Office, clock: FakeClock
+) -> None:
+    with office.database.write() as connection:
+        silences.begin(
+            connection, organization_pk=None, rule=None, starts_at=START,
+            ends_at=START + timedelta(hours=1), reason="", author="",
+        )  # fmt: skip
+    office.notices.config_refused(["poll.interval: too short"])
+    assert office.told() == []
+    clock.advance(timedelta(hours=1))
+    office.notices.config_refused(["poll.interval: too short"])
+    assert office.told() == [(name, "config", "silence_ended") for name in ("mail", "hook")]
