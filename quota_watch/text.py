@@ -1,6 +1,10 @@
 """Words of others made fit to be shown: on one line, with nothing in them that steers."""
 
 import unicodedata
+from collections.abc import Iterable
+
+NAME = 40
+"""How much of a name fits into a title."""
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS = "\u200c\u200d"  # they shape words of Persian and Hindi, and emoji
@@ -17,6 +21,11 @@ def one_line(text: str, longest: int | None = 200) -> str:
         text = "".join(" " if _is_unseen(char) else char for char in text)
     line = " ".join(text.split())
     return line if longest is None or len(line) <= longest else line[: longest - 1].rstrip() + "…"
+
+
+def join(sentences: Iterable[str]) -> str:
+    """Return sentences as one text; empty ones are left out."""
+    return " ".join(part for part in sentences if part)
 
 
 def has_unseen(text: str) -> bool:

@@ -31,6 +31,7 @@ _COMMANDS = {
     "init": "init:init",
     "organizations": "organizations:organizations",
     "test-alert": "alerts:test_alert",
+    "preview": "preview:preview",
     "export": "export:export",
     "backfill": "backfill:backfill",
     "db": "db:db",

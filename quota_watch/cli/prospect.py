@@ -7,6 +7,7 @@ from datetime import datetime
 
 import click
 
+from quota_watch import foretold
 from quota_watch.cli.output import bar, is_terminal, plural, print_plain, print_table
 from quota_watch.domain.accuracy import CheckDay
 from quota_watch.domain.capped import Estimate
@@ -31,7 +32,6 @@ from quota_watch.figures import (
     share,
     weekday,
 )
-from quota_watch.notify.phrases import foretold
 from quota_watch.storage.outlook_view import Prospect
 from quota_watch.text import one_line
 
@@ -153,16 +153,9 @@ def _show_help(seen: Prospect) -> None:
     foresight, watch = seen.foresight, seen.watch
     if foresight is None or foresight.advice is None:
         return
-    advice, fit = foresight.advice, foresight.plan_fit
-    larger = fit is not None and fit.limit > (watch.limit or 0)
-    plan = [foretold.smallest_plan(fit)] if fit and larger and watch.drops else []
-    if is_over(seen.usage.used if seen.usage else 0, watch.limit):
-        again = [f"{foretold.taken_again(watch.organization.server)}."] if watch.drops else []
-        _section("What would help", [*again, *plan])
-    elif advice.high.excess:
-        _section("What would help", [foretold.less(advice), *plan])
-    else:
-        _section("What would help", [foretold.CALM, foretold.budget(advice)])
+    advice, used = foresight.advice, seen.usage.used if seen.usage else 0
+    lines = foretold.what_helps(advice, foresight.plan_fit, watch=watch, used=used)
+    _section("What would help", lines)
     _show_parts(f"types, last {plural(advice.span_days, 'day')}", advice.types)
     _show_parts("sites, this month", advice.sites)
 

@@ -112,6 +112,7 @@ def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_
         runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)
         try:
             outcomes, put_off = runtime.poll_named([watch.organization for watch in watches])
+            runtime.report()
             deliveries = runtime.flush(_FLUSH_SECONDS)
             if config.heartbeat and any(each.poll.error is None for each in outcomes):
                 runtime.look()

@@ -126,11 +126,20 @@ def to_serve(web: Web | None) -> tuple[Secret, ...]:
 
 def missing_packages(web: Web | None) -> tuple[Problem, ...]:
     """Complain where the status page is wanted and what it is made with is not installed."""
-    absent = [each for each in _WEB_PACKAGES if web is not None and find_spec(each) is None]
-    if not absent:
+    absent = _absent()
+    if web is None or not absent:
         return ()
     what = f"the status page needs {listed(absent)}: pip install 'quota-watch[web]'"
     return (Problem("web", what),)
+
+
+def has_web() -> bool:
+    """Tell whether what the status page is made with is installed."""
+    return not _absent()
+
+
+def _absent() -> list[str]:
+    return [each for each in _WEB_PACKAGES if find_spec(each) is None]
 
 
 def all_secrets(value: object, key: str = "") -> Iterator[tuple[str, Secret]]:

@@ -1,11 +1,10 @@
 """What is allowed in a config but worth telling at start and in `check`."""
 
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from quota_watch.config import addresses, database, later
-from quota_watch.config.models import AppriseTable, Channel, Reports, Section, WebhookTable
+from quota_watch.config import addresses, database
+from quota_watch.config.models import AppriseTable, Channel, WebhookTable
 from quota_watch.config.needs import all_secrets
 from quota_watch.config.problems import listed, organization_key
 from quota_watch.config.secrets import Secret
@@ -21,7 +20,7 @@ def warnings(config: "Config") -> Iterator[str]:
     """Yield a sentence for each thing worth telling."""
     yield from _unheard(config)
     yield from _without_limit(config)
-    yield from _not_acted_on(config)
+    yield from _unread_reports(config)
     yield from _exposed_servers(config)
     yield from _exposed_mail(config)
     yield from _unreachable_page(config)
@@ -53,30 +52,12 @@ def _without_limit(config: "Config") -> Iterator[str]:
         )
 
 
-def _not_acted_on(config: "Config") -> Iterator[str]:
-    for entry in later.IGNORED:
-        section, _, name = entry.partition(".")
-        asked = [key for key, table in _tables(config, section) if _asks(table, name)]
-        if asked:
-            keys = listed([f"{key}.{name}" if name else key for key in asked])
-            yield f"{keys}: not acted on by this version"
-
-
-def _tables(config: "Config", section: str) -> Iterator[tuple[str, Section]]:
-    table = getattr(config, section)
-    if table is not None:
-        yield section, table
-    if section == "alerts":
-        for index, organization in enumerate(config.organizations):
-            yield organization_key(index, organization.id), organization
-
-
-def _asks(table: Section, name: str) -> bool:
-    """Tell whether a table asks for what the key `name`, or the table itself, stands for."""
-    if not name:
-        return not isinstance(table, Reports) or bool(table.monthly or table.weekly)
-    off: tuple[object, ...] = (False, "off", timedelta(0), (), {})
-    return name in table.model_fields_set and getattr(table, name) not in off
+def _unread_reports(config: "Config") -> Iterator[str]:
+    reports = config.reports
+    for name in () if reports is None else dict.fromkeys((*reports.weekly, *reports.monthly)):
+        channel = config.channels[name]
+        if isinstance(channel, WebhookTable) and channel.routing_key is not None:
+            yield f'reports: the channel "{name}" is of pagerduty, which gets no reports'
 
 
 def _exposed_servers(config: "Config") -> Iterator[str]:

@@ -181,6 +181,14 @@ class Config:
             time_zone=zone,
         )
 
+    def quiet_hours(self) -> QuietHours | None:
+        """Return the quiet hours of what is about no single organization."""
+        quiet = self.alerts.quiet_hours
+        if not quiet:
+            return None
+        zone = self.alerts.time_zone or "UTC"
+        return QuietHours(start=quiet.from_, end=quiet.to, time_zone=zone)
+
     def _named_channels(self) -> tuple[str, ...]:
         return tuple(name for name in self.channels if not name.startswith(addresses.MAILTO))
 

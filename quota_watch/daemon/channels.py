@@ -180,11 +180,17 @@ class ChannelBuilder:
 
 
 def _form(config: Config, table: WebhookTable) -> Form:
+    key = table.routing_key
+    return form_of(config, table, routing_key=None if key is None else key.reveal())
+
+
+def form_of(config: Config, table: WebhookTable, *, routing_key: str | None) -> Form:
+    """Return the form of a webhook's bodies; only PagerDuty's holds its key."""
     if table.template is not None:
         renderer = Renderer(config.templates.directory)
         return own_template(renderer, table.template, variables=table.vars)
-    if table.routing_key is not None:
-        return pagerduty(table.routing_key.reveal())
+    if routing_key is not None:
+        return pagerduty(routing_key)
     return _FORMS[table.format]
 
 

@@ -17,10 +17,18 @@ class Page:
     `health` gives the reasons why the service is not well; None lets the page look for itself.
     """
 
-    def __init__(self, *, database: Database, clock: Clock, health: "Health | None" = None) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        health: "Health | None" = None,
+        refresh_seconds: int = 60,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._health = health
+        self._refresh_seconds = refresh_seconds
         self._page: StatusPage | None = None
 
     @property
@@ -35,7 +43,12 @@ class Page:
                 return
             from quota_watch.web.server import StatusPage  # noqa: PLC0415  of an extra
 
-            self._page = StatusPage(database=self._database, clock=self._clock, health=self._health)
+            self._page = StatusPage(
+                database=self._database,
+                clock=self._clock,
+                health=self._health,
+                refresh_seconds=self._refresh_seconds,
+            )
         self._page.take_up(config)
 
     def close(self) -> None:

@@ -14,9 +14,11 @@ from quota_watch.daemon.health import Health
 from quota_watch.daemon.heartbeat import Heartbeat
 from quota_watch.daemon.intervals import Intervals
 from quota_watch.daemon.notices import Notices
+from quota_watch.daemon.reports import Reports
 from quota_watch.daemon.selfcheck import SelfCheck
 from quota_watch.daemon.watcher import Watcher
 from quota_watch.domain.periods import CalendarMonth
+from quota_watch.domain.reports import ReportKind
 from quota_watch.domain.source import Organization
 from quota_watch.http import build_client
 from quota_watch.notify.channel import Channel
@@ -39,6 +41,7 @@ class Parts:
     outbox: Outbox
     selfcheck: SelfCheck
     notices: Notices
+    reports: Reports
     heartbeat: Heartbeat | None
 
 
@@ -96,6 +99,7 @@ def build_parts(
             clock=clock,
             time_zone=config.alerts.time_zone,
         ),
+        reports=_reports(config, database, channels, clock),
         heartbeat=_heartbeat(config, clock, resources),
     )
 
@@ -111,6 +115,24 @@ def _groups(keys: Mapping[Organization, str]) -> dict[Organization, str]:
         else f"{organization.server} (key {sha256(key.encode()).hexdigest()[:8]})"
         for organization, key in keys.items()
     }
+
+
+def _reports(
+    config: Config, database: Database, channels: Mapping[str, Channel], clock: Clock
+) -> Reports:
+    table, hears = config.reports, {}
+    if table is not None:
+        hears = {ReportKind.WEEKLY: table.weekly, ReportKind.MONTHLY: table.monthly}
+    return Reports(
+        database=database,
+        channels=channels,
+        watches=config.watches(),
+        names=hears,
+        clock=clock,
+        time_zone=config.alerts.time_zone,
+        quiet=config.quiet_hours(),
+        public_url=config.web.public_url if config.web else None,
+    )
 
 
 def _heartbeat(config: Config, clock: Clock, resources: ExitStack) -> Heartbeat | None:

@@ -67,7 +67,7 @@ class Runtime:
         self._keys, self._channels, self._source = parts.keys, parts.channels, parts.source
         self._due, self._watcher, self._outbox = parts.due, parts.watcher, parts.outbox
         self._selfcheck, self._heartbeat = parts.selfcheck, parts.heartbeat
-        self._notices = parts.notices
+        self._notices, self._reports = parts.notices, parts.reports
         self._discover_at: datetime | None = None
         self.found: tuple[Found, ...] = ()
         self._polling = threading.Lock()
@@ -152,6 +152,10 @@ class Runtime:
             self._notices.config_refused([f"{p.key}: {p.message}" for p in refused.problems])
         else:
             self._notices.config_refused([str(refused)])
+
+    def report(self) -> None:
+        """Enqueue the periodic reports that are due; raises `StorageError`."""
+        self._reports.enqueue_due()
 
     def thin_out(self) -> None:
         """Thin out what is old, as the config says; raises `StorageError`."""

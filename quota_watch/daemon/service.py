@@ -27,6 +27,7 @@ _BACKWARD_SECONDS = 5.0
 _AHEAD_SECONDS = 60.0
 _LOOK_TICKS = 4
 _RETIRE_SECONDS = 90.0
+_REPORT_SECONDS = 300.0
 _THIN_OUT_SECONDS = _DISCOVER_SECONDS = 3600.0
 _CHANNELS_SECONDS = 60.0
 
@@ -119,6 +120,7 @@ class Service:
             (self._beat, self._tick),
             (self._thin_out, _THIN_OUT_SECONDS),
             (self._discover, _DISCOVER_SECONDS),
+            (self._report, _REPORT_SECONDS),
             (self._tell_of_channels, _CHANNELS_SECONDS),
         ):
             self._scheduler.add_job(job, _Every(seconds), next_run_time=_now())
@@ -140,6 +142,9 @@ class Service:
 
     def _thin_out(self) -> None:
         self._guarded("thin out", lambda runtime: runtime.thin_out())
+
+    def _report(self) -> None:
+        self._guarded("report", lambda runtime: runtime.report())
 
     def _tell_of_channels(self) -> None:
         self._guarded("tell of channels", lambda runtime: runtime.tell_of_channels())

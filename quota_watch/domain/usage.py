@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from operator import attrgetter
 
 from quota_watch.domain.periods import Period
 
@@ -55,8 +56,9 @@ def count(
     """
     totals: dict[str, int] = {}
     used, used_today, crossed_on = 0, 0, None
-    for counts in sorted(days, key=lambda counts: counts.day):
-        if counts.day not in period:
+    start, end = period.start, period.end
+    for counts in sorted(days, key=attrgetter("day")):
+        if not start <= counts.day < end:
             continue
         counted = 0
         for type_, n in counts.by_type.items():

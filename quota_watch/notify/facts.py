@@ -13,6 +13,7 @@ from quota_watch.domain.remedies import Part
 from quota_watch.domain.rules import Observation, Severity, Watch
 from quota_watch.domain.shapes import iso, period_json
 from quota_watch.domain.usage import percent
+from quota_watch.notify.daily import daily_of
 from quota_watch.notify.phrases.words import Words
 from quota_watch.notify.situation import Situation
 from quota_watch.notify.wording import words, words_of_test
@@ -41,8 +42,10 @@ def facts_of(
         "period": period_json(case.told_period) if one else None,
         "usage": _usage(case) if one else None,
         "forecast": _forecast(case) if one else None,
+        "daily": daily_of(seen, case.told_period) if one else None,
         "lost": plain(case.told_lost) if one else None,
         "advice": _advice(case) if one else None,
+        "report": None,
         "links": {"organization": _link(watch, public_url) if one else None},
         "time_zone": watch.time_zone,
     }
@@ -73,8 +76,10 @@ def test_facts(*, id: str, now: datetime, time_zone: str, channel: str) -> dict[
         "period": None,
         "usage": None,
         "forecast": None,
+        "daily": None,
         "lost": None,
         "advice": None,
+        "report": None,
         "links": {"organization": None},
         "time_zone": time_zone,
     }

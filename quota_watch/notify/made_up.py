@@ -1,13 +1,14 @@
 """Made-up forecasts, advice and details, for the samples that templates are tried with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from quota_watch.domain.dayshape import flat
-from quota_watch.domain.forecast import Crossing, Forecast
+from quota_watch.domain.forecast import Crossing, Forecast, TooEarly
 from quota_watch.domain.foresight import Foresight, Past
-from quota_watch.domain.periods import ONE_DAY, Period
+from quota_watch.domain.periods import ONE_DAY, Period, each_day
 from quota_watch.domain.plain import plain
 from quota_watch.domain.planfit import PlanFit
 from quota_watch.domain.remedies import Remedies, remedies
@@ -17,6 +18,8 @@ from quota_watch.domain.spike import Spike, TypeExcess
 from quota_watch.domain.stall import Stall
 
 SERVER = "https://app.rybbit.io"
+TODAYS_PART = 20
+"""One in so many of a made-up count is today's."""
 REFUSED: Mapping[str, Any] = {"problems": ["poll.intervall: unknown key; did you mean interval?"]}
 FOUND: Mapping[str, Any] = {
     "id": "org_new",
@@ -25,20 +28,42 @@ FOUND: Mapping[str, Any] = {
     "plan": "pro1m",
     "limit": 1_000_000,
 }
-_A_DAY = 3_467.5
+_TO_COME = 55_480
+_SAT_SUN = (5, 6)
+_WEEKEND = 0.55
 
 
 def foresight(
-    forecast: Forecast, *, advice: Remedies | None = None, plan_fit: PlanFit | None = None
+    forecast: Forecast | TooEarly,
+    *,
+    advice: Remedies | None = None,
+    plan_fit: PlanFit | None = None,
+    counted: Mapping[date, int] | None = None,
 ) -> Foresight:
-    """Return what follows from a past of which nothing is known."""
-    past = Past(counted={}, capped=(), by_type={}, snapshots=(), shape=flat())
+    """Return what follows from a past of which nothing but `counted` days is known."""
+    past = Past(counted=counted or {}, capped=(), by_type={}, snapshots=(), shape=flat())
     return Foresight(past=past, forecast=forecast, usual=None, advice=advice, plan_fit=plan_fit)
+
+
+def counted(used: int, first: date, today: date) -> dict[date, int]:
+    """Return days before today that come to `used`, with quiet weekends and one busy day."""
+    days = list(each_day(first, today - ONE_DAY))
+    busy = days[len(days) // 2] if days else None
+    return dict(zip(days, _shared(used, days, busy), strict=True))
+
+
+def _shared(total: int, days: Sequence[date], busy: date | None = None) -> list[int]:
+    """Share a total out to days, less to weekends and more to the `busy` one."""
+    shares = [_WEEKEND if day.weekday() in _SAT_SUN else 1.0 for day in days]
+    shares = [1.5 if day == busy else each for day, each in zip(days, shares, strict=True)]
+    sums = [round(total * sum(shares[:n]) / sum(shares)) for n in range(len(days) + 1)]
+    return [after - before for before, after in pairwise(sums)]
 
 
 def foretold(used: int, limit: int, period: Period, now: datetime) -> Foresight:
     """Return a forecast over the limit, what would help, and a plan that would do."""
-    total, high = used + 55_480, used + 70_900
+    total, high = used + _TO_COME, used + 70_900
+    ahead = list(each_day(now.date(), period.last_day))
     forecast = Forecast(
         as_of=now.date() - ONE_DAY,
         used=used,
@@ -46,13 +71,14 @@ def foretold(used: int, limit: int, period: Period, now: datetime) -> Foresight:
         p50=total,
         p90=high,
         warn_at=used + 50_000,
-        path=(_A_DAY,) * 16,
+        path=tuple(map(float, _shared(_TO_COME, ahead))),
         probability_over=0.93,
         crosses_on=_crossing(now.date(), period),
     )
     advice = remedies(forecast, limit=limit, period=period, now=now, by_type=_days(now.date()))
     plan = PlanFit(plan="standard250k", limit=250_000, needed=high)
-    return foresight(forecast, advice=advice, plan_fit=plan)
+    days = counted(used - used // TODAYS_PART, period.start, now.date())
+    return foresight(forecast, advice=advice, plan_fit=plan, counted=days)
 
 
 def _crossing(today: date, period: Period) -> Crossing:

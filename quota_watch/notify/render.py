@@ -16,13 +16,14 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from quota_watch.domain.errors import QuotaWatchError
 from quota_watch.figures import long_day, moment, number, share
 from quota_watch.notify.channel import Facts
-from quota_watch.notify.view import View, view_of, why
+from quota_watch.notify.view import View, view_of, views_of, why
 from quota_watch.notify.wording import subject
 from quota_watch.resources import resource_dir
 from quota_watch.text import one_line
 
-_ONE, _SEVERAL = "email/alert", "email/several"
+_ONE, _SEVERAL, _REPORT = "email/alert", "email/several", "email/report"
 _BAR_WIDTH = 40
+_KEPT = "\N{NO-BREAK SPACE}%"
 
 
 class TemplateError(QuotaWatchError):
@@ -65,7 +66,7 @@ class Renderer:
 
         Raises `TemplateError`.
         """
-        views = [view_of(each, channel=channel, now=now) for each in facts]
+        views = views_of(facts, channel=channel, now=now)
         title = subject(facts[0], now=now, more=len(facts) - 1)
         common = {
             "subject": title,
@@ -73,7 +74,8 @@ class Renderer:
             "why": why(facts, channel),
         }
         values = {**_values(facts[0], views[0]), **common}
-        name = _ONE if len(facts) == 1 else _SEVERAL
+        name = _REPORT if views[0].report else _ONE
+        name = name if len(facts) == 1 else _SEVERAL
         text, html = (self.render(f"{name}.{kind}.j2", values) for kind in ("txt", "html"))
         return Rendered(title, text, html)
 
@@ -134,15 +136,15 @@ def _day(day: str) -> str:
 
 
 def _wrapped(text: str, width: int = 72, indent: str = "") -> str:
-    """Filter: text in lines of at most `width`, words and URLs whole."""
+    """Filter: text in lines of at most `width`, words and URLs whole, a number and its % too."""
     return textwrap.fill(
-        text,
+        text.replace(" %", _KEPT),
         width,
         initial_indent=indent,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
-    )
+    ).replace(_KEPT, " %")
 
 
 def _bar(filled: int, width: int = _BAR_WIDTH) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from quota_watch.domain.alerts import Story, Transition, TransitionType
 from quota_watch.domain.capped import Estimate
+from quota_watch.domain.forecast import TooEarly
 from quota_watch.domain.periods import CalendarMonth, Period, previous
 from quota_watch.domain.plans import NOT_COUNTED
 from quota_watch.domain.reasons import Reason
@@ -25,6 +26,7 @@ from quota_watch.domain.source import ErrorKind, Organization
 from quota_watch.domain.usage import Usage
 from quota_watch.notify import made_up
 from quota_watch.notify.facts import facts_of, test_facts
+from quota_watch.notify.made_up_report import report_samples
 
 _LIMIT, _LARGER = 100_000, 250_000
 _NEAR, _HALF, _OVER, _NEW = 91_234, 61_950, 104_310, 1_204
@@ -35,9 +37,17 @@ _LOST = Estimate(low=9_000, likely=12_000, high=15_000)
 _SERVER = made_up.SERVER
 
 
-def sample_facts(*, now: datetime, time_zone: str = "UTC") -> dict[str, dict[str, Any]]:
-    """Return facts by the name of their shape; together they take every branch of a template."""
-    maker = _Maker(now=now, watch=_watch(time_zone))
+def sample_facts(
+    *, now: datetime, time_zone: str = "UTC", of: Watch | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return facts by the name of their shape; together they take every branch of a template.
+
+    They bear the organization and name `of` a watch, or made-up ones.
+    """
+    watch = _watch(time_zone)
+    if of is not None:
+        watch = replace(watch, organization=of.organization, name=of.name)
+    maker = _Maker(now=now, watch=watch)
     shapes = (
         maker.levels(),
         maker.forecasts(),
@@ -49,7 +59,7 @@ def sample_facts(*, now: datetime, time_zone: str = "UTC") -> dict[str, dict[str
     )
     made = {name: facts for group in shapes for name, facts in group}
     made["test"] = test_facts(id="test", now=now, time_zone=time_zone, channel="ops")
-    return made
+    return made | dict(report_samples(now=now, time_zone=time_zone))
 
 
 def _watch(time_zone: str) -> Watch:
@@ -218,7 +228,9 @@ class _Maker:
             period=period,
         )
         closed = Closed(period=period, used=_OVER, limit=_LIMIT, lost=_LOST)
-        return self._told(fired, replace(self._seen(_NEW), closed=closed))
+        days = made_up.counted(_OVER, period.start, period.end)
+        past = made_up.foresight(TooEarly(days=0), counted=days)
+        return self._told(fired, replace(self._seen(_NEW), closed=closed, foresight=past))
 
     def _fired(
         self,
@@ -284,7 +296,14 @@ class _Maker:
 
     def _seen(self, used: int) -> Observation:
         usage = _count(used, self.now)
-        return Observation(period=usage.period, at=self.now, usage=usage, measured_at=self.now)
+        days = made_up.counted(used - usage.used_today, usage.period.start, usage.today)
+        return Observation(
+            period=usage.period,
+            at=self.now,
+            usage=usage,
+            measured_at=self.now,
+            foresight=made_up.foresight(TooEarly(days=0), counted=days),
+        )
 
     def _foreseen(self, used: int) -> Observation:
         """Return what was seen with a forecast and what would help."""
@@ -300,7 +319,8 @@ class _Maker:
             kind=ErrorKind.FORBIDDEN,
             message="the server refuses the API key (HTTP 403: Forbidden)",
         )
-        return replace(self._seen(_NEAR), measured_at=since - _QUARTER, trouble=trouble)
+        seen = replace(self._seen(_NEAR), foresight=None)
+        return replace(seen, measured_at=since - _QUARTER, trouble=trouble)
 
 
 def _count(used: int, at: datetime) -> Usage:
@@ -311,5 +331,5 @@ def _count(used: int, at: datetime) -> Usage:
         by_type={"pageview": used - sum(by_type.values()), **by_type},
         not_counted={"error": used // 40},
         today=at.date(),
-        used_today=used // 20,
+        used_today=used // made_up.TODAYS_PART,
     )

@@ -12,10 +12,9 @@ from quota_watch.domain.periods import Period
 from quota_watch.domain.rules import Observation, Trouble, Watch
 from quota_watch.domain.usage import is_over, percent
 from quota_watch.figures import days, estimate, events, moment, number, rough, share
-from quota_watch.text import one_line
+from quota_watch.text import NAME, one_line
 
-NAME = 40
-"""How much of a name fits into a title."""
+__all__ = ("NAME", "Situation")
 
 _NOTHING: Mapping[str, Any] = {}
 

@@ -1,7 +1,7 @@
 """What a mail shows of its facts, worked out once for both of its parts. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -19,10 +19,14 @@ from quota_watch.figures import (
     share,
 )
 from quota_watch.notify.channel import MAILTO, Facts
+from quota_watch.notify.picture import Chart, Gauge, chart_of, gauge_of
+from quota_watch.notify.report import ReportView, lines_of, report_view
 from quota_watch.notify.wording import told_late
 
 _MOST_TYPES = 12
 _FULL = 100
+_MOST_CHARTS = 3
+"""In one mail: those that are long are cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +43,56 @@ class TypeRow:
 class View:
     """`tone` is `critical`, `warning`, `info`, `resolved` or `test`, `badge` the word for it.
 
-    `bar` is how many percent of the usage bar are filled, None where there is no bar; `facts`
-    are labelled lines, `types` the breakdown, `why` tells why one got this, `late` that it comes
-    late and is else empty.
+    `bar` is how many percent of the limit are used, None where there is no bar; `gauge` is that
+    bar with what is to come, `chart` the days of the period, None where they are not known.
+    `report` is what a periodic report shows, else None. `facts` are labelled lines, `types` the
+    breakdown, `why` tells why one got this, `late` that it comes late and is else empty.
     """
 
     tone: str
     badge: str
     bar: int | None
+    gauge: Gauge | None
+    chart: Chart | None
     facts: tuple[tuple[str, str], ...]
     types: tuple[TypeRow, ...]
     why: str
     late: str
+    report: ReportView | None
 
 
 def view_of(facts: Facts, *, channel: str | None, now: datetime | None = None) -> View:
     """Return what to show of facts that are sent at `now`."""
     tone, late = tone_of(facts), told_late(facts, now)
-    usage = facts["usage"]
+    usage, report = facts["usage"], report_view(facts)
     return View(
         tone=tone,
-        badge=tone.capitalize() + (", late" if late else ""),
+        badge=f"{facts['alert']['reason'].capitalize()} report"
+        if report
+        else tone.capitalize() + (", late" if late else ""),
         bar=_bar(usage),
-        facts=tuple(_lines(facts)),
+        gauge=gauge_of(usage, facts["forecast"]),
+        chart=chart_of(facts.get("daily")),  # not there in what an older version enqueued
+        facts=tuple(lines_of(report) if report else _lines(facts)),
+        report=report,
         types=_types(usage["by_type"], usage["used"]) if usage else (),
         why=why([facts], channel),
         late=late,
     )
+
+
+def views_of(told: Sequence[Facts], *, channel: str | None, now: datetime | None) -> list[View]:
+    """Return the views of what goes together: a chart is shown once, and only some of them."""
+    views, shown = [], set[str]()
+    for facts in told:
+        view = view_of(facts, channel=channel, now=now)
+        id_ = facts["organization"]["id"] if facts["organization"] else ""
+        if id_ in shown or len(shown) == _MOST_CHARTS:
+            view = replace(view, chart=None)
+        elif view.chart is not None:
+            shown.add(id_)
+        views.append(view)
+    return views
 
 
 def tone_of(facts: Facts) -> str:
@@ -155,6 +182,9 @@ def why(facts: Sequence[Facts], channel: str | None) -> str:
     else:
         place = "its config" if channel.startswith(MAILTO) else f"its channel “{channel}”"
     about = [each["organization"] for each in facts if each["organization"] is not None]
+    about += [
+        each for told in facts for each in (told.get("report") or {}).get("organizations", ())
+    ]
     names = {organization["id"]: organization["name"] for organization in about}
     who = next(iter(names.values())) if len(names) == 1 else f"{number(len(names))} organizations"
     what = f" watches {who} and" if names else ""

@@ -83,6 +83,8 @@ def subject(facts: Mapping[str, Any], *, now: datetime | None = None, more: int 
     """
     alert, period = facts["alert"], facts["period"]
     late = is_late(facts, now)
+    if facts["type"] == "report":
+        return one_line(alert["title"], _SUBJECT)
     if facts["type"] == "test":
         head = "Test"
     elif facts["type"] == "alert.resolved":
@@ -102,7 +104,7 @@ def subject(facts: Mapping[str, Any], *, now: datetime | None = None, more: int 
 
 def is_late(facts: Mapping[str, Any], now: datetime | None) -> bool:
     """Tell whether a critical message is sent at `now`, after the period it is about has ended."""
-    period, going_on = facts["period"], facts["type"] not in {"test", "alert.resolved"}
+    period, going_on = facts["period"], facts["type"] not in {"test", "report", "alert.resolved"}
     if now is None or period is None or not going_on:
         return False
     over = now >= datetime.fromisoformat(period["resets_at"])

@@ -96,23 +96,49 @@ def keep(connection: Connection, pk: int, *, foresight: Foresight, usage: Usage)
 def kept_forecasts(
     connection: Connection, pks: Collection[int], period: Period, today: date
 ) -> dict[int, Row[Any]]:
-    """Return the newest forecast of the period of each organization that has one."""
+    """Return the newest forecast of the period of each organization that has one.
+
+    Without path and shape, which are long: `kept_path` returns the path.
+    """
     columns = forecast.c
     newest = (
         select(columns.organization_pk, func.max(columns.as_of).label("as_of"))
         .where(
             columns.organization_pk.in_(pks),
-            columns.period_start == period.start,
-            columns.as_of < today,
+            # The first forecast of a period is as of the day before it: the index knows enough.
+            columns.as_of.between(period.start - ONE_DAY, today - ONE_DAY),
         )
         .group_by(columns.organization_pk)
         .subquery()
     )
-    query = select(forecast).join(
-        newest,
-        and_(columns.organization_pk == newest.c.organization_pk, columns.as_of == newest.c.as_of),
+    told = [columns.state[name].label(name) for name in ("used", "probability_over", "crosses_on")]
+    query = (
+        select(
+            columns.organization_pk,
+            columns.as_of,
+            columns.p10,
+            columns.p50,
+            columns.p90,
+            *told,
+        )
+        .join(
+            newest,
+            and_(
+                columns.organization_pk == newest.c.organization_pk,
+                columns.as_of == newest.c.as_of,
+            ),
+        )
+        .where(columns.period_start == period.start)
     )
     return {row.organization_pk: row for row in connection.execute(query)}
+
+
+def kept_path(connection: Connection, pk: int, as_of: date) -> list[float]:
+    """Return what a kept forecast expects of each day after `as_of`; nothing if there is none."""
+    query = select(forecast.c.path).where(
+        forecast.c.organization_pk == pk, forecast.c.as_of == as_of
+    )
+    return list(connection.scalar(query) or ())
 
 
 def made_on(as_of: date) -> date:

@@ -1,5 +1,6 @@
 """What the status page shows beyond `views`: series, sums and counts, read in few queries."""
 
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, timedelta
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, Text, cast, func, select
 from quota_watch.domain.periods import BillingCycle, CalendarMonth, Period, previous
 from quota_watch.domain.rules import Watch
 from quota_watch.storage import claims, views
-from quota_watch.storage.foresight import kept_forecasts
+from quota_watch.storage.foresight import kept_forecasts, kept_path
 from quota_watch.storage.schema import day_usage, delivery, organization
 from quota_watch.storage.views import Json
 
@@ -55,18 +56,16 @@ def daily_totals(
     """
     keys = claims.keys_of(connection, [watch.organization for watch in watches])
     columns = day_usage.c
-    entry = cast(columns.date, Text) + "=" + cast(columns.used, Text)
+    entry = '"' + cast(columns.date, Text) + '":' + cast(columns.used, Text)
     query = (
-        select(columns.organization_pk, func.aggregate_strings(entry, " "))
+        select(columns.organization_pk, func.aggregate_strings(entry, ","))
         .where(columns.organization_pk.in_(keys.values()), columns.date.between(first, last))
         .group_by(columns.organization_pk)
     )
-    found = {
-        pk: dict(each.split("=") for each in text.split()) for pk, text in connection.execute(query)
-    }
+    found = {pk: json.loads(f"{{{entries}}}") for pk, entries in connection.execute(query)}
     days = [(first + timedelta(n)).isoformat() for n in range((last - first).days + 1)]
     return {
-        each.id: [int(known[day]) if day in known else None for day in days]
+        each.id: [known.get(day) for day in days]
         for each, pk in keys.items()
         for known in [found.get(pk, {})]
     }
@@ -109,8 +108,9 @@ def newest_forecast(
     """Return the newest forecast of a period with the path it expects, or None."""
     keys = claims.keys_of(connection, [watch.organization])
     kept = kept_forecasts(connection, list(keys.values()), period, today)
-    for row in kept.values():
-        values = {"as_of": row.as_of, "used": row.state["used"], "path": row.path}
+    for pk, row in kept.items():
+        path = kept_path(connection, pk, row.as_of)
+        values = {"as_of": row.as_of, "used": row.used, "path": path}
         return values | {name: getattr(row, name) for name in ("p10", "p50", "p90")}
     return None
 

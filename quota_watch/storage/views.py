@@ -44,7 +44,7 @@ def organizations(
     alerts, found = _by_organization(open_rows), _deliveries_by_alert(connection, everything)
     foretold = kept_forecasts(connection, list(rows), period, now.date())
     silenced = silences.shown(connection, now=now)
-    views = []
+    views, shown_period = [], period_json(period)
     for watch in watches:
         row = rows.get(keys.get(watch.organization, -1))
         usage = None
@@ -63,7 +63,7 @@ def organizations(
         own = alerts.get(row.pk, []) if row is not None else []
         open_alerts = [*own, *_met_by(row, shared[watch.organization.server])]
         view |= standing.of(watch, row, silenced, interval)
-        view["period"] = period_json(period)
+        view["period"] = shown_period.copy()
         view["blind"] = any(each.rule == Rule.BLIND for each in open_alerts)
         view["state"] = _state(usage, row, open_alerts)
         view["open_alerts"] = [
@@ -240,8 +240,8 @@ def _forecast(row: Row[Any] | None) -> Json | None:
         "p10": row.p10,
         "p50": row.p50,
         "p90": row.p90,
-        "probability_over": row.state.get("probability_over"),
-        "crosses_on": row.state.get("crosses_on"),
+        "probability_over": row.probability_over,
+        "crosses_on": row.crosses_on,
     }
 
 

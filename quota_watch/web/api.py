@@ -3,6 +3,8 @@
 from flask import Flask, Response, abort, jsonify, request
 
 from quota_watch.storage import views
+from quota_watch.storage.outlook_view import prospect, prospect_json
+from quota_watch.web.helping import what_helps
 from quota_watch.web.site import Store
 
 
@@ -21,8 +23,11 @@ def install(app: Flask, store: Store) -> None:
             watch = reading.watch(organization_id)
             if watch is None:
                 abort(404, "No organization with that id is watched.")
-            found = views.organizations(reading.connection, [watch], now=reading.now)
-        return jsonify({"organizations": found})
+            (found,) = views.organizations(reading.connection, [watch], now=reading.now)
+            seen = prospect(reading.connection, watch, now=reading.now)
+        foretold = prospect_json(seen)
+        found |= {name: foretold[name] for name in ("advice", "plan_fit")}
+        return jsonify({"organizations": [found | {"help": what_helps(seen)}]})
 
     @app.get("/api/v1/alerts")
     def api_alerts() -> Response:

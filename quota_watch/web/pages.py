@@ -10,8 +10,10 @@ from quota_watch.domain.periods import ONE_DAY, CalendarMonth
 from quota_watch.domain.rules import Watch
 from quota_watch.storage import pages, views
 from quota_watch.storage.deliveries import DeliveryState
+from quota_watch.storage.outlook_view import prospect
 from quota_watch.storage.views import Json
 from quota_watch.web.charts import course_chart, daily_chart, periods_chart, sparkline
+from quota_watch.web.helping import largest, what_helps
 from quota_watch.web.site import Reading, Store
 
 _RECENT = timedelta(days=27)
@@ -55,7 +57,8 @@ def install(app: Flask, store: Store) -> None:
 
 
 def _common(reading: Reading) -> Json:
-    return {"now": reading.now, "zone": reading.site.time_zone}
+    site = reading.site
+    return {"now": reading.now, "zone": site.time_zone, "refresh_seconds": site.refresh_seconds}
 
 
 def _names(reading: Reading) -> dict[str, str]:
@@ -122,8 +125,10 @@ def _organization(reading: Reading, watch: Watch) -> Json:
     expected = course(**found) if found else []
     path = {} if found is None else _path(found, today)
     periods = pages.last_periods(connection, watch, today=today)
+    seen = prospect(connection, watch, now=reading.now)
     return _common(reading) | {
         "organization": shown,
+        "help": list(filter(None, [*what_helps(seen), largest(seen)])),
         "bar": _bar(shown),
         "days": days,
         "expected": {each.day.isoformat(): each for each in expected if each.day >= today},

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from dataclasses import replace
 
 import waitress
 from waitress import wasyncore
@@ -16,7 +17,7 @@ from quota_watch.logs import get_logger
 from quota_watch.storage.database import Database
 from quota_watch.web.app import create_app
 from quota_watch.web.health import DatabaseHealth
-from quota_watch.web.site import Health, Site
+from quota_watch.web.site import REFRESH_SECONDS, Health, Site
 
 log = get_logger(__name__)
 
@@ -24,7 +25,7 @@ _THREADS = 4
 _CONNECTIONS = 300
 _IDLE_SECONDS = 10
 _MOST_HEADERS, _MOST_BODY = 16_384, 4_096
-_LOOP_SECONDS = 0.2
+_LOOP_SECONDS = 1  # whole ones: waitress cuts the rest off, and 0 would be a busy loop
 _STOP_SECONDS = 0.9
 
 
@@ -38,7 +39,15 @@ class StatusPage:
     `take_up` starts, changes or ends it as a config says; `stop` ends it.
     """
 
-    def __init__(self, *, database: Database, clock: Clock, health: Health | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        health: Health | None = None,
+        refresh_seconds: int = REFRESH_SECONDS,
+    ) -> None:
+        self._refresh_seconds = refresh_seconds
         self._database = database
         self._clock = clock
         self._health = health or DatabaseHealth(database, clock)
@@ -51,7 +60,8 @@ class StatusPage:
 
     def take_up(self, config: Config) -> None:
         """Show what `config` says from now on; raises `ListenError` and changes nothing then."""
-        old, site = self._server, Site.of(config)
+        old = self._server
+        site = replace(Site.of(config), refresh_seconds=self._refresh_seconds)
         if config.web is None:
             self._server = None
         elif old is not None and old.serves(config.web.listen, site):

@@ -19,11 +19,15 @@ Health = Callable[[], Sequence[str]]
 """Tells why the service is not healthy, a sentence for each reason; empty when it is."""
 
 
+REFRESH_SECONDS = 60
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """What the pages show and who may see them.
 
     `token` None lets everyone in who reaches the port. `prefix` is the path of the public URL.
+    An open page renews itself every `refresh_seconds`.
     """
 
     watches: tuple[Watch, ...]
@@ -33,6 +37,7 @@ class Site:
     token: str | None = field(default=None, repr=False)
     prefix: str = ""
     templates: Path | None = None
+    refresh_seconds: int = REFRESH_SECONDS
 
     @classmethod
     def of(cls, config: Config) -> Self:

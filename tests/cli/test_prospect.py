@@ -115,7 +115,7 @@ def test_the_days_to_come_are_plain_columns_where_piped(shop: Shop) -> None:
 
 def test_what_would_help_names_the_setting_the_cut_and_the_budget(shop: Shop) -> None:
     out = busy(shop).out
-    assert "From now on 763 events a day fit" in out
+    assert "From now on there is room for 763 events a day" in out
     assert "Switching off Web Vitals now" in out
     assert "performance" in out
     assert "setting Web Vitals" in out
@@ -149,7 +149,8 @@ def test_a_period_that_fits_is_told_calmly(shop: Shop) -> None:
     shop.configure("limit = 90_000")
     out = shop.poll("2026-03-15T12:00", limit=90_000).out
     assert "and stays under the limit; the odds that it does not: less than 1 chance in 10." in out
-    assert "Nothing needs to be done while it goes on like this.\nFrom now on 4," in out
+    assert "Nothing needs to be done while it goes on like this.\n" in out
+    assert "\nFrom now on there is room for 4," in out
     assert "Full on" not in out
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from quota_watch.config import later, load
+from quota_watch.config import load
 from quota_watch.config.models import CHANNELS, SECTIONS, AlertKeys
 from quota_watch.config.translate import keys_of
 
@@ -49,20 +49,6 @@ def test_every_key_is_documented_and_every_documented_key_exists():
     assert sorted(documented()) == sorted(known())
 
 
-@pytest.mark.parametrize("entry", later.IGNORED)
-def test_what_is_not_acted_on_is_documented_so(entry):
-    rows = {key.replace(" webhook", ""): row for key, row in documented().items()}
-    told = [row for key, row in rows.items() if key == entry or key.startswith(f"{entry}.")]
-    assert told
-    assert all("Not yet." in row for row in told)
-
-
-def test_nothing_else_is_documented_as_not_acted_on():
-    rows = {key.replace(" webhook", ""): row for key, row in documented().items()}
-    acted_on = [row for key, row in rows.items() if not {key, key.split(".")[0]} & {*later.IGNORED}]
-    assert not [row for row in acted_on if "Not yet." in row]
-
-
 def test_the_example_loads_as_it_is():
     config = load(EXAMPLE)
     assert config.warnings() == ()
@@ -93,14 +79,9 @@ def shown_in_example():
             yield from (f"{types.get(table.get('type'), section)}.{key}" for key in table)
 
 
-def test_the_example_shows_exactly_what_is_acted_on():
-    ignored = {
-        key
-        for key in known()
-        if {key.replace(" webhook", ""), key.split(".")[0]} & {*later.IGNORED}
-    }
+def test_the_example_shows_every_key():
     shown = {key for key in shown_in_example() if key not in OWN}
-    assert shown == {*known()} - ignored
+    assert shown == {*known()}
 
 
 OWN = {f"organizations.{key}" for key in AlertKeys.model_fields}

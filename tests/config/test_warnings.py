@@ -11,6 +11,9 @@ def warnings(toml, text):
     return toml.load(text if "channels" in text else text + "\n" + HOOK).warnings()
 
 
+PAGER = '[channels.pager]\ntype = "webhook"\nformat = "pagerduty"\nrouting_key = "env:K"\n'
+
+
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
@@ -25,7 +28,7 @@ def warnings(toml, text):
         (SMTP + 'security = "none"', "sends the password in clear"),
         (SMTP + "port = 465", '"tls" goes with port 465'),
         (SMTP + 'security = "tls"', '"tls" goes with port 465'),
-        ('[reports]\nmonthly = ["hook"]', "reports: not acted on by this version"),
+        (PAGER + '[reports]\nmonthly = ["pager"]', '"pager" is of pagerduty, which gets no'),
     ],
 )
 def test_what_is_worth_telling_is_told_once(toml, text, warning):
@@ -44,7 +47,7 @@ def test_what_is_worth_telling_is_told_once(toml, text, warning):
         '[rybbit]\napi_key = "env:K"\ndiscover = "off"',
         '[poll]\nhistory = "0d"',
         "[alerts]\nforecast = false\nspike = false\nstalled = false\nremind = false\nfallback = []",
-        "[reports]\nmonthly = []",
+        '[reports]\nmonthly = ["hook"]',
     ],
 )
 def test_what_is_in_order_or_off_is_not_told(toml, text):

@@ -24,6 +24,7 @@ class Jobs:
         self.name = name
         self.polls = 0
         self.deliveries = 0
+        self.reported = 0
         self.thinned_out = 0
         self.looks = 0
         self.beats = 0
@@ -58,6 +59,9 @@ class Jobs:
 
     def tell_of_channels(self) -> None:
         pass
+
+    def report(self) -> None:
+        self.reported += 1
 
     def tell_of_config(self, refused: object) -> None:
         self.told.append(refused)
@@ -145,6 +149,7 @@ def test_it_thins_out_at_its_start(start: Start) -> None:
     jobs = Jobs()
     start(jobs)
     wait_until(lambda: jobs.thinned_out == 1)
+    wait_until(lambda: jobs.reported == 1)
 
 
 def test_it_tells_when_something_does_not_end(start: Start) -> None:

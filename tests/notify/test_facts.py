@@ -52,8 +52,10 @@ def test_a_fired_level_is_told_in_the_shape_of_the_contract():
             "measured_at": "2026-03-15T12:00:00Z",
         },
         "forecast": None,
+        "daily": None,
         "lost": None,
         "advice": None,
+        "report": None,
         "links": {"organization": None},
         "time_zone": "UTC",
     }

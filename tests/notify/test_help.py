@@ -8,7 +8,7 @@ from notify.foreseeing import LARGER, foreseen, helped, known
 from notify.telling import BIG, fired, tell
 from quota_watch.domain.capped import Estimate
 from quota_watch.domain.remedies import Part, Setting
-from quota_watch.notify.phrases.foretold import SWITCHES
+from quota_watch.foretold import SWITCHES
 
 USED = 61_950
 SEEN = foreseen()
@@ -21,8 +21,8 @@ def advised(used=USED, *, of=BIG, **more) -> str:
 
 def test_it_says_what_still_fits_per_day_and_what_is_expected():
     assert (
-        "From now on 2,306 events a day fit, and about 3,360 a day are expected: 32 % less has to "
-        "come." in advised(**known(SEEN))
+        "From now on there is room for 2,306 events a day; about 3,360 a day are expected: "
+        "32 % less has to come." in advised(**known(SEEN))
     )
 
 
@@ -70,7 +70,7 @@ def test_a_plan_that_is_no_help_is_not_named(of):
 
 def test_where_it_fits_anyway_nothing_needs_to_be_done():
     text = advised(**known(foreseen(80_000, probability=0.0)))
-    assert text.startswith("Nothing needs to be done while it goes on like this. From now on 2,306")
+    assert text.startswith("Nothing needs to be done while it goes on like this. From now on there")
 
 
 def test_what_may_just_fit_is_told_to_be_made_safe():

@@ -84,9 +84,9 @@ class Installation:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
-            self._command(args),
+            self.command(args),
             cwd=self.folder,
-            env=self._environ(environ or {}),
+            env=self.environ(environ or {}),
             capture_output=True,
             text=True,
             timeout=SECONDS,
@@ -103,9 +103,9 @@ class Installation:
         """Start a command that goes on; its stderr goes to the file `log` in the folder."""
         with (self.folder / "log").open("a") as log:
             return subprocess.Popen(
-                self._command(args),
+                self.command(args),
                 cwd=self.folder,
-                env=self._environ(environ or {}),
+                env=self.environ(environ or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -122,11 +122,11 @@ class Installation:
         return b"".join(file.read_bytes() for file in files if file.is_file())
 
     @staticmethod
-    def _command(args: Sequence[str]) -> list[str]:
+    def command(args: Sequence[str]) -> list[str]:
         return [sys.executable, "-W", "error::ResourceWarning", "-m", "quota_watch", *args]
 
     @staticmethod
-    def _environ(more: Mapping[str, str]) -> dict[str, str]:
+    def environ(more: Mapping[str, str]) -> dict[str, str]:
         return {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),

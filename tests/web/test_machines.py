@@ -30,7 +30,8 @@ def test_organizations_are_those_that_the_command_shows(acme):
     with acme.filler.database.read() as connection:
         expected = views.organizations(connection, watches, now=now)
     assert acme.get("/api/v1/organizations").json() == {"organizations": expected}
-    assert acme.get("/api/v1/organizations/org_acme").json() == {"organizations": expected}
+    (alone,) = acme.get("/api/v1/organizations/org_acme").json()["organizations"]
+    assert alone.items() >= expected[0].items()
 
 
 def test_alerts_are_those_that_the_command_shows(acme):

@@ -93,8 +93,22 @@ def test_a_forecast_is_drawn_as_a_band(page):
     page.show(watched)
     text = page.get("/organizations/org_acme").text
     assert 'class="band" d="M' in text
-    assert "about" not in text
     assert "(100,000 – 125,000)" in text  # noqa: RUF001  what the last day comes to
+
+
+def test_what_would_help_stands_there_as_forecast_says_it(page):
+    watched = page.filler.organization("acme", daily=[DAY] * 20)
+    page.show(watched)
+    text = page.get("/organizations/org_acme").text
+    (shown,) = page.get("/api/v1/organizations/org_acme").json()["organizations"]
+    assert "40 % less has to come" in shown["help"][0]
+    assert all(sentence in text for sentence in shown["help"])
+    assert shown["advice"]["likely"]["cut_percent"] == 40
+
+
+def test_where_nothing_is_foretold_nothing_would_help(page):
+    page.show(page.filler.organization("new"))
+    assert "What would help" not in page.get("/organizations/org_new").text
 
 
 def test_without_a_forecast_the_page_says_so(acme):

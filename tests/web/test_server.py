@@ -1,6 +1,7 @@
 import socket
 import time
 from contextlib import ExitStack
+from threading import Event
 
 import httpx
 import pytest
@@ -151,3 +152,9 @@ def test_a_page_is_whole_for_many_at_once(acme):
     answers = all_at_once(*[lambda: acme.get("/")] * 12)
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.text for answer in answers}) == 1
+
+
+def test_a_page_that_nobody_asks_for_does_nothing(page: Page) -> None:
+    before = time.process_time()
+    Event().wait(0.5)  # what it does in that time is what is measured
+    assert time.process_time() - before < 0.2

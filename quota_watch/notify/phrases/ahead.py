@@ -12,7 +12,7 @@ from quota_watch.figures import (
     rough,
     weekday,
 )
-from quota_watch.notify.phrases.foretold import crossed, day_and_range, loss, outcome, under
+from quota_watch.foretold import crossed, day_and_range, loss, outcome, under
 from quota_watch.notify.phrases.help import decide
 from quota_watch.notify.phrases.words import Words, join
 from quota_watch.notify.situation import Situation
@@ -123,8 +123,8 @@ def no_longer_likely(case: Situation) -> Words:
         expected = f": about {rough(seen.p50)} of {events(limit)} expected"
     summary = [
         (
-            f"That {case.name} would pass its limit was told on "
-            f"{case.moment(case.transition.story.started_at)}; it is no longer likely."
+            f"You were told on {case.moment(case.transition.story.started_at)} that {case.name} "
+            "would pass its limit; that is no longer likely."
         ),
         case.told_use(),
         case.told_measurement(),

@@ -6,7 +6,7 @@ from quota_watch.figures import (
     long_day,
     share,
 )
-from quota_watch.notify.phrases.foretold import (
+from quota_watch.foretold import (
     CALM,
     budget,
     largest,

@@ -6,8 +6,8 @@ from typing import Any
 
 from quota_watch.domain.remedies import SETTINGS, Setting
 from quota_watch.figures import duration, events, long_day, number, rough, share
+from quota_watch.foretold import SWITCHES
 from quota_watch.notify.phrases.ahead import told_pace
-from quota_watch.notify.phrases.foretold import SWITCHES
 from quota_watch.notify.phrases.words import Words, join, state
 from quota_watch.notify.situation import NAME, Situation
 from quota_watch.text import one_line
@@ -104,7 +104,10 @@ def as_expected_again(case: Situation) -> Words:
     told = case.moment(case.transition.story.started_at)
     at = f": {case.percent} of the limit used" if case.percent else ""
     summary = [
-        f"What {case.name} counts is as expected again; that it was far above was told on {told}.",
+        (
+            f"What {case.name} counts is as expected again; you were told on {told} that it was "
+            "far above."
+        ),
         "What was counted meanwhile stays counted.",
         state(case),
         told_pace(case),
@@ -154,7 +157,7 @@ def events_again(case: Situation) -> Words:
     """Say that events come again."""
     told = case.moment(case.transition.story.started_at)
     summary = [
-        f"Counted events of {case.name} come again; that they had stopped was told on {told}.",
+        f"Counted events of {case.name} come again; you were told on {told} that they had stopped.",
         "What was not tracked in between is missing for good.",
         state(case),
     ]

@@ -38,7 +38,7 @@ def works_again(case: Situation) -> Words:
     """Say that a channel took a message."""
     told = case.moment(case.transition.story.started_at)
     summary = (
-        f"The channel {case.subject} took a message again; that it failed was told on {told}. "
+        f"The channel {case.subject} took a message again; you were told on {told} that it failed. "
         "What waited for it is sent now, and it comes in order."
     )
     return Words(
@@ -79,7 +79,7 @@ def accepted(case: Situation) -> Words:
     told = case.moment(case.transition.story.started_at)
     return Words(
         "A good config was taken; it is in force",
-        f"The config was reloaded without a problem; that one was refused was told on {told}.",
+        f"The config was reloaded without a problem; you were told on {told} that one was refused.",
         "Nothing to do.",
     )
 

@@ -121,10 +121,10 @@ def seen_again(case: Situation) -> Words:
     told = case.moment(case.transition.story.started_at)
     whole = "No count is missing: each poll brings every day of the period."
     if not case.is_of_one:
-        first = f"Polls at {case.subject} work again; that they failed was told on {told}."
+        first = f"Polls at {case.subject} work again; you were told on {told} that they failed."
         return Words(f"Polls at {case.subject} work again", join([first, whole]), "Nothing to do.")
     at = f": {case.percent} of {events(case.limit)}" if case.percent and case.limit else ""
-    first = f"Polls of {case.name} work again; that they failed was told on {told}."
+    first = f"Polls of {case.name} work again; you were told on {told} that they failed."
     summary = join([first, whole, state(case)])
     return Words(f"Polls of {case.name} work again{at}", summary, "Nothing to do.")
 
@@ -225,8 +225,8 @@ def agree_again(case: Situation) -> Words:
     told = case.moment(case.transition.story.started_at)
     at = f": {case.percent} of the limit used" if case.percent else ""
     first = (
-        f"Our count of {case.name} and Rybbit's own agree again; that they differed was told on "
-        f"{told}."
+        f"Our count of {case.name} and Rybbit's own agree again; you were told on {told} "
+        "that they differed."
     )
     title = f"Our count of {case.name} and Rybbit's agree again{at}"
     return Words(title, join([first, state(case)]), "Nothing to do.")

@@ -1,9 +1,11 @@
 """What every message is made of."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from quota_watch.notify.situation import Situation
+from quota_watch.text import join
+
+__all__ = ("Words", "join", "state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +15,6 @@ class Words:
     title: str
     summary: str
     next_step: str
-
-
-def join(sentences: Iterable[str]) -> str:
-    """Return sentences as one text; empty ones are left out."""
-    return " ".join(part for part in sentences if part)
 
 
 def state(case: Situation) -> str:

@@ -2,19 +2,20 @@
 "use strict";
 (() => {
   const place = document.getElementById("refresh");
-  const seconds = 60;
+  const seconds = Number(place.dataset.seconds);
+  const often = seconds === 60 ? "every minute" : `every ${seconds} seconds`;
   let paused = false;
   const button = document.createElement("button");
   button.type = "button";
   const say = () => {
-    button.textContent = paused ? "Refresh every minute" : "Stop refreshing";
+    button.textContent = paused ? `Refresh ${often}` : "Stop refreshing";
   };
   button.addEventListener("click", () => {
     paused = !paused;
     say();
   });
   say();
-  place.append("Refreshes every minute. ", button);
+  place.append(`Refreshes ${often}. `, button);
 
   const inUse = () => {
     const main = document.getElementById("main");

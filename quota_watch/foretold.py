@@ -1,4 +1,4 @@
-"""Sentences of a forecast and of what would help, from these alone: commands show them too."""
+"""Sentences of a forecast and of what would help: messages, commands and pages say the same."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -7,6 +7,8 @@ from quota_watch.domain.capped import Estimate
 from quota_watch.domain.forecast import Crossing, Forecast
 from quota_watch.domain.planfit import PlanFit
 from quota_watch.domain.remedies import Fit, Part, Remedies, Setting
+from quota_watch.domain.rules import Watch
+from quota_watch.domain.usage import is_over
 from quota_watch.figures import (
     chances,
     estimate,
@@ -20,9 +22,7 @@ from quota_watch.figures import (
     short_days,
     weekday,
 )
-from quota_watch.notify.phrases.words import join
-from quota_watch.notify.situation import NAME
-from quota_watch.text import one_line
+from quota_watch.text import NAME, join, one_line
 
 CALM = "Nothing needs to be done while it goes on like this."
 """What to do where the limit is in no danger."""
@@ -107,6 +107,20 @@ def loss(seen: Forecast, limit: int) -> str:
     return f"If nothing is done, Rybbit drops {lost} until then; dropped events are gone for good."
 
 
+def what_helps(
+    advice: Remedies, fit: PlanFit | None, *, watch: Watch, used: int
+) -> tuple[str, ...]:
+    """Return what to do about what is to come, a sentence or two at a time."""
+    larger = fit is not None and fit.limit > (watch.limit or 0)
+    plan = [smallest_plan(fit)] if fit and larger and watch.drops else []
+    if is_over(used, watch.limit):
+        again = [f"{taken_again(watch.organization.server)}."] if watch.drops else []
+        return (*again, *plan)
+    if advice.high.excess:
+        return (less(advice), *plan)
+    return (CALM, budget(advice))
+
+
 def smallest_plan(fit: PlanFit) -> str:
     """Return which plan would do."""
     return (
@@ -133,8 +147,7 @@ def budget(advice: Remedies, cut: str = "") -> str:
     expected = f"about {rough(advice.expected_a_day)} a day are expected{cut}."
     if not advice.daily_budget:
         return f"Nothing more fits into this period, and {expected}"
-    fit = "fits" if advice.daily_budget == 1 else "fit"
-    return f"From now on {events(advice.daily_budget)} a day {fit}, and {expected}"
+    return f"From now on there is room for {events(advice.daily_budget)} a day; {expected}"
 
 
 def largest(advice: Remedies) -> str:
