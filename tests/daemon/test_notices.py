@@ -12,15 +12,17 @@ from quota_watch.storage import silences, views
 from quota_watch.storage.database import Database
 from quota_watch.storage.settling import FailingChannel
 from support.clock import START, FakeClock
-from support.watching import organization
+from support.watching import RecordingChannel, organization
 
 FAILS = FailingChannel(name="mail", since=START, attempts=3, last_error="refused")
 
 
 class Office:
-    def __init__(self, database: Database, clock: FakeClock, channels) -> None:
+    def __init__(self, database: Database, clock: FakeClock, channels, **how) -> None:
         self.database = database
-        self.notices = Notices(database=database, channels=channels, clock=clock, time_zone="UTC")
+        self.notices = Notices(
+            database=database, channels=channels, clock=clock, time_zone="UTC", **how
+        )
 
     def told(self) -> list[tuple[str, str, str]]:
         """Return channel, rule and reason of all that was enqueued, in order."""
@@ -34,8 +36,6 @@ class Office:
 
 @pytest.fixture
 def office(database: Database, clock: FakeClock) -> Office:
-    from support.watching import RecordingChannel
-
     return Office(database, clock, {name: RecordingChannel(name) for name in ("mail", "hook")})
 
 
@@ -106,3 +106,22 @@ def test_a_refused_config_that_a_silence_held_back_is_told_at_its_end(
     clock.advance(timedelta(hours=1))
     office.notices.config_refused(["poll.interval: too short"])
     assert office.told() == [(name, "config", "silence_ended") for name in ("mail", "hook")]
+
+
+@pytest.fixture
+def split(database: Database, clock: FakeClock) -> Office:
+    """Two channels are for those who run it, one is a client's."""
+    channels = {name: RecordingChannel(name) for name in ("mail", "hook", "client")}
+    return Office(database, clock, channels, heard_by=lambda _: ("mail", "hook"))
+
+
+def test_a_client_hears_nothing_of_others_or_of_ourselves(split: Office) -> None:
+    split.notices.discovered([found("new")])
+    split.notices.config_refused(["poll.interval: too short"])
+    split.notices.failing([FAILS])
+    assert {channel for channel, _, _ in split.told()} == {"mail", "hook"}
+
+
+def test_a_channel_that_fails_is_told_of_wherever_it_can_be(split: Office) -> None:
+    split.notices.failing([FAILS, replace(FAILS, name="hook")])
+    assert {channel for channel, _, _ in split.told()} == {"client"}
