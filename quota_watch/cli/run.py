@@ -117,7 +117,10 @@ def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_
                 named = [watch.organization for watch in watches]
                 outcomes, put_off = runtime.poll_named(named, done=shown.advance)
             runtime.report()
+            runtime.tell_of_channels()
             deliveries = runtime.flush(_FLUSH_SECONDS)
+            if not organizations:  # who polls from cron has no daemon that does it
+                runtime.thin_out()
             if config.heartbeat and any(each.poll.error is None for each in outcomes):
                 runtime.look()
                 runtime.beat()
