@@ -195,7 +195,8 @@ def _organization(
         return [_good(organization.id, good)]
     if account.limit is None:
         return [_good(organization.id, f"{good}; it reports no limit")]
-    told = f"{good}; it reports plan {account.plan}, limit {account.limit:,}"
+    plan = f"plan {account.plan}, " if account.plan else ""
+    told = f"{good}; it reports {plan}limit {account.limit:,}"
     checks = [_good(organization.id, told)]
     if limits[organization] not in {None, account.limit}:
         other = f"the config's limit of {organization.id} is {limits[organization]:,}"

@@ -7,7 +7,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from email.message import EmailMessage
@@ -230,4 +230,5 @@ def _tell(clock: DemoClock, how: str, what: str, *, colour: str | None = None) -
     width = min(shutil.get_terminal_size().columns, _LINE) - len(head)
     lines = textwrap.wrap(text, width) if is_terminal() and width > 0 else [text]
     after = "\n" + " " * len(head)
-    click.echo(head + after.join(click.style(line, fg=colour) for line in lines))
+    with suppress(BrokenPipeError):  # the play itself ends at its next line
+        click.echo(head + after.join(click.style(line, fg=colour) for line in lines))

@@ -1,10 +1,12 @@
 """Progress where a person watches: a bar on a terminal, nothing or plain lines elsewhere."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TextIO
 
 import click
 
@@ -42,12 +44,31 @@ def progress(what: str, total: int, *, bar: bool, lines: bool = False) -> Iterat
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+    before = sys.stderr
+    shown = Bars(*columns, console=Console(stderr=True), transient=True)
+    with shown as bars, _log_above(before):
         task = bars.add_task("", total=total, what=what)
         yield Progress(
             advance=lambda steps: bars.advance(task, steps),
             say=lambda text: bars.update(task, what=text),
         )
+
+
+@contextmanager
+def _log_above(before: TextIO) -> Iterator[None]:
+    """Let the log take the way through the bar's own stderr: it would write into its line."""
+    handlers = [
+        each
+        for each in logging.getLogger().handlers
+        if isinstance(each, logging.StreamHandler) and each.stream is before
+    ]
+    for each in handlers:
+        each.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for each in handlers:
+            each.setStream(before)
 
 
 def _line(text: str) -> None:

@@ -13,6 +13,7 @@ import click
 
 from quota_watch.cli.context import Context, chosen
 from quota_watch.cli.output import print_json, print_table
+from quota_watch.cli.progress import progress
 from quota_watch.domain.rules import Watch
 from quota_watch.domain.schedule import span
 from quota_watch.domain.shapes import period_json
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 _FLUSH_SECONDS = 60.0
+_MANY = 5  # organizations; fewer are polled before a bar could be read
 _CLOSE_SECONDS = 5.0
 
 
@@ -111,9 +113,14 @@ def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_
     with context.upgraded(config) as database:
         runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)
         try:
-            outcomes, put_off = runtime.poll_named([watch.organization for watch in watches])
+            with progress("poll", len(watches), bar=len(watches) >= _MANY) as shown:
+                named = [watch.organization for watch in watches]
+                outcomes, put_off = runtime.poll_named(named, done=shown.advance)
             runtime.report()
+            runtime.tell_of_channels()
             deliveries = runtime.flush(_FLUSH_SECONDS)
+            if not organizations:  # who polls from cron has no daemon that does it
+                runtime.thin_out()
             if config.heartbeat and any(each.poll.error is None for each in outcomes):
                 runtime.look()
                 runtime.beat()

@@ -186,6 +186,12 @@ class Config:
         zone = self.alerts.time_zone or "UTC"
         return QuietHours(start=quiet.from_, end=quiet.to, time_zone=zone)
 
+    def heard_by(self, rule: Rule) -> tuple[str, ...]:
+        """Return the channels that hear of a rule where it is about no organization."""
+        said = _Said(_tables(rule, self.alerts))
+        names: tuple[str, ...] = said("notify", self._named_channels())
+        return names
+
     def _named_channels(self) -> tuple[str, ...]:
         return tuple(name for name in self.channels if not name.startswith(addresses.MAILTO))
 

@@ -15,7 +15,7 @@ from quota_watch.domain.shapes import iso
 from quota_watch.domain.sites import AT_RISK_EVERY, CALM_EVERY, SiteUsage, due_sites
 from quota_watch.domain.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.domain.usage import DayCounts, is_over
-from quota_watch.storage.accounts import known_limit
+from quota_watch.storage.accounts import known_limit, reported_limit
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.sites import known_sites
 
@@ -122,9 +122,21 @@ class Errands:
             return None
         if row.history_from is None and self._history >= ONE_DAY:
             return min(today - self._history, previous(self._cycle, period).start)
-        if (today - period.start).days < _REREAD_DAYS:
-            return previous(self._cycle, period).start
-        return None
+        may_change = period.start + _REREAD_DAYS * ONE_DAY
+        if today < may_change:
+            return self._not_final(row, period)
+        seen_since = row.reread_on is not None and row.reread_on >= period.start
+        return None if seen_since else self._not_final(row, period)
+
+    def _not_final(self, row: Row[Any], period: Period) -> date:
+        """Return from when on days may have been fetched last before they were over.
+
+        That is the last period, or those since the days before were last asked for.
+        """
+        first = previous(self._cycle, period).start
+        if row.reread_on is None:
+            return first
+        return min(first, self._cycle.period_of(row.reread_on).start)
 
 
 def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bool:
@@ -138,6 +150,8 @@ def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bo
     if not watch.auto:
         return since >= ONE_DAY
     known = known_limit(row, watch)
+    if known.events is None and (row.limit is not None or reported_limit(row) is not None):
+        return True  # the config named one until now, or what upstream says is not in use yet
     every = read_every(
         known,
         used=used,

@@ -1,6 +1,6 @@
 """What is told of no organization: channels that fail, configs refused, organizations found."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -24,7 +24,9 @@ _CONFIG = "config"
 class Notices:
     """Keeps and enqueues such alerts, each told once, in transactions of their own.
 
-    All methods raise `StorageError`.
+    `heard_by` names the channels that hear of a rule, all where it is not given: what is about
+    other organizations, or ourselves, is not for each one's people. All methods raise
+    `StorageError`.
     """
 
     def __init__(
@@ -35,7 +37,9 @@ class Notices:
         clock: Clock,
         time_zone: str,
         cycle: BillingCycle | None = None,
+        heard_by: Callable[[Rule], Sequence[str]] | None = None,
     ) -> None:
+        self._heard_by = heard_by or (lambda _: tuple(channels))
         self._database = database
         self._channels = channels
         self._clock = clock
@@ -52,7 +56,11 @@ class Notices:
                     self._tell(connection, Rule.DISCOVERED, subject, condition)
 
     def failing(self, failing: Collection[FailingChannel]) -> None:
-        """Tell on the other channels of those that keep failing, and of those that work again."""
+        """Tell on the other channels of those that keep failing, and of those that work again.
+
+        Where the others fail too, one that works again is waited for. Where none of those that
+        hear of it works, any other that does is as good.
+        """
         conditions = {each.name: _failing(each) for each in failing}
         with self._database.read() as connection:
             known = stories.stories_about(connection, self._channels)
@@ -63,15 +71,19 @@ class Notices:
         ]
         if not concerned:  # as nearly always: then nobody need wait for us to write
             return
-        others = [name for name in self._channels if name not in conditions]
         with self._database.write() as connection:
             for name in concerned:
+                others = [other for other in self._channels if other != name]
+                working = [other for other in others if other not in conditions]
+                if name in conditions and others and not working:
+                    continue
+                meant = [other for other in self._heard_by(Rule.DELIVERY) if other in working]
                 self._tell(
                     connection,
                     Rule.DELIVERY,
                     name,
                     conditions.get(name),
-                    heard_by=[other for other in others if other != name],
+                    heard_by=(meant or working) if name in conditions else others,
                 )
 
     def config_refused(self, problems: Sequence[str]) -> None:
@@ -118,7 +130,7 @@ class Notices:
             now=now,
             silences=silences.silences_of(connection, (), now=now)[None],
         )
-        names = tuple(self._channels) if heard_by is None else tuple(heard_by)
+        names = tuple(self._heard_by(rule) if heard_by is None else heard_by)
         enqueue(
             connection,
             transitions,

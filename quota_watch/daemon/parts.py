@@ -98,6 +98,7 @@ def build_parts(
             channels=channels,
             clock=clock,
             time_zone=config.alerts.time_zone,
+            heard_by=config.heard_by,
         ),
         reports=_reports(config, database, channels, clock),
         heartbeat=_heartbeat(config, clock, resources),

@@ -11,7 +11,7 @@ from typing import Any
 
 from quota_watch.domain.alerts import Transition, TransitionType
 from quota_watch.domain.quiet import until_quiet_ends
-from quota_watch.domain.reasons import Reason
+from quota_watch.domain.reasons import BY_THEMSELVES
 from quota_watch.domain.rules import Observation, Rule, Watch
 from quota_watch.notify.channel import Channel
 from quota_watch.notify.fallback import COMPANY
@@ -52,7 +52,7 @@ def audience(
 def _wants(channel: Channel, transition: Transition) -> bool:
     if not transition.told and not channel.keeps_incidents:
         return False
-    if transition.reason is Reason.PERIOD_ENDED and not channel.takes_period_ends:
+    if transition.reason in BY_THEMSELVES and not channel.takes_period_ends:
         return False
     return transition.story.severity >= channel.min_severity
 

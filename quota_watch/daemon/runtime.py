@@ -80,20 +80,26 @@ class Runtime:
             pass
 
     def poll_named(
-        self, organizations: Iterable[Organization]
+        self,
+        organizations: Iterable[Organization],
+        *,
+        done: Callable[[int], object] = lambda _: None,
     ) -> tuple[list[Outcome], Mapping[Organization, timedelta]]:
         """Poll the organizations now, due or not; raises `StorageError`.
+
+        `done` is called with how many more have been polled.
 
         Those that must wait a little for a rate limit are asked again after it. The others that
         must wait are returned beside the outcomes, with how long.
         """
-        done: list[Outcome] = []
+        polled: list[Outcome] = []
         put_off: dict[Organization, timedelta] = {}
         asked = [self._keys[each] for each in organizations]
         while asked:
             soon: dict[int, timedelta] = {}
             for polls, outcomes in self._cycle(self._due.named(asked)):
-                done += outcomes
+                polled += outcomes
+                done(len(outcomes))
                 for poll in polls:
                     if poll.wait is not None and poll.wait <= _WORTH_WAITING:
                         soon[poll.claim.pk] = poll.wait
@@ -102,7 +108,7 @@ class Runtime:
             asked = list(soon)
             if asked:
                 self._sleep(max(soon.values()).total_seconds())
-        return done, put_off
+        return polled, put_off
 
     def deliver_due(self) -> None:
         """Begin to deliver what is due; raises `StorageError`."""

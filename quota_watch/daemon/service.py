@@ -65,6 +65,7 @@ class Service:
             job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
         )
         self._failing: dict[str, str] = {}
+        self._refused: QuotaWatchError | None = None
 
     def run(self) -> bool:
         """Run until `stop`, or until the database is lost; tell whether all work has ended.
@@ -75,6 +76,7 @@ class Service:
         self._start_jobs()
         self._notifier.ready()
         log.info("started", **self._runtime.summary())
+        self._tell_of_config(None)
         told, drift = "", self._drift()
         while not (self._stopping.wait(self._tick) or self.failed):
             if self._reloading.is_set():
@@ -146,6 +148,8 @@ class Service:
 
     def _tell_of_channels(self) -> None:
         self._guarded("tell of channels", lambda runtime: runtime.tell_of_channels())
+        if self._refused is not None:  # once, but a silence may have held it back
+            self._tell_of_config(self._refused)
 
     def _discover(self) -> None:
         def discover(runtime: Runtime) -> None:
@@ -186,11 +190,13 @@ class Service:
             self._runtime = self._load(old)
         except QuotaWatchError as error:
             log.error("config refused, the old one stays", error=str(error))
+            self._refused = error
             self._tell_of_config(error)
         except Exception:  # as at every job: a defect of ours must not end the watch
             log.exception("config not taken up, the old one stays")
         else:
             log.info("config reloaded", **self._runtime.summary())
+            self._refused = None
             self._tell_of_config(None)
             # What the old one has under way ends by itself, however long that takes.
             threading.Thread(target=old.close, args=(_RETIRE_SECONDS,), daemon=True).start()

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from quota_watch.domain.foresight import Foresight
 from quota_watch.domain.plain import plain
 from quota_watch.domain.reasons import Reason
 from quota_watch.domain.risk import Risk, RiskJudgement, RiskReason, Tier, ToldRisk, judge_risk
-from quota_watch.domain.rules import Condition, Observation, Rule, Severity, Watch
+from quota_watch.domain.rules import FULL, Condition, Observation, Rule, Severity, Watch
 from quota_watch.domain.rulings import Ruling
 from quota_watch.domain.spike import SpikeJudgement, Today, judge_spike
-from quota_watch.domain.stall import Sightings, StallJudgement, judge_stall
-from quota_watch.domain.usage import Usage
+from quota_watch.domain.stall import Sightings, StallJudgement, StallReason, judge_stall
+from quota_watch.domain.usage import Usage, is_over
 from quota_watch.domain.usual import usual_days
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def judge_ahead(watch: Watch, seen: Observation, stories: Sequence["Story"]) -> 
     return Judgements(
         risk=_judge_risk(watch, seen, foresight, told),
         spike=_judge_spike(watch, seen, usage, foresight, told),
-        stall=None if after is None else _judge_stall(after, seen, foresight, told),
+        stall=None if after is None else _judge_stall(watch, after, seen, foresight, told),
         probability=None if seen.forecast is None else seen.forecast.probability_over,
     )
 
@@ -69,7 +69,7 @@ def look_ahead(watch: Watch, seen: Observation, stories: Sequence["Story"]) -> I
     if watch.spike:
         yield from _spike(watch, seen, usage, foresight, told)
     if watch.stalled_after is not None:
-        yield from _stalled(watch.stalled_after, seen, foresight, told)
+        yield from _stalled(watch, watch.stalled_after, seen, foresight, told)
 
 
 class _Told:
@@ -171,16 +171,18 @@ def _judge_spike(
 
 
 def _stalled(
-    after: timedelta, seen: Observation, foresight: Foresight, told: _Told
+    watch: Watch, after: timedelta, seen: Observation, foresight: Foresight, told: _Told
 ) -> Iterator[Ruled]:
-    judged = _judge_stall(after, seen, foresight, told)
+    judged = _judge_stall(watch, after, seen, foresight, told)
     if judged.ruling is not Ruling.UNKNOWN:
         yield _odd(Rule.STALLED, Reason.NO_EVENTS, judged.ruling, plain(judged.stall))
 
 
 def _judge_stall(
-    after: timedelta, seen: Observation, foresight: Foresight, told: _Told
+    watch: Watch, after: timedelta, seen: Observation, foresight: Foresight, told: _Told
 ) -> StallJudgement:
+    if watch.drops and _dropped_since(seen.at - after, watch, seen.usage, told):
+        return StallJudgement(ruling=Ruling.UNKNOWN, reason=StallReason.CAPPED)
     past, goes_on = foresight.past, told.open(Rule.STALLED)
     began = seen.at - after
     if goes_on is not None:
@@ -192,6 +194,21 @@ def _judge_stall(
         shape=past.shape,
         capped=past.capped,
         is_open=goes_on is not None,
+    )
+
+
+def _dropped_since(moment: datetime, watch: Watch, usage: Usage | None, told: _Told) -> bool:
+    """Tell whether events may have been dropped since `moment`, also on days not marked so yet.
+
+    A day is marked when it is over; and a limit just raised, or a new month, ends it all at once.
+    """
+    if usage is None or is_over(usage.used, watch.limit):
+        return usage is not None
+    present = told.of_limit(Rule.THRESHOLD, watch.limit)
+    return any(
+        story not in present if story.ended_at is None else story.ended_at > moment
+        for story in told.of(Rule.THRESHOLD)
+        if (story.level or 0) >= FULL and not story.subject
     )
 
 

@@ -164,13 +164,17 @@ def reconcile(
 
 
 def _end_of(story: Story, findings: Findings) -> Reason | None:
-    if story.rule not in findings.judged:
+    is_judged = story.rule in findings.judged
+    of_a_limit = story.rule in _OF_A_LIMIT and (is_judged or findings.counted)
+    if of_a_limit and story.period_start < findings.period.start:
+        return Reason.PERIOD_ENDED
+    if story.rule in findings.off:
+        return Reason.SWITCHED_OFF
+    if not is_judged:
         return None
-    if story.rule in _OF_A_LIMIT:
-        if story.period_start < findings.period.start:
-            return Reason.PERIOD_ENDED
-        if story.period_start == findings.period.start and story.limit != findings.limit:
-            return Reason.LIMIT_CHANGED
+    is_present = of_a_limit and story.period_start == findings.period.start
+    if is_present and story.limit != findings.limit:
+        return Reason.LIMIT_CHANGED
     if story.rule in findings.conditions or story.rule not in _ENDS:
         return None
     return findings.ends.get(story.rule, _ENDS[story.rule])

@@ -48,7 +48,7 @@ def assess(watch: Watch, seen: Observation, stories: Sequence["Story"] = ()) -> 
             watch, seen.trouble, last_known=seen.usage, period=seen.period, now=seen.at
         )
     elif seen.usage is not None:
-        findings = _with_counts(assess_usage(watch, seen.usage), seen)
+        findings = _with_counts(_without_limit(assess_usage(watch, seen.usage), watch, seen), seen)
         findings = _with_outlook(findings, watch, seen, stories)
     else:
         none: frozenset[Rule] = frozenset()
@@ -59,6 +59,14 @@ def assess(watch: Watch, seen: Observation, stories: Sequence["Story"] = ()) -> 
         for rule, condition in findings.conditions.items()
     }
     return replace(findings, conditions=reminded, events=events)
+
+
+def _without_limit(findings: Findings, watch: Watch, seen: Observation) -> Findings:
+    """Judge that nothing is told of a limit any more, where it is sure that there is none."""
+    removed = any(change.kind is ChangeKind.REMOVED for change in seen.limit_changes)
+    if watch.limit is not None or (watch.auto and not removed):
+        return findings
+    return replace(findings, judged=findings.judged | {Rule.THRESHOLD, Rule.FORECAST})
 
 
 def _with_counts(findings: Findings, seen: Observation) -> Findings:

@@ -68,9 +68,15 @@ def crossing_day(counted: Mapping[date, int], *, period: Period, limit: int) -> 
 
 
 def lost(
-    counted: Mapping[date, int], *, capped: Collection[date], before_today: date
+    counted: Mapping[date, int],
+    *,
+    capped: Collection[date],
+    before_today: date,
+    known: Collection[date] = (),
 ) -> Estimate | None:
     """Estimate the events dropped on capped days that are over; None where nothing can be said.
+
+    `known` are days capped in other periods, which are no measure of these.
 
     Each day should have had what its weekday usually has; the band is the spread of the days
     that are no exception around the same measure.
@@ -78,7 +84,7 @@ def lost(
     closed = sorted(day for day in capped if day < before_today)
     if not closed:
         return None
-    measure = baseline(counted, before=closed[0], without=capped)
+    measure = baseline(counted, before=closed[0], without={*capped, *known})
     usual = {day: expected(measure, day) for day in closed}
     missing = sum(max(0.0, (usual[day] or 0.0) - counted.get(day, 0)) for day in closed)
     if not any(usual.values()):

@@ -87,6 +87,7 @@ _WORDS = {
     Reason.STILL_TRUE: "a reminder: it was still true",
     Reason.SILENCE_ENDED: "a silence had ended, and it was still true",
     Reason.PERIOD_ENDED: "a new period began",
+    Reason.SWITCHED_OFF: "the config has switched the rule off",
 }
 
 

@@ -94,7 +94,9 @@ def foresee(
     told = highest_level(usage.used, watch.limit, watch.levels) is not None
     if not (always or told or seen.p90 > watch.limit):
         return Foresight(past=past, forecast=seen, usual=usual)
-    totals = totals_ahead(seen, counted=past.counted, period=usage.period, cycle=cycle)
+    totals = totals_ahead(
+        seen, counted=past.counted, period=usage.period, cycle=cycle, excluded=past.capped
+    )
     return Foresight(
         past=past,
         forecast=seen,

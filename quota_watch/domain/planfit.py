@@ -1,7 +1,7 @@
 """Which plan of the catalogue fits what is to come, and when a smaller one would do."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from statistics import fmean
@@ -38,15 +38,21 @@ def family_of(plan: str | None) -> str:
 
 
 def totals_ahead(
-    seen: Forecast, *, counted: Mapping[date, int], period: Period, cycle: BillingCycle
+    seen: Forecast,
+    *,
+    counted: Mapping[date, int],
+    period: Period,
+    cycle: BillingCycle,
+    excluded: Collection[date] = (),
 ) -> tuple[int, ...]:
     """Return a cautious total (p90) of this period and of the next two.
 
     Those to come have the mean day of the last four weeks known, growing on as it grew over the
     four weeks before (never shrinking, at most by half), times the upper band of what is left
-    of this period: at least a tenth, at most double.
+    of this period: at least a tenth, at most double. `excluded` days are capped, and no measure.
     """
-    known = [counted[day] for day in sorted(counted) if day <= seen.as_of]
+    days = sorted(day for day in counted if day <= seen.as_of and day not in excluded)
+    known = [counted[day] for day in days]
     latest, before = known[-_MONTH:], known[-2 * _MONTH : -_MONTH]
     a_day = fmean(latest) if latest else 0.0
     growth = 1.0

@@ -47,3 +47,8 @@ class Reason(StrEnum):
     STILL_TRUE = "still_true"
     SILENCE_ENDED = "silence_ended"
     PERIOD_ENDED = "period_ended"
+    SWITCHED_OFF = "switched_off"
+
+
+BY_THEMSELVES = frozenset({Reason.PERIOD_ENDED, Reason.SWITCHED_OFF})
+"""Ends that are no news to people, but that programs need to close what they opened."""

@@ -1,6 +1,6 @@
 """What is watched, what can be true of it, and the two rules that must never fail."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -143,14 +143,17 @@ class Findings:
     """What an assessment came to.
 
     `judged` are the rules it could judge: a rule that is missing there is unknown, which
-    resolves nothing. `events` happened once. `ends` says why a rule's story ends where that
-    is not the usual reason.
+    resolves nothing. `counted` tells that the period's events were counted, so that what was before
+    it is over, and `off` which rules the config has switched off since. `events` happened once.
+    `ends` says why a rule's story ends where that is not the usual reason.
     """
 
     period: Period
     limit: int | None
     judged: frozenset[Rule]
     conditions: Mapping[Rule, Condition]
+    counted: bool = False
+    off: frozenset[Rule] = frozenset()
     events: tuple[Condition, ...] = ()
     ends: Mapping[Rule, Reason] = field(default_factory=dict)
 
@@ -228,7 +231,18 @@ def assess_usage(watch: Watch, usage: Usage) -> Findings:
         limit=watch.limit,
         judged=frozenset(judged),
         conditions=conditions,
+        counted=True,
+        off=frozenset(_switched_off(watch)),
     )
+
+
+def _switched_off(watch: Watch) -> Iterator[Rule]:
+    if not watch.forecast:
+        yield Rule.FORECAST
+    if not watch.spike:
+        yield Rule.SPIKE
+    if watch.stalled_after is None:
+        yield Rule.STALLED
 
 
 def assess_trouble(

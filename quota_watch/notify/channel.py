@@ -54,7 +54,7 @@ class Channel(Protocol):
 
     @property
     def takes_period_ends(self) -> bool:
-        """Whether endings that the new period brought are sent here."""
+        """Whether ends that a new period or the config brings are sent here."""
 
     @property
     def keeps_incidents(self) -> bool:

@@ -122,6 +122,7 @@ class _Maker:
             yield f"forecast_{reason.value}", self._told(worse, foreseen)
         yield "no_longer_likely", self._ended(fired, Reason.NO_LONGER_LIKELY, used=_NEW)
         yield "overtaken", self._ended(fired, Reason.OVERTAKEN, used=_OVER)
+        yield "switched_off", self._ended(fired, Reason.SWITCHED_OFF, used=_NEW)
 
     def _forecast(self, tier: Reason, severity: Severity) -> Transition:
         return self._fired(Rule.FORECAST, tier, severity, tier=tier.value, limit=_LIMIT)

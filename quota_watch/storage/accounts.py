@@ -101,8 +101,10 @@ def mismatch_json(mismatch: Mismatch | None) -> dict[str, Any] | None:
 
 
 def _as_of(row: Row[Any]) -> datetime | None:
-    # Of a limit that is the config's, the time tells when it was last in use.
-    as_of: datetime | None = row.limit_as_of if row.limit_source == "upstream" else None
+    # Of a limit that is the config's, the time tells when it was last in use; that upstream has
+    # none is its word too.
+    said = row.limit_source in {"upstream", "none"}
+    as_of: datetime | None = row.limit_as_of if said else None
     return as_of
 
 

@@ -19,7 +19,9 @@ from quota_watch.domain.source import Organization
 from quota_watch.storage.database import insert_missing
 from quota_watch.storage.schema import organization
 
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=55)
+"""How long a claim holds: what a dead worker had is taken up and done within a minute."""
+
 _ROWS_AT_A_TIME = 500
 _FOR_EVER = datetime.max.replace(tzinfo=UTC)
 

@@ -72,13 +72,14 @@ def mark_dropped(
     capped = capped_days(counted, period=period, limit=watch.limit, today=today, known=known)
     record.mark_capped(connection, pk, capped - known)
     ours = {day for day in capped | known if day in period}
-    return lost(counted, capped=ours, before_today=today)
+    return lost(counted, capped=ours, before_today=today, known=known)
 
 
 def lost_so_far(connection: Connection, pk: int, *, period: Period, today: date) -> Estimate | None:
     """Estimate what was dropped of the period, by the days that are marked."""
     counted, known = record.counted_days(connection, pk, period.start - BASELINE, period.last_day)
-    return lost(counted, capped={day for day in known if day in period}, before_today=today)
+    ours = {day for day in known if day in period}
+    return lost(counted, capped=ours, before_today=today, known=known)
 
 
 def closed_period(
@@ -105,7 +106,9 @@ def closed_period(
         period=period,
         used=_sum(counted, period),
         limit=last.limit,
-        lost=lost(counted, capped=ours, before_today=period.end) if watch.drops else None,
+        lost=lost(counted, capped=ours, before_today=period.end, known=capped)
+        if watch.drops
+        else None,
     )
 
 

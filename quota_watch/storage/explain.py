@@ -12,7 +12,7 @@ from quota_watch.domain.foresight import foresee
 from quota_watch.domain.limits import NOT_KNOWN
 from quota_watch.domain.periods import BillingCycle, CalendarMonth, Period, previous
 from quota_watch.domain.plain import plain
-from quota_watch.domain.reasons import Reason
+from quota_watch.domain.reasons import BY_THEMSELVES, Reason
 from quota_watch.domain.rules import Observation, Rule, Severity, Watch
 from quota_watch.domain.usage import Usage, count
 from quota_watch.storage import claims, record, silences, stories, views
@@ -190,8 +190,8 @@ class _Told:
             return "it never heard of this alert"
         if Severity.of(step["severity"]) < Severity.of(least):
             return f"it takes what is {least}{' or worse' if least != 'critical' else ''}"
-        if step["reason"] == Reason.PERIOD_ENDED:
-            return "ends of a month go to JSON webhooks, own templates and PagerDuty only"
+        if step["reason"] in BY_THEMSELVES:
+            return "such ends go to JSON webhooks, own templates and PagerDuty only"
         return "it was not among the channels then"
 
 

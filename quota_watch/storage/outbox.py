@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select, update
 
 from quota_watch.domain.quiet import QuietHours
 from quota_watch.storage.database import insert_missing
 from quota_watch.storage.deliveries import (
     FOR_SENDER,
+    RESOLVED,
+    Delivery,
     DeliveryState,
+    as_delivery,
     is_heard,
     is_pending,
     quiet_kept,
@@ -132,6 +135,17 @@ def channels_told(
     if as_fallback:
         query = query.where(delivery.c.fallback_for.is_not(None))
     return {(channel, recipient) for channel, recipient in connection.execute(query)}
+
+
+def ends_of(connection: Connection, told: Delivery) -> list[Delivery]:
+    """Return what its receiver was or is to hear of the end of the same story, if it has ended."""
+    same = and_(
+        delivery.c.alert_pk == told.alert_pk,
+        delivery.c.channel == told.channel,
+        delivery.c.recipient == told.recipient,
+        delivery.c.type == RESOLVED,
+    )
+    return [as_delivery(row) for row in connection.execute(select(delivery).where(same))]
 
 
 def count_pending(connection: Connection, channels: Collection[str] | None = None) -> int:

@@ -32,6 +32,8 @@ _NAMED_AGAIN = timedelta(hours=1)
 _NOTED_FOR = timedelta(minutes=10)
 _LONGEST_AGO = timedelta(days=7)
 _MOST_LOOKED_AT = 200
+_SKEW = timedelta(seconds=60)
+"""How far two clocks may be apart, or one may go back, without anything waiting for long."""
 _FAILURES = (DeliveryReason.REFUSED, DeliveryReason.GAVE_UP)
 
 
@@ -52,6 +54,7 @@ def settle(connection: Connection, channels: Collection[str], *, now: datetime) 
     channel for in 24 hours. Told elsewhere already or not: telling it twice does nothing.
     """
     _name(connection, channels, now)
+    _catch_up(connection, now)
     drop_expired(connection, now=now)
     unnamed = _fail_unnamed(connection, channels, now)
     return unnamed + _overdue(connection, channels, now)
@@ -63,6 +66,18 @@ def _name(connection: Connection, channels: Collection[str], now: datetime) -> N
     old = or_(at.is_(None), at <= now - _NAMED_AGAIN, at > now + _NAMED_AGAIN)
     named = update(delivery).where(is_loose(now), delivery.c.channel.in_(channels), old)
     connection.execute(named.values(named_at=now))
+
+
+def _catch_up(connection: Connection, now: datetime) -> None:
+    """Let go what waits for a time that was reckoned before the clock went back."""
+    query = select(delivery.c.pk, delivery.c.created_at, delivery.c.log).where(
+        is_loose(now), delivery.c.next_at > now + _SKEW
+    )
+    for row in connection.execute(query).all():
+        last = datetime.fromisoformat(row.log[-1]["at"]) if row.log else row.created_at
+        if last > now + _SKEW:
+            anew = {"next_at": now, "not_before": None}  # quiet hours are looked up at its turn
+            connection.execute(update(delivery).where(delivery.c.pk == row.pk).values(anew))
 
 
 def _fail_unnamed(
@@ -84,15 +99,26 @@ def _fail_unnamed(
 
 
 def _overdue(connection: Connection, channels: Collection[str], now: datetime) -> list[Delivery]:
+    """Return what is critical and late, tried or not: one that stalls may not get to all in time.
+
+    What was never tried counts only where something tried is as late: else nobody was there to.
+    """
     query = select(delivery).where(
         is_pending(),
         row_is_urgent(),
         delivery.c.channel.in_(channels),
-        delivery.c.attempts > 0,
         delivery.c.fallback_for.is_(None),
     )
-    failing = [as_delivery(row) for row in connection.execute(query)]
-    return [each for each in failing if now - first_attempt(each.log, now) >= URGENT_PATIENCE]
+    waiting = [as_delivery(row) for row in connection.execute(query)]
+    tried = [each for each in waiting if each.attempts > 0]
+    failing = [each for each in tried if now - first_attempt(each.log, now) >= URGENT_PATIENCE]
+    stuck = {each.channel for each in failing}
+    behind = [
+        each
+        for each in waiting
+        if each.attempts == 0 and each.channel in stuck and now - each.created_at >= URGENT_PATIENCE
+    ]
+    return failing + behind
 
 
 def first_attempt(log: Sequence[Any], now: datetime) -> datetime:

@@ -224,9 +224,15 @@ def _usage(usage: Usage | None, row: Row[Any] | None) -> Json:
         "over": is_over(usage.used, row.limit),
         "by_type": dict(usage.by_type),
         "not_counted": dict(usage.not_counted),
-        "today": {"date": usage.today.isoformat(), "used": usage.used_today},
+        "today": {"date": usage.today.isoformat(), "used": _used_today(usage, row)},
         "crossed_on": usage.crossed_on.isoformat() if usage.crossed_on else None,
     }
+
+
+def _used_today(usage: Usage, row: Row[Any]) -> int | None:
+    """Return what today has had, None where no good poll of today was: unknown is not zero."""
+    seen = row.last_ok is not None and row.last_ok.date() >= usage.today
+    return usage.used_today if seen else None
 
 
 def _forecast(row: Row[Any] | None) -> Json | None:

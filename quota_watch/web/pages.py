@@ -154,7 +154,9 @@ def _touches(story: Json, start: str) -> bool:
 
 def _bar(shown: Json) -> Json | None:
     """Return a bar's parts in percent of its width, or None where there is nothing to draw."""
-    limit, used, forecast = shown["limit"], shown["used"], shown["forecast"]
+    limit, used = shown["limit"], shown["used"]
+    # Where events are dropped no more are counted, whatever comes.
+    forecast = None if shown["over"] and shown["drops"] else shown["forecast"]
     if not limit or used is None:
         return None
 

@@ -88,6 +88,14 @@ def test_a_delivery_that_is_refused_for_good_makes_the_command_fail(acme: Instal
     assert result.returncode == 1
 
 
+def test_who_polls_from_cron_hears_of_a_channel_that_fails_too(acme: Installation) -> None:
+    acme.hook.answers = lambda _: (410, {}, b"")
+    acme.upstream.used["org_acme"] = 800
+    for _ in range(2):
+        acme.run("poll")
+    assert any("hook" in mail.message["Subject"] for mail in acme.smtp.mails)
+
+
 def test_only_the_named_organizations_are_polled(installation: Installation) -> None:
     installation.upstream.used |= {"org_a": 10, "org_b": 20}
     installation.configure({"org_a": 1000, "org_b": 1000})

@@ -1,4 +1,5 @@
 import io
+import logging
 import sys
 
 import pytest
@@ -29,6 +30,18 @@ def test_on_a_terminal_there_is_a_bar_that_leaves_nothing_behind(
     assert "[org_a] 2026-01" in screen.getvalue()
     assert "4/10" in screen.getvalue()
     assert screen.getvalue().endswith("\x1b[2K")
+
+
+def test_the_log_stands_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch, "xterm")
+    handler = logging.StreamHandler(screen)
+    logging.getLogger().addHandler(handler)
+    with progress("poll", 10, bar=True) as shown:
+        shown.advance(4)
+        logging.getLogger().warning("a line")
+    logging.getLogger().removeHandler(handler)
+    assert "\x1b[2Ka line\n" in screen.getvalue().replace("\r", "")
+    assert handler.stream is screen
 
 
 def test_in_a_pipe_there_are_lines_if_wanted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from quota_watch.config import ConfigError, Secret
 from quota_watch.domain.plans import RYBBIT_PLANS
-from quota_watch.domain.rules import Severity
+from quota_watch.domain.rules import Rule, Severity
 from quota_watch.domain.source import Organization
 
 CLOUD = "https://app.rybbit.io"
@@ -234,3 +234,12 @@ def test_an_address_is_not_one_of_the_channels_that_hear_everything(toml):
 def test_an_address_needs_a_sender(toml):
     found = toml.problems(f'[alerts]\nnotify = ["{MAILTO}"]\n[smtp]\nhost = "h"\n')
     assert found == {"smtp.from": "is missing; mails need a sender, needed by alerts.notify[0]"}
+
+
+def test_what_is_about_no_organization_is_not_for_an_organization_s_people(toml):
+    own = ORG + f'limit = 5\nnotify = ["{MAILTO}"]\n' + OPS + OPS.replace("ops]", "boss]")
+    own += '[smtp]\nhost = "h"\nfrom = "q@w.example"\n'
+    named = '[alerts]\nnotify = ["ops"]\n[alerts.rules.delivery]\nnotify = ["boss"]\n'
+    assert toml.load(own).heard_by(Rule.CONFIG) == ("ops", "boss")
+    config = toml.load(own + named)
+    assert [config.heard_by(rule) for rule in (Rule.CONFIG, Rule.DELIVERY)] == [("ops",), ("boss",)]

@@ -154,3 +154,21 @@ def test_the_row_knows_how_far_back_its_days_go(town: Town) -> None:
     with town.database.read() as connection:
         row = connection.execute(organizations.select()).one()
     assert row.history_from == date(2025, 12, 10)
+
+
+def test_a_period_that_ended_unseen_is_read_again_however_late(town: Town) -> None:
+    town.counts("2026-01-01", "2026-03-31", 90)
+    town.poll("2026-03-31T12:00")
+    town.counts("2026-03-31", "2026-03-31", 900)
+    assert "closed_over" in town.poll("2026-04-09T12:00")
+    assert town.closed_ranges() == [("2026-03-01", "2026-03-31")]
+    assert town.days()[date(2026, 3, 31)].used == 900
+    town.poll("2026-04-10T12:00")
+    assert town.closed_ranges() == []
+
+
+def test_after_months_without_a_poll_all_of_them_are_read_again(town: Town) -> None:
+    town.counts("2026-01-01", "2026-06-30", 9)
+    town.poll("2026-03-20T12:00")
+    town.poll("2026-06-01T12:00")
+    assert town.closed_ranges() == [("2026-03-01", "2026-05-31")]

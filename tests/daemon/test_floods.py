@@ -114,6 +114,19 @@ def test_an_alert_that_one_channel_refuses_for_good_reaches_the_fallback_and_so_
     assert phone.told() == [("acme", "fired", 90), ("acme", "resolved", 90)]
 
 
+def test_a_fallback_that_is_told_late_hears_of_the_end_that_came_meanwhile(
+    database: Database, clock: FakeClock
+) -> None:
+    phone, hook = RecordingChannel("phone"), RecordingChannel("hook", script=refuse())
+    upstream = Upstream()
+    for limit in (100, 1000):
+        acme = watch("acme", channels=("hook",), fallback=("phone",), limit=limit)
+        upstream.set(acme, START.date(), pageview=100)
+        Station(database, upstream, [acme], clock, channels=[hook, phone]).cycle()
+        clock.advance(HOUR)
+    assert phone.told() == [("acme", "fired", 100), ("acme", "resolved", 100)]
+
+
 def test_what_is_already_reached_at_the_first_look_is_one_mail_however_many_they_are(
     database: Database, clock: FakeClock
 ) -> None:

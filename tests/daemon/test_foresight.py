@@ -1,5 +1,6 @@
 """What is foretold of a period becomes alerts, and is kept."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import pytest
@@ -119,6 +120,36 @@ def test_one_forecast_a_day_is_kept(town: Town) -> None:
     with town.database.read() as connection:
         kept = connection.execute(forecasts.select().order_by(forecasts.c.as_of)).all()
     assert [row.as_of for row in kept] == [date(2026, 3, 8), date(2026, 3, 9)]
+
+
+def test_a_rule_that_is_switched_off_takes_its_open_story_with_it(town: Town) -> None:
+    town.counts("2026-03-01", "2026-03-31", 1200)
+    town.poll("2026-03-15T12:00")
+    off = replace(ACME, forecast=False)
+    town.station = Station(town.database, town.upstream, [off], town.clock, channels=[town.hook])
+    assert town.poll("2026-03-16T12:00") == [("forecast", "switched_off")]
+    assert town.poll("2026-03-17T12:00") == []
+
+
+def test_events_that_are_dropped_are_not_called_stalled_on_the_day_after_the_crossing(
+    town: Town,
+) -> None:
+    town.counts("2026-03-01", "2026-03-18", 1650)
+    town.poll("2026-03-19T00:00")
+    assert town.hours("2026-03-19T12:00", 10, today=700)[0] == ("threshold", "level_reached")
+    town.counts("2026-03-19", "2026-03-19", 700)
+    assert town.hours("2026-03-20T00:00", 24, today=0) == []
+
+
+def test_a_limit_raised_on_the_day_after_the_crossing_does_not_show_as_stalled(town: Town) -> None:
+    town.counts("2026-03-01", "2026-03-18", 1650)
+    town.counts("2026-03-20", "2026-03-20", 0)
+    town.hours("2026-03-19T12:00", 10, today=700)
+    town.counts("2026-03-19", "2026-03-19", 700)
+    town.hours("2026-03-20T00:00", 20)
+    more = replace(ACME, limit=90_000)
+    town.station = Station(town.database, town.upstream, [more], town.clock, channels=[town.hook])
+    assert town.hours("2026-03-20T20:00", 3) == [("threshold", "limit_changed")]
 
 
 def test_what_is_dropped_past_the_limit_is_not_stalled(town: Town) -> None:

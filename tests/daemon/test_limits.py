@@ -170,3 +170,31 @@ def test_a_fall_of_what_was_used_is_told_and_clears_nothing(town: Town) -> None:
     town.says(account(10_000)).polls(9500)
     assert town.polls(8000, after=HOUR) == ["mismatch used_fell"]
     assert town.polls(9500, after=HOUR) == []
+
+
+def test_a_limit_taken_out_of_the_config_is_asked_for_at_once(town: Town) -> None:
+    town.watch_as(watch(limit=5000))
+    assert town.says(account(1000)).polls(920) == []
+    town.watch_as(AUTO)
+    assert town.polls(920, after=HOUR) == ["threshold level_reached"]
+
+
+def test_a_limit_that_is_there_again_is_told(town: Town) -> None:
+    town.says(account(1000)).polls(10)
+    town.says(account(None))
+    assert (town.polls(10, after=DAY), town.polls(10, after=DAY)) == ([], ["limit limit_removed"])
+    assert town.says(account(1000)).polls(10, after=DAY) == ["limit limit_found"]
+
+
+def test_a_limit_that_is_gone_for_sure_ends_what_was_told_of_it(town: Town) -> None:
+    town.says(account(1000)).polls(920)
+    town.says(account(None))
+    assert town.polls(920, after=HOUR) == []
+    assert town.polls(920, after=HOUR) == ["threshold limit_changed", "limit limit_removed"]
+
+
+def test_a_limit_taken_away_in_the_config_ends_what_was_told_of_it(town: Town) -> None:
+    town.watch_as(watch(limit=1000))
+    town.polls(920)
+    town.watch_as(watch(limit=None, limit_source="none"))
+    assert town.polls(920, after=HOUR) == ["threshold limit_changed"]

@@ -241,9 +241,10 @@ def test_a_command_waits_for_its_turn_and_polls_all(
     with Simulator(clock, scenes, rate_limits=True) as simulator:
         settings = config(tmp_path, simulator, scenes)
         runtime = Runtime(settings, database=sqlite, clock=clock, sleep=clock.advance)
-        outcomes, put_off = runtime.poll_named(settings.credentials())
+        steps: list[int] = []
+        outcomes, put_off = runtime.poll_named(settings.credentials(), done=steps.append)
         runtime.close(5)
-    assert (len(outcomes), put_off) == (60, {})
+    assert (len(outcomes), put_off, sum(steps)) == (60, {}, 60)
     assert {status for _, status in simulator.requests} == {200}
     assert clock.now() < START + timedelta(seconds=30)
 

@@ -248,6 +248,28 @@ def test_a_reload_that_is_refused_keeps_the_old(
     assert "config refused, the old one stays" in caplog.text
 
 
+def test_a_start_says_that_the_config_is_good_as_one_may_have_been_refused_before(
+    start: Start,
+) -> None:
+    jobs = Jobs()
+    start(jobs)
+    works(jobs)
+    assert jobs.told == [None]
+
+
+def test_a_refused_config_is_told_of_until_one_is_taken_as_a_silence_may_hold_it_back(
+    start: Start,
+) -> None:
+    jobs, refused = Jobs(), StorageError("that is no config")
+    running = start(jobs, refused, jobs)
+    running.reload()
+    running.service._tell_of_channels()
+    assert jobs.told[-2:] == [refused, refused]
+    running.reload()
+    running.service._tell_of_channels()
+    wait_until(lambda: jobs.told[-1] is None)
+
+
 def test_a_lost_database_ends_it_with_a_sentence(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -131,11 +131,11 @@ def test_a_clock_that_goes_back_leaves_the_later_story_open(teller) -> None:
     assert teller.last.is_open
 
 
-def test_without_a_limit_an_open_story_goes_on(teller) -> None:
+def test_while_no_limit_is_known_an_open_story_goes_on_to_its_period_s_end(teller) -> None:
     teller.counts(90)
     assert teller.counts(500, limit=None) == []
-    assert teller.counts(500, limit=None, period=APRIL) == []
-    assert teller.last.is_open
+    assert teller.counts(500, limit=None, period=APRIL) == ["resolved 90"]
+    assert teller.last.reason is Reason.PERIOD_ENDED
 
 
 def test_a_failed_poll_ends_no_story(teller) -> None:

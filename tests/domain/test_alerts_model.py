@@ -120,9 +120,9 @@ class Model(RuleBasedStateMachine):
     def expected_of_count(self, used: int) -> list[Step]:
         month, limit = self.period.start, self.limit
         steps = [self.end_of_outage()] if self.outage else []
-        if limit is None:
-            return steps
         steps += self.ends_of_levels(month, limit)
+        if limit is None:
+            return sorted(steps, key=self.began)
         reached = max((each for each in LEVELS if used * 100 >= each * limit), default=None)
         subject = (month, limit)
         before = self.open_levels.get(subject)
@@ -140,10 +140,12 @@ class Model(RuleBasedStateMachine):
         ends = sorted(steps, key=self.began)
         return [*ends, (step, why, Rule.THRESHOLD, month, limit, number, reached)]
 
-    def ends_of_levels(self, month: date, limit: int) -> list[Step]:
+    def ends_of_levels(self, month: date, limit: int | None) -> list[Step]:
         ends: list[Step] = []
         for subject, level in list(self.open_levels.items()):
             if subject[0] > month or subject == (month, limit):
+                continue
+            if limit is None and subject[0] == month:  # which limit holds is not known
                 continue
             reason = Reason.PERIOD_ENDED if subject[0] < month else Reason.LIMIT_CHANGED
             if reason is Reason.PERIOD_ENDED:

@@ -57,6 +57,15 @@ def test_the_loss_is_what_the_days_would_have_had() -> None:
     assert (estimate.low, estimate.likely, estimate.high) == (8400, 8400, 8400)
 
 
+def test_what_was_dropped_in_the_month_before_is_no_measure_of_the_loss() -> None:
+    known = {date(2026, 2, day) for day in range(20, 29)}
+    days = counted(d11=600, **{f"d{n}": 0 for n in range(12, 20)}) | dict.fromkeys(known, 0)
+    found = capped_days(days, period=MARCH, limit=10_500, today=TODAY, known=known)
+    estimate = lost(days, capped=found, before_today=TODAY, known=known)
+    assert estimate is not None
+    assert (estimate.low, estimate.likely, estimate.high) == (8400, 8400, 8400)
+
+
 def test_nothing_is_lost_where_nothing_was_capped() -> None:
     assert lost(counted(), capped=(), before_today=TODAY) is None
 

@@ -79,3 +79,14 @@ def test_a_plan_that_is_found_holds_what_is_to_come(counts) -> None:
     found = smallest_plan(totals, plan="standard100k")
     assert found is None or found.limit >= max(totals) == found.needed
     assert min(totals) >= 0
+
+
+def test_days_on_which_events_were_dropped_do_not_make_a_plan_look_large_enough() -> None:
+    days = {MARCH_10 - timedelta(days=n): 1000 if n > 24 else 3 for n in range(80)}
+    dropped = {day for day, count in days.items() if count == 3}
+    seen = forecast(days, period=MARCH, as_of=MARCH_10, limit=None, excluded=dropped)
+    assert isinstance(seen, Forecast)
+    _, april, _ = totals_ahead(
+        seen, counted=days, period=MARCH, cycle=CalendarMonth(), excluded=dropped
+    )
+    assert april >= 30_000

@@ -19,6 +19,7 @@ from storage.posting import (
     HOUR,
     MINUTE,
     RESOLVED,
+    claim,
     done,
     envelope,
     failed,
@@ -105,6 +106,42 @@ def test_nothing_else_is_told_elsewhere_while_it_is_tried(
     put(database, envelope(acme, **{"severity": "critical", **changes}))
     later(database, take(database))
     assert settle(database, "hook", now=START + 9 * HOUR) == []
+
+
+def test_what_a_channel_that_stalls_never_got_to_is_told_elsewhere_in_time_too(
+    database: Database, acme: int
+) -> None:
+    """Attempts of half a minute each reach twenty of a hundred in ten minutes."""
+    put(database, envelope(acme, severity="critical"))
+    later(database, take(database))
+    put(database, envelope(story(database, 2), severity="critical"))
+    assert len(settle(database, "hook", now=START + 10 * MINUTE)) == len("12")
+
+
+def test_what_nobody_was_there_to_attempt_is_told_nowhere_else(
+    database: Database, acme: int
+) -> None:
+    put(database, envelope(acme, severity="critical"))
+    assert settle(database, "hook", now=START + HOUR) == []
+
+
+@pytest.mark.parametrize("attempted", [True, False])
+def test_what_waits_for_a_time_from_before_the_clock_went_back_is_due(
+    database: Database, acme: int, attempted: bool
+) -> None:
+    put(database, envelope(acme, next_at=START + MINUTE), now=START)
+    if attempted:
+        now = START + MINUTE
+        later(database, take(database, now=now), now=now)
+    settle(database, "hook", now=START - 2 * HOUR)
+    assert claim(database, now=START - 2 * HOUR) is not None
+
+
+def test_a_wait_that_is_meant_is_waited(database: Database, acme: int) -> None:
+    put(database, envelope(acme))
+    later(database, take(database), at=START + 6 * HOUR)
+    settle(database, "hook", now=START + MINUTE)
+    assert claim(database, now=START + HOUR) is None
 
 
 def test_what_was_never_attempted_is_not_failing(database: Database, acme: int) -> None:

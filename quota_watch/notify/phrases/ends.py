@@ -59,6 +59,20 @@ def _period_ended(case: Situation) -> Words:
     return Words(f"A new period began for {case.name}", join(summary), "Nothing to do.")
 
 
+def _switched_off(case: Situation) -> Words:
+    rule = case.transition.story.rule
+    summary = [
+        f"The config has switched off the rule `{rule}` for {case.name}, so this alert is over.",
+        "Whether what it told is still true is not known.",
+        state(case),
+    ]
+    return Words(
+        f"The rule `{rule}` is switched off for {case.name}",
+        join(summary),
+        "Nothing to do if that was meant; else switch it on again in the config.",
+    )
+
+
 _ENDS: Mapping[Reason, Callable[[Situation], Words]] = {
     Reason.NO_LONGER_LIKELY: ahead.no_longer_likely,
     Reason.OVERTAKEN: ahead.overtaken,
@@ -70,4 +84,5 @@ _ENDS: Mapping[Reason, Callable[[Situation], Words]] = {
     Reason.CONFIG_ACCEPTED: own.accepted,
     Reason.LIMIT_CHANGED: _limit_changed,
     Reason.PERIOD_ENDED: _period_ended,
+    Reason.SWITCHED_OFF: _switched_off,
 }

@@ -1,0 +1,73 @@
+"""Pictures for the README, taken of the demo three weeks into its month.
+
+Run it in a checkout: python docs/make_screenshots.py (needs the extras of dev, and a Chromium:
+$CHROMIUM, else what the path has).
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+HERE = Path(__file__).parent
+_MOMENT = "── 21 Mar"
+_SPEED = "20000"  # slow enough for the page to look as it does beside a real service
+_OVERVIEW, _ORGANIZATION, _MAILED = (1200, 680), (1200, 1010), (660, 820)
+_MAIL = "Growing Shop will probably"
+
+
+@contextmanager
+def playing(folder: str) -> Iterator[str]:
+    """Play the demo up to the moment; yield the address of its page."""
+    environ = os.environ | {"TMPDIR": folder, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "quota_watch", "demo", "--speed", _SPEED]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  our own command
+        lines = iter(process.stdout or ())
+        url = next(lines).split()[2]
+        for line in lines:
+            if line.startswith(_MOMENT):
+                break
+        yield url
+        process.send_signal(signal.SIGTERM)
+
+
+def shoot(
+    browser: Browser, url: str, name: str, size: tuple[int, int], look: str = "light"
+) -> None:
+    """Take the top of a page."""
+    view = {"width": size[0], "height": size[1]}
+    window = browser.new_page(viewport=view, color_scheme=look)
+    window.goto(url)
+    window.screenshot(path=HERE / f"{name}.png", style="#refresh { visibility: hidden }")
+    window.close()
+
+
+def main() -> None:
+    """Play the demo and write the pictures beside this file."""
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        sync_playwright() as playwright,
+        playing(folder) as url,
+    ):
+        # Its sandbox can't be had as root; it sees our own pages alone.
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        shoot(browser, url, "overview-light", _OVERVIEW)
+        shoot(browser, url, "overview-dark", _OVERVIEW, "dark")
+        growing = f"{url}/organizations/org_growing_shop"
+        shoot(browser, growing, "organization", _ORGANIZATION)
+        mails = sorted(Path(folder).glob("*/*.html"))
+        mail = next(each for each in reversed(mails) if _MAIL in each.read_text("utf-8"))
+        shoot(browser, mail.as_uri(), "mail", _MAILED)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
