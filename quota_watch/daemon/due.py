@@ -15,8 +15,8 @@ _WAIT_SECONDS = 0.2
 class DueOrganizations:
     """Claims organizations as threads ask for them, never more than end inside their lease.
 
-    A process holds at most two claims per polling thread, so each is polled
-    within 60 s of being claimed. `interval` returns the longest at which any is polled now.
+    A process holds at most two claims per polling thread, so each is polled before its claim runs
+    out. `interval` returns the longest at which any is polled now.
     """
 
     def __init__(

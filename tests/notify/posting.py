@@ -39,14 +39,14 @@ class Post:
         return self.channels[name]
 
     def put(self, *ids: str, channel: str = "hook", recipient: str = "", **how: Any) -> None:
-        how = {"severity": "info", "facts": {"used": 91}, "alert_pk": None} | how
+        plain = {"severity": "info", "facts": {"used": 91}, "alert_pk": None, "type": "alert.fired"}
+        how = plain | how
         envelopes = [
             Envelope(
                 id=id_,
                 transition_id=f"tr_{id_}",
                 channel=channel,
                 recipient=recipient,
-                type="alert.fired",
                 **how,
             )
             for id_ in ids

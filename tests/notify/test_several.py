@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notify.posting import HOUR, MINUTE, Post, ids, told
+from quota_watch.domain.reasons import BY_THEMSELVES
 from quota_watch.domain.rules import Severity
 from quota_watch.notify.channel import Message
 from quota_watch.notify.errors import DeliveryError
@@ -213,6 +214,15 @@ def test_a_fallback_hears_nothing_it_is_not_meant_for(post: Post) -> None:
     post.outbox.flush(10)
     assert phone.tried == []
     assert post.states() == {"one": "failed"}
+
+
+@pytest.mark.parametrize("reason", sorted(BY_THEMSELVES))
+def test_ends_for_programs_are_told_to_people_on_no_fallback_either(post: Post, reason) -> None:
+    mail = post.channel("mail", takes_period_ends=False)
+    post.channel(script=refuse(permanent=True))
+    post.put("one", type="alert.resolved", facts={"alert": {"reason": reason}}, fallback=("mail",))
+    post.outbox.flush(10)
+    assert mail.tried == []
 
 
 def test_a_fallback_that_fails_too_is_the_end_of_it(post: Post) -> None:
