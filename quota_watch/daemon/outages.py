@@ -162,10 +162,16 @@ class BatchOutages:
             subject=group,
             detail={
                 "organizations": self.sizes[group],
-                "names": [each.watch.name for each in blind[:_NAMED]],
+                "names": _named(blind),
                 "since": iso(trouble.since if trouble else now),
                 "kind": trouble.kind if trouble else None,
                 "error": trouble.message if trouble else None,
             },
             remind_every=blind[0].condition.remind_every,
         )
+
+
+def _named(blind: Sequence[Blind]) -> list[str]:
+    """Return names of the organizations, where those who hear of one hear of all of them."""
+    audiences = {frozenset(each.watch.of(Rule.BLIND).channels) for each in blind}
+    return [each.watch.name for each in blind[:_NAMED]] if len(audiences) == 1 else []

@@ -6,10 +6,9 @@ transaction that ends it does, and only while the token is still its own.
 
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Row, and_, or_, select, update
@@ -94,14 +93,14 @@ def find_due(
     now: datetime,
 ) -> list[int]:
     """Return up to `most` due organizations among `ours` that are not `busy` in this process."""
-    query = (
-        select(organization.c.pk)
-        .where(_is_due(interval, now))
-        .order_by(organization.c.next_at)
-        .execution_options(yield_per=_ROWS_AT_A_TIME)
-    )
-    with closing(connection.scalars(query)) as due:
-        return list(islice((pk for pk in due if pk in ours and pk not in busy), most))
+    query = select(organization.c.pk).where(_is_due(interval, now)).order_by(organization.c.next_at)
+    found: list[int] = []
+    for offset in count(step=_ROWS_AT_A_TIME):
+        due = connection.scalars(query.limit(_ROWS_AT_A_TIME).offset(offset)).all()
+        found += [pk for pk in due if pk in ours and pk not in busy]
+        if len(found) >= most or len(due) < _ROWS_AT_A_TIME:
+            break
+    return found[:most]
 
 
 def claim_due(
