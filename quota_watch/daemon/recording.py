@@ -106,6 +106,7 @@ class Recorder:
             usage=last_known,
             measured_at=row.last_ok if last_known else None,
             trouble=trouble,
+            crossing=foresight.likely_crossing(transaction, row.pk, poll.period, poll.at.date()),
         )
 
     def _after_failure(self, poll: Poll, error: UpstreamError) -> datetime:

@@ -45,7 +45,12 @@ def assess(watch: Watch, seen: Observation, stories: Sequence["Story"] = ()) -> 
     """
     if seen.trouble is not None:
         findings = assess_trouble(
-            watch, seen.trouble, last_known=seen.usage, period=seen.period, now=seen.at
+            watch,
+            seen.trouble,
+            last_known=seen.usage,
+            period=seen.period,
+            now=seen.at,
+            crossing=seen.crossing,
         )
     elif seen.usage is not None:
         findings = _with_counts(_without_limit(assess_usage(watch, seen.usage), watch, seen), seen)

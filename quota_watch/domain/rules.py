@@ -2,14 +2,14 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from quota_watch.domain.capped import Estimate
 from quota_watch.domain.forecast import Forecast
 from quota_watch.domain.limits import LimitChange, Mismatch
-from quota_watch.domain.periods import Period
+from quota_watch.domain.periods import ONE_DAY, Period
 from quota_watch.domain.planfit import PlanFit
 from quota_watch.domain.quiet import QuietHours
 from quota_watch.domain.reasons import Reason
@@ -167,6 +167,7 @@ class Observation:
     `limit_changes` are upstream's, new with this poll; `compared` tells whether our count could
     be compared with upstream's own, and `mismatch` what is held of that. `fell_from` is what was
     used before where clearly less is used now. `closed` is the last period, counted once more.
+    `crossing` is the day on which the limit was last foretold to be passed, after a failed poll.
     `lost` estimates what was dropped. `today_by_type` are today's counted events, `foresight` is
     what is usual and what is to come, and `forecast`, `advice` and `plan_fit` are of it, where
     there are any.
@@ -183,6 +184,7 @@ class Observation:
     fell_from: int | None = None
     closed: "Closed | None" = None
     lost: Estimate | None = None
+    crossing: date | None = None
     today_by_type: Mapping[str, int] = field(default_factory=dict)
     foresight: "Foresight | None" = None
 
@@ -246,16 +248,24 @@ def _switched_off(watch: Watch) -> Iterator[Rule]:
 
 
 def assess_trouble(
-    watch: Watch, trouble: Trouble, *, last_known: Usage | None, period: Period, now: datetime
+    watch: Watch,
+    trouble: Trouble,
+    *,
+    last_known: Usage | None,
+    period: Period,
+    now: datetime,
+    crossing: date | None = None,
 ) -> Findings:
     """Judge a failed poll: nothing is known but how long it has been so.
 
-    Blindness is critical where 90 % of the limit was used when last seen.
+    Blindness is critical where 90 % of the limit was used when last seen, or where it was to be
+    passed within a day from now: `crossing` is the day that was foretold last.
     """
     conditions = {}
     if watch.blind_after is not None and is_blind(trouble, after=watch.blind_after, now=now):
         near = last_known is not None and _reached(last_known.used, watch.limit, _WARNING_LEVEL)
-        severity = Severity.CRITICAL if near else Severity.WARNING
+        due = crossing is not None and crossing <= now.date() + ONE_DAY
+        severity = Severity.CRITICAL if near or due else Severity.WARNING
         conditions[Rule.BLIND] = Condition(
             rule=Rule.BLIND, severity=severity, reason=Reason.POLLS_FAIL
         )

@@ -10,7 +10,7 @@ from quota_watch.storage import views
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import forecast as forecasts
 from support.clock import FakeClock
-from support.watching import RecordingChannel, Station, Upstream, watch
+from support.watching import NO_ANSWER, RecordingChannel, Station, Upstream, watch
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 ACME = watch(limit=30_000, thresholds=(), forecast=True, spike=True, stalled_after=DAY, drops=True)
@@ -82,6 +82,17 @@ def test_what_keeps_incidents_hears_that_a_forecast_was_overtaken(town: Town) ->
     town.poll("2026-03-15T12:00")
     told = town.poll("2026-03-26T12:00")
     assert sorted(told) == [("forecast", "overtaken"), ("threshold", "level_reached")]
+
+
+def test_blindness_is_critical_on_the_eve_of_the_likely_crossing(town: Town) -> None:
+    town.counts("2026-03-01", "2026-03-31", 1200)
+    town.poll("2026-03-15T12:00")
+    town.upstream.errors[ACME.organization] = NO_ANSWER
+    town.hours("2026-03-16T00:00", 4)
+    town.hours("2026-03-25T00:00", 2)
+    told = [message.facts[0]["alert"] for message in town.hook.sent]
+    blind = [each["severity"] for each in told if each["rule"] == "blind"]
+    assert blind == ["warning", "critical"]
 
 
 def test_a_forecast_that_clears_up_ends_its_alert(town: Town) -> None:
