@@ -79,7 +79,8 @@ def _database(config: Config, clock: Clock, *, offline: bool) -> Check:
             refuse_foreign_folder(database)
             if migrate.current(database) is not None:
                 migrate.require_current(database)
-            apart = clocks_apart(database, clock)
+            # A file has this machine's clock; and to ask would make one.
+            apart = clocks_apart(database, clock) if database.path is None else None
             return _bad("database", apart, "set the clock right") if apart else _room_for(database)
     except ConfigError as error:
         return _bad("database", error.problems[0].message, "set database.url")
@@ -194,7 +195,11 @@ def _organization(
     except (UpstreamError, NotYet):  # the key may not read that, which is no fault
         return [_good(organization.id, good)]
     if account.limit is None:
-        return [_good(organization.id, f"{good}; it reports no limit")]
+        checks = [_good(organization.id, f"{good}; it reports no limit")]
+        if limits[organization] is None:
+            unknown = f"no limit is known for {organization.id}: set limit, or no level is judged"
+            checks.append(_good(_WARNING, unknown))
+        return checks
     plan = f"plan {account.plan}, " if account.plan else ""
     told = f"{good}; it reports {plan}limit {account.limit:,}"
     checks = [_good(organization.id, told)]

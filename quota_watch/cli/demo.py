@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sys
 import tempfile
 import textwrap
 import threading
@@ -193,7 +194,7 @@ def _conclude(stage: _Stage, url: str | None, *, stays: bool) -> None:
     show(_known(stage), now=now, pending=pending)
     config = stage.folder / "config.toml"
     click.echo(f"\nMails      {stage.folder} (.eml, and .html for a browser)")
-    click.echo(f"Try it on  quota-watch -c {config} alerts")
+    click.echo(f"Try it on  {sys.argv[0]} -c {config} alerts")
     if url is None or not stays:
         return
     click.echo(f"The page   {click.style(url, bold=True)} stays open; Ctrl-C ends it.")

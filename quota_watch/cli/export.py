@@ -93,6 +93,8 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
     from quota_watch.files import whole_file
 
     if path is None:
+        if sys.stdout is None:
+            raise click.UsageError("there is no stdout to write to: give --output FILE")
         yield sys.stdout
         return
     with whole_file(path) as file:

@@ -20,7 +20,11 @@ _CAPPED = "capped"
 @click.command()
 @click.argument("organization", metavar="ORG")
 @click.option(
-    "--from", "first", type=DATE, metavar="DATE", help="First day [default: 30 days before --to]."
+    "--from",
+    "first",
+    type=DATE,
+    metavar="DATE",
+    help="First day [default: 30 days before --to; by month, eleven months before it].",
 )
 @click.option("--to", "last", type=DATE, metavar="DATE", help="Last day [default: today, UTC].")
 @click.option("--by", type=click.Choice(["day", "month"]), default="day", show_default=True)
@@ -43,7 +47,7 @@ def history(
         raise click.UsageError("--csv and --json exclude each other")
     config = context.config()
     (watch,) = chosen(config.watches(), (organization,))
-    start, end = _range(first, last, context.clock.now().date())
+    start, end = _range(first, last, context.clock.now().date(), by_month=by == "month")
     with context.existing(config) as database, database.read() as connection:
         days = views.history(connection, watch, start, end)
     rows = views.by_month(days) if by == "month" else days
@@ -55,9 +59,14 @@ def history(
         _print_days(rows)
 
 
-def _range(first: datetime | None, last: datetime | None, today: date) -> tuple[date, date]:
+def _range(
+    first: datetime | None, last: datetime | None, today: date, *, by_month: bool
+) -> tuple[date, date]:
     end = day_of(last) or today
-    start = day_of(first) or end - timedelta(days=_DEFAULT_DAYS - 1)
+    usual = end - timedelta(days=_DEFAULT_DAYS - 1)
+    if by_month:  # whole ones: this and the eleven before it
+        usual = end.replace(year=end.year - 1 + end.month // 12, month=end.month % 12 + 1, day=1)
+    start = day_of(first) or usual
     refuse_backward(start, end)
     return start, end
 

@@ -19,7 +19,6 @@ _TLS_AT_ONCE = 465
 def warnings(config: "Config") -> Iterator[str]:
     """Yield a sentence for each thing worth telling."""
     yield from _unheard(config)
-    yield from _without_limit(config)
     yield from _unread_reports(config)
     yield from _exposed_servers(config)
     yield from _exposed_mail(config)
@@ -36,19 +35,6 @@ def _unheard(config: "Config") -> Iterator[str]:
         yield (
             f"nobody would hear of alerts about {listed(silent)}: "
             "notify is empty; name a channel there or leave the key out"
-        )
-
-
-def _without_limit(config: "Config") -> Iterator[str]:
-    unknown = [
-        watch.organization.id
-        for watch in config.watches()
-        if watch.limit is None and watch.organization.server != addresses.CLOUD
-    ]
-    if unknown:
-        yield (
-            f"no limit is known for {listed(unknown)}: a server of one's own has none to tell, so "
-            "events are counted but no level is judged; set plan or limit"
         )
 
 

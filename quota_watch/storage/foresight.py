@@ -42,12 +42,15 @@ def past_of(
     today, yesterday = usage.today, usage.today - ONE_DAY
     counted, capped = record.counted_days(connection, pk, today - _MEMORY, yesterday)
     kept = record.days_of(connection, [pk], today - TYPE_DAYS, yesterday)[pk]
-    days = {day.day: day for day in (*kept, *fetched) if day.day < today}
+    new = tuple(fetched)
+    days = {day.day: day for day in (*kept, *new) if day.day < today}
     counted |= {day.day: day.counted(watch.not_counted) for day in days.values()}
     sites, asked_from = _sites_and_beginning(connection, pk)
     with_today = {**counted, today: usage.used_today}
     counted = since_first_event(with_today, known_from=asked_from)
     del counted[today]
+    for period in _closed_periods(new, usage.period):
+        capped |= _capped_in(counted, watch, period, today, known=capped)
     capped |= _capped_now(counted, watch, usage, known=capped)
     since = now - ONE_DAY - (watch.stalled_after or ONE_DAY)
     return Past(
@@ -187,19 +190,28 @@ def _not_judged(rows: Iterable[tuple[date, date]]) -> set[date]:
     }
 
 
+def _closed_periods(days: Iterable[DayCounts], now: Period) -> list[Period]:
+    """Return the periods before `now` that the days lie in, oldest first."""
+    cycle = CalendarMonth()
+    return sorted({cycle.period_of(each.day) for each in days if each.day < now.start})
+
+
 def _capped_now(
     counted: dict[date, int], watch: Watch, usage: Usage, *, known: Collection[date]
 ) -> frozenset[date]:
-    if not watch.drops or watch.limit is None or not is_over(usage.used, watch.limit):
+    if not watch.drops or not is_over(usage.used, watch.limit):
         return frozenset()
-    days = capped_days(
-        {**counted, usage.today: usage.used_today},
-        period=usage.period,
-        limit=watch.limit,
-        today=usage.today,
-        known=known,
-    )
+    with_today = {**counted, usage.today: usage.used_today}
+    days = _capped_in(with_today, watch, usage.period, usage.today, known=known)
     return days | {usage.today}  # while events are dropped, what is missing today tells nothing
+
+
+def _capped_in(
+    counted: dict[date, int], watch: Watch, period: Period, today: date, *, known: Collection[date]
+) -> frozenset[date]:
+    if not watch.drops or watch.limit is None:
+        return frozenset()
+    return capped_days(counted, period=period, limit=watch.limit, today=today, known=known)
 
 
 def _shape(

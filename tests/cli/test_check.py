@@ -181,3 +181,9 @@ def test_a_release_that_takes_no_keys_is_named_with_the_remedy(acme: Installatio
     assert result.returncode == 1
     told = "Rybbit 2.6.1 takes no API keys for event counts → Update it to 2.7.0 or newer"
     assert f"✗ {acme.server.url}: {told}" in result.stdout
+
+
+def test_before_the_first_poll_it_makes_no_database(acme: Installation) -> None:
+    (told,) = [each for each in acme.json("check")["checks"] if each["name"] == "database"]
+    assert told["message"].endswith("none yet; `run` or `poll` makes it")
+    assert not list(acme.folder.glob("*.db*"))

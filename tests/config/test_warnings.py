@@ -19,10 +19,6 @@ PAGER = '[channels.pager]\ntype = "webhook"\nformat = "pagerduty"\nrouting_key =
     [
         (ORG + "notify = []", "nobody would hear of alerts about org_a: notify is empty"),
         ("[alerts]\nnotify = []", "nobody would hear of alerts about org_a: notify is empty"),
-        (
-            '[[organizations]]\nid = "org_b"\nbase_url = "https://b.example"\napi_key = "env:K"',
-            "no limit is known for org_b",
-        ),
         ('[rybbit]\napi_key = "env:K"\nbase_url = "http://a.example"', "the API key travels in"),
         ('[rybbit]\napi_key = "env:K"\nbase_url = "https://a.example/api"', "ends in /api"),
         (SMTP + 'security = "none"', "sends the password in clear"),
@@ -58,13 +54,6 @@ def test_without_a_channel_nobody_hears(toml):
     assert toml.load().warnings() == (
         "nobody would hear of any alert: there is no [channels.NAME] table; add one",
     )
-
-
-def test_many_organizations_make_one_warning(toml):
-    own = 'base_url = "https://b.example"\napi_key = "env:K"\n'
-    orgs = "".join(f'[[organizations]]\nid = "org_{n}"\n{own}' for n in range(100))
-    (limit,) = warnings(toml, orgs)
-    assert "org_0, org_1, org_2, org_3 and 96 more" in limit
 
 
 PLAIN = [

@@ -171,3 +171,13 @@ def test_what_is_dropped_past_the_limit_is_not_stalled(town: Town) -> None:
     town.counts("2026-03-22", "2026-03-31", 0)
     told += town.hours("2026-03-22T00:00", 26, today=0)
     assert told == [("threshold", "level_reached")]
+
+
+def test_the_first_poll_learns_nothing_from_days_that_a_limit_capped_before(town: Town) -> None:
+    town.counts("2026-02-01", "2026-02-20", 1600)
+    town.counts("2026-02-21", "2026-02-28", 1)
+    town.counts("2026-03-01", "2026-03-31", 1600)
+    town.clock.set(datetime.fromisoformat("2026-03-10T00:00:00Z"))
+    (outcome,) = town.station.poll()
+    assert outcome.seen.forecast is not None
+    assert outcome.seen.forecast.p50 > 45_000
