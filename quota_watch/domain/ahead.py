@@ -152,7 +152,6 @@ def _judge_spike(
     watch: Watch, seen: Observation, usage: Usage, foresight: Foresight, told: _Told
 ) -> SpikeJudgement:
     goes_on, known = told.open(Rule.SPIKE), told.of(Rule.SPIKE)
-    likely = getattr(foresight.forecast, "p50", None)
     return judge_spike(
         Today(
             now=seen.at,
@@ -160,7 +159,7 @@ def _judge_spike(
             limit=watch.limit,
             by_type=seen.today_by_type,
             usual_by_type=foresight.usual_types,
-            p50=likely,
+            p50=None if seen.forecast is None else seen.forecast.p50,
             capped=usage.today in foresight.past.capped,
         ),
         usual=foresight.usual,
