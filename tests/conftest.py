@@ -1,15 +1,26 @@
 """What tests of every area share: a clock, databases, and servers to talk to, all real."""
 
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import trustme
 from hypothesis import HealthCheck, settings
 
+from quota_watch.storage.database import Database
 from support.clock import FakeClock
+from support.databases import database, open_database, postgres_kept, sqlite_template
 from support.http import HttpServer
+from support.post import Post
 from support.postgres import Postgres, running_postgres
 from support.smtp import SmtpServer
+from support.watching import RecordingChannel, Upstream
+
+__all__ = ["database", "open_database", "postgres_kept", "sqlite_template"]
 
 # The same examples at every run and on every machine, however slow; to look for new ones:
 # pytest --hypothesis-profile=exploring
@@ -71,3 +82,43 @@ def smtp_server() -> Iterator[SmtpServer]:
     server.start()
     yield server
     server.stop()
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """A server's certificate for 127.0.0.1, and a client that trusts who signed it."""
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+
+    def accept(self, plain: socket.socket, over: threading.Event) -> None:
+        """Shake hands with a client and hang up."""
+        self.server.wrap_socket(plain, server_side=True).close()
+
+
+@pytest.fixture(scope="session")
+def certificates() -> Certificates:
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return Certificates(server, client)
+
+
+@pytest.fixture
+def post(database: Database, clock: FakeClock) -> Iterator[Post]:
+    post = Post(database, clock)
+    yield post
+    post.outbox.stop()
+    assert post.outbox.wait_until_idle(10)
+
+
+@pytest.fixture
+def upstream() -> Upstream:
+    return Upstream()
+
+
+@pytest.fixture
+def channel() -> RecordingChannel:
+    return RecordingChannel()

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from benchmarks.forecast.series import Question
-from quota_watch.domain.forecast import Forecast
-from quota_watch.domain.periods import each_day
+from quota_watch.forecast.forecast import Forecast
+from quota_watch.model.period import each_day
 
 PASSED, NEVER_PASSED = (0.8, 0.95), (1.05, 1.25)
 _IN_TIME, _EARLY = 3, 7

@@ -19,7 +19,8 @@ from types import ModuleType
 
 from benchmarks.forecast.alarms import Asked, alarms
 from benchmarks.forecast.series import questions, read
-from quota_watch.domain import forecast, outlook, seasonality
+from quota_watch.forecast import forecast, seasonality
+from quota_watch.forecast import level as outlook
 
 MONTHS = 3
 Cost = Callable[[Sequence[Asked]], float]

@@ -17,7 +17,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from benchmarks.forecast.series import CHECK_DAYS, Question
-from quota_watch.domain.periods import ONE_DAY, CalendarMonth, each_day
+from quota_watch.model.period import ONE_DAY, CalendarMonth, each_day
 
 NAMES = {
     "quota-watch": "quota-watch",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from quota_watch.domain.forecast import Forecast, forecast
-from quota_watch.domain.periods import ONE_DAY, CalendarMonth, Period
+from quota_watch.forecast.forecast import Forecast, forecast
+from quota_watch.model.period import ONE_DAY, CalendarMonth, Period
 
 CHECK_DAYS = (3, 5, 7, 10, 14, 18, 22, 25)
 _LEAST_HISTORY, _LEAST_TOTAL = 28, 100

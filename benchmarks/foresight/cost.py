@@ -18,14 +18,14 @@ from statistics import median
 
 from sqlalchemy import Connection, insert
 
-from quota_watch.domain.foresight import foresee
-from quota_watch.domain.periods import CalendarMonth, each_day
-from quota_watch.domain.rules import Watch
-from quota_watch.domain.source import Organization
-from quota_watch.domain.usage import DayCounts, count
+from quota_watch.forecast.outlook import foresee
+from quota_watch.model.organization import Organization
+from quota_watch.model.period import CalendarMonth, each_day
+from quota_watch.model.usage import DayCounts, count
+from quota_watch.model.watch import Watch
 from quota_watch.storage import claims, migrate
 from quota_watch.storage.database import Database
-from quota_watch.storage.foresight import keep, past_of
+from quota_watch.storage.forecasts import keep, past_of
 from quota_watch.storage.schema import day_usage, snapshot
 
 NOW = datetime(2026, 3, 17, 14, 30, tzinfo=UTC)

@@ -18,12 +18,12 @@ from statistics import median
 
 from benchmarks.forecast.series import read
 from benchmarks.foresight.traffic import Fault, hourly, polls, with_fault
-from quota_watch.domain.dayshape import DayShape, Snapshot, learn
-from quota_watch.domain.periods import ONE_DAY, each_day
-from quota_watch.domain.rulings import Ruling
-from quota_watch.domain.spike import Today, judge_spike
-from quota_watch.domain.stall import Sightings, judge_stall
-from quota_watch.domain.usual import Usual, usual_days
+from quota_watch.forecast.day_shape import DayShape, Snapshot, learn
+from quota_watch.forecast.usual import Usual, usual_days
+from quota_watch.model.period import ONE_DAY, each_day
+from quota_watch.rules.spike import Today, judge_spike
+from quota_watch.rules.stalled import Sightings, judge_stall
+from quota_watch.rules.verdict import Ruling
 
 WARM_UP, AFTER = timedelta(days=35), timedelta(hours=24)
 FAULT_HOURS = (1, 2, 3, 6, 12)

@@ -17,12 +17,12 @@ from pathlib import Path
 
 from benchmarks.forecast.series import read
 from benchmarks.foresight.traffic import hourly, polls
-from quota_watch.domain import forecast as forecasting
-from quota_watch.domain.dayshape import Snapshot, learn, share_at
-from quota_watch.domain.forecast import Forecast, PartDay, TooEarly
-from quota_watch.domain.periods import ONE_DAY, CalendarMonth, Period, each_day
-from quota_watch.domain.risk import ToldRisk, judge_risk
-from quota_watch.domain.rulings import Ruling
+from quota_watch.forecast import forecast as forecasting
+from quota_watch.forecast.day_shape import Snapshot, learn, share_at
+from quota_watch.forecast.forecast import Forecast, PartDay, TooEarly
+from quota_watch.model.period import ONE_DAY, CalendarMonth, Period, each_day
+from quota_watch.rules.forecast import ToldRisk, judge_risk
+from quota_watch.rules.verdict import Ruling
 
 LIMITS = (0.8, 0.95, 1.05, 1.25)
 EVERY = 4

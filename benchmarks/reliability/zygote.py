@@ -16,8 +16,8 @@ import sqlalchemy.dialects.sqlite.pysqlite
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-import quota_watch.daemon.service
-import quota_watch.daemon.startup
+import quota_watch.service.service
+import quota_watch.service.startup
 from quota_watch.cli.app import main
 
 PRELOADED = (
@@ -26,8 +26,8 @@ PRELOADED = (
     psycopg,
     sqlalchemy.dialects.postgresql.psycopg,
     sqlalchemy.dialects.sqlite.pysqlite,
-    quota_watch.daemon.service,
-    quota_watch.daemon.startup,
+    quota_watch.service.service,
+    quota_watch.service.startup,
 )
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import insert, update
 
-from quota_watch.clock import SystemClock
-from quota_watch.domain.rules import Watch
-from quota_watch.domain.source import Organization
+from quota_watch.lib.clock import SystemClock
+from quota_watch.model.organization import Organization
+from quota_watch.model.watch import Watch
 from quota_watch.storage import claims, migrate
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import day_usage, forecast, organization

@@ -13,11 +13,11 @@ from quota_watch.cli.context import Context, chosen, meant, refuse_foreign_folde
 from quota_watch.cli.explain import explain
 from quota_watch.cli.output import plural, print_json, print_table, short_time
 from quota_watch.cli.silence import in_words
-from quota_watch.text import one_line
+from quota_watch.lib.text import one_line
 
 if TYPE_CHECKING:
+    from quota_watch.channels.channel import Channel
     from quota_watch.config import Config
-    from quota_watch.notify.channel import Channel
     from quota_watch.storage.database import Database
 
 _EXPLAIN = "explain"
@@ -37,7 +37,8 @@ def alerts(
 
     `explain ORG` says why it was told or not, to whom, and what each rule says now.
     """
-    from quota_watch.storage import silences, views
+    from quota_watch.storage import silences
+    from quota_watch.views import organizations as views
 
     if organizations[:1] == (_EXPLAIN,):
         if only_open or len(organizations) != len((_EXPLAIN, "ORG")):
@@ -70,7 +71,7 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
     """Show what reached whom, what waits and what failed."""
     if ctx.invoked_subcommand is not None:
         return
-    from quota_watch.storage import views
+    from quota_watch.views import organizations as views
 
     context: Context = ctx.obj
     most = None if as_json else _MOST_SHOWN + 1
@@ -126,8 +127,8 @@ def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
 @click.pass_obj
 def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> int:
     """Send a message, marked as a test, to channels."""
+    from quota_watch.channels.build import build_channels
     from quota_watch.config import Use
-    from quota_watch.daemon.channels import build_channels
 
     config = context.config()
     unknown = sorted(set(channels) - set(config.channels))
@@ -157,9 +158,9 @@ def _send_test(
     names: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Send a test to the channels of these names; return the deliveries it made."""
-    from quota_watch.daemon.enqueue import enqueue_test
-    from quota_watch.notify.outbox import Outbox
-    from quota_watch.storage import views
+    from quota_watch.pipeline.deliver import Outbox
+    from quota_watch.pipeline.enqueue import enqueue_test
+    from quota_watch.views import organizations as views
 
     with database.write() as connection:
         ids = enqueue_test(

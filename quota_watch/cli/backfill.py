@@ -13,14 +13,15 @@ from quota_watch.cli.context import Context, chosen, refuse_foreign_folder
 from quota_watch.cli.dates import DATE
 from quota_watch.cli.output import plural
 from quota_watch.cli.progress import progress
-from quota_watch.domain.rules import Watch
-from quota_watch.domain.schedule import span
-from quota_watch.domain.source import NotYet, Organization
+from quota_watch.model.organization import Organization
+from quota_watch.model.schedule import span
+from quota_watch.model.source import NotYet
+from quota_watch.model.watch import Watch
 
 if TYPE_CHECKING:
     from quota_watch.config import Config
-    from quota_watch.daemon.backfill import Filled, OlderDays
-    from quota_watch.domain.periods import Period
+    from quota_watch.model.period import Period
+    from quota_watch.service.backfill import Filled, OlderDays
     from quota_watch.storage.database import Database
 
 
@@ -71,7 +72,7 @@ def _start(config: "Config", first: date, today: date) -> date:
 
 
 def _asking(context: Context, config: "Config", resources: ExitStack) -> "OlderDays":
-    from quota_watch.daemon.channels import build_source
+    from quota_watch.rybbit.build import build_source
     from quota_watch.rybbit.pacing import Pacer, Purpose
 
     keys = {each: key.reveal() for each, key in config.credentials().items()}
@@ -90,7 +91,7 @@ def _fill(
     *,
     again: bool,
 ) -> dict[Organization, "Filled"]:
-    from quota_watch.daemon.backfill import Backfill, months_back
+    from quota_watch.service.backfill import Backfill, months_back
     from quota_watch.storage import claims
 
     now = context.clock.now()

@@ -13,14 +13,15 @@ import click
 from quota_watch.cli.context import Context, refuse_foreign_folder
 from quota_watch.cli.output import plural, print_json
 from quota_watch.cli.patience import patiently
-from quota_watch.clock import Clock
 from quota_watch.config import AppriseTable, Config, ConfigError
-from quota_watch.domain.errors import QuotaWatchError
-from quota_watch.domain.source import NotYet, Organization, UpstreamError
-from quota_watch.figures import what_and_advice
+from quota_watch.lib.clock import Clock
+from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib.figures import what_and_advice
+from quota_watch.lib.text import one_line
+from quota_watch.model.organization import Organization
+from quota_watch.model.source import NotYet, UpstreamError
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
-from quota_watch.text import one_line
 
 if TYPE_CHECKING:
     from quota_watch.rybbit.client import RybbitClient
@@ -69,7 +70,7 @@ def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[Chec
 
 
 def _database(config: Config, clock: Clock, *, offline: bool) -> Check:
-    from quota_watch.daemon.startup import clocks_apart
+    from quota_watch.service.startup import clocks_apart
     from quota_watch.storage import migrate
 
     try:
@@ -120,8 +121,8 @@ def _secrets(config: Config, problems: dict[str, str]) -> Iterator[Check]:
 
 
 def _templates(config: Config) -> Iterator[Check]:
-    from quota_watch.daemon.channels import template_trials
-    from quota_watch.notify.render import TemplateError
+    from quota_watch.channels.build import template_trials
+    from quota_watch.messages.render import TemplateError
 
     bad = False
     for key, attempt in template_trials(config):
@@ -136,8 +137,8 @@ def _templates(config: Config) -> Iterator[Check]:
 
 
 def _organizations(config: Config, context: Context, problems: dict[str, str]) -> Iterator[Check]:
-    from quota_watch.daemon.channels import build_source
-    from quota_watch.daemon.polling import in_batches
+    from quota_watch.pipeline.workers import in_batches
+    from quota_watch.rybbit.build import build_source
     from quota_watch.rybbit.pacing import Pacer
 
     keys = {}
@@ -164,7 +165,7 @@ def _organizations(config: Config, context: Context, problems: dict[str, str]) -
 
 def _releases(source: "RybbitClient", servers: Iterable[str]) -> Iterator[Check]:
     """Check that the servers take keys; one that tells no release is judged by its answers."""
-    from quota_watch.rybbit.accounts import supports_keys
+    from quota_watch.rybbit.account import supports_keys
     from quota_watch.rybbit.client import UPDATE_RYBBIT, too_old
 
     for server in servers:
@@ -212,7 +213,7 @@ def _organization(
 
 
 def _channels(config: Config, *, offline: bool) -> Iterator[Check]:
-    from quota_watch.daemon.channels import ChannelBuilder
+    from quota_watch.channels.build import ChannelBuilder
 
     with ExitStack() as resources:
         builder = ChannelBuilder(config, resources)

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 import click
 
-from quota_watch.clock import Clock, SystemClock
-from quota_watch.logs import setup_logging
+from quota_watch.lib.clock import Clock, SystemClock
+from quota_watch.lib.logs import setup_logging
 
 if TYPE_CHECKING:
     from quota_watch.config import Config, Use
-    from quota_watch.domain.rules import Watch
+    from quota_watch.model.watch import Watch
     from quota_watch.storage.database import Database
 
 

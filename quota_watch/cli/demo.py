@@ -19,17 +19,18 @@ import click
 
 from quota_watch.cli.context import Context
 from quota_watch.cli.output import STATES, is_terminal
-from quota_watch.cli.sinks import MailSink, WebhookSink
-from quota_watch.cli.stage import END, START, DemoClock, free_port, scenes, write_config
 from quota_watch.cli.status import show
 from quota_watch.config import Config, load
 from quota_watch.config.needs import has_web
-from quota_watch.daemon.page import Page
-from quota_watch.logs import setup_logging
-from quota_watch.rybbit.simulator import Simulator
-from quota_watch.storage import outbox, views
+from quota_watch.demo.simulator import Simulator
+from quota_watch.demo.sinks import MailSink, WebhookSink
+from quota_watch.demo.stage import END, START, DemoClock, free_port, scenes, write_config
+from quota_watch.lib.logs import setup_logging
+from quota_watch.lib.text import one_line
+from quota_watch.service.page import Page
+from quota_watch.storage import outbox
 from quota_watch.storage.database import Database
-from quota_watch.text import one_line
+from quota_watch.views import organizations as views
 
 SPEED = 45_000
 """Seconds that the demo's clock goes on in one real second: a month a minute."""
@@ -144,9 +145,9 @@ def _introduce(stage: _Stage, url: str | None, port: int, seconds: float) -> Non
 @contextmanager
 def _serving(stage: _Stage) -> Iterator[None]:
     """Run the daemon as `run` does, in a thread of its own."""
-    from quota_watch.daemon.runtime import Runtime
-    from quota_watch.daemon.service import Service
-    from quota_watch.daemon.systemd import Notifier
+    from quota_watch.service.runtime import Runtime
+    from quota_watch.service.service import Service
+    from quota_watch.service.systemd import Notifier
 
     service = Service(
         lambda _: Runtime(stage.config, database=stage.database, clock=stage.clock),

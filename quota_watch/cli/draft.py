@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from quota_watch.config.addresses import CLOUD
-from quota_watch.figures import what_and_advice
-from quota_watch.text import one_line
+from quota_watch.lib.figures import what_and_advice
+from quota_watch.lib.text import one_line
 
 if TYPE_CHECKING:
-    from quota_watch.daemon.discovery import Sight
+    from quota_watch.service.discovery import Sight
 
 _WIDTH = 96
 _HEAD = """\

@@ -9,9 +9,9 @@ import click
 
 from quota_watch.cli.context import Context, chosen
 from quota_watch.cli.output import STATES, console, is_terminal, plural, print_json
-from quota_watch.domain.schedule import span
-from quota_watch.figures import ago, days, local
-from quota_watch.text import one_line
+from quota_watch.lib.figures import ago, days, local
+from quota_watch.lib.text import one_line
+from quota_watch.model.schedule import span
 
 if TYPE_CHECKING:
     from quota_watch.config import Config
@@ -31,7 +31,7 @@ _OVER = {
 
 def explain(context: Context, organization: str, *, as_json: bool) -> None:
     """Say why there was an alert of the organization or none, who heard of it and who did not."""
-    from quota_watch.storage.explain import explanation
+    from quota_watch.views.explain import explanation
 
     config, now = context.config(), context.clock.now()
     (watch,) = chosen(config.watches(), (organization,))

@@ -16,7 +16,7 @@ from quota_watch.cli.context import Context, chosen
 from quota_watch.cli.dates import DATE, day_of, refuse_backward
 from quota_watch.cli.output import plural
 from quota_watch.cli.progress import progress
-from quota_watch.text import one_line
+from quota_watch.lib.text import one_line
 
 _FORMATS = ("csv", "json", "jsonl")
 _COLUMNS = ("organization", "name", "server", "date", "used", "not_counted", "capped")
@@ -57,7 +57,7 @@ def export(
     Of all organizations, also those that the config does not name, or of the named.
     """
     from quota_watch.storage import claims
-    from quota_watch.storage.export import Wanted, days, how_many, types_of
+    from quota_watch.views.export import Wanted, days, how_many, types_of
 
     refuse_backward(day_of(first), day_of(last))
     config = context.config()
@@ -90,7 +90,7 @@ def _by_ending(path: Path | None) -> str:
 
 @contextmanager
 def _opened(path: Path | None) -> Iterator[TextIO]:
-    from quota_watch.files import whole_file
+    from quota_watch.lib.files import whole_file
 
     if path is None:
         if sys.stdout is None:

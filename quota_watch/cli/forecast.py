@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from quota_watch.cli.context import Context
-from quota_watch.domain.errors import QuotaWatchError
-from quota_watch.domain.forecast import Crossing, Forecast, TooEarly
-from quota_watch.domain.forecast import forecast as foretell
-from quota_watch.domain.periods import ONE_DAY, Period
+from quota_watch.forecast.forecast import Crossing, Forecast, TooEarly
+from quota_watch.forecast.forecast import forecast as foretell
+from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.model.period import ONE_DAY, Period
 
 _MOST = 10**15
 _COUNTS = f"0 to {_MOST}"
@@ -46,7 +46,7 @@ def _show(context: Context, organization: str, *, as_json: bool) -> None:
     from quota_watch.cli import prospect
     from quota_watch.cli.context import chosen
     from quota_watch.cli.output import print_json
-    from quota_watch.storage import outlook_view
+    from quota_watch.views import forecast as outlook_view
 
     config = context.config()
     (watch,) = chosen(config.watches(), (organization,))

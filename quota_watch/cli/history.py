@@ -41,7 +41,7 @@ def history(
     as_json: bool,
 ) -> None:
     """Show the stored counts of an organization."""
-    from quota_watch.storage import views
+    from quota_watch.views import organizations as views
 
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")

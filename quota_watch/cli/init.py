@@ -13,10 +13,10 @@ from quota_watch.cli.context import Context
 from quota_watch.cli.keys import VARIABLE, credential, has_key, plain_client, server_url
 from quota_watch.cli.output import plural
 from quota_watch.cli.patience import patiently
-from quota_watch.domain.errors import QuotaWatchError
+from quota_watch.lib.errors import QuotaWatchError
 
 if TYPE_CHECKING:
-    from quota_watch.daemon.discovery import Credential, Sight
+    from quota_watch.service.discovery import Credential, Sight
 
 _STDOUT = Path("-")
 
@@ -90,8 +90,8 @@ def _look(context: Context, credential: "Credential") -> list["Sight"]:
     """Return what the key sees, or of that what was named; raises `QuotaWatchError`."""
     from dataclasses import replace
 
-    from quota_watch.daemon.discovery import listed, look_at
-    from quota_watch.rybbit.accounts import OrganizationKeyError
+    from quota_watch.rybbit.account import OrganizationKeyError
+    from quota_watch.service.discovery import listed, look_at
 
     today = context.clock.now().date()
     with plain_client(context.clock) as client:
@@ -120,7 +120,7 @@ def _asked_ids(error: QuotaWatchError) -> tuple[str, ...]:
 
 def _write(text: str, path: Path) -> None:
     from quota_watch.config.load import validate
-    from quota_watch.files import whole_file
+    from quota_watch.lib.files import whole_file
 
     validate(tomllib.loads(text), path)  # better no file than one that is not taken
     if path == _STDOUT:

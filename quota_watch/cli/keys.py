@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quota_watch.clock import Clock
+from quota_watch.lib.clock import Clock
 
 if TYPE_CHECKING:
-    from quota_watch.daemon.discovery import Credential
     from quota_watch.rybbit.client import RybbitClient
+    from quota_watch.service.discovery import Credential
 
 VARIABLE = "RYBBIT_API_KEY"
 """The environment variable that holds the key where no config says otherwise."""
@@ -40,7 +40,7 @@ def credential(key: str, server: str | None, named: tuple[str, ...] = ()) -> "Cr
     from quota_watch.config import Secret
     from quota_watch.config.addresses import CLOUD
     from quota_watch.config.secrets import api_key
-    from quota_watch.daemon.discovery import Credential
+    from quota_watch.service.discovery import Credential
 
     secret = Secret(key, key="the API key", check=api_key)
     return Credential(server=server or CLOUD, secret=secret, named=named)
@@ -49,7 +49,7 @@ def credential(key: str, server: str | None, named: tuple[str, ...] = ()) -> "Cr
 @contextmanager
 def plain_client(clock: Clock) -> Iterator["RybbitClient"]:
     """Open a client that asks as a config without any settings would."""
-    from quota_watch.http import build_client
+    from quota_watch.lib.http import build_client
     from quota_watch.rybbit.client import RybbitClient
     from quota_watch.rybbit.pacing import Pacer
 

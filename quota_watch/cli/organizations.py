@@ -11,14 +11,15 @@ from quota_watch.cli.context import Context
 from quota_watch.cli.keys import VARIABLE, credential, has_key, plain_client, server_url
 from quota_watch.cli.output import plural, print_json, print_table
 from quota_watch.cli.patience import patiently
-from quota_watch.domain.source import NotYet, Organization, UpstreamError
-from quota_watch.domain.usage import percent
-from quota_watch.figures import what_and_advice
+from quota_watch.lib.figures import what_and_advice
+from quota_watch.model.organization import Organization
+from quota_watch.model.source import NotYet, UpstreamError
+from quota_watch.model.usage import percent
 
 if TYPE_CHECKING:
     from quota_watch.config import Config
-    from quota_watch.daemon.discovery import Credential, Sight
     from quota_watch.rybbit.client import RybbitClient
+    from quota_watch.service.discovery import Credential, Sight
 
 
 @click.command()
@@ -73,9 +74,9 @@ def _upstream(
     context: Context, config: "Config | None", base_url: str | None, resources: ExitStack
 ) -> tuple["RybbitClient", Sequence["Credential"]]:
     from quota_watch.config import Use
-    from quota_watch.daemon.channels import build_source
-    from quota_watch.daemon.discovery import credentials_of
+    from quota_watch.rybbit.build import build_source
     from quota_watch.rybbit.pacing import Pacer
+    from quota_watch.service.discovery import credentials_of
 
     if config is None:
         if not has_key():
@@ -93,7 +94,7 @@ def _rows(
     credential: "Credential",
     named: Collection[Organization],
 ) -> Iterator[dict[str, Any]]:
-    from quota_watch.daemon.discovery import listed, look_at
+    from quota_watch.service.discovery import listed, look_at
 
     today = context.clock.now().date()
     for seen in listed(client, credential, ask=patiently):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quota_watch.text import one_line
+from quota_watch.lib.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from quota_watch.domain.source import NotYet
+from quota_watch.model.source import NotYet
 
 _TRIES, _LONGEST_WAIT_SECONDS = 20, 2.0
 

@@ -8,12 +8,12 @@ import click
 
 from quota_watch.cli.context import Context, chosen, meant
 from quota_watch.cli.output import print_json
-from quota_watch.files import whole_file
+from quota_watch.lib.files import whole_file
 
 if TYPE_CHECKING:
     from quota_watch.config import Config
-    from quota_watch.daemon.preview import Preview
-    from quota_watch.domain.rules import Watch
+    from quota_watch.model.watch import Watch
+    from quota_watch.service.preview import Preview
 
 _NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 
@@ -44,7 +44,7 @@ def preview(
     threshold, forecast, spike, stalled, blind, limit, mismatch, delivery, config, discovered or
     report.
     """
-    from quota_watch.daemon.preview import RULES, facts_to_preview, render
+    from quota_watch.service.preview import RULES, facts_to_preview, render
 
     if rule not in RULES:
         raise click.UsageError(f'no rule "{rule}".{meant(rule, RULES)} One of: {", ".join(RULES)}.')

@@ -7,18 +7,14 @@ from datetime import datetime
 
 import click
 
-from quota_watch import foretold
 from quota_watch.cli.output import bar, is_terminal, plural, print_plain, print_table
-from quota_watch.domain.accuracy import CheckDay
-from quota_watch.domain.capped import Estimate
-from quota_watch.domain.course import DayAhead
-from quota_watch.domain.forecast import Forecast
-from quota_watch.domain.lost import Losses
-from quota_watch.domain.periods import each_day
-from quota_watch.domain.remedies import Part
-from quota_watch.domain.shapes import iso
-from quota_watch.domain.usage import Usage, is_over, percent
-from quota_watch.figures import (
+from quota_watch.forecast.accuracy import CheckDay
+from quota_watch.forecast.forecast import Forecast
+from quota_watch.forecast.lost import Losses
+from quota_watch.forecast.path import DayAhead
+from quota_watch.forecast.remedies import Part
+from quota_watch.lib.figures import (
+    Estimate,
     ago,
     chances,
     days,
@@ -32,8 +28,12 @@ from quota_watch.figures import (
     share,
     weekday,
 )
-from quota_watch.storage.outlook_view import Prospect
-from quota_watch.text import one_line
+from quota_watch.lib.plain import iso
+from quota_watch.lib.text import one_line
+from quota_watch.messages.words import foretold
+from quota_watch.model.period import each_day
+from quota_watch.model.usage import Usage, is_over, percent
+from quota_watch.views.forecast import Prospect
 
 _WIDEST, _BAR, _MOST_PARTS, _NAME = 100, 14, 8, 40
 _MARK = "│"

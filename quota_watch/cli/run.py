@@ -14,17 +14,17 @@ import click
 from quota_watch.cli.context import Context, chosen
 from quota_watch.cli.output import print_json, print_table
 from quota_watch.cli.progress import progress
-from quota_watch.domain.rules import Watch
-from quota_watch.domain.schedule import span
-from quota_watch.domain.shapes import period_json
-from quota_watch.domain.source import ErrorKind
-from quota_watch.domain.usage import percent
-from quota_watch.figures import what_and_advice
-from quota_watch.logs import get_logger, log_uncaught_exceptions
+from quota_watch.lib.figures import what_and_advice
+from quota_watch.lib.logs import get_logger, log_uncaught_exceptions
+from quota_watch.model.period import period_json
+from quota_watch.model.schedule import span
+from quota_watch.model.source import ErrorKind
+from quota_watch.model.usage import percent
+from quota_watch.model.watch import Watch
 
 if TYPE_CHECKING:
-    from quota_watch.daemon.runtime import Runtime
-    from quota_watch.daemon.watcher import Outcome
+    from quota_watch.pipeline.watcher import Outcome
+    from quota_watch.service.runtime import Runtime
 
 log = get_logger(__name__)
 
@@ -37,13 +37,13 @@ _CLOSE_SECONDS = 5.0
 @click.pass_obj
 def run(context: Context) -> int:
     """Poll, alert and deliver until stopped: the service."""
-    from quota_watch.daemon.discovery import with_found
-    from quota_watch.daemon.health import Health
-    from quota_watch.daemon.page import Page
-    from quota_watch.daemon.runtime import Runtime
-    from quota_watch.daemon.service import Service
-    from quota_watch.daemon.startup import clocks_apart, wait_for_database
-    from quota_watch.daemon.systemd import Notifier
+    from quota_watch.service.discovery import with_found
+    from quota_watch.service.health import Health
+    from quota_watch.service.page import Page
+    from quota_watch.service.runtime import Runtime
+    from quota_watch.service.service import Service
+    from quota_watch.service.startup import clocks_apart, wait_for_database
+    from quota_watch.service.systemd import Notifier
 
     # Until the service handles them: there is nothing yet to end, or to reload.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -105,7 +105,7 @@ def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_
     For all or the named organizations, due or not; safe beside a running daemon, fit for cron.
     """
     from quota_watch.config import Use
-    from quota_watch.daemon.runtime import Runtime
+    from quota_watch.service.runtime import Runtime
 
     config = context.config()
     watches = chosen(config.watches(), organizations)

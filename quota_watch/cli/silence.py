@@ -10,13 +10,13 @@ import click
 
 from quota_watch.cli.context import Context, chosen, refuse_foreign_folder
 from quota_watch.cli.output import print_json, print_table, short_time
-from quota_watch.domain.periods import CalendarMonth
-from quota_watch.domain.rules import Rule
-from quota_watch.figures import duration, moment
-from quota_watch.text import one_line
+from quota_watch.lib.figures import duration, moment
+from quota_watch.lib.text import one_line
+from quota_watch.model.period import CalendarMonth
+from quota_watch.model.rule import Rule
 
 if TYPE_CHECKING:
-    from quota_watch.domain.rules import Watch
+    from quota_watch.model.watch import Watch
 
 _PERIOD_END = "period-end"
 _LONGEST = timedelta(days=3660)

@@ -20,13 +20,13 @@ from quota_watch.cli.output import (
     short_time,
     sparkline,
 )
-from quota_watch.domain.periods import ONE_DAY
-from quota_watch.domain.schedule import span
-from quota_watch.figures import ago, what_and_advice
-from quota_watch.text import one_line
+from quota_watch.lib.figures import ago, what_and_advice
+from quota_watch.lib.text import one_line
+from quota_watch.model.period import ONE_DAY
+from quota_watch.model.schedule import span
 
 if TYPE_CHECKING:
-    from quota_watch.domain.rules import Watch
+    from quota_watch.model.watch import Watch
     from quota_watch.storage.database import Database
 
 _MEDIUM_SCREEN, _WIDE_SCREEN, _WIDE_BAR, _NARROW_BAR = 100, 140, 24, 12
@@ -72,7 +72,9 @@ def _show_once(
     *,
     as_json: bool,
 ) -> None:
-    from quota_watch.storage import outbox, pages, views
+    from quota_watch.storage import outbox
+    from quota_watch.views import organizations as views
+    from quota_watch.views import pages
 
     now = context.clock.now()
     with database.read() as connection:
@@ -97,7 +99,7 @@ def show(organizations: Sequence[dict[str, Any]], *, now: datetime, pending: int
 
     `last_days`, where an organization has it, becomes a line of its last days.
     """
-    from quota_watch.storage.pages import by_urgency
+    from quota_watch.views.pages import by_urgency
 
     if is_terminal():
         _show_table(by_urgency(organizations), now)

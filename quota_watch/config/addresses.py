@@ -6,7 +6,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from quota_watch.config.problems import InvalidValueError
-from quota_watch.text import has_unseen
+from quota_watch.lib.text import has_unseen
 
 CLOUD = "https://app.rybbit.io"
 """Rybbit's own server."""

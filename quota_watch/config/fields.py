@@ -11,8 +11,8 @@ from pydantic import ValidationInfo
 
 from quota_watch.config.durations import LONGEST, parse_duration
 from quota_watch.config.problems import InvalidValueError, closest, quoted
-from quota_watch.domain.rules import Rule, Severity
-from quota_watch.text import has_unseen
+from quota_watch.lib.text import has_unseen
+from quota_watch.model.rule import Rule, Severity
 
 _LONGEST_TEXT = 200
 T = TypeVar("T")

@@ -19,8 +19,8 @@ from pydantic import (
 
 from quota_watch.config import addresses, database, fields, secrets
 from quota_watch.config.secrets import Secret
-from quota_watch.domain.plans import NOT_COUNTED
-from quota_watch.domain.rules import Rule, Severity
+from quota_watch.model.plan import NOT_COUNTED
+from quota_watch.model.rule import Rule, Severity
 
 _MOST_EVENTS = 10**15
 _SECOND, _LONGEST_REQUEST = timedelta(seconds=1), timedelta(seconds=25)

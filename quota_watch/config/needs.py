@@ -25,7 +25,7 @@ from quota_watch.config.models import (
 )
 from quota_watch.config.problems import Problem, listed, organization_key
 from quota_watch.config.secrets import Secret
-from quota_watch.domain.source import Organization
+from quota_watch.model.organization import Organization
 
 _WEB_PACKAGES = ("flask", "waitress", "prometheus_client")
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
 
-from quota_watch.domain.errors import QuotaWatchError
-from quota_watch.text import escape
+from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib.text import escape
 
 _LONGEST = 60
 _HIDDEN = object()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn, Self
 
 from quota_watch.config.problems import ConfigError, InvalidValueError, Problem
-from quota_watch.signing import SigningSecretError, signing_key
+from quota_watch.lib.signing import SigningSecretError, signing_key
 
 Check = Callable[[str], str | None]
 """Tells what is wrong with a secret's value, in words that hold nothing of it, or None."""

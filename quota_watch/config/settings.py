@@ -28,10 +28,11 @@ from quota_watch.config.models import (
 from quota_watch.config.needs import Use
 from quota_watch.config.problems import ConfigError, Problem
 from quota_watch.config.secrets import Secret
-from quota_watch.domain.plans import NOT_COUNTED, Plan, find_plan
-from quota_watch.domain.quiet import QuietHours
-from quota_watch.domain.rules import Rule, Severity, Watch
-from quota_watch.domain.source import Organization
+from quota_watch.model.organization import Organization
+from quota_watch.model.plan import NOT_COUNTED, Plan, find_plan
+from quota_watch.model.quiet_hours import QuietHours
+from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.watch import Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

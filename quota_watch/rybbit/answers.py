@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from quota_watch.domain.source import ErrorKind, UpstreamError
-from quota_watch.domain.usage import OTHER, DayCounts
-from quota_watch.rybbit.wording import excerpt, looks_like_html, quotable
+from quota_watch.model.source import ErrorKind, UpstreamError
+from quota_watch.model.usage import OTHER, DayCounts
+from quota_watch.rybbit.words import excerpt, looks_like_html, quotable
 
 KNOWN_TYPES = (
     "pageview",

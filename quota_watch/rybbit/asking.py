@@ -11,14 +11,14 @@ from typing import TypeVar
 
 import httpx
 
-from quota_watch.clock import Clock
-from quota_watch.domain.source import ErrorKind, NotYet, UpstreamError
-from quota_watch.http import BodyError, Response, fetch
-from quota_watch.redaction import Redactor
+from quota_watch.lib.clock import Clock
+from quota_watch.lib.http import BodyError, Response, fetch
+from quota_watch.lib.redaction import Redactor
+from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.rybbit.answers import bad_answer
 from quota_watch.rybbit.pacing import Pacer, Purpose
 from quota_watch.rybbit.refusals import Endpoint, error_of
-from quota_watch.rybbit.wording import place, quotable
+from quota_watch.rybbit.words import place, quotable
 
 T = TypeVar("T")
 

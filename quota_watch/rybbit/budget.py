@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from quota_watch.domain.schedule import PERCENT_FOR_US
+from quota_watch.model.schedule import PERCENT_FOR_US
 
 DAY_SECONDS = 86_400.0
 

@@ -11,15 +11,15 @@ from urllib.parse import quote
 
 import httpx
 
-from quota_watch.clock import Clock, SystemClock
-from quota_watch.domain.limits import Account
-from quota_watch.domain.periods import each_day
-from quota_watch.domain.schedule import Pace
-from quota_watch.domain.sites import SiteUsage
-from quota_watch.domain.source import ErrorKind, Organization, UpstreamError
-from quota_watch.domain.usage import DayCounts
-from quota_watch.logs import get_logger
-from quota_watch.rybbit.accounts import (
+from quota_watch.lib.clock import Clock, SystemClock
+from quota_watch.lib.logs import get_logger
+from quota_watch.model.account import Account, SiteUsage
+from quota_watch.model.organization import Organization
+from quota_watch.model.period import each_day
+from quota_watch.model.schedule import Pace
+from quota_watch.model.source import ErrorKind, UpstreamError
+from quota_watch.model.usage import DayCounts
+from quota_watch.rybbit.account import (
     OrganizationKeyError,
     SeenOrganization,
     parse_account,

@@ -13,8 +13,8 @@ from enum import Enum
 from hashlib import blake2b
 from http import HTTPStatus
 
-from quota_watch.domain.schedule import EXTRA_PER_DAY, Pace, needed_interval
-from quota_watch.domain.source import UpstreamError
+from quota_watch.model.schedule import EXTRA_PER_DAY, Pace, needed_interval
+from quota_watch.model.source import UpstreamError
 from quota_watch.rybbit.budget import DAY_SECONDS, Bucket, Day, read_tiers
 from quota_watch.rybbit.refusals import error_of
 

@@ -9,10 +9,10 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from quota_watch.domain.schedule import span
-from quota_watch.domain.source import ErrorKind, UpstreamError
-from quota_watch.http import http_date
-from quota_watch.rybbit.wording import looks_like_html, place, quotable
+from quota_watch.lib.http import http_date
+from quota_watch.model.schedule import span
+from quota_watch.model.source import ErrorKind, UpstreamError
+from quota_watch.rybbit.words import looks_like_html, place, quotable
 
 MAX_RETRY_AFTER = 86_400.0
 """The longest wait that is believed, in seconds: the daily limit resets at 00:00 UTC."""

@@ -6,11 +6,11 @@ from datetime import UTC, date, datetime, time
 
 from sqlalchemy import Connection, select, update
 
-from quota_watch.domain.periods import ONE_DAY, Period
-from quota_watch.domain.rules import Watch
-from quota_watch.domain.usage import DayCounts
+from quota_watch.model.period import ONE_DAY, Period
+from quota_watch.model.usage import DayCounts
+from quota_watch.model.watch import Watch
 from quota_watch.storage.closed import mark_dropped
-from quota_watch.storage.record import counted_days, record_days
+from quota_watch.storage.days import counted_days, record_days
 from quota_watch.storage.schema import day_usage, organization
 
 

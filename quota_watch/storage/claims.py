@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Row, and_, or_, select, update
 
-from quota_watch.domain.rules import Watch
-from quota_watch.domain.source import Organization
+from quota_watch.model.organization import Organization
+from quota_watch.model.watch import Watch
 from quota_watch.storage.database import insert_missing
 from quota_watch.storage.schema import organization
 

@@ -7,11 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from quota_watch.domain.capped import Estimate, capped_days, lost
-from quota_watch.domain.periods import BillingCycle, Period, previous
-from quota_watch.domain.rules import Closed, Watch
-from quota_watch.domain.usage import DayCounts, is_over
-from quota_watch.storage import record
+from quota_watch.forecast.capped import capped_days, lost
+from quota_watch.lib.figures import Estimate
+from quota_watch.model.period import BillingCycle, Period, previous
+from quota_watch.model.usage import DayCounts, is_over
+from quota_watch.model.watch import Watch
+from quota_watch.rules.condition import Closed
+from quota_watch.storage import days as record
 from quota_watch.storage.schema import snapshot
 
 BASELINE = timedelta(weeks=10)

@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Row, and_
 from sqlalchemy.sql.elements import ColumnElement
 
-from quota_watch.domain.quiet import QuietHours
-from quota_watch.domain.rules import Severity
-from quota_watch.domain.shapes import iso
+from quota_watch.lib.plain import iso
+from quota_watch.model.quiet_hours import QuietHours
+from quota_watch.model.rule import Severity
 from quota_watch.storage.claims import is_free
 from quota_watch.storage.schema import delivery
 

@@ -1,6 +1,6 @@
 """What can go wrong with the database, in words."""
 
-from quota_watch.domain.errors import QuotaWatchError
+from quota_watch.lib.errors import QuotaWatchError
 
 
 class StorageError(QuotaWatchError):

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, exists, func, or_, select, text
 
-from quota_watch.domain.rules import Severity
+from quota_watch.model.rule import Severity
 from quota_watch.storage import migrate
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import DeliveryState

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, case, exists, func, not_, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from quota_watch.domain.quiet import until_quiet_ends
-from quota_watch.domain.rules import Severity
+from quota_watch.model.quiet_hours import until_quiet_ends
+from quota_watch.model.rule import Severity
 from quota_watch.storage.attempts import drop_expired, log_with
 from quota_watch.storage.claims import LEASE, is_due, is_free, new_token
 from quota_watch.storage.deliveries import (

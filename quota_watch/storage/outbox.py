@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select, update
 
-from quota_watch.domain.quiet import QuietHours
+from quota_watch.model.quiet_hours import QuietHours
 from quota_watch.storage.database import insert_missing
 from quota_watch.storage.deliveries import (
     FOR_SENDER,

@@ -16,8 +16,8 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from quota_watch.domain.periods import CalendarMonth
-from quota_watch.storage import foresight
+from quota_watch.model.period import CalendarMonth
+from quota_watch.storage import forecasts as foresight
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.storage.schema import alert, day_usage, delivery, organization, snapshot

@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from quota_watch.domain.rules import Rule
-from quota_watch.domain.shapes import iso
-from quota_watch.domain.silences import Silence
+from quota_watch.lib.plain import iso
+from quota_watch.model.rule import Rule
+from quota_watch.rules.silence import Silence
 from quota_watch.storage.schema import organization, silence
 
 

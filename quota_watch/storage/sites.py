@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from quota_watch.domain.limits import Site
-from quota_watch.domain.periods import BillingCycle
-from quota_watch.domain.shapes import iso
-from quota_watch.domain.sites import KnownSite, SiteUsage, seen_anew
+from quota_watch.forecast.sites import seen_anew
+from quota_watch.lib.plain import iso
+from quota_watch.model.account import KnownSite, Site, SiteUsage
+from quota_watch.model.period import BillingCycle
 
 Kept = Mapping[str, Any] | None
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select, update
 
-from quota_watch.domain.alerts import Story, Transition
-from quota_watch.domain.reasons import Reason
-from quota_watch.domain.rules import Rule, Severity
-from quota_watch.domain.shapes import iso
-from quota_watch.domain.source import Organization
+from quota_watch.lib.plain import iso
+from quota_watch.model.organization import Organization
+from quota_watch.model.rule import Rule, Severity
+from quota_watch.rules.reason import Reason
+from quota_watch.rules.story import Story, Transition
 from quota_watch.storage.among import among
 from quota_watch.storage.database import insert_into
 from quota_watch.storage.schema import alert

@@ -2,8 +2,8 @@
 
 from flask import Flask, Response, abort, jsonify, request
 
-from quota_watch.storage import views
-from quota_watch.storage.outlook_view import prospect, prospect_json
+from quota_watch.views import organizations as views
+from quota_watch.views.forecast import prospect, prospect_json
 from quota_watch.web.helping import what_helps
 from quota_watch.web.site import Store
 

@@ -6,10 +6,10 @@ import jinja2
 from flask import Flask, Response, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from quota_watch.clock import Clock
-from quota_watch.domain.errors import QuotaWatchError
-from quota_watch.logs import get_logger
-from quota_watch.resources import resource_dir
+from quota_watch.lib.clock import Clock
+from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib.logs import get_logger
+from quota_watch.lib.resources import resource_dir
 from quota_watch.storage.database import Database
 from quota_watch.web import api, guard, metrics, pages, wording
 from quota_watch.web.site import Health, Site, Store

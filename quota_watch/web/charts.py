@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from quota_watch.domain.course import Expected
-from quota_watch.domain.periods import ONE_DAY
-from quota_watch.figures import short_day
-from quota_watch.storage.views import Json
+from quota_watch.forecast.path import Expected
+from quota_watch.lib.figures import short_day
+from quota_watch.model.period import ONE_DAY
+from quota_watch.views.organizations import Json
 from quota_watch.web.scale import Scale, Tick, scale_of, third
 
 _MOST_TYPES = 5

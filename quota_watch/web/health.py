@@ -2,7 +2,7 @@
 
 import threading
 
-from quota_watch.clock import Clock
+from quota_watch.lib.clock import Clock
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.storage.health import prove_write

@@ -1,7 +1,7 @@
 """What would help, in the sentences that `forecast` and messages have."""
 
-from quota_watch import foretold
-from quota_watch.storage.outlook_view import Prospect
+from quota_watch.messages.words import foretold
+from quota_watch.views.forecast import Prospect
 
 
 def what_helps(seen: Prospect) -> list[str]:

@@ -12,9 +12,10 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 import quota_watch
-from quota_watch.storage import pages, views
 from quota_watch.storage.deliveries import DeliveryState
-from quota_watch.storage.views import Json
+from quota_watch.views import organizations as views
+from quota_watch.views import pages
+from quota_watch.views.organizations import Json
 from quota_watch.web.site import Reading, Store
 
 _ORGANIZATION = ("organization",)

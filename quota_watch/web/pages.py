@@ -5,13 +5,14 @@ from typing import Any
 
 from flask import Flask, abort, render_template, request
 
-from quota_watch.domain.course import course
-from quota_watch.domain.periods import ONE_DAY, CalendarMonth
-from quota_watch.domain.rules import Watch
-from quota_watch.storage import pages, views
+from quota_watch.forecast.path import course
+from quota_watch.model.period import ONE_DAY, CalendarMonth
+from quota_watch.model.watch import Watch
 from quota_watch.storage.deliveries import DeliveryState
-from quota_watch.storage.outlook_view import prospect
-from quota_watch.storage.views import Json
+from quota_watch.views import organizations as views
+from quota_watch.views import pages
+from quota_watch.views.forecast import prospect
+from quota_watch.views.organizations import Json
 from quota_watch.web.charts import course_chart, daily_chart, periods_chart, sparkline
 from quota_watch.web.helping import largest, what_helps
 from quota_watch.web.site import Reading, Store

@@ -9,11 +9,11 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 
-from quota_watch.clock import Clock
 from quota_watch.config import Config
 from quota_watch.config.addresses import Listen
-from quota_watch.domain.errors import QuotaWatchError
-from quota_watch.logs import get_logger
+from quota_watch.lib.clock import Clock
+from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib.logs import get_logger
 from quota_watch.storage.database import Database
 from quota_watch.web.app import create_app
 from quota_watch.web.health import DatabaseHealth

@@ -10,14 +10,13 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
-from quota_watch.clock import Clock
 from quota_watch.config import Config
-from quota_watch.domain.rules import Watch
+from quota_watch.lib.clock import Clock
+from quota_watch.model.watch import Watch
 from quota_watch.storage.database import Database
 
 Health = Callable[[], Sequence[str]]
 """Tells why the service is not healthy, a sentence for each reason; empty when it is."""
-
 
 REFRESH_SECONDS = 60
 

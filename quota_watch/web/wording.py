@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from quota_watch.figures import (
+from quota_watch.lib.figures import (
     ago,
     days,
     duration,
@@ -17,7 +17,7 @@ from quota_watch.figures import (
     what_and_advice,
     whole_day,
 )
-from quota_watch.text import one_line
+from quota_watch.lib.text import one_line
 
 _UNITS = ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k"))
 _TO = "\N{EN DASH}"

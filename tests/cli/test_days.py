@@ -12,9 +12,9 @@ import pytest
 from quota_watch.cli.backfill import backfill
 from quota_watch.cli.export import export
 from quota_watch.cli.history import history
-from quota_watch.domain.periods import each_day
-from quota_watch.domain.source import Organization
-from quota_watch.domain.usage import DayCounts
+from quota_watch.model.organization import Organization
+from quota_watch.model.period import each_day
+from quota_watch.model.usage import DayCounts
 from quota_watch.rybbit.answers import KNOWN_TYPES
 from quota_watch.storage.errors import StorageError
 from support.databases import sqlite_template

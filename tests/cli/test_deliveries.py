@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 
 from quota_watch.cli.app import cli
 from quota_watch.storage.database import Database
-from storage.posting import FIRED, envelope, failed, later, put, story, take
 from support.clock import START
 from support.databases import migrated
+from support.posting import FIRED, envelope, failed, later, put, story, take
 
 Run = Callable[..., Result]
 CONFIG = '[rybbit]\napi_key = "env:NOT_NEEDED"\n[[organizations]]\nid = "org_acme"\nlimit = 100\n'

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from quota_watch.cli.stage import free_port
+from quota_watch.demo.stage import free_port
 from support.installation import Installation
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from quota_watch.cli.check import check
 from quota_watch.cli.init import InitError, init
-from quota_watch.domain.source import UpstreamError
+from quota_watch.model.source import UpstreamError
 from support.clock import FakeClock
 from support.commands import Said, call
 from support.played import KEY, OWN_KEY, Play, noon, play, scene

@@ -10,8 +10,8 @@ import click
 import pytest
 
 from quota_watch.cli.preview import preview
-from quota_watch.daemon.preview import RULES
-from quota_watch.domain.source import Organization
+from quota_watch.model.organization import Organization
+from quota_watch.service.preview import RULES
 from support.databases import sqlite_template
 from support.folder import SERVER, Folder, folder
 from support.played import noon

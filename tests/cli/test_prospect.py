@@ -12,11 +12,10 @@ import pytest
 
 from quota_watch.cli import prospect as shown
 from quota_watch.cli.forecast import forecast
-from quota_watch.domain.limits import Account, Site
-from quota_watch.domain.periods import each_day
-from quota_watch.domain.sites import SiteUsage
+from quota_watch.model.account import Account, Site, SiteUsage
+from quota_watch.model.period import each_day
 from quota_watch.storage.database import Database
-from quota_watch.storage.outlook_view import prospect
+from quota_watch.views.forecast import prospect
 from support.clock import FakeClock
 from support.commands import Said, call
 from support.databases import sqlite_template

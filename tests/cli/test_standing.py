@@ -16,10 +16,10 @@ from sqlalchemy import update
 from quota_watch.cli.history import history
 from quota_watch.cli.output import sparkline
 from quota_watch.cli.status import show_again, status
-from quota_watch.domain.limits import Account
-from quota_watch.domain.source import Organization
-from quota_watch.storage.pages import daily_totals
+from quota_watch.model.account import Account
+from quota_watch.model.organization import Organization
 from quota_watch.storage.schema import day_usage, organization
+from quota_watch.views.pages import daily_totals
 from support.databases import sqlite_template
 from support.folder import SERVER, Folder, folder
 from support.installation import SECONDS

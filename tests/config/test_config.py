@@ -3,9 +3,9 @@ from datetime import timedelta
 import pytest
 
 from quota_watch.config import ConfigError, Secret
-from quota_watch.domain.plans import RYBBIT_PLANS
-from quota_watch.domain.rules import Rule, Severity
-from quota_watch.domain.source import Organization
+from quota_watch.model.organization import Organization
+from quota_watch.model.plan import RYBBIT_PLANS
+from quota_watch.model.rule import Rule, Severity
 
 CLOUD = "https://app.rybbit.io"
 ORG = '[[organizations]]\nid = "org_a"\n'

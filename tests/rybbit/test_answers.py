@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.domain.source import ErrorKind, UpstreamError
-from quota_watch.domain.usage import OTHER
+from quota_watch.lib.text import has_unseen
+from quota_watch.model.source import ErrorKind, UpstreamError
+from quota_watch.model.usage import OTHER
 from quota_watch.rybbit.answers import KNOWN_TYPES, MAX_COUNT, parse_days
-from quota_watch.text import has_unseen
 
 DAY = date(2026, 10, 1)
 

@@ -10,9 +10,10 @@ from datetime import date, timedelta
 import pytest
 import trustme
 
-from quota_watch.domain.schedule import needed_interval
-from quota_watch.domain.source import ErrorKind, NotYet, Organization, UpstreamError
-from quota_watch.http import MAX_BODY
+from quota_watch.lib.http import MAX_BODY
+from quota_watch.model.organization import Organization
+from quota_watch.model.schedule import needed_interval
+from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.rybbit.client import RybbitClient
 from quota_watch.rybbit.pacing import Pacer
 from support.clock import FakeClock

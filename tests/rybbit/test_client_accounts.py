@@ -1,8 +1,9 @@
 import pytest
 
-from quota_watch.domain.limits import Account, Site
-from quota_watch.domain.source import ErrorKind, Organization, UpstreamError
-from quota_watch.rybbit.accounts import OrganizationKeyError
+from quota_watch.model.account import Account, Site
+from quota_watch.model.organization import Organization
+from quota_watch.model.source import ErrorKind, UpstreamError
+from quota_watch.rybbit.account import OrganizationKeyError
 from quota_watch.rybbit.client import RybbitClient
 
 PLAN = {

@@ -3,7 +3,7 @@ import json
 import httpx
 import pytest
 
-from quota_watch.domain.source import ErrorKind
+from quota_watch.model.source import ErrorKind
 from quota_watch.rybbit.refusals import (
     EVENT_COUNT,
     ORGANIZATIONS,

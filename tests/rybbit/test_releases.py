@@ -3,9 +3,10 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from quota_watch.domain.source import ErrorKind, Organization, UpstreamError
+from quota_watch.demo.simulator import Scene, Simulator
+from quota_watch.model.organization import Organization
+from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.rybbit.client import RybbitClient
-from quota_watch.rybbit.simulator import Scene, Simulator
 from support.clock import FakeClock
 
 NOON = datetime(2026, 3, 15, 12, tzinfo=UTC)

@@ -6,7 +6,8 @@ from sqlalchemy import select
 from quota_watch.storage import attempts
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import delivery
-from storage.posting import (
+from support.clock import START
+from support.posting import (
     ESCALATED,
     FIRED,
     HOUR,
@@ -24,7 +25,6 @@ from storage.posting import (
     story,
     take,
 )
-from support.clock import START
 
 
 @pytest.fixture

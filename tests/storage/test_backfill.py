@@ -4,8 +4,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from quota_watch.domain.periods import Period, each_day
-from quota_watch.domain.usage import DayCounts
+from quota_watch.model.period import Period, each_day
+from quota_watch.model.usage import DayCounts
 from quota_watch.storage import backfill, claims
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import day_usage, organization

@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Row, select, text, update
 
-from quota_watch.domain.rules import Watch
-from quota_watch.domain.source import Organization
-from quota_watch.storage import claims, record
+from quota_watch.model.organization import Organization
+from quota_watch.model.watch import Watch
+from quota_watch.storage import claims
+from quota_watch.storage import days as record
 from quota_watch.storage.claims import LEASE, Claim
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import organization

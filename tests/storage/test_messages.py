@@ -5,11 +5,12 @@ from datetime import time, timedelta
 
 import pytest
 
-from quota_watch.domain.quiet import QuietHours
+from quota_watch.model.quiet_hours import QuietHours
 from quota_watch.storage import attempts, messages
 from quota_watch.storage.claims import LEASE
 from quota_watch.storage.database import Database
-from storage.posting import (
+from support.clock import START
+from support.posting import (
     ESCALATED,
     FIRED,
     HOUR,
@@ -28,7 +29,6 @@ from storage.posting import (
     story,
     take,
 )
-from support.clock import START
 from support.threads import all_at_once
 
 NIGHT = QuietHours(start=time(22), end=time(7), time_zone="UTC")

@@ -3,11 +3,12 @@ from datetime import time
 import pytest
 from sqlalchemy import select, update
 
-from quota_watch.domain.quiet import QuietHours
+from quota_watch.model.quiet_hours import QuietHours
 from quota_watch.storage import outbox
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import delivery
-from storage.posting import (
+from support.clock import START
+from support.posting import (
     FIRED,
     HOUR,
     MINUTE,
@@ -22,7 +23,6 @@ from storage.posting import (
     story,
     take,
 )
-from support.clock import START
 
 
 @pytest.fixture

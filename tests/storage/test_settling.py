@@ -13,7 +13,8 @@ from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import Delivery
 from quota_watch.storage.schema import delivery
 from quota_watch.storage.settling import FailingChannel
-from storage.posting import (
+from support.clock import START
+from support.posting import (
     ESCALATED,
     FIRED,
     HOUR,
@@ -29,7 +30,6 @@ from storage.posting import (
     story,
     take,
 )
-from support.clock import START
 
 DAY = timedelta(days=1)
 

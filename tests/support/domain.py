@@ -3,10 +3,11 @@
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from quota_watch.domain.periods import CalendarMonth, Period
-from quota_watch.domain.rules import Trouble, Watch
-from quota_watch.domain.source import ErrorKind, Organization
-from quota_watch.domain.usage import Usage
+from quota_watch.model.organization import Organization
+from quota_watch.model.period import CalendarMonth, Period
+from quota_watch.model.source import ErrorKind, Trouble
+from quota_watch.model.usage import Usage
+from quota_watch.model.watch import Watch
 
 ACME = Organization("https://app.rybbit.io", "org_acme")
 MARCH = Period(date(2026, 3, 1), date(2026, 4, 1))

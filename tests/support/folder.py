@@ -8,8 +8,8 @@ from typing import Any
 import click
 import pytest
 
-from quota_watch.domain.source import Organization
-from quota_watch.domain.usage import DayCounts
+from quota_watch.model.organization import Organization
+from quota_watch.model.usage import DayCounts
 from quota_watch.storage import claims
 from quota_watch.storage.backfill import write_days
 from quota_watch.storage.database import Database

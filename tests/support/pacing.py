@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from random import Random
 
-from quota_watch.domain.schedule import next_slot
-from quota_watch.domain.source import Organization
+from quota_watch.model.organization import Organization
+from quota_watch.model.schedule import next_slot
 from quota_watch.rybbit.pacing import Pacer, Purpose
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -10,9 +10,9 @@ import httpx
 from sqlalchemy import insert, select, update
 
 from quota_watch.config.addresses import Listen
-from quota_watch.domain.periods import CalendarMonth, each_day
-from quota_watch.domain.rules import Watch
-from quota_watch.domain.shapes import iso
+from quota_watch.lib.plain import iso
+from quota_watch.model.period import CalendarMonth, each_day
+from quota_watch.model.watch import Watch
 from quota_watch.storage import claims
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import DeliveryState

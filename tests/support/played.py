@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quota_watch.rybbit.simulator import Scene, Simulator
+from quota_watch.demo.simulator import Scene, Simulator
 from support.clock import FakeClock
 
 NOON = datetime(2026, 3, 15, 12, tzinfo=UTC)

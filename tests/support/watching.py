@@ -6,22 +6,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from quota_watch.clock import Clock
-from quota_watch.daemon.due import DueOrganizations
-from quota_watch.daemon.errands import Errands
-from quota_watch.daemon.intervals import Intervals
-from quota_watch.daemon.watcher import Outcome, Watcher
-from quota_watch.domain.errors import QuotaWatchError
-from quota_watch.domain.limits import Account
-from quota_watch.domain.periods import CalendarMonth, each_day
-from quota_watch.domain.rules import Severity, Watch
-from quota_watch.domain.sites import SiteUsage
-from quota_watch.domain.source import ErrorKind, NotYet, Organization, Source, UpstreamError
-from quota_watch.domain.usage import DayCounts
-from quota_watch.notify.channel import Message
-from quota_watch.notify.errors import DeliveryError
-from quota_watch.notify.outbox import Outbox
-from quota_watch.notify.retry import WEBHOOK_RETRIES
+from quota_watch.channels.errors import DeliveryError
+from quota_watch.channels.retry import WEBHOOK_RETRIES
+from quota_watch.lib.clock import Clock
+from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.messages.message import Message
+from quota_watch.model.account import Account, SiteUsage
+from quota_watch.model.organization import Organization
+from quota_watch.model.period import CalendarMonth, each_day
+from quota_watch.model.rule import Severity
+from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
+from quota_watch.model.usage import DayCounts
+from quota_watch.model.watch import Watch
+from quota_watch.pipeline.deliver import Outbox
+from quota_watch.pipeline.due import DueOrganizations
+from quota_watch.pipeline.extras import Errands
+from quota_watch.pipeline.watcher import Outcome, Watcher
+from quota_watch.service.intervals import Intervals
 from quota_watch.storage import claims
 from quota_watch.storage.database import Database
 from support.domain import watch as domain_watch

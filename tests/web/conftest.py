@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from quota_watch.storage.database import Database
-from support.databases import database, empty, open_database, postgres_kept, sqlite_template
+from support.databases import empty
 from support.pages import DAY, SITE, Page, running_page
-
-__all__ = ["database", "open_database", "postgres_kept", "sqlite_template"]
 
 
 @pytest.fixture

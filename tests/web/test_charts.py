@@ -4,7 +4,7 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.domain.course import course
+from quota_watch.forecast.path import course
 from quota_watch.web.charts import course_chart, daily_chart, periods_chart, sparkline
 from quota_watch.web.scale import Scale, scale_of, third
 from quota_watch.web.wording import between, compact

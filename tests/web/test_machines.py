@@ -5,8 +5,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
 
-from quota_watch.storage import views
 from quota_watch.storage.schema import delivery
+from quota_watch.views import organizations as views
 from support.pages import DAY, NOW
 
 

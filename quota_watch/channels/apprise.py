@@ -1,0 +1,130 @@
+"""Anything the library apprise can reach; imported only where such a channel exists.
+
+Its plugins know no deadline for all they do, so each attempt has a thread of its own; and they
+log parts of their URLs, most of which are secret, so what they log is not listened to.
+"""
+
+import logging
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType, PersistentStoreMode
+
+from quota_watch.channels.channel import ATTEMPT_SECONDS
+from quota_watch.channels.errors import DeliveryError, too_late
+from quota_watch.channels.formats.sections import headline, plain_text
+from quota_watch.channels.retry import WEBHOOK_RETRIES
+from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib.text import one_line
+from quota_watch.messages.message import Facts, Message
+from quota_watch.messages.view import tone_of
+from quota_watch.model.rule import Severity
+
+_TYPES = {
+    "critical": NotifyType.FAILURE,
+    "warning": NotifyType.WARNING,
+    "info": NotifyType.INFO,
+    "test": NotifyType.INFO,
+    "resolved": NotifyType.SUCCESS,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """A message on its way; `accepted` gets apprise's answer when there is one."""
+
+    id: str
+    thread: threading.Thread
+    accepted: list[bool]
+
+
+class UnknownServiceError(QuotaWatchError):
+    """A URL that apprise does not understand; the message does not show it."""
+
+
+class AppriseChannel:
+    """Sends through one apprise URL. Raises `UnknownServiceError`."""
+
+    takes_period_ends: Final = False
+    batches: Final = True
+    keeps_incidents: Final = False
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        url: str,
+        min_severity: Severity,
+        attempt_seconds: float = ATTEMPT_SECONDS,
+    ) -> None:
+        self.name = name
+        self.recipients = ("",)
+        self.min_severity = min_severity
+        self.retries = WEBHOOK_RETRIES
+        self._attempt_seconds = attempt_seconds
+        self._attempt: _Attempt | None = None
+        _be_quiet()
+        asset = AppriseAsset(
+            app_id="quota-watch",
+            app_desc="Quota Watch",
+            async_mode=False,
+            storage_mode=PersistentStoreMode.MEMORY.value,
+        )
+        service = Apprise.instantiate(url, asset=asset)
+        if service is None:
+            raise UnknownServiceError(
+                "not a URL that apprise understands; see https://appriseit.com/services/ for how "
+                "the service's URL is built"
+            )
+        self._service = one_line(str(service.service_name))
+        self._apprise = Apprise(service, asset=asset)
+
+    def send(self, message: Message, *, now: datetime) -> None:
+        """Hand the message to the service; apprise tells that it failed, not why.
+
+        While an attempt still hangs no other is begun, and one that got through after its
+        deadline is not repeated.
+        """
+        earlier = self._attempt
+        if earlier is not None and earlier.thread.is_alive():
+            raise DeliveryError(f"an earlier attempt to reach {self._service} still hangs")
+        if earlier is not None and earlier.id == message.id and earlier.accepted == [True]:
+            return
+        accepted: list[bool] = []
+
+        def attempt() -> None:
+            accepted.append(self._notify(message.facts, now))
+
+        # A daemon thread: one that hangs for ever must not keep the process.
+        thread = threading.Thread(target=attempt, name=f"apprise-{self.name}", daemon=True)
+        self._attempt = _Attempt(id=message.id, thread=thread, accepted=accepted)
+        thread.start()
+        thread.join(self._attempt_seconds)
+        if thread.is_alive():
+            raise DeliveryError(too_late(self._service, self._attempt_seconds))
+        if accepted != [True]:
+            raise DeliveryError(f"{self._service} did not take the message (apprise says no more)")
+
+    def check(self) -> str:
+        """Tell which service the URL is for: apprise can't connect without sending."""
+        return f"the URL is one for {self._service} (nothing was sent, so only a test will tell)"
+
+    def _notify(self, facts: tuple[Facts, ...], now: datetime) -> bool:
+        return bool(
+            self._apprise.notify(
+                title=headline(facts, now),
+                body=plain_text(facts, now),
+                notify_type=_TYPES[tone_of(facts[0])],
+                body_format=NotifyFormat.TEXT,
+            )
+        )
+
+
+def _be_quiet() -> None:
+    """Let nothing of apprise, nor of what it sends with, reach a log."""
+    for name in ("apprise", "urllib3", "requests"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.CRITICAL + 1)
+        logger.propagate = False

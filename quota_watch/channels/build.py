@@ -1,0 +1,181 @@
+"""What a config names, built: the channels, and the source of counts."""
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import partial
+
+import httpx
+
+from quota_watch.channels.channel import Channel
+from quota_watch.channels.email import EmailChannel
+from quota_watch.channels.formats.discord import DISCORD
+from quota_watch.channels.formats.form import FACTS, Form
+from quota_watch.channels.formats.pagerduty import URL as PAGERDUTY
+from quota_watch.channels.formats.pagerduty import pagerduty
+from quota_watch.channels.formats.slack import SLACK
+from quota_watch.channels.formats.teams import TEAMS
+from quota_watch.channels.formats.template import own_template
+from quota_watch.channels.webhook import WebhookChannel
+from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, Problem, WebhookTable
+from quota_watch.config.proxies import proxy_for
+from quota_watch.lib.http import HttpError, build_client
+from quota_watch.messages.message import Message
+from quota_watch.messages.render import Renderer, TemplateError
+from quota_watch.messages.samples import sample_facts
+
+_FORMS: Mapping[str, Form] = {"json": FACTS, "slack": SLACK, "discord": DISCORD, "teams": TEAMS}
+_SOME_DAY = datetime(2026, 3, 15, 12, tzinfo=UTC)
+"""Samples to try templates with are of this moment: what works once works always."""
+
+
+def build_channels(config: Config, resources: ExitStack) -> dict[str, Channel]:
+    """Build every channel, those too that `notify` names by an address alone.
+
+    What they keep open is closed with `resources`. All templates are tried. Raises `ConfigError`
+    where a secret can't be had, a template fails, or a channel can't be built.
+    """
+    refuse_bad_templates(config)
+    build = ChannelBuilder(config, resources).build
+    return {name: build(name) for name in config.channels}
+
+
+def refuse_bad_templates(config: Config) -> None:
+    """Render every message with each template of the user's; raises `ConfigError`."""
+    if config.templates.directory is None:
+        return
+    problems = []
+    for key, attempt in template_trials(config):
+        try:
+            attempt()
+        except TemplateError as error:
+            problems.append(Problem(key, str(error)))
+    if problems:
+        raise ConfigError(config.path, problems)
+
+
+def template_trials(config: Config) -> list[tuple[str, Callable[[], None]]]:
+    """Return what to call to try each template, by the key that asks for it.
+
+    Each call raises `TemplateError` that names file and line.
+    """
+    renderer = Renderer(config.templates.directory)
+    trials: list[tuple[str, Callable[[], None]]] = [
+        ("templates.directory", partial(try_mails, renderer))
+    ]
+    for name, table in config.channels.items():
+        if isinstance(table, WebhookTable) and table.template is not None:
+            trials.append((f"channels.{name}.template", partial(_try_form, _form(config, table))))
+    return trials
+
+
+def try_mails(renderer: Renderer) -> None:
+    """Render every kind of mail, alone and all together; raises `TemplateError`."""
+    samples = sample_facts(now=_SOME_DAY).values()
+    for facts in samples:
+        renderer.email(facts, channel="ops")
+    renderer.email(*samples, channel="ops")
+
+
+def _try_form(form: Form) -> None:
+    for facts in sample_facts(now=_SOME_DAY).values():
+        form.posts(Message(id="test", recipient="", facts=(facts,)), _SOME_DAY)
+
+
+class ChannelBuilder:
+    """Builds the channels of a config; what they keep open is closed with `resources`."""
+
+    def __init__(
+        self, config: Config, resources: ExitStack, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self._config = config
+        self._resources = resources
+        self._environ = environ
+        self._clients: dict[str | None, httpx.Client] = {}
+
+    def build(self, name: str) -> Channel:
+        """Build the channel called `name`; raises `ConfigError`."""
+        table = self._config.channels[name]
+        if isinstance(table, EmailTable):
+            return self._email(name, table)
+        if isinstance(table, AppriseTable):
+            return self._apprise(name, table)
+        return self._webhook(name, table)
+
+    def _email(self, name: str, table: EmailTable) -> EmailChannel:
+        smtp = self._config.smtp
+        if smtp is None:
+            raise ValueError("an email channel without [smtp] passed the config's checks")
+        return EmailChannel(
+            name=name,
+            recipients=table.to,
+            host=smtp.host,
+            port=smtp.port,
+            security=smtp.security,
+            username=smtp.username,
+            password=smtp.password.reveal() if smtp.password else None,
+            from_address=table.from_ or smtp.from_ or table.to[0],
+            reply_to=table.reply_to,
+            min_severity=table.min_severity,
+            renderer=Renderer(self._config.templates.directory),
+        )
+
+    def _webhook(self, name: str, table: WebhookTable) -> WebhookChannel:
+        url = PAGERDUTY if table.url is None else table.url.reveal()
+        proxy = proxy_for(url, self._environ)
+        key = table.routing_key
+        return WebhookChannel(
+            name=name,
+            url=url,
+            secrets=[secret.reveal() for secret in table.secret],
+            headers={header: value.reveal() for header, value in table.headers.items()},
+            min_severity=table.min_severity,
+            client=self._client(name, proxy),
+            form=_form(self._config, table),
+            proxy=None if proxy is None else proxy[1],
+            hidden=[key.reveal()] if key else [],
+        )
+
+    def _apprise(self, name: str, table: AppriseTable) -> Channel:
+        try:
+            from quota_watch.channels.apprise import AppriseChannel, UnknownServiceError  # noqa: PLC0415 - an extra, slow to import
+        except ImportError:
+            missing = "needs the library apprise: pip install 'quota-watch[apprise]'"
+            raise self._refused(f"channels.{name}.type", missing) from None
+        try:
+            url = table.url.reveal()
+            return AppriseChannel(name=name, url=url, min_severity=table.min_severity)
+        except UnknownServiceError as error:
+            raise self._refused(f"channels.{name}.url", str(error)) from None
+
+    def _client(self, name: str, proxy: tuple[str, str] | None) -> httpx.Client:
+        """Return the one client of each way out: reading the machine's certificates is slow."""
+        variable, url = proxy or ("", None)
+        if url not in self._clients:
+            connections = max(1, len(self._config.channels))
+            try:
+                client = build_client(proxy=url, connections=connections)
+            except HttpError as error:
+                what = f"${variable}: {error}; correct it, or list the host in $NO_PROXY"
+                raise self._refused(f"channels.{name}.url", what) from None
+            self._clients[url] = self._resources.enter_context(client)
+        return self._clients[url]
+
+    def _refused(self, key: str, message: str) -> ConfigError:
+        return ConfigError(self._config.path, [Problem(key, message)])
+
+
+def _form(config: Config, table: WebhookTable) -> Form:
+    key = table.routing_key
+    return form_of(config, table, routing_key=None if key is None else key.reveal())
+
+
+def form_of(config: Config, table: WebhookTable, *, routing_key: str | None) -> Form:
+    """Return the form of a webhook's bodies; only PagerDuty's holds its key."""
+    if table.template is not None:
+        renderer = Renderer(config.templates.directory)
+        return own_template(renderer, table.template, variables=table.vars)
+    if routing_key is not None:
+        return pagerduty(routing_key)
+    return _FORMS[table.format]

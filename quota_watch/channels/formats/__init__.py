@@ -1,0 +1,1 @@
+"""What each chat service takes."""

@@ -1,0 +1,101 @@
+"""Slack's incoming webhooks: Block Kit, and a line of text for notifications.
+
+Limits and syntax are those of docs.slack.dev: 50 blocks in a message, 3,000 characters in a
+section's text, 10 fields of 2,000 in a section.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from quota_watch.channels.formats.form import Complaint, Form, Post, compact
+from quota_watch.channels.formats.sections import Section, fit, headline, pack, rest, section_of
+from quota_watch.messages.message import Facts, Message
+
+_TEXT, _FIELD, _FALLBACK = 3_000, 2_000, 1_000
+_FIELDS, _BLOCKS = 10, 50
+_BLOCKS_OF_ONE = 4
+_BUDGET = 30_000
+_WORD = re.compile(rb"[a-z][a-z_]{2,60}")
+
+_LOOKALIKES = str.maketrans({
+    "*": "\N{ASTERISK OPERATOR}",
+    "~": "\N{TILDE OPERATOR}",
+    "`": "\N{MODIFIER LETTER GRAVE ACCENT}",
+    "&": "&amp;",
+    "<": "&lt;",
+    ">": "&gt;",
+})  # fmt: skip
+_OUTER_LINE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+
+
+def payload(facts: Sequence[Facts], *, now: datetime) -> dict[str, Any]:
+    """Return the message for one or more facts, the most severe first."""
+    sections = [section_of(each, now) for each in facts]
+    most = (_BLOCKS - 1) // _BLOCKS_OF_ONE
+    made, left = pack(sections, _blocks, cost=_length, most=most, budget=_BUDGET)
+    blocks = [block for each in made for block in each]
+    if left:
+        blocks.append({"type": "section", "text": _mrkdwn(rest(left, _TEXT, escape))})
+    return {
+        "text": fit(headline(facts, now), _FALLBACK, escape),
+        "blocks": blocks,
+        "unfurl_links": False,
+        "unfurl_media": False,
+    }
+
+
+def escape(text: str) -> str:
+    """Return `text` so that Slack shows it as it is: no mention, no link, no formatting.
+
+    There is an escape for three characters only; those that format become ones that look alike.
+    An underscore inside a word formats nothing and stays, as does `>` but at the beginning.
+    """
+    text = re.sub("^>", "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}", text)
+    return _OUTER_LINE.sub("\N{FULLWIDTH LOW LINE}", text).translate(_LOOKALIKES)
+
+
+def complaint(answer: bytes) -> Complaint:
+    """Return Slack's word for what is wrong, such as `no_service`."""
+    word = answer.strip()
+    return Complaint(word.decode()) if _WORD.fullmatch(word) else Complaint()
+
+
+def _blocks(section: Section) -> list[dict[str, Any]]:
+    title = f"{section.mark} *{fit(section.title, _FALLBACK, escape)}*"
+    if section.link is not None:
+        title += f"\n<{_url(section.link)}|Open the status page>"
+    step = f"*What to do*\n{fit(section.next_step, _TEXT - 20, escape)}"
+    fields = [
+        _mrkdwn(f"*{label}*\n{fit(text, _FIELD - 50, escape)}")
+        for label, text in section.lines[:_FIELDS]
+    ]
+    blocks: list[dict[str, Any]] = [
+        {"type": "section", "text": _mrkdwn(title)},
+        {"type": "section", "text": _mrkdwn(fit(section.summary, _TEXT, escape))},
+        {"type": "section", "text": _mrkdwn(step)} | ({"fields": fields} if fields else {}),
+        {"type": "context", "elements": [_mrkdwn(fit(section.origin, _FIELD, escape))]},
+    ]
+    return blocks
+
+
+def _mrkdwn(text: str) -> dict[str, Any]:
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def _url(url: str) -> str:
+    """Return a URL that can't end the link it stands in."""
+    return fit(url, _TEXT // 2).replace("|", "%7C").replace("<", "%3C").replace(">", "%3E")
+
+
+def _length(blocks: list[dict[str, Any]]) -> int:
+    return len(compact({"blocks": blocks}))
+
+
+def _posts(message: Message, now: datetime) -> tuple[Post, ...]:
+    return (Post(compact(payload(message.facts, now=now))),)
+
+
+SLACK = Form(posts=_posts, complaint=complaint, takes_period_ends=False, batches=True)
+"""`format = "slack"`."""

@@ -1,0 +1,102 @@
+"""Microsoft Teams through Workflows: a message with an Adaptive Card.
+
+Text stands in `RichTextBlock`s, whose runs know no markup at all, so that nothing needs escaping;
+mentions would need a list of their own, which is not sent. Workflows take 28 KB.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from quota_watch.channels.formats.form import Complaint, Form, Post, answered, compact
+from quota_watch.channels.formats.sections import Section, fit, headline, pack, rest, section_of
+from quota_watch.lib.text import one_line
+from quota_watch.messages.message import Facts, Message
+
+_BYTES, _REST = 20_000, 1_000
+_TITLE, _SUMMARY, _STEP, _LINE, _SECTIONS = 300, 2_000, 1_000, 300, 20
+_WORDS = 100
+_COLOURS = {
+    "critical": "attention",
+    "warning": "warning",
+    "info": "accent",
+    "resolved": "good",
+    "test": "accent",
+}
+
+
+def payload(facts: Sequence[Facts], *, now: datetime) -> dict[str, Any]:
+    """Return the message for one or more facts, the most severe first."""
+    sections = [section_of(each, now) for each in facts]
+    made, left = pack(sections, _container, cost=_length, most=_SECTIONS, budget=_BYTES)
+    body = [each | {"separator": index > 0} for index, each in enumerate(made)]
+    if left:
+        items = [_text(_run(line)) for line in rest(left, _REST).splitlines()]
+        body.append({"type": "Container", "separator": True, "items": items})
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "fallbackText": fit(headline(facts, now), _TITLE),
+        "msteams": {"width": "Full"},
+        "body": body,
+    }
+    attachment = {
+        "contentType": "application/vnd.microsoft.card.adaptive",
+        "contentUrl": None,
+        "content": card,
+    }
+    return {
+        "type": "message",
+        "summary": fit(headline(facts, now), _TITLE),
+        "attachments": [attachment],
+    }
+
+
+def complaint(answer: bytes) -> Complaint:
+    """Return what Power Automate calls the error, such as `TriggerInputSchemaMismatch`."""
+    error = answered(answer).get("error")
+    code = error.get("code") if isinstance(error, dict) else None
+    return Complaint(one_line(code, _WORDS)) if isinstance(code, str) else Complaint()
+
+
+def _container(section: Section) -> dict[str, Any]:
+    title = _run(fit(section.title, _TITLE), weight="bolder", size="large")
+    items = [
+        _text(title | {"color": _COLOURS[section.tone]}),
+        _text(_run(fit(section.summary, _SUMMARY))),
+        _text(_run("What to do: ", weight="bolder"), _run(fit(section.next_step, _STEP))),
+    ]
+    items += [
+        _text(_run(f"{label}: ", isSubtle=True), _run(fit(text, _LINE)), spacing="none")
+        for label, text in section.lines
+    ]
+    items.append(_text(_run(fit(section.origin, _LINE), isSubtle=True, size="small")))
+    if section.link is not None:
+        open_page = {
+            "type": "Action.OpenUrl",
+            "title": "Open the status page",
+            "url": section.link,
+        }
+        items.append({"type": "ActionSet", "actions": [open_page]})
+    return {"type": "Container", "items": items}
+
+
+def _text(*runs: dict[str, Any], **style: Any) -> dict[str, Any]:
+    return {"type": "RichTextBlock", "inlines": list(runs)} | style
+
+
+def _run(text: str, **style: Any) -> dict[str, Any]:
+    return {"type": "TextRun", "text": text} | style
+
+
+def _length(container: dict[str, Any]) -> int:
+    return len(compact(container))
+
+
+def _posts(message: Message, now: datetime) -> tuple[Post, ...]:
+    return (Post(compact(payload(message.facts, now=now))),)
+
+
+TEAMS = Form(posts=_posts, complaint=complaint, takes_period_ends=False, batches=True)
+"""`format = "teams"`."""

@@ -1,0 +1,198 @@
+"""Messages over HTTP, in the form a service wants, to a URL that may itself be a secret."""
+
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from http import HTTPStatus
+
+import httpcore
+import httpx
+
+from quota_watch.channels.channel import ATTEMPT_SECONDS
+from quota_watch.channels.errors import DeliveryError, no_connection, too_late
+from quota_watch.channels.formats.form import FACTS, Form, Post
+from quota_watch.channels.retry import WEBHOOK_RETRIES
+from quota_watch.lib.http import http_date, trust
+from quota_watch.lib.network import Backend, deadline
+from quota_watch.lib.redaction import Redactor
+from quota_watch.lib.signing import signature, signing_key
+from quota_watch.lib.text import one_line
+from quota_watch.messages.message import Message
+from quota_watch.messages.render import TemplateError
+from quota_watch.model.rule import Severity
+
+_ANSWER_BYTES = 64 * 1024
+_ANSWER_SECONDS = 2.0
+_PERMANENT = frozenset({HTTPStatus.GONE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
+_PASSING = frozenset(
+    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+)
+_DIGITS = 9
+
+
+class WebhookChannel:
+    """Posts each message in its `form` to one URL, signed with each of `secrets`.
+
+    `client` is the caller's, shared and closed by it; `proxy` is the proxy it goes through.
+    `hidden` are secrets that a receiver may repeat. `tls` is for `check` alone. Raises
+    `SigningSecretError`.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        url: str,
+        secrets: Sequence[str],
+        headers: Mapping[str, str],
+        min_severity: Severity,
+        client: httpx.Client,
+        form: Form = FACTS,
+        proxy: str | None = None,
+        hidden: Sequence[str] = (),
+        tls: ssl.SSLContext | None = None,
+        attempt_seconds: float = ATTEMPT_SECONDS,
+    ) -> None:
+        self.name = name
+        self.recipients = ("",)
+        self.min_severity = min_severity
+        self.retries = WEBHOOK_RETRIES
+        self.takes_period_ends = form.takes_period_ends
+        self.batches = form.batches
+        self.keeps_incidents = form.keeps_incidents
+        self._form = form
+        self._proxy = None if proxy is None else httpx.URL(proxy)
+        self._redact = Redactor([url, *hidden])
+        self._url = httpx.URL(url)
+        self._keys = tuple(signing_key(secret) for secret in secrets)
+        self._headers = dict(headers)
+        self._client = client
+        self._tls = tls
+        self._attempt_seconds = attempt_seconds
+
+    def send(self, message: Message, *, now: datetime) -> None:
+        """Post what the form makes of the message; any 2xx is success, redirects are not followed.
+
+        A form may need several requests; where one fails, all are sent again.
+        """
+        try:
+            posts = self._form.posts(message, now)
+        except TemplateError as error:
+            raise DeliveryError(str(error), start_late=True) from None
+        with deadline(self._attempt_seconds), self._explained():
+            for post in posts:
+                self._post(post, message.id, now)
+
+    def check(self) -> str:
+        """Connect, with TLS for an https URL, and leave without a request."""
+        try:
+            with deadline(self._attempt_seconds):
+                self._connect().close()
+        except httpcore.TimeoutException:
+            raise DeliveryError(too_late(self._place, self._attempt_seconds)) from None
+        except httpcore.ConnectError as error:
+            raise DeliveryError(no_connection(self._place, error.__cause__ or error)) from None
+        through = "" if self._proxy is None else f", which leads to {self._host},"
+        return f"{self._place}{through} can be reached (nothing was sent)"
+
+    def _connect(self) -> httpcore.NetworkStream:
+        """Connect as a request would; a proxy is only reached, as it would ask for a request."""
+        url = self._proxy or self._url
+        is_https = url.scheme == "https"
+        port = url.port or (443 if is_https else 80)
+        stream = Backend().connect_tcp(url.host, port)
+        return stream.start_tls(self._tls or trust(), url.host) if is_https else stream
+
+    @property
+    def _host(self) -> str:
+        """All that may be shown of the URL."""
+        return one_line(self._url.host)
+
+    @property
+    def _place(self) -> str:
+        """What a connection is made to."""
+        return self._host if self._proxy is None else f"the proxy {one_line(self._proxy.host)}"
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Let whatever goes wrong be a `DeliveryError` that shows nothing but the host."""
+        try:
+            yield
+        except httpx.TimeoutException:
+            raise DeliveryError(too_late(self._host, self._attempt_seconds)) from None
+        except httpx.ConnectError as error:
+            raise DeliveryError(no_connection(self._place, error)) from None
+        except (httpx.InvalidURL, UnicodeError):  # httpx reads a redirect though it stays here
+            nowhere = f"{self._host} redirects to something that is no URL"
+            raise DeliveryError(nowhere, start_late=True) from None
+        except httpx.HTTPError as error:
+            what = type(error).__name__
+            raise DeliveryError(f"the exchange with {self._host} broke off ({what})") from None
+
+    def _post(self, post: Post, id: str, now: datetime) -> None:  # noqa: A002 - as in the specification
+        headers = httpx.Headers(self._headers)  # which knows names in any case
+        headers.update(self._standard(post, id, int(now.timestamp())))
+        request = self._client.build_request(
+            "POST", self._url, content=post.body, headers=headers, timeout=self._attempt_seconds
+        )
+        response = self._client.send(request, stream=True)
+        try:
+            answer = _read_a_little(response)
+        finally:
+            response.close()
+        if not HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES:
+            raise self._refusal(response, answer, now)
+
+    def _standard(self, post: Post, id: str, timestamp: int) -> dict[str, str]:  # noqa: A002 - as in the specification
+        """Return the headers of Standard Webhooks; the timestamp is the attempt's."""
+        headers = {
+            "Content-Type": post.content_type,
+            "webhook-id": id,
+            "webhook-timestamp": str(timestamp),
+        }
+        if self._keys:
+            signed = signature(self._keys, id=id, timestamp=timestamp, body=post.body)
+            headers["webhook-signature"] = signed
+        return headers
+
+    def _refusal(self, response: httpx.Response, answer: bytes, now: datetime) -> DeliveryError:
+        status = response.status_code
+        passing = status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        said = self._form.complaint(answer)
+        words = one_line(self._redact(said.words))
+        waits = (seconds_until(response.headers.get("retry-after"), now), said.seconds)
+        return DeliveryError(
+            f"{self._host} answered {_named(status)}" + (f": {words}" if words else ""),
+            permanent=status in _PERMANENT,
+            status=status,
+            retry_after=max((wait for wait in waits if wait is not None), default=None),
+            start_late=not passing,
+        )
+
+
+def seconds_until(retry_after: str | None, now: datetime) -> float | None:
+    """Return what a `Retry-After` header asks to wait, in seconds or as a date, or None."""
+    text = (retry_after or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text if len(text) <= _DIGITS else "9" * _DIGITS)
+    at = http_date(text)
+    return None if at is None else max((at - now).total_seconds(), 0.0)
+
+
+def _read_a_little(response: httpx.Response) -> bytes:
+    """Return the beginning of an answer; one that is long, slow or broken changes nothing."""
+    read = bytearray()
+    with suppress(httpx.HTTPError), deadline(_ANSWER_SECONDS):
+        for piece in response.iter_raw():
+            read += piece
+            if len(read) > _ANSWER_BYTES:
+                break
+    return bytes(read)
+
+
+def _named(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)

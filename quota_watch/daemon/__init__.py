@@ -1,1 +1,0 @@
-"""The long-running service: the watcher and what keeps it going."""

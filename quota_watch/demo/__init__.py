@@ -1,0 +1,1 @@
+"""A simulated Rybbit and its scenes."""

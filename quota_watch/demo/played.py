@@ -1,0 +1,155 @@
+"""The bodies that the simulator answers with, in the shape of recorded ones (UPSTREAM.md § 9)."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time
+from hashlib import blake2b
+from http import HTTPStatus
+from typing import Any
+
+from quota_watch.demo.scenes import Scene
+from quota_watch.model.period import ONE_DAY, CalendarMonth, each_day
+from quota_watch.model.usage import is_over
+from quota_watch.rybbit.answers import KNOWN_TYPES
+
+Answer = tuple[HTTPStatus, Any]
+
+FREE_LIMIT = 3_000
+"""The limit Rybbit takes where it finds no plan (UPSTREAM.md § 6)."""
+
+_ALL = 100  # percent
+
+FAILED: Answer = (
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    {"error": "Failed to fetch organization event count"},
+)
+FORBIDDEN: Answer = (HTTPStatus.FORBIDDEN, {"error": "Forbidden"})
+UNAUTHORIZED: Answer = (HTTPStatus.UNAUTHORIZED, {"error": "Unauthorized"})
+
+
+def event_count(scene: Scene, asked: Mapping[str, str], now: datetime) -> Answer:
+    """Answer for a range of UTC days, or for all time where a date is missing."""
+    if asked.get("time_zone", "UTC") != "UTC":
+        return FAILED
+    all_time = "start_date" not in asked or "end_date" not in asked
+    try:
+        start = scene.started if all_time else date.fromisoformat(asked["start_date"])
+        end = now.date() if all_time else date.fromisoformat(asked["end_date"])
+    except ValueError:
+        return FAILED
+    if start > end and not all_time:
+        return FAILED
+    rows = [_row(scene, day, now) for day in each_day(start, end)]
+    return HTTPStatus.OK, {"data": [row for row in rows if row["event_count"] or not all_time]}
+
+
+def organization_sites(scene: Scene, now: datetime) -> Answer:
+    """Answer what an organization pays for, and the sites that the key may see."""
+    stored, paid = scene.enforced(now), _paid(scene, now)
+    limit = paid["eventLimit"]
+    counted = 0 if limit is None else stored.counted
+    return HTTPStatus.OK, {
+        "organization": {
+            "id": scene.id,
+            "name": scene.name,
+            "slug": scene.id,
+            "monthlyEventCount": counted,
+            "overMonthlyLimit": stored.over,
+        },
+        "sites": [
+            {
+                "id": hex_id(scene, n),
+                "siteId": site_number(scene, n),
+                "name": f"site {n}",
+                "type": "web",
+                "domain": domain(scene, n),
+                "organizationId": scene.id,
+            }
+            for n in seen_sites(scene)
+        ],
+        "subscription": {
+            "monthlyEventCount": counted,
+            "eventLimit": limit,
+            "overMonthlyLimit": is_over(counted, limit),
+            "planName": paid["planName"],
+            "status": paid["status"],
+        },
+    }
+
+
+def site_usage(scene: Scene, now: datetime) -> Answer:
+    """Answer a site's part of the month, and the live and whole count of its organization."""
+    month = CalendarMonth().period_of(now.date())
+    days = (month.end - month.start).days
+    used = scene.billed(now)
+    elapsed = (now - datetime.combine(month.start, time.min, UTC)) / ONE_DAY
+    projected = round(used * days / elapsed) if elapsed >= 1 else None
+    return HTTPStatus.OK, {
+        "periodStart": month.start.isoformat(),
+        "daysInMonth": days,
+        "daysElapsed": elapsed,
+        "siteEventsThisMonth": used // scene.sites,
+        "orgEventsThisMonth": used,
+        "orgEventLimit": _paid(scene, now)["eventLimit"],
+        "projectedSiteEvents": None if projected is None else projected // scene.sites,
+        "projectedOrgEvents": projected,
+    }
+
+
+def organizations(scenes: Iterable[Scene]) -> Answer:
+    """Answer the organizations that a key sees, with the sites it may see there."""
+    return HTTPStatus.OK, [
+        {
+            "id": scene.id,
+            "name": scene.name,
+            "slug": scene.id,
+            "logo": None,
+            "role": "owner" if scene.sees == _ALL else "member",
+            "members": [],
+            "sites": [
+                {
+                    "id": str(site_number(scene, n)),
+                    "domain": domain(scene, n),
+                    "name": f"site {n}",
+                    "organizationId": scene.id,
+                }
+                for n in seen_sites(scene)
+            ],
+        }
+        for scene in scenes
+    ]
+
+
+def seen_sites(scene: Scene) -> range:
+    """Return the sites that the key may see, counted from 1."""
+    return range(1, max(scene.sites * scene.sees // _ALL, 1) + 1)
+
+
+def site_number(scene: Scene, n: int) -> int:
+    """Return the number of the organization's site `n`, the same every time."""
+    return int.from_bytes(blake2b(scene.id.encode(), digest_size=3).digest()) * 100 + n
+
+
+def hex_id(scene: Scene, n: int) -> str:
+    """Return the other name of the organization's site `n`."""
+    return blake2b(f"{scene.id}/{n}".encode(), digest_size=6).hexdigest()
+
+
+def domain(scene: Scene, n: int) -> str:
+    """Return the domain of the organization's site `n`."""
+    return f"{n}.{scene.id}.example"
+
+
+def _paid(scene: Scene, now: datetime) -> dict[str, Any]:
+    """Return what the billing lookup finds; where it fails, the free plan."""
+    terms = scene.terms(now)
+    if terms.limit is None:
+        return {"eventLimit": None, "planName": "free", "status": "free"}
+    if any(start <= now < end for start, end in scene.hiccups):
+        return {"eventLimit": FREE_LIMIT, "planName": "free", "status": "free"}
+    return {"eventLimit": terms.limit, "planName": terms.plan, "status": terms.status}
+
+
+def _row(scene: Scene, day: date, now: datetime) -> dict[str, Any]:
+    counts = scene.counts(day, now)
+    fields = {f"{type_}_count": counts[type_] * scene.sees // _ALL for type_ in KNOWN_TYPES}
+    return {"event_date": f"{day} 00:00:00", **fields, "event_count": sum(fields.values())}

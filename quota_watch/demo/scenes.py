@@ -1,0 +1,199 @@
+"""Made-up organizations whose traffic looks real: weekdays, nights, growth, a viral day.
+
+Every number is a pure function of the scene, the day and the time, in whole arithmetic, and
+within a day it only grows.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from hashlib import blake2b
+
+from quota_watch.model.limit import ENFORCED_EVERY
+from quota_watch.model.period import ONE_DAY, CalendarMonth, Period, each_day
+from quota_watch.model.usage import is_over
+
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+_LOOKS_A_DAY = ONE_DAY // ENFORCED_EVERY
+_MONDAY_TO_SUNDAY = (1.0, 1.06, 1.05, 1.02, 0.94, 0.62, 0.58)
+_NIGHT = (9, 6, 5, 4, 5, 8, 16, 30)
+_DAY = (46, 58, 62, 60, 56, 60, 63, 62, 58, 52, 46, 44)
+_EVENING = (40, 33, 23, 14)
+_BY_HOUR = _NIGHT + _DAY + _EVENING
+_PER_MILLE = {
+    "pageview": 550,
+    "custom_event": 110,
+    "performance": 155,  # less what the day's errors are above their least
+    "outbound": 45,
+    "error": 20,
+    "button_click": 40,
+    "copy": 15,
+    "form_submit": 15,
+    "input_change": 50,
+}
+_MORE_ERRORS = 31  # per mille, exclusive: errors are 2 to 5 % of a day
+_NOISE = 0.08
+_JOB_TAKES = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What an organization pays for from `at` on; `limit` None: a server without limits."""
+
+    at: datetime
+    limit: int | None
+    plan: str = "custom"
+    status: str = "active"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enforced:
+    """What Rybbit's half-hourly job stored last: its own count, and whether it drops events."""
+
+    counted: int
+    over: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One organization: who it is, how much happens there, and what goes wrong.
+
+    `base` is an ordinary day's events, `growth` its factor per day from `started` on, before
+    which nothing was. `viral` holds days and their factors. Past `limit` counted events of a
+    month everything is dropped, from the next half hour on; `changes` replace limit, plan and
+    status, oldest first. In `hiccups` (from, until) the billing lookup fails.
+
+    At `revoked_at` the key ends. `scopes` None: it is unrestricted. It shows `sees` percent of
+    the events and as much of the `sites`. A key that begins with `rb_org_` is the
+    organization's own; any other may stand in several scenes.
+    """
+
+    id: str
+    name: str
+    api_key: str = field(repr=False)
+    base: int
+    started: date
+    growth: float = 1.0
+    weekdays: tuple[float, ...] = _MONDAY_TO_SUNDAY
+    viral: tuple[tuple[date, float], ...] = ()
+    limit: int | None = None
+    plan: str = "custom"
+    status: str = "active"
+    changes: tuple[Terms, ...] = ()
+    hiccups: tuple[tuple[datetime, datetime], ...] = ()
+    sites: int = 2
+    sees: int = 100
+    scopes: frozenset[str] | None = None
+    revoked_at: datetime | None = None
+    seed: int = 0
+
+    def revoked(self, now: datetime) -> bool:
+        """Tell whether the key is refused at `now`."""
+        return self.revoked_at is not None and now >= self.revoked_at
+
+    def terms(self, now: datetime) -> Terms:
+        """Return what is paid for at `now`, whatever the billing lookup says."""
+        first = Terms(at=_EVER, limit=self.limit, plan=self.plan, status=self.status)
+        return [first, *(terms for terms in self.changes if terms.at <= now)][-1]
+
+    def counts(self, day: date, now: datetime) -> Counter[str]:
+        """Return the events of a UTC day by type, as far as they have been stored at `now`."""
+        came = _came(self, day, now)
+        for start, end in _dropping(self, CalendarMonth().period_of(day)):
+            if start.date() <= day <= end.date() and start < now:
+                came -= _came(self, day, min(now, end)) - _came(self, day, start)
+        return came
+
+    def billed(self, now: datetime) -> int:
+        """Return the counted events of the month of `now` that were stored until then."""
+        days = each_day(now.date().replace(day=1), now.date())
+        return sum(_billed(self.counts(day, now)) for day in days)
+
+    def enforced(self, now: datetime) -> Enforced:
+        """Return what the last half-hourly job wrote down; a job takes a minute."""
+        done = now - _JOB_TAKES
+        looked = done - (done - _EVER) % ENFORCED_EVERY
+        counted = self.billed(looked)
+        return Enforced(counted=counted, over=is_over(counted, self.terms(looked).limit))
+
+    def volume(self, day: date) -> int:
+        """Return how many events the whole day brings if none is dropped."""
+        if day < self.started:
+            return 0
+        ordinary = self.base * self.growth ** (day - self.started).days
+        swing = 1 + _NOISE * (2 * _chance(self, day, 1000) / 1000 - 1)
+        return int(ordinary * self.weekdays[day.weekday()] * dict(self.viral).get(day, 1) * swing)
+
+
+def _came(scene: Scene, day: date, now: datetime) -> Counter[str]:
+    """Return what came in of the day until `now`, nothing dropped."""
+    part, whole = _part_of_day(day, now)
+    return Counter({type_: n * part // (1000 * whole) for type_, n in _thousandfold(scene, day)})
+
+
+@lru_cache(maxsize=16_384)
+def _thousandfold(scene: Scene, day: date) -> tuple[tuple[str, int], ...]:
+    """Return a thousand times the events that the whole day brings, by type."""
+    volume = scene.volume(day)
+    more_errors = _chance(scene, day, _MORE_ERRORS)
+    shares = _PER_MILLE | {
+        "error": _PER_MILLE["error"] + more_errors,
+        "performance": _PER_MILLE["performance"] - more_errors,
+    }
+    return tuple((type_, volume * share) for type_, share in shares.items())
+
+
+def _part_of_day(day: date, now: datetime) -> tuple[int, int]:
+    """Return how much of a day's traffic has passed at `now`, as part and whole."""
+    whole = sum(_BY_HOUR) * 3600
+    seconds = int((now - datetime.combine(day, time.min, UTC)).total_seconds())
+    hour, rest = divmod(min(max(seconds, 0), 24 * 3600), 3600)
+    return sum(_BY_HOUR[:hour]) * 3600 + (*_BY_HOUR, 0)[hour] * rest, whole
+
+
+@lru_cache(maxsize=1024)
+def _dropping(scene: Scene, month: Period) -> tuple[tuple[datetime, datetime], ...]:
+    """Return from when to when events of the month were dropped.
+
+    Rybbit's half-hourly look at the limit begins and ends it.
+    """
+    if scene.limit is None and not scene.changes:
+        return ()
+    stretches: list[tuple[datetime, datetime]] = []
+    stored, since = 0, None
+    for day in each_day(month.start, month.last_day):
+        midnight = datetime.combine(day, time.min, UTC)
+        quiet = _is_quiet(scene, day, stored=stored, dropping=since is not None)
+        before = 0
+        for n in range(_LOOKS_A_DAY if quiet else 1, _LOOKS_A_DAY + 1):
+            look = midnight + n * ENFORCED_EVERY
+            came = _billed(_came(scene, day, look))
+            stored += came - before if since is None else 0
+            before = came
+            over = is_over(stored, scene.terms(look).limit)
+            if over and since is None:
+                since = look
+            elif since is not None and not over:
+                stretches.append((since, look))
+                since = None
+    return (*stretches, (since, month.resets_at)) if since else tuple(stretches)
+
+
+def _is_quiet(scene: Scene, day: date, *, stored: int, dropping: bool) -> bool:
+    """Tell whether dropping can't begin or end that day before midnight."""
+    midnight = datetime.combine(day, time.min, UTC) + ONE_DAY
+    if any(terms.at.date() == day for terms in scene.changes):
+        return False
+    limit = scene.terms(midnight - ENFORCED_EVERY).limit
+    return dropping or not is_over(stored + _billed(_came(scene, day, midnight)), limit)
+
+
+def _billed(counts: Counter[str]) -> int:
+    return counts.total() - counts["error"]
+
+
+def _chance(scene: Scene, day: date, sides: int) -> int:
+    """Return what a die with so many sides shows that day, the same every time."""
+    thrown = blake2b(f"{scene.seed}/{scene.id}/{day}/{sides}".encode(), digest_size=8)
+    return int.from_bytes(thrown.digest()) % sides

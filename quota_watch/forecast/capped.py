@@ -1,0 +1,114 @@
+"""Capped days: what is counted after a limit dropped events means nothing, and what was lost."""
+
+from collections.abc import Collection, Mapping
+from datetime import date, timedelta
+from statistics import fmean
+
+from quota_watch.lib.figures import Estimate
+from quota_watch.model.period import Period, each_day
+from quota_watch.model.usage import is_over
+
+COLLAPSED = 0.25
+"""Below this share of what was expected a day's count is not traffic but what got through."""
+
+_WEEKS = 6
+_LEAST_DAYS = 3
+_ONE_IN_TEN = 10
+
+
+def capped_days(
+    counted: Mapping[date, int],
+    *,
+    period: Period,
+    limit: int,
+    today: date,
+    known: Collection[date] = (),
+) -> frozenset[date]:
+    """Return the days of `period` on which events past `limit` were dropped.
+
+    `counted` holds the counted events of the period's days and of those before it; `known` are
+    days marked earlier, which are no measure of others. A day counts as capped where its count
+    collapsed after the crossing; the crossing day where the next one did. Today is judged as
+    yesterday was, until it is over.
+    """
+    crossing = crossing_day(counted, period=period, limit=limit)
+    if crossing is None:
+        return frozenset()
+    measure = baseline(counted, before=crossing, without=known)
+    collapsed: set[date] = set()
+    for day in each_day(crossing + timedelta(days=1), min(today, period.last_day)):
+        usual = expected(measure, day)
+        if day == today:
+            judged = not collapsed or day - timedelta(days=1) in collapsed
+            if judged and collapsed:
+                collapsed.add(day)
+        elif usual is not None and counted.get(day, 0) < COLLAPSED * usual:
+            collapsed.add(day)
+    first = crossing + timedelta(days=1)
+    return frozenset(collapsed | {crossing} if first in collapsed else collapsed)
+
+
+def crossing_day(counted: Mapping[date, int], *, period: Period, limit: int) -> date | None:
+    """Return the day on which the period's count went over `limit`, or None."""
+    used = 0
+    for day in sorted(day for day in counted if day in period):
+        used += counted[day]
+        if is_over(used, limit):
+            return day
+    return None
+
+
+def lost(
+    counted: Mapping[date, int],
+    *,
+    capped: Collection[date],
+    before_today: date,
+    known: Collection[date] = (),
+) -> Estimate | None:
+    """Estimate the events dropped on capped days that are over; None where nothing can be said.
+
+    `known` are days capped in other periods, which are no measure of these.
+
+    Each day should have had what its weekday usually has; the band is the spread of the days
+    that are no exception around the same measure.
+    """
+    closed = sorted(day for day in capped if day < before_today)
+    if not closed:
+        return None
+    measure = baseline(counted, before=closed[0], without={*capped, *known})
+    usual = {day: expected(measure, day) for day in closed}
+    missing = sum(max(0.0, (usual[day] or 0.0) - counted.get(day, 0)) for day in closed)
+    if not any(usual.values()):
+        return None
+    whole = sum(value or 0.0 for value in usual.values())
+    low, high = spread(measure)
+    return Estimate(
+        low=round(max(0.0, missing - whole * (1 - low))),
+        likely=round(missing),
+        high=round(missing + whole * (high - 1)),
+    )
+
+
+def expected(measure: Mapping[date, int], day: date) -> float | None:
+    """Return what `day` should have: the mean of its weekday, else of all days; None if too few."""
+    same = [n for each, n in measure.items() if each.weekday() == day.weekday()]
+    if len(same) >= _LEAST_DAYS:
+        return fmean(same)
+    return fmean(measure.values()) if len(measure) >= _LEAST_DAYS else None
+
+
+def baseline(
+    counted: Mapping[date, int], *, before: date, without: Collection[date]
+) -> dict[date, int]:
+    """Return the days of the six weeks before `before` that are a measure of others."""
+    first = before - timedelta(weeks=_WEEKS)
+    return {day: n for day, n in counted.items() if first <= day < before and day not in without}
+
+
+def spread(measure: Mapping[date, int]) -> tuple[float, float]:
+    """Return the tenth and ninetieth percentile of days in terms of what was expected of them."""
+    ratios = sorted(n / usual for day, n in measure.items() if (usual := expected(measure, day)))
+    if not ratios:
+        return 1.0, 1.0
+    cut = len(ratios) // _ONE_IN_TEN
+    return min(1.0, ratios[cut]), max(1.0, ratios[-1 - cut])

@@ -1,0 +1,207 @@
+"""Forecast: what a period will come to, how sure that is, and when it passes the limit."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from statistics import NormalDist
+
+from quota_watch.forecast.level import Outlook, look_ahead
+from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.model.period import ONE_DAY, Period, each_day
+
+ENOUGH_DAYS = 3
+"""Known days without which nothing is foretold."""
+
+NEW_AFTER = 28
+"""Days of nothing after which the first event begins something new: they teach nothing."""
+
+_MOST_DAYS = 800
+_LONGEST_PERIOD = 366
+_NORMAL = NormalDist()
+_Z10 = _NORMAL.inv_cdf(0.9)
+_EVIDENCE, _EVIDENCE_NONE, _EVIDENCE_SPREAD = 4.0, 0.18, 0.25
+
+
+class ForecastError(QuotaWatchError):
+    """The question makes no sense, such as a day outside the period; `str()` says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooEarly:
+    """There are too few known days to foretell anything."""
+
+    days: int
+    needed: int = ENOUGH_DAYS
+
+
+@dataclass(frozen=True, slots=True)
+class PartDay:
+    """What was counted of the day after `as_of`, and the share of a usual day that is by now."""
+
+    counted: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """The days on which the limit is passed if more, as much, or less comes than expected.
+
+    One in ten is earlier than `early`, one in ten later than `late`. None: not in this period.
+    """
+
+    early: date | None
+    likely: date | None
+    late: date | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a period will come to, in counted events.
+
+    `used` is what was counted. The total will be below `p10`, `p50`, `p90` with 10, 50 and 90
+    chances in 100. A limit below `warn_at` is worth a warning now. `path` is what is still to
+    come on each of the days after `as_of`. The last two are None where no limit is known.
+    """
+
+    as_of: date
+    used: int
+    p10: int
+    p50: int
+    p90: int
+    warn_at: int
+    path: tuple[float, ...]
+    probability_over: float | None
+    crosses_on: Crossing | None
+
+
+def forecast(
+    history: Mapping[date, int] | Iterable[tuple[date, int]],
+    *,
+    period: Period,
+    as_of: date,
+    limit: int | None = None,
+    excluded: Collection[date] = frozenset(),
+    part: PartDay | None = None,
+) -> Forecast | TooEarly:
+    """Foretell the total of `period` from whole days up to `as_of`.
+
+    Days that are missing, and those `excluded` (capped, or not to be trusted), teach nothing;
+    excluded ones still count as used. `as_of` is a day of the period or the one before it.
+    Raises `ForecastError`.
+    """
+    if not -1 <= (as_of - period.start).days < period.days:
+        raise ForecastError(f"as_of {as_of}: must be in {period.start}..{period.last_day}")
+    if period.days > _LONGEST_PERIOD:
+        raise ForecastError(
+            f"a period of {period.days} days: at most {_LONGEST_PERIOD} are foretold"
+        )
+    counts = {day: count for day, count in dict(history).items() if day <= as_of}
+    used = {day: count for day, count in counts.items() if day >= period.start}
+    ahead = list(each_day(as_of + ONE_DAY, period.last_day))
+    known = _known_days(counts, excluded)
+    if len(known) < ENOUGH_DAYS:
+        return TooEarly(len(known))
+    so_far = sum(used.values()) + (part.counted if part and ahead else 0)
+    odds = _Odds(used=so_far, path=(), spread_down=0.0, spread_up=0.0)
+    if ahead:
+        values = [counts[day] for day in known]
+        outlook = look_ahead(values, [day.toordinal() for day in known], len(ahead))
+        odds = _odds(outlook, ahead, so_far, part)
+    return Forecast(
+        as_of=as_of,
+        used=so_far,
+        p10=math.floor(odds.total(-_Z10)),
+        p50=round(odds.total(0)),
+        p90=math.ceil(odds.total(_Z10)),
+        warn_at=round(odds.warn_at(len(ahead) / period.days)),
+        path=odds.path,
+        probability_over=None if limit is None else odds.over(limit),
+        crosses_on=None if limit is None else _crossing(odds, used, ahead, limit),
+    )
+
+
+def _known_days(counts: Mapping[date, int], excluded: Collection[date]) -> list[date]:
+    """Return the days to learn from; a month of nothing before the first event is none."""
+    days = sorted([day for day in counts if day not in excluded] if excluded else counts)
+    first = next((n for n, day in enumerate(days) if counts[day]), 0)
+    return days[first if first >= NEW_AFTER else 0 :][-_MOST_DAYS:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Odds:
+    """How the total is spread: what was used, and a sum to come that is log-normal each side."""
+
+    used: int
+    path: tuple[float, ...]
+    spread_down: float
+    spread_up: float
+
+    @property
+    def to_come(self) -> float:
+        return math.fsum(self.path)
+
+    def stretch(self, z: float) -> float:
+        """Return what the days ahead come to at `z` standard deviations, over the expected."""
+        return math.exp(z * (self.spread_up if z > 0 else self.spread_down))
+
+    def total(self, z: float) -> float:
+        return self.used + self.to_come * self.stretch(z)
+
+    def over(self, limit: int) -> float:
+        """Return the probability that the total ends over the limit."""
+        # Events come whole: over the limit is what rounds to more than it.
+        room = limit + 0.5 - self.used
+        if room < 0 or self.to_come <= 0:
+            return float(room < 0)
+        distance = math.log(room / self.to_come)
+        spread = self.spread_up if distance > 0 else self.spread_down
+        return round(_NORMAL.cdf(-distance / spread), 3)
+
+    def warn_at(self, left: float) -> float:
+        """Return the total of which there is evidence enough to warn, by the share still left.
+
+        Early in the period it has to be strong; in the last sixth the likely total will do.
+        That the spread itself is a guess is allowed for.
+        """
+        evidence = _EVIDENCE * max(0.0, left - _EVIDENCE_NONE) ** 2
+        spread = (self.spread_down + self.spread_up) / 2
+        return self.used + self.to_come * math.exp(-evidence * (spread + _EVIDENCE_SPREAD))
+
+
+def _odds(outlook: Outlook, ahead: Sequence[date], used: int, part: PartDay | None) -> _Odds:
+    path = [outlook.level * outlook.factors[day.weekday()] for day in ahead]
+    if part:
+        # The day's pace so far counts as far as the day has come.
+        path[0] = (path[0] * (1 - part.share) + part.counted) * (1 - part.share)
+    return _Odds(
+        used=used,
+        path=tuple(path),
+        spread_down=outlook.spread_down,
+        spread_up=outlook.spread_up,
+    )
+
+
+def _crossing(odds: _Odds, used: Mapping[date, int], ahead: Sequence[date], limit: int) -> Crossing:
+    passed = _day_over(sorted(used.items()), 0, limit)
+    if passed is None and odds.used > limit:
+        passed = ahead[0]
+    if passed is not None:
+        return Crossing(early=passed, likely=passed, late=passed)
+    early, likely, late = (
+        _day_over(
+            [(day, count * odds.stretch(z)) for day, count in zip(ahead, odds.path, strict=True)],
+            odds.used,
+            limit,
+        )
+        for z in (_Z10, 0.0, -_Z10)
+    )
+    return Crossing(early=early, likely=likely, late=late)
+
+
+def _day_over(days: Iterable[tuple[date, float]], used: float, limit: int) -> date | None:
+    for day, count in days:
+        used += count
+        if used > limit:
+            return day
+    return None

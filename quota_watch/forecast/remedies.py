@@ -1,0 +1,224 @@
+"""What would help: what grows, what to switch off or cut, and the daily budget that is left."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from itertools import combinations
+
+from quota_watch.forecast.forecast import Forecast
+from quota_watch.model.period import ONE_DAY, Period, each_day
+
+_SPANS = (28, 14, 7)
+_KNOWN = 0.6
+
+
+class Setting(StrEnum):
+    """The site setting of Rybbit behind an event type: what there is to switch off."""
+
+    WEB_VITALS = "web_vitals"
+    BUTTON_CLICKS = "button_clicks"
+    COPY = "copy"
+    FORM_INTERACTIONS = "form_interactions"
+    OUTBOUND_LINKS = "outbound_links"
+    BOT_BLOCKING = "bot_blocking"
+    OWN_CODE = "own_code"
+
+
+SETTINGS: Mapping[str, Setting] = {
+    "performance": Setting.WEB_VITALS,
+    "button_click": Setting.BUTTON_CLICKS,
+    "copy": Setting.COPY,
+    "form_submit": Setting.FORM_INTERACTIONS,
+    "input_change": Setting.FORM_INTERACTIONS,
+    "outbound": Setting.OUTBOUND_LINKS,
+    "pageview": Setting.BOT_BLOCKING,
+    "custom_event": Setting.OWN_CODE,
+}
+"""Page views can't be switched off, but bots among them blocked; custom events are the user's."""
+
+SWITCHES = (
+    Setting.WEB_VITALS,
+    Setting.BUTTON_CLICKS,
+    Setting.COPY,
+    Setting.FORM_INTERACTIONS,
+    Setting.OUTBOUND_LINKS,
+)
+"""Settings that stop their events altogether."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One event type or site: what it had in the last span and in the one before.
+
+    `growth_percent` is None where it had nothing before, or nothing is known of before.
+    """
+
+    name: str
+    counted: int
+    share_percent: float
+    growth_percent: float | None
+    setting: Setting | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What brings a total under the limit if it is done now.
+
+    `excess` is what the total is over it (0: it fits anyway). `cut_percent` is how much less has
+    to come from now on, None where even nothing would not do. `switch_off` are the fewest
+    settings that do, and of these the ones that cost least; empty where none are needed or all
+    would not do. `saves` is what they save.
+    """
+
+    total: int
+    excess: int
+    cut_percent: int | None
+    switch_off: tuple[Setting, ...]
+    saves: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedies:
+    """What would help an organization to end the period under its limit.
+
+    `span_days` are the whole days that `types` (and `sites`, where they were given) are compared
+    over. `daily_budget` is what may still come per day; 0 at or over the limit.
+    """
+
+    span_days: int
+    types: tuple[Part, ...]
+    sites: tuple[Part, ...]
+    likely: Fit
+    high: Fit
+    days_left: float
+    daily_budget: int
+    expected_a_day: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteCount:
+    """What a site had in a span, and in the one before where that is known."""
+
+    name: str
+    counted: int
+    before: int | None = None
+
+
+def remedies(
+    seen: Forecast,
+    *,
+    limit: int,
+    period: Period,
+    now: datetime,
+    by_type: Mapping[date, Mapping[str, int]],
+    sites: Iterable[SiteCount] = (),
+    excluded: Collection[date] = (),
+) -> Remedies:
+    """Say what would help.
+
+    `by_type` are the counted types of whole days (today's part must not be in it); `excluded`
+    days are capped. The days still to come are taken to be made of types as the last span was.
+    """
+    span, latest, before = _spans(by_type, excluded)
+    whole = sum(latest.values())
+    types = [
+        _part(name, count, before.get(name, 0) if before is not None else None, whole)
+        for name, count in latest.items()
+    ]
+    counts = list(sites)
+    of_sites = sum(site.counted for site in counts)
+    shares: dict[Setting, float] = {}
+    for name, count in latest.items():
+        setting = SETTINGS.get(name)
+        if setting in SWITCHES and whole:
+            shares[setting] = shares.get(setting, 0.0) + count / whole
+    days_left = max(0.0, (period.resets_at - now) / ONE_DAY)
+    room = max(0, limit - seen.used)
+    to_come = math.fsum(seen.path)
+    return Remedies(
+        span_days=span,
+        types=_ordered(types),
+        sites=_ordered([_part(s.name, s.counted, s.before, of_sites) for s in counts]),
+        likely=_fit(seen.p50, seen.used, limit, shares),
+        high=_fit(seen.p90, seen.used, limit, shares),
+        days_left=round(days_left, 1),
+        daily_budget=math.floor(room / max(1.0, days_left)),
+        expected_a_day=round(to_come / max(1.0, days_left)),
+    )
+
+
+def _fit(total: int, used: int, limit: int, shares: Mapping[Setting, float]) -> Fit:
+    excess, to_come = max(0, total - limit), max(0, total - used)
+    if excess == 0:
+        return Fit(total=total, excess=0, cut_percent=0, switch_off=(), saves=0)
+    possible = used <= limit and to_come > 0
+    chosen = _fewest(shares, excess / to_come) if possible else ()
+    return Fit(
+        total=total,
+        excess=excess,
+        cut_percent=min(100, math.ceil(100 * excess / to_come)) if possible else None,
+        switch_off=chosen,
+        saves=math.floor(to_come * math.fsum(shares[each] for each in chosen)),
+    )
+
+
+def _fewest(shares: Mapping[Setting, float], needed: float) -> tuple[Setting, ...]:
+    """Return the fewest settings whose shares reach `needed`, the smallest such sum."""
+    for number in range(1, len(shares) + 1):
+        enough = [
+            (math.fsum(shares[each] for each in chosen), chosen)
+            for chosen in combinations(sorted(shares), number)
+        ]
+        enough = [each for each in enough if each[0] >= needed]
+        if enough:
+            return tuple(sorted(min(enough)[1], key=lambda each: -shares[each]))
+    return ()
+
+
+def _spans(
+    by_type: Mapping[date, Mapping[str, int]], excluded: Collection[date]
+) -> tuple[int, dict[str, int], dict[str, int] | None]:
+    """Return the longest span of whole weeks that has one before it, and the types of both.
+
+    Days that are not known are made up for by the mean of those that are.
+    """
+    known = {day: types for day, types in by_type.items() if day not in excluded}
+    if not known:
+        return 0, {}, None
+    last = max(known)
+    for span in _SPANS:
+        latest = _known_in(known, last, span)
+        before = _known_in(known, last - timedelta(days=span), span)
+        if min(len(latest), len(before)) >= _KNOWN * span:
+            return span, _sums(latest, span), _sums(before, span)
+    days = _known_in(known, last, _SPANS[-1])
+    return len(days), _sums(days, len(days)), None
+
+
+def _known_in(
+    known: Mapping[date, Mapping[str, int]], last: date, span: int
+) -> list[Mapping[str, int]]:
+    days = each_day(last - timedelta(days=span - 1), last)
+    return [known[day] for day in days if day in known]
+
+
+def _sums(days: Sequence[Mapping[str, int]], span: int) -> dict[str, int]:
+    names = {name for types in days for name in types}
+    sums = {name: sum(types.get(name, 0) for types in days) for name in names}
+    return {name: round(count * span / len(days)) for name, count in sums.items() if count}
+
+
+def _part(name: str, counted: int, before: int | None, whole: int) -> Part:
+    return Part(
+        name=name,
+        counted=counted,
+        share_percent=round(100 * counted / whole, 1) if whole else 0.0,
+        growth_percent=round(100 * (counted - before) / before, 1) if before else None,
+        setting=SETTINGS.get(name),
+    )
+
+
+def _ordered(parts: Iterable[Part]) -> tuple[Part, ...]:
+    return tuple(sorted(parts, key=lambda part: (-part.counted, part.name)))

@@ -1,0 +1,1 @@
+"""Knows nothing of quotas: text, figures, HTTP, logs, clock."""

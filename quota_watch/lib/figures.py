@@ -1,0 +1,195 @@
+"""How values read: numbers, shares, moments, names. Pure and independent of locale."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from quota_watch.lib.text import one_line
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number that nobody measured: `likely`, and bounds that hold it four times in five."""
+
+    low: int
+    likely: int
+    high: int
+
+
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_TO = "\N{EN DASH}"
+_SURE, _VERY_LIKELY = 0.995, 0.95
+
+
+def sentence(text: str, longest: int = 400) -> str:
+    """Return `text` as one line that ends like a sentence."""
+    line = one_line(text, longest)
+    return line if line.endswith((".", "!", "?", "…")) else f"{line}."
+
+
+def number(value: int) -> str:
+    """Return a count with thousands separators: `100,000`."""
+    return f"{value:,}"
+
+
+def events(value: int) -> str:
+    """Return a count with its unit: `1 event`, `8,766 events`."""
+    return f"{value:,} event" if value == 1 else f"{value:,} events"
+
+
+def rough(value: float) -> str:
+    """Return a number that is only estimated, to three digits: `131,482` as `131,000`."""
+    whole = round(value)
+    digits = max(len(str(abs(whole))) - 3, 0)
+    return number(round(whole, -digits))
+
+
+def estimate(value: Estimate) -> str:
+    """Return an estimate with its band: `an estimated 12,000 (9,000-15,000) events`."""
+    likely, low, high = rough(value.likely), rough(value.low), rough(value.high)
+    band = "" if low == high else f" ({low}{_TO}{high})"
+    return f"an estimated {likely}{band} {'event' if likely == '1' else 'events'}"
+
+
+def chances(probability: float) -> str:
+    """Return a probability as people bet: `9 chances in 10`."""
+    if probability >= _SURE:
+        return "almost certain"
+    if probability >= _VERY_LIKELY:
+        return f"{int(probability * 100)} chances in 100"
+    tenths = int(probability * 10 + 0.5)
+    if tenths == 0:
+        return "less than 1 chance in 10"
+    return "1 chance in 10" if tenths == 1 else f"{tenths} chances in 10"
+
+
+def growth(value: float | None) -> str:
+    """Return a change in percent as `up 12 %`, `down 5 %` or `steady`; nothing where unknown."""
+    if value is None:
+        return ""
+    whole = round(value)
+    if whole == 0:
+        return "steady"
+    return f"up {number(whole)} %" if whole > 0 else f"down {number(-whole)} %"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Return several things as one phrase: `a, b and c`."""
+    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
+
+
+def share(value: float | None) -> str:
+    """Return a percentage, cut to one decimal before, as text: `91.2 %`."""
+    return _TO if value is None else f"{value:,.1f} %"
+
+
+def short_day(day: date) -> str:
+    """Return a date without its year: `1 April`."""
+    return f"{day.day} {_MONTHS[day.month - 1]}"
+
+
+def long_day(day: date) -> str:
+    """Return a whole date: `1 April 2026`."""
+    return f"{short_day(day)} {day.year}"
+
+
+def days(first: date, last: date) -> str:
+    """Return a range of dates, both included: `1-31 March 2026`, with a proper dash."""
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day}{_TO}{long_day(last)}"
+    start = short_day(first) if first.year == last.year else long_day(first)
+    return f"{start} {_TO} {long_day(last)}"
+
+
+def weekday(day: date) -> str:
+    """Return a day of this year with its weekday: `Thu 18 March`."""
+    return f"{_WEEKDAYS[day.weekday()]} {short_day(day)}"
+
+
+def short_days(first: date, last: date) -> str:
+    """Return a range of dates without year: `17-20 March`, with a proper dash."""
+    if first == last:
+        return short_day(first)
+    if first.month == last.month:
+        return f"{first.day}{_TO}{short_day(last)}"
+    return f"{short_day(first)} {_TO} {short_day(last)}"
+
+
+def moment(at: datetime, zone: str) -> str:
+    """Return a time in the reader's zone and in UTC: `15 March 2026, 13:00 CET (12:00 UTC)`.
+
+    UTC is not repeated where it is the reader's zone, nor its date where that is the same.
+    """
+    local, utc = at.astimezone(_zone(zone)), at.astimezone(UTC)
+    here = f"{long_day(local)}, {local:%H:%M} {_abbreviation(local)}"
+    if local.tzname() == "UTC":
+        return here
+    day = "" if local.date() == utc.date() else f"{short_day(utc)}, "
+    return f"{here} ({day}{utc:%H:%M} UTC)"
+
+
+def local(at: str, zone: str) -> str:
+    """Return an ISO time as `moment` has it."""
+    return moment(datetime.fromisoformat(at), zone)
+
+
+def whole_day(day: str) -> str:
+    """Return an ISO date as `long_day` has it."""
+    return long_day(date.fromisoformat(day))
+
+
+def duration(span: timedelta) -> str:
+    """Return a length of time by its two largest units, cut: `2 h 15 min`."""
+    minutes = max(int(span.total_seconds()), 0) // 60
+    hours, minutes = divmod(minutes, 60)
+    whole_days, hours = divmod(hours, 24)
+    if whole_days:
+        return f"{whole_days} d {hours} h" if hours else f"{whole_days} d"
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{minutes} min"
+
+
+def ago(moment: str | None, now: datetime) -> str:
+    """Say how long ago an ISO time was, in its largest unit."""
+    if moment is None:
+        return "never"
+    passed = now - datetime.fromisoformat(moment)
+    if passed < timedelta(seconds=10):
+        return "just now"
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if passed.total_seconds() >= size:
+            return f"{int(passed.total_seconds() // size)} {unit} ago"
+    return "just now"
+
+
+def what_and_advice(message: str) -> tuple[str, str]:
+    """Split a poll's error into what happened and what to do, without where it happened."""
+    _, _, rest = message.partition(": ")
+    what, _, advice = (rest or message).partition(". ")
+    return what, advice
+
+
+def largest_first(by_type: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return the types that have events, the largest first."""
+    return sorted(
+        ((type_, n) for type_, n in by_type.items() if n), key=lambda item: (-item[1], item[0])
+    )
+
+
+def _zone(name: str) -> ZoneInfo:
+    """Return the zone, or UTC where the machine lost it: a message in UTC is better than none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo("UTC")
+
+
+def _abbreviation(local: datetime) -> str:
+    name = local.tzname() or ""
+    return f"UTC{name}" if name[:1] in {"+", "-"} else name

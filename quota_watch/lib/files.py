@@ -1,0 +1,49 @@
+"""Files that are there whole or not at all."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from quota_watch.lib.errors import QuotaWatchError
+
+
+class FileError(QuotaWatchError):
+    """A file can't be written."""
+
+
+@contextmanager
+def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[TextIO]:
+    """Open a file that replaces `path` when the block ends; nothing is left if it raises.
+
+    A pipe or a device at `path` is written to as it is. Raises `FileError` that names the path.
+    """
+    try:
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            with target.open("w", encoding="utf-8", newline="") as file:
+                yield file
+        else:
+            with _replacing(target, mode) as file:
+                yield file
+    except BrokenPipeError:  # whoever reads has seen enough, which is no fault of the path
+        raise
+    except OSError as error:
+        raise FileError(f"{path} can't be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _replacing(target: Path, mode: int) -> Iterator[TextIO]:
+    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+        unfinished.replace(target)
+    except BaseException:  # also where the user interrupts
+        unfinished.unlink(missing_ok=True)
+        raise

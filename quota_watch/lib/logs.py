@@ -1,0 +1,247 @@
+"""The log on stderr: one record per notable thing, as text or as JSON, free of secrets.
+
+Callers name the event and give what belongs to it as fields:
+`log.info("organization polled", organization="org_1", used=123)`.
+"""
+
+import json
+import logging
+import math
+import os
+import re
+import sys
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from enum import Enum
+from types import TracebackType
+from typing import Literal, TextIO
+
+from quota_watch.lib.plain import iso
+from quota_watch.lib.redaction import Redactor
+from quota_watch.lib.text import escape
+
+_LONGEST = 4_000  # the journal cuts lines at 48 KiB; a second half would look like a line
+_RESERVED = frozenset({"time", "level", "event", "logger", "traceback"})
+_WORDS = {"WARNING": "WARN", "CRITICAL": "CRIT"}
+_BARE = re.compile(r'[^\s"=\\]+')
+
+Scalar = str | int | float | bool | None
+
+
+class Log:
+    """Writes events with fields; a thin face of one standard logger."""
+
+    __slots__ = ("_logger",)
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    def debug(self, event: str, /, **fields: object) -> None:
+        """Log what only someone who searches a fault wants to know."""
+        self._write(logging.DEBUG, event, fields)
+
+    def info(self, event: str, /, **fields: object) -> None:
+        """Log something notable that is as it should be."""
+        self._write(logging.INFO, event, fields)
+
+    def warning(self, event: str, /, **fields: object) -> None:
+        """Log something that may need a person."""
+        self._write(logging.WARNING, event, fields)
+
+    def error(self, event: str, /, **fields: object) -> None:
+        """Log something that failed."""
+        self._write(logging.ERROR, event, fields)
+
+    def exception(self, event: str, /, **fields: object) -> None:
+        """Log something that failed, with the traceback of the exception being handled."""
+        self._write(logging.ERROR, event, fields, exc_info=True)
+
+    def _write(
+        self, level: int, event: str, fields: Mapping[str, object], *, exc_info: bool | None = None
+    ) -> None:
+        self._logger.log(level, event, exc_info=exc_info, extra={"fields": fields}, stacklevel=3)
+
+
+def get_logger(name: str) -> Log:
+    """Return the log of the module `name`."""
+    return Log(logging.getLogger(name))
+
+
+def setup_logging(
+    *,
+    log_format: Literal["text", "json"] = "text",
+    level: int | str = logging.INFO,
+    secrets: Iterable[str] = (),
+    stream: TextIO | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Redactor:
+    """Send all logging to stderr (or `stream`) and return what takes secrets learned later.
+
+    `level` is that of quota-watch; libraries speak from WARNING on, since httpx would log whole
+    URLs. Called again, as after a reload, it replaces its own earlier handler and no other; what
+    was secret before stays so.
+    """
+    stream = stream or sys.stderr
+    root = logging.getLogger()
+    earlier = [handler for handler in root.handlers if isinstance(handler, _Handler)]
+    redact = earlier[-1].redact if earlier else Redactor()
+    redact.add(secrets)
+    handler = _Handler(stream, redact)
+    formatter = _JsonFormatter if log_format == "json" else _TextFormatter
+    handler.setFormatter(formatter(redact, journal=_is_journal(stream, environ)))
+    root.addHandler(handler)
+    for old in earlier:
+        root.removeHandler(old)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("quota_watch").setLevel(level)
+    return redact
+
+
+def log_uncaught_exceptions() -> None:
+    """From now on log what nobody catches, in any thread: Python would print it unredacted."""
+    logger = logging.getLogger(__name__)
+
+    def of_main(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        logger.critical("stopped by an unforeseen error", exc_info=(kind, error, traceback))
+
+    def of_thread(args: threading.ExceptHookArgs) -> None:
+        error = args.exc_value or args.exc_type()
+        logger.critical(
+            "a thread died of an unforeseen error",
+            exc_info=(args.exc_type, error, args.exc_traceback),
+        )
+
+    sys.excepthook = of_main
+    threading.excepthook = of_thread
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours, told apart from others on the root logger."""
+
+    def __init__(self, stream: TextIO, redact: Redactor) -> None:
+        super().__init__(stream)
+        self.redact = redact
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        """Tell that a record was lost; Python would print it whole, secrets included."""
+        kind, _, _ = sys.exc_info()
+        with suppress(OSError, ValueError):  # stderr itself may be what is gone
+            self.stream.write(f"a log record was lost logger={record.name} error={kind}\n")
+
+
+class _Formatter(logging.Formatter, ABC):
+    def __init__(self, redact: Redactor, *, journal: bool) -> None:
+        super().__init__()
+        self.redact = redact
+        self.journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = f"<{_priority(record.levelno)}>" if self.journal else ""
+        return "\n".join(prefix + line for line in self.lines(record))
+
+    @abstractmethod
+    def lines(self, record: logging.LogRecord) -> list[str]:
+        """Return the lines of a record."""
+
+    def fields(self, record: logging.LogRecord) -> dict[str, Scalar]:
+        fields: Mapping[str, object] | None = getattr(record, "fields", None)
+        if fields is None:  # a library's record: all there is to add is who speaks
+            return {"logger": record.name}
+        return {
+            f"{key}_" if key in _RESERVED else key: self.clean(_as_scalar(value))
+            for key, value in fields.items()
+        }
+
+    def clean(self, value: Scalar) -> Scalar:
+        """Leave out secrets first and cut then, lest half of one be left at the cut."""
+        if value is None or isinstance(value, bool):
+            return value
+        text = str(value)
+        clean = self.redact(text)
+        return value if clean == text and not isinstance(value, str) else _cut(clean)
+
+    def traceback(self, record: logging.LogRecord) -> str | None:
+        if not record.exc_info or record.exc_info[0] is None:
+            return None
+        return self.redact(self.formatException(record.exc_info))
+
+
+class _TextFormatter(_Formatter):
+    """`2026-03-15T12:00:00Z INFO  organization polled organization=org_1 used=123`."""
+
+    def lines(self, record: logging.LogRecord) -> list[str]:
+        moment = iso(datetime.fromtimestamp(int(record.created), UTC))
+        head = [] if self.journal else [f"{moment}"]
+        head.append(f"{_WORDS.get(record.levelname, record.levelname):5}")
+        head.append(escape(_cut(self.redact(record.getMessage()))))
+        head += [f"{key}={_as_text(value)}" for key, value in self.fields(record).items()]
+        below = (self.traceback(record) or "").splitlines()
+        # Indented, so that no text of an exception can pass for a line of its own.
+        text = "\n".join([" ".join(head), *(f"    {escape(_cut(line))}" for line in below)])
+        return self.redact(text).split("\n")
+
+
+class _JsonFormatter(_Formatter):
+    """One object per line: `time`, `level`, `event` and the fields.
+
+    Secrets leave leaf by leaf: cut out of the finished text, one such as 1234 could break it.
+    """
+
+    def lines(self, record: logging.LogRecord) -> list[str]:
+        moment = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
+        body: dict[str, Scalar] = {
+            "time": f"{moment.isoformat(timespec='milliseconds')}Z",
+            "level": record.levelname.lower(),
+            "event": self.redact(record.getMessage()),
+            **self.fields(record),
+        }
+        traceback = self.traceback(record)
+        return [json.dumps(body | ({"traceback": traceback} if traceback else {}))]
+
+
+def _as_scalar(value: object) -> Scalar:
+    match value:
+        case str():
+            return value
+        case Enum():
+            return value.name.lower()
+        case None | int():
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case datetime():
+            return iso(value.replace(microsecond=0))
+        case _:
+            return str(value)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _as_text(value: Scalar) -> str:
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if value.isprintable() and _BARE.fullmatch(value):
+        return value
+    return escape(json.dumps(value, ensure_ascii=False))
+
+
+def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Tell whether what is written to `stream` lands in the systemd journal."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # not a file at all, or closed
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _priority(level: int) -> int:
+    """Return the syslog priority that the journal files the line under."""
+    steps = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+    return next((priority for floor, priority in steps if level >= floor), 7)

@@ -1,0 +1,1 @@
+"""Facts of a transition, and what a person reads of them."""

@@ -1,0 +1,155 @@
+"""Mails from templates: ours, or the user's where a file of the same name lies in their folder.
+
+Templates run in a sandbox: one from elsewhere can spoil a message and nothing more.
+"""
+
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib.figures import local, number, share, whole_day
+from quota_watch.lib.resources import resource_dir
+from quota_watch.lib.text import one_line
+from quota_watch.messages.message import Facts
+from quota_watch.messages.view import View, view_of, views_of, why
+from quota_watch.messages.wording import subject
+
+_ONE, _SEVERAL, _REPORT = "email/alert", "email/several", "email/report"
+_BAR_WIDTH = 40
+_KEPT = "\N{NO-BREAK SPACE}%"
+
+
+class TemplateError(QuotaWatchError):
+    """A template that is missing, wrong, or asks for what is not there; names file and line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A mail's subject and its two parts, each complete by itself."""
+
+    subject: str
+    text: str
+    html: str
+
+
+class Renderer:
+    """Renders facts; reads templates when first needed and whenever they change on disk.
+
+    A template in `directory` (as `email/alert.html.j2`) replaces ours, which it may extend as
+    `builtin/email/alert.html.j2`.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        builtin = jinja2.FileSystemLoader(resource_dir("templates"))
+        own = [] if directory is None else [jinja2.FileSystemLoader(directory)]
+        self._environment = ImmutableSandboxedEnvironment(
+            loader=jinja2.ChoiceLoader([*own, builtin, jinja2.PrefixLoader({"builtin": builtin})]),
+            autoescape=jinja2.select_autoescape(["html.j2"], default_for_string=False),
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+        self._environment.filters.update(FILTERS)
+
+    def email(
+        self, *facts: Facts, channel: str | None = None, now: datetime | None = None
+    ) -> Rendered:
+        """Return the mail for one or more facts, the most severe first, sent at `now`.
+
+        Raises `TemplateError`.
+        """
+        views = views_of(facts, channel=channel, now=now)
+        title = subject(facts[0], now=now, more=len(facts) - 1)
+        common = {
+            "subject": title,
+            "messages": [_values(each, view) for each, view in zip(facts, views, strict=True)],
+            "why": why(facts, channel),
+        }
+        values = {**_values(facts[0], views[0]), **common}
+        name = _REPORT if views[0].report else _ONE
+        name = name if len(facts) == 1 else _SEVERAL
+        text, html = (self.render(f"{name}.{kind}.j2", values) for kind in ("txt", "html"))
+        return Rendered(title, text, html)
+
+    def webhook(
+        self,
+        name: str,
+        facts: Facts,
+        *,
+        variables: Mapping[str, Any],
+        now: datetime | None = None,
+    ) -> str:
+        """Return what the template `webhook/NAME` makes of facts; raises `TemplateError`."""
+        values = {
+            **_values(facts, view_of(facts, channel=None, now=now)),
+            "subject": subject(facts, now=now),
+            "vars": variables,
+        }
+        return self.render(f"webhook/{name}", values)
+
+    def render(self, name: str, values: Mapping[str, Any]) -> str:
+        """Return what the template called `name` makes of `values`; raises `TemplateError`."""
+        try:
+            return self._environment.get_template(name).render(values)
+        except jinja2.TemplateNotFound as error:
+            raise TemplateError(f"template {name}: there is no file {error.name}") from error
+        except jinja2.TemplateSyntaxError as error:
+            place = f"{error.filename or name}, line {error.lineno}"
+            raise TemplateError(f"template {place}: {error.message}") from error
+        except UnicodeDecodeError as error:
+            raise TemplateError(f"template {name} is not UTF-8") from error
+        except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise TemplateError(f"template {_place(error, name)}: {error}") from error
+
+
+def _values(facts: Facts, view: View) -> dict[str, Any]:
+    return {**facts, "facts": facts, "view": view}
+
+
+def _place(error: Exception, name: str) -> str:
+    """Return file and line of the template that raised, the innermost if it includes others."""
+    place, step = name, error.__traceback__
+    while step is not None:
+        file = step.tb_frame.f_code.co_filename
+        if file.endswith(".j2"):
+            place = f"{file}, line {step.tb_lineno}"
+        step = step.tb_next
+    return place
+
+
+def _wrapped(text: str, width: int = 72, indent: str = "") -> str:
+    """Filter: text in lines of at most `width`, words and URLs whole, a number and its % too."""
+    return textwrap.fill(
+        text.replace(" %", _KEPT),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ).replace(_KEPT, " %")
+
+
+def _bar(filled: int, width: int = _BAR_WIDTH) -> str:
+    """Filter: percent as a bar of characters."""
+    marks = filled * width // 100
+    return f"[{'#' * marks}{'.' * (width - marks)}]"
+
+
+FILTERS: Mapping[str, Callable[..., str]] = {
+    "bar": _bar,
+    "day": whole_day,
+    "line": one_line,
+    "local": local,
+    "number": number,
+    "share": share,
+    "wrapped": _wrapped,
+}
+"""The filters that templates have beside Jinja's own."""

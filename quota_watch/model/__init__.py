@@ -1,0 +1,1 @@
+"""The nouns: what is watched, counted and agreed; no decisions."""

@@ -1,0 +1,77 @@
+"""Billing periods: half-open ranges of UTC dates."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Protocol
+
+from quota_watch.lib.plain import iso
+
+ONE_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Period:
+    """The days from `start` up to, not including, `end`."""
+
+    start: date
+    end: date
+
+    def __contains__(self, day: date) -> bool:
+        return self.start <= day < self.end
+
+    @property
+    def last_day(self) -> date:
+        """The last day that belongs to the period."""
+        return self.end - ONE_DAY
+
+    @property
+    def resets_at(self) -> datetime:
+        """The moment the count starts again from zero."""
+        return datetime.combine(self.end, time.min, UTC)
+
+    @property
+    def days(self) -> int:
+        """How many days the period has."""
+        return (self.end - self.start).days
+
+
+class BillingCycle(Protocol):
+    """A rule that cuts time into periods without gap or overlap."""
+
+    def period_of(self, day: date) -> Period:
+        """Return the one period that holds `day`."""
+
+
+class CalendarMonth:
+    """The calendar month in UTC: so Rybbit bills, whatever the subscription's day.
+
+    UPSTREAM.md § 5.
+    """
+
+    def period_of(self, day: date) -> Period:
+        """Return the month of `day`."""
+        start = day.replace(day=1)
+        return Period(start, (start + timedelta(days=31)).replace(day=1))
+
+
+def previous(cycle: BillingCycle, period: Period) -> Period:
+    """Return the period that ended where `period` starts."""
+    return cycle.period_of(period.start - ONE_DAY)
+
+
+def each_day(first: date, last: date) -> Iterator[date]:
+    """Yield every date from `first` to `last`, both included."""
+    day = first
+    while day <= last:
+        yield day
+        day += ONE_DAY
+
+
+def period_json(period: Period) -> dict[str, Any]:
+    """Write a period with its last day inclusive and the moment it resets."""
+    return {
+        "start": period.start.isoformat(),
+        "end": period.last_day.isoformat(),
+        "resets_at": iso(period.resets_at),
+    }

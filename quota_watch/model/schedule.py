@@ -1,0 +1,112 @@
+"""When each organization is polled: evenly spread, without drift, the same after a restart."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from quota_watch.model.organization import Organization
+
+PERCENT_FOR_US = 80
+"""How much of a credential's requests of a day is used; the rest is for its other users."""
+
+EXTRA_PER_DAY = 2.0
+"""Requests a day that an organization costs beside its polls: its limit, the closed period."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_DAY = timedelta(days=1)
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
+
+def phase_of(organization: Organization, interval: timedelta) -> timedelta:
+    """Return the organization's fixed place within every interval, in whole milliseconds."""
+    digest = hashlib.sha256(f"{organization.server}|{organization.id}".encode()).digest()
+    return int.from_bytes(digest[:6]) % (interval // _MILLISECOND) * _MILLISECOND
+
+
+def next_slot(organization: Organization, *, after: datetime, interval: timedelta) -> datetime:
+    """Return the first of the organization's slots that is later than `after`."""
+    phase = phase_of(organization, interval)
+    whole = (after - _EPOCH - phase) // interval
+    return _EPOCH + phase + interval * (whole + 1)
+
+
+def needed_interval(
+    organizations_on_credential: int, daily_limit: int, *, extra_per_day: float = EXTRA_PER_DAY
+) -> timedelta:
+    """Return the shortest interval at which polls stay within our part of a day's requests.
+
+    `extra_per_day` are the other requests of each organization. They leave at least half of our
+    part to the polls, however many they would be. In whole seconds.
+    """
+    ours = daily_limit * PERCENT_FOR_US / 100
+    polls = max(ours - organizations_on_credential * extra_per_day, ours / 2)
+    seconds = organizations_on_credential * _DAY.total_seconds() / polls
+    return timedelta(seconds=math.ceil(round(seconds, 6)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often the organizations of one credential are polled, and why not more often.
+
+    `daily_limit` is None where upstream told none. `rests` is how long nothing is asked because
+    the day's part is used up or upstream said so.
+    """
+
+    organizations: int
+    configured: timedelta
+    interval: timedelta
+    daily_limit: int | None = None
+    used_by_others: int = 0
+    rests: timedelta | None = None
+
+    @property
+    def stretched(self) -> bool:
+        """Whether polls are further apart than configured."""
+        return self.interval > self.configured
+
+    @property
+    def ours(self) -> int | None:
+        """How many requests a day are for quota-watch."""
+        return None if self.daily_limit is None else self.daily_limit * PERCENT_FOR_US // 100
+
+    @property
+    def needed(self) -> int:
+        """How many requests a day the configured interval needs."""
+        polls = _DAY / self.configured
+        return math.ceil(self.organizations * (polls + EXTRA_PER_DAY))
+
+    def describe(self) -> str:
+        """Return a sentence with the figures, for a person who wonders about the interval."""
+        one = self.organizations == 1
+        who = "1 organization" if one else f"{self.organizations} organizations"
+        needs = (
+            f"{who} every {span(self.configured)} {'needs' if one else 'need'}"
+            f" {self.needed:,} requests a day"
+        )
+        if self.daily_limit is None:
+            says = f"{needs}; the server told no budget"
+        else:
+            says = (
+                f"{needs}, the key's budget is {self.daily_limit:,} and {PERCENT_FOR_US} % of it"
+                f" is {self.ours:,}"
+            )
+        if self.daily_limit and self.used_by_others > self.daily_limit // 100:
+            says += f"; other programs used {self.used_by_others:,} today"
+        if self.stretched:
+            says += f"; so {span(self.configured)} is stretched to {span(self.interval)}"
+        if self.rests is not None:
+            says += f"; nothing is asked for the next {span(self.rests)}"
+        return says
+
+
+def span(duration: timedelta) -> str:
+    """Return a duration in its two largest units, "37 min 54 s"; fractions of a second go up."""
+    left = math.ceil(duration.total_seconds())
+    parts: list[str] = []
+    for unit, size in _UNITS:
+        if left >= size:
+            parts.append(f"{left // size} {unit}")
+            left %= size
+    return " ".join(parts[:2]) or "0 s"

@@ -1,0 +1,103 @@
+"""Counting: from daily counts by event type to what a period used of its limit."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from operator import attrgetter
+
+from quota_watch.model.period import Period
+
+OTHER = "other"
+"""The type that takes what a day's total has over the sum of its named types."""
+
+
+@dataclass(frozen=True, slots=True)
+class DayCounts:
+    """All events of one UTC day by type, whether they count toward the bill or not.
+
+    `by_type` sums to what upstream calls `event_count`; `error` is in it (UPSTREAM.md § 5).
+    """
+
+    day: date
+    by_type: Mapping[str, int]
+
+    def counted(self, not_counted: Collection[str]) -> int:
+        """Return the day's events that count toward the bill."""
+        return sum(n for type_, n in self.by_type.items() if type_ not in not_counted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one organization used of one period, as far as upstream has counted.
+
+    `used` is the sum of `by_type`; `not_counted` holds the types outside the bill.
+    """
+
+    period: Period
+    used: int
+    by_type: Mapping[str, int]
+    not_counted: Mapping[str, int]
+    today: date
+    used_today: int
+    crossed_on: date | None = None
+
+
+def count(
+    days: Iterable[DayCounts],
+    *,
+    period: Period,
+    today: date,
+    not_counted: Collection[str],
+    limit: int | None,
+) -> Usage:
+    """Count the days that lie in `period`; the rest are passed over.
+
+    `crossed_on` is the first day whose running total went over `limit`.
+    """
+    totals: dict[str, int] = {}
+    used, used_today, crossed_on = 0, 0, None
+    start, end = period.start, period.end
+    for counts in sorted(days, key=attrgetter("day")):
+        if not start <= counts.day < end:
+            continue
+        counted = 0
+        for type_, n in counts.by_type.items():
+            totals[type_] = totals.get(type_, 0) + n
+            if type_ not in not_counted:
+                counted += n
+        used += counted
+        if counts.day == today:
+            used_today = counted
+        if crossed_on is None and is_over(used, limit):
+            crossed_on = counts.day
+    return Usage(
+        period=period,
+        used=used,
+        by_type={type_: n for type_, n in totals.items() if type_ not in not_counted},
+        not_counted={type_: n for type_, n in totals.items() if type_ in not_counted},
+        today=today,
+        used_today=used_today,
+        crossed_on=crossed_on,
+    )
+
+
+def percent(used: int, limit: int | None) -> float | None:
+    """Return `used` as a percentage of `limit`, cut to one decimal.
+
+    Cut, not rounded: 100.0 never stands for less than the limit.
+    """
+    return used * 1000 // limit / 10 if limit else None
+
+
+def is_over(used: int, limit: int | None) -> bool:
+    """Tell whether `used` is past the limit; exactly at it is not over (UPSTREAM.md § 7)."""
+    return limit is not None and used > limit
+
+
+def highest_level(used: int, limit: int, levels: Collection[int]) -> int | None:
+    """Return the highest of `levels` (percent) that `used` has reached, or None."""
+    return max((level for level in levels if _reached(used, limit, level)), default=None)
+
+
+def _reached(used: int, limit: int | None, level: int) -> bool:
+    return limit is not None and used * 100 >= level * limit

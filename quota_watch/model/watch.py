@@ -1,0 +1,59 @@
+"""What to watch, and all that was agreed about it."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Self
+
+from quota_watch.model.organization import Organization
+from quota_watch.model.quiet_hours import QuietHours
+from quota_watch.model.rule import Rule, Severity
+
+FULL = 100
+"""The level, in percent, at which the limit is reached."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What to watch: an organization and all that was agreed about it.
+
+    `limit` None means that no limit is known: counts are kept, levels can't be judged. With
+    `auto` upstream's word on plan and limit replaces them; `drops_agreed` tells that `drops` is
+    the config's word and stays. `blind_after` and `stalled_after` None switch the rule off.
+    `channels` are names of the config's channels, `fallback` those for what they fail to deliver,
+    every other one where it is empty. `quiet_hours` hold all but what is critical.
+    `public_url` is the status page's address. `variants` are watches with what was agreed for
+    single rules.
+    """
+
+    organization: Organization
+    name: str
+    plan: str | None
+    limit: int | None
+    limit_source: str
+    drops: bool
+    not_counted: Collection[str]
+    thresholds: tuple[int, ...]
+    blind_after: timedelta | None
+    channels: tuple[str, ...]
+    time_zone: str = "UTC"
+    auto: bool = False
+    drops_agreed: bool = True
+    forecast: bool = False
+    spike: bool = False
+    stalled_after: timedelta | None = None
+    remind_every: timedelta | None = None
+    remind_from: Severity = Severity.CRITICAL
+    fallback: tuple[str, ...] = ()
+    quiet_hours: QuietHours | None = None
+    public_url: str | None = None
+    variants: Mapping[Rule, Self] = field(default_factory=dict)
+
+    def of(self, rule: Rule) -> Self:
+        """Return what was agreed for `rule`."""
+        return self.variants.get(rule, self)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The levels to judge, rising; 100 is always one where events are dropped."""
+        return tuple(sorted({*self.thresholds, FULL} if self.drops else {*self.thresholds}))

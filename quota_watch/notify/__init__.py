@@ -1,1 +1,0 @@
-"""Telling people: facts, rendering, channels, the outbox."""

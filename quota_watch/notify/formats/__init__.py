@@ -1,1 +1,0 @@
-"""What services want to be told, one module each; pure."""

@@ -1,0 +1,1 @@
+"""The six steps, from poll to delivery."""

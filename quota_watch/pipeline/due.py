@@ -1,0 +1,135 @@
+"""Which organizations to poll next: an endless supply of claims, in small handfuls."""
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import timedelta
+
+from quota_watch.lib.clock import Clock
+from quota_watch.storage import claims
+from quota_watch.storage.claims import Claim
+from quota_watch.storage.database import Database
+
+_WAIT_SECONDS = 0.2
+
+
+class DueOrganizations:
+    """Claims organizations as threads ask for them, never more than end inside their lease.
+
+    A process holds at most two claims per polling thread, so each is polled before its claim runs
+    out. `interval` returns the longest at which any is polled now.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        ours: Collection[int],
+        clock: Clock,
+        interval: Callable[[], timedelta],
+        concurrency: int,
+    ) -> None:
+        self._database = database
+        self._ours = ours
+        self._clock = clock
+        self._interval = interval
+        self._most = 2 * concurrency
+        self._held: dict[int, Claim] = {}
+        self._stopping = threading.Event()
+        self._changed = threading.Event()
+
+    def due(self) -> Iterator[Claim]:
+        """Yield claims as organizations fall due; end when none is due and none under way.
+
+        While one slow organization is under way, others that fall due are still claimed.
+        Raises `StorageError`.
+        """
+        held = self._begin()
+        while self._goes_on(held):
+            found = self._find_due(held)
+            claimed = self._claim(found, held) if found else []
+            yield from self._unless_stopped(claimed)
+            if not claimed:
+                if not found and not held:
+                    return
+                self._wait()  # for one under way, or because another worker was quicker
+
+    def named(self, pks: Sequence[int]) -> Iterator[Claim]:
+        """Yield a claim for each of the organizations, due or not, taking over other claims."""
+        held = self._begin()
+        waiting = list(pks)
+        while waiting and self._goes_on(held):
+            free = self._most - len(held)
+            if free <= 0:
+                self._wait()
+                continue
+            now, waiting = waiting[:free], waiting[free:]
+            with self._database.write() as connection:
+                claimed = claims.claim_now(connection, now, now=self._clock.now())
+            held |= {claim.pk: claim for claim in claimed}
+            yield from self._unless_stopped(claimed)
+
+    def finished(self, ended: Sequence[Claim]) -> None:
+        """Note that these claims were used or lost."""
+        for claim in ended:
+            self._held.pop(claim.pk, None)
+        self._changed.set()
+
+    def finish_all(self) -> None:
+        """Note that nothing is under way any more, however the last cycle ended."""
+        self._held = {}
+        self._changed.set()
+
+    def stop(self) -> None:
+        """Hand out no further claims."""
+        self._stopping.set()
+        self._changed.set()
+
+    def give_back(self) -> None:
+        """Let go of all that is still held, so that it is due for whoever comes next."""
+        held, self._held = self._held, {}
+        self._let_go(list(held.values()))
+
+    def _begin(self) -> dict[int, Claim]:
+        # A cycle that failed may leave a thread behind: what that claims is not of the next one.
+        held = self._held = {}
+        return held
+
+    def _goes_on(self, held: dict[int, Claim]) -> bool:
+        return held is self._held and not self._stopping.is_set()
+
+    def _wait(self) -> None:
+        self._changed.wait(_WAIT_SECONDS)
+        self._changed.clear()
+
+    def _find_due(self, held: dict[int, Claim]) -> list[int]:
+        free = self._most - len(held)
+        if free <= 0:
+            return []
+        with self._database.read() as connection:
+            return claims.find_due(
+                connection,
+                ours=self._ours,
+                busy=held,
+                most=free,
+                interval=self._interval(),
+                now=self._clock.now(),
+            )
+
+    def _claim(self, found: Sequence[int], held: dict[int, Claim]) -> list[Claim]:
+        with self._database.write() as connection:
+            now = self._clock.now()
+            claimed = claims.claim_due(connection, found, interval=self._interval(), now=now)
+        held |= {claim.pk: claim for claim in claimed}
+        return claimed
+
+    def _unless_stopped(self, claimed: Sequence[Claim]) -> Iterator[Claim]:
+        for place, claim in enumerate(claimed):
+            if self._stopping.is_set():
+                self._let_go(claimed[place:])
+                return
+            yield claim
+
+    def _let_go(self, claimed: Sequence[Claim]) -> None:
+        if claimed:
+            with self._database.write() as connection:
+                claims.give_back(connection, claimed)

@@ -1,0 +1,90 @@
+"""Enqueue: one delivery per transition, channel and recipient, with the facts of the moment."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from quota_watch.channels.channel import Channel
+from quota_watch.lib.plain import iso
+from quota_watch.messages.facts import facts_of, test_facts
+from quota_watch.model.watch import Watch
+from quota_watch.pipeline.route import audience, envelopes, put_together
+from quota_watch.rules.condition import Observation
+from quota_watch.rules.story import Transition, TransitionType
+from quota_watch.storage import outbox, stories
+from quota_watch.storage.deliveries import delivery_id
+from quota_watch.storage.outbox import Envelope
+
+
+def enqueue(
+    connection: Connection,
+    transitions: Iterable[Transition],
+    organization_pk: int | None,
+    watch: Watch,
+    seen: Observation,
+    channels: Mapping[str, Channel],
+    *,
+    first_look: bool = False,
+) -> None:
+    """Write each transition into its story and one delivery for everyone who is to hear of it.
+
+    A transition that was told before is passed over, whoever told it. With `first_look` the
+    organization was never polled before.
+    """
+    found: list[Envelope] = []
+    for transition in transitions:
+        facts = facts_of(transition, watch=watch, seen=seen, public_url=watch.public_url)
+        alert_pk = stories.keep(
+            connection,
+            transition,
+            organization_pk=organization_pk,
+            title=facts["alert"]["title"],
+            summary=facts["alert"]["summary"],
+        )
+        is_end = transition.type is TransitionType.RESOLVED
+        if alert_pk is None or not (transition.told or is_end):
+            continue
+        agreed = watch.of(transition.story.rule)
+        heard_by = audience(
+            transition,
+            agreed,
+            channels,
+            told=outbox.channels_told(connection, alert_pk),
+            told_as_fallback=outbox.channels_told(connection, alert_pk, as_fallback=True),
+        )
+        found += envelopes(
+            transition, heard_by, facts=facts, alert_pk=alert_pk, watch=agreed, seen=seen
+        )
+    poll = f"{organization_pk} {iso(seen.at)}"
+    routed = put_together(found, channels, poll=poll, first_look=first_look, now=seen.at)
+    outbox.put(connection, routed, now=seen.at)
+
+
+def enqueue_test(
+    connection: Connection,
+    channels: Iterable[Channel],
+    *,
+    nonce: str,
+    now: datetime,
+    time_zone: str,
+) -> list[str]:
+    """Enqueue a message that is plainly a test for everyone on the channels; return its ids."""
+    found = []
+    id_ = f"tr_test_{nonce}"
+    for channel, recipient in ((each, to) for each in channels for to in each.recipients):
+        facts = test_facts(id=id_, now=now, time_zone=time_zone, channel=channel.name)
+        found.append(
+            Envelope(
+                id=delivery_id(id_, channel.name, recipient),
+                transition_id=id_,
+                alert_pk=None,
+                channel=channel.name,
+                recipient=recipient,
+                type=facts["type"],
+                severity=facts["alert"]["severity"],
+                facts=facts,
+            )
+        )
+    outbox.put(connection, found, now=now)
+    return [envelope.id for envelope in found]

@@ -1,0 +1,171 @@
+"""What is asked of upstream beside the present period: plan and limit, closed days, sites."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row
+
+from quota_watch.forecast.sites import AT_RISK_EVERY, CALM_EVERY, due_sites
+from quota_watch.lib.clock import Clock
+from quota_watch.lib.plain import iso
+from quota_watch.model.account import Account, SiteUsage
+from quota_watch.model.period import ONE_DAY, BillingCycle, Period, previous
+from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
+from quota_watch.model.usage import DayCounts, highest_level, is_over
+from quota_watch.model.watch import Watch
+from quota_watch.rules.limit import read_every
+from quota_watch.storage.claims import Claim
+from quota_watch.storage.limits import known_limit, reported_limit
+from quota_watch.storage.sites import known_sites
+
+_NEEDED = timedelta(seconds=25)  # the longest a request may take
+_AGAIN = timedelta(hours=1)
+_REREAD_DAYS = 3  # of a period: so long the last one may still change
+_SITES_A_POLL, _SITES_SECONDS = 5, 5.0  # so that no poll waits long for them
+_OF_ALL_SITES = frozenset({ErrorKind.INSUFFICIENT_SCOPE, ErrorKind.NOT_FOUND})
+_NEAR = 2  # percent of the limit; a level so close may be reached before the next read
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedDays:
+    """Days that were over when they were asked for: whole, or `error` tells why not."""
+
+    first: date
+    days: tuple[DayCounts, ...] = ()
+    error: UpstreamError | None = None
+
+
+class Errands:
+    """Asks what is due, after a good poll, while its claim leaves the time.
+
+    A failure here is none of the poll. `history` is how far back the first poll looks.
+    """
+
+    def __init__(
+        self, source: Source, *, clock: Clock, cycle: BillingCycle, history: timedelta
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._cycle = cycle
+        self._history = history
+
+    def account(
+        self, watch: Watch, claim: Claim, *, used: int, now: datetime
+    ) -> Account | UpstreamError | None:
+        """Return what upstream says of plan and limit, or why it did not; None if not asked."""
+        if claim.row is None or not self._has_time(claim):
+            return None
+        if not limit_is_due(watch, claim.row, used=used, now=now):
+            return None
+        try:
+            return self._source.account(watch.organization)
+        except UpstreamError as error:
+            return error
+        except NotYet:
+            return None
+
+    def sites(
+        self,
+        watch: Watch,
+        claim: Claim,
+        *,
+        used: int,
+        at_risk: bool,
+        now: datetime,
+    ) -> Mapping[str, SiteUsage | None]:
+        """Return what some of the sites have had, None of those it could not be had of.
+
+        Nothing is asked while events are dropped: what is counted then is not the traffic.
+        """
+        if claim.row is None or (watch.drops and is_over(used, watch.limit)):
+            return {}
+        known = known_sites(claim.row.sites)
+        due = due_sites(known, every=AT_RISK_EVERY if at_risk else CALM_EVERY, now=now)
+        found: dict[str, SiteUsage | None] = {}
+        began = self._clock.monotonic()
+        for site in due[:_SITES_A_POLL]:
+            if not self._has_time(claim) or self._clock.monotonic() - began > _SITES_SECONDS:
+                break
+            try:
+                found[site] = self._source.site_usage(watch.organization, site)
+            except NotYet:
+                break
+            except UpstreamError as error:
+                found |= dict.fromkeys(known if error.kind in _OF_ALL_SITES else [site])
+                if error.kind is not ErrorKind.FORBIDDEN:
+                    break
+        return found
+
+    def closed(
+        self, watch: Watch, claim: Claim, *, period: Period, now: datetime
+    ) -> ClosedDays | None:
+        """Return the days before the period that are to be fetched today, if any are."""
+        if claim.row is None or not self._has_time(claim):
+            return None
+        first = self._first_due(claim.row, period, now.date())
+        if first is None:
+            return None
+        try:
+            days = self._source.days(watch.organization, first, period.start - ONE_DAY)
+        except UpstreamError as error:
+            return ClosedDays(first, error=error)
+        except NotYet:
+            return None
+        return ClosedDays(first, tuple(days))
+
+    def _has_time(self, claim: Claim) -> bool:
+        return self._clock.now() <= claim.until - _NEEDED
+
+    def _first_due(self, row: Row[Any], period: Period, today: date) -> date | None:
+        if row.reread_on == today:
+            return None
+        if row.history_from is None and self._history >= ONE_DAY:
+            return min(today - self._history, previous(self._cycle, period).start)
+        may_change = period.start + _REREAD_DAYS * ONE_DAY
+        if today < may_change:
+            return self._not_final(row, period)
+        seen_since = row.reread_on is not None and row.reread_on >= period.start
+        return None if seen_since else self._not_final(row, period)
+
+    def _not_final(self, row: Row[Any], period: Period) -> date:
+        """Return from when on days may have been fetched last before they were over.
+
+        That is the last period, or those since the days before were last asked for.
+        """
+        first = previous(self._cycle, period).start
+        if row.reread_on is None:
+            return first
+        return min(first, self._cycle.period_of(row.reread_on).start)
+
+
+def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bool:
+    """Tell whether plan and limit are to be read with this poll.
+
+    Where the config fixes the limit it is only compared, once a day.
+    """
+    if row.limit_read_at is None or row.limit_read_at > now:
+        return True
+    since: timedelta = now - row.limit_read_at
+    if not watch.auto:
+        return since >= ONE_DAY
+    known = known_limit(row, watch)
+    if known.events is None and (row.limit is not None or reported_limit(row) is not None):
+        return True  # the config named one until now, or what upstream says is not in use yet
+    every = read_every(
+        known,
+        used=used,
+        near=_is_near(watch, known.events, used),
+        story_open=known.events is not None
+        and highest_level(used, known.events, watch.levels) is not None,
+    )
+    if (row.account or {}).get("as_of") != iso(row.limit_read_at):  # the last try failed
+        every = min(every, _AGAIN)
+    return since >= every
+
+
+def _is_near(watch: Watch, limit: int | None, used: int) -> bool:
+    return limit is not None and any(
+        (level - _NEAR) * limit <= used * 100 < level * limit for level in watch.levels
+    )

@@ -1,0 +1,139 @@
+"""What upstream's word on plan and limit changes: the limit that is believed, and the counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from quota_watch.lib.logs import get_logger
+from quota_watch.model.account import Account
+from quota_watch.model.limit import ENFORCED_EVERY, LimitChange
+from quota_watch.model.period import Period
+from quota_watch.model.plan import NOT_COUNTED
+from quota_watch.model.source import UpstreamError
+from quota_watch.model.usage import DayCounts, count
+from quota_watch.model.watch import Watch
+from quota_watch.rules.limit import believe
+from quota_watch.rules.mismatch import Mismatch, Verdict, compare, mismatch
+from quota_watch.storage.days import used_before
+from quota_watch.storage.limits import (
+    account_columns,
+    agreed,
+    known_limit,
+    limit_columns,
+    mismatch_json,
+    mismatch_of,
+    reported_limit,
+)
+
+log = get_logger(__name__)
+
+_OLD_ENOUGH = ENFORCED_EVERY * 4 / 3  # what we counted then, upstream must have counted by now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What is agreed now, what is new about it, and the columns that keep it."""
+
+    watch: Watch
+    changes: tuple[LimitChange, ...] = ()
+    compared: bool = False
+    mismatch: Mismatch | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+def hear(
+    connection: Connection,
+    row: Row[Any],
+    watch: Watch,
+    account: Account | UpstreamError | None,
+    *,
+    days: Sequence[DayCounts],
+    period: Period,
+    now: datetime,
+) -> Heard:
+    """Weigh what upstream said of the organization, if it was asked.
+
+    What it did not say leaves everything as it was.
+    """
+    known = known_limit(row, watch)
+    if not isinstance(account, Account):
+        columns = limit_columns(known) if watch.auto else {}
+        if account is not None:
+            _log_failure(row, watch, account)
+            columns["limit_read_at"] = now
+        return Heard(watch=agreed(watch, known, reported_limit(row)), columns=columns)
+    changes: tuple[LimitChange, ...] = ()
+    if watch.auto:
+        known, changes = believe(known, account, now=now)
+    elif account.limit not in {None, watch.limit}:
+        log.warning(
+            "upstream reports another limit than the config",
+            organization=watch.organization.id,
+            config=watch.limit,
+            upstream=account.limit,
+        )
+    before = mismatch_of(row)
+    verdict, after = _compare(connection, row, account, days=days, period=period, now=now)
+    return Heard(
+        watch=agreed(watch, known, account.limit),
+        changes=changes,
+        compared=verdict is not Verdict.UNKNOWN,
+        mismatch=after,
+        columns={
+            **(limit_columns(known) if watch.auto else {}),
+            **account_columns(row, account, now=now),
+            "limit_read_at": now,
+            "mismatch": mismatch_json(after if verdict is not Verdict.UNKNOWN else before),
+        },
+    )
+
+
+def believed(
+    row: Row[Any], watch: Watch, account: Account | UpstreamError | None, *, now: datetime
+) -> Watch:
+    """Return what is agreed of the organization once upstream's word is weighed."""
+    known, reported = known_limit(row, watch), reported_limit(row)
+    if isinstance(account, Account):
+        reported = account.limit
+        known = believe(known, account, now=now)[0] if watch.auto else known
+    return agreed(watch, known, reported)
+
+
+def _compare(
+    connection: Connection,
+    row: Row[Any],
+    account: Account,
+    *,
+    days: Sequence[DayCounts],
+    period: Period,
+    now: datetime,
+) -> tuple[Verdict, Mismatch | None]:
+    """Compare our count, as Rybbit bills it, with its own."""
+    billed = count(days, period=period, today=now.date(), not_counted=NOT_COUNTED, limit=None).used
+    opened = datetime.combine(period.start, time.min, UTC)
+    earlier = used_before(connection, row.pk, now - _OLD_ENOUGH, since=opened)
+    verdict = compare(billed, account, earlier=earlier, period=period, now=now)
+    held = mismatch(mismatch_of(row), verdict, ours=billed, theirs=account.counted, now=now)
+    if held is not None and verdict is not Verdict.UNKNOWN:
+        log.warning(
+            "our count and upstream's own differ",
+            organization=row.id,
+            ours=billed,
+            upstream=account.counted,
+            verdict=verdict,
+        )
+    return verdict, held
+
+
+def _log_failure(row: Row[Any], watch: Watch, error: UpstreamError) -> None:
+    first = row.limit_read_at is None or row.account is not None
+    write = log.warning if watch.auto and first else log.debug
+    write(
+        "plan and limit not read",
+        organization=watch.organization.id,
+        kind=error.kind,
+        error=error.message,
+    )

@@ -1,0 +1,180 @@
+"""One alert where all organizations of a server or key fail alike, not one for each."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from quota_watch.channels.channel import Channel
+from quota_watch.lib.plain import iso
+from quota_watch.model.rule import Rule
+from quota_watch.model.watch import Watch
+from quota_watch.pipeline.enqueue import enqueue
+from quota_watch.pipeline.notices import watch_of_none
+from quota_watch.pipeline.poll import Poll
+from quota_watch.rules.condition import Condition, Findings, Observation
+from quota_watch.rules.reason import Reason
+from quota_watch.rules.reconcile import reconcile
+from quota_watch.rules.silence import Silence, is_silenced
+from quota_watch.rules.story import Story, Transition
+from quota_watch.storage import stories
+from quota_watch.storage.days import failing_alike
+
+_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blind:
+    """An organization that is blind together with the others of its group.
+
+    `silenced` tells that its own people are not to hear of it.
+    """
+
+    watch: Watch
+    seen: Observation
+    condition: Condition
+    silenced: bool
+
+
+class Outages:
+    """Knows which organizations share a server and key, by the `groups` they are in."""
+
+    def __init__(self, *, groups: Mapping[int, str], channels: Mapping[str, Channel]) -> None:
+        self._groups = groups
+        self._channels = channels
+        self._members: dict[str, set[int]] = {}
+        for pk, group in groups.items():
+            self._members.setdefault(group, set()).add(pk)
+
+    def among(
+        self, transaction: Connection, polls: Iterable[Poll], rows: Mapping[int, Row[Any]]
+    ) -> "BatchOutages":
+        """Return which groups fail as a whole, counting in what the polls just brought."""
+        groups: dict[str, list[Poll]] = {}
+        for poll in polls:
+            group = self._groups.get(poll.claim.pk)
+            if group is not None and len(self._members[group]) > 1:
+                groups.setdefault(group, []).append(poll)
+        failing = {
+            group
+            for group, its in groups.items()
+            if self._might_be_blind(its, rows) and self._fails(transaction, group, its)
+        }
+        seeing = {group for group, its in groups.items() if any(not p.error for p in its)}
+        return BatchOutages(
+            groups=self._groups,
+            failing=frozenset(failing),
+            stories=stories.stories_about(transaction, failing | seeing),
+            channels=self._channels,
+            sizes={group: len(self._members[group]) for group in groups},
+        )
+
+    def _might_be_blind(self, polls: Sequence[Poll], rows: Mapping[int, Row[Any]]) -> bool:
+        return any(poll.error and rows[poll.claim.pk].failing_since for poll in polls)
+
+    def _fails(self, transaction: Connection, group: str, polls: Sequence[Poll]) -> bool:
+        kinds = {poll.error.kind if poll.error else None for poll in polls}
+        if len(kinds) > 1 or None in kinds:
+            return False
+        others = self._members[group] - {poll.claim.pk for poll in polls}
+        return failing_alike(transaction, others, kind=kinds.pop() or "")
+
+
+@dataclass(slots=True, kw_only=True)
+class BatchOutages:
+    """The groups of one batch of polls that fail as a whole, and what is told of them."""
+
+    groups: Mapping[int, str]
+    failing: frozenset[str]
+    stories: Mapping[str, list[Story]]
+    channels: Mapping[str, Channel]
+    sizes: Mapping[str, int]
+    blind: dict[str, list[Blind]] = field(default_factory=dict)
+
+    def spare(
+        self,
+        findings: Findings,
+        pk: int,
+        watch: Watch,
+        seen: Observation,
+        silences: Sequence[Silence],
+    ) -> Findings:
+        """Take blindness out of the findings where it is told for the whole group."""
+        group = self.groups.get(pk)
+        condition = findings.conditions.get(Rule.BLIND)
+        if group not in self.failing or condition is None:
+            return findings
+        silenced = is_silenced(silences, Rule.BLIND, seen.at)
+        blind = Blind(watch=watch, seen=seen, condition=condition, silenced=silenced)
+        self.blind.setdefault(group, []).append(blind)
+        conditions = dict(findings.conditions)
+        del conditions[Rule.BLIND]
+        return replace(findings, judged=findings.judged - {Rule.BLIND}, conditions=conditions)
+
+    def tell(
+        self, transaction: Connection, seen: Observation, silences: Sequence[Silence]
+    ) -> list[Transition]:
+        """Tell of groups that are blind, and of those that see again; `seen` is any poll's."""
+        told = []
+        held = is_silenced(silences, Rule.BLIND, seen.at)
+        for group, known in self.stories.items():
+            blind = self.blind.get(group, [])
+            if group in self.failing and not blind:
+                continue
+            if blind and not held and all(each.silenced for each in blind):
+                continue  # those whose people may hear of it come with another batch, if any
+            if not blind and not any(story.is_open for story in known):
+                continue
+            told += self._tell(transaction, group, blind, seen, known, silences)
+        return told
+
+    def _tell(
+        self,
+        transaction: Connection,
+        group: str,
+        blind: Sequence[Blind],
+        seen: Observation,
+        known: Sequence[Story],
+        silences: Sequence[Silence],
+    ) -> list[Transition]:
+        condition = self._condition(group, blind, seen.at) if blind else None
+        findings = Findings(
+            period=seen.period,
+            limit=None,
+            judged=frozenset({Rule.BLIND}),
+            conditions={} if condition is None else {Rule.BLIND: condition},
+        )
+        transitions = reconcile(findings, known, organization=None, now=seen.at, silences=silences)
+        listening = [each.watch for each in blind if not each.silenced]
+        heard = dict.fromkeys(name for each in listening for name in each.of(Rule.BLIND).channels)
+        if not blind:  # who heard of it hears of its end
+            heard = dict.fromkeys(self.channels)
+        zone = blind[0].watch.time_zone if blind else "UTC"
+        about = watch_of_none(group, channels=tuple(heard), time_zone=zone)
+        enqueue(transaction, transitions, None, about, seen, self.channels)
+        return transitions
+
+    def _condition(self, group: str, blind: Sequence[Blind], now: datetime) -> Condition:
+        trouble = blind[0].seen.trouble
+        return Condition(
+            rule=Rule.BLIND,
+            severity=max(each.condition.severity for each in blind),
+            reason=Reason.ALL_POLLS_FAIL,
+            subject=group,
+            detail={
+                "organizations": self.sizes[group],
+                "names": _named(blind),
+                "since": iso(trouble.since if trouble else now),
+                "kind": trouble.kind if trouble else None,
+                "error": trouble.message if trouble else None,
+            },
+            remind_every=blind[0].condition.remind_every,
+        )
+
+
+def _named(blind: Sequence[Blind]) -> list[str]:
+    """Return names of the organizations, where those who hear of one hear of all of them."""
+    audiences = {frozenset(each.watch.of(Rule.BLIND).channels) for each in blind}
+    return [each.watch.name for each in blind[:_NAMED]] if len(audiences) == 1 else []

@@ -1,0 +1,168 @@
+"""Step one: fetch an organization's counts. An answer is whole and sane, or it is an error."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from math import ceil
+
+from quota_watch.forecast.outlook import Foresight, foresee
+from quota_watch.lib.clock import Clock
+from quota_watch.lib.logs import get_logger
+from quota_watch.model.account import Account, SiteUsage
+from quota_watch.model.period import BillingCycle, Period
+from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
+from quota_watch.model.usage import DayCounts, Usage, count
+from quota_watch.model.watch import Watch
+from quota_watch.pipeline.extras import ClosedDays, Errands
+from quota_watch.pipeline.limits import believed
+from quota_watch.storage.claims import Claim
+from quota_watch.storage.database import Database
+from quota_watch.storage.errors import StorageError
+from quota_watch.storage.forecasts import past_of
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poll:
+    """What one request brought: days or an error, and the one `at` that judges it.
+
+    `wait` where nothing was asked yet: it says for how long. `account` and `closed` are what was
+    asked beside, None where nothing was. `foresight` is what follows for the days to come. `sites`
+    are those asked for, None where that failed.
+    """
+
+    claim: Claim
+    watch: Watch
+    period: Period
+    at: datetime
+    days: tuple[DayCounts, ...] = ()
+    error: UpstreamError | None = None
+    wait: timedelta | None = None
+    account: Account | UpstreamError | None = None
+    closed: ClosedDays | None = None
+    foresight: Foresight | None = None
+    sites: Mapping[str, SiteUsage | None] = field(default_factory=dict)
+
+    def count(self, watch: Watch) -> Usage:
+        """Return what the days come to, by what was agreed of limit and bill."""
+        return count(
+            self.days,
+            period=self.period,
+            today=self.at.date(),
+            not_counted=watch.not_counted,
+            limit=watch.limit,
+        )
+
+    def types_of_today(self, watch: Watch) -> dict[str, int]:
+        """Return today's counted events by type."""
+        today = self.at.date()
+        return {
+            name: n
+            for counts in self.days
+            if counts.day == today
+            for name, n in counts.by_type.items()
+            if name not in watch.not_counted
+        }
+
+    @property
+    def is_of_ours(self) -> bool:
+        """Tell whether quota-watch itself failed."""
+        return self.error is not None and self.error.kind is ErrorKind.INTERNAL
+
+    def as_failure_of_ours(self) -> "Poll":
+        """Return the poll as one that failed by a defect of quota-watch."""
+        error = UpstreamError(
+            ErrorKind.INTERNAL,
+            "quota-watch itself failed on this organization: see its log, and please report it",
+            may_pass=True,
+        )
+        return replace(self, days=(), error=error)
+
+
+class Poller:
+    """Polls claimed organizations, and looks ahead from what is kept in `database`.
+
+    Without `errands` nothing is asked but the period's days.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        watches: Mapping[int, Watch],
+        clock: Clock,
+        cycle: BillingCycle,
+        errands: Errands | None,
+        database: Database,
+    ) -> None:
+        self._source = source
+        self._watches = watches
+        self._clock = clock
+        self._cycle = cycle
+        self._errands = errands
+        self._database = database
+
+    def poll(self, claim: Claim) -> Poll:
+        """Fetch what is due of the organization; never raises."""
+        watch, now = self._watches[claim.pk], self._clock.now()
+        poll = Poll(claim=claim, watch=watch, period=self._cycle.period_of(now.date()), at=now)
+        try:
+            days = tuple(self._source.days(watch.organization, poll.period.start, now.date()))
+            return self._with_sites(self._foreseen(self._with_errands(replace(poll, days=days))))
+        except UpstreamError as error:
+            return replace(poll, error=error)
+        except NotYet as not_yet:
+            return replace(poll, wait=timedelta(milliseconds=ceil(not_yet.seconds * 1000)))
+        except Exception:  # the boundary of a job: a defect of ours must not stop the others
+            log.exception("poll raised", organization=watch.organization.id)
+            return poll.as_failure_of_ours()
+
+    def _with_errands(self, poll: Poll) -> Poll:
+        errands, watch, claim = self._errands, poll.watch, poll.claim
+        if errands is None:
+            return poll
+        used = poll.count(watch).used
+        return replace(
+            poll,
+            account=errands.account(watch, claim, used=used, now=poll.at),
+            closed=errands.closed(watch, claim, period=poll.period, now=poll.at),
+        )
+
+    def _with_sites(self, poll: Poll) -> Poll:
+        """Ask what sites have, daily where that is part of what would help."""
+        errands, row, foresight = self._errands, poll.claim.row, poll.foresight
+        if errands is None or row is None or foresight is None:
+            return poll
+        watch = believed(row, poll.watch, poll.account, now=poll.at)
+        found = errands.sites(
+            watch,
+            poll.claim,
+            used=poll.count(watch).used,
+            at_risk=foresight.advice is not None,
+            now=poll.at,
+        )
+        return replace(poll, sites=found)
+
+    def _foreseen(self, poll: Poll) -> Poll:
+        """Look ahead here, where many threads may, so that the transaction has only to write."""
+        row = poll.claim.row
+        if row is None:
+            return poll
+        watch = believed(row, poll.watch, poll.account, now=poll.at)
+        usage = poll.count(watch)
+        fetched = (*(poll.closed.days if poll.closed else ()), *poll.days)
+        try:
+            with self._database.read() as connection:
+                past = past_of(
+                    connection, row.pk, watch=watch, usage=usage, now=poll.at, fetched=fetched
+                )
+            foresight = foresee(
+                past, watch=watch, usage=usage, cycle=self._cycle, now=poll.at, always=False
+            )
+        except StorageError:  # then nothing can be recorded either, and that will be told
+            return poll
+        except Exception:  # as above; a count is worth more than what might follow from it
+            log.exception("nothing foreseen", organization=watch.organization.id)
+            return poll
+        return replace(poll, foresight=foresight)

@@ -1,0 +1,173 @@
+"""Step two: keep what a poll brought, and say what is known with it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from quota_watch.lib.figures import Estimate
+from quota_watch.lib.logs import get_logger
+from quota_watch.model.organization import Organization
+from quota_watch.model.period import BillingCycle, previous
+from quota_watch.model.schedule import next_slot
+from quota_watch.model.source import UpstreamError
+from quota_watch.model.usage import Usage, is_over
+from quota_watch.model.watch import Watch
+from quota_watch.pipeline.limits import Heard, hear
+from quota_watch.pipeline.poll import Poll
+from quota_watch.rules.condition import Closed, Observation
+from quota_watch.storage import days as record
+from quota_watch.storage import forecasts as foresight
+from quota_watch.storage.closed import closed_period, mark_dropped, record_closed
+from quota_watch.storage.limits import agreed, known_limit, reported_limit
+from quota_watch.storage.sites import with_usage
+
+log = get_logger(__name__)
+
+_LONGEST_WAIT_SECONDS = 3600.0
+_FALL_SHARE, _FALL_LEAST = 0.05, 100  # of what was used, and events; less is late correction
+
+
+class Recorder:
+    """Writes polls into the store; `pace` tells how often an organization is polled."""
+
+    def __init__(self, *, cycle: BillingCycle, pace: Callable[[Organization], timedelta]) -> None:
+        self._cycle = cycle
+        self._pace = pace
+
+    def record(
+        self, transaction: Connection, poll: Poll, row: Row[Any]
+    ) -> tuple[Watch, Observation]:
+        """Keep the poll, and return what is agreed of the organization and what was seen."""
+        if poll.error is not None:
+            return self._record_failure(transaction, poll, row, poll.error)
+        said = hear(
+            transaction,
+            row,
+            poll.watch,
+            poll.account,
+            days=poll.days,
+            period=poll.period,
+            now=poll.at,
+        )
+        watch, usage = said.watch, poll.count(said.watch)
+        interval = self._pace(watch.organization)
+        record.record_usage(
+            transaction,
+            row.pk,
+            watch=watch,
+            days=poll.days,
+            usage=usage,
+            now=poll.at,
+            next_at=next_slot(watch.organization, after=poll.at, interval=interval),
+            interval=interval,
+            said=said.columns | _asked_columns(poll, row) | self._site_columns(poll, row, said),
+            last_ok=row.last_ok,
+        )
+        if poll.foresight is not None:
+            foresight.keep(transaction, row.pk, foresight=poll.foresight, usage=usage)
+        return watch, Observation(
+            period=poll.period,
+            at=poll.at,
+            usage=usage,
+            measured_at=poll.at,
+            today_by_type=poll.types_of_today(watch),
+            foresight=poll.foresight,
+            limit_changes=said.changes,
+            compared=said.compared,
+            mismatch=said.mismatch,
+            fell_from=_fell_from(row, usage),
+            closed=self._record_closed(transaction, poll, watch, row),
+            lost=_mark_dropped(transaction, row.pk, watch, usage),
+        )
+
+    def _site_columns(self, poll: Poll, row: Row[Any], said: Heard) -> dict[str, Any]:
+        """Return the sites with what they have, by the names that upstream said last."""
+        if not poll.sites:
+            return {}
+        kept = said.columns.get("sites", row.sites)
+        return {"sites": with_usage(kept, poll.sites, cycle=self._cycle, now=poll.at)}
+
+    def _record_failure(
+        self, transaction: Connection, poll: Poll, row: Row[Any], error: UpstreamError
+    ) -> tuple[Watch, Observation]:
+        watch = agreed(poll.watch, known_limit(row, poll.watch), reported_limit(row))
+        last_known = _last_known(transaction, poll, watch, row)
+        trouble = record.record_failure(
+            transaction,
+            row,
+            watch=watch,
+            error=error,
+            now=poll.at,
+            next_at=self._after_failure(poll, error),
+        )
+        return watch, Observation(
+            period=poll.period,
+            at=poll.at,
+            usage=last_known,
+            measured_at=row.last_ok if last_known else None,
+            trouble=trouble,
+            crossing=foresight.likely_crossing(transaction, row.pk, poll.period, poll.at.date()),
+        )
+
+    def _after_failure(self, poll: Poll, error: UpstreamError) -> datetime:
+        """Return the next slot, after the wait that upstream asks for.
+
+        An hour at most: to know that the watch is blind takes more than one poll.
+        """
+        wait = timedelta(seconds=min(error.retry_after or 0.0, _LONGEST_WAIT_SECONDS))
+        organization = poll.watch.organization
+        return next_slot(organization, after=poll.at + wait, interval=self._pace(organization))
+
+    def _record_closed(
+        self, transaction: Connection, poll: Poll, watch: Watch, row: Row[Any]
+    ) -> Closed | None:
+        """Keep days of closed periods, and return what the last of them came to."""
+        if poll.closed is None or poll.closed.error is not None:
+            return None
+        changes = record_closed(
+            transaction, row, watch=watch, days=poll.closed.days, cycle=self._cycle, now=poll.at
+        )
+        for change in changes:
+            log.warning(
+                "closed period changed",
+                organization=watch.organization.id,
+                period=change.period.start,
+                before=change.before,
+                after=change.after,
+            )
+        last = previous(self._cycle, poll.period)
+        return closed_period(transaction, row.pk, watch=watch, period=last)
+
+
+def _asked_columns(poll: Poll, row: Row[Any]) -> dict[str, Any]:
+    """Return columns that tell which closed days were asked for, and how far back they go."""
+    closed = poll.closed
+    if closed is None:
+        return {}
+    reaches_back = row.history_from is None or closed.first < row.history_from
+    found = {"history_from": closed.first} if closed.error is None and reaches_back else {}
+    return {"reread_on": poll.at.date(), **found}
+
+
+def _last_known(transaction: Connection, poll: Poll, watch: Watch, row: Row[Any]) -> Usage | None:
+    if row.last_ok is None or row.period_start != poll.period.start:
+        return None
+    kept = record.days_in(transaction, row.pk, poll.period)
+    return replace(poll, days=tuple(kept)).count(watch)
+
+
+def _fell_from(row: Row[Any], usage: Usage) -> int | None:
+    """Return what was used before where more than a little of it is gone."""
+    before: int | None = row.used if row.period_start == usage.period.start else None
+    if before is None or before - usage.used <= max(_FALL_LEAST, before * _FALL_SHARE):
+        return None
+    return before
+
+
+def _mark_dropped(transaction: Connection, pk: int, watch: Watch, usage: Usage) -> Estimate | None:
+    if not is_over(usage.used, watch.limit):
+        return None
+    return mark_dropped(transaction, pk, watch=watch, period=usage.period, today=usage.today)

@@ -1,0 +1,165 @@
+"""Periodic reports: made when they are due, one message per channel, each told once."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from quota_watch.channels.channel import Channel
+from quota_watch.lib.clock import Clock
+from quota_watch.lib.logs import get_logger
+from quota_watch.messages.report import report_facts
+from quota_watch.model.period import BillingCycle, CalendarMonth
+from quota_watch.model.quiet_hours import QuietHours, until_quiet_ends
+from quota_watch.model.report import ReportKind, ReportSpan, due_report
+from quota_watch.model.watch import Watch
+from quota_watch.storage import outbox
+from quota_watch.storage.database import Database
+from quota_watch.storage.deliveries import delivery_id
+from quota_watch.storage.outbox import Envelope
+from quota_watch.views import reports as stored
+
+log = get_logger(__name__)
+
+_PATIENCE = timedelta(hours=6)
+"""How long a report waits until all it tells of was polled; then it says what is not known."""
+
+
+class Reports:
+    """Enqueues the reports of the channels that `names` lists by kind.
+
+    What `watches` are of, and who hears of each, decides what a channel's report tells of.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        channels: Mapping[str, Channel],
+        watches: Sequence[Watch],
+        names: Mapping[ReportKind, Sequence[str]],
+        clock: Clock,
+        time_zone: str,
+        quiet: QuietHours | None = None,
+        public_url: str | None = None,
+        cycle: BillingCycle | None = None,
+    ) -> None:
+        self._database = database
+        self._channels = channels
+        self._watches = watches
+        self._names = names
+        self._clock = clock
+        self._time_zone = time_zone
+        self._quiet = quiet
+        self._public_url = public_url
+        self._cycle = cycle or CalendarMonth()
+
+    def enqueue_due(self) -> list[str]:
+        """Enqueue what is due and not enqueued yet, and return the ids of its deliveries.
+
+        Raises `StorageError`.
+        """
+        now = self._clock.now()
+        done = []
+        for kind, names in self._names.items():
+            span = due_report(kind, now=now, time_zone=self._time_zone, cycle=self._cycle)
+            if span is not None:
+                done += self._enqueue(span, self._hearing(names), now)
+        return done
+
+    def _hearing(self, names: Sequence[str]) -> list[tuple[Channel, str]]:
+        channels = [self._channels[name] for name in dict.fromkeys(names)]
+        # A report is no incident: it has no end.
+        return [
+            (each, to) for each in channels if not each.keeps_incidents for to in each.recipients
+        ]
+
+    def _enqueue(
+        self, span: ReportSpan, hearing: Sequence[tuple[Channel, str]], now: datetime
+    ) -> list[str]:
+        with self._database.read() as connection:
+            told = stored.told(connection, span)
+            missing = [(channel, to) for channel, to in hearing if (channel.name, to) not in told]
+            if not missing or not self._is_time(connection, span, now):
+                return []
+            facts = {
+                channel.name: self._facts(connection, channel, span, now) for channel, _ in missing
+            }
+        envelopes = [self._envelope(span, facts[to[0].name], *to, now) for to in missing]
+        with self._database.write() as connection:
+            outbox.put(connection, envelopes, now=now)
+        log.info("report made", report=span.id, deliveries=len(envelopes))
+        return [each.id for each in envelopes]
+
+    def _is_time(self, connection: Connection, span: ReportSpan, now: datetime) -> bool:
+        if stored.is_ready(connection, self._watches, span):
+            return True
+        late = now >= span.due_at + _PATIENCE
+        return late and stored.is_known(connection, self._watches, span)
+
+    def _facts(
+        self, connection: Connection, channel: Channel, span: ReportSpan, now: datetime
+    ) -> dict[str, Any]:
+        return facts_for(
+            connection,
+            watches_of(channel.name, self._watches),
+            span,
+            now=now,
+            time_zone=self._time_zone,
+            public_url=self._public_url,
+            cycle=self._cycle,
+        )
+
+    def _envelope(
+        self,
+        span: ReportSpan,
+        facts: Mapping[str, Any],
+        channel: Channel,
+        recipient: str,
+        now: datetime,
+    ) -> Envelope:
+        return Envelope(
+            id=delivery_id(span.id, channel.name, recipient),
+            transition_id=span.id,
+            alert_pk=None,
+            channel=channel.name,
+            recipient=recipient,
+            type=facts["type"],
+            severity=facts["alert"]["severity"],
+            facts=facts,
+            quiet=self._quiet,
+            not_before=until_quiet_ends(self._quiet, now),
+            expires_at=span.expires_at + _PATIENCE,
+        )
+
+
+def facts_for(
+    connection: Connection,
+    watches: Sequence[Watch],
+    span: ReportSpan,
+    *,
+    now: datetime,
+    time_zone: str,
+    public_url: str | None,
+    cycle: BillingCycle,
+) -> dict[str, Any]:
+    """Return the body of a report about these organizations, from what is known now."""
+    entries = stored.organizations(connection, watches, span, now=now, cycle=cycle)
+    own = stored.own_affairs(connection, span, now=now)
+    return report_facts(span, entries, own, now=now, time_zone=time_zone, public_url=public_url)
+
+
+def watches_of(channel: str, watches: Sequence[Watch]) -> list[Watch]:
+    """Return what a channel's report is about.
+
+    The organizations that tell this channel of alerts; all, where none does: nobody reads of
+    organizations that are not theirs because they hear of some.
+    """
+    return [each for each in watches if channel in _named(each)] or list(watches)
+
+
+def _named(watch: Watch) -> Iterator[str]:
+    yield from watch.channels
+    for variant in watch.variants.values():
+        yield from variant.channels

@@ -1,0 +1,131 @@
+"""Routing: whom a step of a story reaches, what it goes together with, and when; pure.
+
+No floods: what is not critical waits a minute for company where a channel can tell several things
+in one message, and what one poll brought of one organization is one message there.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from quota_watch.channels.channel import Channel
+from quota_watch.model.quiet_hours import until_quiet_ends
+from quota_watch.model.rule import Rule
+from quota_watch.model.watch import Watch
+from quota_watch.pipeline.fallback import COMPANY
+from quota_watch.rules.condition import Observation
+from quota_watch.rules.reason import BY_THEMSELVES
+from quota_watch.rules.story import Transition, TransitionType
+from quota_watch.storage.deliveries import delivery_id, is_urgent
+from quota_watch.storage.outbox import Envelope
+
+DIGEST = "digest"
+FIRST_LOOK = "first-look"
+
+_OF_A_PERIOD = frozenset({Rule.THRESHOLD, Rule.FORECAST, Rule.SPIKE})
+"""Rules whose stories mean nothing any more once the period is over."""
+
+
+def audience(
+    transition: Transition,
+    watch: Watch,
+    channels: Mapping[str, Channel],
+    *,
+    told: Collection[tuple[str, str]] = (),
+    told_as_fallback: Collection[tuple[str, str]] = (),
+) -> list[tuple[Channel, str]]:
+    """Return the channels and recipients that are to hear of a step.
+
+    Of an end only those hear who heard of the story, which are `told`.
+    """
+    heard_by = [channels[name] for name in watch.channels]
+    everyone = [(channel, to) for channel in heard_by for to in channel.recipients]
+    if transition.type is TransitionType.RESOLVED:
+        everyone = [(channel, to) for channel, to in everyone if (channel.name, to) in told]
+        everyone += [
+            (channels[name], to)
+            for name, to in sorted(told_as_fallback)
+            if name in channels and name not in watch.channels
+        ]
+    return [(channel, to) for channel, to in everyone if _wants(channel, transition)]
+
+
+def _wants(channel: Channel, transition: Transition) -> bool:
+    if not transition.told and not channel.keeps_incidents:
+        return False
+    if transition.reason in BY_THEMSELVES and not channel.takes_period_ends:
+        return False
+    return transition.story.severity >= channel.min_severity
+
+
+def envelopes(
+    transition: Transition,
+    heard_by: Iterable[tuple[Channel, str]],
+    *,
+    facts: Mapping[str, Any],
+    alert_pk: int,
+    watch: Watch,
+    seen: Observation,
+) -> Iterator[Envelope]:
+    """Yield what each of the receivers gets, not yet put together with anything."""
+    severity = transition.story.severity.label
+    urgent = is_urgent(severity, facts["type"])
+    for channel, recipient in heard_by:
+        yield Envelope(
+            id=delivery_id(transition.id, channel.name, recipient),
+            transition_id=transition.id,
+            alert_pk=alert_pk,
+            channel=channel.name,
+            recipient=recipient,
+            type=facts["type"],
+            severity=severity,
+            facts=facts,
+            expires_at=_end_of(transition, seen) if channel.batches and not urgent else None,
+            quiet=watch.quiet_hours,
+            fallback=_fallback(transition, watch, channel.name),
+        )
+
+
+def _end_of(transition: Transition, seen: Observation) -> datetime | None:
+    """Return when what is told is of a period that is over, where that is in the future."""
+    of_this = transition.story.period_start == seen.period.start
+    is_bound = transition.story.rule in _OF_A_PERIOD and of_this
+    return seen.period.resets_at if is_bound and seen.period.resets_at > transition.at else None
+
+
+def _fallback(transition: Transition, watch: Watch, failing: str) -> tuple[str, ...]:
+    """Return the channels to tell if `failing` fails: of an end nobody else need hear."""
+    if transition.type is TransitionType.RESOLVED:
+        return ()
+    return tuple(name for name in watch.fallback or watch.channels if name != failing)
+
+
+def put_together(
+    found: Sequence[Envelope],
+    channels: Mapping[str, Channel],
+    *,
+    poll: str,
+    first_look: bool,
+    now: datetime,
+) -> list[Envelope]:
+    """Decide what goes together, and when, of all that one poll of an organization brought.
+
+    `poll` names it. What a `first_look` at an organization finds waits for that of the others.
+    """
+    disturbed = {
+        (each.channel, each.recipient) for each in found if is_urgent(each.severity, each.type)
+    }
+    routed = []
+    for each in found:
+        at_once = is_urgent(each.severity, each.type)
+        held_until = None if at_once else until_quiet_ends(each.quiet, now)
+        if not channels[each.channel].batches:
+            routed.append(replace(each, next_at=now, not_before=held_until))
+        elif (each.channel, each.recipient) in disturbed and not first_look:
+            routed.append(replace(each, next_at=now, batch=poll))
+        else:
+            batch = FIRST_LOOK if first_look else DIGEST
+            waits = replace(each, next_at=now + COMPANY, batch=batch)
+            routed.append(replace(waits, not_before=held_until))
+    return routed

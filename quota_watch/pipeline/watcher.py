@@ -1,0 +1,200 @@
+"""Poll, record, assess, reconcile, enqueue: the first five steps, which are the product."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row
+from sqlalchemy.exc import DBAPIError
+
+from quota_watch.channels.channel import Channel
+from quota_watch.lib.clock import Clock
+from quota_watch.lib.logs import get_logger
+from quota_watch.model.organization import Organization
+from quota_watch.model.period import BillingCycle, CalendarMonth, previous
+from quota_watch.model.source import Source
+from quota_watch.model.watch import Watch
+from quota_watch.pipeline.enqueue import enqueue
+from quota_watch.pipeline.extras import Errands
+from quota_watch.pipeline.outages import Outages
+from quota_watch.pipeline.poll import Poll, Poller
+from quota_watch.pipeline.record import Recorder
+from quota_watch.pipeline.workers import in_batches
+from quota_watch.rules.assess import assess
+from quota_watch.rules.condition import Observation
+from quota_watch.rules.reconcile import reconcile
+from quota_watch.rules.story import Transition
+from quota_watch.storage import days as record
+from quota_watch.storage import silences, stories
+from quota_watch.storage.claims import Claim, give_back
+from quota_watch.storage.database import Database, concerns_all
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one claimed organization; `was_failing` tells how its last poll went.
+
+    `watch` is what was agreed of it by then, with the limit that upstream says.
+    """
+
+    poll: Poll
+    watch: Watch
+    seen: Observation
+    transitions: tuple[Transition, ...]
+    was_failing: bool
+
+
+class Watcher:
+    """Takes claimed organizations through the five steps.
+
+    `pace` tells how often each is polled, every `interval` where it is not given. Without
+    `errands` nothing is asked but the days of the period. `groups` names what organizations
+    share: where all of a group fail alike, they are told of as one.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        source: Source,
+        watches: Mapping[int, Watch],
+        channels: Mapping[str, Channel],
+        clock: Clock,
+        interval: timedelta,
+        concurrency: int,
+        cycle: BillingCycle | None = None,
+        pace: Callable[[Organization], timedelta] | None = None,
+        errands: Errands | None = None,
+        groups: Mapping[int, str] | None = None,
+    ) -> None:
+        cycle = cycle or CalendarMonth()
+        self._database = database
+        self._channels = channels
+        self._clock = clock
+        self._interval = interval
+        self._concurrency = concurrency
+        self._cycle = cycle
+        self._poller = Poller(
+            source=source,
+            watches=watches,
+            clock=clock,
+            cycle=cycle,
+            errands=errands,
+            database=database,
+        )
+        self._outages = Outages(groups=groups or {}, channels=channels)
+        self._recorder = Recorder(cycle=cycle, pace=pace or (lambda _: interval))
+
+    def watch(self, claims: Iterator[Claim]) -> Iterator[tuple[list[Poll], list[Outcome]]]:
+        """Take each claimed organization from its poll to the outbox: this is the product.
+
+        A few threads poll, each one organization at a time. The answers come in batches, and one
+        transaction records, assesses, reconciles and enqueues a batch; after it the polls whose
+        claims have ended are yielded with what became of them. An organization whose claim was
+        taken over meanwhile is left to the other worker; one that can't be asked yet is put off;
+        one that raises fails alone, and goes through the steps again as a failed poll. Raises
+        `StorageError`.
+        """
+        for batch in in_batches(claims, self._poller.poll, threads=self._concurrency):
+            done: list[Outcome] = []
+            with self._database.write() as transaction:
+                rows = record.lock_claimed(transaction, [poll.claim for poll in batch])
+                polls = self._put_off(
+                    transaction, [poll for poll in batch if poll.claim.pk in rows]
+                )
+                told = stories.stories_of(transaction, *self._scope(polls))
+                silenced = silences.silences_of(transaction, rows, now=self._clock.now())
+                outages = self._outages.among(transaction, polls, rows)
+                for poll in polls:
+                    row = rows[poll.claim.pk]
+                    with self._failing_alone(transaction, poll, row, polls):
+                        watch, seen = self._recorder.record(transaction, poll, row)
+                        findings = assess(watch, seen, told[row.pk])
+                        findings = outages.spare(findings, row.pk, watch, seen, silenced[row.pk])
+                        transitions = reconcile(
+                            findings,
+                            told[row.pk],
+                            organization=watch.organization,
+                            now=seen.at,
+                            silences=silenced[row.pk],
+                        )
+                        enqueue(
+                            transaction,
+                            transitions,
+                            row.pk,
+                            watch,
+                            seen,
+                            self._channels,
+                            first_look=row.last_ok is None,
+                        )
+                        was_failing = row.failing_since is not None
+                        done.append(Outcome(poll, watch, seen, tuple(transitions), was_failing))
+                if done:
+                    outages.tell(transaction, done[-1].seen, silenced[None])
+            _log(done)
+            yield batch, done
+
+    def _put_off(self, transaction: Connection, polls: Sequence[Poll]) -> list[Poll]:
+        """Give back what can't be asked yet, until it can, and return the other polls."""
+        next_at = {
+            poll.claim: poll.at + min(poll.wait, self._interval)
+            for poll in polls
+            if poll.wait is not None
+        }
+        give_back(transaction, next_at, next_at=next_at)
+        return [poll for poll in polls if poll.wait is None]
+
+    def _scope(self, polls: Sequence[Poll]) -> tuple[dict[int, Organization], date]:
+        """Name the stories that matter: those of this and the last period of these polls."""
+        organizations = {poll.claim.pk: poll.watch.organization for poll in polls}
+        periods = {previous(self._cycle, poll.period).start for poll in polls}
+        return organizations, min(periods, default=date.max)
+
+    @contextmanager
+    def _failing_alone(
+        self, transaction: Connection, poll: Poll, row: Row[Any], polls: list[Poll]
+    ) -> Iterator[None]:
+        """Undo this organization's part alone if it raises, and put it last as a failed poll.
+
+        If that raises too, the failure is kept and nothing is decided.
+        """
+        try:
+            with transaction.begin_nested():
+                yield
+        except Exception as error:  # the boundary of a job, as at a poll
+            if isinstance(error, DBAPIError) and concerns_all(error):
+                raise  # the database's trouble, not the organization's
+            log.exception("organization not recorded", organization=poll.watch.organization.id)
+            if not poll.is_of_ours:
+                polls.append(poll.as_failure_of_ours())
+            else:
+                self._recorder.record(transaction, poll, row)
+
+
+def _log(outcomes: Sequence[Outcome]) -> None:
+    """Log what is notable: when polls begin to fail, when they work again, every transition."""
+    for outcome in outcomes:
+        organization, error = outcome.poll.watch.organization.id, outcome.poll.error
+        if error is not None:
+            write = log.debug if outcome.was_failing else log.warning
+            write("poll failed", organization=organization, kind=error.kind, error=error.message)
+        elif outcome.seen.usage is not None:
+            write = log.info if outcome.was_failing else log.debug
+            event = "polls work again" if outcome.was_failing else "polled"
+            write(event, organization=organization, used=outcome.seen.usage.used)
+        for transition in outcome.transitions:
+            story = transition.story
+            log.info(
+                f"alert {transition.type}",  # noqa: G004 -- one of a few fixed words
+                organization=organization,
+                rule=story.rule,
+                percent=story.level,
+                severity=story.severity.label,
+                reason=transition.reason,
+                told=transition.told,
+                alert=story.id,
+            )

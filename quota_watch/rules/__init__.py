@@ -1,0 +1,1 @@
+"""What is true, what it means, and what has to be told."""

@@ -1,0 +1,108 @@
+"""Which limit is believed.
+
+Upstream's word is not taken at once when it costs people something: while its billing lookup
+fails it answers the free plan with 200 (UPSTREAM.md § 9).
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from quota_watch.model.account import Account
+from quota_watch.model.limit import ENFORCED_EVERY, NOT_KNOWN, ChangeKind, KnownLimit, LimitChange
+from quota_watch.model.period import ONE_DAY
+from quota_watch.model.usage import is_over
+
+
+def believe(
+    known: KnownLimit, account: Account, *, now: datetime
+) -> tuple[KnownLimit, tuple[LimitChange, ...]]:
+    """Return what is believed after upstream said `account` at `now`, and what to tell of it.
+
+    A raised limit is believed at once. A lower one, or none where there was one, needs a second
+    read at least half an hour later that says the same, or that upstream enforces it already.
+    So does a first one that upstream itself does not enforce although its count is past it. No
+    limit upstream leaves the config's in force. What only the config knew before, or nobody,
+    is no change to tell.
+    """
+    if account.limit is None and known.source in {"config", "plan"}:
+        return _undisputed(known), ()
+    if _needs_agreement(known, account) and not _agreed(known, account, now):
+        return _disputed(known, account, now), ()
+    after = _taken(known, account, now)
+    return after, _changes(known, after)
+
+
+def _needs_agreement(known: KnownLimit, account: Account) -> bool:
+    if known.events is not None:
+        return account.limit is None or account.limit < known.events
+    return account.enforced_over is False and _past(account)
+
+
+def _agreed(known: KnownLimit, account: Account, now: datetime) -> bool:
+    if _enforced(known, account):
+        return True
+    since = known.lower_since
+    return since is not None and known.lower == account.limit and now - since >= ENFORCED_EVERY
+
+
+def _enforced(known: KnownLimit, account: Account) -> bool:
+    """Tell whether upstream drops events that the limit known so far would have let pass."""
+    counted = account.counted
+    explained = known.events is None or counted is None or counted > known.events
+    return account.enforced_over is True and _past(account) and not explained
+
+
+def _past(account: Account) -> bool:
+    """Tell whether upstream's own count is past its own limit; false where it can't be told."""
+    return account.counted is not None and is_over(account.counted, account.limit)
+
+
+def _undisputed(known: KnownLimit) -> KnownLimit:
+    return replace(known, lower=None, lower_since=None)
+
+
+def _disputed(known: KnownLimit, account: Account, now: datetime) -> KnownLimit:
+    """Note what was said; what was said before counts on only if it is the same."""
+    since = known.lower_since
+    if since is None or since > now or known.lower != account.limit:
+        since = now
+    return replace(known, lower=account.limit, lower_since=since)
+
+
+def _taken(known: KnownLimit, account: Account, now: datetime) -> KnownLimit:
+    if account.limit is None:  # such a server says "free" without meaning it (UPSTREAM.md § 10)
+        return replace(NOT_KNOWN, as_of=now)
+    same = known if account.limit == known.events else NOT_KNOWN
+    return KnownLimit(
+        events=account.limit,
+        source="upstream",
+        plan=account.plan or same.plan,
+        status=account.status or same.status,
+        as_of=now,
+    )
+
+
+def _changes(before: KnownLimit, after: KnownLimit) -> tuple[LimitChange, ...]:
+    kind = None if before.as_of is None else _kind(before, after)
+    return () if kind is None else (LimitChange(kind, before, after),)
+
+
+def _kind(before: KnownLimit, after: KnownLimit) -> ChangeKind | None:
+    if before.events == after.events:
+        changed = before.status and after.status and before.status != after.status
+        return ChangeKind.STATUS if changed else None
+    if before.events is None or after.events is None:
+        return ChangeKind.REMOVED if after.events is None else ChangeKind.FOUND
+    return ChangeKind.RAISED if after.events > before.events else ChangeKind.LOWERED
+
+
+def read_every(known: KnownLimit, *, used: int | None, near: bool, story_open: bool) -> timedelta:
+    """Return how long after a read of the limit the next one is due; zero: with every poll.
+
+    `near`: a level is about to be reached; `story_open`: one below 100 % has been told.
+    """
+    if known.events is not None and used is not None and used >= known.events:
+        return timedelta(0)
+    if known.lower_since is not None:
+        return ENFORCED_EVERY
+    return timedelta(hours=1) if near or story_open else ONE_DAY

@@ -1,0 +1,192 @@
+"""The rule `spike`: today is far above what this weekday should be by now, and it matters."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import StrEnum
+
+from quota_watch.forecast.day_shape import DayShape, share_at
+from quota_watch.forecast.usual import Usual
+from quota_watch.rules.verdict import Ruling
+
+UNSHAPED_FACTOR = 3
+"""Times a whole day's expectation that today has to pass until the day's shape is learned."""
+
+_MATTERS_PERCENT = 2
+_LEAST_EXCESS = 20.0
+_LEAST_SHARE = 0.005
+_FAR, _DEVIATIONS, _YOUNG = 1.6, 3.0, 1.5
+_STAYS = 0.5
+_CALM_FROM, _CALM_FROM_UNSHAPED = 0.5, 0.9
+_LONGEST_DAYS = 7
+
+
+class SpikeReason(StrEnum):
+    """Why today is or is not called a spike."""
+
+    FAR_ABOVE_USUAL = "far_above_usual"
+    STILL_ABOVE_USUAL = "still_above_usual"
+    USUAL = "usual"
+    TOO_SMALL = "too_small"
+    TOLD_TODAY = "told_today"
+    NEW_USUAL = "new_usual"
+    CAPPED = "capped"
+    NO_LIMIT = "no_limit"
+    TOO_LITTLE_HISTORY = "too_little_history"
+    DAY_TOO_YOUNG = "day_too_young"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Today:
+    """What is known of the UTC day that is on.
+
+    `by_type` holds the counted types; `usual_by_type` their sums over the days before (four
+    weeks, say), to know which grew. `p50` is the likely total of the period, where known.
+    """
+
+    now: datetime
+    counted: int
+    limit: int | None
+    by_type: Mapping[str, int]
+    usual_by_type: Mapping[str, int]
+    p50: int | None = None
+    capped: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeExcess:
+    """What one type has today, what it should have by now, and the difference."""
+
+    type: str
+    counted: int
+    expected: int
+    excess: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spike:
+    """How much today has over what was expected by now, and the types it is made of, most first.
+
+    `excess_percent` is the excess in percent of the limit. `factor` is None where nothing was
+    expected.
+    """
+
+    day: date
+    counted: int
+    expected: int
+    excess: int
+    excess_percent: float
+    factor: float | None
+    moves_over: bool
+    types: tuple[TypeExcess, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpikeJudgement:
+    """Whether there is a spike, why, and the figures where it could be judged."""
+
+    ruling: Ruling
+    reason: SpikeReason
+    spike: Spike | None = None
+
+
+def judge_spike(
+    today: Today,
+    *,
+    usual: Usual | None,
+    shape: DayShape,
+    open_since: date | None = None,
+    last_told: date | None = None,
+) -> SpikeJudgement:
+    """Judge today against `usual`, which must be learned from the days before it.
+
+    `open_since` is the day the open story began, `last_told` the day the latest one began, ended
+    or not: one story a day at most. A story goes on while today is at least half as far above;
+    on a later day it ends in that day's second half, and after seven days in any case.
+    """
+    if today.capped:
+        return SpikeJudgement(ruling=Ruling.UNKNOWN, reason=SpikeReason.CAPPED)
+    if today.limit is None:
+        return SpikeJudgement(ruling=Ruling.UNKNOWN, reason=SpikeReason.NO_LIMIT)
+    if usual is None:
+        return SpikeJudgement(ruling=Ruling.UNKNOWN, reason=SpikeReason.TOO_LITTLE_HISTORY)
+    day = today.now.astimezone(UTC).date()
+    by_now = share_at(shape, today.now)
+    share = by_now if shape.is_learned else 1.0
+    spike = _measure(today, day, share * usual.most(day), today.limit)
+    far = _bound(usual, shape, share, day)
+    if open_since is not None:
+        is_young = by_now < (_CALM_FROM if shape.is_learned else _CALM_FROM_UNSHAPED)
+        ruling, reason = _goes_on(spike, far, open_since, is_young=is_young)
+    else:
+        ruling, reason = _begins(spike, far, today.limit, last_told)
+    return SpikeJudgement(ruling=ruling, reason=reason, spike=spike)
+
+
+def _bound(usual: Usual, shape: DayShape, share: float, day: date) -> float:
+    """Return the count that is far above: what chance and such days as were seen don't explain.
+
+    Three standard deviations of the logarithm, at least 1.6 times, and chance in few events; and
+    more than busy days get to. The younger the day, the less its share is to be relied on.
+    """
+    expected = share * usual.most(day)
+    early = shape.uneven * math.sqrt((1 - share) / max(share, _LEAST_SHARE))
+    spread = math.hypot(usual.spread_up, early)
+    far = expected * max(_FAR, math.exp(_DEVIATIONS * spread)) + _DEVIATIONS * math.sqrt(expected)
+    far = max(far, math.exp(_YOUNG * early) * share * usual.highest(day))
+    return far if shape.is_learned else max(far, UNSHAPED_FACTOR * usual.most(day))
+
+
+def _begins(
+    spike: Spike, far: float, limit: int, last_told: date | None
+) -> tuple[Ruling, SpikeReason]:
+    if spike.counted <= far:
+        return Ruling.FALSE, SpikeReason.USUAL
+    matters = spike.moves_over or spike.excess * 100 >= _MATTERS_PERCENT * limit
+    if not matters or spike.excess < _LEAST_EXCESS:
+        return Ruling.FALSE, SpikeReason.TOO_SMALL
+    if last_told is not None and last_told >= spike.day:
+        return Ruling.FALSE, SpikeReason.TOLD_TODAY
+    return Ruling.TRUE, SpikeReason.FAR_ABOVE_USUAL
+
+
+def _goes_on(
+    spike: Spike, far: float, since: date, *, is_young: bool
+) -> tuple[Ruling, SpikeReason]:
+    if (spike.day - since).days >= _LONGEST_DAYS:
+        return Ruling.FALSE, SpikeReason.NEW_USUAL
+    if spike.excess >= _STAYS * (far - spike.expected):
+        return Ruling.TRUE, SpikeReason.STILL_ABOVE_USUAL
+    if spike.day > since and is_young:
+        return Ruling.UNKNOWN, SpikeReason.DAY_TOO_YOUNG
+    return Ruling.FALSE, SpikeReason.USUAL
+
+
+def _measure(today: Today, day: date, expected: float, limit: int) -> Spike:
+    excess = max(0, round(today.counted - expected))
+    moves = today.p50 is not None and today.p50 > limit >= today.p50 - excess
+    return Spike(
+        day=day,
+        counted=today.counted,
+        expected=round(expected),
+        excess=excess,
+        excess_percent=round(100 * excess / limit, 1) if limit else 100.0,
+        factor=round(today.counted / expected, 1) if expected >= 1 else None,
+        moves_over=moves,
+        types=_grown(today, expected),
+    )
+
+
+def _grown(today: Today, expected: float) -> tuple[TypeExcess, ...]:
+    """Return the types that have more than they should, the greatest excess first."""
+    whole = sum(today.usual_by_type.values())
+    found = []
+    for type_, counted in today.by_type.items():
+        usual = expected * today.usual_by_type.get(type_, 0) / whole if whole else 0.0
+        excess = round(counted - usual)
+        if excess > 0:
+            found.append(
+                TypeExcess(type=type_, counted=counted, expected=round(usual), excess=excess)
+            )
+    return tuple(sorted(found, key=lambda each: (-each.excess, each.type)))

@@ -1,0 +1,207 @@
+"""The rule `stalled`: counted events stopped where there should be some."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from itertools import pairwise
+
+from quota_watch.forecast.day_shape import DayShape, Snapshot, share_at
+from quota_watch.forecast.usual import Usual
+from quota_watch.model.period import ONE_DAY, each_day
+from quota_watch.rules.verdict import Ruling
+
+_ENOUGH_DAYS = 14
+_NEXT_TO_NOTHING = 0.02
+_LEAST_EXPECTED = 20.0
+_DEVIATIONS = 4.0
+_PART_DAY_SPREAD = 0.3
+_OUTAGES = 2
+_AGAIN_SHARE, _AGAIN_EXPECTED, _AGAIN_EVENTS = 0.2, 10.0, 3
+_AGAIN_SPANS = tuple(timedelta(hours=hours) for hours in (1, 2, 3, 6, 12, 24))
+
+
+class StallReason(StrEnum):
+    """Why counted events are or are not called stalled."""
+
+    NEXT_TO_NOTHING = "next_to_nothing"
+    NOT_BACK_YET = "not_back_yet"
+    EVENTS_COME = "events_come"
+    TOO_SPARSE = "too_sparse"
+    SILENCES_ARE_USUAL = "silences_are_usual"
+    CAPPED = "capped"
+    TOO_LITTLE_HISTORY = "too_little_history"
+    NOT_SEEN = "not_seen"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stall:
+    """A span of next to nothing: `counted` events since `since`, where `expected` should be.
+
+    `last_seen` is when the count was last seen to rise, where that is known. `hours` is the
+    length of the span.
+    """
+
+    since: datetime
+    hours: float
+    counted: int
+    expected: int
+    last_seen: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StallJudgement:
+    """Whether events stalled, why, and the figures where it could be judged."""
+
+    ruling: Ruling
+    reason: StallReason
+    stall: Stall | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sightings:
+    """What was counted when: snapshots up to `now`, the last one of now, and days' totals.
+
+    `totals` are those of closed days, as upstream reports them now. Only rises count: what a
+    deleted site takes away from a count takes no event away that came.
+    """
+
+    now: datetime
+    snapshots: Sequence[Snapshot]
+    totals: Mapping[date, int]
+
+    def since(self, moment: datetime) -> int | None:
+        """Return how many events came since `moment`; None where a day's total is missing.
+
+        Or since a little earlier: the snapshot before it, else the midnight before it.
+        """
+        before = [each for each in self.snapshots if each.at <= moment]
+        base = max(before, key=lambda each: each.at) if before else _midnight(_day_of(moment))
+        later = sorted((each for each in self.snapshots if each.at > base.at), key=_at)
+        days = each_day(_day_of(base.at), _day_of(self.now) - ONE_DAY)
+        if any(day not in self.totals for day in days):
+            return None
+        return sum(self._rise(*pair) for pair in pairwise([base, *later]))
+
+    def last_rise(self) -> datetime | None:
+        """Return the moment by which a count was last seen to have risen; None: never seen."""
+        for earlier, later in reversed(list(pairwise(sorted(self.snapshots, key=_at)))):
+            if self._rise(earlier, later):
+                last, first = _day_of(later.at), _day_of(earlier.at)
+                if first == last or later.today:
+                    return later.at
+                while last - ONE_DAY > first and not self.totals.get(last - ONE_DAY, 0):
+                    last -= ONE_DAY
+                return _midnight(last).at
+        return None
+
+    def _rise(self, earlier: Snapshot, later: Snapshot) -> int:
+        first, last = _day_of(earlier.at), _day_of(later.at)
+        if first >= last:
+            return max(0, later.today - earlier.today) if first == last else 0
+        between = each_day(first + ONE_DAY, last - ONE_DAY)
+        rest = max(0, self.totals.get(first, 0) - earlier.today)
+        return rest + sum(self.totals.get(day, 0) for day in between) + later.today
+
+
+def judge_stall(
+    seen: Sightings,
+    *,
+    after: timedelta,
+    usual: Usual | None,
+    shape: DayShape,
+    capped: Iterable[date] = (),
+    is_open: bool = False,
+) -> StallJudgement:
+    """Judge the last `after`, or the whole silence where it is longer.
+
+    Stalled is a span with at most 2 % of what it should have, where 20 or more should be, where
+    so few lie four standard deviations (of the logarithm) below what days usually have, and where
+    it is longer than the silences that end by themselves there. `usual` must be learned from the
+    days before the span: those before `now - after`, or before the story began. An open story
+    ends when, over the last hours in which 10 should be, a fifth of them came.
+    """
+    last_rise = seen.last_rise()
+    span = timedelta(days=1) if not shape.is_learned else timedelta()
+    start = min(seen.now - max(after, span), last_rise or seen.now)
+    if _touches(capped, start, seen.now):
+        return StallJudgement(ruling=Ruling.UNKNOWN, reason=StallReason.CAPPED)
+    if usual is None or usual.days < _ENOUGH_DAYS:
+        return StallJudgement(ruling=Ruling.UNKNOWN, reason=StallReason.TOO_LITTLE_HISTORY)
+    counted = seen.since(start)
+    if counted is None:
+        return StallJudgement(ruling=Ruling.UNKNOWN, reason=StallReason.NOT_SEEN)
+    expected = expected_between(usual, shape, start, seen.now)
+    stall = Stall(
+        since=start,
+        hours=round((seen.now - start) / timedelta(hours=1), 1),
+        counted=counted,
+        expected=round(expected),
+        last_seen=last_rise,
+    )
+    if is_open:
+        ruling, reason = _goes_on(seen, usual, shape)
+    else:
+        ruling, reason = _begins(usual, counted, expected, seen.now - start)
+    return StallJudgement(ruling=ruling, reason=reason, stall=stall)
+
+
+def expected_between(usual: Usual, shape: DayShape, start: datetime, end: datetime) -> float:
+    """Return how many events should come from `start` to `end`, at the least."""
+    first, last = start.astimezone(UTC).date(), end.astimezone(UTC).date()
+    return math.fsum(
+        usual.least(day)
+        * (
+            (share_at(shape, end) if day == last else 1.0)
+            - (share_at(shape, start) if day == first else 0.0)
+        )
+        for day in each_day(first, last)
+    )
+
+
+def _begins(
+    usual: Usual, counted: int, expected: float, span: timedelta
+) -> tuple[Ruling, StallReason]:
+    if counted > _NEXT_TO_NOTHING * expected:
+        return Ruling.FALSE, StallReason.EVENTS_COME
+    spread = math.hypot(usual.spread_down, _PART_DAY_SPREAD if span < ONE_DAY else 0.0)
+    strays = math.log((expected + 1) / (counted + 1))
+    if expected < _LEAST_EXPECTED or strays < _DEVIATIONS * spread:
+        return Ruling.FALSE, StallReason.TOO_SPARSE
+    # One silence or two may have been outages; three in eight weeks are a habit.
+    if len(usual.quiet_runs) > _OUTAGES and span <= ONE_DAY * max(usual.quiet_runs):
+        return Ruling.FALSE, StallReason.SILENCES_ARE_USUAL
+    return Ruling.TRUE, StallReason.NEXT_TO_NOTHING
+
+
+def _goes_on(seen: Sightings, usual: Usual, shape: DayShape) -> tuple[Ruling, StallReason]:
+    for span in _AGAIN_SPANS:
+        start = seen.now - span
+        expected = expected_between(usual, shape, start, seen.now)
+        if expected < _AGAIN_EXPECTED and span < _AGAIN_SPANS[-1]:
+            continue
+        came = seen.since(start)
+        if came is None:
+            return Ruling.UNKNOWN, StallReason.NOT_SEEN
+        if came >= max(_AGAIN_EVENTS, _AGAIN_SHARE * expected):
+            return Ruling.FALSE, StallReason.EVENTS_COME
+        break
+    return Ruling.TRUE, StallReason.NOT_BACK_YET
+
+
+def _touches(capped: Iterable[date], start: datetime, end: datetime) -> bool:
+    first, last = _day_of(start), _day_of(end)
+    return any(first <= day <= last for day in capped)
+
+
+def _day_of(moment: datetime) -> date:
+    return moment.astimezone(UTC).date()
+
+
+def _midnight(day: date) -> Snapshot:
+    return Snapshot(at=datetime.combine(day, time.min, UTC), today=0)
+
+
+def _at(snapshot: Snapshot) -> datetime:
+    return snapshot.at

@@ -1,0 +1,110 @@
+"""A story: one alert from fired to resolved, and the steps that are told of it."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+from quota_watch.model.organization import Organization
+from quota_watch.model.rule import Rule, Severity
+from quota_watch.rules.condition import Condition
+from quota_watch.rules.reason import Reason
+
+
+class TransitionType(StrEnum):
+    """What happened to a story; the webhook's `type` without its `alert.`."""
+
+    FIRED = "fired"
+    ESCALATED = "escalated"
+    REMINDED = "reminded"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """One alert from fired to resolved, identified by its key for ever.
+
+    `organization` None where it is about more than one, or none; then `subject` tells what it is
+    about. `level`, `tier` and `mark` are the highest told. `occurrence` grows when the same thing
+    becomes true again after its end was recorded. `held` tells that a silence keeps back what is
+    true; `told_at` is when it was last told, None while it never was.
+    """
+
+    organization: Organization | None
+    rule: Rule
+    period_start: date
+    limit: int | None
+    occurrence: int
+    level: int | None
+    severity: Severity
+    reason: Reason
+    started_at: datetime
+    ended_at: datetime | None = None
+    subject: str = ""
+    tier: str | None = None
+    mark: str | None = None
+    held: bool = False
+    told_at: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """Server, organization, rule, period, limit, occurrence and subject as one text."""
+        who = self.organization
+        parts = (
+            "" if who is None else who.server,
+            "" if who is None else who.id,
+            self.rule,
+            self.period_start.isoformat(),
+            "-" if self.limit is None else str(self.limit),
+            str(self.occurrence),
+        )
+        return "|".join((*parts, self.subject) if self.subject else parts)
+
+    @property
+    def id(self) -> str:
+        """What receivers know the story by; never changes."""
+        return _digest("al", self.key, self.started_at.isoformat())
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the story goes on."""
+        return self.ended_at is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """One step of a story, to be told once per channel.
+
+    `told` False: it is kept and nobody hears of it, as a silence holds it, as it ends what nobody
+    heard of, or as it says nothing that was not said. `condition` is what made it, None where a
+    story ended. `number` counts the reminders of a story.
+    """
+
+    type: TransitionType
+    reason: Reason
+    story: Story
+    at: datetime
+    told: bool = True
+    condition: Condition | None = None
+    number: int = 0
+
+    @property
+    def id(self) -> str:
+        """What receivers know the step by; the same on every channel and at every retry."""
+        story = self.story
+        level = "-" if story.level is None else str(story.level)
+        parts = [story.id, self.type, level, story.severity.label]
+        parts += [story.mark] if story.mark is not None else []
+        parts += [str(self.number)] if self.number else []
+        parts += [] if self.told else ["untold"]
+        return _digest("tr", *parts)
+
+    @property
+    def begins(self) -> bool:
+        """Tell whether the story is new with this step."""
+        return self.type is TransitionType.FIRED and self.reason is not Reason.SILENCE_ENDED
+
+
+def _digest(prefix: str, *parts: str) -> str:
+    digest = hashlib.sha256("\n".join(parts).encode())
+    return f"{prefix}_{digest.hexdigest()[:16]}"

@@ -1,0 +1,143 @@
+"""Fetching older days: whole months, newest first, politely, to be taken up again at any time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Protocol
+
+from quota_watch.lib.clock import Clock
+from quota_watch.model.organization import Organization
+from quota_watch.model.period import CalendarMonth, Period, each_day, previous
+from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
+from quota_watch.model.usage import DayCounts
+from quota_watch.model.watch import Watch
+from quota_watch.storage import backfill as store
+from quota_watch.storage.database import Database
+
+_CYCLE = CalendarMonth()  # so Rybbit bills
+_WORTH_WAITING = 60.0  # seconds; a bucket is full again by then, a day's budget is not
+_WORTH_TELLING = 1.0
+_REFUSALS = 3  # of one month, for requests that others made at the same moment
+
+
+class OlderDays(Protocol):
+    """Asks upstream for days that are over."""
+
+    def __call__(self, organization: Organization, start: date, end: date) -> Sequence[DayCounts]:
+        """Return the days from `start` to `end`; raises `UpstreamError` or `NotYet`."""
+
+
+def months_back(first: date, today: date) -> list[Period]:
+    """Return the months that are over, newest first, back to the one that holds `first`."""
+    month = previous(_CYCLE, _CYCLE.period_of(today))
+    months = []
+    while month.last_day >= first:
+        months.append(month)
+        month = previous(_CYCLE, month)
+    return months
+
+
+@dataclass(slots=True, kw_only=True)
+class Filled:
+    """How far an organization came: the months by what became of them.
+
+    `stopped` tells why the rest, `left`, was not fetched.
+    """
+
+    fetched: list[Period] = field(default_factory=list)
+    present: list[Period] = field(default_factory=list)
+    left: list[Period] = field(default_factory=list)
+    capped: int = 0
+    stopped: UpstreamError | NotYet | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backfill:
+    """Fetches what is missing of the past, safe beside a running daemon.
+
+    `sleep` waits for so many seconds; `note` is told what is done now, `done` after each month.
+    """
+
+    database: Database
+    ask: OlderDays
+    clock: Clock
+    sleep: Callable[[float], object]
+    note: Callable[[str], object]
+    done: Callable[[], object]
+
+    def fill(self, pk: int, watch: Watch, first: date, *, again: bool = False) -> Filled:
+        """Fetch the months back to that of `first`, the newest first.
+
+        What is kept whole already is passed over, unless `again`. What is fetched is written
+        month by month, and stays when a later one fails. Raises `StorageError`.
+        """
+        filled = Filled()
+        months = months_back(first, self.clock.now().date())
+        for n, month in enumerate(months):
+            if not again and self._kept(pk, month).is_complete:
+                filled.present.append(month)
+            else:
+                try:
+                    self._fetch(pk, watch, month)
+                except (UpstreamError, NotYet) as error:
+                    filled.left, filled.stopped = self._missing(pk, months[n:], again=again), error
+                    break
+                filled.fetched.append(month)
+            self.done()
+        self._mark(pk, watch, filled)
+        return filled
+
+    def _kept(self, pk: int, month: Period) -> store.Kept:
+        with self.database.read() as connection:
+            return store.kept(connection, pk, month)
+
+    def _missing(self, pk: int, months: Sequence[Period], *, again: bool) -> list[Period]:
+        return [month for month in months if again or not self._kept(pk, month).is_complete]
+
+    def _fetch(self, pk: int, watch: Watch, month: Period) -> None:
+        self.note(f"{watch.name} {month.start:%Y-%m}")
+        asked_at = self.clock.now()
+        days = self._patiently(watch, month)
+        with self.database.write() as connection:
+            store.write_days(connection, pk, days, watch=watch, seen_at=asked_at)
+
+    def _patiently(self, watch: Watch, month: Period) -> Sequence[DayCounts]:
+        """Ask for a month, after the rate limit's little waits; raises for a long one."""
+        refusals = 0
+        while True:
+            try:
+                return self._whole(watch.organization, month)
+            except NotYet as not_yet:
+                if not_yet.seconds > _WORTH_WAITING:
+                    raise
+                if not_yet.seconds >= _WORTH_TELLING:
+                    self.note(f"{watch.name} {month.start:%Y-%m}: waiting for the rate limit")
+                self.sleep(not_yet.seconds)
+            except UpstreamError as error:
+                refusals += 1
+                if error.kind is not ErrorKind.RATE_LIMITED or refusals == _REFUSALS:
+                    raise
+
+    def _whole(self, organization: Organization, month: Period) -> Sequence[DayCounts]:
+        """Ask for a month that is over: none of its days may be missing, the last one neither."""
+        days = self.ask(organization, month.start, month.last_day)
+        if {day.day for day in days} != set(each_day(month.start, month.last_day)):
+            raise UpstreamError(
+                ErrorKind.BAD_ANSWER,
+                f"organization {organization.id} at {organization.server}: the answer is not"
+                f" believed: {month.last_day} is missing, a day that is over. Try again later",
+                may_pass=True,
+            )
+        return days
+
+    def _mark(self, pk: int, watch: Watch, filled: Filled) -> None:
+        """Mark capped days, the oldest month first: marked days are no measure of later ones.
+
+        Also in months that an earlier run fetched and may not have come to mark; in what the
+        daemon saw day by day it marked them itself, by the limit of then.
+        """
+        earlier = [month for month in filled.present if self._kept(pk, month).at_once]
+        today = self.clock.now().date()
+        for month in sorted([*filled.fetched, *earlier]):
+            with self.database.write() as connection:
+                filled.capped += store.mark_capped(connection, pk, month, watch=watch, today=today)

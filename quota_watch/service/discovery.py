@@ -1,0 +1,207 @@
+"""What keys see upstream beside what the config names."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Protocol, TypeVar
+
+from pydantic import ValidationError
+
+from quota_watch.config import Config, ConfigError, Secret
+from quota_watch.config.models import OrganizationTable
+from quota_watch.lib.logs import get_logger
+from quota_watch.model.account import Account
+from quota_watch.model.organization import Organization
+from quota_watch.model.period import CalendarMonth
+from quota_watch.model.plan import NOT_COUNTED
+from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
+from quota_watch.model.usage import count
+from quota_watch.pipeline.notices import Found
+from quota_watch.rybbit.account import OrganizationKeyError, SeenOrganization
+from quota_watch.rybbit.client import RybbitClient
+
+log = get_logger(__name__)
+Answer = TypeVar("Answer")
+
+
+class Ask(Protocol):
+    """Makes a request, at once or when the key's rate budget lets it."""
+
+    def __call__(self, request: Callable[[], Answer]) -> Answer:
+        """Return what the request returns; raises what it raises."""
+
+
+def at_once(request: Callable[[], Answer]) -> Answer:
+    """Make the request now; raises `NotYet` where the rate budget lets none."""
+    return request()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A key for a server, and the ids of the organizations that the config names with it."""
+
+    server: str
+    secret: Secret
+    named: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What upstream says of one organization.
+
+    `used` is Rybbit's own count of this month where it has one, else the sum of the counted
+    events. What could not be had is None, and `trouble` tells why.
+    """
+
+    organization: Organization
+    name: str
+    role: str | None = None
+    account: Account | None = None
+    used: int | None = None
+    trouble: UpstreamError | None = None
+
+
+def credentials_of(config: Config) -> tuple[Credential, ...]:
+    """Return each key of the config with its server, the default one first."""
+    named: dict[tuple[str, Secret], list[str]] = {}
+    if config.rybbit.api_key is not None:
+        named[config.rybbit.base_url, config.rybbit.api_key] = []
+    for organization, secret in config.credentials().items():
+        named.setdefault((organization.server, secret), []).append(organization.id)
+    return tuple(
+        Credential(server=server, secret=secret, named=tuple(ids))
+        for (server, secret), ids in named.items()
+    )
+
+
+def listed(
+    client: RybbitClient, credential: Credential, *, ask: Ask = at_once
+) -> tuple[SeenOrganization, ...]:
+    """Return what the key sees, and what the config names with it and it does not list.
+
+    Where the server lists nothing for an organization's own key, only the latter. Raises
+    `UpstreamError`, `OrganizationKeyError` where there is nothing else, and what `ask` raises.
+    """
+    key = credential.secret.reveal()
+    try:
+        seen = ask(lambda: client.organizations(credential.server, key))
+    except OrganizationKeyError:
+        if not credential.named:
+            raise
+        seen = ()
+    known = {each.id for each in seen}
+    unseen = [id_ for id_ in credential.named if id_ not in known]
+    return (*seen, *(SeenOrganization(id_, id_, None, ()) for id_ in unseen))
+
+
+def look_at(
+    client: RybbitClient,
+    credential: Credential,
+    seen: SeenOrganization,
+    *,
+    today: date,
+    ask: Ask = at_once,
+) -> Sight:
+    """Return plan, limit and use of an organization as of `today`; raises what `ask` raises.
+
+    Where a key may not read the plan the usage of a site tells the limit (UPSTREAM.md § 9).
+    """
+    organization = Organization(credential.server, seen.id)
+    asking = client.with_keys({organization: credential.secret.reveal()})
+    site = seen.sites[0].id if seen.sites else None
+    sight = Sight(organization=organization, name=seen.name, role=seen.role)
+    try:
+        account = ask(lambda: asking.account(organization, site=site))
+        named = account.name if seen.name == seen.id and account.name else seen.name
+        sight = replace(sight, account=account, used=account.counted, name=named)
+    except UpstreamError as error:
+        sight = replace(sight, trouble=error)
+        if error.kind is not ErrorKind.INSUFFICIENT_SCOPE:
+            return sight
+    if sight.account is not None and sight.account.limit is not None and sight.used is not None:
+        return sight
+    try:  # a server without limits does not count for itself (UPSTREAM.md § 10)
+        return replace(sight, used=ask(lambda: _counted(asking, organization, today)))
+    except UpstreamError as error:
+        return replace(sight, used=None, trouble=sight.trouble or error)
+
+
+def unnamed(seen: Iterable[Organization], named: Iterable[Organization]) -> list[Organization]:
+    """Return what is seen and not named, each once, in the order seen."""
+    known = set(named)
+    return [each for each in dict.fromkeys(seen) if each not in known]
+
+
+def find_new(config: Config, client: RybbitClient) -> list[Found]:
+    """Return the organizations that the keys of `config` see and no table of it names.
+
+    None where `rybbit.discover` is "off". A key that can't be had or whose server does not
+    answer finds nothing, which is logged; raises `NotYet` where its rate budget is spent.
+    """
+    if config.rybbit.discover == "off":
+        return []
+    found: dict[Organization, Found] = {}
+    named = [watch.organization for watch in config.watches()]
+    for credential in credentials_of(config):
+        seen = _seen_by(client, credential)
+        for organization in unnamed(seen, [*named, *found]):
+            found[organization] = _found(client, credential, seen[organization])
+    return list(found.values())
+
+
+def with_found(config: Config, found: Iterable[Found]) -> Config:
+    """Return the config as if it named these too, with `[alerts]` and their plan from upstream.
+
+    Those that no config could name are left out: an id that stands there already for another
+    server, or that is none.
+    """
+    known = {table.id for table in config.organizations}
+    tables: list[OrganizationTable] = []
+    for each in found:
+        table = _table(config, each)
+        if table is not None and table.id not in known:
+            known.add(table.id)
+            tables.append(table)
+    return replace(config, organizations=(*config.organizations, *tables))
+
+
+def _counted(client: RybbitClient, organization: Organization, today: date) -> int:
+    period = CalendarMonth().period_of(today)
+    days = client.days(organization, period.start, today)
+    return count(days, period=period, today=today, not_counted=NOT_COUNTED, limit=None).used
+
+
+def _seen_by(
+    client: RybbitClient, credential: Credential
+) -> Mapping[Organization, SeenOrganization]:
+    try:
+        seen = client.organizations(credential.server, credential.secret.reveal())
+    except OrganizationKeyError:  # it sees its own organization alone, and that is named
+        return {}
+    except (UpstreamError, ConfigError) as error:
+        log.warning("discovery failed", server=credential.server, error=str(error))
+        return {}
+    return {Organization(credential.server, each.id): each for each in seen}
+
+
+def _found(client: RybbitClient, credential: Credential, seen: SeenOrganization) -> Found:
+    organization = Organization(credential.server, seen.id)
+    asking = client.with_keys({organization: credential.secret.reveal()})
+    site = seen.sites[0].id if seen.sites else None
+    found = Found(organization=organization, name=seen.name, secret=credential.secret)
+    try:
+        account = asking.account(organization, site=site)
+    except (UpstreamError, NotYet):  # that it is there is worth telling all the same
+        return found
+    return replace(found, plan=account.plan, limit=account.limit)
+
+
+def _table(config: Config, found: Found) -> OrganizationTable | None:
+    organization = found.organization
+    other = organization.server if organization.server != config.rybbit.base_url else None
+    try:
+        table = OrganizationTable(id=organization.id, name=found.name, base_url=other)
+    except ValidationError:
+        log.warning("not to be watched: its id is none a config could hold", id=organization.id)
+        return None
+    return table.model_copy(update={"api_key": found.secret})

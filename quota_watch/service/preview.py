@@ -1,0 +1,267 @@
+"""Preview: what would be sent of a rule, from what is known, without sending anything."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from quota_watch.channels.build import form_of
+from quota_watch.channels.formats.sections import headline, plain_text
+from quota_watch.config import AppriseTable, Config, EmailTable, WebhookTable
+from quota_watch.messages.facts import facts_of
+from quota_watch.messages.letter import address, compose
+from quota_watch.messages.message import Facts, Message
+from quota_watch.messages.render import Renderer
+from quota_watch.messages.report import REPORT
+from quota_watch.messages.samples import sample_facts
+from quota_watch.model.period import CalendarMonth
+from quota_watch.model.report import ReportKind, latest_report
+from quota_watch.model.rule import Rule
+from quota_watch.model.source import Trouble
+from quota_watch.model.watch import Watch
+from quota_watch.pipeline.reports import facts_for, watches_of
+from quota_watch.rules.assess import assess
+from quota_watch.rules.condition import Condition, Observation
+from quota_watch.rules.story import Story, Transition, TransitionType
+from quota_watch.storage import claims
+from quota_watch.storage import days as record
+from quota_watch.views.forecast import Prospect, prospect
+
+RULES = (*(each.value for each in Rule), REPORT)
+"""What can be previewed."""
+
+_CYCLE = CalendarMonth()
+_SAMPLES = {
+    Rule.THRESHOLD: "fired_with_advice",
+    Rule.FORECAST: "will_exceed",
+    Rule.SPIKE: "spike",
+    Rule.STALLED: "stalled",
+    Rule.BLIND: "blind",
+    Rule.LIMIT: "limit_raised",
+    Rule.MISMATCH: "key_sees_less",
+    Rule.DELIVERY: "channel_fails",
+    Rule.CONFIG: "config_refused",
+    Rule.DISCOVERED: "discovered",
+}
+_NO_KEY = "ROUTING_KEY"
+_NOBODY = "nobody@example.com"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A message as it would be sent; `is_true` tells whether its rule is true now.
+
+    `files` are its parts by their suffix: `eml`, `html` and `txt` of a mail, `json` or `txt` else.
+    """
+
+    channel: str | None
+    format: str
+    is_true: bool
+    subject: str
+    text: str
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def facts_to_preview(
+    connection: Connection,
+    config: Config,
+    watch: Watch,
+    rule: str,
+    *,
+    channel: str | None,
+    now: datetime,
+) -> tuple[dict[str, Any], bool]:
+    """Return what is told of the rule now, or sample values that say so, and which it is."""
+    if rule == REPORT:
+        return _report(connection, config, watch, channel, now), True
+    seen, agreed = _observe(connection, watch, now)
+    condition = _condition(agreed.of(Rule(rule)), seen, Rule(rule))
+    if condition is not None:
+        return facts_of(
+            _fired(agreed, seen, condition), watch=agreed, seen=seen, public_url=watch.public_url
+        ), True
+    samples = sample_facts(now=now, time_zone=watch.time_zone, of=watch)
+    return _marked(samples[_SAMPLES[Rule(rule)]], rule), False
+
+
+def render(
+    config: Config, channel: str | None, facts: Facts, *, is_true: bool, now: datetime
+) -> Preview:
+    """Render facts as the channel would, without any secret; as a mail where there is none.
+
+    Raises `TemplateError`.
+    """
+    table = None if channel is None else config.channels[channel]
+    if isinstance(table, WebhookTable):
+        return _webhook(config, table, channel, facts, is_true=is_true, now=now)
+    if isinstance(table, AppriseTable):
+        subject, text = headline([facts], now), plain_text([facts], now)
+        files = {"txt": f"{subject}\n\n{text}\n"}
+        return Preview(
+            channel=channel,
+            format="apprise",
+            is_true=is_true,
+            subject=subject,
+            text=text,
+            files=files,
+        )
+    return _mail(config, table, channel, facts, is_true=is_true, now=now)
+
+
+def _mail(
+    config: Config,
+    table: EmailTable | None,
+    channel: str | None,
+    facts: Facts,
+    *,
+    is_true: bool,
+    now: datetime,
+) -> Preview:
+    rendered = Renderer(config.templates.directory).email(facts, channel=channel, now=now)
+    to = table.to[0] if table else _NOBODY
+    sender = (table and table.from_) or (config.smtp and config.smtp.from_) or to
+    mail = compose(
+        rendered,
+        [facts],
+        id="msg_preview",
+        sender=address(sender),
+        recipient=address(to),
+        reply_to=address(table.reply_to) if table and table.reply_to else None,
+        now=now,
+    )
+    return Preview(
+        channel=channel,
+        format="email",
+        is_true=is_true,
+        subject=rendered.subject,
+        text=rendered.text,
+        files={
+            "eml": mail.as_bytes().decode("ascii"),
+            "html": rendered.html,
+            "txt": f"{rendered.subject}\n\n{rendered.text}",
+        },
+    )
+
+
+def _webhook(
+    config: Config,
+    table: WebhookTable,
+    channel: str | None,
+    facts: Facts,
+    *,
+    is_true: bool,
+    now: datetime,
+) -> Preview:
+    key = None if table.routing_key is None else _NO_KEY
+    form = form_of(config, table, routing_key=key)
+    message = Message(id="msg_preview", recipient="", facts=(facts,))
+    bodies = [post.body.decode() for post in form.posts(message, now)]
+    text = "\n".join(_readable(body) for body in bodies)
+    suffix = "json" if all(_is_json(body) for body in bodies) else "txt"
+    return Preview(
+        channel=channel,
+        format="template" if table.template else table.format,
+        is_true=is_true,
+        subject=headline([facts], now),
+        text=text,
+        files={suffix: text + "\n"},
+    )
+
+
+def _readable(body: str) -> str:
+    return json.dumps(json.loads(body), indent=2, ensure_ascii=False) if _is_json(body) else body
+
+
+def _is_json(body: str) -> bool:
+    try:
+        json.loads(body)
+    except ValueError:
+        return False
+    return True
+
+
+def _observe(connection: Connection, watch: Watch, now: datetime) -> tuple[Observation, Watch]:
+    known = prospect(connection, watch, now=now, cycle=_CYCLE)
+    trouble = _trouble(connection, watch)
+    seen = Observation(
+        period=known.period,
+        at=now,
+        usage=known.usage,
+        measured_at=known.measured_at if known.usage else None,
+        trouble=trouble,
+        foresight=known.foresight,
+        lost=_lost(known),
+    )
+    return seen, known.watch
+
+
+def _lost(known: Prospect) -> Any:
+    return known.losses.total if known.losses else None
+
+
+def _trouble(connection: Connection, watch: Watch) -> Trouble | None:
+    row = claims.row_of(connection, watch.organization)
+    return None if row is None else record.trouble_of(row)
+
+
+def _condition(watch: Watch, seen: Observation, rule: Rule) -> Condition | None:
+    """Return what is true of the rule now, whether it was told or not."""
+    if rule is not Rule.BLIND:
+        seen = replace(seen, trouble=None)  # what was last known is what its alert would tell
+    if seen.usage is not None and seen.usage.today != seen.at.date():
+        return None
+    found = assess(watch, seen)
+    return found.conditions.get(rule)
+
+
+def _fired(watch: Watch, seen: Observation, condition: Condition) -> Transition:
+    story = Story(
+        organization=watch.organization,
+        rule=condition.rule,
+        period_start=seen.period.start,
+        limit=watch.limit,
+        occurrence=1,
+        level=condition.level,
+        severity=condition.severity,
+        reason=condition.reason,
+        started_at=seen.at,
+        tier=condition.tier,
+    )
+    return Transition(
+        type=TransitionType.FIRED,
+        reason=condition.reason,
+        story=story,
+        at=seen.at,
+        condition=condition,
+    )
+
+
+def _marked(facts: Mapping[str, Any], rule: str) -> dict[str, Any]:
+    """Return sample facts that say what they are."""
+    alert = facts["alert"]
+    said = f"This is a sample with made-up numbers: the rule {rule} is not true now."
+    marked = {"title": f"Sample: {alert['title']}", "summary": f"{said} {alert['summary']}"}
+    return {**facts, "alert": {**alert, **marked}}
+
+
+def _report(
+    connection: Connection, config: Config, watch: Watch, channel: str | None, now: datetime
+) -> dict[str, Any]:
+    """Return the newest report as the channel would get it, about one organization without one."""
+    table = config.reports
+    weekly = table is not None and channel in table.weekly and channel not in table.monthly
+    kind = ReportKind.WEEKLY if weekly else ReportKind.MONTHLY
+    zone = config.alerts.time_zone or "UTC"
+    span = latest_report(kind, now=now, time_zone=zone, cycle=_CYCLE)
+    return facts_for(
+        connection,
+        [watch] if channel is None else watches_of(channel, config.watches()),
+        span,
+        now=now,
+        time_zone=zone,
+        public_url=config.web.public_url if config.web else None,
+        cycle=_CYCLE,
+    )

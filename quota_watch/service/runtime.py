@@ -1,0 +1,257 @@
+"""What the jobs work with: everything that a config says, built and wired."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from typing import Any
+
+from quota_watch.config import Config, ConfigError, format_duration
+from quota_watch.lib.clock import Clock
+from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib.logs import get_logger
+from quota_watch.model.organization import Organization
+from quota_watch.model.period import ONE_DAY
+from quota_watch.model.source import NotYet
+from quota_watch.pipeline.notices import Found
+from quota_watch.pipeline.poll import Poll
+from quota_watch.pipeline.watcher import Outcome
+from quota_watch.service.discovery import find_new
+from quota_watch.service.health import Health
+from quota_watch.service.parts import build_parts
+from quota_watch.storage.claims import Claim
+from quota_watch.storage.database import Database
+from quota_watch.storage.errors import StorageError
+from quota_watch.storage.retention import Keep, thin_out
+from quota_watch.storage.settling import failing_channels
+
+log = get_logger(__name__)
+
+_GIVE_BACK_SECONDS = 1.0
+
+_WORTH_WAITING = timedelta(seconds=30)  # a bucket is full again by then; a day's budget is not
+
+
+class Runtime:
+    """A config at work: claims, watcher and outbox over one database.
+
+    `close` must be called; the database is the caller's. `sleep` waits for so many seconds;
+    `health` is where it notes how it gets on.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        database: Database,
+        clock: Clock,
+        deliver: bool = True,
+        health: Health | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._config = config
+        self._interval = config.poll.interval
+        self._keep = Keep(snapshots=config.database.keep_snapshots, days=config.database.keep_days)
+        self._database = database
+        self._clock = clock
+        self._deliver = deliver
+        self._sleep = sleep
+        self._resources = ExitStack()
+        self._health = health or Health(clock=clock)
+        parts = build_parts(
+            config,
+            database=database,
+            clock=clock,
+            health=self._health,
+            resources=self._resources,
+        )
+        self._keys, self._channels, self._source = parts.keys, parts.channels, parts.source
+        self._due, self._watcher, self._outbox = parts.due, parts.watcher, parts.outbox
+        self._selfcheck, self._heartbeat = parts.selfcheck, parts.heartbeat
+        self._notices, self._reports = parts.notices, parts.reports
+        self._discover_at: datetime | None = None
+        self.found: tuple[Found, ...] = ()
+        self._polling = threading.Lock()
+        self._failing: set[int] = set()
+        self._last_poll: datetime | None = None
+
+    def poll_due(self) -> None:
+        """Poll what is due, until nothing is; raises `StorageError`."""
+        for _ in self._cycle(self._due.due()):
+            pass
+
+    def poll_named(
+        self,
+        organizations: Iterable[Organization],
+        *,
+        done: Callable[[int], object] = lambda _: None,
+    ) -> tuple[list[Outcome], Mapping[Organization, timedelta]]:
+        """Poll the organizations now, due or not; raises `StorageError`.
+
+        `done` is called with how many more have been polled.
+
+        Those that must wait a little for a rate limit are asked again after it. The others that
+        must wait are returned beside the outcomes, with how long.
+        """
+        polled: list[Outcome] = []
+        put_off: dict[Organization, timedelta] = {}
+        asked = [self._keys[each] for each in organizations]
+        while asked:
+            soon: dict[int, timedelta] = {}
+            for polls, outcomes in self._cycle(self._due.named(asked)):
+                polled += outcomes
+                done(len(outcomes))
+                for poll in polls:
+                    if poll.wait is not None and poll.wait <= _WORTH_WAITING:
+                        soon[poll.claim.pk] = poll.wait
+                    elif poll.wait is not None:
+                        put_off[poll.watch.organization] = poll.wait
+            asked = list(soon)
+            if asked:
+                self._sleep(max(soon.values()).total_seconds())
+        return polled, put_off
+
+    def deliver_due(self) -> None:
+        """Begin to deliver what is due; raises `StorageError`."""
+        if self._deliver:
+            self._outbox.dispatch()
+
+    def look(self) -> None:
+        """See whether the watch works; raises `StorageError` where the database does not."""
+        self._selfcheck.look()
+
+    def beat(self) -> None:
+        """Ping the heartbeat's URL if it is time and all is well."""
+        if self._heartbeat is not None:
+            self._heartbeat.beat(self._health.doubts())
+
+    def discover(self) -> bool:
+        """Look once a day for organizations that the keys see and the config does not name.
+
+        Tells of those that are new; returns whether they are to be watched from now on. Raises
+        `StorageError`.
+        """
+        now = self._clock.now()
+        if self._discover_at is not None and self._discover_at <= now < self._discover_at + ONE_DAY:
+            return False
+        try:
+            found = find_new(self._config, self._source)
+        except NotYet:
+            return False
+        self._discover_at = now
+        self._notices.discovered(found)
+        if self._config.rybbit.discover != "watch":
+            return False
+        self.found = (*self.found, *found)
+        return bool(found)
+
+    def tell_of_channels(self) -> None:
+        """Tell of channels that keep failing, on those that work; raises `StorageError`."""
+        with self._database.read() as connection:
+            failing = failing_channels(connection, self._channels, now=self._clock.now())
+        self._notices.failing(failing)
+
+    def tell_of_config(self, refused: QuotaWatchError | None) -> None:
+        """Tell that a new config was refused, or that one was taken; raises `StorageError`."""
+        if refused is None:
+            self._notices.config_accepted()
+        elif isinstance(refused, ConfigError):
+            self._notices.config_refused([f"{p.key}: {p.message}" for p in refused.problems])
+        else:
+            self._notices.config_refused([str(refused)])
+
+    def report(self) -> None:
+        """Enqueue the periodic reports that are due; raises `StorageError`."""
+        self._reports.enqueue_due()
+
+    def thin_out(self) -> None:
+        """Thin out what is old, as the config says; raises `StorageError`."""
+        deleted = thin_out(self._database, keep=self._keep, now=self._clock.now())
+        if deleted:
+            log.info("old rows deleted", rows=deleted)
+
+    def flush(self, seconds: float) -> dict[str, int]:
+        """Attempt what is due, for `seconds` at most, and count what came of it."""
+        return self._outbox.flush(seconds if self._deliver else 0)
+
+    def summary(self) -> dict[str, Any]:
+        """Say in a few fields what is watched and who is told."""
+        return {
+            "organizations": len(self._keys),
+            "interval": format_duration(self._interval),
+            "channels": ",".join(self._channels) or "none",
+            "database": self._database.label,
+        }
+
+    def status(self) -> str:
+        """Say in one line how it goes, for `systemctl status`."""
+        seen = (
+            f"last poll {self._last_poll:%Y-%m-%d %H:%M:%S}Z" if self._last_poll else "no poll yet"
+        )
+        failing = f", {len(self._failing)} failing" if self._failing else ""
+        things = "organization" if len(self._keys) == 1 else "organizations"
+        return f"watching {len(self._keys)} {things}{failing}, {seen}"
+
+    def stop(self) -> None:
+        """Begin nothing new."""
+        self._due.stop()
+        self._outbox.stop()
+
+    def close(self, seconds: float, *, flush_seconds: float = 0.0) -> bool:
+        """Wait up to `seconds` for what is under way and give the rest back.
+
+        For `flush_seconds` of them what waits for company is sent too. Tells whether all has
+        ended.
+        """
+        self._due.stop()
+        deadline = self._clock.monotonic() + seconds
+        polled = self._polling.acquire(timeout=seconds)
+        left = max(0.0, deadline - self._clock.monotonic())
+        if flush_seconds:
+            _try_for(min(flush_seconds, left), self.flush)
+        self.stop()
+        left = max(0.0, deadline - self._clock.monotonic())
+        delivered = self._outbox.wait_until_idle(left)
+        given_back = _try_for(_GIVE_BACK_SECONDS, lambda _: self._due.give_back())
+        ended = given_back and polled and delivered
+        if ended:
+            self._resources.close()
+        return ended
+
+    def _cycle(self, claimed: Iterator[Claim]) -> Iterator[tuple[list[Poll], list[Outcome]]]:
+        with self._polling:
+            try:
+                for polls, outcomes in self._watcher.watch(claimed):
+                    self._due.finished([poll.claim for poll in polls])
+                    self._health.moved("poll")
+                    self._selfcheck.polled(polls)
+                    self._note(outcomes)
+                    self.deliver_due()
+                    yield polls, outcomes
+            finally:
+                self._due.finish_all()
+
+    def _note(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            pk = outcome.poll.claim.pk
+            if outcome.poll.error is None:
+                self._failing.discard(pk)
+            else:
+                self._failing.add(pk)
+            self._last_poll = outcome.poll.at
+
+
+def _try_for(seconds: float, work: Callable[[float], object]) -> bool:
+    """Do what needs the database if it lets us, for `seconds` at most; tell whether it is over."""
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            work(seconds)
+        except StorageError as error:
+            log.warning("not all could be ended", error=str(error))
+        done.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    return done.wait(seconds)

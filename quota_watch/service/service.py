@@ -1,0 +1,257 @@
+"""`quota-watch run`: the jobs that keep the watch going, and how it starts and stops."""
+
+import signal
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from quota_watch.lib.clock import Clock
+from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib.logs import get_logger
+from quota_watch.service.health import Health
+from quota_watch.service.runtime import Runtime
+from quota_watch.service.systemd import Notifier
+from quota_watch.storage.errors import DatabaseLost
+
+log = get_logger(__name__)
+
+STOP_SECONDS = 8.0
+"""How long a stop waits for what is under way."""
+
+_FLUSH_SECONDS = 3.0
+_BACKWARD_SECONDS = 5.0
+_AHEAD_SECONDS = 60.0
+_LOOK_TICKS = 4
+_RETIRE_SECONDS = 90.0
+_REPORT_SECONDS = 300.0
+_THIN_OUT_SECONDS = _DISCOVER_SECONDS = 3600.0
+_CHANNELS_SECONDS = 60.0
+
+_WATCHED = frozenset({"poll", "deliver", "self-check"})
+"""The jobs without which the watch does not work: one that hangs is a reason to start anew."""
+
+
+class Service:
+    """Runs the jobs until it is told to stop.
+
+    `load` reads the config and builds what the jobs work with; it is called again, with what it
+    built before, on SIGHUP. `health` is where the jobs note that they move.
+    """
+
+    _runtime: Runtime
+
+    def __init__(
+        self,
+        load: Callable[[Runtime | None], Runtime],
+        *,
+        clock: Clock,
+        notifier: Notifier,
+        health: Health | None = None,
+        tick_seconds: float = 0.5,
+    ) -> None:
+        self._load = load
+        self._clock = clock
+        self._notifier = notifier
+        self._health = health or Health(clock=clock)
+        self._tick = tick_seconds
+        self._stopping = threading.Event()
+        self._reloading = threading.Event()
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
+        )
+        self._failing: dict[str, str] = {}
+        self._refused: QuotaWatchError | None = None
+
+    def run(self) -> bool:
+        """Run until `stop`, or until the database is lost; tell whether all work has ended.
+
+        Raises what `load` raises.
+        """
+        self._runtime = self._load(None)
+        self._start_jobs()
+        self._notifier.ready()
+        log.info("started", **self._runtime.summary())
+        self._tell_of_config(None)
+        told, drift = "", self._drift()
+        while not (self._stopping.wait(self._tick) or self.failed):
+            if self._reloading.is_set():
+                self._reloading.clear()
+                self._reload()
+            drift = self._note_drift(drift)
+            if told != (status := self._status()):
+                self._notifier.status(status)
+                told = status
+            if not self._health.hung():
+                self._notifier.alive()
+        return self._stop()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it can't go on with its database, so that a new start is needed."""
+        return bool(self._health.lost)
+
+    def stop(self) -> None:
+        """Tell the service to end; may be called from anywhere, more than once."""
+        self._stopping.set()
+
+    def handle_signals(self) -> None:
+        """Let SIGTERM and SIGINT stop the service and SIGHUP reload its config."""
+
+        def on_stop(_signal: int, _frame: FrameType | None) -> None:
+            self.stop()
+
+        def on_reload(_signal: int, _frame: FrameType | None) -> None:
+            self._reloading.set()
+
+        signal.signal(signal.SIGTERM, on_stop)
+        signal.signal(signal.SIGINT, on_stop)
+        signal.signal(signal.SIGHUP, on_reload)
+
+    def _start_jobs(self) -> None:
+        for job, seconds in (
+            (self._poll, self._tick),
+            (self._deliver, self._tick),
+            (self._look, _LOOK_TICKS * self._tick),
+            (self._beat, self._tick),
+            (self._thin_out, _THIN_OUT_SECONDS),
+            (self._discover, _DISCOVER_SECONDS),
+            (self._report, _REPORT_SECONDS),
+            (self._tell_of_channels, _CHANNELS_SECONDS),
+        ):
+            self._scheduler.add_job(job, _Every(seconds), next_run_time=_now())
+        for name in _WATCHED:
+            self._health.moved(name)
+        self._scheduler.start()
+
+    def _poll(self) -> None:
+        self._guarded("poll", lambda runtime: runtime.poll_due())
+
+    def _deliver(self) -> None:
+        self._guarded("deliver", lambda runtime: runtime.deliver_due())
+
+    def _look(self) -> None:
+        self._guarded("self-check", lambda runtime: runtime.look())
+
+    def _beat(self) -> None:
+        self._guarded("heartbeat", lambda runtime: runtime.beat())
+
+    def _thin_out(self) -> None:
+        self._guarded("thin out", lambda runtime: runtime.thin_out())
+
+    def _report(self) -> None:
+        self._guarded("report", lambda runtime: runtime.report())
+
+    def _tell_of_channels(self) -> None:
+        self._guarded("tell of channels", lambda runtime: runtime.tell_of_channels())
+        if self._refused is not None:  # once, but a silence may have held it back
+            self._tell_of_config(self._refused)
+
+    def _discover(self) -> None:
+        def discover(runtime: Runtime) -> None:
+            if runtime.discover():
+                self._reloading.set()
+
+        self._guarded("discover", discover)
+
+    def _guarded(self, job: str, work: Callable[[Runtime], object]) -> None:
+        """The boundary of a job: what it raises is logged, and its next run is another try."""
+        if self._stopping.is_set() or self.failed:
+            return
+        self._moved(job)
+        try:
+            work(self._runtime)
+        except DatabaseLost as error:
+            self._health.lose(str(error))
+        except QuotaWatchError as error:
+            if self._failing.get(job) != str(error):  # once, not at every tick
+                log.error("job failed", job=job, error=str(error))
+            self._failing[job] = str(error)
+        except Exception:
+            log.exception("job failed", job=job)
+        else:
+            # A full disk refuses one write and takes the next: that is no recovery yet.
+            if self._health.trusts_store() and self._failing.pop(job, None) is not None:
+                log.info("job works again", job=job)
+        self._moved(job)
+
+    def _moved(self, job: str) -> None:
+        if job in _WATCHED:
+            self._health.moved(job)
+
+    def _reload(self) -> None:
+        self._notifier.reloading()
+        old = self._runtime
+        try:
+            self._runtime = self._load(old)
+        except QuotaWatchError as error:
+            log.error("config refused, the old one stays", error=str(error))
+            self._refused = error
+            self._tell_of_config(error)
+        except Exception:  # as at every job: a defect of ours must not end the watch
+            log.exception("config not taken up, the old one stays")
+        else:
+            log.info("config reloaded", **self._runtime.summary())
+            self._refused = None
+            self._tell_of_config(None)
+            # What the old one has under way ends by itself, however long that takes.
+            threading.Thread(target=old.close, args=(_RETIRE_SECONDS,), daemon=True).start()
+        self._notifier.ready()
+
+    def _tell_of_config(self, refused: QuotaWatchError | None) -> None:
+        self._guarded("tell of the config", lambda runtime: runtime.tell_of_config(refused))
+
+    def _status(self) -> str:
+        doubts = self._health.doubts()
+        trouble = f"; trouble: {'; '.join(doubts)}" if doubts else ""
+        return f"{self._runtime.status()}{trouble}"
+
+    def _note_drift(self, before: float) -> float:
+        """See whether the wall clock jumped, which it does too while the machine is asleep."""
+        drift = self._drift()
+        if drift < before - _BACKWARD_SECONDS:
+            self._wake_jobs()
+        elif drift > before + _AHEAD_SECONDS:
+            log.info("the clock went ahead", now=self._clock.now(), seconds=round(drift - before))
+        return drift
+
+    def _drift(self) -> float:
+        return self._clock.now().timestamp() - self._clock.monotonic()
+
+    def _wake_jobs(self) -> None:
+        """Run the jobs now: APScheduler would wait until the clock is where it was."""
+        log.warning("the clock went back", now=self._clock.now())
+        for job in self._scheduler.get_jobs():
+            job.modify(next_run_time=_now())
+
+    def _stop(self) -> bool:
+        if self.failed:
+            log.error("can't go on with this database", error=self._health.lost)
+        log.info("stopping")
+        self._notifier.stopping()
+        self._scheduler.shutdown(wait=False)
+        ended = self._runtime.close(STOP_SECONDS, flush_seconds=_FLUSH_SECONDS)
+        log.info("stopped", all_ended=ended)
+        return ended
+
+
+class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """Runs again so many seconds after now.
+
+    APScheduler's own interval makes a list of all runs that a clock jumping ahead has missed.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._interval = timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        return now + self._interval
+
+
+def _now() -> datetime:
+    # APScheduler reads the machine's own clock, whatever clock the watch goes by.
+    return datetime.now(UTC)

@@ -1,0 +1,264 @@
+"""Record: what a poll saw, written in the one transaction that reaches to the outbox."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import Connection, Row, Text, cast, func, select, update
+
+from quota_watch.model.period import ONE_DAY, Period, each_day
+from quota_watch.model.source import ErrorKind, Trouble, UpstreamError
+from quota_watch.model.usage import DayCounts, Usage
+from quota_watch.model.watch import Watch
+from quota_watch.storage.among import among
+from quota_watch.storage.claims import Claim
+from quota_watch.storage.database import insert_into, insert_missing
+from quota_watch.storage.schema import day_usage, organization, snapshot
+
+
+def lock_claimed(connection: Connection, claims: Iterable[Claim]) -> dict[int, Row[Any]]:
+    """Lock the organizations whose claims still hold, in key order; return their rows by key."""
+    tokens = {claim.pk: claim.token for claim in claims}
+    query = (
+        select(organization)
+        .where(organization.c.pk.in_(tokens))
+        .order_by(organization.c.pk)
+        .with_for_update()
+    )
+    rows = connection.execute(query)
+    return {row.pk: row for row in rows if row.claimed_by == tokens[row.pk]}
+
+
+def record_usage(
+    connection: Connection,
+    pk: int,
+    *,
+    watch: Watch,
+    days: Sequence[DayCounts],
+    usage: Usage,
+    now: datetime,
+    next_at: datetime,
+    interval: timedelta | None = None,
+    said: Mapping[str, Any] = MappingProxyType({}),
+    last_ok: datetime | None = None,
+) -> None:
+    """Keep a good poll: the days that changed, a snapshot, and that all is well.
+
+    `said` are columns of what upstream said of plan and limit, `last_ok` is the good poll before.
+    """
+    record_days(connection, pk, watch=watch, days=days, now=now, last_ok=last_ok)
+    seen = {"organization_pk": pk, "at": now, "used": usage.used, "today": usage.used_today}
+    insert_missing(connection, snapshot, [{**seen, "limit": watch.limit}])
+    _update(
+        connection,
+        pk,
+        **(_agreed(watch, now) | dict(said)),
+        period_start=usage.period.start,
+        used=usage.used,
+        next_at=next_at,
+        last_poll=now,
+        last_ok=now,
+        failing_since=None,
+        failed_polls=0,
+        last_error=None,
+        interval_seconds=_whole_seconds(interval),
+    )
+
+
+def record_failure(
+    connection: Connection,
+    row: Row[Any],
+    *,
+    watch: Watch,
+    error: UpstreamError,
+    now: datetime,
+    next_at: datetime,
+) -> Trouble:
+    """Keep that a poll failed, and nothing else: unknown is never zero.
+
+    Returns the unbroken run of failures that it belongs to.
+    """
+    # The run can't have begun later than now: then the clock has gone back since.
+    since = min(row.failing_since or now, now)
+    trouble = Trouble(
+        since=since, polls=row.failed_polls + 1, kind=error.kind, message=error.message
+    )
+    _update(
+        connection,
+        row.pk,
+        **({"name": watch.name} if watch.auto else _agreed(watch, now)),
+        next_at=next_at,
+        last_poll=now,
+        failing_since=trouble.since,
+        failed_polls=trouble.polls,
+        last_error={"kind": error.kind, "message": error.message, "status": error.status},
+    )
+    return trouble
+
+
+def trouble_of(row: Row[Any]) -> Trouble | None:
+    """Return the run of failed polls an organization is in, or None."""
+    if row.failing_since is None or row.last_error is None:
+        return None
+    return Trouble(
+        since=row.failing_since,
+        polls=row.failed_polls,
+        kind=ErrorKind(row.last_error["kind"]),
+        message=row.last_error["message"],
+    )
+
+
+def failing_alike(connection: Connection, pks: Collection[int], *, kind: str) -> bool:
+    """Tell whether the last polls of all these organizations failed with this kind of error."""
+    columns = organization.c
+    failing = select(columns.pk, columns.last_error).where(columns.failing_since.is_not(None))
+    alike = {
+        pk
+        for pk, error in connection.execute(failing)
+        if error is not None and error["kind"] == kind
+    }
+    return alike >= set(pks)
+
+
+def days_of(
+    connection: Connection, pks: Collection[int], first: date, last: date
+) -> Mapping[int, list[DayCounts]]:
+    """Return the kept days from `first` to `last` of many organizations in one query, by date.
+
+    Each organization's days come as one JSON text: decoding thousands of rows takes several times
+    as long.
+    """
+    columns = day_usage.c
+    entry = '"' + cast(columns.date, Text) + '":' + cast(columns.counts, Text)
+    query = (
+        select(columns.organization_pk, func.aggregate_strings(entry, ","))
+        .where(among(columns.organization_pk, pks), columns.date.between(first, last))
+        .group_by(columns.organization_pk)
+    )
+    days: dict[int, list[DayCounts]] = {pk: [] for pk in pks}
+    dates = {day.isoformat(): day for day in each_day(first, last)}
+    for pk, entries in connection.execute(query):
+        found = sorted(json.loads(f"{{{entries}}}").items())
+        days[pk] = [DayCounts(dates[day], counts) for day, counts in found]
+    return days
+
+
+def days_in(connection: Connection, pk: int, period: Period) -> list[DayCounts]:
+    """Return one organization's kept days of a period."""
+    return days_of(connection, [pk], period.start, period.last_day)[pk]
+
+
+def counted_days(
+    connection: Connection, pk: int, first: date, last: date
+) -> tuple[dict[date, int], set[date]]:
+    """Return the counted events of one organization's kept days, and which of them are capped."""
+    columns = day_usage.c
+    query = select(columns.date, columns.used, columns.capped).where(
+        columns.organization_pk == pk, columns.date.between(first, last)
+    )
+    rows = connection.execute(query).all()
+    return {row.date: row.used for row in rows}, {row.date for row in rows if row.capped}
+
+
+def mark_capped(connection: Connection, pk: int, days: Collection[date]) -> None:
+    """Mark days on which events were dropped; what is marked stays so."""
+    if days:
+        connection.execute(
+            update(day_usage)
+            .where(day_usage.c.organization_pk == pk, day_usage.c.date.in_(days))
+            .values(capped=True)
+        )
+
+
+def used_before(connection: Connection, pk: int, at: datetime, *, since: datetime) -> int | None:
+    """Return what the last snapshot up to `at`, but not before `since`, had counted."""
+    columns = snapshot.c
+    query = (
+        select(columns.used)
+        .where(columns.organization_pk == pk, columns.at <= at, columns.at >= since)
+        .order_by(columns.at.desc())
+        .limit(1)
+    )
+    used: int | None = connection.scalar(query)
+    return used
+
+
+def record_days(
+    connection: Connection,
+    pk: int,
+    *,
+    watch: Watch,
+    days: Sequence[DayCounts],
+    now: datetime,
+    last_ok: datetime | None,
+) -> None:
+    """Write the days that changed.
+
+    Where a day had been counted whole by `last_ok`, what it came to then is kept beside it.
+    """
+    if not days:
+        return
+    columns = day_usage.c
+    query = select(columns.date, columns.counts, columns.used, columns.changed_from).where(
+        columns.organization_pk == pk, columns.date.between(days[0].day, days[-1].day)
+    )
+    kept = {row.date: row for row in connection.execute(query)}
+    rows = []
+    for counts in days:
+        before: Any = kept.get(counts.day)
+        used = counts.counted(watch.not_counted)
+        if before is not None and (before.counts, before.used) == (dict(counts.by_type), used):
+            continue
+        rows.append(
+            {
+                "organization_pk": pk,
+                "date": counts.day,
+                "counts": dict(counts.by_type),
+                "used": used,
+                "capped": False,
+                "seen_at": now,
+                "changed_from": _changed_from(before, counts.day, used, last_ok),
+            }
+        )
+    if rows:
+        insert = insert_into(connection, day_usage)
+        names = ("counts", "used", "seen_at", "changed_from")
+        changed = {name: insert.excluded[name] for name in names}
+        keys = [day_usage.c.organization_pk, day_usage.c.date]
+        connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+
+
+def _changed_from(before: Any, day: date, used: int, last_ok: datetime | None) -> int | None:
+    """Return what a day had come to when it was over, if it is something else now."""
+    if before is None:
+        return None
+    over = datetime.combine(day + ONE_DAY, time.min, UTC)
+    first: int | None = before.changed_from
+    if first is None and last_ok is not None and last_ok >= over:
+        first = before.used
+    return None if first == used else first
+
+
+def _whole_seconds(interval: timedelta | None) -> int | None:
+    return None if interval is None else max(1, round(interval.total_seconds()))
+
+
+def _agreed(watch: Watch, now: datetime) -> dict[str, Any]:
+    return {
+        "name": watch.name,
+        "plan": watch.plan,
+        "limit": watch.limit,
+        "limit_source": watch.limit_source,
+        "limit_as_of": now if watch.limit is not None else None,
+        "drops": watch.drops,
+    }
+
+
+def _update(connection: Connection, pk: int, **values: Any) -> None:
+    connection.execute(
+        update(organization)
+        .where(organization.c.pk == pk)
+        .values(**values, claimed_by=None, claimed_until=None)
+    )

@@ -1,0 +1,255 @@
+"""What is kept that tells of days to come: read before a poll is judged, and kept after it."""
+
+from collections.abc import Collection, Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, delete, func, select, update
+
+from quota_watch.forecast.accuracy import days_judged
+from quota_watch.forecast.capped import capped_days
+from quota_watch.forecast.day_shape import DayShape, Snapshot, flat, from_json, learn
+from quota_watch.forecast.forecast import Forecast
+from quota_watch.forecast.outlook import TYPE_DAYS, Foresight, Past, since_first_event
+from quota_watch.forecast.sites import comparable
+from quota_watch.lib.plain import plain
+from quota_watch.model.period import ONE_DAY, CalendarMonth, Period
+from quota_watch.model.usage import DayCounts, Usage, is_over
+from quota_watch.model.watch import Watch
+from quota_watch.storage import days as record
+from quota_watch.storage.among import among
+from quota_watch.storage.database import insert_into
+from quota_watch.storage.schema import forecast, organization, snapshot
+from quota_watch.storage.sites import known_sites
+
+VERSION = 1
+"""Of the method; forecasts that another one made are not compared with."""
+
+_MEMORY = timedelta(days=800)
+_SHAPE_DAYS = timedelta(days=29)
+
+
+def past_of(
+    connection: Connection,
+    pk: int,
+    *,
+    watch: Watch,
+    usage: Usage,
+    now: datetime,
+    fetched: Iterable[DayCounts] = (),
+) -> Past:
+    """Return what is known of the days before today; `fetched` days are not kept yet."""
+    today, yesterday = usage.today, usage.today - ONE_DAY
+    counted, capped = record.counted_days(connection, pk, today - _MEMORY, yesterday)
+    kept = record.days_of(connection, [pk], today - TYPE_DAYS, yesterday)[pk]
+    new = tuple(fetched)
+    days = {day.day: day for day in (*kept, *new) if day.day < today}
+    counted |= {day.day: day.counted(watch.not_counted) for day in days.values()}
+    sites, asked_from = _sites_and_beginning(connection, pk)
+    with_today = {**counted, today: usage.used_today}
+    counted = since_first_event(with_today, known_from=asked_from)
+    del counted[today]
+    for period in _closed_periods(new, usage.period):
+        capped |= _capped_in(counted, watch, period, today, known=capped)
+    capped |= _capped_now(counted, watch, usage, known=capped)
+    since = now - ONE_DAY - (watch.stalled_after or ONE_DAY)
+    return Past(
+        counted=counted,
+        capped=capped,
+        by_type={
+            day: {k: n for k, n in counts.by_type.items() if k not in watch.not_counted}
+            for day, counts in sorted(days.items())
+            if day >= today - TYPE_DAYS
+        },
+        snapshots=[
+            *_snapshots(connection, pk, since, now),
+            Snapshot(at=now, today=usage.used_today),
+        ],
+        shape=_shape(connection, pk, counted, capped, today),
+        sites=comparable(known_sites(sites), cycle=CalendarMonth(), now=now),
+    )
+
+
+def keep(connection: Connection, pk: int, *, foresight: Foresight, usage: Usage) -> None:
+    """Keep the forecast of the day, in place of an earlier one of the same day."""
+    seen = foresight.forecast
+    if not isinstance(seen, Forecast):
+        return
+    values = {
+        "period_start": usage.period.start,
+        "p10": seen.p10,
+        "p50": seen.p50,
+        "p90": seen.p90,
+        "warn_at": seen.warn_at,
+        "path": [round(n, 1) for n in seen.path],
+        "state": {
+            "used": seen.used,
+            "probability_over": seen.probability_over,
+            "crosses_on": plain(seen.crosses_on),
+            "shape": foresight.past.shape.to_json(),
+        },
+        "version": VERSION,
+    }
+    insert = insert_into(connection, forecast).values(
+        organization_pk=pk, as_of=seen.as_of, **values
+    )
+    keys = [forecast.c.organization_pk, forecast.c.as_of]
+    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=values))
+
+
+def kept_forecasts(
+    connection: Connection, pks: Collection[int], period: Period, today: date
+) -> dict[int, Row[Any]]:
+    """Return the newest forecast of the period of each organization that has one.
+
+    Without path and shape, which are long: `kept_path` returns the path.
+    """
+    columns = forecast.c
+    newest = (
+        select(columns.organization_pk, func.max(columns.as_of).label("as_of"))
+        .where(
+            among(columns.organization_pk, pks),
+            # The first forecast of a period is as of the day before it: the index knows enough.
+            columns.as_of.between(period.start - ONE_DAY, today - ONE_DAY),
+        )
+        .group_by(columns.organization_pk)
+        .subquery()
+    )
+    told = [columns.state[name].label(name) for name in ("used", "probability_over", "crosses_on")]
+    query = (
+        select(
+            columns.organization_pk,
+            columns.as_of,
+            columns.p10,
+            columns.p50,
+            columns.p90,
+            *told,
+        )
+        .join(
+            newest,
+            and_(
+                columns.organization_pk == newest.c.organization_pk,
+                columns.as_of == newest.c.as_of,
+            ),
+        )
+        .where(columns.period_start == period.start)
+    )
+    return {row.organization_pk: row for row in connection.execute(query)}
+
+
+def kept_path(connection: Connection, pk: int, as_of: date) -> list[float]:
+    """Return what a kept forecast expects of each day after `as_of`; nothing if there is none."""
+    query = select(forecast.c.path).where(
+        forecast.c.organization_pk == pk, forecast.c.as_of == as_of
+    )
+    return list(connection.scalar(query) or ())
+
+
+def likely_crossing(connection: Connection, pk: int, period: Period, today: date) -> date | None:
+    """Return the day on which the period's limit was last foretold to be passed, if any."""
+    kept = kept_forecasts(connection, [pk], period, today).get(pk)
+    likely = (kept.crosses_on or {}).get("likely") if kept is not None else None
+    return None if likely is None else date.fromisoformat(likely)
+
+
+def made_on(as_of: date) -> date:
+    """Return the day at whose end a kept forecast was made.
+
+    The polls of the day after `as_of` write it over until that day is over.
+    """
+    return as_of + ONE_DAY
+
+
+def thin_out(connection: Connection, pk: int, *, period: Period, oldest: date) -> int:
+    """Of closed periods keep only what forecasts are judged by; return the rows deleted."""
+    columns = forecast.c
+    closed = (columns.organization_pk == pk, columns.as_of < period.start - ONE_DAY)
+    connection.execute(
+        update(forecast)
+        .where(*closed, columns.warn_at.is_not(None))
+        .values(path=[], state={}, warn_at=None)
+    )
+    rows = connection.execute(select(columns.period_start, columns.as_of).where(*closed))
+    days = _not_judged((row.period_start, row.as_of) for row in rows)
+    spare = delete(forecast).where(*closed, columns.as_of.in_(days))
+    gone = connection.execute(spare).rowcount
+    ended = delete(forecast).where(columns.organization_pk == pk, columns.as_of < oldest)
+    return gone + connection.execute(ended).rowcount
+
+
+def _not_judged(rows: Iterable[tuple[date, date]]) -> set[date]:
+    """Return the `as_of` of forecasts that nothing is judged by, of their periods and `as_of`."""
+    made: dict[date, dict[date, date]] = {}
+    for start, as_of in rows:
+        made.setdefault(start, {})[made_on(as_of)] = as_of
+    return {
+        as_of
+        for start, days in made.items()
+        for day, as_of in days.items()
+        if day not in days_judged(days, start)
+    }
+
+
+def _closed_periods(days: Iterable[DayCounts], now: Period) -> list[Period]:
+    """Return the periods before `now` that the days lie in, oldest first."""
+    cycle = CalendarMonth()
+    return sorted({cycle.period_of(each.day) for each in days if each.day < now.start})
+
+
+def _capped_now(
+    counted: dict[date, int], watch: Watch, usage: Usage, *, known: Collection[date]
+) -> frozenset[date]:
+    if not watch.drops or not is_over(usage.used, watch.limit):
+        return frozenset()
+    with_today = {**counted, usage.today: usage.used_today}
+    days = _capped_in(with_today, watch, usage.period, usage.today, known=known)
+    return days | {usage.today}  # while events are dropped, what is missing today tells nothing
+
+
+def _capped_in(
+    counted: dict[date, int], watch: Watch, period: Period, today: date, *, known: Collection[date]
+) -> frozenset[date]:
+    if not watch.drops or watch.limit is None:
+        return frozenset()
+    return capped_days(counted, period=period, limit=watch.limit, today=today, known=known)
+
+
+def _shape(
+    connection: Connection,
+    pk: int,
+    counted: dict[date, int],
+    capped: Collection[date],
+    today: date,
+) -> DayShape:
+    """Return the shape of a day as it was learned today, or learn it."""
+    query = select(forecast.c.state).where(
+        forecast.c.organization_pk == pk, forecast.c.as_of == today - ONE_DAY
+    )
+    kept = (connection.scalar(query) or {}).get("shape")
+    if kept is not None:
+        return from_json(kept)
+    if not counted:
+        return flat()
+    midnight = datetime.combine(today, time.min, UTC)
+    seen = _snapshots(connection, pk, midnight - _SHAPE_DAYS, midnight)
+    return learn(seen, totals=counted, today=today, excluded=capped)
+
+
+def _snapshots(connection: Connection, pk: int, since: datetime, until: datetime) -> list[Snapshot]:
+    columns = snapshot.c
+    query = (
+        select(columns.at, columns.today)
+        .where(columns.organization_pk == pk, columns.at >= since, columns.at < until)
+        .order_by(columns.at)
+    )
+    return [Snapshot(at=at, today=today) for at, today in connection.execute(query)]
+
+
+def _sites_and_beginning(
+    connection: Connection, pk: int
+) -> tuple[dict[str, Any] | None, date | None]:
+    """Return the sites as they are kept, and from when on closed days were asked for."""
+    columns = organization.c
+    query = select(columns.sites, columns.history_from).where(columns.pk == pk)
+    row = connection.execute(query).one_or_none()
+    return (None, None) if row is None else (row.sites, row.history_from)

@@ -1,0 +1,1 @@
+"""What is known of organizations, read for commands, page and reports."""

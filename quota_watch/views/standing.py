@@ -1,0 +1,52 @@
+"""How an organization stands beside its counts: its pace, what Rybbit says, what is silenced."""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Row
+
+from quota_watch.model.watch import Watch
+
+Json = dict[str, Any]
+
+
+def of(
+    watch: Watch,
+    row: Row[Any] | None,
+    silenced: Iterable[Mapping[str, Any]],
+    interval: timedelta | None,
+) -> Json:
+    """Return that part of `status`; `silenced` are all silences in force."""
+    return {
+        "interval": _interval(row, interval),
+        "limit_differs": None if row is None else _limit_differs(watch, row),
+        "mismatch": None if row is None else row.mismatch,
+        "silences": [
+            dict(each) for each in silenced if each["organization"] in {None, watch.organization.id}
+        ],
+    }
+
+
+def _interval(row: Row[Any] | None, configured: timedelta | None) -> Json | None:
+    """Return seconds between polls: as configured, and as they are where a budget is too small."""
+    wanted = None if configured is None else round(configured.total_seconds())
+    current = row.interval_seconds if row is not None else None
+    if wanted is None and current is None:
+        return None
+    stretched = None if wanted is None or current is None else current > wanted
+    return {"configured": wanted, "current": current, "stretched": stretched}
+
+
+def _limit_differs(watch: Watch, row: Row[Any]) -> Json | None:
+    """Return the config's limit and Rybbit's where it is the config that decides."""
+    said: Mapping[str, Any] = row.account or {}
+    upstream = said.get("limit")
+    if watch.auto or watch.limit is None or upstream is None or upstream == watch.limit:
+        return None
+    return {
+        "config": watch.limit,
+        "upstream": upstream,
+        "plan": said.get("plan"),
+        "as_of": said.get("as_of"),
+    }

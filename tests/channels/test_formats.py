@@ -1,0 +1,355 @@
+"""What every chat format promises, and each service's own limits and syntax."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quota_watch.channels.formats import discord, pagerduty, slack, teams
+from quota_watch.channels.formats.form import Form
+from quota_watch.channels.formats.sections import fit, plain_text, rest, section_of, units
+from quota_watch.messages.message import Facts, Message
+from quota_watch.messages.samples import sample_facts
+from quota_watch.rules.reconcile import Reason
+from support.domain import NOON, usage
+from support.telling import BIG, fired, resolved, tell
+
+SAMPLES = sample_facts(now=NOON)
+CHATS = {"slack": slack.SLACK, "discord": discord.DISCORD, "teams": teams.TEAMS}
+APRIL = NOON + timedelta(days=20)
+HOSTILE = (
+    "<!channel> @everyone @here <@U123> <#C1> <at>Anna</at> [x](https://evil.example) "
+    "*b* _i_ ~s~ `c` ||spoiler|| <https://evil.example|x>"
+)
+
+
+def sent(form: Form, *facts: Facts, now=NOON) -> dict[str, Any]:
+    """Return the one body that a form makes of a message."""
+    (post,) = form.posts(Message(id="msg_1", recipient="", facts=facts), now)
+    assert post.content_type == "application/json"
+    return json.loads(post.body)
+
+
+def texts(value: Any) -> list[str]:
+    """Return every text in a payload."""
+    if isinstance(value, Mapping):
+        return [text for each in value.values() for text in texts(each)]
+    if isinstance(value, list):
+        return [text for each in value for text in texts(each)]
+    return [value] if isinstance(value, str) else []
+
+
+def named(name: str) -> dict[str, Any]:
+    return tell(fired(), of=replace(BIG, name=name))
+
+
+def long_story(n: int = 0) -> dict[str, Any]:
+    """Return facts as long as they can get."""
+    facts = tell(fired(), of=replace(BIG, name="&<*" * 30, plan="&" * 200))
+    facts["alert"] |= {"summary": "&<_ 😀" * 2_000, "next_step": "*>" * 3_000, "id": f"al_{n}"}
+    return facts
+
+
+@pytest.mark.parametrize("chat", CHATS)
+@pytest.mark.parametrize("shape", SAMPLES)
+def test_every_message_tells_title_numbers_period_and_next_step(chat, shape):
+    facts = SAMPLES[shape] | {"organization": None}
+    told = " ".join(texts(sent(CHATS[chat], facts))).replace("\\", "")
+    told = told.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")
+    plain = told.replace("\N{MODIFIER LETTER GRAVE ACCENT}", "`")
+    for key in ("title", "summary", "next_step", "id"):
+        assert facts["alert"][key] in plain
+    if facts["usage"] is not None:
+        assert f"{facts['usage']['used']:,} events" in plain
+        assert "1 April 2026, 00:00 UTC" in plain
+
+
+@pytest.mark.parametrize("chat", CHATS)
+def test_several_facts_are_one_message_headed_by_the_most_severe(chat):
+    body = sent(CHATS[chat], SAMPLES["dropping"], SAMPLES["blind"], SAMPLES["fired"])
+    told = "\n".join(texts(body)).replace("\\", "")
+    assert "resets 1 April (and 2 more)" in told
+    assert "Warning: Polls of Example" in told
+    assert "Warning: Example" in told
+
+
+@pytest.mark.parametrize("chat", CHATS)
+def test_a_critical_message_after_its_period_says_that_it_is_late(chat):
+    told = " ".join(texts(sent(CHATS[chat], SAMPLES["dropping"], now=APRIL))).replace("\\", "")
+    assert "Critical, late: Example" in told
+    assert "This comes late: it was decided before the period ended on 31 March 2026." in told
+
+
+@pytest.mark.parametrize("chat", CHATS)
+def test_a_chat_is_not_told_that_a_month_began(chat):
+    assert (CHATS[chat].takes_period_ends, CHATS[chat].batches) == (False, True)
+
+
+@pytest.mark.parametrize("chat", CHATS)
+def test_a_link_to_the_status_page_is_there_where_there_is_one(chat):
+    facts = tell(fired()) | {"links": {"organization": "https://q.example/o"}}
+    assert "https://q.example/o" in " ".join(texts(sent(CHATS[chat], facts)))
+    assert "q.example" not in " ".join(texts(sent(CHATS[chat], tell(fired()))))
+
+
+def slack_sections(body: dict[str, Any]) -> list[dict[str, Any]]:
+    return [block for block in body["blocks"] if block["type"] == "section"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 13, 200])
+def test_slacks_limits_are_kept(count):
+    body = sent(slack.SLACK, *map(long_story, range(count)))
+    assert len(body["blocks"]) <= 50
+    assert units(body["text"]) <= 4_000
+    for section in slack_sections(body):
+        assert 0 < units(section["text"]["text"]) <= 3_000
+        assert len(section.get("fields", [0])) in range(1, 11)
+        assert all(0 < units(field["text"]) <= 2_000 for field in section.get("fields", ()))
+
+
+def test_slack_gets_block_kit_and_a_line_for_notifications():
+    body = sent(slack.SLACK, tell(fired()))
+    title = "Warning: Acme has used 91.2 % of 100,000 events, resets 1 April"
+    assert body["text"] == title
+    assert slack_sections(body)[0]["text"] == {
+        "type": "mrkdwn",
+        "text": f"🟠 *{title}*",
+        "verbatim": True,
+    }
+    fields = [field["text"] for field in slack_sections(body)[2]["fields"]]
+    assert fields[:2] == ["*Used*\n91,234 events (91.2 %)", "*Limit*\n100,000 events"]
+    assert body["blocks"][-1]["type"] == "context"
+
+
+@given(st.text(max_size=80))
+def test_no_name_mentions_or_links_anything_in_slack(name):
+    told = texts(sent(slack.SLACK, named(f"{HOSTILE[:30]}{name}")))
+    told.append(slack.escape(HOSTILE + name))
+    assert not [text for text in told if re.search(r"[<>]|&(?!amp;|lt;|gt;)", text)]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Q & A <b>", "Q &amp; A &lt;b&gt;"),
+        ("<!channel>", "&lt;!channel&gt;"),
+        ("*b*", "\N{ASTERISK OPERATOR}b\N{ASTERISK OPERATOR}"),
+        ("~b~", "\N{TILDE OPERATOR}b\N{TILDE OPERATOR}"),
+        ("`b", "\N{MODIFIER LETTER GRAVE ACCENT}b"),
+        ("_a custom_event", "\N{FULLWIDTH LOW LINE}a custom_event"),
+        ("> b", "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} b"),
+    ],
+)
+def test_slack_shows_names_as_they_are(name, shown):
+    assert slack.escape(name) == shown
+
+
+def test_a_link_cannot_be_ended_early_in_slack():
+    facts = tell(fired()) | {"links": {"organization": "https://q.example/a|b>c"}}
+    assert "<https://q.example/a%7Cb%3Ec|Open the status page>" in str(sent(slack.SLACK, facts))
+
+
+@pytest.mark.parametrize("count", [1, 2, 11, 200])
+def test_discords_limits_are_kept(count):
+    body = sent(discord.DISCORD, *map(long_story, range(count)))
+    embeds = body["embeds"]
+    assert len(embeds) <= 10
+    assert units(body["content"]) <= 2_000
+    total = 0
+    for embed in embeds:
+        fields = embed.get("fields", [])
+        assert units(embed.get("title", "")) <= 256
+        assert 0 < units(embed["description"]) <= 4_096
+        assert len(fields) <= 25
+        assert all(0 < units(field["value"]) <= 1_024 for field in fields)
+        parts = [
+            embed.get("title", ""),
+            embed["description"],
+            embed.get("footer", {}).get("text", ""),
+        ]
+        total += sum(map(units, [*parts, *(f["name"] + f["value"] for f in fields)]))
+    assert total <= 6_000
+
+
+@given(st.text(max_size=80))
+def test_no_name_mentions_anybody_or_formats_in_discord(name):
+    body = sent(discord.DISCORD, named(f"{HOSTILE[:30]}{name}"))
+    assert body["allowed_mentions"] == {"parse": []}
+    markup = re.compile(r"(?<!\\)(?:\\\\)*(?:[*_~`|<@\[\]]|^[>#-]|:(?=//))")
+    for text in (body["content"], body["embeds"][0]["title"], discord.escape(HOSTILE + name)):
+        assert not markup.search(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("@everyone", r"\@everyone"),
+        ("<@&1> [x](https://e.example)", r"\<\@&1> \[x\](https\://e.example)"),
+        ("a\\*b", r"a\\\*b"),
+        ("1. Acme 91.2 %", r"1\. Acme 91.2 %"),
+        ("# Acme-West: 12:00", r"\# Acme-West: 12:00"),
+        (":tada: <:x:1>", r"\:tada: \<\:x:1>"),
+    ],
+)
+def test_discord_shows_names_as_they_are(name, shown):
+    assert discord.escape(name) == shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "seconds"),
+    [
+        (b'{"message": "You are being rate limited.", "retry_after": 1.5}', "You are being", 1.5),
+        (b'{"message": "Unknown Webhook", "code": 10015}', "Unknown Webhook", None),
+        (b'{"retry_after": NaN}', "", None),
+        (b'{"retry_after": -1, "message": 5}', "", None),
+        (b"<html>", "", None),
+        (b"[" * 100_000, "", None),
+        (b"\xff", "", None),
+    ],
+)
+def test_what_discord_says_of_a_refusal_is_read(answer, words, seconds):
+    complaint = discord.complaint(answer)
+    assert complaint.words.startswith(words)
+    assert bool(complaint.words) == bool(words)
+    assert complaint.seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"), [(b"no_service\n", "no_service"), (b"<html>no", ""), (b"a" * 999, "")]
+)
+def test_what_slack_says_of_a_refusal_is_read(answer, words):
+    assert slack.complaint(answer).words == words
+
+
+def card(body: dict[str, Any]) -> dict[str, Any]:
+    (attachment,) = body["attachments"]
+    assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
+    return attachment["content"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 30, 300])
+def test_a_teams_message_stays_under_28_kb(count):
+    assert len(json.dumps(sent(teams.TEAMS, *map(long_story, range(count))))) <= 28_000
+
+
+def test_teams_gets_an_adaptive_card():
+    body = sent(teams.TEAMS, tell(fired()))
+    assert body["type"] == "message"
+    assert (card(body)["type"], card(body)["version"]) == ("AdaptiveCard", "1.4")
+    title = card(body)["body"][0]["items"][0]["inlines"][0]
+    assert title["text"] == "Warning: Acme has used 91.2 % of 100,000 events, resets 1 April"
+    assert title["color"] == "warning"
+
+
+def test_names_stand_in_teams_only_where_nothing_is_markup():
+    body = sent(teams.TEAMS, named(HOSTILE), named(HOSTILE))
+    assert "entities" not in json.dumps(body)
+    stack = list(card(body)["body"])
+    while stack:
+        element = stack.pop()
+        assert element["type"] in {"Container", "RichTextBlock", "TextRun"}
+        stack += element.get("items", []) + element.get("inlines", [])
+
+
+def test_what_teams_says_of_a_refusal_is_read():
+    answer = b'{"error": {"code": "TriggerInputSchemaMismatch", "message": "The input \'canary\'"}}'
+    assert teams.complaint(answer).words == "TriggerInputSchemaMismatch"
+    assert teams.complaint(b'{"error": "x"}').words == ""
+
+
+def events(facts: Facts, now=NOON) -> tuple[dict[str, Any], ...]:
+    return pagerduty.payloads(facts, routing_key="R1", now=now)
+
+
+@pytest.mark.parametrize("shape", ["kept", "fired", "escalated", "dropping", "blind", "never_seen"])
+def test_a_story_triggers_an_incident(shape):
+    facts = SAMPLES[shape]
+    (event,) = events(facts)
+    assert (event["routing_key"], event["event_action"]) == ("R1", "trigger")
+    assert event["dedup_key"] == facts["alert"]["id"]
+    assert event["payload"]["severity"] == facts["alert"]["severity"]
+    assert event["payload"]["source"] == "org_example"
+    assert event["payload"]["custom_details"]["next_step"] == facts["alert"]["next_step"]
+
+
+@pytest.mark.parametrize("shape", ["limit_changed", "limit_unknown", "period_ended", "seen_again"])
+def test_the_end_of_a_story_resolves_its_incident(shape):
+    (event,) = events(SAMPLES[shape])
+    key = SAMPLES[shape]["alert"]["id"]
+    assert event == {"routing_key": "R1", "event_action": "resolve", "dedup_key": key}
+
+
+def test_beginning_and_end_of_a_story_are_one_incident():
+    begun = fired()
+    ended = resolved(Reason.LIMIT_CHANGED, started_at=begun.story.started_at)
+    (first,), (last,) = events(tell(begun)), events(tell(ended))
+    assert first["dedup_key"] == last["dedup_key"]
+
+
+def test_a_test_leaves_no_incident_open():
+    actions = [(event["event_action"], event["dedup_key"]) for event in events(SAMPLES["test"])]
+    assert actions == [("trigger", "test"), ("resolve", "test")]
+
+
+def test_an_incident_is_within_pagerdutys_limits():
+    (event,) = events(long_story())
+    assert units(event["payload"]["summary"]) <= 1_024
+    assert len(json.dumps(event)) <= 512_000
+    counted = replace(usage(5_000), by_type={f"type_{n}": n for n in range(100)})
+    (event,) = events(tell(fired(), counted=counted))
+    assert len(event["payload"]["custom_details"]["by_type"]) == 20
+
+
+def test_an_incident_that_comes_late_says_so_and_links_to_the_status_page():
+    facts = SAMPLES["dropping"] | {"links": {"organization": "https://q.example/o"}}
+    (event,) = events(facts, now=APRIL)
+    assert event["payload"]["summary"].startswith("Critical, late: ")
+    assert event["links"] == [{"href": "https://q.example/o", "text": "Status page"}]
+    assert event["client_url"] == "https://q.example/o"
+
+
+def test_what_pagerduty_says_of_a_refusal_is_read():
+    answer = (
+        b'{"status": "invalid event", "message": "Event object is invalid", "errors": ["a", 1]}'
+    )
+    assert pagerduty.complaint(answer).words == "Event object is invalid; a"
+
+
+def test_pagerduty_is_told_everything_at_once_and_alone():
+    form = pagerduty.pagerduty("R1")
+    assert (form.takes_period_ends, form.batches) == (True, False)
+
+
+@given(st.text(max_size=60), st.integers(1, 40))
+def test_a_text_is_cut_before_it_is_escaped(text, longest):
+    shown = fit(text, longest, discord.escape)
+    assert units(shown) <= longest or shown == "…"
+    assert not re.search(r"(?<!\\)(?:\\\\)*\\$", shown)
+
+
+def test_what_fits_is_not_cut():
+    assert fit("a b", 3) == "a b"
+    assert fit("a bcd", 3) == "a…"
+    assert fit("😀😀", 3) == "😀…"
+
+
+def test_of_many_titles_those_that_fit_are_listed():
+    sections = [section_of(tell(fired()), NOON)] * 50
+    lines = rest(sections, 500).splitlines()
+    assert lines[0].startswith("🟠 Warning: Acme")
+    assert lines[-1] == f"and {50 - len(lines) + 1} more"
+    assert units("\n".join(lines)) <= 500
+
+
+def test_plain_text_tells_everything_without_markup():
+    text = plain_text([tell(fired()), SAMPLES["test"]], NOON)
+    assert "Warning: Acme has used 91.2 % of 100,000 events, resets 1 April\n\n" in text
+    assert "What to do: Raise the plan" in text
+    assert "Used: 91,234 events (91.2 %)\nLimit: 100,000 events\n" in text
+    assert "Test: Test of the channel ops" in text

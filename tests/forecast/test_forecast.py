@@ -1,0 +1,358 @@
+import math
+import operator
+import random
+from datetime import date, timedelta
+from itertools import accumulate
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quota_watch.forecast.forecast import Forecast, ForecastError, PartDay, TooEarly, forecast
+from quota_watch.model.period import ONE_DAY, Period
+from support.domain import MARCH, month_of
+
+MARCH_10 = date(2026, 3, 10)
+
+
+def days(counts, *, until=MARCH_10):
+    """Return a history whose last count is that of `until`."""
+    first = until - timedelta(days=len(counts) - 1)
+    return {first + timedelta(days=n): count for n, count in enumerate(counts)}
+
+
+def foretold(counts, *, until=MARCH_10, **how) -> Forecast:
+    """Return the forecast for the month of `until`, at its end."""
+    seen = forecast(days(counts, until=until), period=month_of(until), as_of=until, **how)
+    assert isinstance(seen, Forecast)
+    return seen
+
+
+def uneven(number, *, spread=0.2, seed=1, mean=1000):
+    return [round(mean * factor) for factor in factors(number, spread=spread, seed=seed)]
+
+
+def factors(number, *, spread, seed):
+    chance = random.Random(seed)  # noqa: S311 -- made-up traffic, nothing secret
+    return [chance.lognormvariate(0, spread) for _ in range(number)]
+
+
+def test_two_days_are_too_early() -> None:
+    seen = forecast(days([5, 5]), period=MARCH, as_of=MARCH_10)
+    assert seen == TooEarly(days=2, needed=3)
+
+
+def test_three_days_are_enough() -> None:
+    assert foretold([100, 100, 100]).p50 > 300
+
+
+def test_a_new_organization_is_foretold_from_its_third_day_of_the_month() -> None:
+    first_days = {date(2026, 3, 17): 40, date(2026, 3, 18): 60, date(2026, 3, 19): 50}
+    early = {day: count for day, count in first_days.items() if day.day < 19}
+    assert forecast(early, period=MARCH, as_of=date(2026, 3, 18)) == TooEarly(days=2)
+    seen = forecast(first_days, period=MARCH, as_of=date(2026, 3, 19))
+    assert isinstance(seen, Forecast)
+    assert (seen.used, seen.p50) == (150, pytest.approx(150 + 12 * 50, rel=0.1))
+
+
+def test_a_month_of_nothing_before_the_first_event_is_no_data() -> None:
+    seen = forecast(days([0] * 60 + [5, 5]), period=MARCH, as_of=MARCH_10)
+    assert seen == TooEarly(days=2)
+
+
+def test_excluded_days_are_too_early_too() -> None:
+    history = days([5] * 5)
+    seen = forecast(history, period=MARCH, as_of=MARCH_10, excluded=list(history)[:3])
+    assert seen == TooEarly(days=2)
+
+
+def test_an_even_series_goes_on_as_it_was() -> None:
+    assert foretold([100] * 90).p50 == pytest.approx(3100, rel=0.005)
+
+
+def test_an_even_series_is_a_sure_one() -> None:
+    seen = foretold([100] * 90)
+    assert seen.p90 - seen.p10 < 0.1 * seen.p50
+
+
+def test_used_is_what_the_period_had_so_far() -> None:
+    assert foretold([7] * 90).used == 70
+
+
+def test_the_path_adds_up_to_what_is_still_to_come() -> None:
+    seen = foretold(uneven(90))
+    assert len(seen.path) == 21
+    assert seen.used + math.fsum(seen.path) == pytest.approx(seen.p50, abs=1)
+
+
+def test_quiet_weekends_stay_quiet() -> None:
+    first = MARCH_10 - timedelta(days=69)
+    week = [20 if (first + n * ONE_DAY).weekday() > 4 else 100 for n in range(70)]
+    seen = foretold(week)
+    saturday = (date(2026, 3, 14) - MARCH_10).days - 1
+    assert seen.path[saturday] < 35
+    assert seen.path[saturday - 1] > 90
+
+
+def test_from_three_days_weekends_are_taken_for_a_little_quieter() -> None:
+    seen = foretold([100] * 3)
+    saturday = (date(2026, 3, 14) - MARCH_10).days - 1
+    assert 0.7 < seen.path[saturday] / seen.path[saturday - 1] < 1
+
+
+def test_a_viral_day_is_counted_and_not_expected_again() -> None:
+    calm = foretold([100] * 90)
+    viral = foretold([100] * 85 + [2000] + [100] * 4)
+    assert viral.p50 - 1900 == pytest.approx(calm.p50, rel=0.1)
+
+
+def test_a_step_is_mostly_believed_within_a_week() -> None:
+    seen = foretold([100] * 83 + [300] * 7)
+    assert seen.p50 > 3 * 100 + 7 * 300 + 21 * 200
+
+
+def test_steady_growth_goes_on() -> None:
+    counts = [round(1000 * 1.05 ** (n / 7)) for n in range(111)]
+    seen = foretold(counts[:90])
+    assert seen.used + sum(counts[90:]) == pytest.approx(seen.p50, rel=0.04)
+
+
+def test_an_outage_of_three_days_is_no_new_level() -> None:
+    seen = foretold([100] * 87 + [0] * 3)
+    assert math.fsum(seen.path) > 0.8 * 2100
+
+
+def test_what_stays_at_zero_is_believed() -> None:
+    seen = foretold([100] * 69 + [0] * 21)
+    assert math.fsum(seen.path) < 0.15 * 2100
+
+
+def test_last_years_season_is_expected_again() -> None:
+    year = [1000] * 393
+    start = 393 - 364
+    year[start : start + 21] = [1500] * 21
+    assert math.fsum(foretold(year).path) > 1.1 * math.fsum(foretold([1000] * 393).path)
+
+
+def test_a_spike_on_the_newest_day_moves_the_days_ahead_little() -> None:
+    calm, spiked = foretold([100] * 60), foretold([100] * 59 + [100_000])
+    assert math.fsum(spiked.path) < 1.5 * math.fsum(calm.path)
+
+
+def test_one_huge_day_in_nothing_is_not_the_level() -> None:
+    seen = foretold([0] * 20 + [10**9] + [0] * 9)
+    assert math.fsum(seen.path) < 21 * 10**9 / 30
+
+
+def test_a_first_day_that_was_huge_is_mostly_taken_for_a_spike() -> None:
+    assert math.fsum(foretold([5000, 100, 100]).path) < 21 * 250
+
+
+def test_counts_a_day_that_is_excluded_and_the_newest() -> None:
+    seen = forecast(days([100] * 60), period=MARCH, as_of=MARCH_10, excluded=[MARCH_10])
+    assert isinstance(seen, Forecast)
+    assert (seen.used, len(seen.path)) == (1000, 21)
+
+
+def test_excluded_days_teach_nothing_but_are_used() -> None:
+    history = days([100] * 85 + [3] * 5)
+    capped = {day for day, count in history.items() if count == 3}
+    seen = forecast(history, period=MARCH, as_of=MARCH_10, excluded=capped)
+    assert isinstance(seen, Forecast)
+    assert seen.used == 515
+    assert math.fsum(seen.path) == pytest.approx(2100, rel=0.03)
+
+
+def test_missing_days_are_not_zeros() -> None:
+    history = days([100] * 90)
+    for day in list(history)[70:76]:
+        del history[day]
+    seen = forecast(history, period=MARCH, as_of=MARCH_10)
+    assert isinstance(seen, Forecast)
+    assert math.fsum(seen.path) == pytest.approx(2100, rel=0.03)
+
+
+def test_days_after_as_of_are_not_looked_at() -> None:
+    history = days([100] * 90)
+    later = history | {MARCH_10 + ONE_DAY: 10**6}
+    assert forecast(later, period=MARCH, as_of=MARCH_10) == forecast(
+        history, period=MARCH, as_of=MARCH_10
+    )
+
+
+def test_the_order_of_the_history_does_not_matter() -> None:
+    history = list(days(uneven(60)).items())
+    assert forecast(history[::-1], period=MARCH, as_of=MARCH_10) == forecast(
+        history, period=MARCH, as_of=MARCH_10
+    )
+
+
+def test_on_the_last_day_all_is_known() -> None:
+    seen = foretold([100] * 90, until=date(2026, 3, 31))
+    assert (seen.p10, seen.p50, seen.p90, seen.warn_at, seen.path) == (3100, 3100, 3100, 3100, ())
+
+
+def test_a_period_can_be_foretold_before_its_first_day() -> None:
+    history = days([100] * 90, until=date(2026, 2, 28))
+    seen = forecast(history, period=MARCH, as_of=date(2026, 2, 28))
+    assert isinstance(seen, Forecast)
+    assert (seen.used, len(seen.path)) == (0, 31)
+
+
+@pytest.mark.parametrize("as_of", [date(2026, 2, 27), date(2026, 4, 1), date.min, date.max])
+def test_a_day_outside_the_period_is_refused(as_of) -> None:
+    with pytest.raises(ForecastError, match=f"as_of {as_of}"):
+        forecast({}, period=MARCH, as_of=as_of)
+
+
+def test_a_period_of_years_is_refused() -> None:
+    with pytest.raises(ForecastError, match="at most 366"):
+        forecast({}, period=Period(date(2026, 1, 1), date(2028, 1, 1)), as_of=MARCH_10)
+
+
+def test_without_a_limit_nothing_is_said_about_it() -> None:
+    seen = foretold([100] * 90)
+    assert (seen.probability_over, seen.crosses_on) == (None, None)
+
+
+def test_the_likely_total_as_limit_is_passed_with_even_chances() -> None:
+    seen = foretold(uneven(90))
+    assert foretold(uneven(90), limit=seen.p50).probability_over == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(("quantile", "chance"), [("p10", 0.9), ("p90", 0.1)])
+def test_the_chances_and_the_band_agree(quantile, chance) -> None:
+    limit = getattr(foretold(uneven(90)), quantile)
+    assert foretold(uneven(90), limit=limit).probability_over == pytest.approx(chance, abs=0.01)
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_a_limit_of_next_to_nothing_is_sure_to_be_passed(limit) -> None:
+    seen = foretold([100] * 60, until=date(2026, 2, 28), limit=limit)
+    assert seen.probability_over == 1.0
+    assert seen.crosses_on.likely == date(2026, 2, 1)
+
+
+def test_before_the_first_day_even_a_limit_of_zero_is_only_expected_to_be_passed() -> None:
+    history = days([100] * 60, until=date(2026, 2, 28))
+    seen = forecast(history, period=MARCH, as_of=date(2026, 2, 28), limit=0)
+    assert isinstance(seen, Forecast)
+    assert (seen.used, seen.crosses_on.likely) == (0, date(2026, 3, 1))
+
+
+def test_exactly_at_the_limit_is_not_over_at_the_end() -> None:
+    at_the_end = foretold([100] * 90, until=date(2026, 3, 31), limit=3100)
+    assert at_the_end.probability_over == 0.0
+
+
+def test_what_is_over_stays_over() -> None:
+    assert foretold([100] * 90, limit=999).probability_over == 1.0
+
+
+def test_the_crossing_is_dated() -> None:
+    crossing = foretold([100] * 90, limit=1950).crosses_on
+    assert crossing.likely == date(2026, 3, 20)
+    assert crossing.early <= crossing.likely <= crossing.late
+
+
+def test_a_crossing_that_is_only_possible_has_no_likely_day() -> None:
+    limit = foretold(uneven(90)).p50 + 200
+    crossing = foretold(uneven(90), limit=limit).crosses_on
+    assert crossing.early is not None
+    assert (crossing.likely, crossing.late) == (None, None)
+
+
+def test_a_crossing_that_was_is_the_day_it_was() -> None:
+    crossing = foretold([100] * 90, limit=450).crosses_on
+    assert crossing.early == crossing.likely == crossing.late == date(2026, 3, 5)
+
+
+def test_early_in_the_month_a_warning_takes_strong_evidence() -> None:
+    seen = foretold(uneven(90), until=date(2026, 3, 3))
+    assert seen.warn_at < seen.p10
+
+
+def test_an_uneven_series_asks_for_more_evidence_than_an_even_one() -> None:
+    even, restless = foretold([1000] * 90), foretold(uneven(90, spread=0.5))
+    assert restless.warn_at / restless.p50 < even.warn_at / even.p50 < 1
+
+
+def test_late_in_the_month_the_likely_total_is_evidence_enough() -> None:
+    seen = foretold(uneven(90), until=date(2026, 3, 27))
+    assert seen.warn_at == seen.p50
+
+
+def test_a_day_that_has_not_begun_changes_nothing() -> None:
+    assert foretold([100] * 90, part=PartDay(counted=0, share=0.0)) == foretold([100] * 90)
+
+
+def test_a_day_on_its_usual_pace_changes_little() -> None:
+    seen = foretold([100] * 90, part=PartDay(counted=50, share=0.5))
+    assert seen.used == 1050
+    assert seen.p50 == pytest.approx(3100, rel=0.005)
+    assert seen.path[0] == pytest.approx(50, rel=0.05)
+
+
+def test_a_surge_today_is_counted_and_expected_to_last_the_day() -> None:
+    seen = foretold([100] * 90, part=PartDay(counted=500, share=0.5))
+    assert 3100 + 600 < seen.p50 < 3100 + 1000
+
+
+def test_a_limit_passed_today_is_passed_today() -> None:
+    seen = foretold([100] * 90, part=PartDay(counted=500, share=0.5), limit=1200)
+    assert seen.crosses_on.likely == MARCH_10 + ONE_DAY
+
+
+def test_a_day_that_is_over_has_nothing_more_to_come() -> None:
+    seen = foretold([100] * 90, part=PartDay(counted=80, share=1.0))
+    assert (seen.used, seen.path[0]) == (1080, 0)
+
+
+def test_the_first_day_of_a_period_can_be_a_part_day() -> None:
+    history = days([100] * 90, until=date(2026, 2, 28))
+    part = PartDay(counted=25, share=0.25)
+    seen = forecast(history, period=MARCH, as_of=date(2026, 2, 28), part=part)
+    assert isinstance(seen, Forecast)
+    assert (seen.used, seen.p50) == (25, pytest.approx(3100, rel=0.005))
+
+
+@pytest.mark.parametrize("limit", [0, 1, 1000])
+def test_nothing_at_all_is_foretold_to_go_on(limit) -> None:
+    seen = foretold([0] * 30, limit=limit)
+    assert (seen.p10, seen.p50, seen.p90, seen.warn_at) == (0, 0, 0, 0)
+    assert (seen.probability_over, seen.crosses_on.early) == (0.0, None)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.one_of(st.just(0), st.integers(0, 20), st.integers(0, 10**15)), min_size=3),
+    st.integers(1, 31),
+    st.integers(0, 10**15),
+    st.none() | st.builds(PartDay, counted=st.integers(0, 10**15), share=st.floats(0, 1)),
+)
+def test_any_history_has_an_ordered_and_finite_answer(counts, day, limit, part) -> None:
+    until = date(2026, 3, day)
+    seen = forecast(days(counts, until=until), period=MARCH, as_of=until, limit=limit, part=part)
+    if isinstance(seen, Forecast):
+        assert seen.used <= seen.p10 <= seen.p50 <= seen.p90
+        assert seen.used <= seen.warn_at <= seen.p50
+        assert 0 <= seen.probability_over <= 1
+        assert all(math.isfinite(count) and count >= 0 for count in seen.path)
+
+
+@given(st.lists(st.integers(0, 1000), min_size=3, max_size=60), st.integers(0, 10**5))
+def test_a_higher_limit_is_never_likelier_to_be_passed(counts, limit) -> None:
+    history, how = days(counts), {"period": MARCH, "as_of": MARCH_10}
+    lower, higher = (forecast(history, limit=n, **how) for n in (limit, limit + 50))
+    if isinstance(lower, Forecast):
+        assert lower.probability_over >= higher.probability_over
+
+
+def test_four_in_five_months_end_in_the_band() -> None:
+    inside = 0
+    for seed in range(100):
+        level = accumulate(factors(111, spread=0.07, seed=seed), operator.mul)
+        counts = [round(a * b) for a, b in zip(level, uneven(111, seed=seed + 500), strict=True)]
+        seen = foretold(counts[:90])
+        inside += seen.p10 <= seen.used + sum(counts[90:]) <= seen.p90
+    assert 70 <= inside <= 92
