@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quota_watch.cli.context import Context, refuse_foreign_folder
+from quota_watch.cli.context import Context, patiently, refuse_foreign_folder
 from quota_watch.cli.output import plural, print_json
-from quota_watch.cli.patience import patiently
 from quota_watch.config import AppriseTable, Config, ConfigError
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.errors import QuotaWatchError

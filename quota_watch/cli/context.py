@@ -1,12 +1,13 @@
 """What commands share: the config, the database, logging, and how they choose organizations."""
 
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from quota_watch.config import Config, Use
     from quota_watch.model.watch import Watch
     from quota_watch.storage.database import Database
+
+_TRIES, _LONGEST_WAIT_SECONDS = 20, 2.0
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +116,18 @@ def meant(word: str, known: Sequence[str] | dict[str, "Watch"]) -> str:
 
     near = closest(word, known)
     return f' Did you mean "{near}"?' if near else ""
+
+
+def patiently(request: Callable[[], Answer]) -> Answer:
+    """Ask, waiting a little where the key's rate budget wants it; raises `NotYet` at last."""
+    from quota_watch.model.source import NotYet
+
+    for _ in range(_TRIES):
+        try:
+            return request()
+        except NotYet as not_yet:
+            time.sleep(min(not_yet.seconds, _LONGEST_WAIT_SECONDS))
+    return request()
 
 
 def _forms(secret: str) -> Iterator[str]:

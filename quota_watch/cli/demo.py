@@ -23,8 +23,16 @@ from quota_watch.cli.status import show
 from quota_watch.config import Config, load
 from quota_watch.config.needs import has_web
 from quota_watch.demo.simulator import Simulator
-from quota_watch.demo.sinks import MailSink, WebhookSink
-from quota_watch.demo.stage import END, START, DemoClock, free_port, scenes, write_config
+from quota_watch.demo.stage import (
+    END,
+    START,
+    DemoClock,
+    MailSink,
+    WebhookSink,
+    free_port,
+    scenes,
+    write_config,
+)
 from quota_watch.lib.logs import setup_logging
 from quota_watch.lib.text import one_line
 from quota_watch.service.page import Page

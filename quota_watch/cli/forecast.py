@@ -43,7 +43,7 @@ def forecast(context: Context, organization: str | None, as_json: bool, from_std
 
 def _show(context: Context, organization: str, *, as_json: bool) -> None:
     """Tell what is foretold of one organization, from the store alone."""
-    from quota_watch.cli import prospect
+    from quota_watch.cli import forecast_text
     from quota_watch.cli.context import chosen
     from quota_watch.cli.output import print_json
     from quota_watch.views import forecast as outlook_view
@@ -56,7 +56,7 @@ def _show(context: Context, organization: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"forecasts": [outlook_view.prospect_json(seen)]})
     else:
-        prospect.show(seen, now=now)
+        forecast_text.show(seen, now=now)
 
 
 def _answer_lines() -> bool:

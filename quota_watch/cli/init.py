@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quota_watch.cli.context import Context
+from quota_watch.cli.context import Context, patiently
 from quota_watch.cli.keys import VARIABLE, credential, has_key, plain_client, server_url
 from quota_watch.cli.output import plural
-from quota_watch.cli.patience import patiently
 from quota_watch.lib.errors import QuotaWatchError
 
 if TYPE_CHECKING:

@@ -1,11 +1,14 @@
-"""What people see: JSON, plain tables where output is piped, coloured ones on a terminal."""
+"""What people see: JSON, tables, bars, progress; and the options that are dates."""
 
 import json
+import logging
 import os
 import sys
-from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -13,6 +16,7 @@ from quota_watch.lib.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
+
 
 STATES = {
     "critical": ("■", "bold red"),
@@ -99,3 +103,86 @@ def sparkline(counts: Sequence[int | None]) -> str:
 def short_time(moment: str | None) -> str:
     """Write an ISO time as `2026-03-15 12:00Z`, or `-`."""
     return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%MZ}" if moment else "-"
+
+
+def is_watched() -> bool:
+    """Tell whether stderr is a terminal that can show a bar."""
+    return bool(sys.stderr) and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Says how far it is: `advance` by so many steps, `say` what is done now."""
+
+    advance: Callable[[int], object]
+    say: Callable[[str], object]
+
+
+@contextmanager
+def progress(what: str, total: int, *, bar: bool, lines: bool = False) -> Iterator[Progress]:
+    """Show progress on stderr while the block runs.
+
+    As a bar if `bar` and a terminal is there, else what is said as lines, if `lines`.
+    """
+    if not (bar and is_watched()):
+        say = _line if lines else _nothing
+        yield Progress(advance=_nothing, say=say)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.fields[what]}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    before = sys.stderr
+    shown = Bars(*columns, console=Console(stderr=True), transient=True)
+    with shown as bars, _log_above(before):
+        task = bars.add_task("", total=total, what=what)
+        yield Progress(
+            advance=lambda steps: bars.advance(task, steps),
+            say=lambda text: bars.update(task, what=text),
+        )
+
+
+@contextmanager
+def _log_above(before: TextIO) -> Iterator[None]:
+    """Let the log take the way through the bar's own stderr: it would write into its line."""
+    handlers = [
+        each
+        for each in logging.getLogger().handlers
+        if isinstance(each, logging.StreamHandler) and each.stream is before
+    ]
+    for each in handlers:
+        each.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for each in handlers:
+            each.setStream(before)
+
+
+def _line(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _nothing(_: object) -> None:
+    return
+
+
+DATE = click.DateTime(["%Y-%m-%d"])
+"""The type of an option that is a day in UTC."""
+
+
+def day_of(moment: datetime | None) -> date | None:
+    """Return the day that an option named, if it did."""
+    return moment.date() if moment else None
+
+
+def refuse_backward(first: date | None, last: date | None) -> None:
+    """Raise `click.UsageError` where the range is the wrong way round."""
+    if first is not None and last is not None and first > last:
+        raise click.UsageError(f"--from {first} is later than --to {last}")

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quota_watch.cli.context import Context, chosen
-from quota_watch.cli.output import print_json, print_table
-from quota_watch.cli.progress import progress
+from quota_watch.cli.output import print_json, print_table, progress
 from quota_watch.lib.figures import what_and_advice
 from quota_watch.lib.logs import get_logger, log_uncaught_exceptions
 from quota_watch.model.period import period_json

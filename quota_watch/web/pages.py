@@ -6,15 +6,15 @@ from typing import Any
 from flask import Flask, abort, render_template, request
 
 from quota_watch.forecast.path import course
+from quota_watch.messages.words import foretold
 from quota_watch.model.period import ONE_DAY, CalendarMonth
 from quota_watch.model.watch import Watch
 from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.views import organizations as views
 from quota_watch.views import pages
-from quota_watch.views.forecast import prospect
+from quota_watch.views.forecast import Prospect, prospect
 from quota_watch.views.organizations import Json
 from quota_watch.web.charts import course_chart, daily_chart, periods_chart, sparkline
-from quota_watch.web.helping import largest, what_helps
 from quota_watch.web.site import Reading, Store
 
 _RECENT = timedelta(days=27)
@@ -169,3 +169,18 @@ def _bar(shown: Json) -> Json | None:
         low, high = place(max(forecast["p10"], used)), place(max(forecast["p90"], used))
         parts |= {"band": (low, round(high - low, 2)), "likely": place(forecast["p50"])}
     return parts
+
+
+def what_helps(seen: Prospect) -> list[str]:
+    """Return what to do; nothing where nothing is foretold."""
+    foresight = seen.foresight
+    if foresight is None or foresight.advice is None or seen.usage is None:
+        return []
+    used, fit = seen.usage.used, foresight.plan_fit
+    return list(foretold.what_helps(foresight.advice, fit, watch=seen.watch, used=used))
+
+
+def largest(seen: Prospect) -> str:
+    """Return the largest types and sites with their growth; nothing where they are not known."""
+    advice = seen.foresight.advice if seen.foresight else None
+    return "" if advice is None else foretold.largest(advice)

@@ -9,9 +9,8 @@ from datetime import date, timedelta
 import click
 import pytest
 
-from quota_watch.cli.backfill import backfill
-from quota_watch.cli.export import export
-from quota_watch.cli.history import history
+from quota_watch.cli.days import export, history
+from quota_watch.cli.upstream import backfill
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import each_day
 from quota_watch.model.usage import DayCounts

@@ -3,7 +3,7 @@ from pathlib import Path
 import click
 import pytest
 
-from quota_watch.cli.organizations import organizations
+from quota_watch.cli.upstream import organizations
 from quota_watch.config import ConfigError
 from support.clock import FakeClock
 from support.commands import Said, call

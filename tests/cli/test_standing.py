@@ -13,7 +13,7 @@ import click
 import pytest
 from sqlalchemy import update
 
-from quota_watch.cli.history import history
+from quota_watch.cli.days import history
 from quota_watch.cli.output import sparkline
 from quota_watch.cli.status import show_again, status
 from quota_watch.model.account import Account

@@ -5,9 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_watch.forecast.path import course
-from quota_watch.web.charts import course_chart, daily_chart, periods_chart, sparkline
-from quota_watch.web.scale import Scale, scale_of, third
-from quota_watch.web.wording import between, compact
+from quota_watch.web.app import between, compact
+from quota_watch.web.charts import (
+    Scale,
+    course_chart,
+    daily_chart,
+    periods_chart,
+    scale_of,
+    sparkline,
+    third,
+)
 
 SHOWN = {
     "period": {"start": "2026-03-01", "end": "2026-03-31", "resets_at": "2026-04-01T00:00:00Z"},

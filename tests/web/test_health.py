@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from quota_watch.web.health import DatabaseHealth
+from quota_watch.web.server import DatabaseHealth
 from support.clock import FakeClock
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pytest
 
-from quota_watch.cli import prospect as shown
+from quota_watch.cli import forecast_text as shown
 from quota_watch.cli.forecast import forecast
 from quota_watch.model.account import Account, Site, SiteUsage
 from quota_watch.model.period import each_day

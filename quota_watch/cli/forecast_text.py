@@ -7,7 +7,7 @@ from datetime import datetime
 
 import click
 
-from quota_watch.cli.output import bar, is_terminal, plural, print_plain, print_table
+from quota_watch.cli.output import bar, is_terminal, plural, print_plain, print_table, sparkline
 from quota_watch.forecast.accuracy import CheckDay
 from quota_watch.forecast.forecast import Forecast
 from quota_watch.forecast.lost import Losses
@@ -37,7 +37,6 @@ from quota_watch.views.forecast import Prospect
 
 _WIDEST, _BAR, _MOST_PARTS, _NAME = 100, 14, 8, 40
 _MARK = "│"
-_SPARKS = "▁▂▃▄▅▆▇█"
 _ALL = 100  # percent
 
 
@@ -135,18 +134,14 @@ def _day(each: DayAhead, most: int, limit: int | None) -> Sequence[str]:
 
 
 def _sparks(seen: Prospect, usage: Usage) -> str:
-    """Return the period as one line: what each day had, and after the stroke what is to come."""
+    """Draw the period as one line: what each day had, and after the stroke what is to come."""
     known = seen.foresight.past.counted if seen.foresight else {}
-    past = [known.get(day, 0) for day in each_day(seen.period.start, usage.today) if day in known]
+    past = [known[day] for day in each_day(seen.period.start, usage.today) if day in known]
     ahead = [each.expected for each in seen.ahead]
     if ahead:
         ahead[0] += usage.used_today
-    most = max([*past, *ahead, 1])
-
-    def drawn(counts: Iterable[int]) -> str:
-        return "".join(_SPARKS[(len(_SPARKS) - 1) * n // most] for n in counts)
-
-    return f"{drawn(past)}┊{drawn(ahead)}  up to {number(most)} a day"
+    line = sparkline([*past, *ahead])
+    return f"{line[: len(past)]}┊{line[len(past) :]}  up to {number(max([*past, *ahead, 1]))} a day"
 
 
 def _show_help(seen: Prospect) -> None:
