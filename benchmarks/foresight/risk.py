@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import cache
 from pathlib import Path
 
 from benchmarks.forecast.series import read
 from benchmarks.foresight.traffic import hourly, polls
-from quota_watch.forecast import forecast as forecasting
-from quota_watch.forecast.day_shape import Snapshot, learn, share_at
-from quota_watch.forecast.forecast import Forecast, PartDay, TooEarly
+from quota_watch.forecast.day_shape import Snapshot, learn
+from quota_watch.forecast.forecast import Forecast, TooEarly
+from quota_watch.forecast.outlook import fit
 from quota_watch.model.period import ONE_DAY, CalendarMonth, Period, each_day
 from quota_watch.rules.forecast import ToldRisk, judge_risk
 from quota_watch.rules.verdict import Ruling
@@ -75,35 +74,23 @@ def _play(name, counts, days, period: Period, actual: int, seen) -> Iterator[Mon
         for times in LIMITS
     }
     told: dict[float, ToldRisk | None] = dict.fromkeys(LIMITS)
-    remembering = cache(forecasting_look_ahead)
-    forecasting.look_ahead = lambda counts, ordinals, horizon: remembering(
-        tuple(counts), tuple(ordinals), horizon
-    )
-    try:
-        for day in each_day(period.start, period.last_day):
-            if day not in counts:
-                continue
-            month_ago = day - timedelta(days=29)
-            shape = learn(
-                (each for each in seen if month_ago <= each.at.date() < day),
-                totals=counts,
-                today=day,
-            )
-            whole = {each: count for each, count in counts.items() if each < day}
-            for poll in polls(day, days[day], every=EVERY):
-                part = PartDay(poll.today, share_at(shape, poll.at))
-                for times, month in months.items():
-                    limit = round(actual * times)
-                    answer = forecasting.forecast(
-                        whole, period=period, as_of=day - ONE_DAY, limit=limit, part=part
-                    )
-                    told[times] = _step(month, answer, limit, poll.at, told[times])
-    finally:
-        forecasting.look_ahead = forecasting_look_ahead
+    for day in each_day(period.start, period.last_day):
+        if day not in counts:
+            continue
+        month_ago = day - timedelta(days=29)
+        shape = learn(
+            (each for each in seen if month_ago <= each.at.date() < day),
+            totals=counts,
+            today=day,
+        )
+        whole = {each: count for each, count in counts.items() if each < day}
+        outlook = fit(whole, period=period, as_of=day - ONE_DAY, shape=shape)
+        for poll in polls(day, days[day], every=EVERY):
+            for times, month in months.items():
+                limit = round(actual * times)
+                answer = outlook.forecast(now=poll.at, counted=poll.today, limit=limit)
+                told[times] = _step(month, answer, limit, poll.at, told[times])
     yield from months.values()
-
-
-forecasting_look_ahead = forecasting.look_ahead
 
 
 def _step(

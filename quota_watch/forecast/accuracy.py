@@ -13,7 +13,7 @@ _DAYS_BEFORE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class PastForecast:
     """A forecast as it was made at the end of `as_of`."""
 
     as_of: date
@@ -23,7 +23,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Closed:
+class PastPeriod:
     """A period that is over and what it came to; `capped` where events were dropped in it."""
 
     start: date
@@ -49,8 +49,8 @@ class CheckDay:
 
 
 def accuracy(
-    closed: Iterable[Closed],
-    kept: Mapping[date, Kept],
+    closed: Iterable[PastPeriod],
+    kept: Mapping[date, PastForecast],
     *,
     periods: int = _LATEST_PERIODS,
     check_days: Iterable[int] = CHECK_DAYS,
@@ -89,12 +89,12 @@ def _day_judged(made: Collection[date], start: date, day: int) -> date | None:
     return next((each for each in days if each >= start and each in made), None)
 
 
-def _made_on(kept: Mapping[date, Kept], start: date, day: int) -> Kept | None:
+def _made_on(kept: Mapping[date, PastForecast], start: date, day: int) -> PastForecast | None:
     made = _day_judged(kept, start, day)
     return None if made is None else kept[made]
 
 
-def _check(day: int, pairs: list[tuple[int, Kept]]) -> CheckDay:
+def _check(day: int, pairs: list[tuple[int, PastForecast]]) -> CheckDay:
     errors = [100 * (made.p50 - total) / total for total, made in pairs]
     return CheckDay(
         day=day,

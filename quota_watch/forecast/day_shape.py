@@ -23,7 +23,7 @@ _FLAT_EVENTS = 100.0
 _WEEKDAYS, _WEEKEND_DAYS, _SATURDAY = 10, 4, 5
 _ALIKE_DAYS = 2.0
 _UNEVEN, _UNEVEN_DAYS, _UNEVEN_HOURS = 0.2, 4, range(3, 24, 3)
-_FLAT = tuple(hour / _HOURS for hour in range(_HOURS + 1))
+_FLAT = tuple(round(hour / _HOURS, 6) for hour in range(_HOURS + 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +54,12 @@ class DayShape:
         return self.days >= ENOUGH_DAYS
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` takes: the shares to four digits."""
+        """Write it as `from_json` reads it."""
         return {
             "days": self.days,
-            "uneven": round(self.uneven, 4),
-            "weekday": [round(share, 4) for share in self.weekday],
-            "weekend": [round(share, 4) for share in self.weekend],
+            "uneven": self.uneven,
+            "weekday": list(self.weekday),
+            "weekend": list(self.weekend),
         }
 
 
@@ -130,7 +130,12 @@ def learn(
         for day, shares in days.items()
     ]
     uneven = (sum(strays) + _UNEVEN_DAYS * _UNEVEN**2) / (len(strays) + _UNEVEN_DAYS)
-    return DayShape(days=len(days), uneven=math.sqrt(uneven), weekday=weekday, weekend=weekend)
+    return DayShape(
+        days=len(days),
+        uneven=round(math.sqrt(uneven), 4),
+        weekday=tuple(round(share, 4) for share in weekday),
+        weekend=tuple(round(share, 4) for share in weekend),
+    )
 
 
 def _stray(shares: Sequence[float], usual: Sequence[float]) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from statistics import NormalDist
 
-from quota_watch.forecast.level import Outlook, look_ahead
+from quota_watch.forecast.level import Level, fit_level
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.model.period import ONE_DAY, Period, each_day
 
@@ -84,11 +84,25 @@ def forecast(
     excluded: Collection[date] = frozenset(),
     part: PartDay | None = None,
 ) -> Forecast | TooEarly:
-    """Foretell the total of `period` from whole days up to `as_of`.
+    """Forecast the total of `period` from whole days up to `as_of`: learn, and answer at once.
 
-    Days that are missing, and those `excluded` (capped, or not to be trusted), teach nothing;
-    excluded ones still count as used. `as_of` is a day of the period or the one before it.
-    Raises `ForecastError`.
+    `as_of` is a day of the period or the one before it. Raises `ForecastError`.
+    """
+    counts = dict(history)
+    level = learn_level(counts, period=period, as_of=as_of, excluded=excluded)
+    return answer(level, counts, period=period, as_of=as_of, limit=limit, part=part)
+
+
+def learn_level(
+    counts: Mapping[date, int],
+    *,
+    period: Period,
+    as_of: date,
+    excluded: Collection[date] = frozenset(),
+) -> Level | TooEarly:
+    """Learn from whole days up to `as_of` what the rest of the period is like.
+
+    Days that are missing, and those `excluded` (capped, or not to be trusted), teach nothing.
     """
     if not -1 <= (as_of - period.start).days < period.days:
         raise ForecastError(f"as_of {as_of}: must be in {period.start}..{period.last_day}")
@@ -96,21 +110,34 @@ def forecast(
         raise ForecastError(
             f"a period of {period.days} days: at most {_LONGEST_PERIOD} are foretold"
         )
-    counts = {day: count for day, count in dict(history).items() if day <= as_of}
-    used = {day: count for day, count in counts.items() if day >= period.start}
-    ahead = list(each_day(as_of + ONE_DAY, period.last_day))
-    known = _known_days(counts, excluded)
+    known = _known_days(counts, as_of, excluded)
     if len(known) < ENOUGH_DAYS:
         return TooEarly(len(known))
-    so_far = sum(used.values()) + (part.counted if part and ahead else 0)
-    odds = _Odds(used=so_far, path=(), spread_down=0.0, spread_up=0.0)
-    if ahead:
-        values = [counts[day] for day in known]
-        outlook = look_ahead(values, [day.toordinal() for day in known], len(ahead))
-        odds = _odds(outlook, ahead, so_far, part)
+    horizon = max((period.last_day - as_of).days, 1)
+    return fit_level([counts[day] for day in known], [day.toordinal() for day in known], horizon)
+
+
+def answer(
+    level: Level | TooEarly,
+    counts: Mapping[date, int],
+    *,
+    period: Period,
+    as_of: date,
+    limit: int | None = None,
+    part: PartDay | None = None,
+) -> Forecast | TooEarly:
+    """Bring what was learned of the days up to `as_of` up to the minute.
+
+    `counts` hold the period's days; what is excluded from learning still counts as used.
+    """
+    if isinstance(level, TooEarly):
+        return level
+    used = {day: count for day, count in counts.items() if period.start <= day <= as_of}
+    ahead = list(each_day(as_of + ONE_DAY, period.last_day))
+    odds = _odds(level, ahead, sum(used.values()), part)
     return Forecast(
         as_of=as_of,
-        used=so_far,
+        used=odds.used,
         p10=math.floor(odds.total(-_Z10)),
         p50=round(odds.total(0)),
         p90=math.ceil(odds.total(_Z10)),
@@ -121,9 +148,9 @@ def forecast(
     )
 
 
-def _known_days(counts: Mapping[date, int], excluded: Collection[date]) -> list[date]:
+def _known_days(counts: Mapping[date, int], as_of: date, excluded: Collection[date]) -> list[date]:
     """Return the days to learn from; a month of nothing before the first event is none."""
-    days = sorted([day for day in counts if day not in excluded] if excluded else counts)
+    days = sorted(day for day in counts if day <= as_of and day not in excluded)
     first = next((n for n, day in enumerate(days) if counts[day]), 0)
     return days[first if first >= NEW_AFTER else 0 :][-_MOST_DAYS:]
 
@@ -169,16 +196,14 @@ class _Odds:
         return self.used + self.to_come * math.exp(-evidence * (spread + _EVIDENCE_SPREAD))
 
 
-def _odds(outlook: Outlook, ahead: Sequence[date], used: int, part: PartDay | None) -> _Odds:
-    path = [outlook.level * outlook.factors[day.weekday()] for day in ahead]
-    if part:
+def _odds(level: Level, ahead: Sequence[date], used: int, part: PartDay | None) -> _Odds:
+    path = [level.a_day * level.factors[day.weekday()] for day in ahead]
+    if part and path:
+        used += part.counted
         # The day's pace so far counts as far as the day has come.
         path[0] = (path[0] * (1 - part.share) + part.counted) * (1 - part.share)
     return _Odds(
-        used=used,
-        path=tuple(path),
-        spread_down=outlook.spread_down,
-        spread_up=outlook.spread_up,
+        used=used, path=tuple(path), spread_down=level.spread_down, spread_up=level.spread_up
     )
 
 

@@ -11,7 +11,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from quota_watch.forecast.seasonality import WEEK, YearAgo, calmed, weekday_factors
+from quota_watch.forecast.seasonality import (
+    WEEK,
+    YearAgo,
+    calmed,
+    six_figures,
+    weekday_factors,
+)
 
 _HALF_LIVES = (3, 7, 14, 28, 60)
 
@@ -37,15 +43,15 @@ _NOTHING = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
+class Level:
     """What the days ahead are like.
 
-    `level` is the events of a mean day; `factors` what each weekday is to it. `spread_down` and
+    `a_day` is the events of a mean day; `factors` what each weekday is to it. `spread_down` and
     `spread_up` are standard deviations of the logarithm of the sum of the days ahead.
     """
 
-    level: float
-    factors: Sequence[float]
+    a_day: float
+    factors: tuple[float, ...]
     spread_down: float
     spread_up: float
 
@@ -67,7 +73,7 @@ class _Replays:
         return _dot(self.weights, values) / self.total
 
 
-def look_ahead(counts: Sequence[int], ordinals: Sequence[int], horizon: int) -> Outlook:
+def fit_level(counts: Sequence[int], ordinals: Sequence[int], horizon: int) -> Level:
     """Say what the next `horizon` days (at least one) are like.
 
     `counts` are those of the known days, oldest first, at least one; `ordinals` their dates.
@@ -91,11 +97,11 @@ def look_ahead(counts: Sequence[int], ordinals: Sequence[int], horizon: int) -> 
     typical = _typical_spread(flat, levels[1], little)
     spread_down, spread_up = _spreads(replays, errors, typical)
     level = math.exp(guess + bias + season) - little
-    return Outlook(
-        level=level if level > _NOTHING else 0.0,
-        factors=factors,
-        spread_down=spread_down,
-        spread_up=spread_up,
+    return Level(
+        a_day=six_figures(level) if level > _NOTHING else 0.0,
+        factors=tuple(map(six_figures, factors)),
+        spread_down=six_figures(spread_down),
+        spread_up=six_figures(spread_up),
     )
 
 

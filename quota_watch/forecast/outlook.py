@@ -1,22 +1,145 @@
-"""Foresee: what a period will come to and what is usual, from what is kept and what was counted."""
+"""The outlook: what was learned from whole days, kept, and brought up to the minute."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from types import MappingProxyType
+from typing import Any
 
-from quota_watch.forecast.day_shape import DayShape, Snapshot, share_at
-from quota_watch.forecast.forecast import NEW_AFTER, Forecast, PartDay, TooEarly, forecast
+from quota_watch.forecast.day_shape import DayShape, Snapshot, flat, share_at
+from quota_watch.forecast.day_shape import from_json as shape_from_json
+from quota_watch.forecast.forecast import (
+    NEW_AFTER,
+    Forecast,
+    PartDay,
+    TooEarly,
+    answer,
+    learn_level,
+)
+from quota_watch.forecast.level import Level
 from quota_watch.forecast.plan_fit import PlanFit, smallest_plan, totals_ahead
 from quota_watch.forecast.remedies import Remedies, SiteCount, remedies
 from quota_watch.forecast.usual import Usual, usual_days
-from quota_watch.model.period import ONE_DAY, BillingCycle
+from quota_watch.lib.plain import plain
+from quota_watch.model.period import ONE_DAY, BillingCycle, Period, each_day
 from quota_watch.model.usage import Usage, highest_level
 from quota_watch.model.watch import Watch
+
+VERSION = 1
+"""Of what is learned: an outlook that another version kept is fitted anew."""
 
 TYPE_DAYS = timedelta(weeks=8)
 """How far back it is looked which types there were."""
 
 _USUAL_TYPES = timedelta(weeks=4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """The model fitted to an organization's whole days up to `as_of`, for the rest of `period`.
+
+    It holds all that a poll needs of the days before today: `counted` are the whole days of the
+    period, `level` what is ahead (or that too few days are known), `shape` the shape of a day,
+    `usual` what a day usually has, `usual_types` what each type had in the last four weeks.
+    """
+
+    period: Period
+    as_of: date
+    counted: Mapping[date, int]
+    level: Level | TooEarly
+    shape: DayShape
+    usual: Usual | None
+    usual_types: Mapping[str, int]
+
+    def forecast(self, *, now: datetime, counted: int, limit: int | None) -> Forecast | TooEarly:
+        """Forecast the period from what was `counted` of the day after `as_of` by `now`."""
+        return answer(
+            self.level,
+            self.counted,
+            period=self.period,
+            as_of=self.as_of,
+            limit=limit,
+            part=PartDay(counted, share_at(self.shape, now)),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Write it as `from_json` reads it, about a kilobyte."""
+        days = each_day(self.period.start, self.as_of)
+        return {
+            "version": VERSION,
+            "period": [self.period.start.isoformat(), self.period.end.isoformat()],
+            "as_of": self.as_of.isoformat(),
+            "counted": [self.counted.get(day) for day in days],
+            "level": plain(self.level),
+            "shape": self.shape.to_json(),
+            "usual": plain(self.usual),
+            "types": dict(self.usual_types),
+        }
+
+
+def fit(
+    counted: Mapping[date, int],
+    *,
+    period: Period,
+    as_of: date,
+    capped: Collection[date] = (),
+    by_type: Mapping[date, Mapping[str, int]] = MappingProxyType({}),
+    shape: DayShape | None = None,
+) -> Outlook:
+    """Fit the model to whole days up to `as_of`: `counted` of two years, `by_type` of four weeks.
+
+    On `capped` days events were dropped: they are used up and teach nothing. `shape` is what
+    `learn` made of the snapshots.
+    """
+    return Outlook(
+        period=period,
+        as_of=as_of,
+        counted={day: n for day, n in counted.items() if period.start <= day <= as_of},
+        level=learn_level(counted, period=period, as_of=as_of, excluded=capped),
+        shape=shape or flat(),
+        usual=usual_days(counted, before=as_of + ONE_DAY, excluded=capped),
+        usual_types=_usual_types(by_type),
+    )
+
+
+def from_json(kept: Mapping[str, Any]) -> Outlook | None:
+    """Read what `to_json` wrote; None where another version did, or it makes no sense."""
+    try:
+        return _restored(kept) if kept["version"] == VERSION else None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _restored(kept: Mapping[str, Any]) -> Outlook:
+    start, end = map(date.fromisoformat, kept["period"])
+    counted = {start + n * ONE_DAY: count for n, count in enumerate(kept["counted"])}
+    level, usual = kept["level"], kept["usual"]
+    return Outlook(
+        period=Period(start, end),
+        as_of=date.fromisoformat(kept["as_of"]),
+        counted={day: int(count) for day, count in counted.items() if count is not None},
+        level=TooEarly(**level) if "needed" in level else Level(**_with_tuples(level)),
+        shape=shape_from_json(kept["shape"]),
+        usual=None if usual is None else Usual(**_with_tuples(usual)),
+        usual_types={str(name): int(count) for name, count in kept["types"].items()},
+    )
+
+
+def _with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
+
+
+def _usual_types(by_type: Mapping[date, Mapping[str, int]]) -> dict[str, int]:
+    """Return what each type had over the last four weeks."""
+    first = max(by_type, default=date.min)
+    totals: dict[str, int] = {}
+    for day, types in by_type.items():
+        if first - day < _USUAL_TYPES:
+            for name, n in types.items():
+                totals[name] = totals.get(name, 0) + n
+    return totals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +172,7 @@ class Foresight:
     @property
     def usual_types(self) -> dict[str, int]:
         """What each type had over the last four weeks."""
-        first = max(self.past.by_type, default=date.min)
-        totals: dict[str, int] = {}
-        for day, types in self.past.by_type.items():
-            if first - day < _USUAL_TYPES:
-                for name, n in types.items():
-                    totals[name] = totals.get(name, 0) + n
-        return totals
+        return _usual_types(self.past.by_type)
 
 
 def since_first_event(counted: Mapping[date, int], *, known_from: date | None) -> dict[date, int]:
@@ -79,16 +196,18 @@ def foresee(
 
     What would help is worked out where a level is reached or the limit may be passed, or `always`.
     """
-    part = PartDay(usage.used_today, share_at(past.shape, now))
-    seen = forecast(
+    outlook = fit(
         past.counted,
         period=usage.period,
         as_of=usage.today - ONE_DAY,
-        limit=watch.limit,
-        excluded=past.capped,
-        part=part,
+        capped=past.capped,
+        by_type=past.by_type,
+        shape=past.shape,
     )
-    usual = usual_days(past.counted, before=usage.today, excluded=past.capped)
+    seen, usual = (
+        outlook.forecast(now=now, counted=usage.used_today, limit=watch.limit),
+        outlook.usual,
+    )
     if isinstance(seen, TooEarly) or watch.limit is None:
         return Foresight(past=past, forecast=seen, usual=usual)
     told = highest_level(usage.used, watch.limit, watch.levels) is not None

@@ -118,6 +118,11 @@ def _weighted_ratios(
     return sums, weights, squares
 
 
+def six_figures(value: float) -> float:
+    """Round to six figures, all that what is learned is good for: it is kept briefly then."""
+    return float(f"{value:.6g}")
+
+
 def _averaging_one(factors: Sequence[float]) -> list[float]:
     mean = sum(factors) / len(factors)
     return [factor / mean for factor in factors]

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from itertools import groupby
 from statistics import fmean, median, pstdev
 
-from quota_watch.forecast.seasonality import WEEK, calmed, weekday_factors
+from quota_watch.forecast.seasonality import WEEK, calmed, six_figures, weekday_factors
 from quota_watch.model.period import ONE_DAY
 
 ENOUGH_DAYS = 7
@@ -41,7 +41,7 @@ class Usual:
     days: int
     busy: float
     slow: float
-    factors: Sequence[float]
+    factors: tuple[float, ...]
     spread_up: float
     spread_down: float
     reach: float
@@ -90,9 +90,9 @@ def usual_days(
     slow, busy = levels[-1]
     return Usual(
         days=len(days),
-        busy=busy,
-        slow=slow,
-        factors=factors,
+        busy=six_figures(busy),
+        slow=six_figures(slow),
+        factors=tuple(map(six_figures, factors)),
         spread_up=_spread([_stray(count, most) for _, count, _, most in past]),
         spread_down=_spread([-_stray(count, least) for _, count, least, _ in past]),
         reach=_reach(
@@ -133,7 +133,7 @@ def _spread(strays: Sequence[float]) -> float:
     high = sorted(strays)[-1 - len(strays) // _ONE_IN_TEN]
     seen = min(max(high, 0.0), _FARTHEST) / _Z10
     whole = len(strays) * seen**2 + _TYPICAL_DAYS * _TYPICAL**2
-    return math.sqrt(whole / (len(strays) + _TYPICAL_DAYS))
+    return six_figures(math.sqrt(whole / (len(strays) + _TYPICAL_DAYS)))
 
 
 def _reach(flat: Sequence[float], *, lone: int) -> float:
@@ -146,7 +146,7 @@ def _reach(flat: Sequence[float], *, lone: int) -> float:
     mean, deviation = fmean(rest), pstdev(rest)
     skew = fmean((n - mean) ** 3 for n in rest) / deviation**3 if deviation else 0.0
     deviations = _BEYOND_CHANCE + min(max(skew, 0.0), _MOST_SKEWED)
-    return max(_BEYOND_HABIT * rest[-1], mean + deviations * deviation)
+    return six_figures(max(_BEYOND_HABIT * rest[-1], mean + deviations * deviation))
 
 
 def _is_quiet(count: int, expected: float) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from quota_watch.forecast.accuracy import CheckDay, Closed, Kept, accuracy
+from quota_watch.forecast.accuracy import CheckDay, PastForecast, PastPeriod, accuracy
 from quota_watch.forecast.day_shape import share_at
 from quota_watch.forecast.forecast import Forecast, TooEarly
 from quota_watch.forecast.lost import Losses, losses
@@ -104,7 +104,9 @@ def accuracy_of(
     )
     rows = connection.execute(query).all()
     kept = {
-        made_on(row.as_of): Kept(as_of=made_on(row.as_of), p10=row.p10, p50=row.p50, p90=row.p90)
+        made_on(row.as_of): PastForecast(
+            as_of=made_on(row.as_of), p10=row.p10, p50=row.p50, p90=row.p90
+        )
         for row in rows
     }
     starts = sorted({row.period_start for row in rows})[-_MOST_PERIODS:]
@@ -166,7 +168,7 @@ def _losses(watch: Watch, usage: Usage, foresight: Foresight, at: datetime) -> L
 
 def _closed(
     connection: Connection, pk: int, starts: list[date], cycle: BillingCycle
-) -> list[Closed]:
+) -> list[PastPeriod]:
     """Return what those periods came to of which every day is known."""
     periods = [cycle.period_of(start) for start in starts]
     counted, capped = record.counted_days(connection, pk, starts[0], periods[-1].last_day)
@@ -175,5 +177,5 @@ def _closed(
         days = [n for day, n in counted.items() if day in period]
         if len(days) == period.days:
             dropped = any(day in period for day in capped)
-            found.append(Closed(start=period.start, total=sum(days), capped=dropped))
+            found.append(PastPeriod(start=period.start, total=sum(days), capped=dropped))
     return found

@@ -3,18 +3,18 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.forecast.accuracy import CheckDay, Closed, Kept, accuracy, days_judged
+from quota_watch.forecast.accuracy import CheckDay, PastForecast, PastPeriod, accuracy, days_judged
 
 JANUARY, FEBRUARY = date(2026, 1, 1), date(2026, 2, 1)
 
 
-def kept(as_of, p50) -> dict[date, Kept]:
-    return {as_of: Kept(as_of=as_of, p10=p50 - 50, p50=p50, p90=p50 + 50)}
+def kept(as_of, p50) -> dict[date, PastForecast]:
+    return {as_of: PastForecast(as_of=as_of, p10=p50 - 50, p50=p50, p90=p50 + 50)}
 
 
 def test_every_check_day_has_the_mean_of_what_it_was_off_by() -> None:
     made = kept(date(2026, 1, 10), 1040) | kept(date(2026, 2, 10), 880)
-    closed = [Closed(start=JANUARY, total=1000), Closed(start=FEBRUARY, total=1000)]
+    closed = [PastPeriod(start=JANUARY, total=1000), PastPeriod(start=FEBRUARY, total=1000)]
     assert accuracy(closed, made) == (
         CheckDay(
             day=10, periods=2, error_percent=8.0, worst_percent=12.0, bias_percent=-4.0, in_band=1
@@ -23,20 +23,20 @@ def test_every_check_day_has_the_mean_of_what_it_was_off_by() -> None:
 
 
 def test_a_missing_day_is_stood_for_by_one_of_the_two_before_it() -> None:
-    closed = [Closed(start=JANUARY, total=1000)]
+    closed = [PastPeriod(start=JANUARY, total=1000)]
     assert [each.day for each in accuracy(closed, kept(date(2026, 1, 8), 1000))] == [10]
     assert accuracy(closed, kept(date(2026, 1, 7), 1000)) == ()
 
 
 def test_capped_and_empty_periods_are_no_measure() -> None:
     made = kept(date(2026, 1, 10), 1000)
-    assert accuracy([Closed(start=JANUARY, total=900, capped=True)], made) == ()
-    assert accuracy([Closed(start=JANUARY, total=0)], made) == ()
+    assert accuracy([PastPeriod(start=JANUARY, total=900, capped=True)], made) == ()
+    assert accuracy([PastPeriod(start=JANUARY, total=0)], made) == ()
 
 
 def test_only_the_latest_periods_count() -> None:
     made = kept(date(2026, 1, 10), 1500) | kept(date(2026, 2, 10), 1000)
-    closed = [Closed(start=FEBRUARY, total=1000), Closed(start=JANUARY, total=1000)]
+    closed = [PastPeriod(start=FEBRUARY, total=1000), PastPeriod(start=JANUARY, total=1000)]
     (check,) = accuracy(closed, made, periods=1)
     assert (check.periods, check.error_percent) == (1, 0.0)
 
@@ -46,8 +46,8 @@ def test_only_the_latest_periods_count() -> None:
     st.lists(st.tuples(st.dates(date(2026, 1, 1), date(2026, 12, 31)), st.integers(0, 10**9))),
 )
 def test_an_error_is_never_below_its_bias_nor_above_its_worst(totals, made) -> None:
-    closed = [Closed(start=date(2026, month, 1), total=n) for month, n in totals.items()]
-    forecasts = {day: Kept(as_of=day, p10=n, p50=n, p90=n) for day, n in made}
+    closed = [PastPeriod(start=date(2026, month, 1), total=n) for month, n in totals.items()]
+    forecasts = {day: PastForecast(as_of=day, p10=n, p50=n, p90=n) for day, n in made}
     for check in accuracy(closed, forecasts):
         assert abs(check.bias_percent) <= check.error_percent <= check.worst_percent
         assert 0 <= check.in_band <= check.periods

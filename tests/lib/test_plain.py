@@ -1,7 +1,7 @@
 import json
 from datetime import UTC, date, datetime
 
-from quota_watch.forecast.accuracy import Kept
+from quota_watch.forecast.accuracy import PastForecast
 from quota_watch.lib.plain import plain
 from quota_watch.model.rule import Severity
 from quota_watch.rules.forecast import Risk, Tier
@@ -38,5 +38,5 @@ def test_moments_are_written_in_utc() -> None:
 
 
 def test_what_is_within_becomes_plain_too() -> None:
-    kept = {MARCH_10: (Kept(as_of=MARCH_10, p10=1, p50=2, p90=3),)}
+    kept = {MARCH_10: (PastForecast(as_of=MARCH_10, p10=1, p50=2, p90=3),)}
     assert plain(kept) == {"2026-03-10": [{"as_of": "2026-03-10", "p10": 1, "p50": 2, "p90": 3}]}
