@@ -18,8 +18,7 @@ from statistics import median
 
 from benchmarks.forecast.series import read
 from benchmarks.foresight.traffic import Fault, hourly, polls, with_fault
-from quota_watch.forecast.day_shape import DayShape, Snapshot, learn
-from quota_watch.forecast.usual import Usual, usual_days
+from quota_watch.forecast.usual import DayShape, Snapshot, Usual, learn_shape, usual_days
 from quota_watch.model.period import ONE_DAY, each_day
 from quota_watch.rules.spike import Today, judge_spike
 from quota_watch.rules.stalled import Sightings, judge_stall
@@ -74,7 +73,7 @@ class World:
                 if past in self.hours
                 for each in polls(past, self.hours[past])
             ]
-            self.shapes[day] = learn(seen, totals=self.counts, today=day)
+            self.shapes[day] = learn_shape(seen, totals=self.counts, today=day)
         return self.shapes[day]
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from benchmarks.forecast.series import read
 from benchmarks.foresight.traffic import hourly, polls
-from quota_watch.forecast.day_shape import Snapshot, learn
 from quota_watch.forecast.forecast import Forecast, TooEarly
 from quota_watch.forecast.outlook import fit
+from quota_watch.forecast.usual import Snapshot, learn_shape
 from quota_watch.model.period import ONE_DAY, CalendarMonth, Period, each_day
 from quota_watch.rules.forecast import ToldRisk, judge_risk
 from quota_watch.rules.verdict import Ruling
@@ -78,7 +78,7 @@ def _play(name, counts, days, period: Period, actual: int, seen) -> Iterator[Mon
         if day not in counts:
             continue
         month_ago = day - timedelta(days=29)
-        shape = learn(
+        shape = learn_shape(
             (each for each in seen if month_ago <= each.at.date() < day),
             totals=counts,
             today=day,

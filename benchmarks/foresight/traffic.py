@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from quota_watch.forecast.day_shape import Snapshot
+from quota_watch.forecast.usual import Snapshot
 
 HOURS = 24
 

@@ -9,9 +9,8 @@ import click
 
 from quota_watch.cli.output import bar, is_terminal, plural, print_plain, print_table, sparkline
 from quota_watch.forecast.accuracy import CheckDay
-from quota_watch.forecast.forecast import Forecast
-from quota_watch.forecast.lost import Losses
-from quota_watch.forecast.path import DayAhead
+from quota_watch.forecast.capped import Losses
+from quota_watch.forecast.forecast import DayAhead, Forecast
 from quota_watch.forecast.remedies import Part
 from quota_watch.lib.figures import (
     Estimate,

@@ -6,8 +6,6 @@ from datetime import date, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from quota_watch.forecast.day_shape import DayShape, Snapshot, flat, share_at
-from quota_watch.forecast.day_shape import from_json as shape_from_json
 from quota_watch.forecast.forecast import (
     NEW_AFTER,
     Forecast,
@@ -17,9 +15,23 @@ from quota_watch.forecast.forecast import (
     learn_level,
 )
 from quota_watch.forecast.level import Level
-from quota_watch.forecast.plan_fit import PlanFit, smallest_plan, totals_ahead
-from quota_watch.forecast.remedies import Remedies, SiteCount, remedies
-from quota_watch.forecast.usual import Usual, usual_days
+from quota_watch.forecast.remedies import (
+    PlanFit,
+    Remedies,
+    SiteCount,
+    remedies,
+    smallest_plan,
+    totals_ahead,
+)
+from quota_watch.forecast.usual import (
+    DayShape,
+    Snapshot,
+    Usual,
+    flat_shape,
+    shape_from_json,
+    share_at,
+    usual_days,
+)
 from quota_watch.lib.plain import plain
 from quota_watch.model.period import ONE_DAY, BillingCycle, Period, each_day
 from quota_watch.model.usage import Usage, highest_level
@@ -96,7 +108,7 @@ def fit(
         as_of=as_of,
         counted={day: n for day, n in counted.items() if period.start <= day <= as_of},
         level=learn_level(counted, period=period, as_of=as_of, excluded=capped),
-        shape=shape or flat(),
+        shape=shape or flat_shape(),
         usual=usual_days(counted, before=as_of + ONE_DAY, excluded=capped),
         usual_types=_usual_types(by_type),
     )

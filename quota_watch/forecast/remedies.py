@@ -1,17 +1,43 @@
-"""What would help: what grows, what to switch off or cut, and the daily budget that is left."""
+"""What would help: what grows, what to switch off or cut, what is left a day, and which plan fits.
+
+Also of which sites to ask what they have, and what of that can be compared.
+"""
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from itertools import combinations
+from statistics import fmean
 
 from quota_watch.forecast.forecast import Forecast
-from quota_watch.model.period import ONE_DAY, Period, each_day
+from quota_watch.model.account import KnownSite, SiteUsage
+from quota_watch.model.period import ONE_DAY, BillingCycle, Period, each_day, previous
+from quota_watch.model.plan import RYBBIT_PLANS, Plan
 
 _SPANS = (28, 14, 7)
 _KNOWN = 0.6
+
+HARDLY_USED_PERCENT = 40
+"""A limit of which no more was used, three periods in a row, is larger than needed."""
+
+_FAMILIES = ("standard", "pro", "basic")
+_USUAL_FAMILY = "standard"
+_PERIODS_AHEAD = 2
+_HARDLY_USED_PERIODS = 3
+_ROOM = 0.8
+_MONTH = 28
+_LEAST_BAND, _WIDEST_BAND, _MOST_GROWTH = 1.1, 2.0, 1.5
+
+AT_RISK_EVERY, CALM_EVERY = ONE_DAY, timedelta(weeks=1)
+"""How old a site's count may get: while the limit is in danger, and else."""
+
+MOST_A_DAY = 25
+"""So many sites of an organization are asked about in a UTC day, the longest unknown first."""
+
+_LEAST_DAYS = 1.0  # as upstream, which projects nothing on the first day (UPSTREAM.md § 9)
+_ENOUGH_DAYS = 7.0  # a whole week, for weekdays differ
 
 
 class Setting(StrEnum):
@@ -222,3 +248,144 @@ def _part(name: str, counted: int, before: int | None, whole: int) -> Part:
 
 def _ordered(parts: Iterable[Part]) -> tuple[Part, ...]:
     return tuple(sorted(parts, key=lambda part: (-part.counted, part.name)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFit:
+    """A plan that would do: its name and limit, and the greatest total it has to hold."""
+
+    plan: str
+    limit: int
+    needed: int
+
+
+def family_of(plan: str | None) -> str:
+    """Return the family of a plan's name; `standard` where it has none that is still sold."""
+    name = plan or ""
+    return next((each for each in _FAMILIES if name.startswith(each)), _USUAL_FAMILY)
+
+
+def totals_ahead(
+    seen: Forecast,
+    *,
+    counted: Mapping[date, int],
+    period: Period,
+    cycle: BillingCycle,
+    excluded: Collection[date] = (),
+) -> tuple[int, ...]:
+    """Return a cautious total (p90) of this period and of the next two.
+
+    Those to come have the mean day of the last four weeks known, growing on as it grew over the
+    four weeks before (never shrinking, at most by half), times the upper band of what is left
+    of this period: at least a tenth, at most double. `excluded` days are capped, and no measure.
+    """
+    days = sorted(day for day in counted if day <= seen.as_of and day not in excluded)
+    known = [counted[day] for day in days]
+    latest, before = known[-_MONTH:], known[-2 * _MONTH : -_MONTH]
+    a_day = fmean(latest) if latest else 0.0
+    growth = 1.0
+    if len(before) == _MONTH and any(before):
+        growth = min(max(sum(latest) / sum(before), 1.0), _MOST_GROWTH)
+    likely = seen.p50 - seen.used
+    band = (seen.p90 - seen.used) / likely if likely > 0 else _LEAST_BAND
+    band = min(max(band, _LEAST_BAND), _WIDEST_BAND)
+    totals, each = [seen.p90], period
+    for ahead in range(1, _PERIODS_AHEAD + 1):
+        each = cycle.period_of(each.end)
+        totals.append(math.ceil(a_day * each.days * growth**ahead * band))
+    return tuple(totals)
+
+
+def smallest_plan(needed: Sequence[int], *, plan: str | None) -> PlanFit | None:
+    """Return the smallest plan of the same family that holds every total; None: none is sold.
+
+    A `basic` plan that is outgrown becomes `standard`.
+    """
+    most = max(needed, default=0)
+    family = family_of(plan)
+    for each in (family, _USUAL_FAMILY):
+        fitting = [p for p in _plans(each) if p.limit >= most]
+        if fitting:
+            return PlanFit(plan=fitting[0].name, limit=fitting[0].limit, needed=most)
+    return None
+
+
+def smaller_plan(totals: Sequence[int], *, plan: str | None, limit: int) -> PlanFit | None:
+    """Return a smaller plan that would do, from the totals of closed periods, oldest first.
+
+    Only where the last three used at most 40 % of the limit, and with a fifth of room to spare.
+    """
+    latest = totals[-_HARDLY_USED_PERIODS:]
+    if len(latest) < _HARDLY_USED_PERIODS or limit <= 0:
+        return None
+    if max(latest) * 100 > HARDLY_USED_PERCENT * limit:
+        return None
+    found = smallest_plan([math.ceil(max(latest) / _ROOM)], plan=plan)
+    return found if found is not None and found.limit < limit else None
+
+
+def _plans(family: str) -> list[Plan]:
+    found = [plan for name, plan in RYBBIT_PLANS.items() if name.startswith(family)]
+    return sorted(found, key=lambda plan: plan.limit)
+
+
+def due_sites(known: Mapping[str, KnownSite], *, every: timedelta, now: datetime) -> list[str]:
+    """Return the sites to ask about, the longest unknown first."""
+    looks = {id_: site.looked_at for id_, site in known.items()}
+    today = sum(at is not None and at.date() == now.date() for at in looks.values())
+    due = [id_ for id_, at in looks.items() if at is None or at > now or now - at >= every]
+    never = datetime.min.replace(tzinfo=UTC)
+    return sorted(due, key=lambda id_: looks[id_] or never)[: max(MOST_A_DAY - today, 0)]
+
+
+def seen_anew(
+    site: KnownSite, usage: SiteUsage | None, *, cycle: BillingCycle, now: datetime
+) -> KnownSite:
+    """Return what is known once a site was asked for: its count, or None where it was not had.
+
+    Of a period that is over, the last count is carried on to its end.
+    """
+    period = cycle.period_of(now.date())
+    if usage is None or usage.since != period.start:
+        return replace(site, asked=now)
+    before = site.before
+    if site.as_of is None or site.as_of.date() not in period:
+        before = _whole(site, previous(cycle, period))
+    return replace(site, used=usage.counted, before=before, as_of=now, asked=None)
+
+
+def comparable(
+    known: Mapping[str, KnownSite], *, cycle: BillingCycle, now: datetime
+) -> Sequence[SiteCount]:
+    """Return what each site has had of this period by now, and by as much of the last one.
+
+    Counts of some days ago are carried on; where the period is younger than a week nothing is
+    compared. Sites not asked for since the period's second day are left out.
+    """
+    period = cycle.period_of(now.date())
+    gone, whole = _days(period, now), previous(cycle, period).days
+    found = []
+    for site in known.values():
+        if site.used is None or site.as_of is None or site.as_of.date() not in period:
+            continue
+        then = _days(period, site.as_of)
+        if then < _LEAST_DAYS:
+            continue
+        before = None
+        if site.before is not None and then >= _ENOUGH_DAYS:
+            before = round(site.before * gone / whole)
+        counted = round(site.used * max(gone / then, 1.0))
+        found.append(SiteCount(name=site.name, counted=counted, before=before))
+    return found
+
+
+def _whole(site: KnownSite, period: Period) -> int | None:
+    """Return what the site came to in `period`, from a count after its first week."""
+    if site.used is None or site.as_of is None or site.as_of.date() not in period:
+        return None
+    then = _days(period, site.as_of)
+    return round(site.used * period.days / then) if then >= _ENOUGH_DAYS else None
+
+
+def _days(period: Period, at: datetime) -> float:
+    return (at - datetime.combine(period.start, time.min, UTC)) / ONE_DAY

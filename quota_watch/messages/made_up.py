@@ -5,11 +5,10 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from quota_watch.forecast.day_shape import flat
 from quota_watch.forecast.forecast import Crossing, Forecast, TooEarly
 from quota_watch.forecast.outlook import Foresight, Past
-from quota_watch.forecast.plan_fit import PlanFit
-from quota_watch.forecast.remedies import Remedies, remedies
+from quota_watch.forecast.remedies import PlanFit, Remedies, remedies
+from quota_watch.forecast.usual import flat_shape
 from quota_watch.lib.plain import iso, plain
 from quota_watch.model.period import ONE_DAY, Period, each_day
 from quota_watch.model.source import ErrorKind
@@ -40,7 +39,7 @@ def foresight(
     counted: Mapping[date, int] | None = None,
 ) -> Foresight:
     """Return what follows from a past of which nothing but `counted` days is known."""
-    past = Past(counted=counted or {}, capped=(), by_type={}, snapshots=(), shape=flat())
+    past = Past(counted=counted or {}, capped=(), by_type={}, snapshots=(), shape=flat_shape())
     return Foresight(past=past, forecast=forecast, usual=None, advice=advice, plan_fit=plan_fit)
 
 

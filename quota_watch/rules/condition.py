@@ -7,8 +7,7 @@ from typing import Any
 
 from quota_watch.forecast.forecast import Forecast
 from quota_watch.forecast.outlook import Foresight
-from quota_watch.forecast.plan_fit import PlanFit
-from quota_watch.forecast.remedies import Remedies
+from quota_watch.forecast.remedies import PlanFit, Remedies
 from quota_watch.lib.figures import Estimate
 from quota_watch.model.limit import LimitChange
 from quota_watch.model.period import Period

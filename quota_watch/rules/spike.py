@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
 
-from quota_watch.forecast.day_shape import DayShape, share_at
-from quota_watch.forecast.usual import Usual
+from quota_watch.forecast.usual import DayShape, Usual, share_at
 from quota_watch.rules.verdict import Ruling
 
 UNSHAPED_FACTOR = 3

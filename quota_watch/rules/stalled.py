@@ -7,8 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from itertools import pairwise
 
-from quota_watch.forecast.day_shape import DayShape, Snapshot, share_at
-from quota_watch.forecast.usual import Usual
+from quota_watch.forecast.usual import DayShape, Snapshot, Usual, share_at
 from quota_watch.model.period import ONE_DAY, each_day
 from quota_watch.rules.verdict import Ruling
 

@@ -8,10 +8,10 @@ from sqlalchemy import Connection, Row, and_, delete, func, select, update
 
 from quota_watch.forecast.accuracy import days_judged
 from quota_watch.forecast.capped import capped_days
-from quota_watch.forecast.day_shape import DayShape, Snapshot, flat, from_json, learn
 from quota_watch.forecast.forecast import Forecast
 from quota_watch.forecast.outlook import TYPE_DAYS, Foresight, Past, since_first_event
-from quota_watch.forecast.sites import comparable
+from quota_watch.forecast.remedies import comparable
+from quota_watch.forecast.usual import DayShape, Snapshot, flat_shape, learn_shape, shape_from_json
 from quota_watch.lib.plain import plain
 from quota_watch.model.period import ONE_DAY, CalendarMonth, Period
 from quota_watch.model.usage import DayCounts, Usage, is_over
@@ -227,12 +227,12 @@ def _shape(
     )
     kept = (connection.scalar(query) or {}).get("shape")
     if kept is not None:
-        return from_json(kept)
+        return shape_from_json(kept)
     if not counted:
-        return flat()
+        return flat_shape()
     midnight = datetime.combine(today, time.min, UTC)
     seen = _snapshots(connection, pk, midnight - _SHAPE_DAYS, midnight)
-    return learn(seen, totals=counted, today=today, excluded=capped)
+    return learn_shape(seen, totals=counted, today=today, excluded=capped)
 
 
 def _snapshots(connection: Connection, pk: int, since: datetime, until: datetime) -> list[Snapshot]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from quota_watch.forecast.sites import seen_anew
+from quota_watch.forecast.remedies import seen_anew
 from quota_watch.lib.plain import iso
 from quota_watch.model.account import KnownSite, Site, SiteUsage
 from quota_watch.model.period import BillingCycle

@@ -7,11 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from quota_watch.forecast.accuracy import CheckDay, PastForecast, PastPeriod, accuracy
-from quota_watch.forecast.day_shape import share_at
-from quota_watch.forecast.forecast import Forecast, TooEarly
-from quota_watch.forecast.lost import Losses, losses
+from quota_watch.forecast.capped import Losses, losses
+from quota_watch.forecast.forecast import DayAhead, Forecast, TooEarly, days_ahead
 from quota_watch.forecast.outlook import Foresight, foresee
-from quota_watch.forecast.path import DayAhead, days_ahead
+from quota_watch.forecast.usual import share_at
 from quota_watch.lib.plain import iso, plain
 from quota_watch.model.period import BillingCycle, CalendarMonth, Period, period_json
 from quota_watch.model.usage import Usage, count, is_over, percent

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from quota_watch.forecast.capped import lost
-from quota_watch.forecast.plan_fit import smaller_plan
+from quota_watch.forecast.remedies import smaller_plan
 from quota_watch.lib.plain import iso, plain
 from quota_watch.model.period import BillingCycle, Period, each_day, period_json, previous
 from quota_watch.model.report import ReportKind, ReportSpan

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from quota_watch.forecast.path import Expected
+from quota_watch.forecast.forecast import Expected
 from quota_watch.lib.figures import short_day
 from quota_watch.model.period import ONE_DAY
 from quota_watch.views.organizations import Json

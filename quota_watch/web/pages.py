@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Flask, abort, render_template, request
 
-from quota_watch.forecast.path import course
+from quota_watch.forecast.forecast import course
 from quota_watch.messages.words import foretold
 from quota_watch.model.period import ONE_DAY, CalendarMonth
 from quota_watch.model.watch import Watch

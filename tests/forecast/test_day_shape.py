@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quota_watch.forecast.day_shape import DayShape, Snapshot, flat, from_json, learn, share_at
+from quota_watch.forecast.usual import (
+    DayShape,
+    Snapshot,
+    flat_shape,
+    learn_shape,
+    shape_from_json,
+    share_at,
+)
 
 TODAY = date(2026, 3, 30)  # a Monday
 MORNINGS = [0] * 6 + [100] * 6 + [0] * 12
@@ -32,7 +39,7 @@ def seen(hours, *, days=28, missing=()) -> tuple[list[Snapshot], dict[date, int]
 
 def learned(hours, *, excluded=(), **how) -> DayShape:
     snapshots, totals = seen(hours, **how)
-    return learn(snapshots, totals=totals, today=TODAY, excluded=excluded)
+    return learn_shape(snapshots, totals=totals, today=TODAY, excluded=excluded)
 
 
 def test_a_day_whose_events_come_in_the_morning_is_known_to() -> None:
@@ -43,16 +50,16 @@ def test_a_day_whose_events_come_in_the_morning_is_known_to() -> None:
 
 
 def test_the_share_runs_on_within_the_hour() -> None:
-    assert share_at(flat(), at(TODAY, 12, 30)) == pytest.approx(12.5 / 24)
+    assert share_at(flat_shape(), at(TODAY, 12, 30)) == pytest.approx(12.5 / 24)
 
 
 def test_a_moment_of_another_zone_is_taken_in_utc() -> None:
     moment = datetime.fromisoformat("2026-03-31T01:00:00+02:00")
-    assert share_at(flat(), moment) == pytest.approx(23 / 24)
+    assert share_at(flat_shape(), moment) == pytest.approx(23 / 24)
 
 
 def test_six_days_teach_nothing_and_seven_do() -> None:
-    assert learned(MORNINGS, days=6) == flat(6)
+    assert learned(MORNINGS, days=6) == flat_shape(6)
     assert learned(MORNINGS, days=7).is_learned
 
 
@@ -72,13 +79,13 @@ def test_days_that_were_not_seen_whole_teach_nothing() -> None:
 
 def test_capped_days_and_days_without_events_teach_nothing() -> None:
     assert learned(MORNINGS, excluded=[TODAY - timedelta(1)]).days == 27
-    assert learned([0] * 24) == flat(0)
+    assert learned([0] * 24) == flat_shape(0)
 
 
 def test_a_day_whose_count_fell_teaches_nothing() -> None:
     snapshots, totals = seen(MORNINGS)
     jumped = Snapshot(at=at(TODAY - timedelta(1), 3), today=600)
-    assert learn([*snapshots, jumped], totals=totals, today=TODAY).days == 27
+    assert learn_shape([*snapshots, jumped], totals=totals, today=TODAY).days == 27
 
 
 def test_one_odd_day_hardly_moves_the_shape() -> None:
@@ -93,14 +100,14 @@ def test_one_odd_day_hardly_moves_the_shape() -> None:
 def test_a_shape_comes_back_from_json() -> None:
     shape = learned(MORNINGS)
     kept = json.loads(json.dumps(shape.to_json()))
-    assert from_json(kept).to_json() == shape.to_json()
+    assert shape_from_json(kept).to_json() == shape.to_json()
 
 
 @pytest.mark.parametrize(
     "kept", [{}, {"days": 9, "uneven": 0.1, "weekday": [0, 1], "weekend": [0, 1]}, {"days": "x"}]
 )
 def test_a_kept_shape_that_makes_no_sense_is_flat(kept) -> None:
-    assert from_json(kept) == flat()
+    assert shape_from_json(kept) == flat_shape()
 
 
 moments = st.integers(0, 39 * 1440).map(lambda minutes: at(TODAY, 0) - timedelta(minutes=minutes))
@@ -111,17 +118,17 @@ moments = st.integers(0, 39 * 1440).map(lambda minutes: at(TODAY, 0) - timedelta
     st.dictionaries(st.dates(date(2026, 2, 20), TODAY), st.integers(0, 10**6)),
 )
 def test_whatever_was_seen_the_shape_rises_from_nothing_to_all(snapshots, totals) -> None:
-    shape = learn(snapshots, totals=totals, today=TODAY)
+    shape = learn_shape(snapshots, totals=totals, today=TODAY)
     for shares in (shape.weekday, shape.weekend):
         assert (shares[0], shares[-1], len(shares)) == (0.0, 1.0, 25)
         assert all(low <= high for low, high in pairwise(shares))
-    assert from_json(shape.to_json()).days == shape.days
+    assert shape_from_json(shape.to_json()).days == shape.days
 
 
 @settings(max_examples=15)
 @given(st.lists(st.lists(st.integers(0, 50), min_size=24, max_size=24), min_size=28, max_size=28))
 def test_the_order_of_snapshots_does_not_matter(days) -> None:
     snapshots, totals = seen(lambda day: days[(TODAY - day).days - 1])
-    assert learn(snapshots, totals=totals, today=TODAY) == learn(
+    assert learn_shape(snapshots, totals=totals, today=TODAY) == learn_shape(
         snapshots[::-1], totals=totals, today=TODAY
     )

@@ -4,8 +4,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.forecast.forecast import Forecast, forecast
-from quota_watch.forecast.path import days_ahead
+from quota_watch.forecast.forecast import Forecast, days_ahead, forecast
 from quota_watch.model.period import ONE_DAY
 from support.domain import MARCH
 

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.forecast.capped import capped_days, lost
-from quota_watch.forecast.lost import Losses, losses
+from quota_watch.forecast.capped import Losses, capped_days, losses, lost
 from quota_watch.lib.figures import Estimate
 from support.domain import MARCH
 

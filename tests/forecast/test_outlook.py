@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quota_watch.forecast.day_shape import Snapshot, learn
 from quota_watch.forecast.forecast import TooEarly
 from quota_watch.forecast.outlook import Outlook, fit, from_json, since_first_event
+from quota_watch.forecast.usual import Snapshot, learn_shape
 from support.domain import MARCH as MARCH_MONTH
 
 MARCH = date(2026, 3, 1)
@@ -83,7 +83,7 @@ def test_a_learned_shape_is_kept_with_the_outlook() -> None:
         for day in counts
         for hour, n in ((2, 5), (5, 20), (8, 50), (11, 70), (14, 80), (17, 90), (20, 95), (23, 99))
     ]
-    shape = learn(snapshots, totals=counts, today=date(2026, 3, 10))
+    shape = learn_shape(snapshots, totals=counts, today=date(2026, 3, 10))
     kept = outlook([100] * 30, shape=shape)
     assert kept.shape.is_learned
     assert restored(kept) == kept

@@ -4,7 +4,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.forecast.path import course
+from quota_watch.forecast.forecast import course
 
 AS_OF = date(2026, 3, 9)
 COUNTS = st.integers(0, 10**9)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_watch.forecast.forecast import Forecast, forecast
-from quota_watch.forecast.plan_fit import (
+from quota_watch.forecast.remedies import (
     PlanFit,
     family_of,
     smaller_plan,

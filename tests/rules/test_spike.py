@@ -5,14 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.forecast.day_shape import flat
-from quota_watch.forecast.usual import usual_days
+from quota_watch.forecast.usual import flat_shape, usual_days
 from quota_watch.rules.spike import SpikeJudgement, SpikeReason, Today, judge_spike
 from quota_watch.rules.verdict import Ruling
 
 MONDAY = date(2026, 3, 30)
 NOON = datetime(2026, 3, 30, 12, tzinfo=UTC)
-LEARNED = flat(days=28)
+LEARNED = flat_shape(days=28)
 USUAL = usual_days({MONDAY - timedelta(n): 1000 + n % 5 * 20 for n in range(1, 57)}, before=MONDAY)
 DAY_BEFORE = MONDAY - timedelta(1)
 
@@ -59,8 +58,8 @@ def test_a_handful_of_events_is_none_whatever_the_limit() -> None:
 
 
 def test_until_the_shape_is_known_today_must_pass_three_whole_days() -> None:
-    assert judged(2900, shape=flat(6)).ruling is Ruling.FALSE
-    assert judged(3300, shape=flat(6)).ruling is Ruling.TRUE
+    assert judged(2900, shape=flat_shape(6)).ruling is Ruling.FALSE
+    assert judged(3300, shape=flat_shape(6)).ruling is Ruling.TRUE
 
 
 def test_the_types_that_grew_are_named_the_greatest_first() -> None:
@@ -89,7 +88,7 @@ def test_the_next_day_is_not_judged_calm_before_its_second_half() -> None:
     morning = NOON - timedelta(hours=1)
     assert judged(400, open_since=DAY_BEFORE, now=morning).ruling is Ruling.UNKNOWN
     assert judged(400, open_since=DAY_BEFORE).ruling is Ruling.FALSE
-    assert judged(400, open_since=DAY_BEFORE, shape=flat(3)).ruling is Ruling.UNKNOWN
+    assert judged(400, open_since=DAY_BEFORE, shape=flat_shape(3)).ruling is Ruling.UNKNOWN
 
 
 def test_after_a_week_it_is_the_new_usual() -> None:
@@ -118,7 +117,7 @@ clock = st.integers(0, 86_399).map(
 @given(counts, st.integers(0, 10**7), st.integers(0, 10**7), clock, st.integers(0, 40))
 def test_more_events_are_never_less_of_a_spike(history, one, other, now, days) -> None:
     past = {MONDAY - timedelta(n + 1): count for n, count in enumerate(history)}
-    how = {"usual": usual_days(past, before=MONDAY), "shape": flat(days), "now": now}
+    how = {"usual": usual_days(past, before=MONDAY), "shape": flat_shape(days), "now": now}
     low, high = judged(min(one, other), **how), judged(max(one, other), **how)
     assert not (low.ruling is Ruling.TRUE and high.ruling is Ruling.FALSE)
     assert low.spike is None or 0 <= low.spike.excess <= min(one, other)

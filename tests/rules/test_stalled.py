@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.forecast.day_shape import Snapshot, flat
-from quota_watch.forecast.usual import usual_days
+from quota_watch.forecast.usual import Snapshot, flat_shape, usual_days
 from quota_watch.model.period import ONE_DAY
 from quota_watch.rules.stalled import (
     Sightings,
@@ -18,7 +17,7 @@ from quota_watch.rules.verdict import Ruling
 
 TODAY = date(2026, 3, 30)
 NOON = datetime(2026, 3, 30, 12, tzinfo=UTC)
-LEARNED = flat(days=28)
+LEARNED = flat_shape(days=28)
 DAY = timedelta(hours=24)
 
 
@@ -86,7 +85,7 @@ def test_where_silences_are_usual_it_must_be_longer_than_they() -> None:
 def test_a_shorter_span_needs_a_shape_or_lasts_a_day() -> None:
     after = timedelta(hours=6)
     assert judged(polled(silent_for(7)), after=after).ruling is Ruling.TRUE
-    assert judged(polled(silent_for(7)), after=after, shape=flat(3)).ruling is Ruling.FALSE
+    assert judged(polled(silent_for(7)), after=after, shape=flat_shape(3)).ruling is Ruling.FALSE
 
 
 def test_capped_days_and_a_short_history_are_unknown() -> None:

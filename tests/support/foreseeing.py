@@ -4,8 +4,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from quota_watch.forecast.forecast import Crossing, Forecast
-from quota_watch.forecast.plan_fit import PlanFit
-from quota_watch.forecast.remedies import Remedies, remedies
+from quota_watch.forecast.remedies import PlanFit, Remedies, remedies
 from support.domain import MARCH, NOON
 
 LARGER = PlanFit(plan="standard250k", limit=250_000, needed=162_000)

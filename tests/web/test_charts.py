@@ -4,7 +4,7 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.forecast.path import course
+from quota_watch.forecast.forecast import course
 from quota_watch.web.app import between, compact
 from quota_watch.web.charts import (
     Scale,

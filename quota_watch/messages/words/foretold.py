@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 from quota_watch.forecast.forecast import Crossing, Forecast
-from quota_watch.forecast.plan_fit import PlanFit
-from quota_watch.forecast.remedies import Fit, Part, Remedies, Setting
+from quota_watch.forecast.remedies import Fit, Part, PlanFit, Remedies, Setting
 from quota_watch.lib.figures import (
     Estimate,
     chances,
