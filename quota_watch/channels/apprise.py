@@ -12,10 +12,8 @@ from typing import Final
 
 from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType, PersistentStoreMode
 
-from quota_watch.channels.channel import ATTEMPT_SECONDS
-from quota_watch.channels.errors import DeliveryError, too_late
+from quota_watch.channels.channel import ATTEMPT_SECONDS, WEBHOOK_RETRIES, DeliveryError, too_late
 from quota_watch.channels.formats.sections import headline, plain_text
-from quota_watch.channels.retry import WEBHOOK_RETRIES
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.text import one_line
 from quota_watch.messages.message import Facts, Message
@@ -50,6 +48,7 @@ class AppriseChannel:
     takes_period_ends: Final = False
     batches: Final = True
     keeps_incidents: Final = False
+    at_once: Final = 1
 
     def __init__(
         self,
@@ -110,6 +109,9 @@ class AppriseChannel:
     def check(self) -> str:
         """Tell which service the URL is for: apprise can't connect without sending."""
         return f"the URL is one for {self._service} (nothing was sent, so only a test will tell)"
+
+    def rest(self) -> None:
+        """Do nothing: nothing is kept open."""
 
     def _notify(self, facts: tuple[Facts, ...], now: datetime) -> bool:
         return bool(

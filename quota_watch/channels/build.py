@@ -17,7 +17,7 @@ from quota_watch.channels.formats.pagerduty import pagerduty
 from quota_watch.channels.formats.slack import SLACK
 from quota_watch.channels.formats.teams import TEAMS
 from quota_watch.channels.formats.template import own_template
-from quota_watch.channels.webhook import WebhookChannel
+from quota_watch.channels.webhook import AT_ONCE, WebhookChannel
 from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, Problem, WebhookTable
 from quota_watch.config.proxies import proxy_for
 from quota_watch.lib.http import HttpError, build_client
@@ -107,7 +107,7 @@ class ChannelBuilder:
         smtp = self._config.smtp
         if smtp is None:
             raise ValueError("an email channel without [smtp] passed the config's checks")
-        return EmailChannel(
+        channel = EmailChannel(
             name=name,
             recipients=table.to,
             host=smtp.host,
@@ -120,6 +120,8 @@ class ChannelBuilder:
             min_severity=table.min_severity,
             renderer=Renderer(self._config.templates.directory),
         )
+        self._resources.callback(channel.rest)
+        return channel
 
     def _webhook(self, name: str, table: WebhookTable) -> WebhookChannel:
         url = PAGERDUTY if table.url is None else table.url.reveal()
@@ -153,7 +155,7 @@ class ChannelBuilder:
         """Return the one client of each way out: reading the machine's certificates is slow."""
         variable, url = proxy or ("", None)
         if url not in self._clients:
-            connections = max(1, len(self._config.channels))
+            connections = AT_ONCE * max(1, len(self._config.channels))
             try:
                 client = build_client(proxy=url, connections=connections)
             except HttpError as error:

@@ -1,14 +1,87 @@
-"""What every channel is: somewhere a message can be sent to, with its own patience."""
+"""What every channel is: somewhere to send messages to, what fails there, and when to try again."""
 
-from datetime import datetime
+import re
+import ssl
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from quota_watch.channels.retry import RetrySchedule
+from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib.text import one_line
 from quota_watch.messages.message import Message
 from quota_watch.model.rule import Severity
 
 ATTEMPT_SECONDS = 30.0
 """How long one attempt may take in all, from name lookup to the receiver's answer."""
+
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
+_JITTER = 0.2
+_LONGEST_RETRY_AFTER = timedelta(hours=6)
+_REBUILDS = 2
+
+
+class DeliveryError(QuotaWatchError):
+    """An attempt that the receiver did not accept.
+
+    `message` is a sentence without secrets. `permanent`: trying again is of no use. `status` is
+    the receiver's code (HTTP or SMTP). `retry_after`: seconds it asked to wait. `start_late`:
+    the receiver answered as if it were being rebuilt, so the quick first retries are left out.
+    `by_us`: quota-watch itself failed, before or after the receiver was asked.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool = False,
+        status: int | None = None,
+        retry_after: float | None = None,
+        start_late: bool = False,
+        by_us: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.permanent = permanent
+        self.status = status
+        self.retry_after = retry_after
+        self.start_late = start_late
+        self.by_us = by_us
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySchedule:
+    """The waits after the first failures, then one wait for ever, until the message is too old.
+
+    `late_from` is the step at which a refusal that asks to `start_late` begins.
+    """
+
+    delays: tuple[timedelta, ...]
+    then: timedelta
+    until: timedelta
+    late_from: int = 0
+
+
+WEBHOOK_RETRIES = RetrySchedule(
+    delays=(
+        timedelta(seconds=5),
+        timedelta(seconds=30),
+        timedelta(minutes=5),
+        timedelta(minutes=30),
+    ),
+    then=timedelta(hours=1),
+    until=timedelta(hours=72),
+    late_from=2,
+)
+EMAIL_RETRIES = RetrySchedule(
+    delays=(
+        timedelta(seconds=30),
+        timedelta(minutes=2),
+        timedelta(minutes=10),
+        timedelta(minutes=30),
+    ),
+    then=timedelta(hours=1),
+    until=timedelta(hours=72),
+)
 
 
 class Channel(Protocol):
@@ -42,6 +115,10 @@ class Channel(Protocol):
     def batches(self) -> bool:
         """Whether several facts go into one message; else each message has one."""
 
+    @property
+    def at_once(self) -> int:
+        """How many messages may be under way at a time."""
+
     def send(self, message: Message, *, now: datetime) -> None:
         """Hand the message over; returning means the receiver accepted it.
 
@@ -53,3 +130,74 @@ class Channel(Protocol):
 
         Raises `DeliveryError`.
         """
+
+    def rest(self) -> None:
+        """Let go of what was kept open from one message to the next: nothing more is due now."""
+
+
+def too_late(place: str, seconds: float) -> str:
+    """Say that no answer came in time."""
+    return f"{place} did not answer within {seconds:g} seconds"
+
+
+def no_connection(place: str, error: BaseException) -> str:
+    """Say why a connection to `place` failed."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate of {place} is refused: {one_line(error.verify_message)}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS with {place}: {one_line(error.reason or 'the connection ended')}"
+    # The system's own words, without its number for them.
+    return f"no connection to {place}: {one_line(_ERRNO.sub('', str(error)))}"
+
+
+def next_attempt(
+    *,
+    schedule: RetrySchedule,
+    attempts: int,
+    error: DeliveryError,
+    created_at: datetime,
+    now: datetime,
+    jitter: float,
+) -> datetime | None:
+    """Return when to try again after `attempts` failed ones, or None if it failed for good.
+
+    `jitter` in [-1, 1] moves the wait by up to 20 %. A receiver's `retry_after` is honoured to
+    six hours: the attempt is never sooner than it asks.
+    """
+    if error.permanent:
+        return None
+    age = max(now - created_at, timedelta(0))  # the clock may have gone back
+    wait = _wait(schedule, _step(schedule, attempts, error, age)) * (1 + _JITTER * jitter)
+    if error.retry_after is not None:
+        wait = max(wait, min(timedelta(seconds=error.retry_after), _LONGEST_RETRY_AFTER))
+    return None if age + wait > schedule.until else now + wait
+
+
+def should_split(error: DeliveryError, *, attempts: int) -> bool:
+    """Tell whether what was sent together and failed for the `attempts`-th time goes on singly.
+
+    So it is where the fault may be in one part: after a refusal for good, a failure of our own,
+    or a receiver that answers for the third time as if it were being rebuilt.
+    """
+    return error.permanent or error.by_us or (error.start_late and attempts > _REBUILDS)
+
+
+def _step(schedule: RetrySchedule, attempts: int, error: DeliveryError, age: timedelta) -> int:
+    """Return which wait comes next.
+
+    Quick failures before one that starts late have not used up the late steps: those are over
+    only when their time is.
+    """
+    if not error.start_late:
+        return attempts - 1
+    step, over = schedule.late_from, timedelta(0)
+    while step < schedule.late_from + attempts - 1:
+        over += _wait(schedule, step) * (1 - _JITTER)
+        if age < over:
+            break
+        step += 1
+    return step
+
+
+def _wait(schedule: RetrySchedule, step: int) -> timedelta:
+    return schedule.delays[step] if step < len(schedule.delays) else schedule.then

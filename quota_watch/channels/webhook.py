@@ -9,11 +9,15 @@ from http import HTTPStatus
 import httpcore
 import httpx
 
-from quota_watch.channels.channel import ATTEMPT_SECONDS
-from quota_watch.channels.errors import DeliveryError, no_connection, too_late
+from quota_watch.channels.channel import (
+    ATTEMPT_SECONDS,
+    WEBHOOK_RETRIES,
+    DeliveryError,
+    no_connection,
+    too_late,
+)
 from quota_watch.channels.formats.form import FACTS, Form, Post
-from quota_watch.channels.retry import WEBHOOK_RETRIES
-from quota_watch.lib.http import http_date, trust
+from quota_watch.lib.http import seconds_until, trust
 from quota_watch.lib.network import Backend, deadline
 from quota_watch.lib.redaction import Redactor
 from quota_watch.lib.signing import signature, signing_key
@@ -28,7 +32,9 @@ _PERMANENT = frozenset({HTTPStatus.GONE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
 _PASSING = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
-_DIGITS = 9
+
+AT_ONCE = 4
+"""How many messages of one channel may be under way at a time."""
 
 
 class WebhookChannel:
@@ -61,6 +67,7 @@ class WebhookChannel:
         self.takes_period_ends = form.takes_period_ends
         self.batches = form.batches
         self.keeps_incidents = form.keeps_incidents
+        self.at_once = AT_ONCE
         self._form = form
         self._proxy = None if proxy is None else httpx.URL(proxy)
         self._redact = Redactor([url, *hidden])
@@ -95,6 +102,9 @@ class WebhookChannel:
             raise DeliveryError(no_connection(self._place, error.__cause__ or error)) from None
         through = "" if self._proxy is None else f", which leads to {self._host},"
         return f"{self._place}{through} can be reached (nothing was sent)"
+
+    def rest(self) -> None:
+        """Do nothing: the client keeps its own connections."""
 
     def _connect(self) -> httpcore.NetworkStream:
         """Connect as a request would; a proxy is only reached, as it would ask for a request."""
@@ -161,7 +171,7 @@ class WebhookChannel:
         passing = status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR
         said = self._form.complaint(answer)
         words = one_line(self._redact(said.words))
-        waits = (seconds_until(response.headers.get("retry-after"), now), said.seconds)
+        waits = (seconds_until(response.headers.get("retry-after", ""), now), said.seconds)
         return DeliveryError(
             f"{self._host} answered {_named(status)}" + (f": {words}" if words else ""),
             permanent=status in _PERMANENT,
@@ -169,15 +179,6 @@ class WebhookChannel:
             retry_after=max((wait for wait in waits if wait is not None), default=None),
             start_late=not passing,
         )
-
-
-def seconds_until(retry_after: str | None, now: datetime) -> float | None:
-    """Return what a `Retry-After` header asks to wait, in seconds or as a date, or None."""
-    text = (retry_after or "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text if len(text) <= _DIGITS else "9" * _DIGITS)
-    at = http_date(text)
-    return None if at is None else max((at - now).total_seconds(), 0.0)
 
 
 def _read_a_little(response: httpx.Response) -> bytes:

@@ -6,6 +6,7 @@ credential goes where the caller sent it and nowhere else.
 
 import logging
 import queue
+import re
 import ssl
 import zlib
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ import httpx
 from quota_watch import __version__
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.network import Backend, deadline, left
+
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_LONGEST_SECONDS = 999_999_999.0
 
 MAX_BODY = 16 * 1024 * 1024
 """The largest body that is believed, in bytes."""
@@ -106,6 +110,15 @@ def http_date(text: str) -> datetime | None:
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return moment.replace(tzinfo=moment.tzinfo or UTC)
+
+
+def seconds_until(retry_after: str, now: datetime) -> float | None:
+    """Read a `Retry-After`: seconds, perhaps a fraction too, or a date; None if neither."""
+    text = retry_after.strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), _LONGEST_SECONDS)
+    at = http_date(text)
+    return None if at is None else max((at - now).total_seconds(), 0.0)
 
 
 def _send(client: httpx.Client, request: httpx.Request) -> httpx.Response:

@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Literal
 
-from quota_watch.channels.channel import Channel
-from quota_watch.channels.errors import DeliveryError
-from quota_watch.channels.retry import next_attempt, should_split
+from quota_watch.channels.channel import Channel, DeliveryError, next_attempt, should_split
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import one_line
@@ -166,6 +164,7 @@ class Outbox:
                 with self._database.write() as connection:
                     message = messages.claim_next(connection, name, now=self._clock.now())
                 if message is None:
+                    self._channels[name].rest()
                     return
                 if self._attempt(self._channels[name], message, failed):
                     works = True

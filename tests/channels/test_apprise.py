@@ -8,8 +8,7 @@ import traceback
 import pytest
 
 from quota_watch.channels.apprise import AppriseChannel, UnknownServiceError
-from quota_watch.channels.errors import DeliveryError
-from quota_watch.channels.retry import WEBHOOK_RETRIES
+from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError
 from quota_watch.messages.message import Message
 from quota_watch.messages.samples import sample_facts
 from quota_watch.model.rule import Severity

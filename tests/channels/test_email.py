@@ -2,7 +2,9 @@ import base64
 import socket
 import ssl
 import time
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -10,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from quota_watch.channels.email import EmailChannel, own_name
-from quota_watch.channels.errors import DeliveryError
-from quota_watch.channels.retry import EMAIL_RETRIES
+from quota_watch.channels.channel import EMAIL_RETRIES, DeliveryError
+from quota_watch.channels.email import EmailChannel
+from quota_watch.channels.smtp import own_name
 from quota_watch.messages.message import Message
 from quota_watch.messages.render import Renderer
 from quota_watch.model.rule import Severity
@@ -51,9 +53,16 @@ def channel(port: int, **changes: Any) -> EmailChannel:
     return EmailChannel(**(values | changes))
 
 
+def send(of: EmailChannel, message: Message = MESSAGE, now: datetime = NOON) -> None:
+    try:
+        of.send(message, now=now)
+    finally:
+        of.rest()
+
+
 def failure(of: EmailChannel) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
-        of.send(MESSAGE, now=NOON)
+        send(of)
     return caught.value
 
 
@@ -73,7 +82,7 @@ def content(server: MailServer) -> EmailMessage:
 
 def test_a_mail_arrives_at_its_one_recipient():
     with mail_server() as server:
-        channel(server.port).send(MESSAGE, now=NOON)
+        send(channel(server.port), MESSAGE)
         mail = content(server)
         assert server.envelopes[0].mail_from == "quota-watch@example.com"
         assert server.envelopes[0].rcpt_tos == ["anna@example.com"]
@@ -101,7 +110,7 @@ def test_a_mail_goes_encrypted_with_a_login(certificates, security):
             password=PASSWORD,
             tls=certificates.client,
         )
-        secure.send(MESSAGE, now=NOON)
+        send(secure)
         assert server.logins == 1
         assert content(server)["Message-ID"] == "<msg_1@example.com>"
 
@@ -246,7 +255,7 @@ def test_a_line_without_end_is_tried_again():
 def test_what_was_accepted_stays_so_however_the_server_says_goodbye():
     for goodbye in (DROP, "500 what?"):
         with raw_server(Dialogue({"QUIT": goodbye})) as port:
-            channel(port).send(MESSAGE, now=NOON)
+            send(channel(port), MESSAGE)
 
 
 def test_nobody_listening_is_tried_again():
@@ -267,7 +276,7 @@ def test_a_retry_is_the_same_mail_by_its_id():
     with mail_server(answers={"DATA": "451 later"}) as server:
         failure(channel(server.port))
         del server.answers["DATA"]
-        channel(server.port).send(MESSAGE, now=NOON)
+        send(channel(server.port), MESSAGE)
         assert content(server)["Message-ID"] == "<msg_1@example.com>"
 
 
@@ -277,11 +286,72 @@ def test_a_username_smtp_cannot_carry_is_a_clear_error():
     assert "the username holds letters SMTP lacks" in str(error)
 
 
+def test_a_password_smtp_cannot_carry_is_not_blamed_on_the_username():
+    answers = {"EHLO": "250-here\r\n250 AUTH PLAIN"}
+    error = failure_of(answers, username="mail", password="schlüssel")
+    assert "the password holds letters SMTP lacks" in str(error)
+
+
+def verbs(dialogue: Dialogue) -> list[str]:
+    return [line.partition(" ")[0].upper() for line in dialogue.heard]
+
+
+def test_messages_that_are_due_go_out_in_one_session():
+    dialogue = Dialogue({})
+    with raw_server(dialogue) as port, closing_channel(port) as ops:
+        ops.send(MESSAGE, now=NOON)
+        ops.send(MESSAGE, now=NOON)
+        ops.rest()
+    one = ["MAIL", "RCPT", "DATA"]
+    assert verbs(dialogue) == ["EHLO", *one, "RSET", *one, "QUIT"]
+
+
+@pytest.mark.parametrize("goodbye", ["421 enough for now", DROP])
+@pytest.mark.parametrize("verb", ["RSET", "MAIL", "RCPT"])
+def test_a_session_that_the_server_ended_is_replaced_by_a_fresh_one(verb, goodbye):
+    dialogue = Dialogue({})
+    with raw_server(dialogue) as port, closing_channel(port) as ops:
+        ops.send(MESSAGE, now=NOON)
+        dialogue.once[verb] = goodbye
+        ops.send(MESSAGE, now=NOON)
+    assert verbs(dialogue).count("EHLO") == 2
+    assert verbs(dialogue).count("DATA") == 2
+
+
+def test_a_recipient_who_is_refused_does_not_end_the_session():
+    dialogue = Dialogue({})
+    with raw_server(dialogue) as port, closing_channel(port) as ops:
+        dialogue.once["RCPT"] = "550 no such user"
+        with pytest.raises(DeliveryError):
+            ops.send(MESSAGE, now=NOON)
+        ops.send(MESSAGE, now=NOON)
+    assert verbs(dialogue).count("EHLO") == 1
+
+
+def test_content_whose_answer_was_lost_is_not_sent_again_by_itself():
+    dialogue = Dialogue({})
+    with raw_server(dialogue) as port, closing_channel(port) as ops:
+        ops.send(MESSAGE, now=NOON)
+        dialogue.once["."] = DROP
+        with pytest.raises(DeliveryError):
+            ops.send(MESSAGE, now=NOON)
+    assert verbs(dialogue).count("DATA") == 2
+
+
+@contextmanager
+def closing_channel(port: int) -> Iterator[EmailChannel]:
+    of = channel(port)
+    try:
+        yield of
+    finally:
+        of.rest()
+
+
 def test_a_broken_template_of_the_user_does_not_stop_an_alert(tmp_path, caplog):
     (tmp_path / "email").mkdir()
     (tmp_path / "email" / "alert.txt.j2").write_text("{{ no_such_thing }}")
     with mail_server() as server:
-        channel(server.port, renderer=Renderer(tmp_path)).send(MESSAGE, now=NOON)
+        send(channel(server.port, renderer=Renderer(tmp_path)), MESSAGE)
         assert "91,234" in str(content(server).get_body(["plain"]))
     assert "template failed, the built-in one is used" in caplog.text
 
@@ -325,6 +395,12 @@ def test_we_introduce_ourselves_as_mail_servers_expect():
     [
         ("watch.example.com", "10.0.0.7", "watch.example.com"),
         ("watch", "10.0.0.7", "[10.0.0.7]"),
+        ("web_1.docker_default", "10.0.0.7", "[10.0.0.7]"),
+        ("watch.example.com.", "10.0.0.7", "[10.0.0.7]"),
+        ("bücher.example", "10.0.0.7", "[10.0.0.7]"),
+        ("-web.example", "10.0.0.7", "[10.0.0.7]"),
+        ("10.0.0.7", "10.0.0.7", "[10.0.0.7]"),
+        (f"{'x' * 64}.example", "10.0.0.7", "[10.0.0.7]"),
         ("watch", "fe80::1%eth0", "[IPv6:fe80::1]"),
     ],
 )
@@ -352,7 +428,7 @@ def test_several_facts_are_one_mail_headed_by_the_first():
         id="msg_2", recipient="anna@example.com", facts=(tell(fired(100), 104_310), tell(fired()))
     )
     with mail_server() as server:
-        channel(server.port).send(joined, now=NOON)
+        send(channel(server.port), joined)
         mail = content(server)
         assert mail["Message-ID"] == "<msg_2@example.com>"
         assert mail["Subject"].startswith("Critical: Acme is over its limit")
@@ -362,5 +438,5 @@ def test_several_facts_are_one_mail_headed_by_the_first():
 def test_a_critical_mail_that_comes_late_says_so():
     late = Message(id="msg_3", recipient="anna@example.com", facts=(tell(fired(100), 104_310),))
     with mail_server() as server:
-        channel(server.port).send(late, now=NOON + timedelta(days=20))
+        send(channel(server.port), late, NOON + timedelta(days=20))
         assert content(server)["Subject"].startswith("Critical, late: Acme")

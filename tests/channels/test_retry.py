@@ -4,8 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.channels.errors import DeliveryError
-from quota_watch.channels.retry import EMAIL_RETRIES, WEBHOOK_RETRIES, RetrySchedule, next_attempt
+from quota_watch.channels.channel import (
+    EMAIL_RETRIES,
+    WEBHOOK_RETRIES,
+    DeliveryError,
+    RetrySchedule,
+    next_attempt,
+)
 
 CREATED = datetime(2026, 3, 15, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)

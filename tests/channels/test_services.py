@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from quota_watch.channels.errors import DeliveryError
+from quota_watch.channels.channel import DeliveryError
 from quota_watch.channels.formats.discord import DISCORD
 from quota_watch.channels.formats.form import FACTS, Form
 from quota_watch.channels.formats.pagerduty import pagerduty

@@ -15,11 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from quota_watch.channels.errors import DeliveryError
+from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError
 from quota_watch.channels.formats.form import compact
-from quota_watch.channels.retry import WEBHOOK_RETRIES
-from quota_watch.channels.webhook import WebhookChannel, seconds_until
-from quota_watch.lib.http import build_client
+from quota_watch.channels.webhook import WebhookChannel
+from quota_watch.lib.http import build_client, seconds_until
 from quota_watch.lib.signing import SigningSecretError
 from quota_watch.messages.message import Message
 from quota_watch.model.rule import Severity
@@ -186,12 +185,12 @@ def test_a_redirect_is_not_followed(client, http_server):
         ("Sun, 15 Mar 2026 11:00:00 GMT", 0.0),
         ("9" * 5000, 999_999_999.0),
         ("-5", None),
-        ("1.5", None),
+        ("1.5", 1.5),
+        ("1800.497", 1800.497),
         ("²", None),
         ("soon", None),
         ("Sun, 99 Mar 2026 12:02:00 GMT", None),
         ("", None),
-        (None, None),
     ],
 )
 def test_retry_after_is_read_in_both_its_forms(text, seconds):

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, text
 
-from quota_watch.channels.errors import DeliveryError
+from quota_watch.channels.channel import DeliveryError
 from quota_watch.messages.message import Message
 from quota_watch.storage import messages
 from quota_watch.storage import outbox as table

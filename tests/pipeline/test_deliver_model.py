@@ -6,7 +6,7 @@ from datetime import time, timedelta
 
 import pytest
 
-from quota_watch.channels.errors import DeliveryError
+from quota_watch.channels.channel import DeliveryError
 from quota_watch.messages.message import Message
 from quota_watch.model.quiet_hours import QuietHours
 from quota_watch.storage import messages

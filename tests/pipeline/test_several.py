@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.channels.errors import DeliveryError
-from quota_watch.channels.retry import should_split
+from quota_watch.channels.channel import DeliveryError, should_split
 from quota_watch.messages.message import Message
 from quota_watch.model.rule import Severity
 from quota_watch.rules.reason import BY_THEMSELVES

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from quota_watch.channels.errors import DeliveryError
+from quota_watch.channels.channel import DeliveryError
 from quota_watch.messages.message import Message
 from quota_watch.pipeline.deliver import Outbox
 from quota_watch.storage import outbox as table

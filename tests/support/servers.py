@@ -126,12 +126,14 @@ _USUAL = {"HELLO": "220 ready", "DATA": "354 go on", "QUIT": "221 bye"}
 class Dialogue:
     """Speaks SMTP as a server that answers `250 OK`, but for the verbs in `answers`.
 
-    The verbs beside SMTP's own are `HELLO` (at connect) and `.` (after the content). An answer
-    is a line, `HANG`, `DROP`, `DRIP` (a byte now and then, never a line) or a line and `|hang`.
+    `once` answers so the next time alone. The verbs beside SMTP's own are `HELLO` (at connect)
+    and `.` (after the content). An answer is a line, `HANG`, `DROP`, `DRIP` (a byte now and then,
+    never a line) or a line and `|hang`.
     """
 
     answers: Mapping[str, str]
     heard: list[str] = field(default_factory=list)
+    once: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, client: socket.socket, over: threading.Event) -> None:
         with client.makefile("rb") as lines:
@@ -146,7 +148,7 @@ class Dialogue:
                     going_on = self._answer(".", client, over)
 
     def _answer(self, verb: str, client: socket.socket, over: threading.Event) -> bool:
-        text = self.answers.get(verb, _USUAL.get(verb, "250 OK"))
+        text = self.once.pop(verb, self.answers.get(verb, _USUAL.get(verb, "250 OK")))
         if text == HANG:
             over.wait(30)
         while text == DRIP and not over.wait(0.02):

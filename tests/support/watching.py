@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from quota_watch.channels.errors import DeliveryError
-from quota_watch.channels.retry import WEBHOOK_RETRIES
+from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.messages.message import Message
@@ -105,6 +104,7 @@ class RecordingChannel:
         takes_period_ends: bool = True,
         keeps_incidents: bool = False,
         batches: bool = False,
+        at_once: int = 1,
         script: Callable[[Message], None] = lambda _: None,
     ) -> None:
         self.name = name
@@ -114,10 +114,12 @@ class RecordingChannel:
         self.takes_period_ends = takes_period_ends
         self.keeps_incidents = keeps_incidents
         self.batches = batches
+        self.at_once = at_once
         self.script = script
         self.sent: list[Message] = []
         self.tried: list[str] = []
         self.most_in_flight = 0
+        self.rests = 0
         self._in_flight = 0
         self._lock = threading.Lock()
 
@@ -135,6 +137,9 @@ class RecordingChannel:
 
     def check(self) -> str:
         return "reached"
+
+    def rest(self) -> None:
+        self.rests += 1
 
     def close(self) -> None:
         pass

@@ -1,0 +1,324 @@
+"""A mail server: one session for all messages that are due, one deadline for each of them.
+
+`smtplib` knows timeouts per operation only, and a server that trickles bytes never ends those;
+here a timer shuts the sockets themselves.
+"""
+
+import re
+import smtplib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+
+import httpcore
+
+from quota_watch.channels.channel import DeliveryError, no_connection, too_late
+from quota_watch.lib.http import trust
+from quota_watch.lib.network import Backend, deadline
+from quota_watch.lib.redaction import Redactor
+from quota_watch.lib.text import one_line
+
+_GOODBYE_SECONDS = 2.0
+_GOES = 421
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)+(?=[a-z]){_LABEL}", re.IGNORECASE)
+
+
+class Security(StrEnum):
+    """How the connection is encrypted."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
+
+
+class SocketGuard:
+    """A context that lasts `seconds`; when they are over, the sockets it opened are shut.
+
+    Entered again it lasts as long again, and the sockets stay open in between; `close` ends them.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._ends = 0.0
+        self._sockets: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+
+    def __enter__(self) -> Self:
+        self._ends = time.monotonic() + self.seconds
+        self._timer = threading.Timer(self.seconds, self._shut)
+        self._timer.daemon = True
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        return time.monotonic() >= self._ends
+
+    def connect(self, host: str, port: int) -> socket.socket:
+        """Connect to the first of the host's addresses that answers.
+
+        Raises `OSError`, `TimeoutError` where the time is up.
+        """
+        try:
+            with deadline(self._ends - time.monotonic()):
+                stream = Backend().connect_tcp(host, port)
+        except httpcore.TimeoutException:
+            raise TimeoutError("the time is up") from None
+        except httpcore.ConnectError as error:
+            raise OSError(str(error)) from None
+        connection: socket.socket = stream.get_extra_info("socket")
+        connection.settimeout(self.seconds)  # longer than is left: the timer is what ends it
+        self._guard(connection)
+        return connection
+
+    def close(self) -> None:
+        """Let go of the sockets it opened."""
+        with self._lock:
+            for guarded in self._sockets:
+                guarded.close()
+            self._sockets.clear()
+
+    def _guard(self, connection: socket.socket) -> None:
+        """Keep a second handle: wrapping a socket in TLS takes the first one away."""
+        with self._lock:
+            self._sockets.append(connection.dup())
+        if self.is_over:
+            self._shut()
+
+    def _shut(self) -> None:
+        with self._lock:
+            for guarded in self._sockets:
+                with suppress(OSError):
+                    guarded.shutdown(socket.SHUT_RDWR)
+
+
+class MailServer:
+    """Takes mails in one session, which lasts until `rest` or until the server ends it.
+
+    With `starttls` a server that does not offer it gets nothing; certificates are always
+    verified, against `tls` if given.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        security: str,
+        username: str | None,
+        password: str | None,
+        tls: ssl.SSLContext | None,
+        seconds: float,
+    ) -> None:
+        self._host, self._port = host, port
+        self._security = Security(security)
+        self._username, self._password = username, password or ""
+        self._tls = tls
+        self._redact = Redactor([password] if password else [])
+        self._guard = SocketGuard(seconds)
+        self._smtp: smtplib.SMTP | None = None
+        self._lock = threading.Lock()
+
+    def send(self, content: bytes, *, sender: str, recipient: str) -> None:
+        """Hand over one mail.
+
+        The server's 5xx to the recipient or the content is permanent; all else may pass. An
+        answer that is lost after the content was sent counts as a failure.
+        """
+        with self._attempt():
+            smtp = self._begin(sender, recipient)
+            self._accepted("the message", _data(smtp, content), final=True)
+
+    def check(self) -> str:
+        """Connect, log in if configured, and leave without sending anything."""
+        with self._attempt():
+            self._hang_up()
+            self._accepted("NOOP", self._open().noop())
+        self.rest()
+        login = "" if self._username is None else ", login accepted"
+        how = {Security.STARTTLS: " (STARTTLS)", Security.TLS: " (TLS)", Security.NONE: ""}
+        return f"{self._place} answers{how[self._security]}{login}"
+
+    def rest(self) -> None:
+        """Leave politely; what was accepted stays so whatever the server answers."""
+        with self._lock:
+            smtp = self._smtp
+            if smtp is None:
+                return
+            with suppress(smtplib.SMTPException, OSError):
+                if smtp.sock is not None:
+                    smtp.sock.settimeout(_GOODBYE_SECONDS)
+                smtp.quit()
+            self._hang_up()
+
+    @property
+    def _place(self) -> str:
+        return f"the mail server {self._host}:{self._port}"
+
+    @contextmanager
+    def _attempt(self) -> Iterator[None]:
+        """Give one message its time; let go of a session that may be in no good state."""
+        with self._lock, self._guard:
+            try:
+                with self._explained():
+                    yield
+            except DeliveryError as error:
+                if error.status in {None, _GOES}:
+                    self._hang_up()
+                raise
+            except BaseException:
+                self._hang_up()
+                raise
+
+    def _begin(self, sender: str, recipient: str) -> smtplib.SMTP:
+        """Name sender and recipient in the session there is, or in a new one where it has ended."""
+        if self._smtp is not None:
+            try:
+                self._accepted("RSET", self._smtp.rset())
+                return self._addressed(self._smtp, sender, recipient)
+            except smtplib.SMTPServerDisconnected:
+                if self._guard.is_over:
+                    raise
+            except DeliveryError as error:
+                if error.status != _GOES:
+                    raise
+            self._hang_up()
+        return self._addressed(self._open(), sender, recipient)
+
+    def _addressed(self, smtp: smtplib.SMTP, sender: str, recipient: str) -> smtplib.SMTP:
+        self._accepted("the sender", smtp.mail(sender))
+        self._accepted("the recipient", smtp.rcpt(recipient), final=True)
+        return smtp
+
+    def _open(self) -> smtplib.SMTP:
+        context = self._tls or (None if self._security is Security.NONE else trust())
+        direct = context if self._security is Security.TLS else None
+        smtp = _Connection(self._host, self._port, guard=self._guard, tls=direct)
+        self._smtp = smtp
+        if self._security is Security.STARTTLS:
+            smtp.starttls(context=context)
+        smtp.ehlo_or_helo_if_needed()
+        if self._username is not None:
+            self._log_in(smtp, self._username)
+        return smtp
+
+    def _log_in(self, smtp: smtplib.SMTP, username: str) -> None:
+        try:
+            smtp.login(username, self._password)
+        except UnicodeError:
+            what = "password" if username.isascii() else "username"
+            raise DeliveryError(f"{self._place}: the {what} holds letters SMTP lacks") from None
+
+    def _hang_up(self) -> None:
+        if self._smtp is not None:
+            self._smtp.close()
+        self._smtp = None
+        self._guard.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Let whatever goes wrong be a `DeliveryError`."""
+        late = too_late(self._place, self._guard.seconds)
+        try:
+            yield
+        except smtplib.SMTPServerDisconnected:
+            closed = f"{self._place} closed the connection"
+            raise DeliveryError(late if self._guard.is_over else closed) from None
+        except smtplib.SMTPAuthenticationError as error:
+            self._hang_up()
+            raise self._refused("the login", error.smtp_code, error.smtp_error) from None
+        except smtplib.SMTPResponseException as error:
+            self._hang_up()
+            raise self._refused("the connection", error.smtp_code, error.smtp_error) from None
+        except smtplib.SMTPException as error:
+            raise DeliveryError(f"{self._place}: {self._quoted(str(error))}") from None
+        except OSError as error:
+            in_time = not self._guard.is_over and not isinstance(error, TimeoutError)
+            raise DeliveryError(no_connection(self._place, error) if in_time else late) from None
+
+    def _accepted(self, what: str, reply: tuple[int, bytes], *, final: bool = False) -> None:
+        code, text = reply
+        if not 200 <= code <= 299:  # noqa: PLR2004 - SMTP's "done"
+            raise self._refused(what, code, text, final=final)
+
+    def _refused(
+        self, what: str, code: int, text: bytes | str, *, final: bool = False
+    ) -> DeliveryError:
+        return DeliveryError(
+            f"{self._place} refused {what}: {code} {self._quoted(text)}".rstrip(),
+            permanent=final and 500 <= code <= 599,  # noqa: PLR2004 - SMTP's "never"
+            status=code,
+        )
+
+    def _quoted(self, text: bytes | str) -> str:
+        """Quote the server's words; some repeat what they were told, and that is a password."""
+        words = text.decode(errors="replace") if isinstance(text, bytes) else text
+        return one_line(self._redact(words))
+
+
+class _Connection(smtplib.SMTP):
+    """The standard library's client on a guarded socket, with TLS from the start if asked.
+
+    `_get_socket` is the hook that its own SMTP_SSL and LMTP use.
+    """
+
+    def __init__(
+        self, host: str, port: int, *, guard: SocketGuard, tls: ssl.SSLContext | None
+    ) -> None:
+        self._guard = guard
+        self._wrap = tls
+        super().__init__(host, port, local_hostname="localhost")
+        if self.sock is not None:
+            self.local_hostname = own_name(socket.gethostname(), self.sock.getsockname()[0])
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Read the server's answer, unless it was cut off: half a line could pass for one."""
+        reply = super().getreply()
+        if self._guard.is_over:
+            self.close()
+            raise smtplib.SMTPServerDisconnected("the time is up")
+        return reply
+
+    def _get_socket(self, host: str, port: int, _timeout: float) -> socket.socket:
+        connection = self._guard.connect(host, port)
+        if self._wrap is None:
+            return connection
+        return self._wrap.wrap_socket(connection, server_hostname=host)
+
+
+def own_name(name: str, address: str) -> str:
+    """Introduce ourselves by the machine's name if it is a valid domain, else by our address.
+
+    The standard library's way asks the DNS, which may take longer than an attempt; a name that
+    is no domain (`web_1.docker_default`) is refused by many servers.
+    """
+    if _DOMAIN.fullmatch(name):
+        return name
+    bare = address.partition("%")[0]
+    return f"[IPv6:{bare}]" if ":" in bare else f"[{bare}]"
+
+
+def _data(smtp: smtplib.SMTP, content: bytes) -> tuple[int, bytes]:
+    try:
+        return smtp.data(content)
+    except smtplib.SMTPDataError as error:
+        text = error.smtp_error
+        return error.smtp_code, text.encode() if isinstance(text, str) else text
