@@ -1,0 +1,213 @@
+"""One question to a Rybbit server and its answer, or an error of a known kind.
+
+Every request to upstream goes through `Asker.read`; no secret leaves it but in its header.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TypeVar
+
+import httpx
+
+from quota_watch.lib.clock import Clock
+from quota_watch.lib.http import BodyError, Response, fetch
+from quota_watch.lib.redaction import Redactor
+from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
+from quota_watch.rybbit.answers import bad_answer, quotable
+from quota_watch.rybbit.pacing import Pacer, Purpose
+from quota_watch.rybbit.refusals import Endpoint, error_of, place
+
+T = TypeVar("T")
+
+_WORTH_HIDING = 8  # characters; a shorter key could be a part of any honest answer
+_BROKEN_OFF = ("disconnected", "peer closed")  # how httpcore and h11 name a hang-up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked of `server`, about `organization` or about the server as such.
+
+    `path` is quoted already. `key` None: it is public, no credential is sent and no budget used.
+    """
+
+    server: str
+    organization: str | None
+    endpoint: Endpoint
+    path: str
+    asked: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = field(repr=False)
+    purpose: Purpose = Purpose.EXTRA
+
+    @property
+    def place(self) -> str:
+        """Whom it is about, to begin a sentence with."""
+        return place(self.server, self.organization)
+
+
+class Asker:
+    """Asks with one HTTP client that threads share; an answer takes `timeout` seconds at most.
+
+    `pacer` None: it asks at once, whatever upstream's rate limits.
+    """
+
+    def __init__(
+        self, http: httpx.Client, *, timeout: float, pacer: Pacer | None, clock: Clock
+    ) -> None:
+        self._http = http
+        self._timeout = timeout
+        self._pacer = pacer
+        self._clock = clock
+
+    def read(self, question: Question, parse: Callable[[bytes], T]) -> T:
+        """Return what `parse` makes of the body of a 200.
+
+        Raises `UpstreamError` and nothing else for whatever upstream does, and `NotYet` where the
+        pacer lets nothing be asked.
+        """
+        self._reserve(question)
+        answer: Response | None = None
+        failure: UpstreamError | None = None
+        try:
+            answer = self._send(question)
+            return _read(question, answer, parse)
+        except UpstreamError as error:
+            failure = _without_key(error, question.key)
+        finally:  # whatever happened: until then it counts as under way
+            self._learn(question, answer, failure)
+        raise failure
+
+    def _reserve(self, question: Question) -> None:
+        if self._pacer is None or question.key is None:
+            return
+        wait = self._pacer.reserve(
+            question.server,
+            question.key,
+            monotonic=self._clock.monotonic(),
+            purpose=question.purpose,
+        )
+        if wait > 0:
+            raise NotYet(wait)
+
+    def _learn(
+        self, question: Question, answer: Response | None, failure: UpstreamError | None
+    ) -> None:
+        if self._pacer is None or question.key is None:
+            return
+        self._pacer.learn(
+            question.server,
+            question.key,
+            status=answer.status if answer else None,
+            headers=answer.headers if answer else {},
+            error=failure,
+            now=self._clock.now(),
+            monotonic=self._clock.monotonic(),
+            purpose=question.purpose,
+        )
+
+    def _send(self, question: Question) -> Response:
+        """Return the answer, whatever its status."""
+        headers = {"Accept": "application/json"}
+        if question.key is not None:
+            headers["Authorization"] = f"Bearer {_sendable(question.key, question)}"
+        try:
+            request = self._http.build_request(
+                "GET",
+                question.server.rstrip("/") + question.path,
+                params=question.asked or None,
+                headers=headers,
+            )
+            return fetch(self._http, request, seconds=self._timeout)
+        except BodyError as error:
+            if error.status != HTTPStatus.OK:  # a refusal is understood without its body
+                return Response(error.status, httpx.Headers(), b"")
+            failure = _not_believed(question, str(error))
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError) as error:
+            failure = _failure(error, question, self._timeout)
+        raise failure  # out here it does not drag the original along, which may quote upstream
+
+
+def _read(question: Question, answer: Response, parse: Callable[[bytes], T]) -> T:
+    body = _blotted(question.key, answer.body)
+    if answer.status != HTTPStatus.OK:
+        raise error_of(
+            answer.status,
+            answer.headers,
+            body,
+            organization=question.organization,
+            server=question.server,
+            endpoint=question.endpoint,
+        )
+    try:
+        return parse(body)
+    except UpstreamError as error:
+        raise _not_believed(question, error.message) from None
+
+
+def _failure(error: Exception, question: Question, timeout: float) -> UpstreamError:
+    """Return what kept an answer from coming, as our own error."""
+    reason = quotable(str(error)[:200]) or type(error).__name__
+    if isinstance(error, httpx.TimeoutException):
+        return UpstreamError(
+            ErrorKind.TIMEOUT,
+            f"{question.place}: no whole answer within {timeout:g} s ({reason}). If that"
+            " lasts, look whether the server is up, or raise rybbit.timeout",
+            may_pass=True,
+        )
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL | UnicodeError):
+        return UpstreamError(
+            ErrorKind.CONNECTION,
+            f"{question.place}: this address can't be asked ({reason}). Correct base_url",
+            may_pass=False,
+        )
+    if isinstance(error, httpx.RemoteProtocolError):
+        reason = reason.partition(":")[0]  # what follows is upstream's own bytes
+        if not any(words in reason for words in _BROKEN_OFF):
+            return bad_answer(
+                f"{question.place}: the answer is not proper HTTP ({reason})", status=None
+            )
+    return UpstreamError(
+        ErrorKind.CONNECTION, f"{question.place}: {_advice(reason)}", may_pass=True
+    )
+
+
+def _not_believed(question: Question, why: str) -> UpstreamError:
+    return bad_answer(f"{question.place}: the answer is not believed: {why}")
+
+
+def _advice(reason: str) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return (
+            f"its certificate is not trusted ({reason}). If it is your own authority's, name that"
+            " in rybbit.ca_file"
+        )
+    return f"the connection failed ({reason}). If that lasts, check base_url and the network"
+
+
+def _sendable(key: str, question: Question) -> str:
+    """Return the key if a header can carry it; httpx's own complaint would show it whole."""
+    if key.isascii() and key.isprintable() and key == key.strip() and key:
+        return key
+    raise UpstreamError(
+        ErrorKind.FORBIDDEN,
+        f"{question.place}: the api_key is empty or has characters that no key has (a line break,"
+        " a space at an end, a letter that is not ASCII), so it was not sent. Copy it again",
+        may_pass=False,
+    )
+
+
+def _without_key(error: UpstreamError, key: str | None) -> UpstreamError:
+    """Blot the key out of an error's words: upstream may spell it in any way it likes."""
+    if key is not None and len(key) >= _WORTH_HIDING:
+        error.message = Redactor([key, key.lower()])(error.message)
+        error.args = (error.message,)
+    return error
+
+
+def _blotted(key: str | None, body: bytes) -> bytes:
+    """Blot the key out of an answer that repeats it: our errors quote answers."""
+    if key is not None and len(key) >= _WORTH_HIDING:
+        for form in (key, json.dumps(key)[1:-1]):
+            body = body.replace(form.encode(), b"[api_key]")
+    return body
