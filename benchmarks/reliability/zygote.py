@@ -17,7 +17,6 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 import quota_watch.service.service
-import quota_watch.service.startup
 from quota_watch.cli.app import main
 
 PRELOADED = (
@@ -27,7 +26,6 @@ PRELOADED = (
     sqlalchemy.dialects.postgresql.psycopg,
     sqlalchemy.dialects.sqlite.pysqlite,
     quota_watch.service.service,
-    quota_watch.service.startup,
 )
 
 

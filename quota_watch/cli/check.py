@@ -69,7 +69,7 @@ def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[Chec
 
 
 def _database(config: Config, clock: Clock, *, offline: bool) -> Check:
-    from quota_watch.service.startup import clocks_apart
+    from quota_watch.service.health import clocks_apart
     from quota_watch.storage import migrate
 
     try:
@@ -137,7 +137,7 @@ def _templates(config: Config) -> Iterator[Check]:
 
 def _organizations(config: Config, context: Context, problems: dict[str, str]) -> Iterator[Check]:
     from quota_watch.pipeline.workers import in_batches
-    from quota_watch.rybbit.build import build_source
+    from quota_watch.rybbit.client import build_source
     from quota_watch.rybbit.pacing import Pacer
 
     keys = {}
@@ -164,7 +164,7 @@ def _organizations(config: Config, context: Context, problems: dict[str, str]) -
 
 def _releases(source: "RybbitClient", servers: Iterable[str]) -> Iterator[Check]:
     """Check that the servers take keys; one that tells no release is judged by its answers."""
-    from quota_watch.rybbit.account import supports_keys
+    from quota_watch.rybbit.answers import supports_keys
     from quota_watch.rybbit.client import UPDATE_RYBBIT, too_old
 
     for server in servers:

@@ -35,7 +35,7 @@ from quota_watch.demo.stage import (
 )
 from quota_watch.lib.logs import setup_logging
 from quota_watch.lib.text import one_line
-from quota_watch.service.page import Page
+from quota_watch.service.service import Page
 from quota_watch.storage import outbox
 from quota_watch.storage.database import Database
 from quota_watch.views import organizations as views
@@ -153,9 +153,9 @@ def _introduce(stage: _Stage, url: str | None, port: int, seconds: float) -> Non
 @contextmanager
 def _serving(stage: _Stage) -> Iterator[None]:
     """Run the daemon as `run` does, in a thread of its own."""
+    from quota_watch.service.liveness import Notifier
     from quota_watch.service.runtime import Runtime
     from quota_watch.service.service import Service
-    from quota_watch.service.systemd import Notifier
 
     service = Service(
         lambda _: Runtime(stage.config, database=stage.database, clock=stage.clock),

@@ -89,7 +89,7 @@ def _look(context: Context, credential: "Credential") -> list["Sight"]:
     """Return what the key sees, or of that what was named; raises `QuotaWatchError`."""
     from dataclasses import replace
 
-    from quota_watch.rybbit.account import OrganizationKeyError
+    from quota_watch.rybbit.client import OrganizationKeyError
     from quota_watch.service.discovery import listed, look_at
 
     today = context.clock.now().date()

@@ -37,12 +37,10 @@ _CLOSE_SECONDS = 5.0
 def run(context: Context) -> int:
     """Poll, alert and deliver until stopped: the service."""
     from quota_watch.service.discovery import with_found
-    from quota_watch.service.health import Health
-    from quota_watch.service.page import Page
+    from quota_watch.service.health import Health, clocks_apart
+    from quota_watch.service.liveness import Notifier
     from quota_watch.service.runtime import Runtime
-    from quota_watch.service.service import Service
-    from quota_watch.service.startup import clocks_apart, wait_for_database
-    from quota_watch.service.systemd import Notifier
+    from quota_watch.service.service import Page, Service, wait_for_database
 
     # Until the service handles them: there is nothing yet to end, or to reload.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

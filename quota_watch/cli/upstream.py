@@ -81,7 +81,7 @@ def _upstream(
     context: Context, config: "Config | None", base_url: str | None, resources: ExitStack
 ) -> tuple["RybbitClient", Sequence["Credential"]]:
     from quota_watch.config import Use
-    from quota_watch.rybbit.build import build_source
+    from quota_watch.rybbit.client import build_source
     from quota_watch.rybbit.pacing import Pacer
     from quota_watch.service.discovery import credentials_of
 
@@ -205,7 +205,7 @@ def _start(config: "Config", first: date, today: date) -> date:
 
 
 def _asking(context: Context, config: "Config", resources: ExitStack) -> "OlderDays":
-    from quota_watch.rybbit.build import build_source
+    from quota_watch.rybbit.client import build_source
     from quota_watch.rybbit.pacing import Pacer, Purpose
 
     keys = {each: key.reveal() for each, key in config.credentials().items()}

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from copy import copy
 from datetime import date, timedelta
 from functools import partial
@@ -11,26 +12,26 @@ from urllib.parse import quote
 
 import httpx
 
+from quota_watch.config import Config
 from quota_watch.lib.clock import Clock, SystemClock
+from quota_watch.lib.http import build_client
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.account import Account, SiteUsage
 from quota_watch.model.organization import Organization
-from quota_watch.model.period import each_day
 from quota_watch.model.schedule import Pace
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.model.usage import DayCounts
-from quota_watch.rybbit.account import (
-    OrganizationKeyError,
+from quota_watch.rybbit.answers import (
     SeenOrganization,
     parse_account,
     parse_organizations,
+    parse_range,
     parse_site_count,
     parse_site_usage,
     parse_version,
     supports_keys,
 )
-from quota_watch.rybbit.answers import bad_answer, parse_days
-from quota_watch.rybbit.asking import Asker, Question
+from quota_watch.rybbit.exchange import Asker, Question
 from quota_watch.rybbit.pacing import Pacer, Purpose
 from quota_watch.rybbit.refusals import EVENT_COUNT, ORGANIZATIONS, PLAN, SITE_USAGE, VERSION
 
@@ -45,6 +46,48 @@ _ASK_ELSEWHERE = frozenset(
 
 UPDATE_RYBBIT = "Update it to 2.7.0 or newer"
 """What helps where `supports_keys` is false (UPSTREAM.md § 2)."""
+
+
+class OrganizationKeyError(UpstreamError):
+    """The server does not list organizations for an organization's own key."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            ErrorKind.FORBIDDEN,
+            f"{where}: an organization's key can't list organizations on this release of Rybbit"
+            " (401). Name the organization's id: it stands in the address of its page in Rybbit."
+            " A wrong or expired key is answered the same",
+            may_pass=False,
+            status=HTTPStatus.UNAUTHORIZED,
+        )
+
+
+def build_source(
+    config: Config,
+    keys: Mapping[Organization, str],
+    resources: ExitStack,
+    *,
+    pacer: Pacer | None = None,
+    clock: Clock | None = None,
+) -> "RybbitClient":
+    """Build the client that asks with these keys; what it keeps open is closed with `resources`.
+
+    It asks as the `pacer` lets it, which goes by `clock`, or at once where there is none.
+    Raises `ConfigError`, or `HttpError` where the CA file or the proxy can't be used.
+    """
+    rybbit = config.rybbit
+    http = build_client(
+        ca_file=rybbit.ca_file,
+        proxy=rybbit.proxy.reveal() if rybbit.proxy else None,
+        connections=config.poll.concurrency,
+    )
+    return RybbitClient(
+        resources.enter_context(http),
+        keys=keys,
+        timeout=rybbit.timeout.total_seconds(),
+        pacer=pacer,
+        clock=clock,
+    )
 
 
 class RybbitClient:
@@ -132,7 +175,7 @@ class RybbitClient:
             purpose=purpose,
         )
         try:
-            return self._asker.read(question, partial(_days, start=start, end=end))
+            return self._asker.read(question, partial(parse_range, start=start, end=end))
         except UpstreamError as error:
             failure = error
         raise self._too_old(failure, question) or failure
@@ -259,20 +302,3 @@ def too_old(version: str) -> str:
 
 def _quoted(part: str) -> str:
     return quote(part, safe="")
-
-
-def _days(body: bytes, *, start: date, end: date) -> tuple[DayCounts, ...]:
-    """Refuse days nobody asked for and gaps; both mean that something was misunderstood."""
-    days = parse_days(body)
-    got = {counts.day for counts in days}
-    outside = [day for day in sorted(got) if not start <= day <= end]
-    if outside:
-        raise bad_answer(
-            f"it has {len(outside)} days outside {start} to {end}, such as {outside[0]}"
-        )
-    missing = [day for day in each_day(start, end) if day not in got and day != end]
-    if missing:
-        raise bad_answer(
-            f"{len(missing)} days of {start} to {end} are missing, the first is {missing[0]}"
-        )
-    return days

@@ -16,7 +16,6 @@ from http import HTTPStatus
 from quota_watch.model.schedule import EXTRA_PER_DAY, Pace, needed_interval
 from quota_watch.model.source import UpstreamError
 from quota_watch.rybbit.budget import DAY_SECONDS, Bucket, Day, read_tiers
-from quota_watch.rybbit.refusals import error_of
 
 __all__ = ("Pacer", "Purpose")
 
@@ -115,13 +114,13 @@ class Pacer:
         headers: Mapping[str, str],
         now: datetime,
         monotonic: float,
-        body: bytes = b"",
+        error: UpstreamError | None = None,
         purpose: Purpose = Purpose.POLL,
     ) -> None:
         """Take over what an answer says of the budget; once for every token that was given.
 
         `status` is None where no whole answer came. `headers` must find names in lower case.
-        `body` is read where the status is 429, `now` where upstream does not say when its day ends.
+        `error` is what a 429 means, `now` is for where upstream does not say when its day ends.
         """
         with self._lock:
             host, credential = self._find(server, key, monotonic)
@@ -133,27 +132,13 @@ class Pacer:
                 return
             told = _take_over(credential, headers, monotonic)
             host.limited = host.limited or told
-            if status == HTTPStatus.TOO_MANY_REQUESTS:
-                error = error_of(status, headers, body, organization=None, server=server)
+            if status == HTTPStatus.TOO_MANY_REQUESTS and error is not None:
                 _rest(credential, error, headers, now, monotonic)
                 return
             credential.pause = 0.0
             if status == HTTPStatus.OK and purpose is Purpose.POLL and not told:
                 host.limited = False
                 credential.bucket = credential.day = None
-
-    def stretched(
-        self, server: str, key: str, organizations: int, interval: timedelta
-    ) -> timedelta:
-        """Return the interval at which to poll: as configured, or as long as the budget needs.
-
-        `organizations` are all that this credential polls.
-        """
-        return self.pace(server, key, organizations, interval).interval
-
-    def describe(self, server: str, key: str, organizations: int, interval: timedelta) -> str:
-        """Return a sentence with the figures of the budget, without the key."""
-        return self.pace(server, key, organizations, interval).describe()
 
     def pace(self, server: str, key: str, organizations: int, interval: timedelta) -> Pace:
         """Return how often to poll and the figures that lead to it, as of the last request."""

@@ -10,9 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from quota_watch.lib.http import http_date
+from quota_watch.lib.text import one_line
 from quota_watch.model.schedule import span
 from quota_watch.model.source import ErrorKind, UpstreamError
-from quota_watch.rybbit.words import looks_like_html, place, quotable
+from quota_watch.rybbit.answers import looks_like_html, quotable
 
 MAX_RETRY_AFTER = 86_400.0
 """The longest wait that is believed, in seconds: the daily limit resets at 00:00 UTC."""
@@ -84,6 +85,19 @@ def error_of(
         retry_after=retry_after,
         scope=meaning.scope,
     )
+
+
+def place(server: str, organization: str | None) -> str:
+    """Return which organization on which server, without a password in the server's URL.
+
+    `organization` None: the server as such.
+    """
+    scheme, slashes, rest = one_line(server, None).rpartition("://")
+    host, slash, path = rest.partition("/")
+    shown = f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+    if organization is None:
+        return shown
+    return f"organization {one_line(organization, None) or '(no id)'} at {shown}"
 
 
 def _meaning(

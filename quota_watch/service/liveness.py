@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 import httpx
 
-from quota_watch.channels.errors import no_connection, too_late
+from quota_watch.channels.channel import no_connection, too_late
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.http import BodyError, fetch
 from quota_watch.lib.logs import get_logger

@@ -5,21 +5,32 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
+from quota_watch.channels.build import build_channels
 from quota_watch.config import Config, ConfigError, format_duration
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib.http import build_client
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.organization import Organization
-from quota_watch.model.period import ONE_DAY
+from quota_watch.model.period import ONE_DAY, CalendarMonth
+from quota_watch.model.report import ReportKind
 from quota_watch.model.source import NotYet
-from quota_watch.pipeline.notices import Found
+from quota_watch.pipeline.deliver import Outbox
+from quota_watch.pipeline.due import DueOrganizations
+from quota_watch.pipeline.extras import Errands
+from quota_watch.pipeline.notices import Found, Notices
 from quota_watch.pipeline.poll import Poll
-from quota_watch.pipeline.watcher import Outcome
+from quota_watch.pipeline.reports import Reports
+from quota_watch.pipeline.watcher import Outcome, Watcher
+from quota_watch.rybbit.client import build_source
+from quota_watch.rybbit.pacing import Pacer
 from quota_watch.service.discovery import find_new
-from quota_watch.service.health import Health
-from quota_watch.service.parts import build_parts
+from quota_watch.service.health import Health, SelfCheck
+from quota_watch.service.liveness import Heartbeat
+from quota_watch.storage import claims
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
@@ -51,30 +62,106 @@ class Runtime:
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._config = config
-        self._interval = config.poll.interval
-        self._keep = Keep(snapshots=config.database.keep_snapshots, days=config.database.keep_days)
         self._database = database
         self._clock = clock
         self._deliver = deliver
         self._sleep = sleep
-        self._resources = ExitStack()
         self._health = health or Health(clock=clock)
-        parts = build_parts(
-            config,
+        self._resources = ExitStack()
+        self._channels = build_channels(config, self._resources)
+        keys = {each: key.reveal() for each, key in config.credentials().items()}
+        with database.write() as connection:
+            self._pks = claims.register(connection, config.watches(), now=clock.now())
+        self._source = build_source(config, keys, self._resources, pacer=Pacer(), clock=clock)
+        self._intervals = dict.fromkeys(keys, config.poll.interval)
+        self._due = self._build_due()
+        self._watcher = self._build_watcher(_groups(keys))
+        self._outbox = Outbox(database=database, channels=self._channels, clock=clock)
+        self._self_check = SelfCheck(
             database=database,
-            clock=clock,
             health=self._health,
-            resources=self._resources,
+            clock=clock,
+            ours={pk: each for each, pk in self._pks.items()},
+            channels=self._channels,
+            interval=self._intervals.__getitem__,
         )
-        self._keys, self._channels, self._source = parts.keys, parts.channels, parts.source
-        self._due, self._watcher, self._outbox = parts.due, parts.watcher, parts.outbox
-        self._selfcheck, self._heartbeat = parts.selfcheck, parts.heartbeat
-        self._notices, self._reports = parts.notices, parts.reports
+        self._notices = Notices(
+            database=database,
+            channels=self._channels,
+            clock=clock,
+            time_zone=config.alerts.time_zone,
+            heard_by=config.heard_by,
+        )
+        self._reports = self._build_reports()
+        self._heartbeat = self._build_heartbeat()
         self._discover_at: datetime | None = None
         self.found: tuple[Found, ...] = ()
         self._polling = threading.Lock()
         self._failing: set[int] = set()
         self._last_poll: datetime | None = None
+
+    def _build_due(self) -> DueOrganizations:
+        interval = self._config.poll.interval
+        return DueOrganizations(
+            database=self._database,
+            ours=frozenset(self._pks.values()),
+            clock=self._clock,
+            interval=lambda: max(self._intervals.values(), default=interval),
+            concurrency=self._config.poll.concurrency,
+        )
+
+    def _build_watcher(self, groups: Mapping[Organization, str]) -> Watcher:
+        config = self._config
+        return Watcher(
+            database=self._database,
+            source=self._source,
+            watches={self._pks[watch.organization]: watch for watch in config.watches()},
+            channels=self._channels,
+            clock=self._clock,
+            interval=config.poll.interval,
+            concurrency=config.poll.concurrency,
+            pace=self._pace,
+            groups={self._pks[each]: group for each, group in groups.items()},
+            errands=Errands(
+                self._source,
+                clock=self._clock,
+                cycle=CalendarMonth(),
+                history=config.poll.history,
+            ),
+        )
+
+    def _build_reports(self) -> Reports:
+        config, names = self._config, {}
+        if config.reports is not None:
+            names = {
+                ReportKind.WEEKLY: config.reports.weekly,
+                ReportKind.MONTHLY: config.reports.monthly,
+            }
+        return Reports(
+            database=self._database,
+            channels=self._channels,
+            watches=config.watches(),
+            names=names,
+            clock=self._clock,
+            time_zone=config.alerts.time_zone,
+            quiet=config.quiet_hours(),
+            public_url=config.web.public_url if config.web else None,
+        )
+
+    def _build_heartbeat(self) -> Heartbeat | None:
+        table = self._config.heartbeat
+        if table is None:
+            return None
+        client = self._resources.enter_context(build_client(connections=1))
+        return Heartbeat(
+            table.url.reveal(), interval=table.interval, client=client, clock=self._clock
+        )
+
+    def _pace(self, organization: Organization) -> timedelta:
+        """Return the interval until the organization's next poll, as its key's budget allows."""
+        interval = self._source.interval_for(organization, self._config.poll.interval)
+        self._intervals[organization] = interval
+        return interval
 
     def poll_due(self) -> None:
         """Poll what is due, until nothing is; raises `StorageError`."""
@@ -96,7 +183,7 @@ class Runtime:
         """
         polled: list[Outcome] = []
         put_off: dict[Organization, timedelta] = {}
-        asked = [self._keys[each] for each in organizations]
+        asked = [self._pks[each] for each in organizations]
         while asked:
             soon: dict[int, timedelta] = {}
             for polls, outcomes in self._cycle(self._due.named(asked)):
@@ -119,7 +206,7 @@ class Runtime:
 
     def look(self) -> None:
         """See whether the watch works; raises `StorageError` where the database does not."""
-        self._selfcheck.look()
+        self._self_check.look()
 
     def beat(self) -> None:
         """Ping the heartbeat's URL if it is time and all is well."""
@@ -167,7 +254,9 @@ class Runtime:
 
     def thin_out(self) -> None:
         """Thin out what is old, as the config says; raises `StorageError`."""
-        deleted = thin_out(self._database, keep=self._keep, now=self._clock.now())
+        table = self._config.database
+        keep = Keep(snapshots=table.keep_snapshots, days=table.keep_days)
+        deleted = thin_out(self._database, keep=keep, now=self._clock.now())
         if deleted:
             log.info("old rows deleted", rows=deleted)
 
@@ -178,20 +267,19 @@ class Runtime:
     def summary(self) -> dict[str, Any]:
         """Say in a few fields what is watched and who is told."""
         return {
-            "organizations": len(self._keys),
-            "interval": format_duration(self._interval),
+            "organizations": len(self._pks),
+            "interval": format_duration(self._config.poll.interval),
             "channels": ",".join(self._channels) or "none",
             "database": self._database.label,
         }
 
     def status(self) -> str:
         """Say in one line how it goes, for `systemctl status`."""
-        seen = (
-            f"last poll {self._last_poll:%Y-%m-%d %H:%M:%S}Z" if self._last_poll else "no poll yet"
-        )
+        last = self._last_poll
+        polled = f"last poll {last:%Y-%m-%d %H:%M:%S}Z" if last else "no poll yet"
         failing = f", {len(self._failing)} failing" if self._failing else ""
-        things = "organization" if len(self._keys) == 1 else "organizations"
-        return f"watching {len(self._keys)} {things}{failing}, {seen}"
+        things = "organization" if len(self._pks) == 1 else "organizations"
+        return f"watching {len(self._pks)} {things}{failing}, {polled}"
 
     def stop(self) -> None:
         """Begin nothing new."""
@@ -201,7 +289,7 @@ class Runtime:
     def close(self, seconds: float, *, flush_seconds: float = 0.0) -> bool:
         """Wait up to `seconds` for what is under way and give the rest back.
 
-        For `flush_seconds` of them what waits for company is sent too. Tells whether all has
+        Spend up to `flush_seconds` of them sending batched deliveries. Returns whether all has
         ended.
         """
         self._due.stop()
@@ -225,7 +313,7 @@ class Runtime:
                 for polls, outcomes in self._watcher.watch(claimed):
                     self._due.finished([poll.claim for poll in polls])
                     self._health.moved("poll")
-                    self._selfcheck.polled(polls)
+                    self._self_check.polled(polls)
                     self._note(outcomes)
                     self.deliver_due()
                     yield polls, outcomes
@@ -243,15 +331,28 @@ class Runtime:
 
 
 def _try_for(seconds: float, work: Callable[[float], object]) -> bool:
-    """Do what needs the database if it lets us, for `seconds` at most; tell whether it is over."""
+    """Do what needs the database, for `seconds` at most; return whether it is over."""
     done = threading.Event()
 
     def run() -> None:
         try:
             work(seconds)
         except StorageError as error:
-            log.warning("not all could be ended", error=str(error))
+            log.warning("some jobs did not stop", error=str(error))
         done.set()
 
     threading.Thread(target=run, daemon=True).start()
     return done.wait(seconds)
+
+
+def _groups(keys: Mapping[Organization, str]) -> dict[Organization, str]:
+    """Name what organizations share: their server, and the key where a server has several."""
+    of_server: dict[str, set[str]] = {}
+    for organization, key in keys.items():
+        of_server.setdefault(organization.server, set()).add(key)
+    return {
+        organization: organization.server
+        if len(of_server[organization.server]) == 1
+        else f"{organization.server} (key {sha256(key.encode()).hexdigest()[:8]})"
+        for organization, key in keys.items()
+    }

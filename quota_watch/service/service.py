@@ -2,20 +2,28 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
+from quota_watch.config import Config
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.logs import get_logger
 from quota_watch.service.health import Health
+from quota_watch.service.liveness import Notifier
 from quota_watch.service.runtime import Runtime
-from quota_watch.service.systemd import Notifier
-from quota_watch.storage.errors import DatabaseLost
+from quota_watch.storage.database import Database
+from quota_watch.storage.errors import DatabaseLost, DatabaseUnreachable
+
+if TYPE_CHECKING:
+    from quota_watch.web.server import StatusPage
+    from quota_watch.web.site import Health as HealthReasons
 
 log = get_logger(__name__)
 
@@ -30,6 +38,8 @@ _RETIRE_SECONDS = 90.0
 _REPORT_SECONDS = 300.0
 _THIN_OUT_SECONDS = _DISCOVER_SECONDS = 3600.0
 _CHANNELS_SECONDS = 60.0
+_DATABASE_PAUSE_SECONDS = 5.0
+_DATABASE_TRY_SECONDS = 60.0
 
 _WATCHED = frozenset({"poll", "deliver", "self-check"})
 """The jobs without which the watch does not work: one that hangs is a reason to start anew."""
@@ -68,7 +78,7 @@ class Service:
         self._refused: QuotaWatchError | None = None
 
     def run(self) -> bool:
-        """Run until `stop`, or until the database is lost; tell whether all work has ended.
+        """Run until `stop`, or until the database is lost; return whether all work has ended.
 
         Raises what `load` raises.
         """
@@ -77,15 +87,15 @@ class Service:
         self._notifier.ready()
         log.info("started", **self._runtime.summary())
         self._tell_of_config(None)
-        told, drift = "", self._drift()
+        last_status, drift = "", self._drift()
         while not (self._stopping.wait(self._tick) or self.failed):
             if self._reloading.is_set():
                 self._reloading.clear()
                 self._reload()
             drift = self._note_drift(drift)
-            if told != (status := self._status()):
+            if last_status != (status := self._status()):
                 self._notifier.status(status)
-                told = status
+                last_status = status
             if not self._health.hung():
                 self._notifier.alive()
         return self._stop()
@@ -113,50 +123,31 @@ class Service:
         signal.signal(signal.SIGHUP, on_reload)
 
     def _start_jobs(self) -> None:
-        for job, seconds in (
-            (self._poll, self._tick),
-            (self._deliver, self._tick),
-            (self._look, _LOOK_TICKS * self._tick),
-            (self._beat, self._tick),
-            (self._thin_out, _THIN_OUT_SECONDS),
-            (self._discover, _DISCOVER_SECONDS),
-            (self._report, _REPORT_SECONDS),
-            (self._tell_of_channels, _CHANNELS_SECONDS),
-        ):
-            self._scheduler.add_job(job, _Every(seconds), next_run_time=_now())
-        for name in _WATCHED:
-            self._health.moved(name)
+        jobs: tuple[tuple[str, float, Callable[[Runtime], object]], ...] = (
+            ("poll", self._tick, lambda runtime: runtime.poll_due()),
+            ("deliver", self._tick, lambda runtime: runtime.deliver_due()),
+            ("self-check", _LOOK_TICKS * self._tick, lambda runtime: runtime.look()),
+            ("heartbeat", self._tick, lambda runtime: runtime.beat()),
+            ("thin out", _THIN_OUT_SECONDS, lambda runtime: runtime.thin_out()),
+            ("discover", _DISCOVER_SECONDS, self._discover),
+            ("report", _REPORT_SECONDS, lambda runtime: runtime.report()),
+            ("tell of channels", _CHANNELS_SECONDS, self._tell_of_trouble),
+        )
+        for name, seconds, work in jobs:
+            self._moved(name)
+            self._scheduler.add_job(
+                self._guarded, _Every(seconds), args=(name, work), next_run_time=_now()
+            )
         self._scheduler.start()
 
-    def _poll(self) -> None:
-        self._guarded("poll", lambda runtime: runtime.poll_due())
-
-    def _deliver(self) -> None:
-        self._guarded("deliver", lambda runtime: runtime.deliver_due())
-
-    def _look(self) -> None:
-        self._guarded("self-check", lambda runtime: runtime.look())
-
-    def _beat(self) -> None:
-        self._guarded("heartbeat", lambda runtime: runtime.beat())
-
-    def _thin_out(self) -> None:
-        self._guarded("thin out", lambda runtime: runtime.thin_out())
-
-    def _report(self) -> None:
-        self._guarded("report", lambda runtime: runtime.report())
-
-    def _tell_of_channels(self) -> None:
-        self._guarded("tell of channels", lambda runtime: runtime.tell_of_channels())
+    def _tell_of_trouble(self, runtime: Runtime) -> None:
+        runtime.tell_of_channels()
         if self._refused is not None:  # once, but a silence may have held it back
             self._tell_of_config(self._refused)
 
-    def _discover(self) -> None:
-        def discover(runtime: Runtime) -> None:
-            if runtime.discover():
-                self._reloading.set()
-
-        self._guarded("discover", discover)
+    def _discover(self, runtime: Runtime) -> None:
+        if runtime.discover():
+            self._reloading.set()
 
     def _guarded(self, job: str, work: Callable[[Runtime], object]) -> None:
         """The boundary of a job: what it raises is logged, and its next run is another try."""
@@ -237,6 +228,76 @@ class Service:
         ended = self._runtime.close(STOP_SECONDS, flush_seconds=_FLUSH_SECONDS)
         log.info("stopped", all_ended=ended)
         return ended
+
+
+class Page:
+    """Follows the config through reloads; what serves it is imported once a config asks for it.
+
+    `health` gives the reasons why the service is not well; None lets the page look for itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        health: "HealthReasons | None" = None,
+        refresh_seconds: int = 60,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._health = health
+        self._refresh_seconds = refresh_seconds
+        self._page: StatusPage | None = None
+
+    @property
+    def url(self) -> str | None:
+        """Where the page listens, or None where there is none."""
+        return self._page.url if self._page else None
+
+    def take_up(self, config: Config) -> None:
+        """Show what `config` says from now on; if it raises `QuotaWatchError`, nothing changes."""
+        if self._page is None:
+            if config.web is None:
+                return
+            from quota_watch.web.server import StatusPage  # noqa: PLC0415  of an extra
+
+            self._page = StatusPage(
+                database=self._database,
+                clock=self._clock,
+                health=self._health,
+                refresh_seconds=self._refresh_seconds,
+            )
+        self._page.take_up(config)
+
+    def close(self) -> None:
+        """Serve nothing any more, within two seconds."""
+        if self._page is not None:
+            self._page.stop()
+
+
+def wait_for_database(
+    database: Database, *, notifier: Notifier, sleep: Callable[[float], object] = time.sleep
+) -> None:
+    """Return once the database's server answers, however long that takes.
+
+    It may start after us, or be away for a while; what it refuses for good raises `StorageError`.
+    """
+    if database.is_sqlite:
+        return
+    waiting = False
+    while True:
+        try:
+            with database.read():
+                break
+        except DatabaseUnreachable as error:
+            if not waiting:
+                log.error("waiting for the database", error=str(error))
+            waiting = True
+            notifier.starting(f"waiting: {error}", seconds=_DATABASE_TRY_SECONDS)
+            sleep(_DATABASE_PAUSE_SECONDS)
+    if waiting:
+        log.info("the database answers", database=database.label)
 
 
 class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types

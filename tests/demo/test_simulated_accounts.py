@@ -13,8 +13,7 @@ from quota_watch.model.plan import NOT_COUNTED
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.rules.limit import believe
 from quota_watch.rules.mismatch import Verdict, compare
-from quota_watch.rybbit.account import OrganizationKeyError
-from quota_watch.rybbit.client import RybbitClient
+from quota_watch.rybbit.client import OrganizationKeyError, RybbitClient
 
 NOON = datetime(2026, 3, 15, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

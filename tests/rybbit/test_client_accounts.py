@@ -3,8 +3,7 @@ import pytest
 from quota_watch.model.account import Account, Site
 from quota_watch.model.organization import Organization
 from quota_watch.model.source import ErrorKind, UpstreamError
-from quota_watch.rybbit.account import OrganizationKeyError
-from quota_watch.rybbit.client import RybbitClient
+from quota_watch.rybbit.client import OrganizationKeyError, RybbitClient
 
 PLAN = {
     "organization": {"id": "org_abc", "name": "Acme", "overMonthlyLimit": False},

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_watch.rybbit.pacing import Pacer, Purpose
-from support.pacing import DAY, SERVER, Cloud, Process, World, headers_of
+from support.pacing import DAY, SERVER, Cloud, Process, World, headers_of, refusal
 
 KEY = "rb_org_canary0123456789canary0123456789"
 WORLD = World(Cloud())
@@ -26,13 +26,12 @@ class Driver:
         return self.pacer.reserve(**place, monotonic=at, purpose=purpose)
 
     def answer(self, at=0.0, status=200, body=b"", purpose=Purpose.POLL, headers=None, **other):
+        told = headers_of(49, 1, 4999, int(DAY)) if headers is None else headers
         self.pacer.learn(
             **({"server": self.server, "key": self.key} | other),
             status=status,
-            headers=httpx.Headers(
-                headers_of(49, 1, 4999, int(DAY)) if headers is None else headers
-            ),
-            body=body,
+            headers=httpx.Headers(told),
+            error=refusal(status, httpx.Headers(told), body),
             now=WORLD.now(at),
             monotonic=at,
             purpose=purpose,
@@ -550,9 +549,8 @@ def test_forty_organizations_fit_a_standard_key_every_fifteen_minutes(drive) -> 
 
 def test_a_hundred_organizations_are_stretched_and_told_with_the_figures(drive) -> None:
     drive.known()
-    quarter = timedelta(minutes=15)
-    assert drive.pacer.stretched(SERVER, KEY, 100, quarter) == timedelta(seconds=2274)
-    assert drive.pacer.describe(SERVER, KEY, 100, quarter) == (
+    assert drive.pace(100).interval == timedelta(seconds=2274)
+    assert drive.pace(100).describe() == (
         "100 organizations every 15 min need 9,800 requests a day, the key's budget is 5,000 and"
         " 80 % of it is 4,000; so 15 min is stretched to 37 min 54 s"
     )
@@ -629,7 +627,7 @@ def test_when_others_stop_the_interval_comes_back() -> None:
     intervals = []
     for hour in (8, 22):
         world.run(hour * HOUR)
-        intervals.append(process.pacer.stretched(SERVER, KEY, 40, process.interval))
+        intervals.append(process.pacer.pace(SERVER, KEY, 40, process.interval).interval)
     assert intervals[0] > 1.5 * intervals[1]
 
 

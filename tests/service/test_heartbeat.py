@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from quota_watch.lib.http import build_client
-from quota_watch.service.heartbeat import Heartbeat
+from quota_watch.service.liveness import Heartbeat
 from support.clock import FakeClock
 from support.http import HttpServer
 
@@ -55,7 +55,7 @@ def test_a_long_doubt_is_logged_once_and_also_its_end(
     heartbeat.beat([])
     assert [record.message for record in caplog.records if "heartbeat" in record.message] == [
         "heartbeat withheld",
-        "heartbeat goes on",
+        "heartbeat resumed",
     ]
 
 

@@ -6,8 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from quota_watch.model.source import NotYet
-from quota_watch.service.health import STORE_SECONDS, Health
-from quota_watch.service.self_check import PROOF_SECONDS, SelfCheck
+from quota_watch.service.health import PROOF_SECONDS, STORE_SECONDS, Health, SelfCheck
 from quota_watch.storage.claims import LEASE
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import DatabaseUnreachable, StorageError

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from quota_watch.service.health import HUNG_SECONDS, Health
+from quota_watch.service.liveness import Notifier
 from quota_watch.service.service import Service
-from quota_watch.service.systemd import Notifier
 from quota_watch.storage.errors import DatabaseLost, StorageError
 from support.clock import FakeClock
 from support.threads import wait_until
@@ -164,7 +164,7 @@ def test_nothing_is_begun_after_a_stop(start: Start) -> None:
     works(jobs)
     running.stop()
     polls = jobs.polls
-    running.service._poll()
+    running.service._guarded("poll", lambda runtime: runtime.poll_due())
     assert jobs.polls == polls
 
 
@@ -263,10 +263,10 @@ def test_a_refused_config_is_told_of_until_one_is_taken_as_a_silence_may_hold_it
     jobs, refused = Jobs(), StorageError("that is no config")
     running = start(jobs, refused, jobs)
     running.reload()
-    running.service._tell_of_channels()
+    running.service._tell_of_trouble(jobs)
     assert jobs.told[-2:] == [refused, refused]
     running.reload()
-    running.service._tell_of_channels()
+    running.service._tell_of_trouble(jobs)
     wait_until(lambda: jobs.told[-1] is None)
 
 

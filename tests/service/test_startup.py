@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from quota_watch.lib.clock import SystemClock
-from quota_watch.service.startup import clocks_apart, wait_for_database
-from quota_watch.service.systemd import Notifier
+from quota_watch.service.health import clocks_apart
+from quota_watch.service.liveness import Notifier
+from quota_watch.service.service import wait_for_database
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from support.clock import FakeClock

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from quota_watch.service.systemd import Notifier
+from quota_watch.service.liveness import Notifier
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -7,15 +7,18 @@ import heapq
 import json
 import math
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from itertools import count
 from random import Random
 
 from quota_watch.model.organization import Organization
 from quota_watch.model.schedule import next_slot
+from quota_watch.model.source import UpstreamError
 from quota_watch.rybbit.pacing import Pacer, Purpose
+from quota_watch.rybbit.refusals import error_of
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = 86_400.0
@@ -75,6 +78,13 @@ def headers_of(
     return dict(zip(keys, map(str, values), strict=True))
 
 
+def refusal(status: int | None, headers: Mapping[str, str], body: bytes) -> UpstreamError | None:
+    """Return what an answer means that is not 200; None where none came."""
+    if status is None or status == HTTPStatus.OK:
+        return None
+    return error_of(status, headers, body, organization=None, server=SERVER)
+
+
 class Process:
     """One quota-watch: its organizations are polled for ever, each with one extra read a day."""
 
@@ -105,7 +115,7 @@ class Process:
         def again() -> None:
             began = self.world.at
             self.polled[organization].append(began)
-            interval = self.pacer.stretched(SERVER, self.key, len(self.polled), self.interval)
+            interval = self.pacer.pace(SERVER, self.key, len(self.polled), self.interval).interval
             due = next_slot(organization, after=self.world.now(began), interval=interval)
             self.world.later(self.world.seconds(due), lambda: self._poll(organization))
 
@@ -141,7 +151,7 @@ class Process:
                 self.key,
                 status=status,
                 headers=headers,
-                body=body,
+                error=refusal(status, headers, body),
                 now=world.now(world.at),
                 monotonic=world.at,
                 purpose=purpose,

@@ -21,7 +21,6 @@ from quota_watch.pipeline.deliver import Outbox
 from quota_watch.pipeline.due import DueOrganizations
 from quota_watch.pipeline.extras import Errands
 from quota_watch.pipeline.watcher import Outcome, Watcher
-from quota_watch.service.intervals import Intervals
 from quota_watch.storage import claims
 from quota_watch.storage.database import Database
 from support.domain import watch as domain_watch
@@ -199,12 +198,17 @@ class Station:
         with database.write() as connection:
             self.keys = claims.register(connection, watched, now=clock.now())
         by_key = {self.keys[each.organization]: each for each in watched}
-        intervals = Intervals((each.organization for each in watched), interval, stretched)
+        intervals = dict.fromkeys((each.organization for each in watched), interval)
+
+        def pace(organization: Organization) -> timedelta:
+            intervals[organization] = stretched(organization, interval)
+            return intervals[organization]
+
         self.due = DueOrganizations(
             database=database,
             ours=by_key.keys(),
             clock=clock,
-            interval=intervals.longest,
+            interval=lambda: max(intervals.values(), default=interval),
             concurrency=concurrency,
         )
         self.watcher = Watcher(
@@ -215,7 +219,7 @@ class Station:
             clock=clock,
             interval=interval,
             concurrency=concurrency,
-            pace=intervals.of,
+            pace=pace,
             errands=None
             if history is None
             else Errands(upstream, clock=clock, cycle=CalendarMonth(), history=history),
