@@ -17,7 +17,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from benchmarks.forecast.series import CHECK_DAYS, Question
-from quota_watch.model.period import ONE_DAY, CalendarMonth, each_day
+from quota_watch.model.period import ONE_DAY, each_day, month_of
 
 NAMES = {
     "quota-watch": "quota-watch",
@@ -106,7 +106,7 @@ def error_panels(arguments: Sequence[str]) -> Iterator[Panel]:
 def made_up() -> Question:
     """Return a site that grows by 3 % a week, with quiet weekends, at the 10th of a month."""
     chance = random.Random(7)  # noqa: S311 -- made-up traffic, nothing secret
-    period = CalendarMonth().period_of(date(2026, 3, 10))
+    period = month_of(date(2026, 3, 10))
     counts = {}
     for n, day in enumerate(each_day(date(2025, 12, 1), period.last_day)):
         weekend = 0.5 if day.weekday() > 4 else 1.0  # noqa: PLR2004 -- Saturday is 5

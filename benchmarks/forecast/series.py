@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 
 from quota_watch.forecast.forecast import Forecast, forecast
-from quota_watch.model.period import ONE_DAY, CalendarMonth, Period
+from quota_watch.model.period import ONE_DAY, Period, month_of
 
 CHECK_DAYS = (3, 5, 7, 10, 14, 18, 22, 25)
 _LEAST_HISTORY, _LEAST_TOTAL = 28, 100
@@ -43,9 +43,9 @@ def read(path: Path) -> dict[str, dict[date, int]]:
 def questions(counts: dict[date, int], *, months: int) -> Iterator[Question]:
     """Yield the check days of the last `months` whole months that have a month before them."""
     first, last = min(counts), max(counts)
-    period = CalendarMonth().period_of(last + ONE_DAY)
+    period = month_of(last + ONE_DAY)
     while months:
-        period = CalendarMonth().period_of(period.start - ONE_DAY)
+        period = month_of(period.start - ONE_DAY)
         if (period.start - first).days < _LEAST_HISTORY:
             return
         actual = sum(count for day, count in counts.items() if day in period)

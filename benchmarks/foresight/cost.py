@@ -20,7 +20,7 @@ from sqlalchemy import Connection, insert
 
 from quota_watch.forecast.outlook import foresee
 from quota_watch.model.organization import Organization
-from quota_watch.model.period import CalendarMonth, each_day
+from quota_watch.model.period import each_day, month_of
 from quota_watch.model.usage import DayCounts, count
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims, migrate
@@ -118,7 +118,7 @@ def cpu(work: Callable[[], object]) -> float:
 
 def main() -> None:
     """Measure and print."""
-    period = CalendarMonth().period_of(NOW.date())
+    period = month_of(NOW.date())
     days = [counts_of(day) for day in each_day(period.start, (NOW - DAY).date())]
     days.append(counts_of(NOW.date(), _passed(NOW)))
     usage = count(
@@ -141,13 +141,9 @@ def main() -> None:
             past = past_of(connection, pk, watch=WATCH, usage=usage, now=NOW, fetched=days)
 
         def ahead(*, always: bool) -> Callable[[], object]:
-            return lambda: foresee(
-                past, watch=WATCH, usage=usage, cycle=CalendarMonth(), now=NOW, always=always
-            )
+            return lambda: foresee(past, watch=WATCH, usage=usage, now=NOW, always=always)
 
-        foresight = foresee(
-            past, watch=WATCH, usage=usage, cycle=CalendarMonth(), now=NOW, always=False
-        )
+        foresight = foresee(past, watch=WATCH, usage=usage, now=NOW, always=False)
         with database.write() as connection:
             keep(connection, pk, foresight=foresight, usage=usage)
         sys.stdout.write(

@@ -19,7 +19,7 @@ from benchmarks.foresight.traffic import hourly, polls
 from quota_watch.forecast.forecast import Forecast, TooEarly
 from quota_watch.forecast.outlook import fit
 from quota_watch.forecast.usual import Snapshot, learn_shape
-from quota_watch.model.period import ONE_DAY, CalendarMonth, Period, each_day
+from quota_watch.model.period import ONE_DAY, Period, each_day, month_of
 from quota_watch.rules.forecast import ToldRisk, judge_risk
 from quota_watch.rules.verdict import Ruling
 
@@ -52,13 +52,13 @@ def months_of(name: str, counts: dict[date, int], most: int = 24) -> list[Month]
     """Play the last months of a series."""
     days = hourly(counts, seed=name)
     first, last = min(counts), max(counts)
-    period = CalendarMonth().period_of(last + ONE_DAY)
+    period = month_of(last + ONE_DAY)
     found: list[Month] = []
     seen: list[Snapshot] = [
         each for day in sorted(counts) for each in polls(day, days[day], every=EVERY // 2)
     ]
     while most:
-        period = CalendarMonth().period_of(period.start - ONE_DAY)
+        period = month_of(period.start - ONE_DAY)
         if (period.start - first).days < LEAST_HISTORY:
             return found
         actual = sum(counts.get(day, 0) for day in each_day(period.start, period.last_day))

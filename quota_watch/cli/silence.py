@@ -12,7 +12,7 @@ from quota_watch.cli.context import Context, chosen, refuse_foreign_folder
 from quota_watch.cli.output import print_json, print_table, short_time
 from quota_watch.lib.figures import duration, moment
 from quota_watch.lib.text import one_line
-from quota_watch.model.period import CalendarMonth
+from quota_watch.model.period import month_of
 from quota_watch.model.rule import Rule
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _length(text: str) -> timedelta:
 
 def _moment(text: str, now: datetime, zone: str) -> datetime:
     if text == _PERIOD_END:
-        return CalendarMonth().period_of(now.date()).resets_at
+        return month_of(now.date()).resets_at
     try:
         said = datetime.fromisoformat(text)
         return (said if said.tzinfo else said.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from quota_watch.demo.scenes import Scene
-from quota_watch.model.period import ONE_DAY, CalendarMonth, each_day
+from quota_watch.model.period import ONE_DAY, each_day, month_of
 from quota_watch.model.usage import is_over
 from quota_watch.rybbit.answers import KNOWN_TYPES
 
@@ -78,7 +78,7 @@ def organization_sites(scene: Scene, now: datetime) -> Answer:
 
 def site_usage(scene: Scene, now: datetime) -> Answer:
     """Answer a site's part of the month, and the live and whole count of its organization."""
-    month = CalendarMonth().period_of(now.date())
+    month = month_of(now.date())
     days = (month.end - month.start).days
     used = scene.billed(now)
     elapsed = (now - datetime.combine(month.start, time.min, UTC)) / ONE_DAY

@@ -11,7 +11,7 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from quota_watch.model.limit import ENFORCED_EVERY
-from quota_watch.model.period import ONE_DAY, CalendarMonth, Period, each_day
+from quota_watch.model.period import ONE_DAY, Period, each_day, month_of
 from quota_watch.model.usage import is_over
 
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -100,7 +100,7 @@ class Scene:
     def counts(self, day: date, now: datetime) -> Counter[str]:
         """Return the events of a UTC day by type, as far as they have been stored at `now`."""
         came = _came(self, day, now)
-        for start, end in _dropping(self, CalendarMonth().period_of(day)):
+        for start, end in _dropping(self, month_of(day)):
             if start.date() <= day <= end.date() and start < now:
                 came -= _came(self, day, min(now, end)) - _came(self, day, start)
         return came

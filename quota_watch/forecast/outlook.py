@@ -33,7 +33,7 @@ from quota_watch.forecast.usual import (
     usual_days,
 )
 from quota_watch.lib.plain import plain
-from quota_watch.model.period import ONE_DAY, BillingCycle, Period, each_day
+from quota_watch.model.period import ONE_DAY, Period, each_day
 from quota_watch.model.usage import Usage, highest_level
 from quota_watch.model.watch import Watch
 
@@ -201,9 +201,7 @@ def since_first_event(counted: Mapping[date, int], *, known_from: date | None) -
     return {day: n for day, n in counted.items() if day >= first}
 
 
-def foresee(
-    past: Past, *, watch: Watch, usage: Usage, cycle: BillingCycle, now: datetime, always: bool
-) -> Foresight:
+def foresee(past: Past, *, watch: Watch, usage: Usage, now: datetime, always: bool) -> Foresight:
     """Foretell the period of `usage` at `now`.
 
     What would help is worked out where a level is reached or the limit may be passed, or `always`.
@@ -225,9 +223,7 @@ def foresee(
     told = highest_level(usage.used, watch.limit, watch.levels) is not None
     if not (always or told or seen.p90 > watch.limit):
         return Foresight(past=past, forecast=seen, usual=usual)
-    totals = totals_ahead(
-        seen, counted=past.counted, period=usage.period, cycle=cycle, excluded=past.capped
-    )
+    totals = totals_ahead(seen, counted=past.counted, period=usage.period, excluded=past.capped)
     return Foresight(
         past=past,
         forecast=seen,

@@ -13,7 +13,7 @@ from statistics import fmean
 
 from quota_watch.forecast.forecast import Forecast
 from quota_watch.model.account import KnownSite, SiteUsage
-from quota_watch.model.period import ONE_DAY, BillingCycle, Period, each_day, previous
+from quota_watch.model.period import ONE_DAY, Period, each_day, month_of, previous
 from quota_watch.model.plan import RYBBIT_PLANS, Plan
 
 _SPANS = (28, 14, 7)
@@ -270,7 +270,6 @@ def totals_ahead(
     *,
     counted: Mapping[date, int],
     period: Period,
-    cycle: BillingCycle,
     excluded: Collection[date] = (),
 ) -> tuple[int, ...]:
     """Return a cautious total (p90) of this period and of the next two.
@@ -291,7 +290,7 @@ def totals_ahead(
     band = min(max(band, _LEAST_BAND), _WIDEST_BAND)
     totals, each = [seen.p90], period
     for ahead in range(1, _PERIODS_AHEAD + 1):
-        each = cycle.period_of(each.end)
+        each = month_of(each.end)
         totals.append(math.ceil(a_day * each.days * growth**ahead * band))
     return tuple(totals)
 
@@ -338,32 +337,28 @@ def due_sites(known: Mapping[str, KnownSite], *, every: timedelta, now: datetime
     return sorted(due, key=lambda id_: looks[id_] or never)[: max(MOST_A_DAY - today, 0)]
 
 
-def seen_anew(
-    site: KnownSite, usage: SiteUsage | None, *, cycle: BillingCycle, now: datetime
-) -> KnownSite:
+def seen_anew(site: KnownSite, usage: SiteUsage | None, *, now: datetime) -> KnownSite:
     """Return what is known once a site was asked for: its count, or None where it was not had.
 
     Of a period that is over, the last count is carried on to its end.
     """
-    period = cycle.period_of(now.date())
+    period = month_of(now.date())
     if usage is None or usage.since != period.start:
         return replace(site, asked=now)
     before = site.before
     if site.as_of is None or site.as_of.date() not in period:
-        before = _whole(site, previous(cycle, period))
+        before = _whole(site, previous(period))
     return replace(site, used=usage.counted, before=before, as_of=now, asked=None)
 
 
-def comparable(
-    known: Mapping[str, KnownSite], *, cycle: BillingCycle, now: datetime
-) -> Sequence[SiteCount]:
+def comparable(known: Mapping[str, KnownSite], *, now: datetime) -> Sequence[SiteCount]:
     """Return what each site has had of this period by now, and by as much of the last one.
 
     Counts of some days ago are carried on; where the period is younger than a week nothing is
     compared. Sites not asked for since the period's second day are left out.
     """
-    period = cycle.period_of(now.date())
-    gone, whole = _days(period, now), previous(cycle, period).days
+    period = month_of(now.date())
+    gone, whole = _days(period, now), previous(period).days
     found = []
     for site in known.values():
         if site.used is None or site.as_of is None or site.as_of.date() not in period:

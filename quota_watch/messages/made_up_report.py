@@ -8,17 +8,15 @@ from typing import Any
 from quota_watch.lib.plain import iso
 from quota_watch.messages import made_up
 from quota_watch.messages.report import report_facts
-from quota_watch.model.period import ONE_DAY, CalendarMonth, each_day, period_json
+from quota_watch.model.period import ONE_DAY, each_day, month_of, period_json
 from quota_watch.model.report import ReportKind, ReportSpan, latest_report
 from quota_watch.model.usage import is_over, percent
-
-_CYCLE = CalendarMonth()
 
 
 def report_samples(*, now: datetime, time_zone: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the facts of a report of each kind, with every way an organization can stand."""
     for kind in ReportKind:
-        span = latest_report(kind, now=now, time_zone=time_zone, cycle=_CYCLE)
+        span = latest_report(kind, now=now, time_zone=time_zone)
         maker = _Maker(now=now, span=span)
         own = [maker.story("delivery", "The channel ops fails")]
         yield (
@@ -78,9 +76,9 @@ class _Maker:
         to_come: int | None = None,
         odds: float = 0.0,
     ) -> dict[str, Any]:
-        now_period = _CYCLE.period_of(self.now.date())
+        now_period = month_of(self.now.date())
         is_month = self.span.kind is ReportKind.MONTHLY
-        period = _CYCLE.period_of(self.span.first) if is_month else now_period
+        period = month_of(self.span.first) if is_month else now_period
         known = used is not None
         return {
             "id": f"org_{name.split(maxsplit=1)[0].lower()}",

@@ -11,7 +11,7 @@ from quota_watch.messages import made_up
 from quota_watch.messages.facts import facts_of, test_facts
 from quota_watch.messages.made_up_report import report_samples
 from quota_watch.model.organization import Organization
-from quota_watch.model.period import CalendarMonth, Period, previous
+from quota_watch.model.period import Period, month_of, previous
 from quota_watch.model.plan import NOT_COUNTED
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.source import ErrorKind, Trouble
@@ -212,8 +212,7 @@ class _Maker:
         )
 
     def _closed_over(self) -> dict[str, Any]:
-        cycle = CalendarMonth()
-        period = previous(cycle, cycle.period_of(self.now.date()))
+        period = previous(month_of(self.now.date()))
         fired = self._fired(
             Rule.THRESHOLD,
             Reason.CLOSED_OVER,
@@ -252,7 +251,7 @@ class _Maker:
         story = Story(
             organization=None if subject else self.watch.organization,
             rule=rule,
-            period_start=CalendarMonth().period_of(self.now.date()).start,
+            period_start=month_of(self.now.date()).start,
             limit=limit,
             occurrence=1,
             level=level,
@@ -321,7 +320,7 @@ class _Maker:
 def _count(used: int, at: datetime) -> Usage:
     by_type = {"custom_event": used // 4, "performance": used // 9, "outbound": used // 50}
     return Usage(
-        period=CalendarMonth().period_of(at.date()),
+        period=month_of(at.date()),
         used=used,
         by_type={"pageview": used - sum(by_type.values()), **by_type},
         not_counted={"error": used // 40},

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from quota_watch.lib.plain import iso
 
@@ -36,28 +36,18 @@ class Period:
         return (self.end - self.start).days
 
 
-class BillingCycle(Protocol):
-    """A rule that cuts time into periods without gap or overlap."""
-
-    def period_of(self, day: date) -> Period:
-        """Return the one period that holds `day`."""
-
-
-class CalendarMonth:
-    """The calendar month in UTC: so Rybbit bills, whatever the subscription's day.
+def month_of(day: date) -> Period:
+    """Cut out the calendar month of `day` in UTC: so Rybbit bills, whatever a subscription's day.
 
     UPSTREAM.md § 5.
     """
-
-    def period_of(self, day: date) -> Period:
-        """Return the month of `day`."""
-        start = day.replace(day=1)
-        return Period(start, (start + timedelta(days=31)).replace(day=1))
+    start = day.replace(day=1)
+    return Period(start, (start + timedelta(days=31)).replace(day=1))
 
 
-def previous(cycle: BillingCycle, period: Period) -> Period:
-    """Return the period that ended where `period` starts."""
-    return cycle.period_of(period.start - ONE_DAY)
+def previous(period: Period) -> Period:
+    """Step back to the period that ended where `period` starts."""
+    return month_of(period.start - ONE_DAY)
 
 
 def each_day(first: date, last: date) -> Iterator[date]:

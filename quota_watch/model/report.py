@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from quota_watch.model.period import ONE_DAY, BillingCycle, previous
+from quota_watch.model.period import ONE_DAY, month_of, previous
 
 _AT = time(7)
 _WEEK = timedelta(days=7)
@@ -50,9 +50,7 @@ class ReportSpan:
         return self.due_at + _LATE
 
 
-def due_report(
-    kind: ReportKind, *, now: datetime, time_zone: str, cycle: BillingCycle
-) -> ReportSpan | None:
+def due_report(kind: ReportKind, *, now: datetime, time_zone: str) -> ReportSpan | None:
     """Return the report that is due at `now`, or None.
 
     A report is due at the first 07:00 on the clocks of `time_zone` after its days have ended,
@@ -60,21 +58,19 @@ def due_report(
     """
     end = now.astimezone(UTC).date()
     for _ in range(2):  # the newest may not be due yet while the one before still is
-        span = _ended_before(kind, end, time_zone, cycle)
+        span = _ended_before(kind, end, time_zone)
         if span.due_at <= now < span.expires_at:
             return span
         end = span.last
     return None
 
 
-def latest_report(
-    kind: ReportKind, *, now: datetime, time_zone: str, cycle: BillingCycle
-) -> ReportSpan:
+def latest_report(kind: ReportKind, *, now: datetime, time_zone: str) -> ReportSpan:
     """Return the newest report whose days have ended, due or not."""
-    return _ended_before(kind, now.astimezone(UTC).date(), time_zone, cycle)
+    return _ended_before(kind, now.astimezone(UTC).date(), time_zone)
 
 
-def _ended_before(kind: ReportKind, day: date, time_zone: str, cycle: BillingCycle) -> ReportSpan:
+def _ended_before(kind: ReportKind, day: date, time_zone: str) -> ReportSpan:
     """Return the report about the last whole week or period that was over when `day` began."""
     if kind is ReportKind.WEEKLY:
         end = day - timedelta(days=day.weekday())
@@ -82,8 +78,8 @@ def _ended_before(kind: ReportKind, day: date, time_zone: str, cycle: BillingCyc
         year, week, _ = first.isocalendar()
         name = f"{year}-W{week:02}"
     else:
-        period = previous(cycle, cycle.period_of(day))
-        end, first, before = period.end, period.start, previous(cycle, period).start
+        period = previous(month_of(day))
+        end, first, before = period.end, period.start, previous(period).start
         name = f"{first:%Y-%m}"
     return ReportSpan(
         kind=kind,

@@ -11,7 +11,7 @@ from quota_watch.forecast.remedies import AT_RISK_EVERY, CALM_EVERY, due_sites
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.plain import iso
 from quota_watch.model.account import Account, SiteUsage
-from quota_watch.model.period import ONE_DAY, BillingCycle, Period, previous
+from quota_watch.model.period import ONE_DAY, Period, month_of, previous
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.model.usage import DayCounts, highest_level, is_over
 from quota_watch.model.watch import Watch
@@ -43,12 +43,9 @@ class Errands:
     A failure here is none of the poll. `history` is how far back the first poll looks.
     """
 
-    def __init__(
-        self, source: Source, *, clock: Clock, cycle: BillingCycle, history: timedelta
-    ) -> None:
+    def __init__(self, source: Source, *, clock: Clock, history: timedelta) -> None:
         self._source = source
         self._clock = clock
-        self._cycle = cycle
         self._history = history
 
     def account(
@@ -122,7 +119,7 @@ class Errands:
         if row.reread_on == today:
             return None
         if row.history_from is None and self._history >= ONE_DAY:
-            return min(today - self._history, previous(self._cycle, period).start)
+            return min(today - self._history, previous(period).start)
         may_change = period.start + _REREAD_DAYS * ONE_DAY
         if today < may_change:
             return self._not_final(row, period)
@@ -134,10 +131,10 @@ class Errands:
 
         That is the last period, or those since the days before were last asked for.
         """
-        first = previous(self._cycle, period).start
+        first = previous(period).start
         if row.reread_on is None:
             return first
-        return min(first, self._cycle.period_of(row.reread_on).start)
+        return min(first, month_of(row.reread_on).start)
 
 
 def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bool:

@@ -10,7 +10,7 @@ from quota_watch.config import Secret
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.plain import iso
 from quota_watch.model.organization import Organization
-from quota_watch.model.period import BillingCycle, CalendarMonth
+from quota_watch.model.period import month_of
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.enqueue import enqueue
@@ -55,7 +55,6 @@ class Notices:
         channels: Mapping[str, Channel],
         clock: Clock,
         time_zone: str,
-        cycle: BillingCycle | None = None,
         heard_by: Callable[[Rule], Sequence[str]] | None = None,
     ) -> None:
         self._heard_by = heard_by or (lambda _: tuple(channels))
@@ -63,7 +62,6 @@ class Notices:
         self._channels = channels
         self._clock = clock
         self._time_zone = time_zone
-        self._cycle = cycle or CalendarMonth()
 
     def discovered(self, found: Iterable[Found]) -> None:
         """Tell of each organization that was found, unless it was told of before."""
@@ -132,7 +130,7 @@ class Notices:
         heard_by: Sequence[str] | None = None,
     ) -> list[Transition]:
         now = self._clock.now()
-        period = self._cycle.period_of(now.date())
+        period = month_of(now.date())
         is_event = condition is not None and condition.is_event
         findings = Findings(
             period=period,

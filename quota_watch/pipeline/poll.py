@@ -9,7 +9,7 @@ from quota_watch.forecast.outlook import Foresight, foresee
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.account import Account, SiteUsage
-from quota_watch.model.period import BillingCycle, Period
+from quota_watch.model.period import Period, month_of
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.model.usage import DayCounts, Usage, count
 from quota_watch.model.watch import Watch
@@ -92,21 +92,19 @@ class Poller:
         source: Source,
         watches: Mapping[int, Watch],
         clock: Clock,
-        cycle: BillingCycle,
         errands: Errands | None,
         database: Database,
     ) -> None:
         self._source = source
         self._watches = watches
         self._clock = clock
-        self._cycle = cycle
         self._errands = errands
         self._database = database
 
     def poll(self, claim: Claim) -> Poll:
         """Fetch what is due of the organization; never raises."""
         watch, now = self._watches[claim.pk], self._clock.now()
-        poll = Poll(claim=claim, watch=watch, period=self._cycle.period_of(now.date()), at=now)
+        poll = Poll(claim=claim, watch=watch, period=month_of(now.date()), at=now)
         try:
             days = tuple(self._source.days(watch.organization, poll.period.start, now.date()))
             return self._with_sites(self._foreseen(self._with_errands(replace(poll, days=days))))
@@ -157,9 +155,7 @@ class Poller:
                 past = past_of(
                     connection, row.pk, watch=watch, usage=usage, now=poll.at, fetched=fetched
                 )
-            foresight = foresee(
-                past, watch=watch, usage=usage, cycle=self._cycle, now=poll.at, always=False
-            )
+            foresight = foresee(past, watch=watch, usage=usage, now=poll.at, always=False)
         except StorageError:  # then nothing can be recorded either, and that will be told
             return poll
         except Exception:  # as above; a count is worth more than what might follow from it

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row
 from quota_watch.lib.figures import Estimate
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.organization import Organization
-from quota_watch.model.period import BillingCycle, previous
+from quota_watch.model.period import previous
 from quota_watch.model.schedule import next_slot
 from quota_watch.model.source import UpstreamError
 from quota_watch.model.usage import Usage, is_over
@@ -33,8 +33,7 @@ _FALL_SHARE, _FALL_LEAST = 0.05, 100  # of what was used, and events; less is la
 class Recorder:
     """Writes polls into the store; `pace` tells how often an organization is polled."""
 
-    def __init__(self, *, cycle: BillingCycle, pace: Callable[[Organization], timedelta]) -> None:
-        self._cycle = cycle
+    def __init__(self, *, pace: Callable[[Organization], timedelta]) -> None:
         self._pace = pace
 
     def record(
@@ -88,7 +87,7 @@ class Recorder:
         if not poll.sites:
             return {}
         kept = said.columns.get("sites", row.sites)
-        return {"sites": with_usage(kept, poll.sites, cycle=self._cycle, now=poll.at)}
+        return {"sites": with_usage(kept, poll.sites, now=poll.at)}
 
     def _record_failure(
         self, transaction: Connection, poll: Poll, row: Row[Any], error: UpstreamError
@@ -127,9 +126,7 @@ class Recorder:
         """Keep days of closed periods, and return what the last of them came to."""
         if poll.closed is None or poll.closed.error is not None:
             return None
-        changes = record_closed(
-            transaction, row, watch=watch, days=poll.closed.days, cycle=self._cycle, now=poll.at
-        )
+        changes = record_closed(transaction, row, watch=watch, days=poll.closed.days, now=poll.at)
         for change in changes:
             log.warning(
                 "closed period changed",
@@ -138,7 +135,7 @@ class Recorder:
                 before=change.before,
                 after=change.after,
             )
-        last = previous(self._cycle, poll.period)
+        last = previous(poll.period)
         return closed_period(transaction, row.pk, watch=watch, period=last)
 
 

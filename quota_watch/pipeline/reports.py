@@ -10,7 +10,6 @@ from quota_watch.channels.channel import Channel
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
 from quota_watch.messages.report import report_facts
-from quota_watch.model.period import BillingCycle, CalendarMonth
 from quota_watch.model.quiet_hours import QuietHours, until_quiet_ends
 from quota_watch.model.report import ReportKind, ReportSpan, due_report
 from quota_watch.model.watch import Watch
@@ -43,7 +42,6 @@ class Reports:
         time_zone: str,
         quiet: QuietHours | None = None,
         public_url: str | None = None,
-        cycle: BillingCycle | None = None,
     ) -> None:
         self._database = database
         self._channels = channels
@@ -53,7 +51,6 @@ class Reports:
         self._time_zone = time_zone
         self._quiet = quiet
         self._public_url = public_url
-        self._cycle = cycle or CalendarMonth()
 
     def enqueue_due(self) -> list[str]:
         """Enqueue what is due and not enqueued yet, and return the ids of its deliveries.
@@ -63,7 +60,7 @@ class Reports:
         now = self._clock.now()
         done = []
         for kind, names in self._names.items():
-            span = due_report(kind, now=now, time_zone=self._time_zone, cycle=self._cycle)
+            span = due_report(kind, now=now, time_zone=self._time_zone)
             if span is not None:
                 done += self._enqueue(span, self._hearing(names), now)
         return done
@@ -108,7 +105,6 @@ class Reports:
             now=now,
             time_zone=self._time_zone,
             public_url=self._public_url,
-            cycle=self._cycle,
         )
 
     def _envelope(
@@ -142,10 +138,9 @@ def facts_for(
     now: datetime,
     time_zone: str,
     public_url: str | None,
-    cycle: BillingCycle,
 ) -> dict[str, Any]:
     """Return the body of a report about these organizations, from what is known now."""
-    entries = stored.organizations(connection, watches, span, now=now, cycle=cycle)
+    entries = stored.organizations(connection, watches, span, now=now)
     own = stored.own_affairs(connection, span, now=now)
     return report_facts(span, entries, own, now=now, time_zone=time_zone, public_url=public_url)
 

@@ -13,7 +13,7 @@ from quota_watch.channels.channel import Channel
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.organization import Organization
-from quota_watch.model.period import BillingCycle, CalendarMonth, previous
+from quota_watch.model.period import previous
 from quota_watch.model.source import Source
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.enqueue import enqueue
@@ -66,28 +66,24 @@ class Watcher:
         clock: Clock,
         interval: timedelta,
         concurrency: int,
-        cycle: BillingCycle | None = None,
         pace: Callable[[Organization], timedelta] | None = None,
         errands: Errands | None = None,
         groups: Mapping[int, str] | None = None,
     ) -> None:
-        cycle = cycle or CalendarMonth()
         self._database = database
         self._channels = channels
         self._clock = clock
         self._interval = interval
         self._concurrency = concurrency
-        self._cycle = cycle
         self._poller = Poller(
             source=source,
             watches=watches,
             clock=clock,
-            cycle=cycle,
             errands=errands,
             database=database,
         )
         self._outages = Outages(groups=groups or {}, channels=channels)
-        self._recorder = Recorder(cycle=cycle, pace=pace or (lambda _: interval))
+        self._recorder = Recorder(pace=pace or (lambda _: interval))
 
     def watch(self, claims: Iterator[Claim]) -> Iterator[tuple[list[Poll], list[Outcome]]]:
         """Take each claimed organization from its poll to the outbox: this is the product.
@@ -151,7 +147,7 @@ class Watcher:
     def _scope(self, polls: Sequence[Poll]) -> tuple[dict[int, Organization], date]:
         """Name the stories that matter: those of this and the last period of these polls."""
         organizations = {poll.claim.pk: poll.watch.organization for poll in polls}
-        periods = {previous(self._cycle, poll.period).start for poll in polls}
+        periods = {previous(poll.period).start for poll in polls}
         return organizations, min(periods, default=date.max)
 
     @contextmanager

@@ -7,14 +7,13 @@ from typing import Protocol
 
 from quota_watch.lib.clock import Clock
 from quota_watch.model.organization import Organization
-from quota_watch.model.period import CalendarMonth, Period, each_day, previous
+from quota_watch.model.period import Period, each_day, month_of, previous
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.model.usage import DayCounts
 from quota_watch.model.watch import Watch
 from quota_watch.storage import backfill as store
 from quota_watch.storage.database import Database
 
-_CYCLE = CalendarMonth()  # so Rybbit bills
 _WORTH_WAITING = 60.0  # seconds; a bucket is full again by then, a day's budget is not
 _WORTH_TELLING = 1.0
 _REFUSALS = 3  # of one month, for requests that others made at the same moment
@@ -29,11 +28,11 @@ class OlderDays(Protocol):
 
 def months_back(first: date, today: date) -> list[Period]:
     """Return the months that are over, newest first, back to the one that holds `first`."""
-    month = previous(_CYCLE, _CYCLE.period_of(today))
+    month = previous(month_of(today))
     months = []
     while month.last_day >= first:
         months.append(month)
-        month = previous(_CYCLE, month)
+        month = previous(month)
     return months
 
 

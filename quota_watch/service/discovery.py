@@ -12,7 +12,7 @@ from quota_watch.config.models import OrganizationTable
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.account import Account
 from quota_watch.model.organization import Organization
-from quota_watch.model.period import CalendarMonth
+from quota_watch.model.period import month_of
 from quota_watch.model.plan import NOT_COUNTED
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.model.usage import count
@@ -166,7 +166,7 @@ def with_found(config: Config, found: Iterable[Found]) -> Config:
 
 
 def _counted(client: RybbitClient, organization: Organization, today: date) -> int:
-    period = CalendarMonth().period_of(today)
+    period = month_of(today)
     days = client.days(organization, period.start, today)
     return count(days, period=period, today=today, not_counted=NOT_COUNTED, limit=None).used
 

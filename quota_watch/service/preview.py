@@ -17,7 +17,6 @@ from quota_watch.messages.message import Facts, Message
 from quota_watch.messages.render import Renderer
 from quota_watch.messages.report import REPORT
 from quota_watch.messages.samples import sample_facts
-from quota_watch.model.period import CalendarMonth
 from quota_watch.model.report import ReportKind, latest_report
 from quota_watch.model.rule import Rule
 from quota_watch.model.source import Trouble
@@ -33,7 +32,6 @@ from quota_watch.views.forecast import Prospect, prospect
 RULES = (*(each.value for each in Rule), REPORT)
 """What can be previewed."""
 
-_CYCLE = CalendarMonth()
 _SAMPLES = {
     Rule.THRESHOLD: "fired_with_advice",
     Rule.FORECAST: "will_exceed",
@@ -184,7 +182,7 @@ def _is_json(body: str) -> bool:
 
 
 def _observe(connection: Connection, watch: Watch, now: datetime) -> tuple[Observation, Watch]:
-    known = prospect(connection, watch, now=now, cycle=_CYCLE)
+    known = prospect(connection, watch, now=now)
     trouble = _trouble(connection, watch)
     seen = Observation(
         period=known.period,
@@ -255,7 +253,7 @@ def _report(
     weekly = table is not None and channel in table.weekly and channel not in table.monthly
     kind = ReportKind.WEEKLY if weekly else ReportKind.MONTHLY
     zone = config.alerts.time_zone or "UTC"
-    span = latest_report(kind, now=now, time_zone=zone, cycle=_CYCLE)
+    span = latest_report(kind, now=now, time_zone=zone)
     return facts_for(
         connection,
         [watch] if channel is None else watches_of(channel, config.watches()),
@@ -263,5 +261,4 @@ def _report(
         now=now,
         time_zone=zone,
         public_url=config.web.public_url if config.web else None,
-        cycle=_CYCLE,
     )

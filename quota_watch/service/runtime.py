@@ -15,7 +15,7 @@ from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.http import build_client
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.organization import Organization
-from quota_watch.model.period import ONE_DAY, CalendarMonth
+from quota_watch.model.period import ONE_DAY
 from quota_watch.model.report import ReportKind
 from quota_watch.model.source import NotYet
 from quota_watch.pipeline.deliver import Outbox
@@ -125,7 +125,6 @@ class Runtime:
             errands=Errands(
                 self._source,
                 clock=self._clock,
-                cycle=CalendarMonth(),
                 history=config.poll.history,
             ),
         )

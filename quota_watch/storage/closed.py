@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, select
 
 from quota_watch.forecast.capped import capped_days, lost
 from quota_watch.lib.figures import Estimate
-from quota_watch.model.period import BillingCycle, Period, previous
+from quota_watch.model.period import Period, month_of, previous
 from quota_watch.model.usage import DayCounts, is_over
 from quota_watch.model.watch import Watch
 from quota_watch.rules.condition import Closed
@@ -37,7 +37,6 @@ def record_closed(
     *,
     watch: Watch,
     days: Sequence[DayCounts],
-    cycle: BillingCycle,
     now: datetime,
 ) -> list[LateChange]:
     """Keep closed days from the first with events on, and mark those on which were dropped.
@@ -53,7 +52,7 @@ def record_closed(
     record.record_days(connection, row.pk, watch=watch, days=kept, now=now, last_ok=row.last_ok)
     after, _ = record.counted_days(connection, row.pk, *span)
     changes = []
-    for period in _periods(*span, cycle):
+    for period in _periods(*span):
         was, is_ = _sum(before, period), _sum(after, period)
         if is_over(is_, watch.limit):
             mark_dropped(connection, row.pk, watch=watch, period=period, today=now.date())
@@ -114,10 +113,10 @@ def closed_period(
     )
 
 
-def _periods(first: date, last: date, cycle: BillingCycle) -> list[Period]:
-    periods = [cycle.period_of(last)]
+def _periods(first: date, last: date) -> list[Period]:
+    periods = [month_of(last)]
     while periods[-1].start > first:
-        periods.append(previous(cycle, periods[-1]))
+        periods.append(previous(periods[-1]))
     return periods[::-1]
 
 

@@ -13,7 +13,7 @@ from quota_watch.forecast.outlook import TYPE_DAYS, Foresight, Past, since_first
 from quota_watch.forecast.remedies import comparable
 from quota_watch.forecast.usual import DayShape, Snapshot, flat_shape, learn_shape, shape_from_json
 from quota_watch.lib.plain import plain
-from quota_watch.model.period import ONE_DAY, CalendarMonth, Period
+from quota_watch.model.period import ONE_DAY, Period, month_of
 from quota_watch.model.usage import DayCounts, Usage, is_over
 from quota_watch.model.watch import Watch
 from quota_watch.storage import days as record
@@ -66,7 +66,7 @@ def past_of(
             Snapshot(at=now, today=usage.used_today),
         ],
         shape=_shape(connection, pk, counted, capped, today),
-        sites=comparable(known_sites(sites), cycle=CalendarMonth(), now=now),
+        sites=comparable(known_sites(sites), now=now),
     )
 
 
@@ -192,8 +192,7 @@ def _not_judged(rows: Iterable[tuple[date, date]]) -> set[date]:
 
 def _closed_periods(days: Iterable[DayCounts], now: Period) -> list[Period]:
     """Return the periods before `now` that the days lie in, oldest first."""
-    cycle = CalendarMonth()
-    return sorted({cycle.period_of(each.day) for each in days if each.day < now.start})
+    return sorted({month_of(each.day) for each in days if each.day < now.start})
 
 
 def _capped_now(

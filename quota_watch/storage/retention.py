@@ -16,7 +16,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from quota_watch.model.period import CalendarMonth
+from quota_watch.model.period import month_of
 from quota_watch.storage import forecasts as foresight
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import DeliveryState
@@ -79,7 +79,7 @@ def thin_out_organization(connection: Connection, pk: int, *, keep: Keep, now: d
         day_usage.c.organization_pk == pk, day_usage.c.date < (now - keep.days).date()
     )
     rows += connection.execute(old_days).rowcount
-    period = CalendarMonth().period_of(now.date())
+    period = month_of(now.date())
     oldest = (now - keep.days).date()
     return rows + foresight.thin_out(connection, pk, period=period, oldest=oldest)
 

@@ -7,7 +7,6 @@ from typing import Any
 from quota_watch.forecast.remedies import seen_anew
 from quota_watch.lib.plain import iso
 from quota_watch.model.account import KnownSite, Site, SiteUsage
-from quota_watch.model.period import BillingCycle
 
 Kept = Mapping[str, Any] | None
 
@@ -33,12 +32,12 @@ def renamed(kept: Kept, sites: Iterable[Site]) -> dict[str, Any]:
 
 
 def with_usage(
-    kept: Kept, found: Mapping[str, SiteUsage | None], *, cycle: BillingCycle, now: datetime
+    kept: Kept, found: Mapping[str, SiteUsage | None], *, now: datetime
 ) -> dict[str, Any]:
     """Return how the sites are kept once some were asked for; None is what was not to be had."""
     known = known_sites(kept)
     anew = {
-        id_: _json(seen_anew(known[id_], usage, cycle=cycle, now=now))
+        id_: _json(seen_anew(known[id_], usage, now=now))
         for id_, usage in found.items()
         if id_ in known
     }

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row
 from quota_watch.forecast.outlook import foresee
 from quota_watch.lib.plain import plain
 from quota_watch.model.limit import NOT_KNOWN
-from quota_watch.model.period import BillingCycle, CalendarMonth, Period, previous
+from quota_watch.model.period import Period, month_of, previous
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import Usage, count
 from quota_watch.model.watch import Watch
@@ -35,23 +35,21 @@ def explanation(
     channels: Mapping[str, str],
     interval: timedelta,
     now: datetime,
-    cycle: BillingCycle | None = None,
 ) -> Json:
     """Return what every rule says now, and every step of this and the last period's stories.
 
     `channels` are the config's, each with the least severity that it takes.
     """
-    cycle = cycle or CalendarMonth()
-    period = cycle.period_of(now.date())
-    (shown,) = views.organizations(connection, [watch], now=now, cycle=cycle, interval=interval)
+    period = month_of(now.date())
+    (shown,) = views.organizations(connection, [watch], now=now, interval=interval)
     row = claims.row_of(connection, watch.organization)
-    since = datetime.combine(previous(cycle, period).start, time.min, UTC)
+    since = datetime.combine(previous(period).start, time.min, UTC)
     told = _Told(watch, channels, silences.rows(connection))
     return {
         "organization": shown,
         "rules": [
             plain(each) | {"channels": list(watch.of(each.rule).channels)}
-            for each in explain.explain(_known(connection, watch, row, period, cycle, now))
+            for each in explain.explain(_known(connection, watch, row, period, now))
         ],
         "alerts": [told.story(each) for each in _stories(connection, watch, since)],
     }
@@ -62,7 +60,6 @@ def _known(
     watch: Watch,
     row: Row[Any] | None,
     period: Period,
-    cycle: BillingCycle,
     now: datetime,
 ) -> explain.Known:
     if row is None:
@@ -78,7 +75,7 @@ def _known(
             not_counted=watch.not_counted,
             limit=watch.limit,
         )
-        judgements = _judge(connection, watch, row, usage, cycle)
+        judgements = _judge(connection, watch, row, usage)
     return explain.Known(
         watch=watch,
         now=now,
@@ -92,13 +89,11 @@ def _known(
     )
 
 
-def _judge(
-    connection: Connection, watch: Watch, row: Row[Any], usage: Usage, cycle: BillingCycle
-) -> Judgements | None:
+def _judge(connection: Connection, watch: Watch, row: Row[Any], usage: Usage) -> Judgements | None:
     """Judge the last good poll once more, as it was judged then."""
     at, pk = row.last_ok, row.pk
     past = past_of(connection, pk, watch=watch, usage=usage, now=at)
-    foresight = foresee(past, watch=watch, usage=usage, cycle=cycle, now=at, always=False)
+    foresight = foresee(past, watch=watch, usage=usage, now=at, always=False)
     seen = Observation(
         period=usage.period,
         at=at,
@@ -107,7 +102,7 @@ def _judge(
         today_by_type=_types_of(connection, pk, usage, watch),
         foresight=foresight,
     )
-    since = previous(cycle, usage.period).start
+    since = previous(usage.period).start
     known = stories.stories_of(connection, {pk: watch.organization}, since)
     return judge_ahead(watch, seen, known[pk])
 

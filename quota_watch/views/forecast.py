@@ -12,7 +12,7 @@ from quota_watch.forecast.forecast import DayAhead, Forecast, TooEarly, days_ahe
 from quota_watch.forecast.outlook import Foresight, foresee
 from quota_watch.forecast.usual import share_at
 from quota_watch.lib.plain import iso, plain
-from quota_watch.model.period import BillingCycle, CalendarMonth, Period, period_json
+from quota_watch.model.period import Period, month_of, period_json
 from quota_watch.model.usage import Usage, count, is_over, percent
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims
@@ -55,17 +55,14 @@ class Prospect:
         return seen if isinstance(seen, TooEarly) else None
 
 
-def prospect(
-    connection: Connection, watch: Watch, *, now: datetime, cycle: BillingCycle | None = None
-) -> Prospect:
+def prospect(connection: Connection, watch: Watch, *, now: datetime) -> Prospect:
     """Return what the daemon would foretell of the organization, as of its last good poll."""
-    cycle = cycle or CalendarMonth()
-    period = cycle.period_of(now.date())
+    period = month_of(now.date())
     row = claims.row_of(connection, watch.organization)
     if row is None:
         return Prospect(watch=watch, period=period, measured_at=None)
     watch = agreed(watch, known_limit(row, watch), reported_limit(row))
-    judged = accuracy_of(connection, row.pk, before=period, cycle=cycle)
+    judged = accuracy_of(connection, row.pk, before=period)
     if row.last_ok is None or row.period_start != period.start:
         return Prospect(watch=watch, period=period, measured_at=row.last_ok, accuracy=judged)
     at = min(now, row.last_ok)  # of what came after it nothing is known
@@ -77,7 +74,7 @@ def prospect(
         limit=watch.limit,
     )
     past = past_of(connection, row.pk, watch=watch, usage=usage, now=at)
-    foresight = foresee(past, watch=watch, usage=usage, cycle=cycle, now=at, always=True)
+    foresight = foresee(past, watch=watch, usage=usage, now=at, always=True)
     seen = foresight.forecast
     return Prospect(
         watch=watch,
@@ -91,9 +88,7 @@ def prospect(
     )
 
 
-def accuracy_of(
-    connection: Connection, pk: int, *, before: Period, cycle: BillingCycle
-) -> tuple[CheckDay, ...]:
+def accuracy_of(connection: Connection, pk: int, *, before: Period) -> tuple[CheckDay, ...]:
     """Return how far off the forecasts of closed periods were that are known whole."""
     columns = forecast.c
     query = select(forecast).where(
@@ -109,7 +104,7 @@ def accuracy_of(
         for row in rows
     }
     starts = sorted({row.period_start for row in rows})[-_MOST_PERIODS:]
-    return accuracy(_closed(connection, pk, starts, cycle), kept) if starts else ()
+    return accuracy(_closed(connection, pk, starts), kept) if starts else ()
 
 
 def prospect_json(seen: Prospect) -> dict[str, Any]:
@@ -165,11 +160,9 @@ def _losses(watch: Watch, usage: Usage, foresight: Foresight, at: datetime) -> L
     )
 
 
-def _closed(
-    connection: Connection, pk: int, starts: list[date], cycle: BillingCycle
-) -> list[PastPeriod]:
+def _closed(connection: Connection, pk: int, starts: list[date]) -> list[PastPeriod]:
     """Return what those periods came to of which every day is known."""
-    periods = [cycle.period_of(start) for start in starts]
+    periods = [month_of(start) for start in starts]
     counted, capped = record.counted_days(connection, pk, starts[0], periods[-1].last_day)
     found = []
     for period in periods:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from quota_watch.lib.plain import iso
-from quota_watch.model.period import BillingCycle, CalendarMonth, period_json
+from quota_watch.model.period import month_of, period_json
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import Usage, count, is_over, percent
 from quota_watch.model.watch import Watch
@@ -29,14 +29,13 @@ def organizations(
     watches: Sequence[Watch],
     *,
     now: datetime,
-    cycle: BillingCycle | None = None,
     interval: timedelta | None = None,
 ) -> list[Json]:
     """Return what `status` shows of each watched organization, in the order of the config.
 
     `interval` is the configured one.
     """
-    period = (cycle or CalendarMonth()).period_of(now.date())
+    period = month_of(now.date())
     keys = claims.keys_of(connection, [watch.organization for watch in watches])
     rows = _rows_by_key(connection, keys.values())
     days = record.days_of(connection, list(rows), period.start, period.last_day)

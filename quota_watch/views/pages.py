@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 from sqlalchemy import Connection, Text, cast, func, select
 
-from quota_watch.model.period import BillingCycle, CalendarMonth, Period, previous
+from quota_watch.model.period import Period, month_of, previous
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims
 from quota_watch.storage.among import among
@@ -79,16 +79,14 @@ def last_periods(
     *,
     today: date,
     periods: int = 12,
-    cycle: BillingCycle | None = None,
 ) -> list[Json]:
     """Return the sums of the last periods, oldest first, the current one at the end.
 
     `used` is None where no day is kept.
     """
-    cycle = cycle or CalendarMonth()
-    wanted = [cycle.period_of(today)]
+    wanted = [month_of(today)]
     while len(wanted) < periods:
-        wanted.append(previous(cycle, wanted[-1]))
+        wanted.append(previous(wanted[-1]))
     days = views.history(connection, watch, wanted[-1].start, wanted[0].last_day)
     return [_sum_of(period, days) for period in reversed(wanted)]
 

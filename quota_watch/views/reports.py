@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, select
 from quota_watch.forecast.capped import lost
 from quota_watch.forecast.remedies import smaller_plan
 from quota_watch.lib.plain import iso, plain
-from quota_watch.model.period import BillingCycle, Period, each_day, period_json, previous
+from quota_watch.model.period import Period, each_day, month_of, period_json, previous
 from quota_watch.model.report import ReportKind, ReportSpan
 from quota_watch.model.usage import is_over, percent
 from quota_watch.model.watch import Watch
@@ -66,26 +66,25 @@ def organizations(
     span: ReportSpan,
     *,
     now: datetime,
-    cycle: BillingCycle,
 ) -> list[Json]:
     """Return what the report says of each organization."""
     keys = claims.keys_of(connection, [each.organization for each in watches])
     stories: dict[int, list[Json]] = {}
     for row in _stories(connection, span, now, pks=keys.values()):
         stories.setdefault(row.organization_pk, []).append(_story(row))
-    shown = views.organizations(connection, watches, now=now, cycle=cycle)
+    shown = views.organizations(connection, watches, now=now)
     found = []
     for watch, view in zip(watches, shown, strict=True):
         pk = keys.get(watch.organization)
-        seen = prospect(connection, watch, now=now, cycle=cycle)
+        seen = prospect(connection, watch, now=now)
         entry = _identity(view) | _nothing()
         if pk is not None:
             entry |= _now(seen)
             entry["span"], entry["days"] = _span(connection, pk, span)
             if span.kind is ReportKind.MONTHLY:
-                entry |= _closed(connection, pk, seen.watch, span, cycle)
+                entry |= _closed(connection, pk, seen.watch, span)
             entry["accuracy"] = _accuracy(seen)
-            entry["smaller_plan"] = _smaller_plan(connection, pk, seen, cycle)
+            entry["smaller_plan"] = _smaller_plan(connection, pk, seen)
             entry["told"] = stories.get(pk, [])
         found.append(entry)
     return found
@@ -136,11 +135,9 @@ def _coming(seen: Prospect) -> Json | None:
     return {"period": period_json(seen.period), **foretold}
 
 
-def _closed(
-    connection: Connection, pk: int, watch: Watch, span: ReportSpan, cycle: BillingCycle
-) -> Json:
+def _closed(connection: Connection, pk: int, watch: Watch, span: ReportSpan) -> Json:
     """Return the period that has closed, in the place of the present one."""
-    period = cycle.period_of(span.first)
+    period = month_of(span.first)
     closed = closed_period(connection, pk, watch=watch, period=period)
     if closed is None:
         used, limit = _sum(connection, pk, period), watch.limit
@@ -195,14 +192,12 @@ def _accuracy(seen: Prospect) -> Json | None:
     return plain(found[0]) if found else None
 
 
-def _smaller_plan(
-    connection: Connection, pk: int, seen: Prospect, cycle: BillingCycle
-) -> Json | None:
+def _smaller_plan(connection: Connection, pk: int, seen: Prospect) -> Json | None:
     if seen.watch.plan is None or seen.watch.limit is None:
         return None
-    periods = [previous(cycle, seen.period)]
+    periods = [previous(seen.period)]
     while len(periods) < _CLOSED_PERIODS:
-        periods.append(previous(cycle, periods[-1]))
+        periods.append(previous(periods[-1]))
     totals = [_sum(connection, pk, period) for period in reversed(periods)]
     known = [total for total in totals if total is not None]
     if len(known) < len(totals):

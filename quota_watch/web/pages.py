@@ -7,7 +7,7 @@ from flask import Flask, abort, render_template, request
 
 from quota_watch.forecast.forecast import course
 from quota_watch.messages.words import foretold
-from quota_watch.model.period import ONE_DAY, CalendarMonth
+from quota_watch.model.period import ONE_DAY, month_of
 from quota_watch.model.watch import Watch
 from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.views import organizations as views
@@ -118,7 +118,7 @@ def _deliveries(reading: Reading, wanted: DeliveryState | None) -> Json:
 def _organization(reading: Reading, watch: Watch) -> Json:
     connection, today = reading.connection, reading.now.date()
     (shown,) = views.organizations(connection, [watch], now=reading.now)
-    period = CalendarMonth().period_of(today)
+    period = month_of(today)
     days = views.history(connection, watch, period.start, period.last_day)
     stories = views.alerts(connection, [watch], only_open=False)
     recent = [story for story in stories if _touches(story, shown["period"]["start"])]

@@ -8,7 +8,7 @@ from quota_watch.lib.http import fetch
 from quota_watch.model.account import Account, SiteUsage
 from quota_watch.model.limit import NOT_KNOWN
 from quota_watch.model.organization import Organization
-from quota_watch.model.period import CalendarMonth, each_day
+from quota_watch.model.period import each_day, month_of
 from quota_watch.model.plan import NOT_COUNTED
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.rules.limit import believe
@@ -212,7 +212,7 @@ def test_while_billing_fails_the_free_plan_is_told_but_not_enforced(play, clock)
 
 def test_what_is_over_is_told_only_after_the_half_hourly_job(play, clock):
     shop = scene(limit=30_000)
-    month = CalendarMonth().period_of(NOON.date())
+    month = month_of(NOON.date())
     over_at = next(
         at
         for at in (NOON - timedelta(days=14, hours=12) + n * 30 * MINUTE for n in range(1488))
@@ -282,7 +282,7 @@ def through_march(shop):
 
 @pytest.mark.parametrize("limit", [100_000, 30_000])
 def test_honest_counts_never_differ_in_a_month(limit):
-    month = CalendarMonth().period_of(NOON.date())
+    month = month_of(NOON.date())
     verdicts = {
         compare(used, Account(limit=limit, counted=counted), earlier=earlier, period=month, now=now)
         for now, used, counted, earlier in through_march(scene(limit=limit))
@@ -294,7 +294,7 @@ def test_a_restricted_key_shows_in_the_counts(play):
     asking = play(scene(sees=40))
     days = asking.days(date(2026, 3, 1), date(2026, 3, 15))
     used = sum(day.counted(NOT_COUNTED) for day in days)
-    month = CalendarMonth().period_of(NOON.date())
+    month = month_of(NOON.date())
     verdict = compare(used, asking.account(), earlier=None, period=month, now=NOON)
     assert verdict is Verdict.RESTRICTED
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from quota_watch.demo.simulator import Scene, Simulator
 from quota_watch.lib.http import fetch
 from quota_watch.model.organization import Organization
-from quota_watch.model.period import CalendarMonth, each_day
+from quota_watch.model.period import each_day, month_of
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.rybbit.client import RybbitClient
 
@@ -217,7 +217,7 @@ def test_types_are_split_as_in_life():
 
 
 def test_past_the_limit_events_are_dropped_until_the_month_ends():
-    month = CalendarMonth().period_of(date(2026, 3, 1))
+    month = month_of(date(2026, 3, 1))
     end = month.resets_at
     used = billed(OVER, month, end)
     assert 50_000 < used < 50_500
@@ -226,7 +226,7 @@ def test_past_the_limit_events_are_dropped_until_the_month_ends():
 
 
 def test_exactly_the_limit_is_not_over():
-    month = CalendarMonth().period_of(date(2026, 3, 1))
+    month = month_of(date(2026, 3, 1))
     unlimited = Scene(id="x", name="", api_key="k", base=3_000, started=date(2026, 1, 1))
     used = billed(unlimited, month, month.resets_at)
     at = Scene(id="x", name="", api_key="k", base=3_000, started=date(2026, 1, 1), limit=used)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quota_watch.forecast.forecast import Forecast, ForecastError, PartDay, TooEarly, forecast
-from quota_watch.model.period import ONE_DAY, Period
-from support.domain import MARCH, month_of
+from quota_watch.model.period import ONE_DAY, Period, month_of
+from support.domain import MARCH
 
 MARCH_10 = date(2026, 3, 10)
 

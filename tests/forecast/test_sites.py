@@ -5,21 +5,20 @@ from hypothesis import strategies as st
 
 from quota_watch.forecast.remedies import MOST_A_DAY, SiteCount, comparable, due_sites, seen_anew
 from quota_watch.model.account import KnownSite, SiteUsage
-from quota_watch.model.period import CalendarMonth
+from quota_watch.model.period import month_of
 
 DAY = timedelta(days=1)
-MONTH = CalendarMonth()
 NOON = datetime(2026, 3, 15, 12, tzinfo=UTC)
 SHOP = KnownSite(name="shop.example")
 MARCH = SiteUsage(since=date(2026, 3, 1), counted=1450)
 
 
 def seen(site=SHOP, usage=MARCH, now=NOON) -> KnownSite:
-    return seen_anew(site, usage, cycle=MONTH, now=now)
+    return seen_anew(site, usage, now=now)
 
 
 def compared(*sites: KnownSite, now=NOON) -> list[SiteCount]:
-    return list(comparable(dict(enumerate(sites)), cycle=MONTH, now=now))
+    return list(comparable(dict(enumerate(sites)), now=now))
 
 
 def test_a_site_is_due_when_its_count_is_too_old_the_oldest_first() -> None:
@@ -89,6 +88,6 @@ def test_sites_never_seen_or_not_since_the_last_period_are_left_out() -> None:
 @given(st.integers(0, 365 * 24), st.integers(0, 10**9))
 def test_what_a_site_has_never_shrinks_by_waiting(hours, counted) -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC) + hours * DAY / 24
-    usage = SiteUsage(since=MONTH.period_of(at.date()).start, counted=counted)
+    usage = SiteUsage(since=month_of(at.date()).start, counted=counted)
     for site in compared(seen(usage=usage, now=at), now=at + DAY / 2):
         assert site.counted >= counted

@@ -13,14 +13,13 @@ from quota_watch.messages.render import Renderer
 from quota_watch.messages.report import report_facts
 from quota_watch.messages.samples import sample_facts
 from quota_watch.messages.words.report import Standing, changed, coming, standing
-from quota_watch.model.period import CalendarMonth
 from quota_watch.model.report import ReportKind, latest_report
 from support.domain import NOON
 
 WEEKLY = sample_facts(now=NOON)["report_weekly"]
 MONTHLY = sample_facts(now=NOON)["report_monthly"]
 ENTRIES = {each["name"]: each for each in WEEKLY["report"]["organizations"]}
-SPAN = latest_report(ReportKind.WEEKLY, now=NOON, time_zone="UTC", cycle=CalendarMonth())
+SPAN = latest_report(ReportKind.WEEKLY, now=NOON, time_zone="UTC")
 
 
 def told(*entries, span=SPAN, own=()):
@@ -109,7 +108,7 @@ def test_of_very_many_organizations_no_mail_is_cut_off():
     many = [
         entry("Over & Out <Ltd>", id=f"org_{n}", name=f"Customer number {n}") for n in range(300)
     ]
-    month = latest_report(ReportKind.MONTHLY, now=NOON, time_zone="UTC", cycle=CalendarMonth())
+    month = latest_report(ReportKind.MONTHLY, now=NOON, time_zone="UTC")
     days = {"days": [3000] * 28}
     mail = Renderer().email(told(*({**each, **days} for each in many), span=month))
     assert len(mail.html.encode()) < 100 * 1024

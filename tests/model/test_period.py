@@ -4,35 +4,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.model.period import CalendarMonth, Period, each_day, previous
+from quota_watch.model.period import Period, each_day, month_of, previous
 
-MONTHS = CalendarMonth()
 days = st.dates(date(1970, 1, 1), date(2199, 12, 31))
 
 
 @given(days)
 def test_a_day_lies_in_its_own_period_and_in_neither_neighbour(day) -> None:
-    period = MONTHS.period_of(day)
-    before, after = previous(MONTHS, period), MONTHS.period_of(period.end)
+    period = month_of(day)
+    before, after = previous(period), month_of(period.end)
     assert [day in each for each in (before, period, after)] == [False, True, False]
 
 
 @given(days)
 def test_all_days_of_a_period_have_that_period(day) -> None:
-    period = MONTHS.period_of(day)
-    assert {MONTHS.period_of(each) for each in each_day(period.start, period.last_day)} == {period}
+    period = month_of(day)
+    assert {month_of(each) for each in each_day(period.start, period.last_day)} == {period}
 
 
 @given(days)
 def test_periods_follow_each_other_without_gap_or_overlap(day) -> None:
-    period = MONTHS.period_of(day)
-    assert previous(MONTHS, period).end == period.start
-    assert MONTHS.period_of(period.end).start == period.end
+    period = month_of(day)
+    assert previous(period).end == period.start
+    assert month_of(period.end).start == period.end
 
 
 @given(days)
 def test_a_period_is_half_open(day) -> None:
-    period = MONTHS.period_of(day)
+    period = month_of(day)
     assert period.start in period
     assert period.last_day in period
     assert period.end not in period
@@ -41,7 +40,7 @@ def test_a_period_is_half_open(day) -> None:
 
 @given(days)
 def test_a_month_begins_on_its_first_day_and_ends_with_the_next_month(day) -> None:
-    period = MONTHS.period_of(day)
+    period = month_of(day)
     assert (period.start.year, period.start.month, period.start.day) == (day.year, day.month, 1)
     assert period.end.day == 1
 
@@ -59,14 +58,14 @@ def test_a_month_begins_on_its_first_day_and_ends_with_the_next_month(day) -> No
     ],
 )
 def test_months_have_their_length(day, length) -> None:
-    period = MONTHS.period_of(day)
+    period = month_of(day)
     assert len(list(each_day(period.start, period.last_day))) == length
 
 
 def test_the_year_turns() -> None:
-    december = MONTHS.period_of(date(2026, 12, 31))
+    december = month_of(date(2026, 12, 31))
     assert december == Period(date(2026, 12, 1), date(2027, 1, 1))
-    assert previous(MONTHS, MONTHS.period_of(date(2027, 1, 1))) == december
+    assert previous(month_of(date(2027, 1, 1))) == december
 
 
 def test_the_count_resets_at_midnight_utc_after_the_last_day() -> None:
@@ -75,7 +74,7 @@ def test_the_count_resets_at_midnight_utc_after_the_last_day() -> None:
 
 
 def test_periods_sort_by_time() -> None:
-    march, april = MONTHS.period_of(date(2026, 3, 9)), MONTHS.period_of(date(2026, 4, 9))
+    march, april = month_of(date(2026, 3, 9)), month_of(date(2026, 4, 9))
     assert sorted([april, march]) == [march, april]
 
 

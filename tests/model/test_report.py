@@ -6,15 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.model.period import CalendarMonth
 from quota_watch.model.report import ReportKind, due_report
-
-CYCLE = CalendarMonth()
 
 
 def due(kind, at, zone="UTC"):
     now = datetime.fromisoformat(at).replace(tzinfo=UTC)
-    return due_report(ReportKind(kind), now=now, time_zone=zone, cycle=CYCLE)
+    return due_report(ReportKind(kind), now=now, time_zone=zone)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +64,7 @@ def test_a_month_is_compared_with_the_one_before():
     st.sampled_from(["UTC", "Pacific/Auckland", "America/Los_Angeles", "Asia/Kathmandu"]),
 )
 def test_only_days_that_are_over_are_reported_and_no_old_ones(now, kind, zone):
-    span = due_report(kind, now=now, time_zone=zone, cycle=CYCLE)
+    span = due_report(kind, now=now, time_zone=zone)
     if span is not None:
         assert span.ended_at <= span.due_at <= now < span.due_at + timedelta(days=2)
         assert span.due_at - span.ended_at <= timedelta(days=1)

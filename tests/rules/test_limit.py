@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from quota_watch.model.account import Account
 from quota_watch.model.limit import NOT_KNOWN, ChangeKind, KnownLimit
-from quota_watch.model.period import CalendarMonth
+from quota_watch.model.period import month_of
 from quota_watch.rules.limit import believe, read_every
 from quota_watch.rules.mismatch import Mismatch, Verdict, compare, mismatch
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 HALF_HOUR = 30 * MINUTE
-NOVEMBER = CalendarMonth().period_of(date(2026, 11, 22))
+NOVEMBER = month_of(date(2026, 11, 22))
 PAID = KnownLimit(
     events=100_000, source="upstream", plan="standard100k", status="active", as_of=NOON - DAY
 )

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from quota_watch.model.period import CalendarMonth, Period, previous
+from quota_watch.model.period import Period, month_of, previous
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import Usage
 from quota_watch.rules.blind import assess_trouble
@@ -16,7 +16,7 @@ from quota_watch.rules.reason import Reason
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.story import Story, Transition, TransitionType
 from quota_watch.rules.threshold import assess_usage
-from support.domain import ACME, month_of, trouble, usage, watch
+from support.domain import ACME, trouble, usage, watch
 
 LEVELS = (25, 50, 75, 90, 100)
 FIRED, ESCALATED, _, RESOLVED = TransitionType
@@ -115,7 +115,7 @@ class Model(RuleBasedStateMachine):
         assert self.reconcile(findings) == []
 
     def reconcile(self, findings: Findings) -> list[Transition]:
-        since = previous(CalendarMonth(), self.period).start
+        since = previous(self.period).start
         known = [
             each for each in self.stories.values() if each.is_open or each.period_start >= since
         ]

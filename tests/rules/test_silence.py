@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quota_watch.model.period import month_of
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import highest_level
 from quota_watch.model.watch import Watch
@@ -18,7 +19,7 @@ from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.silence import Silence, is_silenced
 from quota_watch.rules.story import Story
 from quota_watch.rules.threshold import assess_usage
-from support.domain import ACME, MARCH, NOON, month_of, trouble, usage, watch
+from support.domain import ACME, MARCH, NOON, trouble, usage, watch
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 APRIL = month_of(date(2026, 4, 1))

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from quota_watch.model.organization import Organization
-from quota_watch.model.period import CalendarMonth, Period
+from quota_watch.model.period import Period
 from quota_watch.model.source import ErrorKind, Trouble
 from quota_watch.model.usage import Usage
 from quota_watch.model.watch import Watch
@@ -12,10 +12,6 @@ from quota_watch.model.watch import Watch
 ACME = Organization("https://app.rybbit.io", "org_acme")
 MARCH = Period(date(2026, 3, 1), date(2026, 4, 1))
 NOON = datetime(2026, 3, 15, 12, tzinfo=UTC)
-
-
-def month_of(day: date) -> Period:
-    return CalendarMonth().period_of(day)
 
 
 def watch(**changes: Any) -> Watch:

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, update
 
 from quota_watch.config.addresses import Listen
 from quota_watch.lib.plain import iso
-from quota_watch.model.period import CalendarMonth, each_day
+from quota_watch.model.period import each_day, month_of
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims
 from quota_watch.storage.database import Database
@@ -55,7 +55,7 @@ class Filler:
     ) -> Watch:
         """Add an organization with `daily` counts from `first` on (else the month's first day)."""
         watched = replace(watch(name, limit=limit, **changes), name=shown_as or name)
-        period = CalendarMonth().period_of(self.now.date())
+        period = month_of(self.now.date())
         pk = self._pk(watched)
         days = [
             {
@@ -89,7 +89,7 @@ class Filler:
         self, watched: Watch, *, p10: int, p50: int, p90: int, crosses: Any = None
     ) -> None:
         """Add a forecast as of yesterday."""
-        period = CalendarMonth().period_of(self.now.date())
+        period = month_of(self.now.date())
         ahead = list(each_day(self.now.date(), period.last_day))
         pk = self._pk(watched)
         with self.database.write() as connection:

@@ -12,7 +12,7 @@ from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.messages.message import Message
 from quota_watch.model.account import Account, SiteUsage
 from quota_watch.model.organization import Organization
-from quota_watch.model.period import CalendarMonth, each_day
+from quota_watch.model.period import each_day
 from quota_watch.model.rule import Severity
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.model.usage import DayCounts
@@ -220,9 +220,7 @@ class Station:
             interval=interval,
             concurrency=concurrency,
             pace=pace,
-            errands=None
-            if history is None
-            else Errands(upstream, clock=clock, cycle=CalendarMonth(), history=history),
+            errands=None if history is None else Errands(upstream, clock=clock, history=history),
             groups=dict.fromkeys(by_key, SERVER) if together else None,
         )
         self.outbox = Outbox(

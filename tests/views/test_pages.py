@@ -2,12 +2,12 @@ from datetime import date, timedelta
 
 import pytest
 
-from quota_watch.model.period import CalendarMonth
+from quota_watch.model.period import month_of
 from quota_watch.views import organizations as views
 from quota_watch.views import pages
 from support.pages import DAY, NOW, Filler
 
-MARCH = CalendarMonth().period_of(NOW.date())
+MARCH = month_of(NOW.date())
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_the_newest_forecast_of_the_period_counts(filler):
     with filler.database.read() as connection:
         found = pages.newest_forecast(connection, one, MARCH, date(2026, 3, 21))
         older = pages.newest_forecast(connection, one, MARCH, date(2026, 3, 20))
-        april = CalendarMonth().period_of(date(2026, 4, 1))
+        april = month_of(date(2026, 4, 1))
         other = pages.newest_forecast(connection, one, april, date(2026, 4, 2))
     assert (found["as_of"], found["used"], found["p50"]) == (NOW.date(), 3_700, 6_000)
     assert len(found["path"]) == 11
