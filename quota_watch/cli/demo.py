@@ -1,67 +1,96 @@
-"""`demo`: a month of five organizations in about a minute, with everything real but the world."""
+"""`demo`: the past weeks of some organizations in about a minute, up to now, and on from there."""
 
 import logging
+import secrets
+import shlex
 import shutil
 import sys
 import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from quota_watch.cli.context import Context
-from quota_watch.cli.output import STATES, is_terminal
+from quota_watch.cli.output import STATES, is_terminal, plural
 from quota_watch.cli.status import show
 from quota_watch.config import Config, load
 from quota_watch.config.needs import has_web
+from quota_watch.demo.casts import CASTS, cast
+from quota_watch.demo.scenes import Scene
 from quota_watch.demo.simulator import Simulator
 from quota_watch.demo.stage import (
-    END,
-    START,
+    PLAYED_EVERY,
+    REAL_EVERY,
     DemoClock,
     MailSink,
     WebhookSink,
+    beginning,
     free_port,
-    scenes,
     write_config,
 )
+from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib.figures import days
 from quota_watch.lib.logs import setup_logging
+from quota_watch.lib.plain import iso
 from quota_watch.lib.text import one_line
 from quota_watch.service.service import Page
 from quota_watch.storage import outbox
 from quota_watch.storage.database import Database
 from quota_watch.views import organizations as views
 
-SPEED = 45_000
-"""Seconds that the demo's clock goes on in one real second: a month a minute."""
+SPEED = 60_000
+"""Seconds that the demo's clock goes on in one real second, while it plays the past."""
 
 PORT = 8420
 """Where the status page is looked for first."""
 
-_TICK_SECONDS = 0.1
-_FIRST_SECONDS = 15.0
+_TICK_SECONDS = 0.05
+_STEP_SECONDS = 0.2
+_FIRST_SECONDS, _PATIENCE_SECONDS = 15.0, 3.0
 _STOP_SECONDS = 10.0
-_REFRESH_SECONDS = 2
+_REFRESH = 2
+_PLAYED_SHARE = 0.8
 _MARK_EVERY = timedelta(days=4)
 _LINE = 100  # characters; a wider terminal is not filled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stage:
-    """What is set up while the month is played."""
+    """What is set up while the demo plays; `config` polls as the past needs it."""
 
     config: Config
     database: Database
     clock: DemoClock
     folder: Path
+    scenes: Sequence[Scene]
+    configure: Callable[[timedelta], Config]
+
+    @property
+    def file(self) -> Path:
+        """The config file."""
+        return self.folder / "config.toml"
+
+    def status(self) -> list[dict[str, Any]]:
+        """Read what `status` shows now."""
+        with self.database.read() as connection:
+            watches = self.config.watches()
+            return views.organizations(connection, watches, now=self.clock.now())
+
+    def is_polled(self, every: timedelta) -> bool:
+        """Whether no organization has waited longer than that for its poll."""
+        since = iso(self.clock.now() - every)
+        return all((each["last_poll"] or "") >= since for each in self.status())
 
 
 @click.command()
@@ -69,9 +98,7 @@ class _Stage:
     "--speed",
     type=click.IntRange(1, 1_000_000),
     metavar="N",
-    default=SPEED,
-    show_default=True,
-    help="Seconds of the demo's time in one real second.",
+    help=f"Seconds of the past in one real second [default: {SPEED}, more for a short --for].",
 )
 @click.option(
     "--port",
@@ -86,59 +113,116 @@ class _Stage:
     "seconds",
     type=click.IntRange(1, 86_400),
     metavar="SECONDS",
-    help="End after so many real seconds [default: with the month, on a terminal with Ctrl-C].",
+    help="End after so many real seconds [default: at now; on a terminal with Ctrl-C].",
+)
+@click.option(
+    "--scene",
+    type=click.Choice(list(CASTS)),
+    default="month",
+    show_default=True,
+    help="What happens: weeks of five organizations, a plan that lapses, a site without a plan,"
+    " a site that moves in.",
+)
+@click.option(
+    "--postgres", metavar="URL", help="Keep the data in this empty PostgreSQL database instead."
 )
 @click.pass_obj
-def demo(context: Context, speed: int, port: int, seconds: int | None) -> None:
-    """Play a month in a minute, without an account.
+def demo(
+    context: Context,
+    speed: int | None,
+    port: int,
+    seconds: int | None,
+    scene: str,
+    postgres: str | None,
+) -> None:
+    """Play the past weeks in a minute, then go on in real time; needs no account.
 
     An embedded Rybbit on loopback, the real daemon against it, its status page, mails and
-    webhooks that are kept. On a terminal the page stays open until Ctrl-C.
+    webhooks that are kept. On a terminal it goes on until Ctrl-C.
     """
-    until = min(seconds or float("inf"), (END - START).total_seconds() / speed)
-    folder = Path(tempfile.mkdtemp(prefix="quota-watch-demo-"))
+    now = context.clock.now()
+    clock = DemoClock(beginning(now), context.clock)
+    past = (now - clock.now()).total_seconds()
+    speed = speed or max(SPEED, round(past / (seconds * _PLAYED_SHARE)) if seconds else 0)
+    ends = time.monotonic() + (seconds or float("inf"))
+    scenes = cast(scene, start=clock.now(), now=now)
     with (
-        _staged(context, folder, DemoClock(speed, until), port) as stage,
-        closing(
-            Page(database=stage.database, clock=stage.clock, refresh_seconds=_REFRESH_SECONDS)
-        ) as page,
+        _staged(context, clock, scenes, port=port, postgres=postgres) as stage,
+        closing(Page(database=stage.database, clock=clock, refresh_seconds=_REFRESH)) as page,
     ):
         page.take_up(stage.config)
-        _introduce(stage, page.url, port, until)
-        with _serving(stage):
-            _play(stage, until)
-        _conclude(stage, page.url, stays=seconds is None and is_terminal())
+        _introduce(stage, page.url, port, now=now, seconds=past / speed)
+        with _serving(stage, stage.config):
+            _play(stage, speed, ends)
+        page.take_up(config := stage.configure(REAL_EVERY))
+        with _serving(stage, config):
+            _wait_for_polls(stage, _PATIENCE_SECONDS, REAL_EVERY)
+            _conclude(stage)
+            if seconds or is_terminal():
+                _go_on(page.url, ends)
 
 
 @contextmanager
-def _staged(context: Context, folder: Path, clock: DemoClock, port: int) -> Iterator[_Stage]:
-    """Set up upstream, the receivers of messages, config, log and database."""
-    from quota_watch.storage.migrate import upgrade
-
-    played = scenes()
+def _staged(
+    context: Context,
+    clock: DemoClock,
+    scenes: Sequence[Scene],
+    *,
+    port: int,
+    postgres: str | None,
+) -> Iterator[_Stage]:
+    """Set up upstream, the receivers of messages, log and database in a folder of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="quota-watch-demo-"))
+    file = folder / "config.toml"
+    url = postgres or f"sqlite:///{folder / 'quota-watch.db'}"
     with (
-        Simulator(clock, played) as upstream,
+        Simulator(clock, scenes) as upstream,
         MailSink(folder, lambda mail: _tell_mail(clock, mail)) as mails,
         WebhookSink(lambda body: _tell_webhook(clock, body)) as hook,
         (folder / "quota-watch.log").open("w", encoding="utf-8") as log,
+        closing(Database(url)) as database,
     ):
-        file = write_config(
-            folder,
-            played,
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        setup_logging(level=min(context.level, logging.INFO), stream=log)
+        _upgrade(database)
+        write = partial(
+            write_config,
+            file,
+            scenes,
+            database=url,
             upstream=upstream.url,
             hook=hook.url,
+            secret="whsec_" + b64encode(secrets.token_bytes(24)).decode(),
             smtp_port=mails.port,
             page_port=free_port(port) if has_web() else None,
         )
-        config = load(file)
-        logging.getLogger("apscheduler").setLevel(logging.ERROR)
-        setup_logging(level=min(context.level, logging.INFO), stream=log)
-        with closing(Database(config.database_url())) as database:
-            upgrade(database)
-            yield _Stage(config=config, database=database, clock=clock, folder=folder)
+
+        def configure(interval: timedelta) -> Config:
+            write(interval=interval)
+            return load(file)
+
+        yield _Stage(
+            config=configure(PLAYED_EVERY),
+            database=database,
+            clock=clock,
+            folder=folder,
+            scenes=scenes,
+            configure=configure,
+        )
 
 
-def _introduce(stage: _Stage, url: str | None, port: int, seconds: float) -> None:
+def _upgrade(database: Database) -> None:
+    """Make the tables; refuses a database in which something is counted already."""
+    from quota_watch.storage.migrate import upgrade
+    from quota_watch.views.export import Wanted, how_many
+
+    upgrade(database)
+    with database.read() as connection:
+        if how_many(connection, Wanted(pks=None, first=None, last=None)):
+            raise QuotaWatchError(f"{database.label} is in use: name an empty database")
+
+
+def _introduce(stage: _Stage, url: str | None, port: int, *, now: datetime, seconds: float) -> None:
     """Say first where the page is."""
     if url is None:
         click.echo("No status page: pip install 'quota-watch[web]' brings it.")
@@ -146,19 +230,21 @@ def _introduce(stage: _Stage, url: str | None, port: int, seconds: float) -> Non
         click.echo(f"Status page: {click.style(url, bold=True)} (open it now and watch)")
         if not url.endswith(f":{port}"):
             click.echo(f"  Port {port} is taken, so it is another one.")
-    click.echo(f"Playing March 2026 of five organizations in {seconds:.0f} s, all on this machine;")
-    click.echo(f"config, database, log and mails: {stage.folder}\n")
+    past = days(stage.clock.now().date(), now.date())
+    what = plural(len(stage.scenes), "organization")
+    click.echo(f"Playing {past} of {what} in about {seconds:.0f} s, all on this machine;")
+    click.echo(f"config, log and mails: {stage.folder}\n")
 
 
 @contextmanager
-def _serving(stage: _Stage) -> Iterator[None]:
+def _serving(stage: _Stage, config: Config) -> Iterator[None]:
     """Run the daemon as `run` does, in a thread of its own."""
     from quota_watch.service.liveness import Notifier
     from quota_watch.service.runtime import Runtime
     from quota_watch.service.service import Service
 
     service = Service(
-        lambda _: Runtime(stage.config, database=stage.database, clock=stage.clock),
+        lambda _: Runtime(config, database=stage.database, clock=stage.clock),
         clock=stage.clock,
         notifier=Notifier({}),
         tick_seconds=_TICK_SECONDS,
@@ -172,50 +258,66 @@ def _serving(stage: _Stage) -> Iterator[None]:
         thread.join(_STOP_SECONDS)
 
 
-def _play(stage: _Stage, seconds: float) -> None:
-    """Let time pass, and mark every few days where each organization is."""
-    clock = stage.clock
-    _wait_for_history(stage)
-    clock.hurry()
-    ends = clock.monotonic() + seconds
-    mark = START + _MARK_EVERY
-    while (left := ends - clock.monotonic()) > 0:
-        time.sleep(min(_TICK_SECONDS, left))
+def _play(stage: _Stage, speed: int, ends: float) -> None:
+    """Play the past step by step, each once the daemon is done with the one before.
+
+    Mark every few days where each organization is.
+    """
+    clock, step = stage.clock, timedelta(seconds=speed * _STEP_SECONDS)
+    _wait_for_polls(stage, _FIRST_SECONDS)
+    mark = clock.now() + _MARK_EVERY
+    while time.monotonic() < ends:
+        began = time.monotonic()
+        is_now = clock.move_on(step)
+        _wait_for_polls(stage, _PATIENCE_SECONDS)
+        if is_now:
+            return
+        time.sleep(max(began + _STEP_SECONDS - time.monotonic(), 0))
         if clock.now() >= mark:
             mark += _MARK_EVERY
-            levels = [f"{each['name'].split()[0]} {_level(each)}" for each in _known(stage)]
+            levels = [f"{each['name'].split()[0]} {_level(each)}" for each in stage.status()]
             click.echo(click.style(f"── {clock.now():%d %b}: {' · '.join(levels)}", dim=True))
 
 
-def _wait_for_history(stage: _Stage) -> None:
-    """Wait until every organization was polled once, which fetches the year before."""
-    latest = time.monotonic() + _FIRST_SECONDS
-    while time.monotonic() < latest and not all(each["last_poll"] for each in _known(stage)):
+def _wait_for_polls(stage: _Stage, seconds: float, every: timedelta = PLAYED_EVERY) -> None:
+    """Wait until every organization that is due was polled; the first poll fetches a year."""
+    latest = time.monotonic() + seconds
+    while time.monotonic() < latest and not stage.is_polled(every):
         time.sleep(_TICK_SECONDS)
 
 
-def _conclude(stage: _Stage, url: str | None, *, stays: bool) -> None:
-    """Say how the month ended and where to look; with a page, wait if it `stays` open."""
+def _conclude(stage: _Stage) -> None:
+    """Say where each organization is, and what to try."""
     now = stage.clock.now()
     with stage.database.read() as connection:
         pending = outbox.count_pending(connection)
-    click.echo(f"\nIt is {now:%d %B %Y, %H:%M} UTC there. `quota-watch status` says:\n")
-    show(_known(stage), now=now, pending=pending)
-    config = stage.folder / "config.toml"
-    click.echo(f"\nMails      {stage.folder} (.eml, and .html for a browser)")
-    click.echo(f"Try it on  {sys.argv[0]} -c {config} alerts")
-    if url is None or not stays:
-        return
-    click.echo(f"The page   {click.style(url, bold=True)} stays open; Ctrl-C ends it.")
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        click.echo()
+    click.echo(f"\nIt is {now:%d %B %Y, %H:%M} UTC. `quota-watch status` says:\n")
+    show(stage.status(), now=now, pending=pending)
+    first, last = stage.scenes[0], stage.scenes[-1]
+    click.echo(f"\nMails  {stage.folder} (.eml, and .html for a browser)")
+    program = f"{_program()} -c {shlex.quote(str(stage.file))}"
+    for words in ("status", "alerts", f"forecast {first.id}", f"alerts explain {last.id}"):
+        click.echo(f"Try    {program} {words}")
 
 
-def _known(stage: _Stage) -> list[dict[str, Any]]:
-    with stage.database.read() as connection:
-        return views.organizations(connection, stage.config.watches(), now=stage.clock.now())
+def _program() -> str:
+    """Return this program as a shell finds it again."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m quota_watch"
+    found = shutil.which(program.name)
+    is_found = found is not None and Path(found).samefile(program)
+    return program.name if is_found else shlex.quote(str(program.absolute()))
+
+
+def _go_on(url: str | None, ends: float) -> None:
+    """Let the daemon go on in real time until the end or Ctrl-C."""
+    where = f"The page at {click.style(url, bold=True)} goes" if url else "It goes"
+    until = "; Ctrl-C ends it" if is_terminal() else ""
+    click.echo(f"\n{where} on in real time{until}.")
+    with suppress(KeyboardInterrupt):
+        while (left := ends - time.monotonic()) > 0:
+            time.sleep(min(left, _STEP_SECONDS))
 
 
 def _level(shown: dict[str, Any]) -> str:

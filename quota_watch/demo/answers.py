@@ -63,6 +63,7 @@ def organization_sites(scene: Scene, now: datetime) -> Answer:
                 "type": "web",
                 "domain": domain(scene, n),
                 "organizationId": scene.id,
+                **({"requiresPlan": n > scene.sites - scene.unpaid} if scene.unpaid else {}),
             }
             for n in seen_sites(scene)
         ],

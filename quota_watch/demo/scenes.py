@@ -62,7 +62,9 @@ class Scene:
     `base` is an ordinary day's events, `growth` its factor per day from `started` on, before
     which nothing was. `viral` holds days and their factors. Past `limit` counted events of a
     month everything is dropped, from the next half hour on; `changes` replace limit, plan and
-    status, oldest first. In `hiccups` (from, until) the billing lookup fails.
+    status, oldest first. In `hiccups` (from, until) the billing lookup fails. The last `unpaid`
+    of the sites collect nothing without a plan. `joined` holds when sites with a history came
+    from elsewhere, and by how many percent each day has had more events from then on.
 
     At `revoked_at` the key ends. `scopes` None: it is unrestricted. It shows `sees` percent of
     the events and as much of the `sites`. A key that begins with `rb_org_` is the
@@ -83,6 +85,8 @@ class Scene:
     changes: tuple[Terms, ...] = ()
     hiccups: tuple[tuple[datetime, datetime], ...] = ()
     sites: int = 2
+    unpaid: int = 0
+    joined: tuple[tuple[datetime, int], ...] = ()
     sees: int = 100
     scopes: frozenset[str] | None = None
     revoked_at: datetime | None = None
@@ -129,7 +133,13 @@ class Scene:
 def _came(scene: Scene, day: date, now: datetime) -> Counter[str]:
     """Return what came in of the day until `now`, nothing dropped."""
     part, whole = _part_of_day(day, now)
-    return Counter({type_: n * part // (1000 * whole) for type_, n in _thousandfold(scene, day)})
+    percent = 100 + sum(more for at, more in scene.joined if at <= now)
+    return Counter(
+        {
+            type_: n * percent // 100 * part // (1000 * whole)
+            for type_, n in _thousandfold(scene, day)
+        }
+    )
 
 
 @lru_cache(maxsize=16_384)

@@ -1,14 +1,12 @@
-"""What the demo plays, and who listens: its organizations, clock and config; mail and webhook."""
+"""The demo's stage: its clock and config, and who listens: a mail server and a webhook."""
 
 import json
-import secrets
 import socket
 import socketserver
 import threading
 import time
-from base64 import b64encode
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler
@@ -16,17 +14,12 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from quota_watch.demo.scenes import Scene
+from quota_watch.lib.clock import Clock
 
-START = datetime(2026, 3, 1, 0, 30, tzinfo=UTC)
-"""When the played month begins; a year of traffic lies before it."""
+PLAYED_EVERY, REAL_EVERY = timedelta(hours=4), timedelta(minutes=5)
+"""How often an organization is polled while the past is played, and from then on."""
 
-END = datetime(2026, 3, 31, 22, tzinfo=UTC)
-
-_STEP_SECONDS = 0.2
-_LIMIT = 100_000
-_STARTED = date(2025, 4, 1)
-_REVOKED_AT = datetime(2026, 3, 16, 9, tzinfo=UTC)
-_VIRAL = ((date(2025, 9, 9), 7.0), (date(2026, 3, 12), 26.0), (date(2026, 3, 13), 11.0))
+_AT_LEAST = timedelta(days=20)
 _NEARBY_PORTS = 10
 
 _CONFIG = """\
@@ -34,14 +27,13 @@ _CONFIG = """\
 base_url = "{upstream}"
 
 [poll]
-interval = "4h"
+interval = "{minutes}m"
 
 [alerts]
 blind = "6h"
 
-[plans.demo]
-limit = {limit}
-drops = true
+[database]
+url = {database}
 {organizations}
 [channels.ops]
 type = "email"
@@ -62,7 +54,7 @@ _ORGANIZATION = """
 [[organizations]]
 id = "{id}"
 name = "{name}"
-plan = "demo"
+plan = "auto"
 api_key = "{key}"
 """
 _WEB = """
@@ -71,80 +63,65 @@ listen = "127.0.0.1:{port}"
 """
 
 
-class DemoClock:
-    """A clock that goes like the machine's, faster once it is hurried, and after `seconds` no more.
+def beginning(now: datetime) -> datetime:
+    """Return where the play begins: with a month, and at least twenty days ago."""
+    first = (now - _AT_LEAST).date().replace(day=1)
+    return datetime(first.year, first.month, 1, 0, 30, tzinfo=UTC)
 
-    In a hurry it goes in steps: what is done within one takes no time there, so that claims hold.
+
+class DemoClock:
+    """Stands at a moment of the past until it is moved on; once it is at now, it goes with `real`.
+
+    What is done between two moves takes no time there, so that claims hold.
     """
 
-    def __init__(self, speed: float, seconds: float) -> None:
-        self._speed = speed
-        self._seconds = seconds
-        self._began = time.monotonic()
-        self._hurried: float | None = None
+    def __init__(self, start: datetime, real: Clock) -> None:
+        self._at: datetime | None = start
+        self._real = real
 
-    def hurry(self) -> None:
-        """Go faster from now on."""
-        self._hurried = time.monotonic()
+    def move_on(self, by: timedelta) -> bool:
+        """Go on by so much, but at most to now; tell whether it is now."""
+        if self._at is not None:
+            ahead = self._at + by
+            self._at = ahead if ahead < self._real.now() else None
+        return self._at is None
 
     def now(self) -> datetime:
-        """Return the demo's time, to the millisecond."""
-        if self._hurried is None:
-            return START + timedelta(milliseconds=int((time.monotonic() - self._began) * 1000))
-        passed = time.monotonic() - self._hurried
-        gone = min(passed - passed % _STEP_SECONDS, self._seconds) * self._speed
-        gone += self._hurried - self._began
-        return min(START + timedelta(milliseconds=int(gone * 1000)), END)
+        """Return the demo's time."""
+        return self._at or self._real.now()
 
     def monotonic(self) -> float:
         """Return the machine's own monotonic clock: waiting is real."""
         return time.monotonic()
 
 
-def scenes() -> list[Scene]:
-    """Return the organizations, each with a key of its own."""
-
-    def scene(name: str, base: int, **rest: Any) -> Scene:
-        id_ = f"org_{name.lower().replace(' ', '_')}"
-        key = secrets.token_urlsafe(24)
-        return Scene(
-            id=id_, name=name, api_key=key, base=base, started=_STARTED, limit=_LIMIT, **rest
-        )
-
-    return [
-        scene("Calm Blog", 1_450),
-        scene("Growing Shop", 620, growth=1.0055),
-        scene("Viral Magazine", 1_700, viral=_VIRAL),
-        scene("Busy Game", 2_300, growth=1.0027),
-        scene("Revoked Agency", 1_900, growth=1.0006, revoked_at=_REVOKED_AT),
-    ]
-
-
 def write_config(
-    folder: Path,
-    played: Sequence[Scene],
+    file: Path,
+    scenes: Sequence[Scene],
     *,
+    interval: timedelta,
+    database: str,
     upstream: str,
     hook: str,
+    secret: str,
     smtp_port: int,
     page_port: int | None,
-) -> Path:
-    """Write the demo's config to a file, as a user would; without a port there is no page."""
-    organizations = "".join(
-        _ORGANIZATION.format(id=scene.id, name=scene.name, key=scene.api_key) for scene in played
-    )
+) -> None:
+    """Write the demo's config, as a user would; without a port there is no page."""
     text = _CONFIG.format(
         upstream=upstream,
-        limit=_LIMIT,
-        organizations=organizations,
+        minutes=interval // timedelta(minutes=1),
+        database=json.dumps(database),
+        organizations="".join(
+            _ORGANIZATION.format(id=scene.id, name=scene.name, key=scene.api_key)
+            for scene in scenes
+        ),
         hook=hook,
-        secret="whsec_" + b64encode(secrets.token_bytes(24)).decode(),
+        secret=secret,
         smtp_port=smtp_port,
     )
-    file = folder / "config.toml"
     file.touch(mode=0o600)
     file.write_text(text + (_WEB.format(port=page_port) if page_port else ""), encoding="utf-8")
-    return file
 
 
 def free_port(wanted: int) -> int:

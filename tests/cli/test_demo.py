@@ -1,14 +1,29 @@
+import shlex
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
+from quota_watch.cli.demo import demo
+from quota_watch.cli.forecast import forecast
+from quota_watch.cli.status import status
+from quota_watch.demo.casts import CASTS
 from quota_watch.demo.stage import free_port
+from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.model.usage import DayCounts
+from support.clock import FakeClock
+from support.commands import Said, call
+from support.databases import sqlite_template
+from support.folder import Folder, folder
 from support.installation import Installation
+from support.played import noon
+
+__all__ = ["folder", "noon", "sqlite_template"]
 
 
 @pytest.fixture
@@ -22,11 +37,11 @@ def test_the_demo_plays_and_keeps_its_mails(
     installation: Installation, tmp_path: Path, taken: int
 ) -> None:
     environ = {"TMPDIR": str(tmp_path), "NO_COLOR": "1"}
-    how = ("--for", "10", "--speed", "260000", "--port", str(taken))
+    how = ("--speed", "400000", "--port", str(taken))
     result = installation.run("demo", *how, environ=environ)
     assert result.returncode == 0, result.stderr
     assert f"Port {taken} is taken" in result.stdout
-    assert "Critical: Busy Game is over its limit" in result.stdout
+    assert "Busy Game is over its limit" in result.stdout
     assert "blind Revoked Agency" in result.stdout
     assert result.stdout.count("100000") >= 5
     (folder,) = tmp_path.glob("quota-watch-demo-*")
@@ -50,6 +65,56 @@ def test_the_page_is_there_as_soon_as_its_address_is_told(
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
     assert "Growing Shop" in shown
+
+
+@pytest.mark.parametrize("day", [1, 2, 15, 31])
+def test_the_demo_ends_now_whatever_the_day(day: int) -> None:
+    clock = FakeClock(datetime(2026, 10, day, 13, 20, tzinfo=UTC))
+    folder = _folder(
+        call(demo, "--speed", "1000000", "--port", str(free_port(18_700 + 10 * day)), clock=clock)
+    )
+    config = folder / "config.toml"
+    shown = call(status, "--json", clock=clock, config=config).json["organizations"]
+    seen = {each["name"]: datetime.fromisoformat(each["last_ok"]) for each in shown}
+    revoked = seen.pop("Revoked Agency")
+    assert clock.now() - min(seen.values()) < timedelta(minutes=5)
+    assert clock.now() - revoked > timedelta(days=2)
+    (ahead,) = call(forecast, "org_busy_game", "--json", clock=clock, config=config).json[
+        "forecasts"
+    ]
+    assert ahead["forecast"]["p50"] > 90_000
+
+
+@pytest.mark.parametrize("scene", CASTS)
+def test_every_scene_plays_up_to_now(scene: str) -> None:
+    clock = FakeClock(datetime(2026, 10, 22, 13, 20, tzinfo=UTC))
+    port = free_port(18_600 + 10 * list(CASTS).index(scene))
+    options = ("--scene", scene, "--speed", "1000000", "--port", str(port))
+    said = call(demo, *options, clock=clock)
+    assert "It is 22 October 2026, 13:20 UTC." in said.out
+
+
+def test_what_it_suggests_works_when_pasted(installation: Installation, tmp_path: Path) -> None:
+    environ = {"TMPDIR": str(tmp_path), "NO_COLOR": "1"}
+    said = installation.run("demo", "--speed", "1000000", environ=environ).stdout
+    lines = [line.removeprefix("Try    ") for line in said.splitlines() if line.startswith("Try ")]
+    assert len(lines) == 4
+    for line in lines:
+        result = subprocess.run(
+            shlex.split(line), env=installation.environ({}), capture_output=True, check=False
+        )
+        assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_a_database_in_use_is_refused(folder: Folder, noon: FakeClock) -> None:
+    folder.keep([DayCounts(noon.now().date(), {"pageview": 1})])
+    with pytest.raises(QuotaWatchError, match="name an empty database"):
+        call(demo, "--postgres", f"sqlite:///{folder.path / 'quota-watch.db'}", clock=noon)
+
+
+def _folder(said: Said) -> Path:
+    (line,) = (each for each in said.out.splitlines() if each.startswith("config, log and mails"))
+    return Path(line.partition(": ")[2])
 
 
 def test_a_port_that_is_taken_is_passed_over(taken: int) -> None:
