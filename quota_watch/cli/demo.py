@@ -42,7 +42,6 @@ from quota_watch.demo.stage import (
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.figures import days
 from quota_watch.lib.logs import setup_logging
-from quota_watch.lib.plain import iso
 from quota_watch.lib.text import one_line
 from quota_watch.service.service import Page
 from quota_watch.storage import outbox
@@ -89,8 +88,9 @@ class _Stage:
 
     def is_polled(self, every: timedelta) -> bool:
         """Whether no organization has waited longer than that for its poll."""
-        since = iso(self.clock.now() - every)
-        return all((each["last_poll"] or "") >= since for each in self.status())
+        since = self.clock.now() - every
+        polls = [each["last_poll"] for each in self.status()]
+        return all(at is not None and datetime.fromisoformat(at) >= since for at in polls)
 
 
 @click.command()
