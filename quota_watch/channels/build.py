@@ -6,8 +6,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 
-import httpx
-
 from quota_watch.channels.channel import Channel
 from quota_watch.channels.email import EmailChannel
 from quota_watch.channels.formats.discord import DISCORD
@@ -20,7 +18,7 @@ from quota_watch.channels.formats.template import own_template
 from quota_watch.channels.webhook import AT_ONCE, WebhookChannel
 from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, Problem, WebhookTable
 from quota_watch.config.proxies import proxy_for
-from quota_watch.lib.http import HttpError, build_client
+from quota_watch.lib.http import Client, HttpError, build_client
 from quota_watch.messages.message import Message
 from quota_watch.messages.render import Renderer, TemplateError
 from quota_watch.messages.samples import sample_facts
@@ -92,7 +90,7 @@ class ChannelBuilder:
         self._config = config
         self._resources = resources
         self._environ = environ
-        self._clients: dict[str | None, httpx.Client] = {}
+        self._clients: dict[str | None, Client] = {}
 
     def build(self, name: str) -> Channel:
         """Build the channel called `name`; raises `ConfigError`."""
@@ -151,7 +149,7 @@ class ChannelBuilder:
         except UnknownServiceError as error:
             raise self._refused(f"channels.{name}.url", str(error)) from None
 
-    def _client(self, name: str, proxy: tuple[str, str] | None) -> httpx.Client:
+    def _client(self, name: str, proxy: tuple[str, str] | None) -> Client:
         """Return the one client of each way out: reading the machine's certificates is slow."""
         variable, url = proxy or ("", None)
         if url not in self._clients:

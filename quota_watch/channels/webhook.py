@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
 
@@ -17,7 +17,7 @@ from quota_watch.channels.channel import (
     too_late,
 )
 from quota_watch.channels.formats.form import FACTS, Form, Post
-from quota_watch.lib.http import seconds_until, trust
+from quota_watch.lib.http import Client, Response, glance, seconds_until, trust
 from quota_watch.lib.network import Backend, deadline
 from quota_watch.lib.redaction import Redactor
 from quota_watch.lib.signing import signature, signing_key
@@ -53,7 +53,7 @@ class WebhookChannel:
         secrets: Sequence[str],
         headers: Mapping[str, str],
         min_severity: Severity,
-        client: httpx.Client,
+        client: Client,
         form: Form = FACTS,
         proxy: str | None = None,
         hidden: Sequence[str] = (),
@@ -133,9 +133,6 @@ class WebhookChannel:
             raise DeliveryError(too_late(self._host, self._attempt_seconds)) from None
         except httpx.ConnectError as error:
             raise DeliveryError(no_connection(self._place, error)) from None
-        except (httpx.InvalidURL, UnicodeError):  # httpx reads a redirect though it stays here
-            nowhere = f"{self._host} redirects to something that is no URL"
-            raise DeliveryError(nowhere, start_late=True) from None
         except httpx.HTTPError as error:
             what = type(error).__name__
             raise DeliveryError(f"the exchange with {self._host} broke off ({what})") from None
@@ -143,16 +140,16 @@ class WebhookChannel:
     def _post(self, post: Post, id: str, now: datetime) -> None:  # noqa: A002 - as in the specification
         headers = httpx.Headers(self._headers)  # which knows names in any case
         headers.update(self._standard(post, id, int(now.timestamp())))
-        request = self._client.build_request(
-            "POST", self._url, content=post.body, headers=headers, timeout=self._attempt_seconds
+        request = self._client.build_request("POST", self._url, content=post.body, headers=headers)
+        response = glance(
+            self._client,
+            request,
+            seconds=self._attempt_seconds,
+            body_seconds=_ANSWER_SECONDS,
+            max_bytes=_ANSWER_BYTES,
         )
-        response = self._client.send(request, stream=True)
-        try:
-            answer = _read_a_little(response)
-        finally:
-            response.close()
-        if not HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES:
-            raise self._refusal(response, answer, now)
+        if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise self._refusal(response, now)
 
     def _standard(self, post: Post, id: str, timestamp: int) -> dict[str, str]:  # noqa: A002 - as in the specification
         """Return the headers of Standard Webhooks; the timestamp is the attempt's."""
@@ -166,10 +163,10 @@ class WebhookChannel:
             headers["webhook-signature"] = signed
         return headers
 
-    def _refusal(self, response: httpx.Response, answer: bytes, now: datetime) -> DeliveryError:
-        status = response.status_code
+    def _refusal(self, response: Response, now: datetime) -> DeliveryError:
+        status = response.status
         passing = status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        said = self._form.complaint(answer)
+        said = self._form.complaint(response.body)
         words = one_line(self._redact(said.words))
         waits = (seconds_until(response.headers.get("retry-after", ""), now), said.seconds)
         return DeliveryError(
@@ -179,17 +176,6 @@ class WebhookChannel:
             retry_after=max((wait for wait in waits if wait is not None), default=None),
             start_late=not passing,
         )
-
-
-def _read_a_little(response: httpx.Response) -> bytes:
-    """Return the beginning of an answer; one that is long, slow or broken changes nothing."""
-    read = bytearray()
-    with suppress(httpx.HTTPError), deadline(_ANSWER_SECONDS):
-        for piece in response.iter_raw():
-            read += piece
-            if len(read) > _ANSWER_BYTES:
-                break
-    return bytes(read)
 
 
 def _named(status: int) -> str:

@@ -1,32 +1,54 @@
-"""HTTP with an end: one pooled client whose requests stop at a deadline and a size.
+"""HTTP with an end: a pool of connections whose requests stop at a deadline and a size.
 
 Redirects are not followed, cookies not kept, the environment's proxies and `.netrc` not read: a
 credential goes where the caller sent it and nowhere else.
 """
 
-import logging
-import queue
+import base64
 import re
 import ssl
+import threading
+import time
 import zlib
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Self
 
+import h11
 import httpcore
 import httpx
 
 from quota_watch import __version__
 from quota_watch.lib.errors import QuotaWatchError
-from quota_watch.lib.network import Backend, deadline, left
+from quota_watch.lib.network import Backend, Connection, deadline, left
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _LONGEST_SECONDS = 999_999_999.0
+
+_IDLE_SECONDS = 55.0
+"""How long a connection is kept: routers and proxies forget what was silent for a minute."""
+
+_IDLE_POST_SECONDS = 1.0
+"""How long for what must not be sent twice: so fresh a connection is hardly ever dead."""
+
+_HEADERS = {
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "User-Agent": f"quota-watch/{__version__}",
+}
+
+_LOWER = (
+    h11.ProtocolError,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.TimeoutException,
+)
 
 MAX_BODY = 16 * 1024 * 1024
 """The largest body that is believed, in bytes."""
@@ -61,46 +83,226 @@ class Response:
     body: bytes
 
 
+_ReadBody = Callable[[Iterator[bytes], int, httpx.Headers], bytes]
+"""Makes the body of an answer of its pieces, given status and headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Idle:
+    """A connection that waits for its next request since `since`, by the monotonic clock."""
+
+    way: bytes
+    connection: Connection
+    since: float
+
+
+class Client:
+    """Connections that threads share, at most so many at a time, kept alive between requests.
+
+    `build_client` makes one; `fetch` asks with it.
+    """
+
+    def __init__(
+        self, *, trusted: Callable[[], ssl.SSLContext], proxy: httpx.Proxy | None, connections: int
+    ) -> None:
+        self._trusted = trusted
+        self._proxy = proxy
+        self._most = connections
+        self._free = threading.Semaphore(connections)
+        self._lock = threading.Lock()
+        self._idle: list[_Idle] = []  # the oldest first
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what waits for its next request."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for each in idle:
+            each.connection.close()
+
+    def build_request(
+        self,
+        method: str,
+        url: str | httpx.URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> httpx.Request:
+        """Return a request with the headers that all have; raises `httpx.InvalidURL`."""
+        request = httpx.Request(method, url, headers=_HEADERS, params=params, content=content)
+        if request.url.userinfo:
+            user = f"{request.url.username}:{request.url.password}".encode()
+            request.headers["Authorization"] = f"Basic {base64.b64encode(user).decode()}"
+        request.headers.update(headers)
+        return request
+
+    def exchange(self, request: httpx.Request, read_body: _ReadBody) -> Response:
+        """Return the answer to a request; raises as `fetch` does.
+
+        What can't have reached the server, as its connection died while it was idle, is sent once
+        more on a new one.
+        """
+        with _as_httpx(request), self._slot():
+            way = self._way(request.url)
+            repeatable = request.method == "GET"
+            connection = self._take(way, _IDLE_SECONDS if repeatable else _IDLE_POST_SECONDS)
+            if connection is not None:
+                try:
+                    return self._ask(connection, way, request, read_body)
+                except (httpcore.NetworkError, httpcore.RemoteProtocolError):
+                    if connection.heard or not repeatable:
+                        raise
+            return self._ask(self._connect(request.url), way, request, read_body)
+
+    def _ask(
+        self, connection: Connection, way: bytes, request: httpx.Request, read_body: _ReadBody
+    ) -> Response:
+        try:
+            connection.send(self._head(request), request.content)
+            head = connection.receive_head()
+            headers = httpx.Headers(head.headers.raw_items())
+            body = read_body(connection.receive_body(), head.status_code, headers)
+        except BaseException:
+            connection.close()
+            raise
+        if connection.make_ready():
+            self._keep(_Idle(way, connection, time.monotonic()))
+        else:
+            connection.close()
+        return Response(head.status_code, headers, body)
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        if not self._free.acquire(timeout=left(None, httpcore.PoolTimeout)):
+            raise httpcore.PoolTimeout("every connection is in use")
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    def _take(self, way: bytes, seconds: float) -> Connection | None:
+        """Return the connection that was used last, if it is alive; close what is not."""
+        since = time.monotonic() - seconds
+        while True:
+            with self._lock:
+                found = next((each for each in reversed(self._idle) if each.way == way), None)
+                if found is None or found.since < since:
+                    return None
+                self._idle.remove(found)
+            if found.connection.is_quiet():
+                return found.connection
+            found.connection.close()
+
+    def _keep(self, idle: _Idle) -> None:
+        with self._lock:
+            self._idle.append(idle)
+            since = idle.since - _IDLE_SECONDS
+            over = len(self._idle) - self._most
+            old = [each for n, each in enumerate(self._idle) if n < over or each.since < since]
+            self._idle = self._idle[len(old) :]
+        for each in old:
+            each.connection.close()
+
+    def _way(self, url: httpx.URL) -> bytes:
+        """Name what a connection for this URL is connected to."""
+        if self._proxy is not None and url.scheme == "http":
+            return b"proxy"
+        return b"%s://%s:%d" % (url.raw_scheme, url.raw_host, _port(url))
+
+    def _head(self, request: httpx.Request) -> h11.Request:
+        url, headers = request.url, request.headers.raw
+        target = url.raw_path
+        if self._proxy is not None and url.scheme == "http":
+            target = b"%s://%s%s" % (url.raw_scheme, url.netloc, target)
+            headers = [*headers, *self._proxy_headers()]
+        return h11.Request(method=request.method, target=target, headers=headers)
+
+    def _connect(self, url: httpx.URL) -> Connection:
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise httpx.UnsupportedProtocol("the address does not begin with http:// or https://")
+        way = url if self._proxy is None else self._proxy.url
+        stream = Backend().connect_tcp(way.raw_host.decode("ascii"), _port(way))
+        try:
+            if url.scheme == "https":
+                if self._proxy is not None:
+                    self._tunnel(stream, b"%s:%d" % (_bracketed(url), _port(url)))
+                stream = stream.start_tls(self._trusted(), url.raw_host.decode("ascii"))
+        except BaseException:
+            stream.close()
+            raise
+        return Connection(stream)
+
+    def _tunnel(self, stream: httpcore.NetworkStream, target: bytes) -> None:
+        """Let the proxy connect us through to `target`."""
+        connection = Connection(stream)
+        headers = [(b"Host", target), *self._proxy_headers()]
+        connection.send(h11.Request(method="CONNECT", target=target, headers=headers))
+        head = connection.receive_head()
+        if not 200 <= head.status_code < 300:  # noqa: PLR2004 -- success
+            reason = head.reason.decode("ascii", errors="ignore")
+            raise httpcore.ProxyError(f"{head.status_code} {reason}".strip())
+
+    def _proxy_headers(self) -> list[tuple[bytes, bytes]]:
+        auth = self._proxy and self._proxy.raw_auth
+        if not auth:
+            return []
+        return [(b"Proxy-Authorization", b"Basic " + base64.b64encode(b":".join(auth)))]
+
+
 def build_client(
     *, ca_file: Path | None = None, proxy: str | None = None, connections: int
-) -> httpx.Client:
+) -> Client:
     """Build the client that threads share, with at most `connections` at a time.
 
     `ca_file` holds certificates to trust beside the usual ones; `proxy` is an `http://` URL.
-    Raises `HttpError` if either can't be used.
+    Raises `HttpError` if either can't be used. The usual ones are read when they are needed.
     """
-    for name in ("httpx", "httpcore"):  # they log whole URLs, and some are secrets
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return httpx.Client(
-        transport=_Transport(trust(ca_file), proxy=proxy, connections=connections),
-        headers={
-            "User-Agent": f"quota-watch/{__version__}",
-            "Accept-Encoding": "identity",
-            # What a server sends beyond one answer must never pass for the answer to the next.
-            "Connection": "close",
-        },
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        follow_redirects=False,
-        trust_env=False,
-    )
+    trusted: Callable[[], ssl.SSLContext] = _usual
+    if ca_file is not None:
+        context = trust(ca_file)
+        trusted = lambda: context  # noqa: E731
+    parsed = None if proxy is None else _parsed_proxy(proxy)
+    return Client(trusted=trusted, proxy=parsed, connections=connections)
 
 
 def fetch(
-    client: httpx.Client, request: httpx.Request, *, seconds: float, max_bytes: int = MAX_BODY
+    client: Client, request: httpx.Request, *, seconds: float, max_bytes: int = MAX_BODY
 ) -> Response:
     """Send `request` and return the whole answer, whatever its status.
 
     Takes at most `seconds`. Raises `httpx.HTTPError` (`httpx.TimeoutException` when time is
     up), `TooLarge` beyond `max_bytes` of body, or `UnreadableBody`; both know the status.
     """
-    request.extensions["timeout"] = httpx.Timeout(seconds).as_dict()
     with deadline(seconds):
-        response = _send(client, request)
-        try:
-            body = _body(response, max_bytes)
-        finally:
-            response.close()
-    return Response(response.status_code, response.headers, body)
+        return client.exchange(request, partial(_whole, max_bytes=max_bytes))
+
+
+def glance(
+    client: Client, request: httpx.Request, *, seconds: float, body_seconds: float, max_bytes: int
+) -> Response:
+    """Send `request` and return its status with the beginning of the body, as far as it comes.
+
+    A body that is long, slow or broken changes nothing. Takes at most `seconds`, of which
+    `body_seconds` for the body. Raises `httpx.HTTPError` where no status came.
+    """
+
+    def read(pieces: Iterator[bytes], _status: int, _headers: httpx.Headers) -> bytes:
+        body = bytearray()
+        with suppress(*_LOWER), deadline(body_seconds):
+            for piece in pieces:
+                body += piece
+                if len(body) > max_bytes:
+                    break
+        return bytes(body)
+
+    with deadline(seconds):
+        return client.exchange(request, read)
 
 
 def http_date(text: str) -> datetime | None:
@@ -121,42 +323,34 @@ def seconds_until(retry_after: str, now: datetime) -> float | None:
     return None if at is None else max((at - now).total_seconds(), 0.0)
 
 
-def _send(client: httpx.Client, request: httpx.Request) -> httpx.Response:
-    """Send; httpx works out where a redirect leads even if nobody follows it, and may fail."""
-    try:
-        return client.send(request, stream=True)
-    except (httpx.InvalidURL, UnicodeError):
-        reason = "Invalid URL in location header"
-    raise httpx.RemoteProtocolError(reason, request=request)
-
-
-def _body(response: httpx.Response, max_bytes: int) -> bytes:
+def _whole(
+    pieces: Iterator[bytes], status: int, headers: httpx.Headers, *, max_bytes: int
+) -> bytes:
     body = bytearray()
-    for piece in _decompressed(response, max_bytes):
+    for piece in _decompressed(pieces, status, headers, max_bytes):
         body += piece
         if len(body) > max_bytes:
-            raise TooLarge(
-                f"the body is larger than {max_bytes} bytes", status=response.status_code
-            )
+            raise TooLarge(f"the body is larger than {max_bytes} bytes", status=status)
     return bytes(body)
 
 
-def _decompressed(response: httpx.Response, max_bytes: int) -> Iterator[bytes]:
+def _decompressed(
+    pieces: Iterator[bytes], status: int, headers: httpx.Headers, max_bytes: int
+) -> Iterator[bytes]:
     """Yield the body, each piece at most one byte larger than `max_bytes` if it was packed.
 
     Nobody asked for compression, but a proxy on the way may not care.
     """
-    encoding = response.headers.get("content-encoding", "").strip().lower()
+    encoding = headers.get("content-encoding", "").strip().lower()
     if encoding in {"", "identity"}:
-        yield from response.iter_raw()
+        yield from pieces
         return
-    status = response.status_code
     if encoding not in {"gzip", "x-gzip", "deflate"}:
         raise UnreadableBody("the body is packed in a way that was not asked for", status=status)
     unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # gzip or zlib, as its header says
     began = False
     try:
-        for piece in response.iter_raw():
+        for piece in pieces:
             began = True
             yield unzip.decompress(piece, max_bytes + 1)
     except zlib.error:
@@ -178,72 +372,28 @@ def trust(ca_file: Path | None = None) -> ssl.SSLContext:
     return context
 
 
-class _Transport(httpx.BaseTransport):
-    """A fixed number of lanes, each lent to one request at a time.
-
-    httpcore's own pool is not shared between threads because it may close a connection that it
-    has just given to another thread (encode/httpcore issue 1110).
-    """
-
-    def __init__(self, context: ssl.SSLContext, *, proxy: str | None, connections: int) -> None:
-        self._lanes = [_Lane(context, proxy) for _ in range(connections)]
-        self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
-        for lane in self._lanes:
-            self._free.put(lane)
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request on a free lane, which comes back when the answer is closed."""
-        with ExitStack() as giving_back:
-            lane = self._take(request.extensions["timeout"]["pool"])
-            giving_back.callback(self._free.put, lane)
-            response = lane.handle_request(request)
-            response.stream = _Lent(response.stream, giving_back.pop_all())
-        return response
-
-    def close(self) -> None:
-        """Close every connection."""
-        for lane in self._lanes:
-            lane.close()
-
-    def _take(self, timeout: float | None) -> "_Lane":
-        try:
-            return self._free.get(timeout=left(timeout, httpcore.PoolTimeout))
-        except (queue.Empty, httpcore.PoolTimeout):
-            raise httpx.PoolTimeout("every connection is in use") from None
+@cache
+def _usual() -> ssl.SSLContext:
+    return trust()
 
 
-class _Lane(httpx.HTTPTransport):
-    """httpx's transport for one request at a time, over a network that knows the deadline.
-
-    `_pool` is the one private name this relies on; the tests notice if it moves.
-    """
-
-    def __init__(self, context: ssl.SSLContext, proxy: str | None) -> None:
-        super().__init__(verify=context, trust_env=False)
-        ways: dict[str, Any] = {
-            "ssl_context": context,
-            "max_keepalive_connections": 0,
-            "network_backend": Backend(),
-        }
-        if proxy is None:
-            self._pool = httpcore.ConnectionPool(**ways)
-        else:
-            parsed = _parsed_proxy(proxy)
-            self._pool = httpcore.HTTPProxy(str(parsed.url), proxy_auth=parsed.raw_auth, **ways)
+@contextmanager
+def _as_httpx(request: httpx.Request) -> Iterator[None]:
+    """Raise httpx's own errors for what goes wrong below."""
+    try:
+        yield
+    except _LOWER as error:
+        kind = getattr(httpx, type(error).__name__)
+        raise kind(str(error), request=request) from error
 
 
-class _Lent(httpx.SyncByteStream):
-    """A body under way; closing it gives its lane back."""
+def _port(url: httpx.URL) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
 
-    def __init__(self, inner: Any, giving_back: ExitStack) -> None:
-        self._inner, self._giving_back = inner, giving_back
 
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._inner
-
-    def close(self) -> None:
-        with self._giving_back:
-            self._inner.close()
+def _bracketed(url: httpx.URL) -> bytes:
+    host = url.raw_host
+    return b"[%s]" % host if b":" in host else host
 
 
 def _parsed_proxy(proxy: str) -> httpx.Proxy:

@@ -1,6 +1,6 @@
-"""A network whose every wait ends at a deadline, as the ground for httpcore to stand on.
+"""A network whose every wait ends at a deadline, and one HTTP/1.1 connection on it.
 
-httpx's timeouts are per read, so a byte now and then would never end them. Here each wait of a
+Timeouts are per read elsewhere, so a byte now and then would never end them. Here each wait of a
 request (name lookup, connect, TLS, read, write) gets at most what is left of its whole time.
 """
 
@@ -10,12 +10,15 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
+import h11
 import httpcore
 
+_MOST_HEAD = 100 * 1024
+_AT_ONCE = 64 * 1024
 _PIECE = 4096  # bytes; a ready socket takes so much at once, so one wait is one piece
 _SOCKET_OPTION = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
@@ -115,6 +118,71 @@ class Stream(httpcore.NetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """Return what httpcore wants to know of the socket."""
         return self._inner.get_extra_info(info)
+
+
+class Connection:
+    """One HTTP/1.1 connection, which carries one exchange after another while it is clean.
+
+    Raises what httpcore and h11 raise; after that it is good for nothing but `close`.
+    """
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+        self._state = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD)
+        self.heard = False
+        """Whether anything came since the last request was sent."""
+
+    def send(self, head: h11.Request, content: bytes = b"") -> None:
+        """Send a request; a server that hangs up early may have said why."""
+        self.heard = False
+        parts = [self._state.send(head)]
+        if content:
+            parts.append(self._state.send(h11.Data(data=content)))
+        parts.append(self._state.send(h11.EndOfMessage()))
+        with suppress(httpcore.WriteError):
+            self._stream.write(b"".join(part for part in parts if part))
+
+    def receive_head(self) -> h11.Response:
+        """Return the head of the answer, after any interim ones."""
+        while not isinstance(event := self._next_event(), h11.Response):
+            if not isinstance(event, h11.InformationalResponse):
+                raise httpcore.RemoteProtocolError("the answer has no head")
+        return event
+
+    def receive_body(self) -> Iterator[bytes]:
+        """Yield the body of the answer as it comes."""
+        while isinstance(event := self._next_event(), h11.Data):
+            yield bytes(event.data)
+
+    def make_ready(self) -> bool:
+        """Get ready for the next request; False where this exchange left anything behind.
+
+        What a server sends beyond one answer must never pass for the answer to the next request.
+        """
+        state = self._state
+        clean = state.our_state is state.their_state is h11.DONE and not state.trailing_data[0]
+        if clean:
+            state.start_next_cycle()
+        return clean
+
+    def is_quiet(self) -> bool:
+        """Whether nothing came while it was idle, not even a goodbye."""
+        tls = self._stream.get_extra_info("ssl_object")
+        unread = tls is not None and tls.pending()
+        return not (unread or self._stream.get_extra_info("is_readable"))
+
+    def close(self) -> None:
+        """Hang up."""
+        self._stream.close()
+
+    def _next_event(self) -> Any:
+        while (event := self._state.next_event()) is h11.NEED_DATA:
+            data = self._stream.read(_AT_ONCE)
+            if not data and self._state.their_state is h11.SEND_RESPONSE:
+                raise httpcore.RemoteProtocolError("Server disconnected without an answer.")
+            self.heard = self.heard or bool(data)
+            self._state.receive_data(data)
+        return event
 
 
 def _resolve(host: str, port: int, timeout: float | None) -> list[str]:

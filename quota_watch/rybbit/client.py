@@ -10,11 +10,9 @@ from http import HTTPStatus
 from typing import Self
 from urllib.parse import quote
 
-import httpx
-
 from quota_watch.config import Config
 from quota_watch.lib.clock import Clock, SystemClock
-from quota_watch.lib.http import build_client
+from quota_watch.lib.http import Client, build_client
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.account import Account, SiteUsage
 from quota_watch.model.organization import Organization
@@ -99,7 +97,7 @@ class RybbitClient:
 
     def __init__(
         self,
-        http: httpx.Client,
+        http: Client,
         *,
         keys: Mapping[Organization, str],
         timeout: float,

@@ -12,7 +12,7 @@ from typing import TypeVar
 import httpx
 
 from quota_watch.lib.clock import Clock
-from quota_watch.lib.http import BodyError, Response, fetch
+from quota_watch.lib.http import BodyError, Client, Response, fetch
 from quota_watch.lib.redaction import Redactor
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.rybbit.answers import bad_answer, quotable
@@ -52,9 +52,7 @@ class Asker:
     `pacer` None: it asks at once, whatever upstream's rate limits.
     """
 
-    def __init__(
-        self, http: httpx.Client, *, timeout: float, pacer: Pacer | None, clock: Clock
-    ) -> None:
+    def __init__(self, http: Client, *, timeout: float, pacer: Pacer | None, clock: Clock) -> None:
         self._http = http
         self._timeout = timeout
         self._pacer = pacer

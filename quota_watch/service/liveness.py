@@ -11,7 +11,7 @@ import httpx
 
 from quota_watch.channels.channel import no_connection, too_late
 from quota_watch.lib.clock import Clock
-from quota_watch.lib.http import BodyError, fetch
+from quota_watch.lib.http import BodyError, Client, fetch
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import one_line
 
@@ -87,9 +87,7 @@ class Heartbeat:
     A ping that fails is logged once and tried again after the next interval.
     """
 
-    def __init__(
-        self, url: str, *, interval: timedelta, client: httpx.Client, clock: Clock
-    ) -> None:
+    def __init__(self, url: str, *, interval: timedelta, client: Client, clock: Clock) -> None:
         self._url = httpx.URL(url)
         self._interval = interval.total_seconds()
         self._client = client

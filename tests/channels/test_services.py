@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from quota_watch.channels.channel import DeliveryError
@@ -15,7 +14,7 @@ from quota_watch.channels.formats.slack import SLACK
 from quota_watch.channels.formats.teams import TEAMS
 from quota_watch.channels.formats.template import own_template
 from quota_watch.channels.webhook import WebhookChannel
-from quota_watch.lib.http import build_client
+from quota_watch.lib.http import Client, build_client
 from quota_watch.messages.message import Message
 from quota_watch.messages.render import Renderer
 from quota_watch.messages.samples import sample_facts
@@ -31,12 +30,12 @@ RATE_LIMITED = b'{"message": "You are being rate limited.", "retry_after": 64.57
 
 
 @pytest.fixture
-def client() -> Iterator[httpx.Client]:
+def client() -> Iterator[Client]:
     with build_client(connections=1) as client:
         yield client
 
 
-def channel(client: httpx.Client, url: str, form: Form, **changes: Any) -> WebhookChannel:
+def channel(client: Client, url: str, form: Form, **changes: Any) -> WebhookChannel:
     return WebhookChannel(
         name="chat",
         url=url,

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-import httpx
 import pytest
 import trustme
 from hypothesis import given
@@ -18,7 +17,7 @@ from standardwebhooks import Webhook
 from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError
 from quota_watch.channels.formats.form import compact
 from quota_watch.channels.webhook import WebhookChannel
-from quota_watch.lib.http import build_client, seconds_until
+from quota_watch.lib.http import Client, build_client, seconds_until
 from quota_watch.lib.signing import SigningSecretError
 from quota_watch.messages.message import Message
 from quota_watch.model.rule import Severity
@@ -36,12 +35,12 @@ MESSAGE = Message(id="msg_1", recipient="", facts=(FACTS,))
 
 
 @pytest.fixture
-def client() -> Iterator[httpx.Client]:
+def client() -> Iterator[Client]:
     with build_client(connections=2) as client:
         yield client
 
 
-def channel(client: httpx.Client, url: str, **changes: Any) -> WebhookChannel:
+def channel(client: Client, url: str, **changes: Any) -> WebhookChannel:
     values: dict[str, Any] = {
         "name": "hook",
         "url": url,

@@ -22,7 +22,8 @@ from quota_watch.lib.http import (
     build_client,
     fetch,
 )
-from quota_watch.lib.network import Stream, deadline
+from quota_watch.lib.network import deadline
+from support.threads import wait_until
 
 SOON = 0.4
 MUCH_LATER = 3.0
@@ -58,13 +59,6 @@ def test_requests_name_the_program_and_ask_for_no_compression(http, serve):
     get(http, server.url)
     assert "User-Agent: quota-watch/" in server.heads[0]
     assert "Accept-Encoding: identity\r\n" in server.heads[0]
-
-
-def test_a_connection_is_one_that_knows_the_deadline(http, serve):
-    """Fails where a release of httpx or httpcore moves what the deadline hangs on."""
-    server = serve(lambda c: c.answer(b"x"))
-    with http.stream("GET", server.url) as response:
-        assert isinstance(response.extensions["network_stream"], Stream)
 
 
 def test_many_threads_share_one_client(serve):
@@ -122,9 +116,15 @@ def test_a_request_nobody_reads_ends_at_the_deadline(http):
 
 
 def test_waiting_for_a_free_connection_ends_at_the_deadline(serve):
-    server = serve(lambda c: c.answer(b"x"))
-    with build_client(connections=1) as client, client.stream("GET", server.url):
-        assert_times_out_soon(lambda: get(client, server.url, seconds=SOON))
+    server = serve(lambda c: c.hold())
+    with build_client(connections=1) as client:
+        busy = threading.Thread(
+            target=lambda: assert_times_out_soon(lambda: get(client, server.url, seconds=1))
+        )
+        busy.start()
+        wait_until(lambda: server.heads)
+        assert_times_out_soon(lambda: get(client, server.url, seconds=SOON / 2))
+        busy.join()
 
 
 def test_a_name_lookup_that_hangs_ends_at_the_deadline(http, monkeypatch):
@@ -173,11 +173,184 @@ def test_a_name_nobody_knows_is_a_connect_error(http):
         get(http, "http://no-such-host.invalid/")
 
 
-def test_no_connection_is_used_twice(http, serve):
+def test_a_connection_carries_one_request_after_another(http, serve):
     server = serve(lambda c: c.answer(b"x"))
     for _ in range(5):
         get(http, server.url)
-    assert server.connections == 5
+    assert server.connections == 1
+
+
+def test_a_second_answer_nobody_asked_for_is_never_taken_for_the_next(http, serve):
+    surplus = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong"
+
+    def answer_twice(c):
+        c.send(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nright" + surplus)
+
+    server = serve(answer_twice)
+    assert [get(http, server.url).body for _ in range(3)] == [b"right"] * 3
+    assert server.connections == 3
+
+
+def test_a_part_of_a_second_answer_makes_the_connection_unusable_too(http, serve):
+    server = serve(lambda c: c.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nxHTTP/1.1 2"))
+    assert [get(http, server.url).body for _ in range(2)] == [b"x"] * 2
+    assert server.connections == 2
+
+
+def test_a_second_answer_that_comes_late_makes_the_connection_unusable(http, serve):
+    sent = threading.Event()
+
+    def answer_twice(c):
+        c.answer(b"right")
+        c.answer(b"wrong")
+        sent.set()
+
+    server = serve(answer_twice)
+    assert get(http, server.url).body == b"right"
+    assert sent.wait(5)
+    assert get(http, server.url).body == b"right"
+    assert server.connections == 2
+
+
+def test_a_second_answer_over_tls_makes_the_connection_unusable(serve, authority, tmp_path: Path):
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n"
+    bodies = iter([b"a", b"b", b"c"])
+    server = serve(
+        lambda c: c.send(answer + next(bodies) + answer + b"wrong"), _tls(authority, "localhost")
+    )
+    with build_client(connections=1, ca_file=tmp_path / "ca.pem") as client:
+        url = f"https://localhost:{server.port}"
+        assert [get(client, url).body for _ in range(3)] == [b"a", b"b", b"c"]
+
+
+def test_over_tls_a_connection_carries_one_request_after_another(serve, authority, tmp_path: Path):
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    server = serve(lambda c: c.answer(b"x"), _tls(authority, "localhost"))
+    with build_client(connections=1, ca_file=tmp_path / "ca.pem") as client:
+        for _ in range(5):
+            get(client, f"https://localhost:{server.port}")
+    assert server.connections == 1
+
+
+def test_a_server_that_closes_silently_between_requests_fails_none(http, serve):
+    server = serve(_answer_and_hang_up)
+    assert [get(http, server.url).body for _ in range(4)] == [b"x"] * 4
+    assert server.connections == 4
+
+
+def _answer_and_hang_up(c):
+    c.answer(b"x")
+    raise ConnectionAbortedError
+
+
+def test_a_get_whose_connection_dies_before_the_answer_is_sent_once_more(http, serve):
+    server = serve(_dies_at_second(ConnectionAbortedError))
+    assert [get(http, server.url).body for _ in range(2)] == [b"x"] * 2
+    assert (server.connections, len(server.heads)) == (2, 3)
+
+
+def test_it_is_sent_once_more_and_not_again(http, serve):
+    answered = []
+
+    def answer_once(c):
+        if answered:
+            c.reset()
+        answered.append(c.answer(b"x"))
+
+    server = serve(answer_once)
+    get(http, server.url)
+    with pytest.raises(httpx.NetworkError):
+        get(http, server.url)
+    assert len(server.heads) == 3
+
+
+def test_a_post_is_never_sent_twice(http, serve):
+    server = serve(_dies_at_second(ConnectionAbortedError))
+    get(http, server.url)
+    with pytest.raises(httpx.RemoteProtocolError):
+        fetch(http, http.build_request("POST", server.url, content=b"{}"), seconds=5)
+    assert len(server.heads) == 2
+
+
+def _dies_at_second(error):
+    """Answer the first and the third request, and die of the second before the answer."""
+    seen = []
+
+    def answer(c):
+        seen.append(c)
+        if len(seen) == 2:
+            raise error
+        c.answer(b"x")
+
+    return answer
+
+
+def test_a_body_that_is_cut_off_is_an_error_and_ends_the_connection(http, serve):
+    def cut(c):
+        if c.head.startswith("GET /cut"):
+            c.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this")
+            raise ConnectionAbortedError
+        c.answer(b"whole")
+
+    server = serve(cut)
+    with pytest.raises(httpx.RemoteProtocolError):
+        get(http, server.url + "/cut")
+    assert get(http, server.url).body == b"whole"
+    assert len(server.heads) == 2
+
+
+def test_a_request_that_timed_out_ends_its_connection(http, serve):
+    late = threading.Event()
+
+    def answer(c):
+        if c.head.startswith("GET /late"):
+            late.wait(5)
+        c.answer(c.head.split()[1].encode())
+
+    server = serve(answer)
+    with pytest.raises(httpx.TimeoutException):
+        get(http, server.url + "/late", seconds=SOON / 2)
+    late.set()
+    assert get(http, server.url + "/next").body == b"/next"
+    assert server.connections == 2
+
+
+def test_a_body_that_is_too_large_ends_its_connection(http, serve):
+    server = serve(lambda c: c.answer(b"x" * 2000))
+    for _ in range(2):
+        with pytest.raises(TooLarge):
+            get(http, server.url, max_bytes=1000)
+    assert server.connections == 2
+
+
+def test_a_server_that_wants_to_close_is_let(http, serve):
+    server = serve(lambda c: c.answer(b"x", "connection: close"))
+    for _ in range(3):
+        get(http, server.url)
+    assert server.connections == 3
+
+
+def test_servers_share_no_connection(http, serve):
+    one, other = serve(lambda c: c.answer(b"one")), serve(lambda c: c.answer(b"other"))
+    bodies = [get(http, server.url).body for server in (one, other) * 3]
+    assert bodies == [b"one", b"other"] * 3
+    assert (one.connections, other.connections) == (1, 1)
+
+
+def test_many_requests_need_no_more_connections_than_there_are_threads(serve):
+    server = serve(lambda c: c.answer(b"x"))
+    with build_client(connections=4) as client:
+        threads = [
+            threading.Thread(target=lambda: [get(client, server.url) for _ in range(50)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(server.heads) == 200
+    assert server.connections <= 4
 
 
 def test_redirects_are_not_followed(http, serve):

@@ -1,11 +1,10 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from quota_watch.config import Config, load
-from quota_watch.lib.http import build_client
+from quota_watch.lib.http import Client, build_client
 from quota_watch.model.organization import Organization
 from quota_watch.model.source import NotYet
 from quota_watch.rybbit.client import RybbitClient
@@ -21,7 +20,7 @@ __all__ = ["noon", "play"]
 
 
 @pytest.fixture(scope="module")
-def http() -> Iterator[httpx.Client]:
+def http() -> Iterator[Client]:
     with build_client(connections=1) as client:
         yield client
 
@@ -45,7 +44,7 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
 
 @pytest.fixture
-def client(http: httpx.Client) -> RybbitClient:
+def client(http: Client) -> RybbitClient:
     return RybbitClient(http, keys={}, timeout=5)
 
 
@@ -164,8 +163,17 @@ def test_an_organization_is_the_same_only_on_the_same_server() -> None:
     assert unnamed([here, there, here], [there]) == [here]
 
 
-def runtime(config: Config, database: Database, clock: FakeClock) -> Runtime:
-    return Runtime(config, database=database, clock=clock)
+@pytest.fixture
+def runtime(database: Database, clock: FakeClock) -> Iterator[Callable[[Config], Runtime]]:
+    running: list[Runtime] = []
+
+    def start(config: Config) -> Runtime:
+        running.append(Runtime(config, database=database, clock=clock))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.close(5)
 
 
 def stories(database: Database) -> list[str]:
@@ -173,19 +181,21 @@ def stories(database: Database) -> list[str]:
         return [each["title"] for each in views.alerts(connection, None, only_open=False)]
 
 
-def test_the_daemon_tells_of_what_it_finds_once(play: Play, configure, database, clock) -> None:
+def test_the_daemon_tells_of_what_it_finds_once(
+    play: Play, configure, database, clock, runtime
+) -> None:
     config = configure(play(scene("shop"), scene("blog")).url)
-    running = runtime(config, database, clock)
+    running = runtime(config)
     for _ in range(3):
         assert running.discover() is False
         clock.advance(86_400)
     assert len(stories(database)) == 1
 
 
-def test_what_is_to_be_watched_asks_for_a_reload(play: Play, configure, database, clock) -> None:
+def test_what_is_to_be_watched_asks_for_a_reload(play: Play, configure, runtime) -> None:
     config = configure(play(scene("shop"), scene("blog")).url, discover="watch")
-    running = runtime(config, database, clock)
+    running = runtime(config)
     assert running.discover() is True
-    again = runtime(with_found(config, running.found), database, clock)
+    again = runtime(with_found(config, running.found))
     assert again.discover() is False
     assert again.summary()["organizations"] == 2

@@ -5,13 +5,12 @@ from contextlib import ExitStack
 from datetime import date, timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 from sqlalchemy import Row, func, select
 
 from quota_watch.config import Config, load
 from quota_watch.demo.simulator import Scene, Simulator
-from quota_watch.lib.http import build_client
+from quota_watch.lib.http import Client, build_client
 from quota_watch.model.organization import Organization
 from quota_watch.model.source import NotYet
 from quota_watch.model.usage import DayCounts
@@ -35,7 +34,7 @@ KEY = "key-of-one-owner-of-all"
 
 
 @pytest.fixture(scope="module")
-def http() -> Iterator[httpx.Client]:
+def http() -> Iterator[Client]:
     with build_client(connections=8) as client:
         yield client
 
@@ -56,7 +55,7 @@ class Cloud:
         self,
         database: Database,
         clock: FakeClock,
-        http: httpx.Client,
+        http: Client,
         simulator: Simulator,
         scenes: Sequence[Scene],
     ) -> None:
@@ -94,7 +93,7 @@ Play = Callable[[int], Cloud]
 
 
 @pytest.fixture
-def play(sqlite: Database, clock: FakeClock, http: httpx.Client) -> Iterator[Play]:
+def play(sqlite: Database, clock: FakeClock, http: Client) -> Iterator[Play]:
     """Serve so many organizations of one owner, whose plan allows 5,000 requests a day."""
     with ExitStack() as servers:
 

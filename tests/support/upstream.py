@@ -8,10 +8,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from quota_watch.lib.http import build_client
+from quota_watch.lib.http import Client, build_client
 from quota_watch.model.organization import Organization
 from quota_watch.rybbit.client import RybbitClient
 
@@ -136,7 +135,7 @@ def serve() -> Iterator[Callable[..., Upstream]]:
 
 
 @pytest.fixture(scope="module")  # reading the trusted certificates takes longer than most tests
-def http() -> Iterator[httpx.Client]:
+def http() -> Iterator[Client]:
     with build_client(connections=4) as client:
         yield client
 
@@ -147,7 +146,7 @@ def key() -> str:
 
 
 @pytest.fixture
-def ask(http: httpx.Client) -> Callable[..., Any]:
+def ask(http: Client) -> Callable[..., Any]:
     """Ask a server for days: `ask(url, start, end, key=…, timeout=…, name=…)`."""
 
     def ask(
