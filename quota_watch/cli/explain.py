@@ -122,6 +122,8 @@ class _Page:
             f"Last poll {ago(shown['last_poll'], self._now)}, last good one "
             f"{ago(shown['last_ok'], self._now)}; the next {self._at(shown['next_poll'])}."
         )
+        if shown["stale"]:
+            yield "All this is older than two polls: what holds now is not known."
         if interval and interval["stretched"]:
             yield (
                 f"Polled every {_span(interval['current'])}, not every"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _MEDIUM_SCREEN, _WIDE_SCREEN, _WIDE_BAR, _NARROW_BAR = 100, 140, 24, 12
 _SPARK_DAYS = 14
+_LINES_AROUND = 7  # of a window: title, heads, rules, what is hidden, what waits
 _WATCH_SECONDS = 5.0
 _OLD_LIMIT = timedelta(days=2)
 
@@ -38,7 +39,9 @@ _OLD_LIMIT = timedelta(days=2)
 @click.command()
 @click.argument("organizations", metavar="[ORG]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--watch", "go_on", is_flag=True, help="Show it again every few seconds.")
+@click.option(
+    "--watch", "go_on", is_flag=True, help="Show the worst that fit the window, every few seconds."
+)
 @click.pass_obj
 def status(context: Context, organizations: tuple[str, ...], as_json: bool, go_on: bool) -> None:
     """Show what is known now."""
@@ -48,20 +51,20 @@ def status(context: Context, organizations: tuple[str, ...], as_json: bool, go_o
     watches = chosen(config.watches(), organizations)
     with context.existing(config) as database:
         shows = partial(_show_once, context, database, watches, config.poll.interval)
-        shows(as_json=as_json)
         if go_on:
-            show_again(partial(shows, as_json=False), threading.Event().wait)
+            show_again(partial(shows, as_json=False, fits=True), threading.Event().wait)
+        shows(as_json=as_json)
 
 
 def show_again(show: Callable[[], None], wait: Callable[[float], object]) -> NoReturn:
     """Show it every few seconds until interrupted: in place on a terminal, else after a blank."""
     while True:
-        wait(_WATCH_SECONDS)
         if is_terminal():
             click.clear()
-        else:
-            click.echo()
         show()
+        wait(_WATCH_SECONDS)
+        if not is_terminal():
+            click.echo()
 
 
 def _show_once(
@@ -71,6 +74,7 @@ def _show_once(
     interval: timedelta,
     *,
     as_json: bool,
+    fits: bool = False,
 ) -> None:
     from quota_watch.storage import outbox
     from quota_watch.views import organizations as views
@@ -88,21 +92,26 @@ def _show_once(
     if as_json:
         print_json({"organizations": shown})
         return
-    show(shown, now=now, pending=pending)
+    show(shown, now=now, pending=pending, fits=fits)
     for watch in watches:
-        if not watch.channels:
+        if not watch.channels and not fits:
             click.echo(f"{watch.organization.id}: nobody hears of its alerts", err=True)
 
 
-def show(organizations: Sequence[dict[str, Any]], *, now: datetime, pending: int) -> None:
+def show(
+    organizations: Sequence[dict[str, Any]], *, now: datetime, pending: int, fits: bool = False
+) -> None:
     """Print the organizations, the most urgent first: a table with bars, or plain columns.
 
-    `last_days`, where an organization has it, becomes a line of its last days.
+    `last_days`, where an organization has it, becomes a line of its last days. On a terminal
+    that `fits` is cut to its window.
     """
     from quota_watch.views.pages import by_urgency
 
+    if trouble := _unwatched(organizations, now):
+        click.echo(click.style(trouble, fg="magenta", bold=True) if is_terminal() else trouble)
     if is_terminal():
-        _show_table(by_urgency(organizations), now)
+        _show_table(by_urgency(organizations), now, fits=fits)
     else:
         _show_plain(organizations, now)
     if pending:
@@ -110,13 +119,29 @@ def show(organizations: Sequence[dict[str, Any]], *, now: datetime, pending: int
         click.echo(f"{plural(pending, 'delivery')} {verb}: see `quota-watch deliveries`")
 
 
-def _show_table(organizations: Sequence[dict[str, Any]], now: datetime) -> None:
+def _unwatched(organizations: Sequence[dict[str, Any]], now: datetime) -> str:
+    """Say so where nobody has polled for too long: then nothing below is of now."""
+    polls = [each["last_poll"] for each in organizations if each["last_poll"]]
+    if not polls or not all(each["stale"] for each in organizations if each["last_ok"]):
+        return ""
+    last = max(polls)
+    if last != max(each["last_ok"] or "" for each in organizations):
+        return ""  # polls are made, and fail: each organization says why
+    return (
+        f"Nobody has polled since {short_time(last)} ({ago(last, now)}):"
+        " is `quota-watch run` running? All numbers below are of that time."
+    )
+
+
+def _show_table(organizations: Sequence[dict[str, Any]], now: datetime, *, fits: bool) -> None:
     from rich import box
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     screen = console()
+    rows = max(screen.height - _LINES_AROUND, 1) if fits else len(organizations)
+    organizations, hidden = organizations[:rows], organizations[rows:]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     table.title = Text(_period_line(organizations, now), style="dim")
     table.add_column("organization", no_wrap=True, overflow="ellipsis", max_width=36)
@@ -142,11 +167,20 @@ def _show_table(organizations: Sequence[dict[str, Any]], now: datetime) -> None:
             ago(shown["last_ok"], now),
         )
     screen.print(table)
+    if hidden:
+        screen.print(Text(f" … and {plural(len(hidden), 'organization')} less urgent", "dim"))
+    left = screen.height - len(organizations) - _LINES_AROUND
     for shown in organizations:
-        if note := _note(shown, now):
-            sign, style = STATES[shown["state"]]
-            name = Text.assemble((f"{sign} ", style), (f"{one_line(shown['name'])}: ", "bold"))
-            screen.print(Padding(name.append(one_line(note, None)), (0, 0, 0, 1)))
+        note = _note(shown, now)
+        if not note or (fits and left <= 0):
+            continue
+        sign, style = STATES[shown["state"]]
+        name = Text.assemble((f"{sign} ", style), (f"{one_line(shown['name'])}: ", "bold"))
+        line = name.append(one_line(note, None))
+        if fits:
+            line.truncate(screen.width - 1, overflow="ellipsis")
+            left -= 1
+        screen.print(Padding(line, (0, 0, 0, 1)))
 
 
 def _show_plain(organizations: Sequence[dict[str, Any]], now: datetime) -> None:
@@ -187,13 +221,16 @@ def _used_of_limit(shown: dict[str, Any]) -> str:
 
 
 def _note(shown: dict[str, Any], now: datetime) -> str:
-    return "; ".join([*_of_counts(shown), *_of_limit(shown, now), *_of_polls(shown)])
+    age = [f"not seen since {short_time(shown['last_ok'])}"] if shown["stale"] else []
+    return "; ".join([*age, *_of_polls(shown), *_of_counts(shown), *_of_limit(shown, now)])
 
 
 def _of_counts(shown: dict[str, Any]) -> Iterator[str]:
     if shown["over"]:
         drops = "events are being dropped (or within 30 minutes)" if shown["drops"] else "over"
         yield f"{drops} since {shown['crossed_on']}"
+    elif shown["enforced"]:
+        yield "Rybbit says it is over and drops its events"
     if lost := shown["lost"]:
         yield f"about {lost['likely']:,} events lost ({lost['low']:,} to {lost['high']:,})"
     foretold, limit = shown["forecast"], shown["limit"]
@@ -201,7 +238,8 @@ def _of_counts(shown: dict[str, Any]) -> Iterator[str]:
         return
     likely = (foretold["crosses_on"] or {}).get("likely")
     when = f", the limit is likely to be passed on {likely}" if likely else ""
-    yield f"forecast {_band(foretold)} by the end{when}"
+    made = f" of {foretold['as_of']}" if shown["stale"] else ""
+    yield f"forecast{made} {_band(foretold)} by the end{when}"
 
 
 def _band(foretold: dict[str, Any] | None) -> str:

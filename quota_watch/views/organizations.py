@@ -64,10 +64,10 @@ def organizations(
             view["lost"] = _lost(connection, row, usage)
         own = alerts.get(row.pk, []) if row is not None else []
         open_alerts = [*own, *_met_by(row, shared[watch.organization.server])]
-        view |= standing.of(watch, row, silenced, interval)
+        view |= standing.of(watch, row, silenced, interval, now)
         view["period"] = shown_period.copy()
         view["blind"] = any(each.rule == Rule.BLIND for each in open_alerts)
-        view["state"] = _state(usage, row, open_alerts)
+        view["state"] = "unknown" if view["stale"] else _state(usage, row, open_alerts)
         view["open_alerts"] = [
             story_json(
                 each,
@@ -241,6 +241,7 @@ def _forecast(row: Row[Any] | None) -> Json | None:
     if row is None:
         return None
     return {
+        "as_of": row.as_of.isoformat(),
         "p10": row.p10,
         "p50": row.p50,
         "p90": row.p90,

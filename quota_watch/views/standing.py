@@ -1,7 +1,7 @@
 """How an organization stands beside its counts: its pace, what Rybbit says, what is silenced."""
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row
@@ -10,15 +10,21 @@ from quota_watch.model.watch import Watch
 
 Json = dict[str, Any]
 
+_TRUSTED_INTERVALS, _LEAST_TRUSTED = 2, timedelta(minutes=1)
+
 
 def of(
     watch: Watch,
     row: Row[Any] | None,
     silenced: Iterable[Mapping[str, Any]],
     interval: timedelta | None,
+    now: datetime,
 ) -> Json:
     """Return that part of `status`; `silenced` are all silences in force."""
+    account: Mapping[str, Any] = {} if row is None else row.account or {}
     return {
+        "stale": row is not None and _is_stale(row, interval, now),
+        "enforced": account.get("over") is True,
         "interval": _interval(row, interval),
         "limit_differs": None if row is None else _limit_differs(watch, row),
         "mismatch": None if row is None else row.mismatch,
@@ -26,6 +32,14 @@ def of(
             dict(each) for each in silenced if each["organization"] in {None, watch.organization.id}
         ],
     }
+
+
+def _is_stale(row: Row[Any], configured: timedelta | None, now: datetime) -> bool:
+    """Whether its numbers are older than two intervals: nobody knows then how it stands."""
+    current = timedelta(seconds=row.interval_seconds or 0)
+    every = max(configured or timedelta(), current)
+    trusted = max(_TRUSTED_INTERVALS * every, _LEAST_TRUSTED)
+    return bool(every and row.last_ok and now - row.last_ok > trusted)
 
 
 def _interval(row: Row[Any] | None, configured: timedelta | None) -> Json | None:

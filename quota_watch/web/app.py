@@ -122,7 +122,7 @@ def _install_api(app: Flask, store: Store) -> None:
     @app.get("/api/v1/organizations")
     def api_organizations() -> Response:
         with store.read() as reading:
-            found = views.organizations(reading.connection, reading.site.watches, now=reading.now)
+            found = reading.organizations()
         return jsonify({"organizations": found})
 
     @app.get("/api/v1/organizations/<organization_id>")
@@ -131,7 +131,7 @@ def _install_api(app: Flask, store: Store) -> None:
             watch = reading.watch(organization_id)
             if watch is None:
                 abort(404, "No organization with that id is watched.")
-            (found,) = views.organizations(reading.connection, [watch], now=reading.now)
+            (found,) = reading.organizations([watch])
             seen = prospect(reading.connection, watch, now=reading.now)
         foretold = prospect_json(seen)
         found |= {name: foretold[name] for name in ("advice", "plan_fit")}

@@ -13,7 +13,6 @@ from prometheus_client.registry import Collector
 
 import quota_watch
 from quota_watch.storage.deliveries import DeliveryState
-from quota_watch.views import organizations as views
 from quota_watch.views import pages
 from quota_watch.views.organizations import Json
 from quota_watch.web.site import Reading, Store
@@ -49,7 +48,7 @@ class StoreCollector(Collector):
         """Return every metric; raises `StorageError`."""
         with self._store.read() as reading:
             connection, watches = reading.connection, reading.site.watches
-            shown = views.organizations(connection, watches, now=reading.now)
+            shown = reading.organizations()
             failed = pages.failed_polls(connection, watches)
             counts = pages.outbox_counts(connection)
         yield _build()

@@ -68,7 +68,7 @@ def _names(reading: Reading) -> dict[str, str]:
 
 def _overview(reading: Reading) -> Json:
     connection, watches, today = reading.connection, reading.site.watches, reading.now.date()
-    shown = views.organizations(connection, watches, now=reading.now)
+    shown = reading.organizations()
     recent = pages.daily_totals(connection, watches, today - _RECENT, today)
     counts = pages.outbox_counts(connection)
     rows = [
@@ -117,7 +117,7 @@ def _deliveries(reading: Reading, wanted: DeliveryState | None) -> Json:
 
 def _organization(reading: Reading, watch: Watch) -> Json:
     connection, today = reading.connection, reading.now.date()
-    (shown,) = views.organizations(connection, [watch], now=reading.now)
+    (shown,) = reading.organizations([watch])
     period = month_of(today)
     days = views.history(connection, watch, period.start, period.last_day)
     stories = views.alerts(connection, [watch], only_open=False)

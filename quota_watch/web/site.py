@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -14,6 +14,8 @@ from quota_watch.config import Config
 from quota_watch.lib.clock import Clock
 from quota_watch.model.watch import Watch
 from quota_watch.storage.database import Database
+from quota_watch.views import organizations as views
+from quota_watch.views.organizations import Json
 
 Health = Callable[[], Sequence[str]]
 """Tells why the service is not healthy, a sentence for each reason; empty when it is."""
@@ -26,7 +28,8 @@ class Site:
     """What the pages show and who may see them.
 
     `token` None lets everyone in who reaches the port. `prefix` is the path of the public URL.
-    An open page renews itself every `refresh_seconds`.
+    `interval` is the configured time between polls. An open page renews itself every
+    `refresh_seconds`.
     """
 
     watches: tuple[Watch, ...]
@@ -34,6 +37,7 @@ class Site:
     time_zone: str
     hosts: frozenset[str]
     token: str | None = field(default=None, repr=False)
+    interval: timedelta = timedelta(minutes=15)
     prefix: str = ""
     templates: Path | None = None
     refresh_seconds: int = REFRESH_SECONDS
@@ -48,6 +52,7 @@ class Site:
             channels=tuple(config.channels),
             time_zone=config.alerts.time_zone,
             hosts=web.hosts() if web else frozenset(),
+            interval=config.poll.interval,
             token=token,
             prefix=urlsplit((web.public_url if web else None) or "").path,
             templates=config.templates.directory,
@@ -61,6 +66,13 @@ class Reading:
     connection: Connection
     site: Site
     now: datetime
+
+    def organizations(self, watches: Sequence[Watch] | None = None) -> list[Json]:
+        """Read what `status` shows of some organizations, or of all."""
+        chosen = self.site.watches if watches is None else watches
+        return views.organizations(
+            self.connection, chosen, now=self.now, interval=self.site.interval
+        )
 
     def watch(self, organization_id: str) -> Watch | None:
         """Return the watch of an organization by its id, or None."""

@@ -15,7 +15,7 @@ from sqlalchemy import update
 
 from quota_watch.cli.days import history
 from quota_watch.cli.output import sparkline
-from quota_watch.cli.status import show_again, status
+from quota_watch.cli.status import show, show_again, status
 from quota_watch.model.account import Account
 from quota_watch.model.organization import Organization
 from quota_watch.storage.schema import day_usage, organization
@@ -24,6 +24,7 @@ from support.databases import sqlite_template
 from support.folder import SERVER, Folder, folder
 from support.installation import SECONDS
 from support.played import NOON, noon
+from support.terminal import printed_on_terminal
 from support.watching import Station, Upstream, watch
 
 __all__ = ["folder", "noon", "sqlite_template"]
@@ -148,7 +149,7 @@ def test_watching_shows_it_again_until_interrupted(capsys) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         show_again(lambda: click.echo("shown"), wait)
-    assert capsys.readouterr().out == "\nshown\n\nshown\n"
+    assert capsys.readouterr().out == "shown\n\nshown\n\nshown\n"
 
 
 def test_watching_that_is_interrupted_ends_with_130(folder: Folder) -> None:
@@ -166,3 +167,30 @@ def test_watching_that_is_interrupted_ends_with_130(folder: Folder) -> None:
 def test_watching_is_not_for_json(folder: Folder) -> None:
     with pytest.raises(click.UsageError, match="exclude each other"):
         folder(status, "--watch", "--json")
+
+
+def test_past_two_intervals_the_state_is_unknown_and_says_since_when(folder, station) -> None:
+    station.cycle()
+    keep(station, interval_seconds=900)
+    assert (shown(folder)["stale"], shown(folder)["state"]) == (False, "ok")
+    folder.clock.advance(timedelta(minutes=31))
+    assert (shown(folder)["stale"], shown(folder)["state"]) == (True, "unknown")
+    trouble, _, row = folder(status).out.splitlines()
+    assert trouble.startswith("Nobody has polled since 2026-03-15 12:00Z (31 min ago)")
+    assert "not seen since 2026-03-15 12:00Z" in row
+
+
+def test_where_polls_fail_it_is_not_said_that_nobody_polls(folder, station) -> None:
+    station.cycle()
+    folder.clock.advance(timedelta(minutes=31))
+    keep(station, interval_seconds=900, last_poll=folder.clock.now())
+    assert "Nobody has polled" not in folder(status).out
+
+
+def test_watching_fits_the_window_and_shows_the_worst_first(folder: Folder) -> None:
+    (one,) = folder(status, "org_shop", "--json").json["organizations"]
+    worst = one | {"name": "Worst", "state": "critical"}
+    lines = printed_on_terminal(lambda: show([one] * 60 + [worst], now=NOON, pending=0, fits=True))
+    assert len(lines) <= 24
+    assert "Worst" in next(line for line in lines if "■" in line or "○" in line)
+    assert any("and 43 organizations less urgent" in line for line in lines)

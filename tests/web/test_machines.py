@@ -28,7 +28,9 @@ def metrics(acme):
 def test_organizations_are_those_that_the_command_shows(acme):
     watches, now = acme.server.site.watches, NOW + timedelta(minutes=4)
     with acme.filler.database.read() as connection:
-        expected = views.organizations(connection, watches, now=now)
+        expected = views.organizations(
+            connection, watches, now=now, interval=acme.server.site.interval
+        )
     assert acme.get("/api/v1/organizations").json() == {"organizations": expected}
     (alone,) = acme.get("/api/v1/organizations/org_acme").json()["organizations"]
     assert alone.items() >= expected[0].items()
