@@ -18,8 +18,8 @@ from quota_watch.channels.channel import (
 )
 from quota_watch.channels.formats.form import FACTS, Form, Post
 from quota_watch.lib.http import Client, Response, glance, seconds_until, trust
+from quota_watch.lib.logs import Redactor
 from quota_watch.lib.network import Backend, deadline
-from quota_watch.lib.redaction import Redactor
 from quota_watch.lib.signing import signature, signing_key
 from quota_watch.lib.text import one_line
 from quota_watch.messages.message import Message

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files: those that are there whole or not at all, and those that travel with the code."""
 
 import os
 import secrets
@@ -9,9 +9,17 @@ from typing import TextIO
 
 from quota_watch.lib.errors import QuotaWatchError
 
+_PACKAGE = Path(__file__).parent.parent
+
 
 class FileError(QuotaWatchError):
     """A file can't be written."""
+
+
+def resource_dir(name: str) -> Path:
+    """Find a folder of templates or migrations: in the installed package, or in a checkout."""
+    packaged = _PACKAGE / name
+    return packaged if packaged.is_dir() else _PACKAGE.parent / name
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.figures import local, number, share, whole_day
-from quota_watch.lib.resources import resource_dir
+from quota_watch.lib.files import resource_dir
 from quota_watch.lib.text import one_line
 from quota_watch.messages.message import Facts
 from quota_watch.messages.view import View, view_of, views_of, why

@@ -13,7 +13,7 @@ import httpx
 
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.http import BodyError, Client, Response, fetch
-from quota_watch.lib.redaction import Redactor
+from quota_watch.lib.logs import Redactor
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.rybbit.answers import bad_answer, quotable
 from quota_watch.rybbit.pacing import Pacer, Purpose

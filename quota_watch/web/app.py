@@ -23,8 +23,8 @@ from quota_watch.lib.figures import (
     what_and_advice,
     whole_day,
 )
+from quota_watch.lib.files import resource_dir
 from quota_watch.lib.logs import get_logger
-from quota_watch.lib.resources import resource_dir
 from quota_watch.lib.text import one_line
 from quota_watch.storage.database import Database
 from quota_watch.views import organizations as views

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quota_watch.lib.resources import resource_dir
+from quota_watch.lib.files import resource_dir
 from quota_watch.messages.render import FILTERS
 from quota_watch.messages.samples import sample_facts
 from quota_watch.rules.reason import Reason

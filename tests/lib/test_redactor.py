@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.lib.redaction import Redactor
+from quota_watch.lib.logs import Redactor
 
 SECRET = 'pä/ss+w"or\\d&x'
 PLAIN = "abcdef-canary-123456"
