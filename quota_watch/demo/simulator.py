@@ -35,7 +35,7 @@ from quota_watch.demo.answers import (
 from quota_watch.demo.scenes import Scene, Terms
 from quota_watch.lib.clock import Clock
 from quota_watch.model.period import ONE_DAY
-from quota_watch.rybbit.answers import supports_keys
+from quota_watch.rybbit.account import supports_keys
 
 BURST = 50
 REFILL = 5.0  # a second

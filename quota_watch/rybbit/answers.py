@@ -1,4 +1,4 @@
-"""Reading what Rybbit answers with 200: days of counts, plans, sites, its own release.
+"""Reading what Rybbit answers with 200, above all its event counts: days, or nothing at all.
 
 An answer is whole and sane or it is refused with a sentence; nothing in it is guessed.
 """
@@ -7,12 +7,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from functools import lru_cache
+from typing import Annotated, Any
+
+import msgspec
 
 from quota_watch.lib.text import one_line
-from quota_watch.model.account import Account, Site, SiteUsage
 from quota_watch.model.period import each_day
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.model.usage import OTHER, DayCounts
@@ -38,24 +39,38 @@ _ROUNDING = 128
 """How far ten counts below `MAX_COUNT` can be off together once each was made a double."""
 
 _SHORT, _SENTENCE = 40, 200  # characters of what is quoted
-_UNKNOWN_PLAN = "Unknown Plan"  # a price that Rybbit does not list (UPSTREAM.md § 6)
-_TAKES_KEYS = (2, 7)  # UPSTREAM.md § 2
-_ISO_DATE = len("2026-11-01")
 
 _DATE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[ T]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?Z?)?", re.ASCII)
 _TYPE_FIELD = re.compile(r"([a-z][a-z0-9_]{0,39})_count", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{1,19}")
-_RELEASE = re.compile(r"v?([0-9]{1,6})\.([0-9]{1,6})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class SeenOrganization:
-    """An organization that a key sees: the role its holder has there, the sites he may see."""
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
+_PLAIN_ENDINGS = frozenset({"", " 00:00:00"})
+"""What follows the date in UTC, as it is always asked for."""
 
-    id: str
-    name: str
-    role: str | None
-    sites: tuple[Site, ...]
+
+class _PlainRow(msgspec.Struct, forbid_unknown_fields=True):
+    """A day as Rybbit's present releases write it; the types are those of `KNOWN_TYPES`."""
+
+    pageview_count: _Count
+    custom_event_count: _Count
+    performance_count: _Count
+    outbound_count: _Count
+    error_count: _Count
+    button_click_count: _Count
+    copy_count: _Count
+    form_submit_count: _Count
+    input_change_count: _Count
+    event_count: _Count
+    event_date: str
+
+
+class _PlainAnswer(msgspec.Struct, forbid_unknown_fields=True):
+    data: list[_PlainRow]
+
+
+_decoder = msgspec.json.Decoder(_PlainAnswer)
 
 
 def bad_answer(message: str, *, status: int | None = 200) -> UpstreamError:
@@ -69,6 +84,9 @@ def parse_range(body: bytes, *, start: date, end: date) -> tuple[DayCounts, ...]
     Days nobody asked for and gaps both mean that something was misunderstood. Raises as
     `parse_days`.
     """
+    plain = parse_plain(body, start=start, end=end)
+    if plain is not None:
+        return plain
     days = parse_days(body)
     got = {counts.day for counts in days}
     outside = [day for day in sorted(got) if not start <= day <= end]
@@ -82,6 +100,32 @@ def parse_range(body: bytes, *, start: date, end: date) -> tuple[DayCounts, ...]
             f"{len(missing)} days of {start} to {end} are missing, the first is {missing[0]}"
         )
     return days
+
+
+def parse_plain(body: bytes, *, start: date, end: date) -> tuple[DayCounts, ...] | None:
+    """Read in compiled code an answer that is as usual: all days, in order, nothing unknown.
+
+    None for any other, which may be right all the same, or says what is wrong with it, when it is
+    read piece by piece. It never accepts what `parse_days` does not.
+    """
+    try:
+        rows = _decoder.decode(body).data
+    except msgspec.MsgspecError:
+        return None
+    days = _written_days(start, end)
+    if not len(days) - 1 <= len(rows) <= len(days) or not _is_unambiguous(body, rows):
+        return None
+    plain = []
+    for row, (written, day) in zip(rows, days, strict=False):
+        *by_type, total, event_date = msgspec.structs.astuple(row)
+        unnamed = total - sum(by_type)
+        if unnamed < 0 or event_date[:10] != written or event_date[10:] not in _PLAIN_ENDINGS:
+            return None
+        counts = {type_: n for type_, n in zip(KNOWN_TYPES, by_type, strict=True) if n}
+        if unnamed:
+            counts[OTHER] = unnamed
+        plain.append(DayCounts(day, counts))
+    return tuple(plain)
 
 
 def parse_days(body: bytes) -> tuple[DayCounts, ...]:
@@ -102,85 +146,6 @@ def parse_days(body: bytes) -> tuple[DayCounts, ...]:
     )
 
 
-def parse_account(body: bytes, *, organization: str) -> Account:
-    """Read `GET /api/organizations/:id/sites` of `organization` (UPSTREAM.md § 9).
-
-    Raises `UpstreamError` of kind `bad_answer`, also for a limit that can't be one.
-    """
-    answer = _read_object(body)
-    subscription = answer.get("subscription")
-    if not isinstance(subscription, dict):
-        raise bad_answer(f'it has no object "subscription"{_own_error(answer)}')
-    record = answer.get("organization")
-    record = record if isinstance(record, dict) else {}
-    if record.get("id", organization) != organization:
-        raise bad_answer(f"it is about another organization, {_excerpt(record['id'])}")
-    plan = quotable(subscription.get("planName"))
-    if plan == _UNKNOWN_PLAN:  # the limit beside it is only a default
-        raise bad_answer("Rybbit does not know the plan itself. Set the limit in the config")
-    over = record.get("overMonthlyLimit")
-    return Account(
-        limit=_limit(subscription, "eventLimit"),
-        plan=plan,
-        status=quotable(subscription.get("status")),
-        counted=_counted(subscription, "monthlyEventCount"),
-        enforced_over=over if isinstance(over, bool) else None,
-        name=quotable(record.get("name")),
-        sites=_sites(answer.get("sites"), "siteId"),
-    )
-
-
-def parse_site_usage(body: bytes) -> Account:
-    """Read `GET /api/sites/:id/usage`: the limit and the count of the site's organization.
-
-    Raises `UpstreamError` of kind `bad_answer`, also for a limit that can't be one.
-    """
-    answer = _read_object(body)
-    return Account(
-        limit=_limit(answer, "orgEventLimit"), counted=_counted(answer, "orgEventsThisMonth")
-    )
-
-
-def parse_site_count(body: bytes) -> SiteUsage:
-    """Read of `GET /api/sites/:id/usage` what the site itself had, which is billing-exact.
-
-    Raises `UpstreamError` of kind `bad_answer`.
-    """
-    answer = _read_object(body)
-    counted, since = _counted(answer, "siteEventsThisMonth"), answer.get("periodStart")
-    try:
-        first = date.fromisoformat(str(since)[:_ISO_DATE])
-    except ValueError as error:
-        raise bad_answer(f"periodStart is {_excerpt(since)}, not a date") from error
-    if counted is None:
-        raise bad_answer(f"siteEventsThisMonth is missing{_own_error(answer)}")
-    return SiteUsage(since=first, counted=counted)
-
-
-def parse_organizations(body: bytes) -> tuple[SeenOrganization, ...]:
-    """Read `GET /api/organizations`; raises `UpstreamError` of kind `bad_answer`."""
-    answer = _read_json(body)
-    if not isinstance(answer, list):
-        raise bad_answer(
-            f"it is {_excerpt(answer)}, not a list of organizations{_own_error(answer)}"
-        )
-    return tuple(_organization(each, number) for number, each in enumerate(answer, start=1))
-
-
-def parse_version(body: bytes) -> str:
-    """Read `GET /api/version`; raises `UpstreamError` of kind `bad_answer`."""
-    version = quotable(_read_object(body).get("version"))
-    if version is None or not _RELEASE.match(version):
-        raise bad_answer("it names no release of Rybbit: base_url may not lead to Rybbit's API")
-    return version
-
-
-def supports_keys(version: str) -> bool:
-    """Decide whether that release takes keys for event counts; what can't be read is taken to."""
-    release = _RELEASE.match(version)
-    return release is None or (int(release[1]), int(release[2])) >= _TAKES_KEYS
-
-
 def quotable(text: Any) -> str | None:
     """Return upstream's own words on one line, or None where they are none or too many."""
     line = one_line(text, None) if isinstance(text, str) else ""
@@ -192,7 +157,24 @@ def looks_like_html(body: bytes) -> bool:
     return body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
 
-def _read_json(body: bytes) -> Any:
+@lru_cache(maxsize=16)
+def _written_days(start: date, end: date) -> tuple[tuple[str, date], ...]:
+    return tuple((day.isoformat(), day) for day in each_day(start, end))
+
+
+def _is_unambiguous(body: bytes, rows: list[_PlainRow]) -> bool:
+    """Decide whether no field stands twice in one object, where the decoder takes the last.
+
+    Without escapes each colon of the text is one of a field or one inside of a date.
+    """
+    fields = 1 + len(rows) * len(_PlainRow.__struct_fields__)
+    return b"\\" not in body and body.count(b":") == fields + sum(
+        row.event_date.count(":") for row in rows
+    )
+
+
+def read_json(body: bytes) -> Any:
+    """Return what the body says; raises `UpstreamError` of kind `bad_answer`."""
     if not body.strip():
         raise bad_answer("it is empty")
     if looks_like_html(body):
@@ -212,10 +194,11 @@ def _read_json(body: bytes) -> Any:
         raise bad_answer(f"it is not sane JSON: {quotable(str(error))}") from None
 
 
-def _read_object(body: bytes) -> Mapping[str, Any]:
-    answer = _read_json(body)
+def read_object(body: bytes) -> Mapping[str, Any]:
+    """Return the object that the body is; raises as `read_json`."""
+    answer = read_json(body)
     if not isinstance(answer, dict):
-        raise bad_answer(f"it is {_excerpt(answer)}, not an object")
+        raise bad_answer(f"it is {excerpt(answer)}, not an object")
     return answer
 
 
@@ -224,7 +207,7 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     built = dict(pairs)
     if len(built) < len(pairs):
         name = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise bad_answer(f"it has the field {_excerpt(name)} twice in one object")
+        raise bad_answer(f"it has the field {excerpt(name)} twice in one object")
     return built
 
 
@@ -233,25 +216,25 @@ def _no_number(name: str) -> Any:
 
 
 def _rows(body: bytes) -> list[Any]:
-    answer = _read_json(body)
+    answer = read_json(body)
     if not isinstance(answer, dict) or "data" not in answer:
-        raise bad_answer(f'it is JSON but has no list "data"{_own_error(answer)}')
+        raise bad_answer(f'it is JSON but has no list "data"{own_error(answer)}')
     rows = answer["data"]
     if not isinstance(rows, list):
-        raise bad_answer(f'"data" is {_excerpt(rows)}, not a list of days')
+        raise bad_answer(f'"data" is {excerpt(rows)}, not a list of days')
     return rows
 
 
 def _day(row: Any, number: int) -> date:
     if not isinstance(row, dict):
-        raise bad_answer(f"row {number} is {_excerpt(row)}, not an object")
+        raise bad_answer(f"row {number} is {excerpt(row)}, not an object")
     value = row.get("event_date")
     match = _DATE.fullmatch(value) if isinstance(value, str) else None
     try:
         return date.fromisoformat(match[1] if match else "")
     except ValueError:
-        excerpt = _excerpt(value) if "event_date" in row else "missing"
-        raise bad_answer(f"row {number}: event_date is {excerpt}, not a date") from None
+        written = excerpt(value) if "event_date" in row else "missing"
+        raise bad_answer(f"row {number}: event_date is {written}, not a date") from None
 
 
 def _by_type(row: Mapping[str, Any], where: str) -> Counter[str]:
@@ -278,16 +261,16 @@ def _new_types(counts: Mapping[str, int]) -> Counter[str]:
 
 
 def _count(row: Mapping[str, Any], name: str, where: str) -> int:
-    value = _as_count(row[name])
+    value = as_count(row[name])
     if value is not None:
         return value
     raise bad_answer(
-        f"{where}: {quotable(name) or 'a count'} is {_excerpt(row[name])},"
+        f"{where}: {quotable(name) or 'a count'} is {excerpt(row[name])},"
         " not a whole number from 0 to 10^17"
     )
 
 
-def _as_count(value: Any) -> int | None:
+def as_count(value: Any) -> int | None:
     """Return a JSON value as a number of events, or None where it is none.
 
     Strings of digits are what older engines send (UPSTREAM.md § 3).
@@ -298,63 +281,13 @@ def _as_count(value: Any) -> int | None:
     return value if whole and 0 <= value <= MAX_COUNT else None
 
 
-def _organization(value: Any, number: int) -> SeenOrganization:
-    id_ = quotable(value.get("id")) if isinstance(value, dict) else None
-    if id_ is None:
-        raise bad_answer(f"organization {number} of the list has no id")
-    return SeenOrganization(
-        id=id_,
-        name=quotable(value.get("name")) or id_,
-        role=quotable(value.get("role")),
-        sites=_sites(value.get("sites"), "id"),
-    )
-
-
-def _sites(value: Any, field: str) -> tuple[Site, ...]:
-    """Read a list of sites, passing over what is none: nothing is judged by them.
-
-    `field` holds the number that both lists know a site by.
-    """
-    each = [site for site in value if isinstance(site, dict)] if isinstance(value, list) else []
-    ids = ((_site_id(site.get(field)) or _site_id(site.get("id")), site) for site in each)
-    return tuple(
-        Site(id_, quotable(site.get("domain")) or quotable(site.get("name")) or id_)
-        for id_, site in ids
-        if id_
-    )
-
-
-def _site_id(value: Any) -> str | None:
-    number = _as_count(value)
-    return quotable(value) if number is None else str(number)
-
-
-def _limit(answer: Mapping[str, Any], name: str) -> int | None:
-    """Return a limit; null is what a server without limits says (UPSTREAM.md § 10)."""
-    if name not in answer:
-        raise bad_answer(f"{name} is missing{_own_error(answer)}")
-    value = answer[name]
-    limit = _as_count(value)
-    if value is not None and not limit:
-        raise bad_answer(f"{name} is {_excerpt(value)}, which is no limit. Set it in the config")
-    return limit
-
-
-def _counted(answer: Mapping[str, Any], name: str) -> int | None:
-    value = answer.get(name)
-    counted = _as_count(value)
-    if value is not None and counted is None:
-        raise bad_answer(f"{name} is {_excerpt(value)}, not a number of events")
-    return counted
-
-
-def _own_error(answer: Any) -> str:
+def own_error(answer: Any) -> str:
     """Return the error an answer of 200 holds all the same, as an addition to a sentence."""
     error = quotable(answer.get("error")) if isinstance(answer, dict) else None
     return f": it says {error!r}" if error else ""
 
 
-def _excerpt(value: Any) -> str:
+def excerpt(value: Any) -> str:
     """Return how a JSON value looks, in at most about forty characters."""
     if isinstance(value, list):
         return "a list"

@@ -17,7 +17,7 @@ from quota_watch.model.plan import NOT_COUNTED
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.model.usage import count
 from quota_watch.pipeline.notices import Found
-from quota_watch.rybbit.answers import SeenOrganization
+from quota_watch.rybbit.account import SeenOrganization
 from quota_watch.rybbit.client import OrganizationKeyError, RybbitClient
 
 log = get_logger(__name__)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from quota_watch.lib.text import has_unseen
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.model.usage import OTHER
-from quota_watch.rybbit.answers import KNOWN_TYPES, MAX_COUNT, parse_days
+from quota_watch.rybbit.answers import KNOWN_TYPES, MAX_COUNT, parse_days, parse_plain
 
 DAY = date(2026, 10, 1)
 
@@ -317,3 +317,76 @@ def test_a_day_is_the_same_however_its_rows_are_cut_and_ordered(first, second, t
     joined = {name: sum(row.get(name, 0) for row in rows) for name in names}
     whole = only_day({"event_date": "2026-10-01 00:00:00", **joined})
     assert only_day(*(rows[n] for n in order)) == whole
+
+
+def month(*rows):
+    return parse_plain(body(*rows), start=DAY, end=date(2026, 10, 2))
+
+
+def usual(day, **changes):
+    counts = {f"{type_}_count": n for n, type_ in enumerate(KNOWN_TYPES)}
+    return {"event_date": f"{day} 00:00:00", **counts, "event_count": 40} | changes
+
+
+def test_an_answer_of_every_recorded_release_is_read_in_compiled_code(golden):
+    for name in ("v5_closed_month_utc", "v6_closed_month_utc"):
+        answer = json.dumps(golden[name]["body"]).encode()
+        plain = parse_plain(answer, start=date(2026, 10, 1), end=date(2026, 10, 31))
+        assert plain == parse_days(answer)
+
+
+def test_today_may_be_missing_in_it():
+    assert [each.day.day for each in month(usual("2026-10-01"))] == [1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"event_count": 1},
+        {"event_count": "40"},
+        {"event_count": 40.0},
+        {"event_count": True},
+        {"event_count": -1},
+        {"event_count": 10**17 + 1},
+        {"event_date": "2026-10-02 00:00:00"},
+        {"event_date": "2026-10-01 04:00:00"},
+        {"event_date": "2026-10-01x"},
+        {"hover_count": 1},
+    ],
+)
+def test_what_is_in_any_way_unusual_is_left_to_the_careful_reading(changes):
+    assert month(usual("2026-10-01", **changes)) is None
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        b'"copy_count":1,"copy_count":2',
+        b'"copy_count" : 1 ,"copy_count" :2',
+        b'"copy_count":1,"copy_coun\\u0074":2',
+        b'"copy_count":1,"event_date":"2026-10-01","event_date":"2026-10-01"',
+    ],
+)
+def test_a_field_that_stands_twice_is_left_to_it_too(twice):
+    row = usual("2026-10-01")
+    del row["copy_count"], row["event_date"]
+    dated = json.dumps(row)[:-1].encode() + b', "event_date": "2026-10-01 00:00:00",' + twice
+    answer = b'{"data":[' + dated + b"}]}"
+    assert json.loads(answer)["data"]
+    assert parse_plain(answer, start=DAY, end=DAY) is None
+
+
+@given(
+    st.lists(st.sampled_from(["2026-10-01", "2026-10-02", "2026-10-03"]), max_size=3),
+    st.dictionaries(
+        st.sampled_from(["event_count", "copy_count", "x_count", "event_date"]),
+        st.integers(-1, 50) | st.just("2026-10-01 00:00:00") | st.just("7") | st.booleans(),
+        max_size=2,
+    ),
+)
+def test_what_the_compiled_reading_accepts_the_careful_one_reads_the_same(days, changes):
+    rows = [usual(day) for day in days]
+    if rows:
+        rows[0] |= changes
+    plain = month(*rows)
+    assert plain is None or plain == parse_days(body(*rows))
