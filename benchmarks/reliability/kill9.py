@@ -30,7 +30,7 @@ from sqlalchemy import text
 
 from quota_watch.storage import migrate
 from quota_watch.storage.database import Database
-from quota_watch.storage.outbox import hasten
+from quota_watch.storage.deliveries import hasten
 from support.http import HttpServer
 from support.installation import Installation, Upstream
 from support.postgres import running_postgres

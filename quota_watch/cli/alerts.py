@@ -107,14 +107,14 @@ def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
 
     The daemon or the next `poll` sends them.
     """
-    from quota_watch.storage import outbox
+    from quota_watch.storage import deliveries
 
     if bool(ids) == all_failed:
         raise click.UsageError("name the deliveries, or say --failed for all that failed")
     with context.existing(context.config()) as database:
         refuse_foreign_folder(database)
         with database.write() as connection:
-            found = outbox.retry(connection, ids or None, now=context.clock.now())
+            found = deliveries.retry(connection, ids or None, now=context.clock.now())
     click.echo(f"{plural(len(found), 'delivery')} will be tried again")
     for missing in sorted(set(ids) - set(found)):
         click.echo(f"no failed delivery {missing}: see `quota-watch deliveries --failed`", err=True)

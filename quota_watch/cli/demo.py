@@ -44,7 +44,7 @@ from quota_watch.lib.figures import days
 from quota_watch.lib.logs import setup_logging
 from quota_watch.lib.text import one_line
 from quota_watch.service.service import Page
-from quota_watch.storage import outbox
+from quota_watch.storage import deliveries
 from quota_watch.storage.database import Database
 from quota_watch.views import organizations as views
 
@@ -290,7 +290,7 @@ def _conclude(stage: _Stage) -> None:
     """Say where each organization is, and what to try."""
     now = stage.clock.now()
     with stage.database.read() as connection:
-        pending = outbox.count_pending(connection)
+        pending = deliveries.count_pending(connection)
     click.echo(f"\nIt is {now:%d %B %Y, %H:%M} UTC. `quota-watch status` says:\n")
     show(stage.status(), now=now, pending=pending)
     first, last = stage.scenes[0], stage.scenes[-1]

@@ -76,14 +76,14 @@ def _show_once(
     as_json: bool,
     fits: bool = False,
 ) -> None:
-    from quota_watch.storage import outbox
+    from quota_watch.storage import deliveries
     from quota_watch.views import organizations as views
     from quota_watch.views import pages
 
     now = context.clock.now()
     with database.read() as connection:
         shown = views.organizations(connection, watches, now=now, interval=interval)
-        pending = outbox.count_pending(connection)
+        pending = deliveries.count_pending(connection)
         if not as_json and is_terminal():
             today = now.date()
             first = today - (_SPARK_DAYS - 1) * ONE_DAY

@@ -18,12 +18,12 @@ from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import one_line
 from quota_watch.messages.message import Message
 from quota_watch.pipeline.fallback import tell_elsewhere
-from quota_watch.storage import attempts, messages, outbox
-from quota_watch.storage.attempts import Attempt
+from quota_watch.storage import deliveries, outbox
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import ClaimedMessage, DeliveryReason
 from quota_watch.storage.errors import StorageError
-from quota_watch.storage.settling import settle
+from quota_watch.storage.outbox import Attempt
+from quota_watch.storage.retention import settle
 
 log = get_logger(__name__)
 
@@ -65,7 +65,7 @@ class Outbox:
         if self._settled is None or self._clock.monotonic() - self._settled >= _SETTLE_SECONDS:
             self.settle()
         with self._database.read() as connection:
-            due = messages.due_channels(connection, self._channels, now=self._clock.now())
+            due = outbox.due_channels(connection, self._channels, now=self._clock.now())
         for name in sorted(due):
             with self._changed:
                 self._asked.add(name)
@@ -84,7 +84,7 @@ class Outbox:
         """
         self._settled = self._clock.monotonic()
         with self._database.read() as connection:
-            if not outbox.count_pending(connection):
+            if not deliveries.count_pending(connection):
                 return
         now = self._clock.now()
         with self._database.write() as connection:
@@ -101,7 +101,7 @@ class Outbox:
         if seconds:
             self._empty(time.monotonic() + seconds)
         with self._database.read() as connection:
-            pending = outbox.count_pending(connection, self._channels)
+            pending = deliveries.count_pending(connection, self._channels)
         return {"sent": self.results["sent"], "failed": self.results["failed"], "pending": pending}
 
     def _empty(self, end: float) -> None:
@@ -113,13 +113,13 @@ class Outbox:
         while time.monotonic() < end:
             before = self.results.total()
             with self._database.write() as connection:
-                outbox.hasten(connection, self._channels, now=self._clock.now())
+                deliveries.hasten(connection, self._channels, now=self._clock.now())
             is_due = self.dispatch()
             self.wait_until_idle(end - time.monotonic())
             if self.results.total() > before:
                 continue
             with self._database.read() as connection:
-                busy = messages.in_flight(connection, self._channels, now=self._clock.now())
+                busy = outbox.in_flight(connection, self._channels, now=self._clock.now())
             left = waits_until - time.monotonic()
             if not (is_due or busy) or left <= 0:
                 return
@@ -162,7 +162,7 @@ class Outbox:
         try:
             while not self._stopping.is_set():
                 with self._database.write() as connection:
-                    message = messages.claim_next(connection, name, now=self._clock.now())
+                    message = outbox.claim_next(connection, name, now=self._clock.now())
                 if message is None:
                     self._channels[name].rest()
                     return
@@ -198,8 +198,8 @@ class Outbox:
         """
         now = self._clock.now()
         with self._database.write() as connection:
-            attempts.mark_done(connection, message, now=now)
-            attempts.make_due(connection, channel.name, now=now, but=failed)
+            outbox.mark_done(connection, message, now=now)
+            outbox.make_due(connection, channel.name, now=now, but=failed)
         self._count("sent", len(message.rows))
         log.info("delivery sent", **_names(message))
 
@@ -212,12 +212,12 @@ class Outbox:
         at = attempt.at if split else self._next_attempt(channel, message, error, attempt.at)
         with self._database.write() as connection:
             if split:
-                attempts.mark_split(connection, message, attempt)
+                outbox.mark_split(connection, message, attempt)
             elif at is not None:
-                attempts.mark_retry(connection, message, attempt, at=at)
+                outbox.mark_retry(connection, message, attempt, at=at)
             else:
                 reason = DeliveryReason.REFUSED if error.permanent else DeliveryReason.GAVE_UP
-                if attempts.mark_failed(connection, message, attempt, reason=reason):
+                if outbox.mark_failed(connection, message, attempt, reason=reason):
                     tell_elsewhere(connection, message.rows, self._channels, now=attempt.at)
         self._count("retry" if at else "failed", len(message.rows))
         log.warning(

@@ -12,9 +12,8 @@ from quota_watch.model.watch import Watch
 from quota_watch.pipeline.route import audience, envelopes, put_together
 from quota_watch.rules.condition import Observation
 from quota_watch.rules.story import Transition, TransitionType
-from quota_watch.storage import outbox, stories
-from quota_watch.storage.deliveries import delivery_id
-from quota_watch.storage.outbox import Envelope
+from quota_watch.storage import deliveries, stories
+from quota_watch.storage.deliveries import Envelope, delivery_id
 
 
 def enqueue(
@@ -50,15 +49,15 @@ def enqueue(
             transition,
             agreed,
             channels,
-            told=outbox.channels_told(connection, alert_pk),
-            told_as_fallback=outbox.channels_told(connection, alert_pk, as_fallback=True),
+            told=deliveries.channels_told(connection, alert_pk),
+            told_as_fallback=deliveries.channels_told(connection, alert_pk, as_fallback=True),
         )
         found += envelopes(
             transition, heard_by, facts=facts, alert_pk=alert_pk, watch=agreed, seen=seen
         )
     poll = f"{organization_pk} {iso(seen.at)}"
     routed = put_together(found, channels, poll=poll, first_look=first_look, now=seen.at)
-    outbox.put(connection, routed, now=seen.at)
+    deliveries.put(connection, routed, now=seen.at)
 
 
 def enqueue_test(
@@ -86,5 +85,5 @@ def enqueue_test(
                 facts=facts,
             )
         )
-    outbox.put(connection, found, now=now)
+    deliveries.put(connection, found, now=now)
     return [envelope.id for envelope in found]

@@ -9,9 +9,8 @@ from sqlalchemy import Connection
 from quota_watch.channels.channel import Channel
 from quota_watch.model.rule import Severity
 from quota_watch.rules.reason import BY_THEMSELVES, Reason
-from quota_watch.storage import outbox
-from quota_watch.storage.deliveries import RESOLVED, Delivery, delivery_id
-from quota_watch.storage.outbox import Envelope
+from quota_watch.storage import deliveries
+from quota_watch.storage.deliveries import RESOLVED, Delivery, Envelope, delivery_id
 
 COMPANY = timedelta(seconds=60)
 """How long what is not critical waits for more to go in one message with it."""
@@ -29,10 +28,10 @@ def tell_elsewhere(
     Where the story has ended meanwhile its end goes there too: nothing else would tell it there.
     """
     for delivery in failed:
-        ends = [] if delivery.type == RESOLVED else outbox.ends_of(connection, delivery)
+        ends = [] if delivery.type == RESOLVED else deliveries.ends_of(connection, delivery)
         told = (delivery, *(replace(end, fallback=delivery.fallback) for end in ends))
         for each in told:
-            outbox.put(connection, _envelopes(each, channels, now), now=now)
+            deliveries.put(connection, _envelopes(each, channels, now), now=now)
 
 
 def _envelopes(

@@ -20,7 +20,7 @@ from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.story import Transition
 from quota_watch.storage import silences, stories
 from quota_watch.storage.database import Database
-from quota_watch.storage.settling import FailingChannel
+from quota_watch.storage.health import FailingChannel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,9 @@ from quota_watch.messages.report import report_facts
 from quota_watch.model.quiet_hours import QuietHours, until_quiet_ends
 from quota_watch.model.report import ReportKind, ReportSpan, due_report
 from quota_watch.model.watch import Watch
-from quota_watch.storage import outbox
+from quota_watch.storage import deliveries
 from quota_watch.storage.database import Database
-from quota_watch.storage.deliveries import delivery_id
-from quota_watch.storage.outbox import Envelope
+from quota_watch.storage.deliveries import Envelope, delivery_id
 from quota_watch.views import reports as stored
 
 log = get_logger(__name__)
@@ -85,7 +84,7 @@ class Reports:
             }
         envelopes = [self._envelope(span, facts[to[0].name], *to, now) for to in missing]
         with self._database.write() as connection:
-            outbox.put(connection, envelopes, now=now)
+            deliveries.put(connection, envelopes, now=now)
         log.info("report made", report=span.id, deliveries=len(envelopes))
         return [each.id for each in envelopes]
 

@@ -17,8 +17,7 @@ from quota_watch.pipeline.fallback import COMPANY
 from quota_watch.rules.condition import Observation
 from quota_watch.rules.reason import BY_THEMSELVES
 from quota_watch.rules.story import Transition, TransitionType
-from quota_watch.storage.deliveries import delivery_id, is_urgent
-from quota_watch.storage.outbox import Envelope
+from quota_watch.storage.deliveries import Envelope, delivery_id, is_urgent
 
 DIGEST = "digest"
 FIRST_LOOK = "first-look"

@@ -34,8 +34,8 @@ from quota_watch.storage import claims
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
+from quota_watch.storage.health import failing_channels
 from quota_watch.storage.retention import Keep, thin_out
-from quota_watch.storage.settling import failing_channels
 
 log = get_logger(__name__)
 

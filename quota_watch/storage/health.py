@@ -1,16 +1,24 @@
 """What the database tells of how well the watch works, and whether it can be relied on."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, or_, select, text
+from sqlalchemy import Connection, Row, Select, and_, exists, func, or_, select, text
 
 from quota_watch.model.rule import Severity
 from quota_watch.storage import migrate
 from quota_watch.storage.database import Database
-from quota_watch.storage.deliveries import DeliveryState
+from quota_watch.storage.deliveries import (
+    TEST,
+    DeliveryReason,
+    DeliveryState,
+    is_pending,
+    is_urgent,
+)
 from quota_watch.storage.errors import DatabaseLost, StorageError
+from quota_watch.storage.retention import URGENT_PATIENCE, first_attempt
 from quota_watch.storage.schema import HEAD, alert, delivery, organization
 
 _EXPIRED = timedelta(seconds=60)
@@ -129,3 +137,106 @@ def clock_of(connection: Connection) -> datetime | None:
     if connection.dialect.name == "sqlite":
         return None
     return connection.scalar(select(func.clock_timestamp()))
+
+
+PATIENCE = timedelta(hours=1)
+"""How long anything else may fail before its channel counts as failing."""
+
+
+_NOTED_FOR = timedelta(minutes=10)
+
+
+_LONGEST_AGO = timedelta(days=7)
+
+
+_MOST_LOOKED_AT = 200
+
+
+_FAILURES = (DeliveryReason.REFUSED, DeliveryReason.GAVE_UP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailingChannel:
+    """A channel that keeps failing: since when, in how many attempts, and its last words."""
+
+    name: str
+    since: datetime
+    attempts: int
+    last_error: str
+
+
+def _last_attempt(row: Row[Any], now: datetime) -> datetime:
+    return datetime.fromisoformat(row.log[-1]["at"]) if row.log else now
+
+
+def failing_channels(
+    connection: Connection, channels: Collection[str], *, now: datetime
+) -> list[FailingChannel]:
+    """Return those of the channels that keep failing, by name; a test's failure does not count.
+
+    One fails where a critical delivery has failed for 10 minutes or another one for an hour, or
+    where one has failed for good and nothing has reached that recipient since. A failure for good
+    counts for 10 minutes at least.
+    """
+    found: dict[str, list[Row[Any]]] = {}
+    for row in (*_retried(connection, channels, now), *_failed(connection, channels, now)):
+        found.setdefault(row.channel, []).append(row)
+    return [_failing(name, found[name], now) for name in sorted(found)]
+
+
+def _retried(
+    connection: Connection, channels: Collection[str], now: datetime
+) -> Iterable[Row[Any]]:
+    query = _shown(channels).where(is_pending(), delivery.c.attempts > 0)
+    for row in connection.execute(query):
+        patience = URGENT_PATIENCE if is_urgent(row.severity, row.type) else PATIENCE
+        if now - first_attempt(row.log or (), now) >= patience:
+            yield row
+
+
+def _failed(connection: Connection, channels: Collection[str], now: datetime) -> Iterable[Row[Any]]:
+    query = _shown(channels).where(
+        delivery.c.state == DeliveryState.FAILED,
+        delivery.c.next_at > now - _LONGEST_AGO,
+        delivery.c.reason.in_(_FAILURES),
+    )
+    latest = query.order_by(delivery.c.next_at.desc()).limit(_MOST_LOOKED_AT)
+    reached: dict[tuple[str, str], datetime | None] = {}
+    for row in connection.execute(latest).all():
+        receiver = (row.channel, row.recipient)
+        if receiver not in reached:
+            reached[receiver] = _last_reached(connection, *receiver)
+        at = reached[receiver]
+        if at is None or row.next_at > min(at, now - _NOTED_FOR):
+            yield row
+
+
+def _last_reached(connection: Connection, channel: str, recipient: str) -> datetime | None:
+    """Return when something last reached the recipient, if ever."""
+    query = (
+        select(delivery.c.next_at)
+        .where(
+            delivery.c.state == DeliveryState.DONE,
+            delivery.c.channel == channel,
+            delivery.c.recipient == recipient,
+        )
+        .order_by(delivery.c.next_at.desc())
+        .limit(1)
+    )
+    reached: datetime | None = connection.scalar(query)
+    return reached
+
+
+def _shown(channels: Collection[str]) -> Select[Any]:
+    shown = [column for column in delivery.c if column is not delivery.c.facts]
+    return select(*shown).where(delivery.c.channel.in_(channels), delivery.c.type != TEST)
+
+
+def _failing(name: str, rows: Sequence[Row[Any]], now: datetime) -> FailingChannel:
+    latest = max(rows, key=lambda row: _last_attempt(row, now))
+    return FailingChannel(
+        name=name,
+        since=min(first_attempt(row.log or (), now) for row in rows),
+        attempts=sum(row.attempts for row in rows),
+        last_error=latest.last_error or "it was never answered",
+    )

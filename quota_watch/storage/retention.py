@@ -1,7 +1,9 @@
-"""Years of data in little space: snapshots thin out with age, old days end."""
+"""What time ends: snapshots thin out, old days go, deliveries are given up or told elsewhere."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -11,15 +13,26 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    or_,
     select,
     tuple_,
     type_coerce,
+    update,
 )
 
 from quota_watch.model.period import month_of
 from quota_watch.storage import forecasts as foresight
 from quota_watch.storage.database import Database
-from quota_watch.storage.deliveries import DeliveryState
+from quota_watch.storage.deliveries import (
+    Delivery,
+    DeliveryReason,
+    DeliveryState,
+    as_delivery,
+    is_loose,
+    is_pending,
+    row_is_urgent,
+)
+from quota_watch.storage.outbox import drop_expired, drop_pointless, finished
 from quota_watch.storage.schema import alert, day_usage, delivery, organization, snapshot
 
 ALL_FOR = timedelta(days=7)
@@ -120,3 +133,92 @@ def _bucket(connection: Connection, unit: str) -> ColumnElement[int]:
     if connection.dialect.name == "postgresql":
         return func.date_trunc(unit, snapshot.c.at, "UTC")
     return type_coerce(snapshot.c.at, BigInteger) // _MILLISECONDS[unit]
+
+
+URGENT_PATIENCE = timedelta(minutes=10)
+"""How long what is critical may fail before it is told elsewhere too."""
+
+
+_UNNAMED = timedelta(hours=24)
+_NAMED_AGAIN = timedelta(hours=1)
+_SKEW = timedelta(seconds=60)
+"""How far two clocks may be apart, or one may go back, without anything waiting for long."""
+
+
+def settle(connection: Connection, channels: Collection[str], *, now: datetime) -> list[Delivery]:
+    """Give up what has become pointless; return what the `channels` that we have fail to tell.
+
+    That is what is critical and has failed for 10 minutes, and what no running config has had a
+    channel for in 24 hours. Told elsewhere already or not: telling it twice does nothing.
+    """
+    _name(connection, channels, now)
+    _catch_up(connection, now)
+    drop_expired(connection, now=now)
+    unnamed = _fail_unnamed(connection, channels, now)
+    return unnamed + _overdue(connection, channels, now)
+
+
+def _name(connection: Connection, channels: Collection[str], now: datetime) -> None:
+    """Keep that a running config names these channels; hourly, for what waits for them."""
+    at = delivery.c.named_at
+    old = or_(at.is_(None), at <= now - _NAMED_AGAIN, at > now + _NAMED_AGAIN)
+    named = update(delivery).where(is_loose(now), delivery.c.channel.in_(channels), old)
+    connection.execute(named.values(named_at=now))
+
+
+def _catch_up(connection: Connection, now: datetime) -> None:
+    """Let go what waits for a time that was reckoned before the clock went back."""
+    query = select(delivery.c.pk, delivery.c.created_at, delivery.c.log).where(
+        is_loose(now), delivery.c.next_at > now + _SKEW
+    )
+    for row in connection.execute(query).all():
+        last = datetime.fromisoformat(row.log[-1]["at"]) if row.log else row.created_at
+        if last > now + _SKEW:
+            anew = {"next_at": now, "not_before": None}  # quiet hours are looked up at its turn
+            connection.execute(update(delivery).where(delivery.c.pk == row.pk).values(anew))
+
+
+def _fail_unnamed(
+    connection: Connection, channels: Collection[str], now: datetime
+) -> list[Delivery]:
+    last = func.coalesce(delivery.c.named_at, delivery.c.created_at)
+    query = select(delivery).where(
+        is_loose(now), delivery.c.channel.not_in(channels), last <= now - _UNNAMED
+    )
+    rows = connection.execute(query.with_for_update(skip_locked=True)).all()
+    if not rows:
+        return []
+    over = finished(DeliveryState.FAILED, DeliveryReason.NO_CHANNEL, now)
+    chosen = delivery.c.pk.in_([row.pk for row in rows])
+    connection.execute(update(delivery).where(chosen).values(over))
+    gone = [as_delivery(row) for row in rows]
+    drop_pointless(connection, gone, now=now)
+    return gone
+
+
+def _overdue(connection: Connection, channels: Collection[str], now: datetime) -> list[Delivery]:
+    """Return what is critical and late, tried or not: one that stalls may not get to all in time.
+
+    What was never tried counts only where something tried is as late: else nobody was there to.
+    """
+    query = select(delivery).where(
+        is_pending(),
+        row_is_urgent(),
+        delivery.c.channel.in_(channels),
+        delivery.c.fallback_for.is_(None),
+    )
+    waiting = [as_delivery(row) for row in connection.execute(query)]
+    tried = [each for each in waiting if each.attempts > 0]
+    failing = [each for each in tried if now - first_attempt(each.log, now) >= URGENT_PATIENCE]
+    stuck = {each.channel for each in failing}
+    behind = [
+        each
+        for each in waiting
+        if each.attempts == 0 and each.channel in stuck and now - each.created_at >= URGENT_PATIENCE
+    ]
+    return failing + behind
+
+
+def first_attempt(log: Sequence[Any], now: datetime) -> datetime:
+    """Return when a delivery was first attempted: it can't have been later than `now`."""
+    return min(datetime.fromisoformat(log[0]["at"]), now) if log else now

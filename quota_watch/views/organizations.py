@@ -12,11 +12,12 @@ from quota_watch.model.period import month_of, period_json
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import Usage, count, is_over, percent
 from quota_watch.model.watch import Watch
-from quota_watch.storage import claims, outbox, silences, stories
+from quota_watch.storage import claims, silences, stories
 from quota_watch.storage import days as record
 from quota_watch.storage.among import among
 from quota_watch.storage.closed import lost_so_far
 from quota_watch.storage.deliveries import DeliveryState, delivery_json
+from quota_watch.storage.deliveries import rows as delivery_rows
 from quota_watch.storage.forecasts import kept_forecasts
 from quota_watch.storage.schema import alert, day_usage, delivery, organization
 from quota_watch.views import standing
@@ -119,7 +120,7 @@ def deliveries(
     query = select(alert.c.pk, alert.c.id, organization.c.id).outerjoin_from(alert, organization)
     about = {pk: (alert_id, id_) for pk, alert_id, id_ in connection.execute(query)}
     views = []
-    for row in outbox.rows(connection, only_failed=only_failed, state=state, most=most):
+    for row in delivery_rows(connection, only_failed=only_failed, state=state, most=most):
         alert_id, organization_id = about.get(row.alert_pk, (None, None))
         views.append(delivery_json(row) | {"alert_id": alert_id, "organization": organization_id})
     return views

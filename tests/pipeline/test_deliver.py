@@ -8,8 +8,7 @@ from sqlalchemy import event, text
 
 from quota_watch.channels.channel import DeliveryError
 from quota_watch.messages.message import Message
-from quota_watch.storage import messages
-from quota_watch.storage import outbox as table
+from quota_watch.storage import deliveries, outbox
 from quota_watch.storage.claims import LEASE
 from quota_watch.storage.database import Database
 from support.post import HOUR, MINUTE, Post, fail_for, ids
@@ -232,7 +231,7 @@ def test_whatever_a_receiver_says_the_failure_is_kept(post: Post, words: str) ->
     post.put("one")
     post.send()
     with post.database.read() as connection:
-        (row,) = table.rows(connection, only_failed=True)
+        (row,) = deliveries.rows(connection, only_failed=True)
     assert row.last_error.startswith("it said:")
     assert "\n" not in row.last_error
     assert row.last_status == 599
@@ -256,7 +255,7 @@ def test_what_was_under_way_when_a_process_died_is_attempted_after_its_lease(pos
     hook = post.channel()
     post.put("one")
     with post.database.write() as connection:
-        messages.claim_next(connection, "hook", now=post.clock.now())
+        outbox.claim_next(connection, "hook", now=post.clock.now())
     post.send()
     assert hook.tried == []
     post.clock.advance(LEASE)

@@ -9,7 +9,7 @@ import pytest
 from quota_watch.channels.channel import DeliveryError
 from quota_watch.messages.message import Message
 from quota_watch.model.quiet_hours import QuietHours
-from quota_watch.storage import messages
+from quota_watch.storage import outbox
 from quota_watch.storage.deliveries import RESOLVED, is_urgent
 from support.post import Post
 from support.posting import ESCALATED, FIRED, envelope, put, story
@@ -68,7 +68,7 @@ class World:
         """Be killed between claim and attempt."""
         with self.post.database.write() as connection:
             name = self.random.choice(["mail", "hook"])
-            messages.claim_next(connection, name, now=self.post.clock.now())
+            outbox.claim_next(connection, name, now=self.post.clock.now())
 
     def send(self, process: int) -> None:
         self.processes[process].dispatch()

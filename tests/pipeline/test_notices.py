@@ -9,7 +9,7 @@ from quota_watch.config.secrets import Secret
 from quota_watch.pipeline.notices import Found, Notices
 from quota_watch.storage import silences
 from quota_watch.storage.database import Database
-from quota_watch.storage.settling import FailingChannel
+from quota_watch.storage.health import FailingChannel
 from quota_watch.views import organizations as views
 from support.clock import START, FakeClock
 from support.watching import RecordingChannel, organization

@@ -12,7 +12,7 @@ from quota_watch.pipeline.route import DIGEST, FIRST_LOOK, audience, envelopes, 
 from quota_watch.rules.condition import Observation
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import Story, Transition, TransitionType
-from quota_watch.storage.outbox import Envelope
+from quota_watch.storage.deliveries import Envelope
 from support.domain import ACME, MARCH, NOON, usage
 from support.watching import RecordingChannel, watch
 

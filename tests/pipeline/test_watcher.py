@@ -11,7 +11,7 @@ from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.model.usage import DayCounts
 from quota_watch.model.watch import Watch
-from quota_watch.storage import claims, outbox, stories
+from quota_watch.storage import claims, deliveries, stories
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.storage.schema import organization
@@ -429,5 +429,5 @@ def test_rules_that_are_off_tell_nothing(
     assert channel.sent == []
     with database.read() as connection:
         assert stories.rows_of(connection, None, only_open=False) == []
-        assert outbox.count_pending(connection) == 0
+        assert deliveries.count_pending(connection) == 0
     assert Rule.BLIND not in row(station)

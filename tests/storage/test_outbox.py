@@ -1,24 +1,26 @@
-from datetime import time
+"""What is kept of attempts, and what follows from how they went."""
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
-from quota_watch.model.quiet_hours import QuietHours
 from quota_watch.storage import outbox
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import delivery
 from support.clock import START
 from support.posting import (
+    ESCALATED,
     FIRED,
     HOUR,
     MINUTE,
+    RESOLVED,
+    claim,
     done,
-    due,
     envelope,
     failed,
     later,
     put,
     reasons,
+    split,
     states,
     story,
     take,
@@ -30,125 +32,96 @@ def acme(database: Database) -> int:
     return story(database)
 
 
-def test_what_was_put_is_claimed_as_it_was(database: Database, acme: int) -> None:
-    put(database, envelope(acme))
-    claimed = take(database)
-    (row,) = claimed.rows
-    assert row.facts == {"used": 10**17, "odd": "\x00 \ud800 ü"}
-    assert (claimed.id, claimed.attempts) == (f"msg_{acme}_{FIRED}_hook_", 0)
-    assert claimed.created_at == START
-
-
-def test_what_is_for_the_sender_alone_is_kept_beside_the_facts(
-    database: Database, acme: int
-) -> None:
-    quiet = QuietHours(start=time(22), end=time(6, 30), time_zone="Europe/Berlin")
-    put(database, envelope(acme, quiet=quiet, fallback=("phone", "fax")))
-    (row,) = take(database, now=START + 12 * HOUR).rows
-    assert (row.quiet, row.fallback) == (quiet, ("phone", "fax"))
-    assert row.facts.keys() == {"used", "odd"}
-
-
-def test_the_same_thing_is_put_for_the_same_receiver_once(database: Database, acme: int) -> None:
-    put(database, envelope(acme), envelope(acme))
-    put(database, envelope(acme, id="another"), envelope(acme, recipient="anna@acme.example"))
+def log(database: Database) -> list[dict]:
     with database.read() as connection:
-        assert outbox.count_pending(connection) == 2
+        return connection.scalar(select(delivery.c.log))
 
 
-def test_a_delivery_that_is_done_is_not_put_again(database: Database, acme: int) -> None:
-    put(database, envelope(acme))
-    done(database, take(database))
-    put(database, envelope(acme))
-    assert states(database) == [(FIRED, "done")]
-
-
-def test_what_waits_for_company_goes_now_when_it_is_hastened(database: Database, acme: int) -> None:
-    put(database, envelope(acme, next_at=START + MINUTE), envelope(None, channel="phone"))
-    assert due(database, "hook") == set()
-    with database.write() as connection:
-        outbox.hasten(connection, ["hook"], now=START)
-    assert due(database, "hook") == {"hook"}
-
-
-def test_neither_a_retry_nor_what_quiet_hours_hold_is_hastened(
+def test_every_attempt_is_kept_with_time_status_error_and_outcome(
     database: Database, acme: int
 ) -> None:
-    put(database, envelope(acme), envelope(None, channel="mail", not_before=START + HOUR))
+    put(database, envelope(acme))
     later(database, take(database))
-    with database.write() as connection:
-        outbox.hasten(connection, ["hook", "mail"], now=START)
-    assert due(database, "hook", "mail") == set()
+    done(database, take(database, now=START + MINUTE), now=START + MINUTE)
+    assert log(database) == [
+        {"at": "2026-03-01T00:00:00Z", "status": 503, "error": "refused", "outcome": "retry"},
+        {"at": "2026-03-01T00:01:00Z", "status": None, "error": None, "outcome": "accepted"},
+    ]
 
 
-def test_who_heard_or_will_hear_of_a_story_is_known(database: Database, acme: int) -> None:
-    put(database, *(envelope(acme, channel=name) for name in ("done", "pending", "failed")))
-    done(database, take(database, "done"))
-    failed(database, take(database, "failed"))
-    with database.read() as connection:
-        assert outbox.channels_told(connection, acme) == {("done", ""), ("pending", "")}
-
-
-def test_who_heard_of_a_story_as_a_fallback_is_known(database: Database, acme: int) -> None:
-    put(database, envelope(acme), envelope(acme, channel="phone", fallback_for="hook"))
-    with database.read() as connection:
-        assert outbox.channels_told(connection, acme, as_fallback=True) == {("phone", "")}
-
-
-def test_failed_ones_are_tried_again_like_new(database: Database, acme: int) -> None:
+def test_of_many_attempts_the_first_and_the_last_are_kept(database: Database, acme: int) -> None:
     put(database, envelope(acme))
+    times = [START + n * HOUR for n in range(25)]
+    for now in times:
+        later(database, take(database, now=now), now=now, at=now + HOUR)
+    kept = [entry["at"] for entry in log(database)]
+    assert kept == [f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in (times[0], *times[-19:])]
+
+
+def test_what_is_over_says_why(database: Database, acme: int) -> None:
+    put(database, envelope(acme, FIRED), envelope(acme, FIRED, channel="phone"))
+    put(database, envelope(acme, RESOLVED))
     failed(database, take(database))
-    with database.write() as connection:
-        found = outbox.retry(connection, None, now=START + MINUTE)
-        assert outbox.retry(connection, None, now=START + MINUTE) == []
-    assert reasons(database) == [None]
-    claimed = take(database, now=START + MINUTE)
-    assert found == [claimed.id]
-    assert (claimed.attempts, claimed.created_at) == (0, START + MINUTE)
+    done(database, take(database, "phone"))
+    assert reasons(database) == ["refused", "delivered", "pointless"]
 
 
-def test_only_the_failed_ones_that_are_named_are_tried_again(database: Database, acme: int) -> None:
-    put(database, envelope(acme), envelope(acme, channel="phone"), envelope(acme, channel="fax"))
+def test_the_end_of_a_story_nobody_heard_of_is_not_told(database: Database, acme: int) -> None:
+    put(database, envelope(acme, FIRED), envelope(acme, RESOLVED))
+    put(database, envelope(acme, RESOLVED, channel="phone"))
     failed(database, take(database))
-    failed(database, take(database, "phone"))
-    ids = [f"msg_{acme}_{FIRED}_{name}_" for name in ("phone", "fax", "nowhere")]
-    with database.write() as connection:
-        assert outbox.retry(connection, ids, now=START) == ids[:1]
+    assert states(database) == [(FIRED, "failed"), (RESOLVED, "dropped"), (RESOLVED, "pending")]
 
 
-def test_what_is_tried_again_by_hand_is_sent_though_its_period_is_over(
+def test_the_end_is_told_where_a_later_step_may_still_be_heard(
+    database: Database, acme: int
+) -> None:
+    put(database, envelope(acme, FIRED), envelope(acme, ESCALATED), envelope(acme, RESOLVED))
+    failed(database, take(database))
+    done(database, take(database))
+    assert take(database).rows[0].type == RESOLVED
+
+
+def test_the_end_is_not_told_once_no_step_was_heard(database: Database, acme: int) -> None:
+    put(database, envelope(acme, FIRED), envelope(acme, ESCALATED), envelope(acme, RESOLVED))
+    failed(database, take(database))
+    failed(database, take(database))
+    assert [state for _, state in states(database)] == ["failed", "failed", "dropped"]
+
+
+def test_the_end_is_told_to_who_heard_the_beginning(database: Database, acme: int) -> None:
+    put(database, envelope(acme, FIRED), envelope(acme, ESCALATED), envelope(acme, RESOLVED))
+    done(database, take(database))
+    failed(database, take(database))
+    assert take(database).rows[0].type == RESOLVED
+
+
+def test_all_rows_of_a_message_share_its_fate(database: Database) -> None:
+    put(database, *(envelope(story(database, n), batch="digest") for n in range(3)))
+    assert done(database, take(database))
+    assert {state for _, state in states(database)} == {"done"}
+
+
+def test_a_message_that_is_split_keeps_why(database: Database) -> None:
+    put(database, *(envelope(story(database, n), batch="digest") for n in range(2)))
+    assert split(database, take(database))
+    assert [entry["outcome"] for entry in log(database)] == ["split"]
+
+
+def test_what_a_later_period_overtook_is_dropped_and_not_sent(
     database: Database, acme: int
 ) -> None:
     put(database, envelope(acme, expires_at=START + HOUR))
-    failed(database, take(database))
-    with database.write() as connection:
-        outbox.retry(connection, None, now=START + 2 * HOUR)
-    assert due(database, "hook", now=START + 2 * HOUR) == {"hook"}
+    assert claim(database, now=START + HOUR) is None
+    assert reasons(database) == ["superseded"]
 
 
-def test_deliveries_are_shown_newest_first_without_their_facts(
+def test_what_is_under_way_when_its_period_ends_is_not_dropped(
     database: Database, acme: int
 ) -> None:
-    put(database, envelope(acme), envelope(acme, channel="phone"))
-    failed(database, take(database))
-    with database.read() as connection:
-        rows = outbox.rows(connection, only_failed=False)
-        assert [row.channel for row in rows] == ["phone", "hook"]
-        assert len(outbox.rows(connection, only_failed=False, most=1)) == 1
-        (row,) = outbox.rows(connection, only_failed=True)
-    assert (row.last_error, row.last_status) == ("gone", 410)
-    assert not hasattr(row, "facts")
-
-
-def test_pending_ones_are_counted_by_channel(database: Database, acme: int) -> None:
-    put(database, envelope(acme), envelope(acme, channel="phone"))
+    put(database, envelope(acme, expires_at=START + HOUR))
+    now = START + HOUR - MINUTE / 2
+    message = take(database, now=now)
     with database.write() as connection:
-        connection.execute(update(delivery).values(next_at=START + MINUTE))
-        assert outbox.count_pending(connection) == 2
-        assert outbox.count_pending(connection, ["phone", "fax"]) == 1
-
-
-def test_a_row_is_due_when_quiet_hours_let_it_go(database: Database, acme: int) -> None:
-    put(database, envelope(acme, not_before=START + HOUR))
-    with database.read() as connection:
-        assert connection.scalar(select(delivery.c.next_at)) == START + HOUR
+        assert outbox.drop_expired(connection, now=START + HOUR) == 0
+    assert done(database, message, now=START + HOUR)

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, insert, select
 
-from quota_watch.storage import messages, outbox, settling
+from quota_watch.storage import deliveries, health, outbox, retention
 from quota_watch.storage.claims import LEASE
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import Delivery
+from quota_watch.storage.health import FailingChannel
 from quota_watch.storage.schema import delivery
-from quota_watch.storage.settling import FailingChannel
 from support.clock import START
 from support.posting import (
     ESCALATED,
@@ -41,12 +41,12 @@ def acme(database: Database) -> int:
 
 def settle(database: Database, *channels: str, now: datetime) -> list[Delivery]:
     with database.write() as connection:
-        return settling.settle(connection, channels, now=now)
+        return retention.settle(connection, channels, now=now)
 
 
 def failing(database: Database, *channels: str, now: datetime) -> list[FailingChannel]:
     with database.read() as connection:
-        return settling.failing_channels(connection, channels or ("hook",), now=now)
+        return health.failing_channels(connection, channels or ("hook",), now=now)
 
 
 def test_what_no_config_has_a_channel_for_fails_after_a_day(database: Database, acme: int) -> None:
@@ -227,12 +227,12 @@ def test_what_is_finished_costs_nothing_to_look_past(database: Database, tmp_pat
 
     with database.write() as connection:
         event.listen(connection, "before_cursor_execute", note)
-        messages.due_channels(connection, ["hook"], now=START)
-        outbox.hasten(connection, ["hook"], now=START)
-        outbox.count_pending(connection)
-        settling.settle(connection, ["hook"], now=START)
-        settling.failing_channels(connection, ["hook"], now=START)
-        assert messages.claim_next(connection, "hook", now=START) is not None
+        outbox.due_channels(connection, ["hook"], now=START)
+        deliveries.hasten(connection, ["hook"], now=START)
+        deliveries.count_pending(connection)
+        retention.settle(connection, ["hook"], now=START)
+        health.failing_channels(connection, ["hook"], now=START)
+        assert outbox.claim_next(connection, "hook", now=START) is not None
         event.remove(connection, "before_cursor_execute", note)
         for statement, parameters in asked:
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)

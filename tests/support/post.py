@@ -9,9 +9,9 @@ from sqlalchemy import select
 from quota_watch.channels.channel import DeliveryError
 from quota_watch.messages.message import Message
 from quota_watch.pipeline.deliver import Outbox
-from quota_watch.storage import outbox as table
+from quota_watch.storage import deliveries
 from quota_watch.storage.database import Database
-from quota_watch.storage.outbox import Envelope
+from quota_watch.storage.deliveries import Envelope
 from quota_watch.storage.schema import delivery
 from support.clock import FakeClock
 from support.watching import RecordingChannel
@@ -52,7 +52,7 @@ class Post:
             for id_ in ids
         ]
         with self.database.write() as connection:
-            table.put(connection, envelopes, now=self.clock.now())
+            deliveries.put(connection, envelopes, now=self.clock.now())
 
     def send(self) -> None:
         self.outbox.dispatch()

@@ -5,11 +5,10 @@ from typing import Any
 
 from sqlalchemy import select
 
-from quota_watch.storage import attempts, messages, outbox
-from quota_watch.storage.attempts import Attempt
+from quota_watch.storage import deliveries, outbox
 from quota_watch.storage.database import Database
-from quota_watch.storage.deliveries import ClaimedMessage, DeliveryReason
-from quota_watch.storage.outbox import Envelope
+from quota_watch.storage.deliveries import ClaimedMessage, DeliveryReason, Envelope
+from quota_watch.storage.outbox import Attempt
 from quota_watch.storage.schema import alert, delivery
 from support.clock import START
 
@@ -46,14 +45,14 @@ def envelope(of: int | None, type_: str = FIRED, **changes: Any) -> Envelope:
 
 def put(database: Database, *envelopes: Envelope, now: datetime = START) -> None:
     with database.write() as connection:
-        outbox.put(connection, envelopes, now=now)
+        deliveries.put(connection, envelopes, now=now)
 
 
 def claim(
     database: Database, channel: str = "hook", *, now: datetime = START
 ) -> ClaimedMessage | None:
     with database.write() as connection:
-        return messages.claim_next(connection, channel, now=now)
+        return outbox.claim_next(connection, channel, now=now)
 
 
 def take(database: Database, channel: str = "hook", *, now: datetime = START) -> ClaimedMessage:
@@ -64,7 +63,7 @@ def take(database: Database, channel: str = "hook", *, now: datetime = START) ->
 
 def done(database: Database, claimed: ClaimedMessage, *, now: datetime = START) -> bool:
     with database.write() as connection:
-        return attempts.mark_done(connection, claimed, now=now)
+        return outbox.mark_done(connection, claimed, now=now)
 
 
 def later(
@@ -77,19 +76,19 @@ def later(
 ) -> bool:
     attempt = Attempt(at=now, error="refused", status=status)
     with database.write() as connection:
-        return attempts.mark_retry(connection, claimed, attempt, at=at or now + MINUTE)
+        return outbox.mark_retry(connection, claimed, attempt, at=at or now + MINUTE)
 
 
 def failed(database: Database, claimed: ClaimedMessage, *, now: datetime = START) -> bool:
     attempt = Attempt(at=now, error="gone", status=410)
     with database.write() as connection:
-        return attempts.mark_failed(connection, claimed, attempt, reason=DeliveryReason.REFUSED)
+        return outbox.mark_failed(connection, claimed, attempt, reason=DeliveryReason.REFUSED)
 
 
 def split(database: Database, claimed: ClaimedMessage) -> bool:
     with database.write() as connection:
         attempt = Attempt(at=START, error="no", status=550)
-        return attempts.mark_split(connection, claimed, attempt)
+        return outbox.mark_split(connection, claimed, attempt)
 
 
 def states(database: Database) -> list[tuple[str, str]]:
@@ -105,7 +104,7 @@ def reasons(database: Database) -> list[str | None]:
 
 def due(database: Database, *channels: str, now: datetime = START) -> set[str]:
     with database.read() as connection:
-        return messages.due_channels(connection, channels, now=now)
+        return outbox.due_channels(connection, channels, now=now)
 
 
 def stories_of(message: ClaimedMessage) -> list[int | None]:
