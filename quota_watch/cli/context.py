@@ -73,9 +73,15 @@ class Context:
     @contextmanager
     def unchecked(self, config: "Config") -> Iterator["Database"]:
         """Open the database, whatever is there or not."""
+        from quota_watch.config.problems import ConfigError, Problem
         from quota_watch.storage.database import Database
+        from quota_watch.storage.errors import DatabaseUrlError
 
-        with closing(Database(config.database_url())) as database:
+        try:
+            opened = Database(config.database_url())
+        except DatabaseUrlError as error:
+            raise ConfigError(config.path, [Problem("database.url", str(error))]) from None
+        with closing(opened) as database:
             yield database
 
 

@@ -84,7 +84,12 @@ def copy(context: Context, url: str) -> None:
     """
     from quota_watch.storage import migrate
     from quota_watch.storage.database import Database
+    from quota_watch.storage.errors import DatabaseUrlError
 
-    with context.existing(context.config()) as source, closing(Database(url)) as target:
+    try:
+        new = Database(url)
+    except DatabaseUrlError as error:
+        raise click.UsageError(str(error)) from None
+    with context.existing(context.config()) as source, closing(new) as target:
         rows = migrate.copy(source, target)
         click.echo(f"{rows} rows copied to {target.label}; set database.url to it")

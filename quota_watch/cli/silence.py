@@ -4,13 +4,12 @@ import getpass
 import os
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import click
 
 from quota_watch.cli.context import Context, chosen, refuse_foreign_folder
 from quota_watch.cli.output import print_json, print_table, short_time
-from quota_watch.lib.figures import duration, moment
+from quota_watch.lib.figures import duration, moment, zone_of
 from quota_watch.lib.text import one_line
 from quota_watch.model.period import month_of
 from quota_watch.model.rule import Rule
@@ -151,7 +150,7 @@ def _moment(text: str, now: datetime, zone: str) -> datetime:
         return month_of(now.date()).resets_at
     try:
         said = datetime.fromisoformat(text)
-        return (said if said.tzinfo else said.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+        return (said if said.tzinfo else said.replace(tzinfo=zone_of(zone))).astimezone(UTC)
     except (ValueError, OverflowError):
         raise click.UsageError(
             f"--until {text}: must be a date such as {date(now.year, 12, 24)}, a time such as "

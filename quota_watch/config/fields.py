@@ -131,11 +131,13 @@ def time_zone(value: object) -> str:
     name = value if isinstance(value, str) else ""
     # "UTC" must do on a machine without a time zone database too.
     if name != "UTC" and not _is_zone(name):
+        known = zoneinfo.available_timezones()
         raise InvalidValueError(
-            "not a time zone this machine knows",
+            "not a time zone this machine knows"
+            + ("" if known else ": it has no time zone database; install the package tzdata"),
             value=value,
             allowed='"UTC" or a name such as "Europe/Berlin"',
-            meant=closest(name, zoneinfo.available_timezones()),
+            meant=closest(name, known),
         )
     return name
 

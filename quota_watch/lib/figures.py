@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from quota_watch.lib.text import one_line
@@ -125,7 +125,7 @@ def moment(at: datetime, zone: str) -> str:
 
     UTC is not repeated where it is the reader's zone, nor its date where that is the same.
     """
-    local, utc = at.astimezone(_zone(zone)), at.astimezone(UTC)
+    local, utc = at.astimezone(zone_of(zone)), at.astimezone(UTC)
     here = f"{long_day(local)}, {local:%H:%M} {_abbreviation(local)}"
     if local.tzname() == "UTC":
         return here
@@ -182,12 +182,15 @@ def largest_first(by_type: Mapping[str, int]) -> list[tuple[str, int]]:
     )
 
 
-def _zone(name: str) -> ZoneInfo:
-    """Return the zone, or UTC where the machine lost it: a message in UTC is better than none."""
+def zone_of(name: str) -> tzinfo:
+    """Find a zone by its name; UTC where the machine lost it, which is better than no message.
+
+    UTC itself is asked of no time zone database: slim machines have none.
+    """
     try:
-        return ZoneInfo(name)
+        return UTC if name == "UTC" else ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        return ZoneInfo("UTC")
+        return UTC
 
 
 def _abbreviation(local: datetime) -> str:

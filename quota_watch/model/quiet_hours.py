@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+
+from quota_watch.lib.figures import zone_of
 
 _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
@@ -22,7 +23,7 @@ class QuietHours:
 
     def hold(self, now: datetime) -> bool:
         """Tell whether it is quiet at `now`."""
-        shown = now.astimezone(ZoneInfo(self.time_zone)).time()
+        shown = now.astimezone(zone_of(self.time_zone)).time()
         if self.start <= self.end:
             return self.start <= shown < self.end
         return shown >= self.start or shown < self.end
@@ -36,7 +37,7 @@ def until_quiet_ends(quiet: QuietHours | None, now: datetime) -> datetime | None
     """
     if quiet is None or not quiet.hold(now):
         return None
-    zone = ZoneInfo(quiet.time_zone)
+    zone = zone_of(quiet.time_zone)
     today = now.astimezone(zone).date()
     shown = [
         datetime.combine(day, quiet.end, zone).replace(fold=fold)

@@ -1,10 +1,10 @@
 """Periodic reports: what each is about, and when it is due."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
-from zoneinfo import ZoneInfo
 
+from quota_watch.lib.figures import zone_of
 from quota_watch.model.period import ONE_DAY, month_of, previous
 
 _AT = time(7)
@@ -87,7 +87,7 @@ def _ended_before(kind: ReportKind, day: date, time_zone: str) -> ReportSpan:
         before=before,
         first=first,
         last=end - ONE_DAY,
-        due_at=_next_morning(_midnight(end), ZoneInfo(time_zone)),
+        due_at=_next_morning(_midnight(end), zone_of(time_zone)),
     )
 
 
@@ -95,7 +95,7 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time.min, UTC)
 
 
-def _next_morning(at: datetime, zone: ZoneInfo) -> datetime:
+def _next_morning(at: datetime, zone: tzinfo) -> datetime:
     local = at.astimezone(zone)
     morning = datetime.combine(local.date(), _AT, zone)
     if morning < local:

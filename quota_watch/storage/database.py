@@ -10,7 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, make_url
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    ExceptionContext,
+    Insert,
+    Table,
+    create_engine,
+    event,
+    make_url,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
@@ -21,13 +31,19 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from quota_watch.storage.errors import DatabaseLost, DatabaseUnreachable, StorageError
+from quota_watch.storage.errors import (
+    DatabaseLost,
+    DatabaseUnreachable,
+    DatabaseUrlError,
+    StorageError,
+)
 
 BUSY_SECONDS = 15.0
 """How long one process waits for another's write; SQLite's turns are not fair, so not too short."""
 
 _CONNECTING = {
     "connect_timeout": 5,
+    "client_encoding": "utf8",  # whatever $PGCLIENTENCODING says
     # A server that is gone without a word is noticed within half a minute, not after hours.
     "tcp_user_timeout": 30_000,
     "keepalives_idle": 10,
@@ -35,20 +51,33 @@ _CONNECTING = {
     "keepalives_count": 4,
 }
 
+_STANDBY = "; this server takes no writes, as a standby does: let database.url lead to the primary"
+
 _HINTS = {
     "unable to open": "; may this user read and write the file and its folder? Run as its owner",
     "readonly": "; this user or this disk allows no writing: run as the file's owner",
     "is full": "; make room there",
     "does not exist": "; create it first",
     "Connection refused": "; is the server up, and is database.url right?",
+    "during recovery": _STANDBY,
+    "read-only transaction": _STANDBY,
 }
 """What to do about what the databases themselves say."""
 
-_REFUSED = ("authentication failed", "does not exist", "pg_hba.conf", "permission denied")
+_REFUSED = (
+    "authentication failed",
+    "does not exist",
+    "pg_hba.conf",
+    "permission denied",
+    "invalid ",  # a value in the URL
+)
 """What a server says that won't let us in however long we wait."""
 
 _MISSING = frozenset({"42501", "42P01", "42703"})
 """PostgreSQL's codes for: no right to do that, no such table, no such column."""
+
+_NO_WRITES = frozenset({"25006", "0A000"})
+"""PostgreSQL's codes for a write, and for the begin of one, on a server that is a standby."""
 
 _PAUSE_SECONDS = 0.02
 
@@ -69,13 +98,17 @@ class Database:
         try:
             self._url = make_url(url)
         except ArgumentError:
-            raise StorageError("not a database URL: give sqlite:///… or postgresql://…") from None
+            raise DatabaseUrlError(
+                "not a database URL: give sqlite:///… or postgresql://…"
+            ) from None
         self._lock = threading.Lock()
         self.on_write: Callable[[str | None], object] = lambda _: None
         self._file: tuple[int, int] | None = None
         backend = self._url.get_backend_name()
         if backend not in {"sqlite", "postgresql"}:
-            raise StorageError(f"{backend} is not supported: give sqlite:///… or postgresql://…")
+            raise DatabaseUrlError(
+                f"{backend} is not supported: give sqlite:///… or postgresql://…"
+            )
         self.is_sqlite = backend == "sqlite"
         if self.is_sqlite:
             self._reader = self._sqlite_engine("DEFERRED")
@@ -136,7 +169,8 @@ class Database:
             text = " ".join(str(cause).split())
             ended(text)
             hint = next((hint for words, hint in _HINTS.items() if words in text), "")
-            absent = not (connected or self.is_sqlite or any(words in text for words in _REFUSED))
+            refused = connected or any(words in text for words in _REFUSED)
+            absent = not self.is_sqlite and (not refused or _takes_no_writes(cause))
             kind = DatabaseUnreachable if absent else StorageError
             raise kind(f"database {self.label}: {text}{hint}") from error
         ended(None)
@@ -189,7 +223,7 @@ class Database:
                 self._url.set(drivername="postgresql+psycopg"),
                 json_serializer=_compact,
                 pool_pre_ping=True,
-                connect_args=_CONNECTING,
+                connect_args=_CONNECTING | _options(self._url),
             )
         except ModuleNotFoundError as error:
             raise StorageError(
@@ -197,12 +231,53 @@ class Database:
             ) from error
 
         @event.listens_for(engine, "connect")
-        def configure(connection: Any, _: Any) -> None:
-            with connection.cursor() as cursor:
-                cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS:.0f}s'")
-            connection.commit()
+        def require_utf8(connection: Any, _: Any) -> None:
+            encoding = connection.info.parameter_status("server_encoding")
+            if encoding != "UTF8":
+                connection.close()
+                raise StorageError(
+                    f"database {self.label}: its encoding is {encoding}, which can't hold every"
+                    " name and text: create it with ENCODING 'UTF8'"
+                )
+
+        @event.listens_for(engine, "begin")
+        def limit_waits(connection: Connection) -> None:
+            # For this transaction alone: behind a pooler the next one may be another session's.
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_SECONDS:.0f}s'")
+
+        @event.listens_for(engine, "handle_error")
+        def drop_standby(context: ExceptionContext) -> None:
+            # It answers and will never take a write: after a failover the pool would keep it.
+            if _takes_no_writes(context.original_exception):
+                context.is_disconnect = True
 
         return engine
+
+
+def _options(url: URL) -> dict[str, Any]:
+    """Check the parameters of a PostgreSQL URL; return those that the driver wants as numbers.
+
+    No statement is prepared on the server unless the URL asks for it: a pooler between us and the
+    server may lead the next transaction to a session that doesn't know it.
+    """
+    from psycopg.pq import Conninfo  # noqa: PLC0415  of an extra
+
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    unknown = sorted(url.query.keys() - known - {"prepare_threshold"})
+    if unknown:
+        raise DatabaseUrlError(
+            f"PostgreSQL knows no parameter {', '.join(unknown)}: correct the URL"
+        )
+    threshold = url.query.get("prepare_threshold")
+    if threshold is None:
+        return {"prepare_threshold": None}
+    if not (isinstance(threshold, str) and threshold.isdecimal()):
+        raise DatabaseUrlError("prepare_threshold must be a whole number: correct the URL")
+    return {"prepare_threshold": int(threshold)}
+
+
+def _takes_no_writes(error: BaseException | None) -> bool:
+    return getattr(error, "sqlstate", None) in _NO_WRITES
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -7,6 +7,10 @@ class StorageError(QuotaWatchError):
     """The database is missing, of another schema, or can't be used."""
 
 
+class DatabaseUrlError(StorageError):
+    """Its URL can't be right, whatever is there."""
+
+
 class DatabaseUnreachable(StorageError):  # noqa: N818 - reads as what happened
     """Its server does not answer, which may pass by itself."""
 
