@@ -4,6 +4,7 @@ import importlib
 import logging
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, NoReturn
@@ -15,6 +16,8 @@ from quota_watch.cli.context import Context, meant
 from quota_watch.lib.errors import QuotaWatchError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+
+_LAST_STANDARD = 2
 
 _COMMANDS = {
     "run": "run:run",
@@ -98,6 +101,7 @@ def cli(
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 bad usage or config, 130 interrupted."""
     sys.excepthook = _report_defect
+    _use_standard_streams()
     try:
         code = cli.main(args, prog_name="quota-watch", standalone_mode=False)
         if sys.stdout:
@@ -114,10 +118,28 @@ def main(args: list[str] | None = None) -> NoReturn:
     sys.exit(code)
 
 
+def _use_standard_streams() -> None:
+    """Make do with streams that are closed, or that can't show every letter.
+
+    A closed one's number would be the next file's, and what is written to it ends up there. What
+    stdout and stderr can't show is replaced: a name is no reason to stop.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    while null <= _LAST_STANDARD:
+        null = os.dup(null)
+    os.close(null)
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def _no_output(error: OSError) -> int:
-    """Say why the output could not be written, but to a reader who has seen enough."""
+    """Say what could not be read or written, but to a reader who has seen enough."""
     if not isinstance(error, BrokenPipeError):
-        click.echo(f"error: can't go on: {error.strerror or error}", err=True)
+        file = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: can't go on: {file}{error.strerror or error}", err=True)
     # What is still buffered would fail once more when Python ends.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return FAILED

@@ -1,5 +1,6 @@
 """What people see: JSON, tables, bars, progress; and the options that are dates."""
 
+import codecs
 import json
 import logging
 import os
@@ -29,8 +30,10 @@ STATES = {
 
 
 def print_json(answer: dict[str, Any]) -> None:
-    """Print one object, as every `--json` does."""
-    click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    """Print one object, as every `--json` does; escaped where the output is not UTF-8."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    is_utf8 = codecs.lookup(encoding).name == "utf-8"
+    click.echo(json.dumps(answer, indent=2, ensure_ascii=not is_utf8))
 
 
 def is_terminal() -> bool:

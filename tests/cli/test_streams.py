@@ -1,0 +1,41 @@
+"""Streams that are closed, or that can't show every letter."""
+
+import json
+import subprocess
+
+import pytest
+
+from support.installation import Installation
+
+HORSE = "Žluť 🐎"
+
+
+def shell(installation: Installation, command: str, **environ: str) -> subprocess.CompletedProcess:
+    """Run a command line in which `$QW` stands for the program."""
+    program = " ".join(installation.command([]))
+    return subprocess.run(
+        ["/bin/sh", "-c", command.replace("$QW", program)],
+        cwd=installation.folder,
+        env=installation.environ(environ),
+        capture_output=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_reason_to_stop(acme: Installation, closed) -> None:
+    acme.upstream.used["org_acme"] = 912
+    assert shell(acme, f"$QW poll {closed}").returncode == 0
+    assert len(acme.hook.requests) == 1
+    assert acme.json("status")["organizations"][0]["used"] == 912
+
+
+def test_what_a_terminal_can_not_show_is_replaced(installation: Installation) -> None:
+    installation.upstream.used["org_acme"] = 1
+    installation.configure({"org_acme": 1000})
+    config = installation.folder / "config.toml"
+    config.write_text(config.read_text().replace("limit = 1000", f'limit = 1000\nname = "{HORSE}"'))
+    for command in ("poll", "status", "forecast org_acme", "history org_acme", "check --offline"):
+        assert shell(installation, f"$QW {command}", PYTHONIOENCODING="latin-1").returncode == 0
+    shown = shell(installation, "$QW status --json", PYTHONIOENCODING="latin-1").stdout
+    assert json.loads(shown)["organizations"][0]["name"] == HORSE
