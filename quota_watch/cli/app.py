@@ -1,7 +1,6 @@
 """`quota-watch`: options that hold for every command, and what every failure looks like."""
 
 import importlib
-import logging
 import os
 import sys
 from io import TextIOWrapper
@@ -16,30 +15,38 @@ from quota_watch.cli.context import Context, meant
 from quota_watch.lib.errors import QuotaWatchError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+_DEBUG, _INFO, _WARNING = 10, 20, 30  # logging's own, which takes long to import
 
 _LAST_STANDARD = 2
 
 _COMMANDS = {
-    "run": "run:run",
-    "poll": "run:poll",
-    "status": "status:status",
-    "forecast": "forecast:forecast",
-    "history": "days:history",
-    "alerts": "alerts:alerts",
-    "deliveries": "alerts:deliveries",
-    "silence": "silence:silence",
-    "silences": "silence:list_silences",
-    "unsilence": "silence:unsilence",
-    "check": "check:check",
-    "init": "init:init",
-    "organizations": "upstream:organizations",
-    "test-alert": "alerts:test_alert",
-    "preview": "preview:preview",
-    "export": "days:export",
-    "backfill": "upstream:backfill",
-    "db": "db:db",
-    "demo": "demo:demo",
+    "run": ("run:run", "Poll, alert and deliver until stopped: the service."),
+    "poll": ("run:poll", "Run one cycle now and send what it decides."),
+    "status": ("status:status", "Show what is known now."),
+    "forecast": ("forecast:forecast", "Forecast what a period will come to, and what would help."),
+    "history": ("days:history", "Show the stored counts of an organization."),
+    "alerts": ("alerts:alerts", "Show what was told, newest first."),
+    "deliveries": ("alerts:deliveries", "Show what reached whom, what waits and what failed."),
+    "silence": ("silence:silence", "Hold notifications for an agreed time."),
+    "silences": ("silence:list_silences", "Show what is held back now, until when and why."),
+    "unsilence": ("silence:unsilence", "End a silence now."),
+    "check": ("check:check", "Check whether everything will work, sending nothing."),
+    "init": ("init:init", "Write a commented config of what the key sees."),
+    "organizations": (
+        "upstream:organizations",
+        "Show what the keys can see upstream: plan, limit and use.",
+    ),
+    "test-alert": ("alerts:test_alert", "Send a message, marked as a test, to channels."),
+    "preview": ("preview:preview", "Show what would be sent about ORG, sending nothing."),
+    "export": ("days:export", "Write all daily counts that are kept."),
+    "backfill": ("upstream:backfill", "Fetch older days, a month at a time, the newest first."),
+    "db": ("db:db", "Look after the database."),
+    "demo": (
+        "demo:demo",
+        "Play the past weeks in a minute, then go on in real time; needs no account.",
+    ),
 }
+"""Each command with where it is, and the sentence that `--help` shows of it."""
 
 
 class _Commands(click.Group):
@@ -55,9 +62,13 @@ class _Commands(click.Group):
     ) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module, _, name = _COMMANDS[cmd_name].partition(":")
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(f"quota_watch.cli.{module}"), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in _COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -94,7 +105,7 @@ def cli(
     log_format: Literal["text", "json"],
 ) -> None:
     """Watch the monthly event limits of Rybbit organizations and tell people in time."""
-    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    level = _DEBUG if verbose else _WARNING if quiet else _INFO
     ctx.obj = Context(config_file=config_file, level=level, log_format=log_format)
 
 

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import click
 
 from quota_watch.lib.clock import Clock, SystemClock
-from quota_watch.lib.logs import setup_logging
 
 if TYPE_CHECKING:
     from quota_watch.config import Config, Use
@@ -45,6 +44,8 @@ class Context:
 
         Raises `ConfigError` where one of them can't be had.
         """
+        from quota_watch.lib.logs import setup_logging
+
         setup_logging(
             log_format=self.log_format,
             level=self.level,

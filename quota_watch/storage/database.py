@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     URL,
@@ -21,7 +21,7 @@ from sqlalchemy import (
     event,
     make_url,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -40,6 +40,9 @@ from quota_watch.storage.errors import (
 
 BUSY_SECONDS = 15.0
 """How long one process waits for another's write; SQLite's turns are not fair, so not too short."""
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 _CONNECTING = {
     "connect_timeout": 5,
@@ -314,10 +317,12 @@ def concerns_all(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) in _MISSING
 
 
-def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
     """Return an INSERT that knows ON CONFLICT on the database of `connection`."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 -- heavy, with all its drivers
+
     return postgresql.insert(table)
 
 

@@ -18,7 +18,6 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
 )
-from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 HEAD = "0002"
@@ -40,6 +39,8 @@ class UtcTime(TypeDecorator[datetime]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[datetime | int]:
         """Choose the column type of the database."""
         if dialect.name == "postgresql":
+            from sqlalchemy.dialects.postgresql import TIMESTAMP  # noqa: PLC0415 -- heavy
+
             return dialect.type_descriptor(TIMESTAMP(timezone=True))  # type: ignore[arg-type]  # stubs know no dialect type
         return dialect.type_descriptor(BigInteger())  # type: ignore[arg-type]  # as above
 
