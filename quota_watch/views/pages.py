@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from sqlalchemy import Connection, Text, cast, func, select
 
 from quota_watch.model.period import Period, month_of, previous
+from quota_watch.model.rule import Severity
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims
 from quota_watch.storage.among import among
@@ -31,6 +32,23 @@ def by_urgency(organizations: Iterable[Json]) -> list[Json]:
         return STATES.index(shown["state"]), day, -(shown["percent"] or 0)
 
     return sorted(organizations, key=urgency)
+
+
+def by_severity(stories: Iterable[Json]) -> list[Json]:
+    """Sort stories: the open ones first, by severity, then the newest."""
+    newest = sorted(stories, key=lambda story: story["started_at"], reverse=True)
+    return sorted(
+        newest,
+        key=lambda story: (story["state"] != "open", -Severity.of(story["severity"])),
+    )
+
+
+def grouped(stories: Iterable[Json]) -> dict[str | None, list[Json]]:
+    """Group stories by organization id, the one with the most severe first; None is for all."""
+    groups: dict[str | None, list[Json]] = {}
+    for story in by_severity(stories):
+        groups.setdefault(story["organization"], []).append(story)
+    return groups
 
 
 def totals(organizations: Collection[Json]) -> Json:

@@ -149,6 +149,7 @@ _UNITS = ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k"))
 _TO = "\N{EN DASH}"
 _SIGNS = {"critical": "■", "unknown": "○", "warning": "▲", "info": "◆", "ok": "●"}
 _WORDS = {"ok": "OK"}
+_URGENT = ("critical", "warning", "unknown")
 
 
 def compact(value: float) -> str:
@@ -205,6 +206,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "compact": compact,
     "day": whole_day,
     "few": few_words,
+    "icon": lambda state: f"icon-{state}.svg" if state in _URGENT else "icon.svg",
+    "is_past": lambda at, now: datetime.fromisoformat(at) < now,
     "largest_first": largest_first,
     "left": _left,
     "line": one_line,

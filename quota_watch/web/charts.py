@@ -4,7 +4,7 @@ They hold no number of their own: all come from the views.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -13,69 +13,7 @@ from quota_watch.forecast.forecast import Expected
 from quota_watch.lib.figures import short_day
 from quota_watch.model.period import ONE_DAY
 from quota_watch.views.organizations import Json
-
-_STEPS = (1, 2, 2.5, 5, 10)
-_MOST_TICKS = 4
-
-Place = tuple[float, float]
-"""How many columns from the left, and the value there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A line across a picture, and what it stands for."""
-
-    y: float
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """`columns` of equal width, and 0 to `top` from the bottom to the top."""
-
-    columns: int
-    top: float
-
-    def x(self, place: float) -> float:
-        """Return where a place of so many columns lies, from the left."""
-        return round(100 * place / self.columns, 2)
-
-    def y(self, value: float) -> float:
-        """Return where a value lies, from the top; what is beyond the picture is at its edge."""
-        return round(100 - 100 * min(max(value, 0) / self.top, 1), 2)
-
-    def height(self, value: float) -> float:
-        """Return how high a value is."""
-        return round(100 - self.y(value), 2)
-
-    def ticks(self) -> list[Tick]:
-        """Return up to four round values within the picture, without zero."""
-        rough = self.top / _MOST_TICKS
-        size = 10 ** math.floor(math.log10(rough))
-        step = next(size * each for each in _STEPS if size * each >= rough * 0.999)
-        step = max(step, 1)
-        values = [step * n for n in range(1, int(self.top / step) + 1)]
-        return [Tick(self.y(value), round(value)) for value in values]
-
-    def line(self, points: Iterable[Place]) -> str:
-        """Return an SVG path through (place, value) points, in a picture of 100 by 100."""
-        return "M" + "L".join(f"{self.x(place)} {self.y(value)}" for place, value in points)
-
-    def area(self, upper: Sequence[Place], lower: Sequence[Place]) -> str:
-        """Return a closed SVG path between two lines."""
-        return self.line([*upper, *reversed(lower)]) + "Z"
-
-
-def scale_of(columns: int, *values: float | None) -> Scale:
-    """Return a scale that holds all values, with a little room above."""
-    known = [value for value in values if value is not None]
-    return Scale(columns, max([*known, 1]) * 1.08)
-
-
-def third(place: float, columns: int) -> str:
-    """Tell in which third of a picture a place is: `left`, `middle` or `right`."""
-    return ("left", "middle", "right")[min(int(3 * place / columns), 2)]
-
+from quota_watch.web.scale import Place, Scale, Tick, scale_of, third
 
 _MOST_TYPES = 5
 _REST = "other types"
@@ -95,11 +33,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An alert on the time line."""
+    """A step of an alert on the time line."""
 
     x: float
     severity: str
     title: str
+    alert_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +63,8 @@ class Course:
     limit_y: float | None
     band: str | None
     likely: str | None
+    lost: str | None
+    lost_total: int | None
     crossing: tuple[float, float, float] | None
     marks: Sequence[Mark]
     points: Sequence[Point]
@@ -143,9 +84,11 @@ class Columns:
 def course_chart(
     shown: Json, days: Sequence[Json], expected: Sequence[Expected], alerts: Sequence[Json]
 ) -> Course:
-    """Draw the current period: the total so far, what is to come, the limit and the alerts."""
-    start = date.fromisoformat(shown["period"]["start"])
-    length = (date.fromisoformat(shown["period"]["end"]) - start).days + 1
+    """Draw the current period: the total so far, what is to come, the limit and the alerts.
+
+    Where events past the limit are dropped the lines end there, and what lies above is lost.
+    """
+    start, length = _span(shown)
     so_far = _so_far(days, start, shown["last_ok"])
     scale = scale_of(length, shown["limit"], so_far[-1][1], *(each.high for each in expected))
     last_x, last = so_far[-1]
@@ -154,46 +97,59 @@ def course_chart(
         for each in expected
         if (each.day - start).days + 1 > last_x
     ]
+    most = max(shown["limit"], last) if shown["limit"] and shown["drops"] else math.inf
     lows, likely, highs = (
         [(last_x, last), *((place, max(getattr(each, name), last)) for place, each in ahead)]
         for name in ("low", "likely", "high")
     )
+    is_lost = bool(ahead) and likely[-1][1] > most
     return Course(
         ticks=scale.ticks(),
         line=scale.line(so_far),
         area=scale.area(so_far, [(0, 0), (last_x, 0)]),
         now_x=scale.x(last_x) if days else None,
         limit_y=None if shown["limit"] is None else scale.y(shown["limit"]),
-        band=scale.area(highs, lows) if ahead else None,
-        likely=scale.line(likely) if ahead else None,
+        band=scale.area(_cut(highs, most), _cut(lows, most)) if ahead else None,
+        likely=scale.line(_cut(likely, most)) if ahead else None,
+        lost=scale.area(likely, _cut(likely, most)) if is_lost else None,
+        lost_total=round(likely[-1][1] - most) if is_lost else None,
         crossing=_crossing(shown, start, scale),
         marks=_marks(alerts, start, scale),
-        points=_course_points(start, length, days, expected, alerts),
+        points=_course_points(shown, days, expected, alerts),
     )
 
 
-def daily_chart(shown: Json, days: Sequence[Json], path: Mapping[date, float]) -> Columns:
-    """Draw the days of the period by type, and what is expected of those to come."""
-    start = date.fromisoformat(shown["period"]["start"])
-    length = (date.fromisoformat(shown["period"]["end"]) - start).days + 1
+def daily_chart(
+    shown: Json, days: Sequence[Json], path: Mapping[date, float], *, today: date
+) -> Columns:
+    """Draw the days of the period by type, and what is expected of those to come.
+
+    A day that is over and was not seen is hatched; one whose events would be dropped is crossed.
+    """
+    start, length = _span(shown)
     kinds = _kinds(days)
     by_date = {date.fromisoformat(day["date"]): day for day in days}
     whole = [n + (by_date[day]["used"] if day in by_date else 0) for day, n in path.items()]
     scale = scale_of(length, *(day["used"] for day in days), *whole)
+    full = _full_on(shown)
     bars, points = [], []
     for place in range(length):
         each = start + place * ONE_DAY
         day, come = by_date.get(each), path.get(each)
         stacked = _stack(day, kinds) if day else []
+        is_lost = full is not None and each > full
         if come is not None:
-            bars.append(_bar(scale, place, day["used"] if day else 0, come, "expected"))
+            kind = "lost" if is_lost else "expected"
+            bars.append(_bar(scale, place, day["used"] if day else 0, come, kind))
+        elif day is None and each < today:
+            bars.append(_bar(scale, place, 0, scale.top, "unseen"))
         below = 0
         for kind, _, n in stacked:
             bars.append(_bar(scale, place, below, n, kind))
             below += n
         if day and day["capped"]:
             bars.append(_bar(scale, place, 0, scale.top, "capped"))
-        points.append(_day_point(each, place, length, day, stacked, come))
+        points.append(_day_point(each, place, length, day, stacked, come, is_lost=is_lost))
     names = {kind: name for name, kind in kinds.items()} | (
         {f"type-{_MOST_TYPES}": _REST} if _has_rest(days, kinds) else {}
     )
@@ -210,6 +166,8 @@ def periods_chart(shown: Json, periods: Sequence[Json]) -> Columns:
         is_now = place == len(periods) - 1
         first = date.fromisoformat(each["start"])
         rows = [("counted", "not kept" if each["used"] is None else f"{each['used']:,}")]
+        if each["used"] is None:
+            bars.append(_bar(scale, place, 0, scale.top, "unseen", gap=0.2))
         if is_now and expected is not None:
             bars.append(_bar(scale, place, 0, expected, "expected", gap=0.2))
             rows.append(("expected", f"{expected:,}"))
@@ -224,13 +182,28 @@ def periods_chart(shown: Json, periods: Sequence[Json]) -> Columns:
     return Columns(ticks=scale.ticks(), bars=bars, points=points, limit_y=limit)
 
 
-def sparkline(values: Sequence[int | None]) -> str | None:
-    """Return days as bars in one SVG path, in a picture of as many columns by 20."""
-    top = max((value for value in values if value), default=None)
-    if top is None:
-        return None
-    heights = [(n, -(-20 * value // top)) for n, value in enumerate(values) if value]
-    return "".join([f"M{n}.15 20v-{height}h.7v{height}z" for n, height in heights])
+def _span(shown: Json) -> tuple[date, int]:
+    """Return the first day of the period and how many it has."""
+    start = date.fromisoformat(shown["period"]["start"])
+    return start, (date.fromisoformat(shown["period"]["end"]) - start).days + 1
+
+
+def _cut(points: Sequence[Place], most: float) -> list[Place]:
+    """Let a rising line go on at a height, from where it reaches that."""
+    cut: list[Place] = []
+    for place, value in points:
+        if cut and value > most > cut[-1][1]:
+            before, low = cut[-1]
+            cut.append((before + (place - before) * (most - low) / (value - low), most))
+        cut.append((place, min(value, most)))
+    return cut
+
+
+def _full_on(shown: Json) -> date | None:
+    """Return the day on which the limit is reached if events are dropped from then on."""
+    crossing = (shown["forecast"] or {}).get("crosses_on") or {}
+    day = (shown["crossed_on"] or crossing.get("likely")) if shown["drops"] else None
+    return None if day is None else date.fromisoformat(day)
 
 
 def _so_far(days: Sequence[Json], start: date, seen: str | None) -> list[tuple[float, float]]:
@@ -273,17 +246,18 @@ def _marks(alerts: Sequence[Json], start: date, scale: Scale) -> list[Mark]:
             if 0 <= place <= scale.columns:
                 resolved = step["type"] == "alert.resolved"
                 kind = "resolved" if resolved else step["severity"]
-                marks.append(Mark(scale.x(place), kind, step["title"]))
+                marks.append(Mark(scale.x(place), kind, step["title"], alert["id"]))
     return sorted(marks, key=lambda mark: _DRAWN_FIRST.index(mark.severity))
 
 
 def _course_points(
-    start: date,
-    length: int,
+    shown: Json,
     days: Sequence[Json],
     expected: Sequence[Expected],
     alerts: Sequence[Json],
 ) -> list[Point]:
+    start, length = _span(shown)
+    most = shown["limit"] if shown["limit"] and shown["drops"] else None
     counted = {day["date"]: day["used"] for day in days}
     to_come = {each.day: each for each in expected}
     told: dict[str, list[tuple[str, str]]] = {}
@@ -300,21 +274,29 @@ def _course_points(
             total += counted[key]
             rows += [("in all", f"{total:,}"), ("that day", f"{counted[key]:,}")]
         if day in to_come:
-            each = to_come[day]
-            rows += [
-                ("expected", f"{each.likely:,.0f}"),
-                ("4 chances in 5", f"{each.low:,.0f} – {each.high:,.0f}"),  # noqa: RUF001  a range
-            ]
+            rows += _expected_rows(to_come[day], most)
         rows += told.get(key, [])
         points.append(
             Point(
                 short_day(day),
-                rows or [("", "not known")],
+                rows or [("", "not seen")],
                 third(place, length),
                 str(place + 1) if place % 7 == 0 else "",
             )
         )
     return points
+
+
+def _expected_rows(each: Expected, most: int | None) -> list[tuple[str, str]]:
+    """Say what a day comes to in all; what is above `most` would be lost."""
+    top = math.inf if most is None else most
+    low, likely, high = (min(value, top) for value in (each.low, each.likely, each.high))
+    rows = [("expected", f"{likely:,.0f}")]
+    if low < high:
+        rows.append(("80 % range", f"{low:,.0f} – {high:,.0f}"))  # noqa: RUF001  a range
+    if each.likely > top:
+        rows.append(("would be lost", f"{each.likely - top:,.0f}"))
+    return rows
 
 
 def _kinds(days: Sequence[Json]) -> dict[str, str]:
@@ -357,6 +339,8 @@ def _day_point(
     counted: Json | None,
     stacked: Sequence[tuple[str, str, int]],
     come: float | None,
+    *,
+    is_lost: bool,
 ) -> Point:
     rows: list[tuple[str, Any]] = []
     if counted:
@@ -364,10 +348,11 @@ def _day_point(
         if counted["capped"]:
             rows.append(("", "events were dropped"))
     if come is not None:
-        rows.append(("to come" if counted else "expected", f"{come:,.0f}"))
+        name = "would be lost" if is_lost else "to come" if counted else "expected"
+        rows.append((name, f"{come:,.0f}"))
     return Point(
         short_day(day),
-        rows or [("", "not known")],
+        rows or [("", "not seen")],
         third(place, length),
         str(place + 1) if place % 7 == 0 else "",
     )

@@ -132,6 +132,55 @@ def test_the_script_refreshes_the_page_until_it_is_stopped(windows, look, page):
     window.close()
 
 
+def test_a_click_in_the_content_does_not_stop_the_refresh(windows, look, page):
+    window = windows["light"].new_page()
+    window.clock.install()
+    window.goto(page.server.url + "/organizations/org_acme")
+    window.locator("summary").first.click()
+    page.filler.alert(page.server.site.watches[0], id_="late", title="Something new")
+    window.clock.run_for(61_000)
+    expect(window.locator("#late")).to_have_count(1)
+    assert window.evaluate("document.activeElement.tagName") == "SUMMARY"
+    assert window.locator("details").first.evaluate("each => each.open")
+    window.close()
+
+
+def test_a_lost_connection_is_told_and_the_page_goes_on_when_it_is_back(windows, look, page):
+    window = windows["light"].new_page()
+    window.clock.install()
+    window.goto(page.server.url + "/")
+    assert "Updated 0 s ago." in window.locator("#refresh").inner_text()
+    window.context.set_offline(True)
+    window.clock.run_for(61_000)
+    expect(window.locator("#lost")).to_contain_text("Connection lost since")
+    window.context.set_offline(False)
+    window.clock.run_for(61_000)
+    expect(window.locator("#lost")).to_be_hidden()
+    window.close()
+
+
+def test_a_page_with_charts_has_few_tab_stops_and_arrows_lead_through_a_chart(look):
+    window = look("light", "/organizations/org_acme").page
+    stops = 0
+    window.keyboard.press("Tab")
+    while window.evaluate("document.activeElement !== document.body") and stops < 60:
+        stops += 1
+        window.keyboard.press("Tab")
+    assert stops <= 25
+    points = window.locator(".plot.tall .point")
+    points.first.focus()
+    window.keyboard.press("ArrowRight")
+    assert points.nth(1).evaluate("each => each === document.activeElement")
+
+
+@pytest.mark.parametrize("width", [320, 390, 740, 768, 860, 900, 980, 1200])
+@pytest.mark.parametrize("path", ["/", "/organizations/org_acme", "/alerts", "/deliveries"])
+def test_nothing_overflows_at_any_width(look, width, path):
+    window = look("light", path).page
+    window.set_viewport_size({"width": width, "height": 800})
+    assert window.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_without_the_script_the_page_is_whole(browser, page):
     page.show(page.filler.organization("acme", daily=[DAY] * 20))
     context = browser.new_context(java_script_enabled=False)

@@ -6,19 +6,14 @@ from hypothesis import strategies as st
 
 from quota_watch.forecast.forecast import course
 from quota_watch.web.app import between, compact
-from quota_watch.web.charts import (
-    Scale,
-    course_chart,
-    daily_chart,
-    periods_chart,
-    scale_of,
-    sparkline,
-    third,
-)
+from quota_watch.web.charts import course_chart, daily_chart, periods_chart
+from quota_watch.web.scale import Scale, scale_of, sparkline, third
 
+FIRST = date(2026, 3, 1)
 SHOWN = {
     "period": {"start": "2026-03-01", "end": "2026-03-31", "resets_at": "2026-04-01T00:00:00Z"},
     "limit": 100_000,
+    "drops": False,
     "last_ok": "2026-03-10T12:00:00Z",
     "forecast": None,
     "crossed_on": None,
@@ -82,20 +77,22 @@ def test_nothing_known_is_an_empty_picture():
 
 
 def test_pieces_of_a_day_stand_on_each_other_the_largest_below():
-    chart = daily_chart(SHOWN, days(1, click=10, pageview=30), {})
+    chart = daily_chart(SHOWN, days(1, click=10, pageview=30), {}, today=FIRST)
     lower, upper = chart.bars
     assert (lower.kind, upper.kind) == ("type-0", "type-1")
     assert round(upper.y + upper.height, 1) == round(lower.y, 1)
 
 
 def test_many_types_share_one_piece():
-    chart = daily_chart(SHOWN, days(1, **{f"type{n}": 10 + n for n in range(9)}), {})
+    chart = daily_chart(
+        SHOWN, days(1, **{f"type{n}": 10 + n for n in range(9)}), {}, today=date(2026, 3, 1)
+    )
     assert len(chart.bars) == 6
     assert chart.kinds[-1] == ("type-5", "other types")
 
 
 def test_what_is_expected_of_today_stands_on_what_was_counted():
-    chart = daily_chart(SHOWN, days(1, pageview=10), {date(2026, 3, 1): 5.0})
+    chart = daily_chart(SHOWN, days(1, pageview=10), {FIRST: 5.0}, today=date(2026, 3, 1))
     to_come, counted = chart.bars
     assert (to_come.kind, counted.kind) == ("expected", "type-0")
     assert round(to_come.y + to_come.height, 1) == round(counted.y, 1)
@@ -103,7 +100,7 @@ def test_what_is_expected_of_today_stands_on_what_was_counted():
 
 def test_days_on_which_events_were_dropped_are_crossed_out():
     (day,) = days(1, pageview=10)
-    chart = daily_chart(SHOWN, [day | {"capped": True}], {})
+    chart = daily_chart(SHOWN, [day | {"capped": True}], {}, today=FIRST)
     assert [bar.kind for bar in chart.bars] == ["type-0", "capped"]
     assert ("", "events were dropped") in chart.points[0].rows
 
@@ -153,3 +150,24 @@ def test_words_for_counts_and_crossings():
     assert between(day) == "20 Mar – 28 Mar"  # noqa: RUF001  a range
     assert between(day | {"late": None}) == "20 Mar or later"
     assert between(day | {"late": "2026-03-20"}) == ""
+
+
+def test_where_events_are_dropped_the_curve_ends_at_the_limit_and_the_rest_is_lost():
+    shown = SHOWN | {"forecast": FORECAST, "drops": True}
+    chart = course_chart(shown, days(10, pageview=3_000), expected(), [])
+    assert chart.likely.endswith(f"100.0 {scale_of(31, 130_000).y(100_000)}")
+    assert (chart.lost[:1], chart.lost_total) == ("M", 10_000)
+    assert ("would be lost", "10,000") in chart.points[-1].rows
+
+
+def test_a_day_that_was_not_seen_is_hatched_and_not_zero():
+    chart = daily_chart(SHOWN, days(1, pageview=10), {}, today=date(2026, 3, 3))
+    assert [bar.kind for bar in chart.bars] == ["type-0", "unseen"]
+    assert chart.points[1].rows == [("", "not seen")]
+
+
+def test_what_would_be_dropped_is_not_drawn_as_expected():
+    shown = SHOWN | {"forecast": FORECAST, "drops": True}
+    path = {date(2026, 3, 28): 5.0, date(2026, 3, 29): 5.0}
+    chart = daily_chart(shown, [], path, today=FIRST)
+    assert [bar.kind for bar in chart.bars] == ["expected", "lost"]

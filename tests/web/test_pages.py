@@ -1,8 +1,10 @@
+import re
 from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
 
+from quota_watch.storage import silences
 from support.pages import DAY, NOW, SITE, running_page
 
 PATHS = ["/", "/organizations/org_acme", "/alerts", "/deliveries"]
@@ -122,8 +124,8 @@ def test_twelve_periods_are_shown_with_those_not_kept(page):
     days = [{"pageview": 10}] * ((NOW.date() - first).days + 1)
     page.show(page.filler.organization("acme", daily=days, first=first))
     text = page.get("/organizations/org_acme").text
-    assert '<th scope="row">February 2026</th><td class="n">280</td>' in text
-    assert '<th scope="row">April 2025</th><td class="n">not kept</td>' in text
+    assert 'February 2026</a></th><td class="n">280</td>' in text
+    assert 'April 2025</a></th><td class="n">not kept</td>' in text
 
 
 def test_an_alert_stands_on_the_time_line_and_in_its_days_tip(acme):
@@ -169,3 +171,122 @@ def test_a_template_of_the_users_own_replaces_ours(tmp_path, sqlite):
     (tmp_path / "web" / "alerts.html.j2").write_text("<p>mine</p>")
     with running_page(sqlite, replace(SITE, templates=tmp_path)) as page:
         assert page.get("/alerts").text == "<p>mine</p>"
+
+
+def test_numbers_older_than_two_intervals_are_unknown_and_say_since_when(page):
+    watched = page.filler.organization("acme", daily=[DAY] * 20)
+    page.filler.forecast(watched, p10=80_000, p50=90_000, p90=95_000)
+    page.show(watched, interval=timedelta(minutes=1))
+    text = page.get("/").text
+    assert "Nobody has polled since 20 Mar, 14:25 UTC (4 min ago)" in text
+    assert "forecast of 19 Mar" in text
+    assert "not this month" not in text
+    assert "1 unknown" in text
+    assert "Nobody has polled" in page.get("/organizations/org_acme").text
+
+
+def test_where_no_limit_is_known_no_day_is_promised(page):
+    watched = page.filler.organization("free", daily=[DAY] * 20, limit=None)
+    page.filler.forecast(watched, p10=80_000, p50=90_000, p90=95_000)
+    page.show(watched)
+    text = page.get("/").text
+    assert "no limit known" in text
+    assert "not this month" not in text
+
+
+@pytest.fixture
+def three(page):
+    """Three organizations: one calm, one busy, one never polled."""
+    calm = page.filler.organization("calm", daily=[DAY])
+    busy = page.filler.organization("busy", daily=[DAY] * 20)
+    page.filler.alert(busy, severity="critical", level=100)
+    page.show(calm, busy, page.filler.organization("new"))
+    return page
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", ["busy", "new", "calm"]),
+        ("?q=BUS", ["busy"]),
+        ("?q=org_+calm", ["calm"]),
+        ("?state=unknown", ["new"]),
+        ("?sort=name", ["busy", "calm", "new"]),
+        ("?sort=used", ["busy", "calm", "new"]),
+        ("?state=nonsense&sort=nonsense", ["busy", "new", "calm"]),
+        ("?q=nobody", []),
+    ],
+)
+def test_the_overview_is_searched_filtered_and_sorted(three, query, names):
+    found = re.findall(r'<th scope="row"><a href="[^"]*org_(\w+)"', three.get(f"/{query}").text)
+    assert found == names
+    rows = three.get(f"/organizations.csv{query}").text.splitlines()
+    assert [row.split(",")[1] for row in rows[1:]] == names
+
+
+def test_the_state_is_in_the_title_and_the_icon(three):
+    text = three.get("/").text
+    assert "<title>1 critical, 1 unknown · Quota Watch</title>" in text
+    assert 'href="/static/icon-critical.svg"' in text
+
+
+def test_no_spreadsheet_finds_a_formula(page):
+    page.show(page.filler.organization("acme", shown_as="=1+1"))
+    assert ",'=1+1," in page.get("/organizations.csv").text
+
+
+def test_a_past_month_is_shown_with_its_days(page):
+    watched = page.filler.organization(
+        "acme", daily=[{"pageview": 10}] * 48, first=date(2026, 2, 1)
+    )
+    page.show(watched)
+    text = page.get("/organizations/org_acme?period=2026-02").text
+    assert "280 counted events." in text
+    assert 'href="?period=2026-01"' in text
+    days = page.get("/organizations/org_acme/days.csv?period=2026-02").text.splitlines()
+    assert (len(days), days[1]) == (29, "2026-02-01,10,false,10")
+
+
+@pytest.mark.parametrize("period", ["nonsense", "0001-01", "9999-12"])
+def test_a_period_that_is_none_does_no_harm(acme, period):
+    assert acme.get(f"/organizations/org_acme?period={period}").status_code == 200
+
+
+def test_alerts_stand_by_organization_the_most_severe_first(page):
+    calm, busy = (page.filler.organization(name, daily=[DAY]) for name in ("calm", "busy"))
+    page.filler.alert(calm, id_="new", severity="info")
+    page.filler.alert(busy, id_="worst", severity="critical", at=NOW - timedelta(days=2))
+    page.filler.alert(calm, id_="old", severity="warning", at=NOW - timedelta(days=1))
+    page.show(calm, busy)
+    assert re.findall(r'<article[^>]* id="(\w+)"', page.get("/alerts").text) == [
+        "worst",
+        "old",
+        "new",
+    ]
+    assert "org_busy,threshold" in page.get("/alerts.csv").text
+
+
+def test_a_mark_leads_to_its_alert(acme):
+    text = acme.get("/organizations/org_acme").text
+    assert '<a href="#alert-1"' in text
+    assert 'id="alert-1"' in text
+
+
+def test_a_silence_is_shown_with_its_end(acme):
+    with acme.filler.database.write() as connection:
+        silences.begin(
+            connection,
+            organization_pk=None,
+            rule=None,
+            starts_at=NOW,
+            ends_at=NOW + timedelta(days=1),
+            reason="campaign",
+            author="anna",
+        )
+    for path in ("/", "/organizations/org_acme", "/alerts"):
+        assert "21 Mar, 14:25" in acme.get(path).text
+        assert "campaign" in acme.get(path).text
+
+
+def test_what_was_sent_is_there_as_csv(acme):
+    assert len(acme.get("/deliveries.csv?state=failed").text.splitlines()) == 2
