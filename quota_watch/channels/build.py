@@ -17,8 +17,8 @@ from quota_watch.channels.formats.teams import TEAMS
 from quota_watch.channels.formats.template import own_template
 from quota_watch.channels.webhook import AT_ONCE, WebhookChannel
 from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, Problem, WebhookTable
-from quota_watch.config.proxies import proxy_for
 from quota_watch.lib.http import Client, HttpError, build_client
+from quota_watch.lib.proxies import proxy_for
 from quota_watch.messages.message import Message
 from quota_watch.messages.render import Renderer, TemplateError
 from quota_watch.messages.samples import sample_facts

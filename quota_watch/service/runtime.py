@@ -1,5 +1,6 @@
 """What the jobs work with: everything that a config says, built and wired."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,10 +11,12 @@ from typing import Any
 
 from quota_watch.channels.build import build_channels
 from quota_watch.config import Config, ConfigError, format_duration
+from quota_watch.config.problems import Problem
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.errors import QuotaWatchError
-from quota_watch.lib.http import build_client
+from quota_watch.lib.http import HttpError, build_client
 from quota_watch.lib.logs import get_logger
+from quota_watch.lib.proxies import proxy_for
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import ONE_DAY
 from quota_watch.model.report import ReportKind
@@ -151,10 +154,15 @@ class Runtime:
         table = self._config.heartbeat
         if table is None:
             return None
-        client = self._resources.enter_context(build_client(connections=1))
-        return Heartbeat(
-            table.url.reveal(), interval=table.interval, client=client, clock=self._clock
-        )
+        url = table.url.reveal()
+        variable, proxy = proxy_for(url, os.environ) or ("", None)
+        try:
+            client = build_client(proxy=proxy, connections=1)
+        except HttpError as error:
+            what = f"${variable}: {error}; correct it, or list the host in $NO_PROXY"
+            raise ConfigError(self._config.path, [Problem("heartbeat.url", what)]) from None
+        self._resources.enter_context(client)
+        return Heartbeat(url, interval=table.interval, client=client, clock=self._clock)
 
     def _pace(self, organization: Organization) -> timedelta:
         """Return the interval until the organization's next poll, as its key's budget allows."""

@@ -1,7 +1,7 @@
 """From a config to the channels it names."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from quota_watch.channels.build import ChannelBuilder, build_channels, template_
 from quota_watch.channels.email import EmailChannel
 from quota_watch.channels.webhook import WebhookChannel
 from quota_watch.config import Config, ConfigError, load
-from quota_watch.config.proxies import proxy_for
 from quota_watch.messages.message import Message
 from quota_watch.messages.samples import sample_facts
 from quota_watch.model.rule import Severity
@@ -154,34 +153,6 @@ def test_the_built_in_templates_are_tried_by_check(configure):
     ((key, attempt),) = template_trials(configure())
     assert key == "templates.directory"
     attempt()
-
-
-ENVIRON = {"HTTPS_PROXY": "http://p:1", "http_proxy": "http://q:2", "NO_PROXY": "b.example,.c:81"}
-
-
-@pytest.mark.parametrize(
-    ("url", "environ", "found"),
-    [
-        ("https://a.example/x", ENVIRON, ("HTTPS_PROXY", "http://p:1")),
-        ("http://a.example", ENVIRON, ("http_proxy", "http://q:2")),
-        ("https://a.example", {"https_proxy": "l", "HTTPS_PROXY": "u"}, ("https_proxy", "l")),
-        ("https://a.example", {"ALL_PROXY": "http://r:3"}, ("ALL_PROXY", "http://r:3")),
-        ("https://a.example", {"HTTPS_PROXY": ""}, None),
-        ("https://a.example", {}, None),
-        ("https://B.example", ENVIRON, None),
-        ("https://x.b.example:444", ENVIRON, None),
-        ("https://notb.example", ENVIRON, ("HTTPS_PROXY", "http://p:1")),
-        ("https://a.c:81", ENVIRON, None),
-        ("https://a.c", ENVIRON, ("HTTPS_PROXY", "http://p:1")),
-        ("https://a.example", ENVIRON | {"NO_PROXY": "*"}, None),
-        ("https://a.example", ENVIRON | {"no_proxy": "other"}, ("HTTPS_PROXY", "http://p:1")),
-        ("http://localhost:80", ENVIRON, None),
-        ("http://127.0.0.1", ENVIRON, None),
-        ("http://[::1]:8", ENVIRON, None),
-    ],
-)
-def test_the_environments_proxy_is_found(url: str, environ: Mapping[str, str], found):
-    assert proxy_for(url, environ) == found
 
 
 def test_a_webhook_goes_through_the_environments_proxy(configure, resources, http_server):

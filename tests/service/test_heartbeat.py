@@ -3,11 +3,15 @@
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from quota_watch.config import load
 from quota_watch.lib.http import build_client
 from quota_watch.service.liveness import Heartbeat
+from quota_watch.service.runtime import Runtime
+from quota_watch.storage.database import Database
 from support.clock import FakeClock
 from support.http import HttpServer
 
@@ -114,3 +118,19 @@ def test_the_url_is_never_logged(
     assert heartbeat.ping() is False
     assert "no connection to 127.0.0.1" in str([vars(record) for record in caplog.records])
     assert SECRET not in str([vars(record) for record in caplog.records])
+
+
+def test_it_leaves_by_the_proxy_that_the_environment_names(
+    database: Database,
+    clock: FakeClock,
+    http_server: HttpServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", http_server.url.removeprefix("http://"))
+    config = tmp_path / "config.toml"
+    config.write_text('[heartbeat]\nurl = "http://beat.example/x"\n')
+    runtime = Runtime(load(config), database=database, clock=clock)
+    runtime.beat()
+    runtime.close(5)
+    assert http_server.requests[0].path == "http://beat.example/x"
