@@ -129,7 +129,10 @@ def test_it_leaves_by_the_proxy_that_the_environment_names(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", http_server.url.removeprefix("http://"))
     config = tmp_path / "config.toml"
-    config.write_text('[heartbeat]\nurl = "http://beat.example/x"\n')
+    config.write_text(
+        '[rybbit]\napi_key = "k123456789"\n[heartbeat]\nurl = "http://beat.example/x"\n'
+        '[[organizations]]\nid = "org_a"\n'
+    )
     runtime = Runtime(load(config), database=database, clock=clock)
     runtime.beat()
     runtime.close(5)
