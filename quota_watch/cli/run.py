@@ -136,7 +136,7 @@ def _polled(watch: Watch, outcomes: "Sequence[Outcome]", wait: timedelta | None)
     outcome = next((each for each in outcomes if each.poll.watch == watch), None)
     limit = outcome.watch.limit if outcome else watch.limit
     error = outcome.poll.error if outcome else None
-    good = outcome.seen.usage if outcome and error is None else None
+    good = outcome.known.usage if outcome and error is None else None
     return {
         "id": watch.organization.id,
         "ok": good is not None,

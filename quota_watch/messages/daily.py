@@ -6,23 +6,23 @@ from typing import Any
 
 from quota_watch.forecast.forecast import Forecast
 from quota_watch.model.period import ONE_DAY, Period, each_day
-from quota_watch.rules.condition import Observation
+from quota_watch.rules.known import Known
 
 
-def daily_of(seen: Observation, period: Period) -> list[dict[str, Any]] | None:
+def daily_of(known: Known, period: Period) -> list[dict[str, Any]] | None:
     """Return a row for each day of `period`: `date`, `used`, `expected`.
 
     `used` is None where it is not known, and for days to come; `expected` is what a whole day
     should come to, from today on, None where nothing is foretold. None where no day is known.
     """
-    ahead = seen.foresight
+    ahead = known.foresight
     if ahead is None:
         return None
     used = {day: n for day, n in ahead.past.counted.items() if day in period}
     expected: dict[date, int] = {}
-    if seen.usage is not None and seen.usage.today in period:
-        used[seen.usage.today] = seen.usage.used_today
-        expected = _expected(seen.forecast, used)
+    if known.usage is not None and known.usage.today in period:
+        used[known.usage.today] = known.usage.used_today
+        expected = _expected(known.forecast, used)
     if not used:
         return None
     return [

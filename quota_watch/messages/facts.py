@@ -18,21 +18,21 @@ from quota_watch.model.period import period_json
 from quota_watch.model.rule import Severity
 from quota_watch.model.usage import percent
 from quota_watch.model.watch import Watch
-from quota_watch.rules.condition import Observation
+from quota_watch.rules.known import Known
 from quota_watch.rules.story import Transition
 
 VERSION = 1
 
 
 def facts_of(
-    transition: Transition, *, watch: Watch, seen: Observation, public_url: str | None = None
+    transition: Transition, *, watch: Watch, known: Known, public_url: str | None = None
 ) -> dict[str, Any]:
     """Return the webhook's body for a transition, and the `time_zone` its readers live in.
 
     `public_url` is where the status page is reached; without it there is no link. What is about
     no single organization has no organization, period or usage.
     """
-    case = Situation(transition=transition, watch=watch, seen=seen)
+    case = Situation(transition=transition, watch=watch, known=known)
     one = case.is_of_one
     return {
         "version": VERSION,
@@ -44,7 +44,7 @@ def facts_of(
         "period": period_json(case.told_period) if one else None,
         "usage": _usage(case) if one else None,
         "forecast": _forecast(case) if one else None,
-        "daily": daily_of(seen, case.told_period) if one else None,
+        "daily": daily_of(known, case.told_period) if one else None,
         "lost": plain(case.told_lost) if one else None,
         "advice": _advice(case) if one else None,
         "report": None,
@@ -137,21 +137,21 @@ def _closed_usage(case: Situation) -> dict[str, Any] | None:
         "limit": limit,
         "percent": percent(used, limit),
         "by_type": {},
-        "measured_at": iso(case.seen.at),
+        "measured_at": iso(case.known.at),
     }
 
 
 def _forecast(case: Situation) -> dict[str, Any] | None:
-    seen = case.seen.forecast
-    if seen is None or case.is_closed:
+    known = case.known.forecast
+    if known is None or case.is_closed:
         return None
     names = ("p10", "p50", "p90", "probability_over", "crosses_on")
-    return {name: plain(getattr(seen, name)) for name in names}
+    return {name: plain(getattr(known, name)) for name in names}
 
 
 def _advice(case: Situation) -> dict[str, Any] | None:
     """Return what would help; `cut_percent` and `switch_off` are for the likely total."""
-    advice, fit = case.seen.advice, case.seen.plan_fit
+    advice, fit = case.known.advice, case.known.plan_fit
     if advice is None or case.is_closed:
         return None
     return {

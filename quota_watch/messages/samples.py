@@ -17,7 +17,8 @@ from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.source import ErrorKind, Trouble
 from quota_watch.model.usage import Usage
 from quota_watch.model.watch import FULL, Watch
-from quota_watch.rules.condition import Closed, Condition, Observation
+from quota_watch.rules.condition import Condition
+from quota_watch.rules.known import ClosedPeriod, Known
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import Story, Transition, TransitionType
 from quota_watch.rules.threshold import severity_of
@@ -221,7 +222,7 @@ class _Maker:
             detail={"used": _OVER, "limit": _LIMIT},
             period=period,
         )
-        closed = Closed(period=period, used=_OVER, limit=_LIMIT, lost=_LOST)
+        closed = ClosedPeriod(period=period, used=_OVER, limit=_LIMIT, lost=_LOST)
         days = made_up.counted(_OVER, period.start, period.end)
         past = made_up.foresight(TooEarly(days=0), counted=days)
         return self._told(fired, replace(self._seen(_NEW), closed=closed, foresight=past))
@@ -278,20 +279,21 @@ class _Maker:
         at = fired.at + _HOUR
         story = replace(fired.story, reason=reason, ended_at=at)
         ended = Transition(type=TransitionType.RESOLVED, reason=reason, story=story, at=at)
-        seen = self._seen(used)
-        return self._told(ended, replace(seen, at=at, measured_at=at), watch)
+        known = self._seen(used)
+        return self._told(ended, replace(known, at=at, measured_at=at), watch)
 
     def _told(
-        self, transition: Transition, seen: Observation | None = None, watch: Watch | None = None
+        self, transition: Transition, known: Known | None = None, watch: Watch | None = None
     ) -> dict[str, Any]:
         return facts_of(
-            transition, watch=watch or self.watch, seen=seen or self._seen(_NEAR), public_url=_URL
+            transition, watch=watch or self.watch, known=known or self._seen(_NEAR), public_url=_URL
         )
 
-    def _seen(self, used: int) -> Observation:
+    def _seen(self, used: int) -> Known:
         usage = _count(used, self.now)
         days = made_up.counted(used - usage.used_today, usage.period.start, usage.today)
-        return Observation(
+        return Known(
+            watch=self.watch,
             period=usage.period,
             at=self.now,
             usage=usage,
@@ -299,13 +301,13 @@ class _Maker:
             foresight=made_up.foresight(TooEarly(days=0), counted=days),
         )
 
-    def _foreseen(self, used: int) -> Observation:
+    def _foreseen(self, used: int) -> Known:
         """Return what was seen with a forecast and what would help."""
-        seen = self._seen(used)
-        ahead = made_up.foretold(used, _LIMIT, seen.period, self.now)
-        return replace(seen, foresight=ahead)
+        known = self._seen(used)
+        ahead = made_up.foretold(used, _LIMIT, known.period, self.now)
+        return replace(known, foresight=ahead)
 
-    def _unseen(self) -> Observation:
+    def _unseen(self) -> Known:
         since = self.now - 2 * _HOUR - _QUARTER
         trouble = Trouble(
             since=since,
@@ -313,8 +315,8 @@ class _Maker:
             kind=ErrorKind.FORBIDDEN,
             message="the server refuses the API key (HTTP 403: Forbidden)",
         )
-        seen = replace(self._seen(_NEAR), foresight=None)
-        return replace(seen, measured_at=since - _QUARTER, trouble=trouble)
+        known = replace(self._seen(_NEAR), foresight=None)
+        return replace(known, measured_at=since - _QUARTER, trouble=trouble)
 
 
 def _count(used: int, at: datetime) -> Usage:

@@ -12,7 +12,7 @@ from quota_watch.model.period import Period
 from quota_watch.model.source import Trouble
 from quota_watch.model.usage import is_over, percent
 from quota_watch.model.watch import Watch
-from quota_watch.rules.condition import Observation
+from quota_watch.rules.known import Known
 from quota_watch.rules.story import Transition
 
 _NOTHING: Mapping[str, Any] = {}
@@ -24,7 +24,7 @@ class Situation:
 
     transition: Transition
     watch: Watch
-    seen: Observation
+    known: Known
 
     @property
     def name(self) -> str:
@@ -55,7 +55,7 @@ class Situation:
     @property
     def period(self) -> Period:
         """The period that counts now."""
-        return self.seen.period
+        return self.known.period
 
     @property
     def told_period(self) -> Period:
@@ -71,33 +71,33 @@ class Situation:
     @property
     def told_lost(self) -> Estimate | None:
         """An estimate of what was dropped in the period that the message is about."""
-        closed = self.seen.closed
+        closed = self.known.closed
         if not self.is_closed:
-            return self.seen.lost
+            return self.known.lost
         return closed.lost if closed is not None and closed.period == self.told_period else None
 
     @property
     def used(self) -> int | None:
         """What the last good poll of the period counted, None where there was none."""
-        return self.seen.usage.used if self.seen.usage else None
+        return self.known.usage.used if self.known.usage else None
 
     @property
     def by_type(self) -> dict[str, int]:
         """The counts under names that are safe to store and to show; their sum is `used`."""
         totals: Counter[str] = Counter()
-        for type_, n in self.seen.usage.by_type.items() if self.seen.usage else ():
+        for type_, n in self.known.usage.by_type.items() if self.known.usage else ():
             totals[one_line(type_)] += n
         return dict(totals)
 
     @property
     def measured_at(self) -> datetime | None:
         """When `used` was counted."""
-        return self.seen.measured_at
+        return self.known.measured_at
 
     @property
     def trouble(self) -> Trouble | None:
         """The run of failed polls that a blind alert is about."""
-        return self.seen.trouble
+        return self.known.trouble
 
     @property
     def limit(self) -> int | None:
@@ -179,7 +179,7 @@ class Situation:
 
     def _told_dropped(self) -> str:
         """Return how much is gone and how much goes with every day, as far as that is known."""
-        lost, advice = self.seen.lost, self.seen.advice
+        lost, advice = self.known.lost, self.known.advice
         so_far = f" So far {estimate(lost)} have been dropped." if lost else ""
         a_day = advice.expected_a_day if advice else 0
         if not a_day:

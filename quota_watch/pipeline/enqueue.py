@@ -10,7 +10,7 @@ from quota_watch.lib.plain import iso
 from quota_watch.messages.facts import facts_of, test_facts
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.route import audience, envelopes, put_together
-from quota_watch.rules.condition import Observation
+from quota_watch.rules.known import Known
 from quota_watch.rules.story import Transition, TransitionType
 from quota_watch.storage import deliveries, stories
 from quota_watch.storage.deliveries import Envelope, delivery_id
@@ -21,7 +21,7 @@ def enqueue(
     transitions: Iterable[Transition],
     organization_pk: int | None,
     watch: Watch,
-    seen: Observation,
+    known: Known,
     channels: Mapping[str, Channel],
     *,
     first_look: bool = False,
@@ -33,7 +33,7 @@ def enqueue(
     """
     found: list[Envelope] = []
     for transition in transitions:
-        facts = facts_of(transition, watch=watch, seen=seen, public_url=watch.public_url)
+        facts = facts_of(transition, watch=watch, known=known, public_url=watch.public_url)
         alert_pk = stories.keep(
             connection,
             transition,
@@ -53,11 +53,11 @@ def enqueue(
             told_as_fallback=deliveries.channels_told(connection, alert_pk, as_fallback=True),
         )
         found += envelopes(
-            transition, heard_by, facts=facts, alert_pk=alert_pk, watch=agreed, seen=seen
+            transition, heard_by, facts=facts, alert_pk=alert_pk, watch=agreed, known=known
         )
-    poll = f"{organization_pk} {iso(seen.at)}"
-    routed = put_together(found, channels, poll=poll, first_look=first_look, now=seen.at)
-    deliveries.put(connection, routed, now=seen.at)
+    poll = f"{organization_pk} {iso(known.at)}"
+    routed = put_together(found, channels, poll=poll, first_look=first_look, now=known.at)
+    deliveries.put(connection, routed, now=known.at)
 
 
 def enqueue_test(

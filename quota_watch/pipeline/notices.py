@@ -14,7 +14,8 @@ from quota_watch.model.period import month_of
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.enqueue import enqueue
-from quota_watch.rules.condition import Condition, Findings, Observation
+from quota_watch.rules.condition import Condition, Findings
+from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.story import Transition
@@ -139,23 +140,18 @@ class Notices:
             conditions={} if condition is None or is_event else {rule: condition},
             events=(condition,) if condition is not None and is_event else (),
         )
-        known = stories.stories_about(connection, [subject])[subject]
+        told = stories.stories_about(connection, [subject])[subject]
         transitions = reconcile(
             findings,
-            [story for story in known if story.rule is rule],
+            [story for story in told if story.rule is rule],
             organization=None,
             now=now,
             silences=silences.silences_of(connection, (), now=now)[None],
         )
         names = tuple(self._heard_by(rule) if heard_by is None else heard_by)
-        enqueue(
-            connection,
-            transitions,
-            None,
-            watch_of_none(subject, channels=names, time_zone=self._time_zone),
-            Observation(period=period, at=now, usage=None, measured_at=None),
-            self._channels,
-        )
+        watch = watch_of_none(subject, channels=names, time_zone=self._time_zone)
+        known = Known(watch=watch, period=period, at=now)
+        enqueue(connection, transitions, None, watch, known, self._channels)
         return transitions
 
 

@@ -14,7 +14,8 @@ from quota_watch.model.watch import Watch
 from quota_watch.pipeline.enqueue import enqueue
 from quota_watch.pipeline.notices import watch_of_none
 from quota_watch.pipeline.poll import Poll
-from quota_watch.rules.condition import Condition, Findings, Observation
+from quota_watch.rules.condition import Condition, Findings
+from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.silence import Silence, is_silenced
@@ -33,7 +34,7 @@ class Blind:
     """
 
     watch: Watch
-    seen: Observation
+    known: Known
     condition: Condition
     silenced: bool
 
@@ -98,7 +99,7 @@ class BatchOutages:
         findings: Findings,
         pk: int,
         watch: Watch,
-        seen: Observation,
+        known: Known,
         silences: Sequence[Silence],
     ) -> Findings:
         """Take blindness out of the findings where it is told for the whole group."""
@@ -106,28 +107,28 @@ class BatchOutages:
         condition = findings.conditions.get(Rule.BLIND)
         if group not in self.failing or condition is None:
             return findings
-        silenced = is_silenced(silences, Rule.BLIND, seen.at)
-        blind = Blind(watch=watch, seen=seen, condition=condition, silenced=silenced)
+        silenced = is_silenced(silences, Rule.BLIND, known.at)
+        blind = Blind(watch=watch, known=known, condition=condition, silenced=silenced)
         self.blind.setdefault(group, []).append(blind)
         conditions = dict(findings.conditions)
         del conditions[Rule.BLIND]
         return replace(findings, judged=findings.judged - {Rule.BLIND}, conditions=conditions)
 
     def tell(
-        self, transaction: Connection, seen: Observation, silences: Sequence[Silence]
+        self, transaction: Connection, known: Known, silences: Sequence[Silence]
     ) -> list[Transition]:
-        """Tell of groups that are blind, and of those that see again; `seen` is any poll's."""
+        """Tell of groups that are blind, and of those that see again; `known` is any poll's."""
         told = []
-        held = is_silenced(silences, Rule.BLIND, seen.at)
-        for group, known in self.stories.items():
+        held = is_silenced(silences, Rule.BLIND, known.at)
+        for group, kept in self.stories.items():
             blind = self.blind.get(group, [])
             if group in self.failing and not blind:
                 continue
             if blind and not held and all(each.silenced for each in blind):
                 continue  # those whose people may hear of it come with another batch, if any
-            if not blind and not any(story.is_open for story in known):
+            if not blind and not any(story.is_open for story in kept):
                 continue
-            told += self._tell(transaction, group, blind, seen, known, silences)
+            told += self._tell(transaction, group, blind, known, kept, silences)
         return told
 
     def _tell(
@@ -135,29 +136,31 @@ class BatchOutages:
         transaction: Connection,
         group: str,
         blind: Sequence[Blind],
-        seen: Observation,
-        known: Sequence[Story],
+        known: Known,
+        stories: Sequence[Story],
         silences: Sequence[Silence],
     ) -> list[Transition]:
-        condition = self._condition(group, blind, seen.at) if blind else None
+        condition = self._condition(group, blind, known.at) if blind else None
         findings = Findings(
-            period=seen.period,
+            period=known.period,
             limit=None,
             judged=frozenset({Rule.BLIND}),
             conditions={} if condition is None else {Rule.BLIND: condition},
         )
-        transitions = reconcile(findings, known, organization=None, now=seen.at, silences=silences)
+        transitions = reconcile(
+            findings, stories, organization=None, now=known.at, silences=silences
+        )
         listening = [each.watch for each in blind if not each.silenced]
         heard = dict.fromkeys(name for each in listening for name in each.of(Rule.BLIND).channels)
         if not blind:  # who heard of it hears of its end
             heard = dict.fromkeys(self.channels)
         zone = blind[0].watch.time_zone if blind else "UTC"
         about = watch_of_none(group, channels=tuple(heard), time_zone=zone)
-        enqueue(transaction, transitions, None, about, seen, self.channels)
+        enqueue(transaction, transitions, None, about, known, self.channels)
         return transitions
 
     def _condition(self, group: str, blind: Sequence[Blind], now: datetime) -> Condition:
-        trouble = blind[0].seen.trouble
+        trouble = blind[0].known.trouble
         return Condition(
             rule=Rule.BLIND,
             severity=max(each.condition.severity for each in blind),

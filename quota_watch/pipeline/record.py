@@ -17,7 +17,7 @@ from quota_watch.model.usage import Usage, is_over
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.limits import Heard, hear
 from quota_watch.pipeline.poll import Poll
-from quota_watch.rules.condition import Closed, Observation
+from quota_watch.rules.known import ClosedPeriod, Known
 from quota_watch.storage import days as record
 from quota_watch.storage import forecasts as foresight
 from quota_watch.storage.closed import closed_period, mark_dropped, record_closed
@@ -36,10 +36,8 @@ class Recorder:
     def __init__(self, *, pace: Callable[[Organization], timedelta]) -> None:
         self._pace = pace
 
-    def record(
-        self, transaction: Connection, poll: Poll, row: Row[Any]
-    ) -> tuple[Watch, Observation]:
-        """Keep the poll, and return what is agreed of the organization and what was seen."""
+    def record(self, transaction: Connection, poll: Poll, row: Row[Any]) -> tuple[Watch, Known]:
+        """Keep the poll, and return what is agreed of the organization and what was known."""
         if poll.error is not None:
             return self._record_failure(transaction, poll, row, poll.error)
         said = hear(
@@ -67,7 +65,8 @@ class Recorder:
         )
         if poll.foresight is not None:
             foresight.keep(transaction, row.pk, foresight=poll.foresight, usage=usage)
-        return watch, Observation(
+        return watch, Known(
+            watch=watch,
             period=poll.period,
             at=poll.at,
             usage=usage,
@@ -91,7 +90,7 @@ class Recorder:
 
     def _record_failure(
         self, transaction: Connection, poll: Poll, row: Row[Any], error: UpstreamError
-    ) -> tuple[Watch, Observation]:
+    ) -> tuple[Watch, Known]:
         watch = agreed(poll.watch, known_limit(row, poll.watch), reported_limit(row))
         last_known = _last_known(transaction, poll, watch, row)
         trouble = record.record_failure(
@@ -102,7 +101,8 @@ class Recorder:
             now=poll.at,
             next_at=self._after_failure(poll, error),
         )
-        return watch, Observation(
+        return watch, Known(
+            watch=watch,
             period=poll.period,
             at=poll.at,
             usage=last_known,
@@ -122,7 +122,7 @@ class Recorder:
 
     def _record_closed(
         self, transaction: Connection, poll: Poll, watch: Watch, row: Row[Any]
-    ) -> Closed | None:
+    ) -> ClosedPeriod | None:
         """Keep days of closed periods, and return what the last of them came to."""
         if poll.closed is None or poll.closed.error is not None:
             return None

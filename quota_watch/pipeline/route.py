@@ -14,7 +14,7 @@ from quota_watch.model.quiet_hours import until_quiet_ends
 from quota_watch.model.rule import Rule
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.fallback import COMPANY
-from quota_watch.rules.condition import Observation
+from quota_watch.rules.known import Known
 from quota_watch.rules.reason import BY_THEMSELVES
 from quota_watch.rules.story import Transition, TransitionType
 from quota_watch.storage.deliveries import Envelope, delivery_id, is_urgent
@@ -65,7 +65,7 @@ def envelopes(
     facts: Mapping[str, Any],
     alert_pk: int,
     watch: Watch,
-    seen: Observation,
+    known: Known,
 ) -> Iterator[Envelope]:
     """Yield what each of the receivers gets, not yet put together with anything."""
     severity = transition.story.severity.label
@@ -80,17 +80,17 @@ def envelopes(
             type=facts["type"],
             severity=severity,
             facts=facts,
-            expires_at=_end_of(transition, seen) if channel.batches and not urgent else None,
+            expires_at=_end_of(transition, known) if channel.batches and not urgent else None,
             quiet=watch.quiet_hours,
             fallback=_fallback(transition, watch, channel.name),
         )
 
 
-def _end_of(transition: Transition, seen: Observation) -> datetime | None:
+def _end_of(transition: Transition, known: Known) -> datetime | None:
     """Return when what is told is of a period that is over, where that is in the future."""
-    of_this = transition.story.period_start == seen.period.start
+    of_this = transition.story.period_start == known.period.start
     is_bound = transition.story.rule in _OF_A_PERIOD and of_this
-    return seen.period.resets_at if is_bound and seen.period.resets_at > transition.at else None
+    return known.period.resets_at if is_bound and known.period.resets_at > transition.at else None
 
 
 def _fallback(transition: Transition, watch: Watch, failing: str) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from quota_watch.pipeline.poll import Poll, Poller
 from quota_watch.pipeline.record import Recorder
 from quota_watch.pipeline.workers import in_batches
 from quota_watch.rules.assess import assess
-from quota_watch.rules.condition import Observation
+from quota_watch.rules.known import Known
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.story import Transition
 from quota_watch.storage import days as record
@@ -43,7 +43,7 @@ class Outcome:
 
     poll: Poll
     watch: Watch
-    seen: Observation
+    known: Known
     transitions: tuple[Transition, ...]
     was_failing: bool
 
@@ -108,14 +108,14 @@ class Watcher:
                 for poll in polls:
                     row = rows[poll.claim.pk]
                     with self._failing_alone(transaction, poll, row, polls):
-                        watch, seen = self._recorder.record(transaction, poll, row)
-                        findings = assess(watch, seen, told[row.pk])
-                        findings = outages.spare(findings, row.pk, watch, seen, silenced[row.pk])
+                        watch, known = self._recorder.record(transaction, poll, row)
+                        findings = assess(watch, known, told[row.pk])
+                        findings = outages.spare(findings, row.pk, watch, known, silenced[row.pk])
                         transitions = reconcile(
                             findings,
                             told[row.pk],
                             organization=watch.organization,
-                            now=seen.at,
+                            now=known.at,
                             silences=silenced[row.pk],
                         )
                         enqueue(
@@ -123,14 +123,14 @@ class Watcher:
                             transitions,
                             row.pk,
                             watch,
-                            seen,
+                            known,
                             self._channels,
                             first_look=row.last_ok is None,
                         )
                         was_failing = row.failing_since is not None
-                        done.append(Outcome(poll, watch, seen, tuple(transitions), was_failing))
+                        done.append(Outcome(poll, watch, known, tuple(transitions), was_failing))
                 if done:
-                    outages.tell(transaction, done[-1].seen, silenced[None])
+                    outages.tell(transaction, done[-1].known, silenced[None])
             _log(done)
             yield batch, done
 
@@ -178,10 +178,10 @@ def _log(outcomes: Sequence[Outcome]) -> None:
         if error is not None:
             write = log.debug if outcome.was_failing else log.warning
             write("poll failed", organization=organization, kind=error.kind, error=error.message)
-        elif outcome.seen.usage is not None:
+        elif outcome.known.usage is not None:
             write = log.info if outcome.was_failing else log.debug
             event = "polls work again" if outcome.was_failing else "polled"
-            write(event, organization=organization, used=outcome.seen.usage.used)
+            write(event, organization=organization, used=outcome.known.usage.used)
         for transition in outcome.transitions:
             story = transition.story
             log.info(

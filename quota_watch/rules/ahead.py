@@ -11,8 +11,9 @@ from quota_watch.lib.plain import plain
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import Usage, is_over
 from quota_watch.model.watch import FULL, Watch
-from quota_watch.rules.condition import Condition, Observation
+from quota_watch.rules.condition import Condition
 from quota_watch.rules.forecast import Risk, RiskJudgement, RiskReason, Tier, ToldRisk, judge_risk
+from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.spike import SpikeJudgement, Today, judge_spike
 from quota_watch.rules.stalled import Sightings, StallJudgement, StallReason, judge_stall
@@ -46,7 +47,7 @@ class Judgements:
     probability: float | None
 
 
-def judge_ahead(watch: Watch, seen: Observation, stories: Sequence["Story"]) -> Judgements | None:
+def judge_ahead(watch: Watch, seen: Known, stories: Sequence["Story"]) -> Judgements | None:
     """Return what the rules came to, also where that is nothing to tell; None: nothing counted."""
     foresight, usage = seen.foresight, seen.usage
     if foresight is None or usage is None:
@@ -60,7 +61,7 @@ def judge_ahead(watch: Watch, seen: Observation, stories: Sequence["Story"]) -> 
     )
 
 
-def look_ahead(watch: Watch, seen: Observation, stories: Sequence["Story"]) -> Iterator[Ruled]:
+def look_ahead(watch: Watch, seen: Known, stories: Sequence["Story"]) -> Iterator[Ruled]:
     """Yield what each of the rules came to that could be judged."""
     foresight, usage = seen.foresight, seen.usage
     if foresight is None or usage is None:
@@ -96,9 +97,7 @@ class _Told:
         ]
 
 
-def _forecast(
-    watch: Watch, seen: Observation, foresight: Foresight, told: _Told
-) -> Iterator[Ruled]:
+def _forecast(watch: Watch, seen: Known, foresight: Foresight, told: _Told) -> Iterator[Ruled]:
     judged = _judge_risk(watch, seen, foresight, told)
     if judged.ruling is Ruling.UNKNOWN:
         return
@@ -109,9 +108,7 @@ def _forecast(
         yield Ruled(rule=Rule.FORECAST, condition=_risk(judged.risk))
 
 
-def _judge_risk(
-    watch: Watch, seen: Observation, foresight: Foresight, told: _Told
-) -> RiskJudgement:
+def _judge_risk(watch: Watch, seen: Known, foresight: Foresight, told: _Told) -> RiskJudgement:
     known = told.of_limit(Rule.FORECAST, watch.limit)
     before = next((story for story in known if story.is_open), None)
     return judge_risk(
@@ -143,7 +140,7 @@ def _risk(risk: Risk) -> Condition:
 
 
 def _spike(
-    watch: Watch, seen: Observation, usage: Usage, foresight: Foresight, told: _Told
+    watch: Watch, seen: Known, usage: Usage, foresight: Foresight, told: _Told
 ) -> Iterator[Ruled]:
     judged = _judge_spike(watch, seen, usage, foresight, told)
     if judged.ruling is not Ruling.UNKNOWN:
@@ -151,7 +148,7 @@ def _spike(
 
 
 def _judge_spike(
-    watch: Watch, seen: Observation, usage: Usage, foresight: Foresight, told: _Told
+    watch: Watch, seen: Known, usage: Usage, foresight: Foresight, told: _Told
 ) -> SpikeJudgement:
     goes_on, known = told.open(Rule.SPIKE), told.of(Rule.SPIKE)
     return judge_spike(
@@ -172,7 +169,7 @@ def _judge_spike(
 
 
 def _stalled(
-    watch: Watch, after: timedelta, seen: Observation, foresight: Foresight, told: _Told
+    watch: Watch, after: timedelta, seen: Known, foresight: Foresight, told: _Told
 ) -> Iterator[Ruled]:
     judged = _judge_stall(watch, after, seen, foresight, told)
     if judged.ruling is not Ruling.UNKNOWN:
@@ -180,7 +177,7 @@ def _stalled(
 
 
 def _judge_stall(
-    watch: Watch, after: timedelta, seen: Observation, foresight: Foresight, told: _Told
+    watch: Watch, after: timedelta, seen: Known, foresight: Foresight, told: _Told
 ) -> StallJudgement:
     if watch.drops and _dropped_since(seen.at - after, watch, seen.usage, told):
         return StallJudgement(ruling=Ruling.UNKNOWN, reason=StallReason.CAPPED)

@@ -1,4 +1,4 @@
-"""Assess: which conditions are true now, from what was seen and what was agreed."""
+"""Assess: which conditions are true now, from what was known and what was agreed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,7 +10,8 @@ from quota_watch.model.usage import is_over
 from quota_watch.model.watch import FULL, Watch
 from quota_watch.rules.ahead import look_ahead
 from quota_watch.rules.blind import assess_trouble
-from quota_watch.rules.condition import Closed, Condition, Findings, Observation
+from quota_watch.rules.condition import Condition, Findings
+from quota_watch.rules.known import ClosedPeriod, Known
 from quota_watch.rules.mismatch import Mismatch, Verdict
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.threshold import assess_usage
@@ -32,27 +33,29 @@ _CHANGES = {
 }
 
 
-def assess(watch: Watch, seen: Observation, stories: Sequence["Story"] = ()) -> Findings:
+def assess(watch: Watch, known: Known, stories: Sequence["Story"] = ()) -> Findings:
     """Say which conditions are true now, and which rules could be judged at all.
 
     `stories` are what was told so far: some conditions hold on longer once they were told.
     """
-    if seen.trouble is not None:
+    if known.trouble is not None:
         findings = assess_trouble(
             watch,
-            seen.trouble,
-            last_known=seen.usage,
-            period=seen.period,
-            now=seen.at,
-            crossing=seen.crossing,
+            known.trouble,
+            last_known=known.usage,
+            period=known.period,
+            now=known.at,
+            crossing=known.crossing,
         )
-    elif seen.usage is not None:
-        findings = _with_counts(_without_limit(assess_usage(watch, seen.usage), watch, seen), seen)
-        findings = _with_outlook(findings, watch, seen, stories)
+    elif known.usage is not None:
+        findings = _with_counts(
+            _without_limit(assess_usage(watch, known.usage), watch, known), known
+        )
+        findings = _with_outlook(findings, watch, known, stories)
     else:
         none: frozenset[Rule] = frozenset()
-        findings = Findings(period=seen.period, limit=watch.limit, judged=none, conditions={})
-    events = (*_limit_events(watch, seen), *_events(seen, stories))
+        findings = Findings(period=known.period, limit=watch.limit, judged=none, conditions={})
+    events = (*_limit_events(watch, known), *_events(known, stories))
     reminded = {
         rule: _reminded(condition, watch.of(rule))
         for rule, condition in findings.conditions.items()
@@ -60,31 +63,31 @@ def assess(watch: Watch, seen: Observation, stories: Sequence["Story"] = ()) -> 
     return replace(findings, conditions=reminded, events=events)
 
 
-def _without_limit(findings: Findings, watch: Watch, seen: Observation) -> Findings:
+def _without_limit(findings: Findings, watch: Watch, known: Known) -> Findings:
     """Judge that nothing is told of a limit any more, where it is sure that there is none."""
-    removed = any(change.kind is ChangeKind.REMOVED for change in seen.limit_changes)
+    removed = any(change.kind is ChangeKind.REMOVED for change in known.limit_changes)
     if watch.limit is not None or (watch.auto and not removed):
         return findings
     return replace(findings, judged=findings.judged | {Rule.THRESHOLD, Rule.FORECAST})
 
 
-def _with_counts(findings: Findings, seen: Observation) -> Findings:
+def _with_counts(findings: Findings, known: Known) -> Findings:
     """Add what comparing our count with upstream's own came to."""
-    if not seen.compared:
+    if not known.compared:
         return findings
     conditions = dict(findings.conditions)
-    if seen.mismatch is not None and seen.mismatch.confirmed:
-        conditions[Rule.MISMATCH] = _mismatch(seen.mismatch)
+    if known.mismatch is not None and known.mismatch.confirmed:
+        conditions[Rule.MISMATCH] = _mismatch(known.mismatch)
     # Two counts that differ for the first time are no news, and no end of a story either.
-    judged = {Rule.MISMATCH} if seen.mismatch is None or seen.mismatch.confirmed else set()
+    judged = {Rule.MISMATCH} if known.mismatch is None or known.mismatch.confirmed else set()
     return replace(findings, judged=findings.judged | judged, conditions=conditions)
 
 
 def _with_outlook(
-    findings: Findings, watch: Watch, seen: Observation, stories: Sequence["Story"]
+    findings: Findings, watch: Watch, known: Known, stories: Sequence["Story"]
 ) -> Findings:
     """Add what the rules that look ahead and back came to."""
-    ruled = list(look_ahead(watch, seen, stories))
+    ruled = list(look_ahead(watch, known, stories))
     found = {each.rule: each.condition for each in ruled if each.condition is not None}
     return replace(
         findings,
@@ -104,9 +107,9 @@ def _mismatch(mismatch: Mismatch) -> Condition:
     )
 
 
-def _limit_events(watch: Watch, seen: Observation) -> Iterator[Condition]:
-    used = None if seen.usage is None else seen.usage.used
-    for change in seen.limit_changes:
+def _limit_events(watch: Watch, known: Known) -> Iterator[Condition]:
+    used = None if known.usage is None else known.usage.used
+    for change in known.limit_changes:
         over = used is not None and is_over(used, watch.limit)
         costly = change.kind is ChangeKind.LOWERED and over
         yield Condition(
@@ -120,22 +123,22 @@ def _limit_events(watch: Watch, seen: Observation) -> Iterator[Condition]:
 
 def _change(change: LimitChange) -> dict[str, object]:
     return {
-        name: {"limit": known.events, "plan": known.plan, "status": known.status}
-        for name, known in (("before", change.before), ("after", change.after))
+        name: {"limit": limit.events, "plan": limit.plan, "status": limit.status}
+        for name, limit in (("before", change.before), ("after", change.after))
     }
 
 
-def _events(seen: Observation, stories: Sequence["Story"]) -> Iterator[Condition]:
-    if seen.fell_from is not None:
+def _events(known: Known, stories: Sequence["Story"]) -> Iterator[Condition]:
+    if known.fell_from is not None:
         yield Condition(
             rule=Rule.MISMATCH,
             severity=Severity.WARNING,
             reason=Reason.USED_FELL,
             subject=_FALL,
             is_event=True,
-            detail={"before": seen.fell_from},
+            detail={"before": known.fell_from},
         )
-    closed = seen.closed
+    closed = known.closed
     if closed is not None and is_over(closed.used, closed.limit) and not _knew(stories, closed):
         yield Condition(
             rule=Rule.THRESHOLD,
@@ -149,7 +152,7 @@ def _events(seen: Observation, stories: Sequence["Story"]) -> Iterator[Condition
         )
 
 
-def _knew(stories: Sequence["Story"], closed: Closed) -> bool:
+def _knew(stories: Sequence["Story"], closed: ClosedPeriod) -> bool:
     """Tell whether people heard already that the closed period was full."""
     return any(
         story.rule is Rule.THRESHOLD

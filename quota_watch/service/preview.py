@@ -23,7 +23,8 @@ from quota_watch.model.source import Trouble
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.reports import facts_for, watches_of
 from quota_watch.rules.assess import assess
-from quota_watch.rules.condition import Condition, Observation
+from quota_watch.rules.condition import Condition
+from quota_watch.rules.known import Known
 from quota_watch.rules.story import Story, Transition, TransitionType
 from quota_watch.storage import claims
 from quota_watch.storage import days as record
@@ -75,11 +76,11 @@ def facts_to_preview(
     """Return what is told of the rule now, or sample values that say so, and which it is."""
     if rule == REPORT:
         return _report(connection, config, watch, channel, now), True
-    seen, agreed = _observe(connection, watch, now)
-    condition = _condition(agreed.of(Rule(rule)), seen, Rule(rule))
+    known, agreed = _observe(connection, watch, now)
+    condition = _condition(agreed.of(Rule(rule)), known, Rule(rule))
     if condition is not None:
         return facts_of(
-            _fired(agreed, seen, condition), watch=agreed, seen=seen, public_url=watch.public_url
+            _fired(agreed, known, condition), watch=agreed, known=known, public_url=watch.public_url
         ), True
     samples = sample_facts(now=now, time_zone=watch.time_zone, of=watch)
     return _marked(samples[_SAMPLES[Rule(rule)]], rule), False
@@ -181,23 +182,24 @@ def _is_json(body: str) -> bool:
     return True
 
 
-def _observe(connection: Connection, watch: Watch, now: datetime) -> tuple[Observation, Watch]:
-    known = prospect(connection, watch, now=now)
+def _observe(connection: Connection, watch: Watch, now: datetime) -> tuple[Known, Watch]:
+    ahead = prospect(connection, watch, now=now)
     trouble = _trouble(connection, watch)
-    seen = Observation(
-        period=known.period,
+    known = Known(
+        watch=ahead.watch,
+        period=ahead.period,
         at=now,
-        usage=known.usage,
-        measured_at=known.measured_at if known.usage else None,
+        usage=ahead.usage,
+        measured_at=ahead.measured_at if ahead.usage else None,
         trouble=trouble,
-        foresight=known.foresight,
-        lost=_lost(known),
+        foresight=ahead.foresight,
+        lost=_lost(ahead),
     )
-    return seen, known.watch
+    return known, ahead.watch
 
 
-def _lost(known: Prospect) -> Any:
-    return known.losses.total if known.losses else None
+def _lost(prospect: Prospect) -> Any:
+    return prospect.losses.total if prospect.losses else None
 
 
 def _trouble(connection: Connection, watch: Watch) -> Trouble | None:
@@ -205,34 +207,34 @@ def _trouble(connection: Connection, watch: Watch) -> Trouble | None:
     return None if row is None else record.trouble_of(row)
 
 
-def _condition(watch: Watch, seen: Observation, rule: Rule) -> Condition | None:
+def _condition(watch: Watch, known: Known, rule: Rule) -> Condition | None:
     """Return what is true of the rule now, whether it was told or not."""
     if rule is not Rule.BLIND:
-        seen = replace(seen, trouble=None)  # what was last known is what its alert would tell
-    if seen.usage is not None and seen.usage.today != seen.at.date():
+        known = replace(known, trouble=None)  # what was last known is what its alert would tell
+    if known.usage is not None and known.usage.today != known.at.date():
         return None
-    found = assess(watch, seen)
+    found = assess(watch, known)
     return found.conditions.get(rule)
 
 
-def _fired(watch: Watch, seen: Observation, condition: Condition) -> Transition:
+def _fired(watch: Watch, known: Known, condition: Condition) -> Transition:
     story = Story(
         organization=watch.organization,
         rule=condition.rule,
-        period_start=seen.period.start,
+        period_start=known.period.start,
         limit=watch.limit,
         occurrence=1,
         level=condition.level,
         severity=condition.severity,
         reason=condition.reason,
-        started_at=seen.at,
+        started_at=known.at,
         tier=condition.tier,
     )
     return Transition(
         type=TransitionType.FIRED,
         reason=condition.reason,
         story=story,
-        at=seen.at,
+        at=known.at,
         condition=condition,
     )
 

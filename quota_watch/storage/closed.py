@@ -12,7 +12,7 @@ from quota_watch.lib.figures import Estimate
 from quota_watch.model.period import Period, month_of, previous
 from quota_watch.model.usage import DayCounts, is_over
 from quota_watch.model.watch import Watch
-from quota_watch.rules.condition import Closed
+from quota_watch.rules.known import ClosedPeriod
 from quota_watch.storage import days as record
 from quota_watch.storage.schema import snapshot
 
@@ -85,7 +85,7 @@ def lost_so_far(connection: Connection, pk: int, *, period: Period, today: date)
 
 def closed_period(
     connection: Connection, pk: int, *, watch: Watch, period: Period
-) -> Closed | None:
+) -> ClosedPeriod | None:
     """Return what the period came to, if it was watched, under the limit it had at its end."""
     opened = datetime.combine(period.start, time.min, UTC)
     query = (
@@ -103,7 +103,7 @@ def closed_period(
         return None
     counted, capped = record.counted_days(connection, pk, period.start - BASELINE, period.last_day)
     ours = {day for day in capped if day in period}
-    return Closed(
+    return ClosedPeriod(
         period=period,
         used=_sum(counted, period),
         limit=last.limit,

@@ -15,7 +15,7 @@ from quota_watch.model.usage import Usage, count
 from quota_watch.model.watch import Watch
 from quota_watch.rules import explain
 from quota_watch.rules.ahead import Judgements, judge_ahead
-from quota_watch.rules.condition import Observation
+from quota_watch.rules.known import Known
 from quota_watch.rules.reason import BY_THEMSELVES, Reason
 from quota_watch.storage import claims, silences, stories
 from quota_watch.storage import days as record
@@ -94,7 +94,8 @@ def _judge(connection: Connection, watch: Watch, row: Row[Any], usage: Usage) ->
     at, pk = row.last_ok, row.pk
     past = past_of(connection, pk, watch=watch, usage=usage, now=at)
     foresight = foresee(past, watch=watch, usage=usage, now=at, always=False)
-    seen = Observation(
+    known = Known(
+        watch=watch,
         period=usage.period,
         at=at,
         usage=usage,
@@ -103,8 +104,8 @@ def _judge(connection: Connection, watch: Watch, row: Row[Any], usage: Usage) ->
         foresight=foresight,
     )
     since = previous(usage.period).start
-    known = stories.stories_of(connection, {pk: watch.organization}, since)
-    return judge_ahead(watch, seen, known[pk])
+    (told,) = stories.stories_of(connection, {pk: watch.organization}, since).values()
+    return judge_ahead(watch, known, told)
 
 
 def _types_of(connection: Connection, pk: int, usage: Usage, watch: Watch) -> dict[str, int]:

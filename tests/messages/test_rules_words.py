@@ -11,7 +11,7 @@ from quota_watch.messages.wording import subject
 from quota_watch.model.period import Period
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.source import ErrorKind
-from quota_watch.rules.condition import Closed
+from quota_watch.rules.known import ClosedPeriod
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import TransitionType
 from support.domain import NOON, trouble
@@ -223,7 +223,7 @@ def test_a_fall_is_told_with_before_now_and_what_explains_it():
 
 
 def test_a_closed_period_is_told_with_its_own_dates_numbers_and_loss():
-    closed = Closed(period=FEBRUARY, used=104_310, limit=100_000, lost=LOST)
+    closed = ClosedPeriod(period=FEBRUARY, used=104_310, limit=100_000, lost=LOST)
     facts = tell(CLOSED_OVER, 1_204, closed=closed)
     assert subject(facts) == (
         "Info: Acme ended 1–28 February 2026 over its limit: 104,310 of 100,000 events"  # noqa: RUF001

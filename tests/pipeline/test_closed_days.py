@@ -136,8 +136,8 @@ def test_what_was_lost_is_estimated_from_what_those_days_usually_have(town: Town
     town.counts("2026-03-16", "2026-03-20", 2)
     town.clock.set(datetime.fromisoformat("2026-03-20T12:00:00Z"))
     (outcome,) = town.station.poll()
-    assert outcome.seen.lost is not None
-    assert outcome.seen.lost.low <= 4 * 198 <= outcome.seen.lost.high
+    assert outcome.known.lost is not None
+    assert outcome.known.lost.low <= 4 * 198 <= outcome.known.lost.high
 
 
 def test_capped_months_of_the_history_are_marked_too(town: Town) -> None:

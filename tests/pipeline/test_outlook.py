@@ -179,5 +179,5 @@ def test_the_first_poll_learns_nothing_from_days_that_a_limit_capped_before(town
     town.counts("2026-03-01", "2026-03-31", 1600)
     town.clock.set(datetime.fromisoformat("2026-03-10T00:00:00Z"))
     (outcome,) = town.station.poll()
-    assert outcome.seen.forecast is not None
-    assert outcome.seen.forecast.p50 > 45_000
+    assert outcome.known.forecast is not None
+    assert outcome.known.forecast.p50 > 45_000

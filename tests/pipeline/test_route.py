@@ -9,7 +9,7 @@ from quota_watch.model.quiet_hours import QuietHours
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.route import DIGEST, FIRST_LOOK, audience, envelopes, put_together
-from quota_watch.rules.condition import Observation
+from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import Story, Transition, TransitionType
 from quota_watch.storage.deliveries import Envelope
@@ -61,7 +61,7 @@ def of(**changes) -> Watch:
 def written(*transitions: Transition, watch: Watch | None = None, channels=None) -> list[Envelope]:
     """Return what each of everyone gets of the transitions, not yet put together."""
     watch, channels = watch or of(), channels or CHANNELS
-    seen = Observation(period=MARCH, at=NOON, usage=usage(90), measured_at=NOON)
+    known = Known(watch=watch, period=MARCH, at=NOON, usage=usage(90), measured_at=NOON)
     return [
         envelope
         for each in transitions
@@ -71,7 +71,7 @@ def written(*transitions: Transition, watch: Watch | None = None, channels=None)
             facts={"type": f"alert.{each.type}"},
             alert_pk=1,
             watch=watch,
-            seen=seen,
+            known=known,
         )
     ]
 

@@ -127,5 +127,5 @@ def test_what_sites_have_is_part_of_what_would_help(town: Town) -> None:
     town.poll("2026-03-10T12:00", 3)
     town.clock.set(datetime.fromisoformat("2026-03-11T12:00Z"))
     (outcome,) = town.station.poll()
-    names = [site.name for site in outcome.seen.advice.sites]
+    names = [site.name for site in outcome.known.advice.sites]
     assert names == [f"{n}.example" for n in range(7, 0, -1)]

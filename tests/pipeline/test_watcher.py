@@ -52,7 +52,7 @@ def test_what_was_counted_is_kept_and_told(
 ) -> None:
     upstream.set(ACME, FIRST, pageview=60, event=31, error=500)
     (outcome,) = station.cycle()
-    assert outcome.seen.usage.used == row(station).used == 91
+    assert outcome.known.usage.used == row(station).used == 91
     assert channel.told() == [("acme", "fired", 90)]
     usage = channel.sent[0].facts[0]["usage"]
     assert (usage["used"], usage["by_type"]) == (91, {"pageview": 60, "event": 31})

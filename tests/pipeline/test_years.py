@@ -162,8 +162,8 @@ def test_years_of_trouble_change_nothing_of_what_must_always_hold(
 
 
 def counts_are_true(world: World, outcome: Outcome) -> None:
-    assert outcome.seen.usage is not None
-    assert outcome.seen.usage.used == world.used(outcome)
+    assert outcome.known.usage is not None
+    assert outcome.known.usage.used == world.used(outcome)
 
 
 def levels_reached_are_known(world: World, outcome: Outcome) -> None:

@@ -13,7 +13,8 @@ from quota_watch.model.usage import highest_level
 from quota_watch.model.watch import Watch
 from quota_watch.rules.assess import assess
 from quota_watch.rules.blind import assess_trouble
-from quota_watch.rules.condition import Closed, Condition, Findings, Observation
+from quota_watch.rules.condition import Condition, Findings
+from quota_watch.rules.known import ClosedPeriod, Known
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.silence import Silence, is_silenced
@@ -244,14 +245,15 @@ def test_no_reminder_says_that_a_level_is_still_reached_which_is_not() -> None:
 
 
 def closed_over(watched: Watch, stories: Sequence[Story]) -> list[Reason]:
-    seen = Observation(
+    known = Known(
+        watch=watched,
         period=APRIL,
         at=APRIL.resets_at - 29 * DAY,
         usage=usage(0, period=APRIL),
         measured_at=APRIL.resets_at,
-        closed=Closed(period=MARCH, used=150, limit=100),
+        closed=ClosedPeriod(period=MARCH, used=150, limit=100),
     )
-    return [each.reason for each in assess(watched, seen, stories).events]
+    return [each.reason for each in assess(watched, known, stories).events]
 
 
 @pytest.mark.parametrize(("silenced", "told"), [(False, []), (True, [Reason.CLOSED_OVER])])

@@ -10,7 +10,7 @@ from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import highest_level
 from quota_watch.rules.assess import assess
 from quota_watch.rules.blind import assess_trouble, is_blind
-from quota_watch.rules.condition import Observation
+from quota_watch.rules.known import Known
 from quota_watch.rules.threshold import assess_usage, severity_of
 from support.domain import MARCH, NOON, trouble, usage, watch
 
@@ -150,15 +150,17 @@ def test_blindness_can_be_switched_off() -> None:
 @pytest.mark.parametrize("last_known", [None, usage(95)])
 def test_assess_of_a_failed_poll_is_that_of_its_trouble(last_known) -> None:
     run = trouble(NOON - 3 * HOUR)
-    seen = Observation(period=MARCH, at=NOON, usage=last_known, measured_at=None, trouble=run)
-    assert assess(watch(), seen) == trouble_findings(3, last_known=last_known)
+    known = Known(watch=watch(), period=MARCH, at=NOON, usage=last_known, trouble=run)
+    assert assess(watch(), known) == trouble_findings(3, last_known=last_known)
 
 
 def test_assess_of_a_good_poll_is_that_of_its_usage() -> None:
-    seen = Observation(period=MARCH, at=NOON, usage=usage(95), measured_at=NOON)
-    assert assess(watch(), seen) == assess_usage(watch(), usage(95))
+    known = Known(watch=watch(), period=MARCH, at=NOON, usage=usage(95), measured_at=NOON)
+    assert assess(watch(), known) == assess_usage(watch(), usage(95))
 
 
 def test_assess_of_nothing_judges_nothing() -> None:
-    findings = assess(watch(), Observation(period=MARCH, at=NOON, usage=None, measured_at=None))
+    findings = assess(
+        watch(), Known(watch=watch(), period=MARCH, at=NOON, usage=None, measured_at=None)
+    )
     assert (findings.judged, findings.conditions) == (set(), {})

@@ -11,7 +11,8 @@ from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.source import Trouble
 from quota_watch.model.usage import Usage
 from quota_watch.model.watch import Watch
-from quota_watch.rules.condition import Condition, Observation
+from quota_watch.rules.condition import Condition
+from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import Story, Transition, TransitionType
 from quota_watch.rules.threshold import severity_of
@@ -97,19 +98,20 @@ def tell(
     trouble: Trouble | None = None,
     measured_at: datetime | None = NOON,
     public_url: str | None = None,
-    **known: Any,
+    **facts: Any,
 ) -> dict[str, Any]:
-    """Return the facts of a transition with so many events `used`, and what else is `known`."""
+    """Return the facts of a transition with so many events `used`, and what else is known."""
     count = counted if counted is not None or used is None else usage(used)
-    ahead = {key: known.pop(key) for key in ("forecast", "advice", "plan_fit") if key in known}
+    ahead = {key: facts.pop(key) for key in ("forecast", "advice", "plan_fit") if key in facts}
     if ahead:
-        known["foresight"] = made_up.foresight(**ahead)
-    seen = Observation(
+        facts["foresight"] = made_up.foresight(**ahead)
+    known = Known(
+        watch=of,
         period=count.period if count else MARCH,
         at=transition.at,
         usage=count,
         measured_at=measured_at,
         trouble=trouble,
-        **known,
+        **facts,
     )
-    return facts_of(transition, watch=of, seen=seen, public_url=public_url)
+    return facts_of(transition, watch=of, known=known, public_url=public_url)

@@ -34,7 +34,7 @@ def forecast(case: Situation) -> Words:
 
 def told_pace(case: Situation) -> str:
     """Return what the period comes to if it goes on like this; nothing where that is unknown."""
-    seen, limit = case.seen.forecast, case.limit
+    seen, limit = case.known.forecast, case.limit
     if seen is None or limit is None or case.is_over:
         return ""
     if seen.p50 > limit:
@@ -44,7 +44,7 @@ def told_pace(case: Situation) -> str:
 
 def crossing(case: Situation) -> Crossing:
     """Return when the limit is likely to be reached, as far as anything is known of it."""
-    seen = case.seen.forecast
+    seen = case.known.forecast
     if seen is not None and seen.crosses_on is not None:
         return seen.crosses_on
     early, likely, late = (_day(case.detail.get(key)) for key in ("early", "likely", "late"))
@@ -56,7 +56,7 @@ def _day(text: Any) -> date | None:
 
 
 def _probability(case: Situation) -> float | None:
-    seen = case.seen.forecast
+    seen = case.known.forecast
     known = seen.probability_over if seen is not None else case.detail.get("probability")
     return float(known) if known is not None else None
 
@@ -93,7 +93,7 @@ def _how_sure(case: Situation, *, early: bool) -> str:
 
 def _outcome(case: Situation) -> str:
     """Return what the period comes to, and when the limit is reached on the way."""
-    seen, limit = case.seen.forecast, case.limit
+    seen, limit = case.known.forecast, case.limit
     when = crossing(case)
     if seen is None or limit is None:
         what = crossed(when) or "probably passed before the period ends"
@@ -103,7 +103,7 @@ def _outcome(case: Situation) -> str:
 
 def told_loss(case: Situation) -> str:
     """Return what becomes of events past the limit, and how many that will be."""
-    seen, limit = case.seen.forecast, case.limit
+    seen, limit = case.known.forecast, case.limit
     foreseen = seen is not None and limit is not None and seen.p50 > limit
     if seen is None or limit is None or not foreseen or case.is_over or not case.watch.drops:
         return case.told_loss()
@@ -112,7 +112,7 @@ def told_loss(case: Situation) -> str:
 
 def no_longer_likely(case: Situation) -> Words:
     """Say that the limit will probably hold."""
-    seen, limit = case.seen.forecast, case.limit
+    seen, limit = case.known.forecast, case.limit
     expected = ""
     if seen is not None and limit is not None:
         expected = f": about {rough(seen.p50)} of {events(limit)} expected"

@@ -19,7 +19,7 @@ _LEAST_SHARE = 1.0  # percent; a smaller type is no lever
 
 def decide(case: Situation) -> str:
     """Return what to do about a limit that is near, will be passed, or is passed."""
-    advice = case.seen.advice
+    advice = case.known.advice
     if case.is_over and case.watch.drops:
         return _accept_or_raise(case)
     if advice is None or case.is_over:
@@ -64,7 +64,7 @@ def _choose(case: Situation) -> str:
 
 def _plan(case: Situation) -> str:
     """Return the smallest plan that fits, where one is known and larger than what there is."""
-    fit = case.seen.plan_fit
+    fit = case.known.plan_fit
     if fit is None or not case.watch.drops or fit.limit <= (case.limit or 0):
         return ""
     return smallest_plan(fit)
@@ -72,7 +72,7 @@ def _plan(case: Situation) -> str:
 
 def _types(case: Situation) -> str:
     """Return the largest types and sites, where anything is known of them."""
-    return largest(case.seen.advice) if case.seen.advice else ""
+    return largest(case.known.advice) if case.known.advice else ""
 
 
 def _else(case: Situation) -> str:
@@ -83,7 +83,7 @@ def _else(case: Situation) -> str:
 
 def _largest(case: Situation) -> str:
     """Return the types that use most, as a clause, with their shares of what is used."""
-    if not case.used or (case.seen.advice and case.seen.advice.types):
+    if not case.used or (case.known.advice and case.known.advice.types):
         return ""
     top = [
         f"{one_line(type_, NAME)} {share(percent(n, case.used))}"

@@ -50,7 +50,7 @@ def spike(case: Situation) -> Words:
 
 def _day(case: Situation) -> str:
     found = case.detail.get("day")
-    return long_day(date.fromisoformat(found) if found else case.seen.at.date())
+    return long_day(date.fromisoformat(found) if found else case.known.at.date())
 
 
 def _above(case: Situation, day: str, counted: int, expected: int) -> str:
@@ -165,5 +165,5 @@ def events_again(case: Situation) -> Words:
 
 
 def _now(case: Situation) -> str:
-    today = case.seen.usage.used_today if case.seen.usage else None
+    today = case.known.usage.used_today if case.known.usage else None
     return f": {number(today)} today" if today else ""

@@ -1,0 +1,86 @@
+"""All that is known of one organization at a moment: what every rule judges."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from quota_watch.forecast.forecast import Forecast
+from quota_watch.forecast.outlook import Foresight
+from quota_watch.forecast.remedies import PlanFit, Remedies
+from quota_watch.lib.figures import Estimate
+from quota_watch.model.limit import NOT_KNOWN, KnownLimit, LimitChange
+from quota_watch.model.period import Period
+from quota_watch.model.source import Trouble
+from quota_watch.model.usage import Usage
+from quota_watch.model.watch import Watch
+from quota_watch.rules.mismatch import Mismatch
+from quota_watch.rules.silence import Silence
+from quota_watch.rules.story import Story
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedPeriod:
+    """A period that is over: what it came to, the limit it had, and what was lost of it."""
+
+    period: Period
+    used: int
+    limit: int | None
+    lost: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """All that is known of one organization at `at`, as the polls up to then left it.
+
+    `watch` is what was agreed, with the limit in force; `limit` says where that is from and what
+    speaks against it. `stories` are those of this and the last period and every open one;
+    `silences` those that hold at `at`. `polled` tells whether there ever was a poll, `last_ok`
+    when one last worked.
+
+    After a good poll `trouble` is None and `usage` its count, measured then. After a failed one
+    `usage` is what was last known of the period, if anything, measured at `measured_at`.
+    `limit_changes` are upstream's, new with this poll; `compared` tells whether our count could
+    be compared with upstream's own, and `mismatch` what is held of that. `fell_from` is what was
+    used before where clearly less is used now. `closed` is the last period, counted once more.
+    `crossing` is the day on which the limit was last forecast to be passed, after a failed poll.
+    `lost` estimates what was dropped. `today_by_type` are today's counted events, `foresight` is
+    what is usual and what is to come, and `forecast`, `advice` and `plan_fit` are of it, where
+    there are any.
+    """
+
+    watch: Watch
+    period: Period
+    at: datetime
+    usage: Usage | None = None
+    measured_at: datetime | None = None
+    limit: KnownLimit = NOT_KNOWN
+    stories: tuple[Story, ...] = ()
+    silences: tuple[Silence, ...] = ()
+    polled: bool = True
+    last_ok: datetime | None = None
+    trouble: Trouble | None = None
+    limit_changes: tuple[LimitChange, ...] = ()
+    compared: bool = False
+    mismatch: Mismatch | None = None
+    fell_from: int | None = None
+    closed: ClosedPeriod | None = None
+    lost: Estimate | None = None
+    crossing: date | None = None
+    today_by_type: Mapping[str, int] = field(default_factory=dict)
+    foresight: Foresight | None = None
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """What the period will come to, where that can be told."""
+        forecast = None if self.foresight is None else self.foresight.forecast
+        return forecast if isinstance(forecast, Forecast) else None
+
+    @property
+    def advice(self) -> Remedies | None:
+        """What would help against that, where anything is at stake."""
+        return None if self.foresight is None else self.foresight.advice
+
+    @property
+    def plan_fit(self) -> PlanFit | None:
+        """The smallest plan that would do."""
+        return None if self.foresight is None else self.foresight.plan_fit
