@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import trustme
 from hypothesis import HealthCheck, settings
+from playwright.sync_api import Browser, sync_playwright
 
 from quota_watch.storage.database import Database
 from support.clock import FakeClock
 from support.databases import database, open_database, postgres_kept, sqlite_template
 from support.http import HttpServer
+from support.needs import closing_line, program, skip_what_lacks_a_program
 from support.post import Post
 from support.postgres import Postgres, running_postgres
 from support.smtp import SmtpServer
@@ -34,6 +36,15 @@ settings.register_profile(
 )
 settings.register_profile("exploring", deadline=None, max_examples=500)
 settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    skip_what_lacks_a_program(items)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if line := closing_line():
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture
@@ -66,6 +77,17 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return request.getfixturevalue(
         {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
     )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        # Its sandbox can't be had as root; it sees our own pages alone.
+        started = playwright.chromium.launch(
+            executable_path=program("chromium"), args=["--no-sandbox"]
+        )
+        yield started
+        started.close()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from quota_watch.views.organizations import Json
 from quota_watch.web.site import Reading, Store
 
 _ORGANIZATION = ("organization",)
-_QUANTILES = {"0.1": "p10", "0.5": "p50", "0.9": "p90"}
+_PERCENTILES = {"10": "p10", "50": "p50", "90": "p90"}
 _OUTCOMES = (DeliveryState.DONE, DeliveryState.FAILED)
 
 
@@ -133,15 +133,17 @@ def _forecasts(shown: Iterable[Json]) -> Iterator[Metric]:
     totals, over, crossing = [], [], []
     for each in shown:
         found = each["forecast"]
-        totals += [((each["id"], q), found[name]) for q, name in _QUANTILES.items()]
+        totals += [
+            ((each["id"], percentile), found[name]) for percentile, name in _PERCENTILES.items()
+        ]
         over.append(((each["id"],), found["probability_over"]))
         likely = (found["crosses_on"] or {}).get("likely")
         crossing.append(((each["id"],), _seconds(f"{likely}T00:00:00Z") if likely else None))
     yield _gauge(
         "forecast_events",
-        "What the period's count will probably end at, by quantile.",
+        "What the period's count will probably end at, by percentile.",
         totals,
-        labels=("organization", "quantile"),
+        labels=("organization", "percentile"),
     )
     yield _gauge("forecast_over_probability", "How probably the period ends over the limit.", over)
     yield _gauge(

@@ -1,12 +1,10 @@
 """Mails in a real browser: light, dark, on a phone, and with what Gmail takes away."""
 
 import re
-import shutil
-from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from quota_watch.messages.render import Renderer
 from quota_watch.messages.samples import sample_facts
@@ -17,15 +15,7 @@ SHOWN = ("will_exceed", "dropping", "closed_over", "never_seen", "report_weekly"
 _CONTRAST = {"runOnly": ["color-contrast"]}
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    assert chromium, "the tests of mails need a browser: apt-get install chromium"
-    with sync_playwright() as playwright:
-        # Its sandbox can't be had as root; it sees our own mails alone.
-        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield started
-        started.close()
+pytestmark = pytest.mark.needs("chromium")
 
 
 @pytest.fixture(scope="module")

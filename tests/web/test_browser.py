@@ -1,14 +1,15 @@
 """The pages in a real browser: nothing to scroll sideways, no complaint, usable by everyone."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from support.pages import DAY, NOW
+
+pytestmark = pytest.mark.needs("chromium")
 
 LOOKS = {
     "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
@@ -25,17 +26,6 @@ class Seen:
 
     page: Page
     complaints: list[str]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    assert chromium, "the tests of the status page need a browser: apt-get install chromium"
-    with sync_playwright() as playwright:
-        # Its sandbox can't be had as root; it sees our own pages alone.
-        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,13 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from support.needs import program
 from support.pages import DAY
 
 ROOT = Path(__file__).parents[2]
@@ -94,3 +96,19 @@ def test_every_path_is_documented():
     paths = {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"}
     told = set(re.findall(r"^\| `(/[^`]*)`", HTTP, re.MULTILINE))
     assert {re.sub(r"<[^>]*>", "ID", path) for path in paths} == told
+
+
+@pytest.mark.needs("promtool")
+def test_prometheus_itself_finds_no_fault_with_the_metrics(acme):
+    found = promtool("metrics", given=acme.get("/metrics").content)
+    assert (found.returncode, found.stderr) == (0, b"")
+
+
+@pytest.mark.needs("promtool")
+def test_prometheus_itself_takes_the_alert_rules():
+    assert promtool("rules", str(ROOT / "deploy" / "prometheus-rules.yml")).returncode == 0
+
+
+def promtool(*check: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [program("promtool"), "check", *check]
+    return subprocess.run(command, input=given, capture_output=True, check=False)
