@@ -98,7 +98,7 @@ class WebhookChannel:
                 self._connect().close()
         except httpcore.TimeoutException:
             raise DeliveryError(too_late(self._place, self._attempt_seconds)) from None
-        except httpcore.ConnectError as error:
+        except (httpcore.ConnectError, OSError) as error:
             raise DeliveryError(no_connection(self._place, error.__cause__ or error)) from None
         through = "" if self._proxy is None else f", which leads to {self._host},"
         return f"{self._place}{through} can be reached (nothing was sent)"

@@ -63,6 +63,7 @@ def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[Chec
         yield _bad(key, problem, f"correct {key}")
     if "templates.directory" not in problems:
         yield from _templates(config)
+    yield from _certificates()
     if not offline and not problems.keys() & {"rybbit.ca_file", "rybbit.proxy"}:
         yield from _organizations(config, context, problems)
     yield from _channels(config, offline=offline)
@@ -160,6 +161,16 @@ def _organizations(config: Config, context: Context, problems: dict[str, str]) -
                 yield from checks
         for server, pace in source.stretched(config.poll.interval):
             yield _good(_WARNING, f"{server}: {pace.describe()}")
+
+
+def _certificates() -> Iterator[Check]:
+    """Check what the environment names as certificates; where it can be used there is no line."""
+    from quota_watch.lib.http import trust
+
+    try:
+        trust()
+    except OSError as error:
+        yield _bad("certificates", str(error), "correct that variable, or unset it")
 
 
 def _releases(source: "RybbitClient", servers: Iterable[str]) -> Iterator[Check]:

@@ -5,6 +5,7 @@ credential goes where the caller sent it and nowhere else.
 """
 
 import base64
+import os
 import re
 import ssl
 import threading
@@ -41,6 +42,9 @@ _HEADERS = {
     "Accept-Encoding": "identity",
     "User-Agent": f"quota-watch/{__version__}",
 }
+
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""The variables by which the environment names the certificates to believe."""
 
 _LOWER = (
     h11.ProtocolError,
@@ -232,11 +236,17 @@ class Client:
             if url.scheme == "https":
                 if self._proxy is not None:
                     self._tunnel(stream, b"%s:%d" % (_bracketed(url), _port(url)))
-                stream = stream.start_tls(self._trusted(), url.raw_host.decode("ascii"))
+                stream = stream.start_tls(self._context(), url.raw_host.decode("ascii"))
         except BaseException:
             stream.close()
             raise
         return Connection(stream)
+
+    def _context(self) -> ssl.SSLContext:
+        try:
+            return self._trusted()
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
 
     def _tunnel(self, stream: httpcore.NetworkStream, target: bytes) -> None:
         """Let the proxy connect us through to `target`."""
@@ -360,8 +370,18 @@ def _decompressed(
 
 
 def trust(ca_file: Path | None = None) -> ssl.SSLContext:
-    """Return what certificates are believed: the usual ones, the machine's, those in `ca_file`."""
-    context = httpx.create_ssl_context()
+    """Gather the certificates to believe: the usual ones, the machine's, those in `ca_file`.
+
+    Raises `OSError` that names file and variable where the environment names certificates that
+    can't be had, and `HttpError` for `ca_file`.
+    """
+    try:
+        context = httpx.create_ssl_context()
+    except OSError as error:  # ssl.SSLError is one
+        named = [f"{name}={os.environ[name]}" for name in _CERTIFICATES if name in os.environ]
+        reason = error.strerror if not isinstance(error, ssl.SSLError) else "no PEM certificate"
+        where = " ".join(named) or error.filename or "the usual certificates"
+        raise OSError(f"{where} can't be used: {reason}") from None
     context.load_default_certs()  # the machine's own too: where companies put theirs
     if ca_file is not None:
         try:

@@ -89,6 +89,7 @@ class Installation:
             env=self.environ(environ or {}),
             capture_output=True,
             text=True,
+            errors="backslashreplace",
             timeout=SECONDS,
             check=False,
         )
