@@ -136,7 +136,7 @@ def _end(length: str | None, until: str | None, *, now: datetime, zone: str) -> 
 
 
 def _length(text: str) -> timedelta:
-    from quota_watch.config.durations import parse_duration
+    from quota_watch.config.fields import parse_duration
     from quota_watch.config.problems import InvalidValueError
 
     try:

@@ -1,6 +1,6 @@
 """The configuration: TOML → frozen models → what to watch, whom to tell, with which secrets."""
 
-from quota_watch.config.durations import format_duration, parse_duration
+from quota_watch.config.fields import format_duration, parse_duration
 from quota_watch.config.load import find_config, load
 from quota_watch.config.models import AppriseTable, Channel, EmailTable, Smtp, WebhookTable
 from quota_watch.config.needs import Use

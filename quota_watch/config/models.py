@@ -17,7 +17,7 @@ from pydantic import (
     PlainValidator,
 )
 
-from quota_watch.config import addresses, database, fields, secrets
+from quota_watch.config import addresses, fields, secrets
 from quota_watch.config.secrets import Secret
 from quota_watch.model.plan import NOT_COUNTED
 from quota_watch.model.rule import Rule, Severity
@@ -143,8 +143,12 @@ class Poll(Section):
 class Database(Section):
     """Where what was seen and told is kept; `Config.database_url()` resolves the URL."""
 
-    url: Annotated[Secret, PlainValidator(secrets.secret(database.complaint)), _AS_TEXT] = Field(
-        default_factory=lambda: Secret(database.DEFAULT_URL, check=database.complaint)
+    url: Annotated[
+        Secret, PlainValidator(secrets.secret(addresses.database_complaint)), _AS_TEXT
+    ] = Field(
+        default_factory=lambda: Secret(
+            addresses.DEFAULT_DATABASE, check=addresses.database_complaint
+        )
     )
     keep_snapshots: Duration = timedelta(days=400)
     keep_days: Duration = timedelta(days=1830)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from importlib.util import find_spec
 from itertools import chain
 
-from quota_watch.config import addresses, database
+from quota_watch.config import addresses
 from quota_watch.config.models import (
     AppriseTable,
     Channel,
@@ -64,7 +64,7 @@ def to_deliver(channels: Mapping[str, Channel], smtp: Smtp | None) -> tuple[Secr
 def to_store(section: Database) -> tuple[Secret, ...]:
     """Return the database's URL where it may hold a password."""
     url = section.url
-    plain = url.is_literal and not database.holds_password(url.reveal())
+    plain = url.is_literal and not addresses.holds_password(url.reveal())
     return () if plain else (url,)
 
 

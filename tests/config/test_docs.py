@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from quota_watch.config import load
+from quota_watch.config.load import keys_of
 from quota_watch.config.models import CHANNELS, SECTIONS, AlertKeys
-from quota_watch.config.translate import keys_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config.example.toml"
