@@ -186,11 +186,18 @@ def _read(text: str) -> tuple[str, str | None]:
         return _from_file(Path(name))
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if not folder:
-        return "", (
-            "$CREDENTIALS_DIRECTORY is not set; it is only set inside the systemd service; "
-            "elsewhere use env: or file:"
-        )
+        return "", _no_credentials(name)
     return _from_file(Path(folder, name))
+
+
+def _no_credentials(name: str) -> str:
+    """Say what to do: a unit sets the folder, and the launcher beside it."""
+    if os.environ.get("INVOCATION_ID"):  # systemd runs us
+        return f"$CREDENTIALS_DIRECTORY is not set: the unit needs LoadCredential={name}:FILE"
+    return (
+        "$CREDENTIALS_DIRECTORY is not set; it is only set inside the systemd service; "
+        "beside it use deploy/quota-watch, elsewhere env: or file:"
+    )
 
 
 def _from_environment(name: str) -> tuple[str, str | None]:

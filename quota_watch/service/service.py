@@ -197,7 +197,9 @@ class Service:
         self._guarded("tell of the config", lambda runtime: runtime.tell_of_config(refused))
 
     def _status(self) -> str:
-        doubts = self._health.doubts()
+        doubts = list(self._health.doubts())
+        if self._refused is not None:
+            doubts.append("the changed config is refused, the old one is in force")
         trouble = f"; trouble: {'; '.join(doubts)}" if doubts else ""
         return f"{self._runtime.status()}{trouble}"
 
