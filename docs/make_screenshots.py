@@ -1,7 +1,7 @@
-"""Pictures for the README, taken of the demo three weeks into its month.
+"""Pictures for the README, taken of the demo once it has come to now.
 
-Run it in a checkout: python docs/make_screenshots.py (needs the extras of dev, and a Chromium:
-$CHROMIUM, else what the path has).
+Run it in a checkout, best in the last third of a month: python docs/make_screenshots.py (needs
+the extras of dev, and a Chromium: $CHROMIUM, else what the path has).
 """
 
 import os
@@ -17,22 +17,22 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 HERE = Path(__file__).parent
-_MOMENT = "── 21 Mar"
-_SPEED = "20000"  # slow enough for the page to look as it does beside a real service
+_MOMENT = "on in real time"
+_SECONDS = "300"
 _OVERVIEW, _ORGANIZATION, _MAILED = (1200, 680), (1200, 1010), (660, 820)
-_MAIL = "Growing Shop will probably"
+_MAIL = "Growing Shop will"
 
 
 @contextmanager
 def playing(folder: str) -> Iterator[str]:
-    """Play the demo up to the moment; yield the address of its page."""
+    """Play the demo up to now; yield the address of its page."""
     environ = os.environ | {"TMPDIR": folder, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "quota_watch", "demo", "--speed", _SPEED]
+    command = [sys.executable, "-m", "quota_watch", "demo", "--for", _SECONDS]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  our own command
         lines = iter(process.stdout or ())
         url = next(lines).split()[2]
         for line in lines:
-            if line.startswith(_MOMENT):
+            if _MOMENT in line:
                 break
         yield url
         process.send_signal(signal.SIGTERM)

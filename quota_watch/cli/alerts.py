@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,12 +34,13 @@ _MOST_SHOWN = 100
 def alerts(
     context: Context, organizations: tuple[str, ...], only_open: bool, as_json: bool
 ) -> None:
-    """Show what was told, newest first.
+    """Show alerts by organization, the most severe first.
 
     `explain ORG` says why it was told or not, to whom, and what each rule says now.
     """
     from quota_watch.storage import silences
     from quota_watch.views import organizations as views
+    from quota_watch.views.pages import grouped
 
     if organizations[:1] == (_EXPLAIN,):
         if only_open or len(organizations) != len((_EXPLAIN, "ORG")):
@@ -57,7 +59,8 @@ def alerts(
         click.echo("no alerts", err=True)
         return
     headers = ("started", "severity", "state", "rule", "reason", "organization", "title")
-    print_table(headers, map(_alert_cells, shown), piped_only=("reason", "organization"))
+    rows = chain.from_iterable(grouped(shown).values())
+    print_table(headers, map(_alert_cells, rows), piped_only=("reason", "organization"))
     for silence in silenced:
         click.echo(in_words(silence), err=True)
 
@@ -89,8 +92,8 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
 
 
 def _print_deliveries(shown: Sequence[dict[str, Any]], *, attempts: bool) -> None:
-    headers = ("id", "created", "state", "attempts", "type", "organization", "to")
-    piped_only = ("attempts", "type", "organization")
+    headers = ("id", "created", "state", "attempts", "type", "what", "organization", "to")
+    piped_only = ("id", "attempts", "type")
     print_table(headers, map(_delivery_cells, shown), piped_only=piped_only)
     for delivery in (each for each in shown if attempts and each["attempts_log"]):
         click.echo(f"\n{delivery['id']}, {_whereto(delivery)}")
@@ -209,6 +212,7 @@ def _delivery_cells(delivery: dict[str, Any]) -> tuple[object, ...]:
         delivery["state"] + (f" ({over})" if over else ""),
         delivery["attempts"],
         delivery["type"],
+        delivery["title"] or "-",
         delivery["organization"] or "-",
         _whereto(delivery),
     )

@@ -117,13 +117,27 @@ def deliveries(
     most: int | None = None,
 ) -> list[Json]:
     """Return the outbox, newest first; `most` of it at most, and only `state` if one is given."""
-    query = select(alert.c.pk, alert.c.id, organization.c.id).outerjoin_from(alert, organization)
-    about = {pk: (alert_id, id_) for pk, alert_id, id_ in connection.execute(query)}
-    views = []
-    for row in delivery_rows(connection, only_failed=only_failed, state=state, most=most):
-        alert_id, organization_id = about.get(row.alert_pk, (None, None))
-        views.append(delivery_json(row) | {"alert_id": alert_id, "organization": organization_id})
-    return views
+    rows = list(delivery_rows(connection, only_failed=only_failed, state=state, most=most))
+    its = among(alert.c.pk, {row.alert_pk for row in rows if row.alert_pk is not None})
+    query = (
+        select(alert.c.pk, alert.c.id, alert.c.transitions, organization.c.id.label("organization"))
+        .outerjoin_from(alert, organization)
+        .where(its)
+    )
+    about: dict[int, Any] = {row.pk: row for row in connection.execute(query)}
+    return [delivery_json(row) | _about(row, about.get(row.alert_pk)) for row in rows]
+
+
+def _about(row: Row[Any], story: Any) -> Json:
+    """Return what a delivery told of: its story, and the title of the step."""
+    if story is None:
+        return {"alert_id": None, "organization": None, "title": None}
+    titles = {step["id"]: step.get("title") for step in story.transitions}
+    return {
+        "alert_id": story.id,
+        "organization": story.organization,
+        "title": titles.get(row.transition_id),
+    }
 
 
 def history(connection: Connection, watch: Watch, first: date, last: date) -> list[Json]:

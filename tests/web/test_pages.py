@@ -290,3 +290,11 @@ def test_a_silence_is_shown_with_its_end(acme):
 
 def test_what_was_sent_is_there_as_csv(acme):
     assert len(acme.get("/deliveries.csv?state=failed").text.splitlines()) == 2
+
+
+def test_a_delivery_says_what_it_told(page):
+    watched = page.filler.organization("acme", daily=[DAY])
+    pk = page.filler.alert(watched, title="Acme has used 90 %")
+    page.filler.deliveries(pk, [{"transition_id": "alert-1-step"}])
+    page.show(watched)
+    assert "Acme has used 90 %" in page.get("/deliveries").text
