@@ -38,3 +38,8 @@ def test_a_daemon_told_to_reload_while_it_starts_goes_on() -> None:
 
 def test_another_command_ends_by_the_signal() -> None:
     assert start(signal.SIGTERM, "status").returncode == -signal.SIGTERM
+
+
+def test_another_command_interrupted_while_it_starts_ends_with_130() -> None:
+    ended = start(signal.SIGINT, "status")
+    assert (ended.returncode, ended.stderr) == (130, "")
