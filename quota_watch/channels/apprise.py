@@ -13,10 +13,10 @@ from typing import Final
 from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType, PersistentStoreMode
 
 from quota_watch.channels.channel import ATTEMPT_SECONDS, WEBHOOK_RETRIES, DeliveryError, too_late
-from quota_watch.channels.formats.sections import headline, plain_text
+from quota_watch.channels.formats.chat import headline, plain_text
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.text import one_line
-from quota_watch.messages.message import Facts, Message
+from quota_watch.messages.facts import Facts, Message
 from quota_watch.messages.view import tone_of
 from quota_watch.model.rule import Severity
 

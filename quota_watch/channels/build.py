@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from functools import partial
 
 from quota_watch.channels.channel import Channel
@@ -19,13 +18,11 @@ from quota_watch.channels.webhook import AT_ONCE, WebhookChannel
 from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, Problem, WebhookTable
 from quota_watch.lib.http import Client, HttpError, build_client
 from quota_watch.lib.proxies import proxy_for
-from quota_watch.messages.message import Message
+from quota_watch.messages.examples import EXAMPLES_AT, examples
+from quota_watch.messages.facts import Message
 from quota_watch.messages.render import Renderer, TemplateError
-from quota_watch.messages.samples import sample_facts
 
 _FORMS: Mapping[str, Form] = {"json": FACTS, "slack": SLACK, "discord": DISCORD, "teams": TEAMS}
-_SOME_DAY = datetime(2026, 3, 15, 12, tzinfo=UTC)
-"""Samples to try templates with are of this moment: what works once works always."""
 
 
 def build_channels(config: Config, resources: ExitStack) -> dict[str, Channel]:
@@ -70,15 +67,16 @@ def template_trials(config: Config) -> list[tuple[str, Callable[[], None]]]:
 
 def try_mails(renderer: Renderer) -> None:
     """Render every kind of mail, alone and all together; raises `TemplateError`."""
-    samples = sample_facts(now=_SOME_DAY).values()
-    for facts in samples:
-        renderer.email(facts, channel="ops")
-    renderer.email(*samples, channel="ops")
+    facts = examples().values()
+    for each in facts:
+        renderer.email(each, channel="ops", now=EXAMPLES_AT)
+    renderer.email(*facts, channel="ops", now=EXAMPLES_AT)
 
 
 def _try_form(form: Form) -> None:
-    for facts in sample_facts(now=_SOME_DAY).values():
-        form.posts(Message(id="test", recipient="", facts=(facts,)), _SOME_DAY)
+    for facts in examples().values():
+        message = Message(id="test", recipient="", bodies=(facts.to_json(),))
+        form.posts(message, EXAMPLES_AT)
 
 
 class ChannelBuilder:

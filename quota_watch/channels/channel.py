@@ -8,7 +8,7 @@ from typing import Protocol
 
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.text import one_line
-from quota_watch.messages.message import Message
+from quota_watch.messages.facts import Message
 from quota_watch.model.rule import Severity
 
 ATTEMPT_SECONDS = 30.0

@@ -1,17 +1,31 @@
-"""Mail over SMTP: one message per recipient, in one session for all that are due."""
+"""Mail over SMTP: one message per recipient, whose headers nobody's name can break."""
 
+import base64
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Final
+from email.headerregistry import (
+    Address,
+    BaseHeader,
+    HeaderRegistry,
+    UniqueAddressHeader,
+    UnstructuredHeader,
+)
+from email.message import EmailMessage
+from email.policy import SMTP, Policy
+from email.utils import formataddr, parseaddr
+from typing import Final, cast
 
 from quota_watch.channels.channel import ATTEMPT_SECONDS, EMAIL_RETRIES
 from quota_watch.channels.smtp import MailServer
 from quota_watch.lib.logs import get_logger
-from quota_watch.messages.letter import address, compose
-from quota_watch.messages.message import Message
+from quota_watch.lib.text import one_line
+from quota_watch.messages.facts import Facts, Message
 from quota_watch.messages.render import Rendered, Renderer, TemplateError
 from quota_watch.model.rule import Severity
+
+_MOST_IDS = 4
+_WORD_BYTES = 39  # 52 characters of base64, so that an encoded word stays under the 75 allowed
 
 log = get_logger(__name__)
 
@@ -91,3 +105,126 @@ class EmailChannel:
                 "template failed, the built-in one is used", channel=self.name, error=str(error)
             )
             return Renderer().email(*message.facts, channel=self.name, now=now)
+
+
+class _Line(UnstructuredHeader, BaseHeader):
+    """A header of one line, or of encoded words.
+
+    The standard library's own folding loses spaces between long encoded words, and encodes ids
+    that don't fit into 78 characters.
+    """
+
+    def fold(self, *, policy: Policy) -> str:
+        plain = self.isascii() and "=?" not in self
+        value = str(self) if plain else f"{policy.linesep} ".join(_encoded_words(self))
+        return f"{self.name}: {value}{policy.linesep}"
+
+
+class _Mailbox(UniqueAddressHeader):
+    """A header of one address, on one line.
+
+    The standard library's own folding splits a long quoted name at its comma, which makes two
+    addresses of one.
+    """
+
+    def fold(self, *, policy: Policy) -> str:
+        (box,) = self.addresses
+        header = cast("BaseHeader", self).name  # the registry mixes that in
+        name, spec = box.display_name, box.addr_spec
+        if name.isascii() and "=?" not in name:
+            return f"{header}: {formataddr((name, spec))}{policy.linesep}"
+        words = f"{policy.linesep} ".join((*_encoded_words(name), f"<{spec}>"))
+        return f"{header}: {words}{policy.linesep}"
+
+
+def _policy() -> Policy:
+    registry = HeaderRegistry(default_class=_Line)
+    registry.map_to_type("subject", _Line)
+    for name in ("from", "to", "reply-to"):
+        registry.map_to_type(name, cast("type[BaseHeader]", _Mailbox))
+    return SMTP.clone(header_factory=registry)
+
+
+_POLICY = _policy()
+
+
+def address(text: str) -> Address:
+    """Return `anna@example.com` or `Anna <anna@example.com>` with its domain in ASCII.
+
+    Raises `ValueError` where it is none.
+    """
+    name, bare = parseaddr(text)
+    local, _, domain = bare.rpartition("@")
+    if not (local and domain and local.isascii()):
+        raise ValueError(f"{one_line(text)!r} is not a mail address")
+    return Address(one_line(name), local, domain.encode("idna").decode())
+
+
+def compose(
+    rendered: Rendered,
+    facts: Sequence[Facts],
+    *,
+    id: str,  # noqa: A002 - a delivery's id is called so everywhere
+    sender: Address,
+    recipient: Address,
+    reply_to: Address | None,
+    now: datetime,
+) -> EmailMessage:
+    """Return the message, in ASCII throughout.
+
+    `id` makes its `Message-ID`, the same at every retry; the stories' ids are the threads'.
+    """
+    mail = EmailMessage(policy=_POLICY)
+    threads = [f"<{story}@{sender.domain}>" for story in _alerts(facts)]
+    mail["From"], mail["To"] = sender, recipient
+    if reply_to is not None:
+        mail["Reply-To"] = reply_to
+    mail["Subject"] = one_line(rendered.subject)
+    mail["Date"] = now
+    mail["Message-ID"] = f"<{id}@{sender.domain}>"
+    mail["In-Reply-To"] = threads[0]
+    # The last one is the thread that mail programs sort by: the most severe.
+    mail["References"] = " ".join(reversed(threads))
+    mail["Auto-Submitted"] = "auto-generated"
+    for name, value in _filters(facts):
+        mail[f"X-Quota-Watch-{name}"] = value
+    mail.set_content(rendered.text, cte="quoted-printable")
+    mail.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
+    return mail
+
+
+def _filters(facts: Sequence[Facts]) -> Iterator[tuple[str, str]]:
+    """Yield what mail filters can sort by: of several, the most severe; the ids of all."""
+    alert = facts[0].alert
+    yield "Type", one_line(facts[0].type)
+    yield "Rule", one_line(alert.rule)
+    yield "Severity", one_line(alert.severity)
+    organizations = _distinct(each.organization.id for each in facts if each.organization)
+    if organizations:
+        yield "Organization", ", ".join(organizations)
+    yield "Alert", ", ".join(_alerts(facts))
+
+
+def _alerts(facts: Sequence[Facts]) -> list[str]:
+    return _distinct(each.alert.id for each in facts)
+
+
+def _distinct(ids: Iterable[str]) -> list[str]:
+    """Take the first ids of what the facts are about: a header has its end."""
+    return list(dict.fromkeys(map(one_line, ids)))[:_MOST_IDS]
+
+
+def _encoded_words(text: str) -> Iterator[str]:
+    """Yield base64 words of RFC 2047, each of whole characters."""
+    word = b""
+    for character in text:
+        data = character.encode()
+        if len(word) + len(data) > _WORD_BYTES:
+            yield _encoded(word)
+            word = b""
+        word += data
+    yield _encoded(word)
+
+
+def _encoded(word: bytes) -> str:
+    return f"=?utf-8?b?{base64.b64encode(word).decode()}?="

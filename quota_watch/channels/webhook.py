@@ -22,7 +22,7 @@ from quota_watch.lib.logs import Redactor
 from quota_watch.lib.network import Backend, deadline
 from quota_watch.lib.signing import signature, signing_key
 from quota_watch.lib.text import one_line
-from quota_watch.messages.message import Message
+from quota_watch.messages.facts import Message
 from quota_watch.messages.render import TemplateError
 from quota_watch.model.rule import Severity
 

@@ -15,7 +15,7 @@ from quota_watch.forecast.remedies import Part
 from quota_watch.lib.figures import (
     Estimate,
     ago,
-    chances,
+    certainty,
     days,
     estimate,
     events,
@@ -29,7 +29,7 @@ from quota_watch.lib.figures import (
 )
 from quota_watch.lib.plain import iso
 from quota_watch.lib.text import one_line
-from quota_watch.messages.words import foretold
+from quota_watch.messages.words import forecast as words
 from quota_watch.model.period import each_day
 from quota_watch.model.usage import Usage, is_over, percent
 from quota_watch.views.forecast import Prospect
@@ -44,7 +44,7 @@ def show(seen: Prospect, *, now: datetime) -> None:
     _say(_head(seen, now))
     told, usage = seen.forecast, seen.usage
     if usage is None:
-        _say(["No poll of this period has brought counts yet, so nothing can be foretold."])
+        _say(["No poll of this period has brought counts yet, so nothing can be words."])
     elif seen.too_early is not None:
         known = plural(seen.too_early.days, "day")
         _say([f"Too early: {known} of counts are known, a forecast needs {seen.too_early.needed}."])
@@ -80,23 +80,22 @@ def _head(seen: Prospect, now: datetime) -> list[str]:
 def _outlook(seen: Prospect, told: Forecast, usage: Usage) -> list[str]:
     limit, last = seen.watch.limit, seen.period.last_day
     if limit is None or told.crosses_on is None:
-        return [f"{foretold.total(told, last)}."]
+        return [f"{words.total(told, last)}."]
     if is_over(usage.used, limit):
         since = f" since {long_day(usage.crossed_on)}" if usage.crossed_on else ""
         what = "Over the limit; events are being dropped (or within 30 minutes)"
         whole = f"Without the limit it would come to about {rough(told.p50)} events"
         return [
             f"{what if seen.watch.drops else 'Over the limit'}{since}.",
-            f"{whole} ({foretold.band(told)}) by {long_day(last)}.",
+            f"{whole} ({words.likely_range(told)}) by {long_day(last)}.",
         ]
     if told.p50 <= limit:
-        return [foretold.under(told, last)]
-    when = foretold.day_and_range(told.crosses_on)
-    odds = chances(told.probability_over or 0.0)
-    lost = foretold.loss(told, limit) if seen.watch.drops else ""
+        return [words.under(told, last)]
+    odds = told.probability_over or 0.0
+    lost = words.loss(told, limit) if seen.watch.drops else ""
     return [
-        f"Full on {when}, {odds}." if when else f"Probably over its limit, {odds}.",
-        foretold.outcome(told, limit, told.crosses_on, last),
+        f"It {words.hits(told.crosses_on, odds)}, confidence {certainty(odds)}.",
+        words.outcome(told, limit, told.crosses_on, last),
         *([lost] if lost else []),
     ]
 
@@ -116,7 +115,7 @@ def _show_days(seen: Prospect, usage: Usage) -> None:
     most = max(limit or 0, seen.ahead[-1].p50, 1)
     title = f"{_MARK} the limit" if limit else ""
     print_table(
-        ("day", "expected", "total", "4 chances in 5", title),
+        ("day", "expected", "total", "80 % range", title),
         [_day(each, most, limit) for each in seen.ahead],
     )
 
@@ -148,7 +147,7 @@ def _show_help(seen: Prospect) -> None:
     if foresight is None or foresight.advice is None:
         return
     advice, used = foresight.advice, seen.usage.used if seen.usage else 0
-    lines = foretold.what_helps(advice, foresight.plan_fit, watch=watch, used=used)
+    lines = words.what_helps(advice, foresight.plan_fit, watch=watch, used=used)
     _section("What would help", lines)
     _show_parts(f"types, last {plural(advice.span_days, 'day')}", advice.types)
     _show_parts("sites, this month", advice.sites)
@@ -164,7 +163,7 @@ def _show_parts(title: str, parts: Sequence[Part]) -> None:
             number(part.counted),
             share(part.share_percent),
             growth(part.growth_percent) or "-",
-            foretold.lever(part),
+            words.lever(part),
         )
         for part in parts[:_MOST_PARTS]
     ]
@@ -187,7 +186,7 @@ def _show_losses(lost: Losses) -> None:
         (each.day, number(each.counted), number(each.lost.likely), _band(each.lost))
         for each in lost.days
     ]
-    print_table(("date", "counted", "lost", "4 chances in 5"), rows)
+    print_table(("date", "counted", "lost", "80 % range"), rows)
 
 
 def _band(lost: Estimate) -> str:

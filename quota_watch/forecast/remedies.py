@@ -252,11 +252,12 @@ def _ordered(parts: Iterable[Part]) -> tuple[Part, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanFit:
-    """A plan that would do: its name and limit, and the greatest total it has to hold."""
+    """A plan that would do: its name, limit and price, and the greatest total it has to hold."""
 
     plan: str
     limit: int
     needed: int
+    price: str | None = None
 
 
 def family_of(plan: str | None) -> str:

@@ -23,7 +23,7 @@ _MONTHS = (
 )  # fmt: skip
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _TO = "\N{EN DASH}"
-_SURE, _VERY_LIKELY = 0.995, 0.95
+_SURE, _PROBABLE, _RULED_OUT = 0.97, 0.85, 0.03
 
 
 def sentence(text: str, longest: int = 400) -> str:
@@ -56,16 +56,32 @@ def estimate(value: Estimate) -> str:
     return f"an estimated {likely}{band} {'event' if likely == '1' else 'events'}"
 
 
-def chances(probability: float) -> str:
-    """Return a probability as people bet: `9 chances in 10`."""
-    if probability >= _SURE:
-        return "almost certain"
-    if probability >= _VERY_LIKELY:
-        return f"{int(probability * 100)} chances in 100"
-    tenths = int(probability * 10 + 0.5)
-    if tenths == 0:
-        return "less than 1 chance in 10"
-    return "1 chance in 10" if tenths == 1 else f"{tenths} chances in 10"
+def certainty(probability: float) -> str:
+    """Write a probability in whole percent; what is all but sure or ruled out by its bound."""
+    if probability > _SURE:
+        return f"over {round(_SURE * 100)} %"
+    if probability < _RULED_OUT:
+        return f"under {round(_RULED_OUT * 100)} %"
+    return f"{round(probability * 100)} %"
+
+
+def verb(probability: float) -> str:
+    """Say how likely something is in one word, the same in every title, text and page."""
+    if probability > _SURE:
+        return "will"
+    return "will probably" if probability >= _PROBABLE else "might"
+
+
+def band(low: float, high: float) -> str:
+    """Write two estimated bounds: `48,600-65,600`, with a proper dash; once where they agree."""
+    first, last = rough(low), rough(high)
+    return first if first == last else f"{first}{_TO}{last}"
+
+
+def about(value: Estimate) -> str:
+    """Write an estimate in short: `about 58,000 (56,000-62,000)`."""
+    likely, bounds = rough(value.likely), band(value.low, value.high)
+    return f"about {likely}" if bounds == likely else f"about {likely} ({bounds})"
 
 
 def growth(value: float | None) -> str:
@@ -91,6 +107,11 @@ def share(value: float | None) -> str:
 def short_day(day: date) -> str:
     """Return a date without its year: `1 April`."""
     return f"{day.day} {_MONTHS[day.month - 1]}"
+
+
+def month(day: date) -> str:
+    """Write the name of a day's month."""
+    return _MONTHS[day.month - 1]
 
 
 def long_day(day: date) -> str:
@@ -121,12 +142,21 @@ def short_days(first: date, last: date) -> str:
 
 
 def moment(at: datetime, zone: str) -> str:
-    """Return a time in the reader's zone and in UTC: `15 March 2026, 13:00 CET (12:00 UTC)`.
+    """Write a time in the reader's zone and in UTC: `15 March 2026, 13:00 CET (12:00 UTC)`.
 
     UTC is not repeated where it is the reader's zone, nor its date where that is the same.
     """
+    return f"{long_day(at.astimezone(zone_of(zone)))}, {_time(at, zone)}"
+
+
+def brief(at: datetime, zone: str) -> str:
+    """Write a time of these days without its year: `6 March, 04:00 CET (03:00 UTC)`."""
+    return f"{short_day(at.astimezone(zone_of(zone)))}, {_time(at, zone)}"
+
+
+def _time(at: datetime, zone: str) -> str:
     local, utc = at.astimezone(zone_of(zone)), at.astimezone(UTC)
-    here = f"{long_day(local)}, {local:%H:%M} {_abbreviation(local)}"
+    here = f"{local:%H:%M} {_abbreviation(local)}"
     if local.tzname() == "UTC":
         return here
     day = "" if local.date() == utc.date() else f"{short_day(utc)}, "

@@ -1,183 +1,297 @@
-"""What a message tells, as the JSON that webhooks get and mails are rendered from.
+"""The facts of a transition: frozen when it was decided, kept with its deliveries, sent by all.
 
-Facts are those of the moment a transition was decided; a retry sends the same.
+`to_json` is the body that webhooks get; whatever else is sent is rendered from the same facts.
 """
 
-from datetime import datetime
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from functools import cache
+from typing import Any, Self
 
-from quota_watch.forecast.remedies import Part
-from quota_watch.lib.plain import iso, plain
-from quota_watch.lib.text import one_line
-from quota_watch.messages.daily import daily_of
-from quota_watch.messages.situation import Situation
-from quota_watch.messages.wording import words, words_of_test
-from quota_watch.messages.words.words import Words
-from quota_watch.model.period import period_json
-from quota_watch.model.rule import Severity
-from quota_watch.model.usage import percent
-from quota_watch.model.watch import Watch
-from quota_watch.rules.known import Known
-from quota_watch.rules.story import Transition
+from pydantic import TypeAdapter
+
+from quota_watch.forecast.forecast import Crossing
+from quota_watch.lib.figures import Estimate
+from quota_watch.lib.plain import plain
+from quota_watch.messages.words import DO
+from quota_watch.model.period import Period
+from quota_watch.rules.story import TransitionType
 
 VERSION = 1
+TEST, REPORT = "test", "report"
+"""Types of messages beside those of alerts, and the rules that stand in them."""
 
 
-def facts_of(
-    transition: Transition, *, watch: Watch, known: Known, public_url: str | None = None
-) -> dict[str, Any]:
-    """Return the webhook's body for a transition, and the `time_zone` its readers live in.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFacts:
+    """The story: `title` in a line, `summary` and `next_step` in full, the rest for short forms."""
 
-    `public_url` is where the status page is reached; without it there is no link. What is about
-    no single organization has no organization, period or usage.
+    id: str
+    rule: str
+    level: int | None
+    severity: str
+    reason: str
+    title: str
+    summary: str
+    next_step: str
+    started_at: datetime
+    ended_at: datetime | None
+    dropping: bool
+    preheader: str = ""
+    lead: str = ""
+    heading: str = DO
+    steps: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganizationFacts:
+    """The organization that it is about; `drops` tells whether events past the limit are lost."""
+
+    id: str
+    name: str
+    plan: str | None
+    server: str
+    drops: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodFacts:
+    """The period that it is about; `end` is its last day."""
+
+    start: date
+    end: date
+    resets_at: datetime
+
+    @classmethod
+    def of(cls, period: Period) -> Self:
+        """Write a period as people read it."""
+        return cls(start=period.start, end=period.last_day, resets_at=period.resets_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageFacts:
+    """What was counted of the period."""
+
+    used: int
+    limit: int | None
+    percent: float | None
+    by_type: Mapping[str, int]
+    measured_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastFacts:
+    """Where the period ends."""
+
+    p10: int
+    p50: int
+    p90: int
+    probability_over: float | None
+    crosses_on: Crossing | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayFacts:
+    """A day: `used` is None where it is not known, `expected` what it should have when whole."""
+
+    date: date
+    used: int | None
+    expected: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartFacts:
+    """A type or a site and its share, with the setting behind it."""
+
+    name: str
+    share: float
+    growth: float | None
+    setting: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFacts:
+    """The smallest plan that would do."""
+
+    plan: str
+    limit: int
+    needed: int
+    price: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdviceFacts:
+    """What would help; `cut_percent` and `switch_off` are for the likely total."""
+
+    daily_budget: int
+    expected_a_day: int
+    days_left: float
+    span_days: int
+    types: tuple[PartFacts, ...]
+    sites: tuple[PartFacts, ...]
+    cut_percent: int | None
+    switch_off: tuple[str, ...]
+    saves: int
+    plan_that_fits: PlanFacts | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComingFacts:
+    """Where the present period of a reported organization ends."""
+
+    period: PeriodFacts
+    p10: int
+    p50: int
+    p90: int
+    probability_over: float | None
+    crosses_on: Crossing | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanFacts:
+    """What the reported days had, and how much more than those before, in percent."""
+
+    used: int | None
+    growth: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyFacts:
+    """How far off forecasts were that were made on `day` of a period."""
+
+    day: int
+    periods: int
+    error_percent: float
+    worst_percent: float | None = None
+    bias_percent: float | None = None
+    in_band: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoryFacts:
+    """A story that began within the reported time."""
+
+    id: str
+    rule: str
+    level: int | None
+    severity: str
+    title: str
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryFacts:
+    """What a report says of one organization."""
+
+    id: str
+    name: str
+    plan: str | None
+    server: str
+    state: str
+    blind: bool
+    period: PeriodFacts | None
+    used: int | None
+    limit: int | None
+    percent: float | None
+    over: bool | None
+    measured_at: datetime | None
+    coming: ComingFacts | None
+    lost: Estimate | None
+    span: SpanFacts | None
+    days: tuple[int | None, ...] | None
+    accuracy: AccuracyFacts | None
+    smaller_plan: PlanFacts | None
+    told: tuple[StoryFacts, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFacts:
+    """A periodic report of the days from `first` to `last`."""
+
+    kind: str
+    first: date
+    last: date
+    organizations: tuple[EntryFacts, ...]
+    own: tuple[StoryFacts, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkFacts:
+    """Where to go: the status page's page, the plan's, the alert's, and what silences it."""
+
+    organization: str | None = None
+    plan: str | None = None
+    why: str | None = None
+    silence: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that is told of a transition; what does not apply is None."""
+
+    version: int = VERSION
+    type: str
+    id: str
+    timestamp: datetime
+    alert: AlertFacts
+    organization: OrganizationFacts | None = None
+    period: PeriodFacts | None = None
+    usage: UsageFacts | None = None
+    forecast: ForecastFacts | None = None
+    daily: tuple[DayFacts, ...] | None = None
+    lost: Estimate | None = None
+    advice: AdviceFacts | None = None
+    report: ReportFacts | None = None
+    links: LinkFacts = LinkFacts()
+    time_zone: str = "UTC"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether a story ended."""
+        return self.type == f"alert.{TransitionType.RESOLVED}"
+
+    @property
+    def is_going_on(self) -> bool:
+        """Whether it is an alert that goes on."""
+        return self.type not in {TEST, REPORT} and not self.is_end
+
+    def to_json(self) -> dict[str, Any]:
+        """Write the body that webhooks get, and that is kept."""
+        body: dict[str, Any] = plain(self)
+        return body
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "Facts":
+        """Read what this version or an older one wrote."""
+        facts = _adapter().validate_python(body)
+        if facts.alert.lead:
+            return facts
+        alert = facts.alert  # an older version's: it wrote whole texts alone
+        steps = (alert.next_step,) if alert.next_step else ()
+        return replace(facts, alert=replace(alert, lead=alert.summary, steps=steps))
+
+
+@cache
+def _adapter() -> TypeAdapter[Facts]:
+    return TypeAdapter(Facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One thing to send: the `bodies` it tells, the most severe first, and to whom.
+
+    There are several only where the channel `batches`. `id` is the message's, stable across
+    retries, without dots. `recipient` is empty where the channel itself is the receiver.
     """
-    case = Situation(transition=transition, watch=watch, known=known)
-    one = case.is_of_one
-    return {
-        "version": VERSION,
-        "type": f"alert.{transition.type}",
-        "id": transition.id,
-        "timestamp": iso(transition.at),
-        "alert": _alert(case, words(case)),
-        "organization": _organization(watch) if one else None,
-        "period": period_json(case.told_period) if one else None,
-        "usage": _usage(case) if one else None,
-        "forecast": _forecast(case) if one else None,
-        "daily": daily_of(known, case.told_period) if one else None,
-        "lost": plain(case.told_lost) if one else None,
-        "advice": _advice(case) if one else None,
-        "report": None,
-        "links": {"organization": _link(watch, public_url) if one else None},
-        "time_zone": watch.time_zone,
-    }
 
+    id: str
+    recipient: str
+    bodies: tuple[Mapping[str, Any], ...]
 
-def test_facts(*, id: str, now: datetime, time_zone: str, channel: str) -> dict[str, Any]:  # noqa: A002 - the name it has in the JSON
-    """Return the body of a test message for `channel`: about no organization, marked as a test."""
-    text = words_of_test(channel)
-    return {
-        "version": VERSION,
-        "type": "test",
-        "id": id,
-        "timestamp": iso(now),
-        "alert": {
-            "id": id,
-            "rule": "test",
-            "level": None,
-            "severity": Severity.INFO.label,
-            "reason": "test",
-            "title": text.title,
-            "summary": text.summary,
-            "next_step": text.next_step,
-            "started_at": iso(now),
-            "ended_at": None,
-            "dropping": False,
-        },
-        "organization": None,
-        "period": None,
-        "usage": None,
-        "forecast": None,
-        "daily": None,
-        "lost": None,
-        "advice": None,
-        "report": None,
-        "links": {"organization": None},
-        "time_zone": time_zone,
-    }
-
-
-def _alert(case: Situation, text: Words) -> dict[str, Any]:
-    story = case.transition.story
-    return {
-        "id": story.id,
-        "rule": story.rule.value,
-        "level": story.level,
-        "severity": story.severity.label,
-        "reason": case.transition.reason.value,
-        "title": text.title,
-        "summary": text.summary,
-        "next_step": text.next_step,
-        "started_at": iso(story.started_at),
-        "ended_at": iso(story.ended_at),
-        "dropping": case.watch.drops and case.is_over and not case.is_closed,
-    }
-
-
-def _organization(watch: Watch) -> dict[str, Any]:
-    return {
-        "id": watch.organization.id,
-        "name": one_line(watch.name) or one_line(watch.organization.id),
-        "plan": None if watch.plan is None else one_line(watch.plan),
-        "server": watch.organization.server,
-    }
-
-
-def _usage(case: Situation) -> dict[str, Any] | None:
-    if case.is_closed:
-        return _closed_usage(case)
-    if case.used is None:
-        return None
-    return {
-        "used": case.used,
-        "limit": case.limit,
-        "percent": percent(case.used, case.limit),
-        "by_type": case.by_type,
-        "measured_at": iso(case.measured_at),
-    }
-
-
-def _closed_usage(case: Situation) -> dict[str, Any] | None:
-    """Return what a closed period came to; its types are not kept with it."""
-    used, limit = case.detail.get("used"), case.detail.get("limit")
-    if used is None:
-        return None
-    return {
-        "used": used,
-        "limit": limit,
-        "percent": percent(used, limit),
-        "by_type": {},
-        "measured_at": iso(case.known.at),
-    }
-
-
-def _forecast(case: Situation) -> dict[str, Any] | None:
-    known = case.known.forecast
-    if known is None or case.is_closed:
-        return None
-    names = ("p10", "p50", "p90", "probability_over", "crosses_on")
-    return {name: plain(getattr(known, name)) for name in names}
-
-
-def _advice(case: Situation) -> dict[str, Any] | None:
-    """Return what would help; `cut_percent` and `switch_off` are for the likely total."""
-    advice, fit = case.known.advice, case.known.plan_fit
-    if advice is None or case.is_closed:
-        return None
-    return {
-        "daily_budget": advice.daily_budget,
-        "expected_a_day": advice.expected_a_day,
-        "days_left": advice.days_left,
-        "span_days": advice.span_days,
-        "types": [_part(part) for part in advice.types],
-        "sites": [_part(part) for part in advice.sites],
-        "cut_percent": advice.likely.cut_percent,
-        "switch_off": plain(advice.likely.switch_off),
-        "saves": advice.likely.saves,
-        "plan_that_fits": None if fit is None else plain(fit),
-    }
-
-
-def _part(part: Part) -> dict[str, Any]:
-    return {
-        "name": one_line(part.name),
-        "share": part.share_percent,
-        "growth": part.growth_percent,
-        "setting": plain(part.setting),
-    }
-
-
-def _link(watch: Watch, public_url: str | None) -> str | None:
-    if public_url is None:
-        return None
-    return f"{public_url.rstrip('/')}/organizations/{quote(watch.organization.id, safe='')}"
+    @property
+    def facts(self) -> tuple[Facts, ...]:
+        """What the bodies say."""
+        return tuple(Facts.from_json(body) for body in self.bodies)

@@ -1,14 +1,15 @@
 """Pictures of numbers that need no image: the bar of a limit, and the days of a period. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
-from quota_watch.lib.figures import number, rough, short_day, weekday
+from quota_watch.lib.figures import Estimate, band, number, rough, share, short_day, weekday
+from quota_watch.messages.facts import DayFacts, Facts, ForecastFacts
+from quota_watch.model.usage import percent
 
 _TALLEST = 64
-_MARKS = {"used": "#", "likely": "=", "range": "-", "free": "."}
+_MARKS = {"used": "#", "likely": "=", "range": "-", "lost": "x", "free": ".", "limit": "|"}
 _SATURDAY = 5
 _DAY_CHARACTERS = 40
 _ROOM_FOR_LABEL = 4
@@ -16,8 +17,12 @@ _FULL = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A stretch of a bar: `used`, `likely`, `range`, `free`, or `limit`, which has no width."""
+class Stretch:
+    """A stretch of a bar.
+
+    It is `used`, `likely`, `range`, `lost` (above a limit past which events are dropped), `free`,
+    or `limit`, which has no width.
+    """
 
     kind: str
     width: int
@@ -25,40 +30,45 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauge:
-    """Usage, what is likely to come, the range of that, and where the limit is.
+    """Usage, what is likely to come, its range, and where the limit is.
 
-    The widths are percent and come to 100. `forecast` says it in words, or is empty.
+    The widths are percent and come to 100. `caption` says it in words.
     """
 
-    parts: tuple[Part, ...]
-    forecast: str
+    parts: tuple[Stretch, ...]
+    caption: str
 
     def text(self, width: int = 40) -> str:
-        """Return it as characters: `[####==--|--]`."""
+        """Draw it in characters: `[####==|xx-]`."""
         drawn, start = "", 0
         for part in self.parts:
-            if part.kind == "limit":
-                drawn += "|"
-                continue
             end = start + part.width
             marks = end * width // _FULL - start * width // _FULL
-            drawn += _MARKS[part.kind] * marks
+            drawn += _MARKS[part.kind] * (1 if part.kind == "limit" else marks)
             start = end
         return f"[{drawn}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayBar:
-    """One day: what it had and what more is expected, with their heights in pixels."""
+    """One day: what it had and what more is expected, with their heights in pixels.
+
+    `lost` tells that what is expected will be dropped.
+    """
 
     day: date
     used: int | None
     more: int
     height: int
     more_height: int
-    weekend: bool
+    lost: bool
     label: str
     span: int
+
+    @property
+    def weekend(self) -> bool:
+        """Whether it is a Saturday or Sunday."""
+        return self.day.weekday() >= _SATURDAY
 
     @property
     def text(self) -> str:
@@ -69,7 +79,7 @@ class DayBar:
     def line(self) -> str:
         """The day as a line of a chart of characters."""
         marks = "#" * (self.height * _DAY_CHARACTERS // _TALLEST)
-        marks += "=" * (self.more_height * _DAY_CHARACTERS // _TALLEST)
+        marks += ("x" if self.lost else "=") * (self.more_height * _DAY_CHARACTERS // _TALLEST)
         name = f"{weekday(self.day)[:3]} {self.day.day:>2}"
         return f"{name}  {self._numbers:>17}  {marks}".rstrip()
 
@@ -87,41 +97,49 @@ class Chart:
     bars: tuple[DayBar, ...]
     caption: str
     label: str
-    foretold: bool
 
 
-def gauge_of(usage: Mapping[str, Any] | None, forecast: Mapping[str, Any] | None) -> Gauge | None:
-    """Return the bar of a count against its limit; None where one of them is not known."""
-    if usage is None or usage["limit"] is None:
+def gauge_of(
+    used: int | None,
+    limit: int | None,
+    forecast: ForecastFacts | None,
+    *,
+    drops: bool | None = None,
+    lost: Estimate | None = None,
+) -> Gauge | None:
+    """Draw a count against its limit; None where one of them is not known.
+
+    Where events are dropped the bar is filled up to the limit, and what lies above it is lost.
+    """
+    if used is None or limit is None:
         return None
-    used, limit = usage["used"], usage["limit"]
-    low, high = (forecast["p10"], forecast["p90"]) if forecast else (used, used)
-    low, high = max(low, used), max(high, used)
+    gone = 0 if lost is None else lost.likely
+    likely = gone + max(used, 0 if forecast is None else forecast.p50)
+    high = max(likely, 0 if forecast is None else gone + forecast.p90)
     end = max(limit, high, 1)
-    cuts = [0, used, low, high, end]
-    parts: list[Part] = []
-    for kind, start, stop in zip(_MARKS, cuts, cuts[1:], strict=False):
-        for first, last in _split(start, stop, limit):
-            if first == limit and limit < end:
-                parts.append(Part("limit", 0))
-            width = _percent(last, end) - _percent(first, end)
-            if width:
-                parts.append(Part(kind, width))
-    mark = " The mark is the limit." if limit < end else ""
-    return Gauge(parts=tuple(_with_one_limit(parts)), forecast=_told(forecast, mark))
+    parts: list[Stretch] = []
+    for kind, start, stop in _stretches(used, likely, high, end, limit):
+        if start >= limit and limit < end and Stretch("limit", 0) not in parts:
+            parts.append(Stretch("limit", 0))
+        width = _percent(stop, end) - _percent(start, end)
+        if width > 0:
+            is_lost = bool(drops) and kind == "likely" and start >= limit
+            parts.append(Stretch("lost" if is_lost else kind, width))
+    return Gauge(parts=tuple(parts), caption=_caption(used, limit, forecast, likely, drops=drops))
 
 
-def _with_one_limit(parts: Sequence[Part]) -> list[Part]:
-    """Return the parts with the limit's mark where it comes first."""
-    found: list[Part] = []
-    for part in parts:
-        if part.kind != "limit" or part not in found:
-            found.append(part)
-    return found
-
-
-def _split(start: int, stop: int, at: int) -> list[tuple[int, int]]:
-    return [(start, at), (at, stop)] if start < at < stop else [(start, stop)]
+def _stretches(
+    used: int, likely: int, high: int, end: int, limit: int
+) -> Iterator[tuple[str, int, int]]:
+    """Cut the line where something ends, and at the limit."""
+    cuts = (0, used, likely, high, end)
+    kinds = ("used", "likely", "range", "free")
+    for kind, start, stop in zip(kinds, cuts, cuts[1:], strict=False):
+        if start < limit < stop:
+            yield kind, start, limit
+            start = limit  # noqa: PLW2901 - the rest of the same stretch
+        if start < stop:
+            yield kind, start, stop
 
 
 def _percent(n: int, end: int) -> int:
@@ -129,57 +147,72 @@ def _percent(n: int, end: int) -> int:
     return max(n * _FULL // end, 1 if n else 0)
 
 
-def _told(forecast: Mapping[str, Any] | None, mark: str) -> str:
-    if forecast is None:
-        return mark.lstrip()
-    low, likely, high = (rough(forecast[name]) for name in ("p10", "p50", "p90"))
-    return f"By the end of the period probably {likely} ({low}\N{EN DASH}{high}).{mark}"
+def _caption(
+    used: int,
+    limit: int,
+    forecast: ForecastFacts | None,
+    likely: int,
+    *,
+    drops: bool | None,
+) -> str:
+    part = percent(used, limit)
+    parts = [f"{share(part)} used" if part is not None else f"{number(used)} used"]
+    parts.append(f"limit {number(limit)}")
+    if forecast is not None and used <= limit:
+        bounds = band(forecast.p10, forecast.p90)
+        parts.append(f"about {rough(forecast.p50)} expected ({bounds})")
+    if drops and likely > max(limit, used):
+        when = "lost" if forecast is None or used > limit else "would be lost"
+        parts.append(f"about {rough(likely - max(limit, used))} {when}")
+    return " · ".join(parts)
 
 
-def chart_of(daily: Sequence[Mapping[str, Any]] | None) -> Chart | None:
-    """Return the chart of a period's days, None where fewer than two are known."""
-    rows = [
-        (date.fromisoformat(each["date"]), each["used"], each["expected"]) for each in daily or ()
-    ]
-    known = [(day, used) for day, used, _ in rows if used is not None]
+def chart_of(facts: Facts) -> Chart | None:
+    """Draw the days of a period, None where fewer than two are known."""
+    rows = facts.daily or ()
+    known = [(row.date, row.used) for row in rows if row.used is not None]
     if len(known) < 2 or not any(used for _, used in known):  # noqa: PLR2004 - one bar is no chart
         return None
-    tallest = max(max(used or 0, expected or 0) for _, used, expected in rows)
-    bars = tuple(_bar(row, tallest, _span(rows, n)) for n, row in enumerate(rows))
-    ahead = [bar for bar in bars if bar.more]
-    told = "; ".join(bar.text for bar in bars if bar.used is not None or bar.more)
-    return Chart(
-        bars=bars,
-        caption=_caption(known, bars),
-        label=f"Events per day. {told}.",
-        foretold=bool(ahead),
-    )
+    tallest = max(max(row.used or 0, row.expected or 0) for row in rows)
+    full = _full_from(facts)
+    bars = tuple(_bar(row, tallest, _span(rows, n), full) for n, row in enumerate(rows))
+    text = "; ".join(bar.text for bar in bars if bar.used is not None or bar.more)
+    return Chart(bars=bars, caption=_summary(known, bars), label=f"Events per day. {text}.")
 
 
-def _bar(row: tuple[date, int | None, int | None], tallest: int, span: int) -> DayBar:
-    day, used, expected = row
-    more = max((expected or 0) - (used or 0), 0)
-    height = _height(used or 0, tallest)
+def _full_from(facts: Facts) -> date | None:
+    """Say after which day what is expected will be dropped."""
+    if facts.organization is None or not facts.organization.drops:
+        return None
+    if facts.alert.dropping:
+        return facts.timestamp.date()
+    crossing = facts.forecast.crosses_on if facts.forecast else None
+    return None if crossing is None else crossing.likely
+
+
+def _bar(row: DayFacts, tallest: int, span: int, full: date | None) -> DayBar:
+    more = max((row.expected or 0) - (row.used or 0), 0)
+    height = _height(row.used or 0, tallest)
     return DayBar(
-        day=day,
-        used=used,
+        day=row.date,
+        used=row.used,
         more=more,
         height=height,
         more_height=min(_height(more, tallest), _TALLEST - height),
-        weekend=day.weekday() >= _SATURDAY,
-        label=_short(day) if span >= _ROOM_FOR_LABEL else "",
+        lost=full is not None and row.date > full,
+        label=_short(row.date) if span >= _ROOM_FOR_LABEL else "",
         span=span,
     )
 
 
 def _short(day: date) -> str:
-    """Return a date that fits under four days: `1 Apr`."""
+    """Write a date that fits under four days: `1 Apr`."""
     return short_day(day)[: len(str(day.day)) + 4]
 
 
-def _span(rows: Sequence[tuple[date, int | None, int | None]], n: int) -> int:
-    """Return of how many days the week is that begins here, 0 where none begins."""
-    day = rows[n][0]
+def _span(rows: Sequence[DayFacts], n: int) -> int:
+    """Say of how many days the week is that begins here, 0 where none begins."""
+    day = rows[n].date
     if n and day.weekday():
         return 0
     return min(7 - day.weekday(), len(rows) - n)
@@ -189,17 +222,15 @@ def _height(n: int, tallest: int) -> int:
     return max(round(n * _TALLEST / tallest), 1 if n else 0)
 
 
-def _caption(known: Sequence[tuple[date, int]], bars: Sequence[DayBar]) -> str:
+def _summary(known: Sequence[tuple[date, int]], bars: Sequence[DayBar]) -> str:
     day, most = max(known, key=lambda each: each[1])
     over = bars[-1].used is not None
     whole = [used for _, used in (known if over else known[:-1])]  # today is not over
     mean = sum(whole) / len(whole)
     ahead = [bar.more for bar in bars if bar.used is None and bar.more]
-    to_come = (
-        f"; about {rough(round(sum(ahead) / len(ahead)))} a day expected from now on"
-        if ahead
-        else ""
-    )
+    to_come = f"; about {rough(round(sum(ahead) / len(ahead)))} a day expected" if ahead else ""
+    lost = "; crossed: would be lost" if any(bar.lost and bar.more for bar in bars) else ""
     return (
-        f"Most on {weekday(day)}: {number(most)}. On average {rough(round(mean))} a day{to_come}."
+        f"Most on {weekday(day)}: {number(most)}. {rough(round(mean))} a day on average"
+        f"{to_come}{lost}."
     )

@@ -3,6 +3,7 @@
 Templates run in a sandbox: one from elsewhere can spoil a message and nothing more.
 """
 
+import re
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,18 +13,19 @@ from typing import Any
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup, escape
 
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.figures import local, number, share, whole_day
 from quota_watch.lib.files import resource_dir
 from quota_watch.lib.text import one_line
-from quota_watch.messages.message import Facts
-from quota_watch.messages.view import View, view_of, views_of, why
-from quota_watch.messages.wording import subject
+from quota_watch.messages.facts import Facts
+from quota_watch.messages.view import View, grouped, subject, view_of, views_of, why
 
 _ONE, _SEVERAL, _REPORT = "email/alert", "email/several", "email/report"
 _BAR_WIDTH = 40
 _KEPT = "\N{NO-BREAK SPACE}%"
+_CODE = re.compile(r"`([^`]+)`")
 
 
 class TemplateError(QuotaWatchError):
@@ -62,20 +64,23 @@ class Renderer:
     def email(
         self, *facts: Facts, channel: str | None = None, now: datetime | None = None
     ) -> Rendered:
-        """Return the mail for one or more facts, the most severe first, sent at `now`.
+        """Make the mail of one or more facts, the most severe first, sent at `now`.
 
         Raises `TemplateError`.
         """
-        views = views_of(facts, channel=channel, now=now)
         title = subject(facts[0], now=now, more=len(facts) - 1)
-        common = {
+        groups = grouped(facts)
+        views = views_of(groups, channel=channel, now=now)
+        messages = [_values(group[0], view) for group, view in zip(groups, views, strict=True)]
+        values = {
+            **messages[0],
             "subject": title,
-            "messages": [_values(each, view) for each, view in zip(facts, views, strict=True)],
+            "messages": messages,
+            "alerts": [each.alert for each in facts],
             "why": why(facts, channel),
         }
-        values = {**_values(facts[0], views[0]), **common}
         name = _REPORT if views[0].report else _ONE
-        name = name if len(facts) == 1 else _SEVERAL
+        name = name if len(groups) == 1 else _SEVERAL
         text, html = (self.render(f"{name}.{kind}.j2", values) for kind in ("txt", "html"))
         return Rendered(title, text, html)
 
@@ -89,7 +94,7 @@ class Renderer:
     ) -> str:
         """Return what the template `webhook/NAME` makes of facts; raises `TemplateError`."""
         values = {
-            **_values(facts, view_of(facts, channel=None, now=now)),
+            **_values(facts, view_of(facts, now=now)),
             "subject": subject(facts, now=now),
             "vars": variables,
         }
@@ -111,7 +116,8 @@ class Renderer:
 
 
 def _values(facts: Facts, view: View) -> dict[str, Any]:
-    return {**facts, "facts": facts, "view": view}
+    body = facts.to_json()
+    return {**body, "facts": body, "view": view}
 
 
 def _place(error: Exception, name: str) -> str:
@@ -143,8 +149,15 @@ def _bar(filled: int, width: int = _BAR_WIDTH) -> str:
     return f"[{'#' * marks}{'.' * (width - marks)}]"
 
 
+def _coded(text: str) -> Markup:
+    """Filter: what stands between backticks as code."""
+    escaped = str(escape(text.replace(" %", _KEPT)))
+    return Markup(_CODE.sub(r"<code>\1</code>", escaped))  # noqa: S704 - escaped above
+
+
 FILTERS: Mapping[str, Callable[..., str]] = {
     "bar": _bar,
+    "coded": _coded,
     "day": whole_day,
     "line": one_line,
     "local": local,

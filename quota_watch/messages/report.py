@@ -1,23 +1,28 @@
 """A periodic report: its facts, and what a message shows of them. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from quota_watch.lib.figures import number, short_day, weekday
-from quota_watch.lib.plain import iso
 from quota_watch.lib.text import one_line
-from quota_watch.messages.message import Facts
+from quota_watch.messages.facts import (
+    REPORT,
+    EntryFacts,
+    Facts,
+    LinkFacts,
+    ReportFacts,
+    StoryFacts,
+)
+from quota_watch.messages.freeze import alert_facts
 from quota_watch.messages.picture import Gauge, gauge_of
-from quota_watch.messages.words import report as phrases
-from quota_watch.messages.words.report import Entry, Standing
+from quota_watch.messages.words import report as words
+from quota_watch.messages.words.report import Standing
 from quota_watch.model.period import ONE_DAY
 from quota_watch.model.report import ReportKind, ReportSpan
-from quota_watch.model.rule import Severity
-
-REPORT = "report"
-"""The type of such a message, and the rule that stands in it."""
 
 _TONES = {
     Standing.OVER: "critical",
@@ -35,50 +40,49 @@ _SPARKS = "▁▂▃▄▅▆▇█"
 
 def report_facts(
     span: ReportSpan,
-    entries: Sequence[Entry],
-    own: Sequence[Entry],
+    entries: Sequence[Mapping[str, Any]],
+    own: Sequence[Mapping[str, Any]],
     *,
     now: datetime,
     time_zone: str,
     public_url: str | None = None,
-) -> dict[str, Any]:
-    """Return the body of a report: `entries` of its organizations, `own` stories of none."""
-    ordered = [_named(entry) for entry in phrases.most_urgent_first(entries)]
-    said = phrases.words_of(span, ordered)
-    nothing = ("organization", "period", "usage", "forecast", "daily", "lost", "advice")
-    return {
-        "version": 1,
-        "type": REPORT,
-        "id": span.id,
-        "timestamp": iso(now),
-        "alert": {
-            "id": span.id.replace("|", "-"),
-            "rule": REPORT,
-            "level": None,
-            "severity": Severity.INFO.label,
-            "reason": span.kind.value,
-            "title": said.title,
-            "summary": said.summary,
-            "next_step": said.next_step,
-            "started_at": iso(now),
-            "ended_at": None,
-            "dropping": False,
-        },
-        **dict.fromkeys(nothing),
-        "report": {
+) -> Facts:
+    """Freeze a report: `entries` of its organizations, `own` stories of none."""
+    report = TypeAdapter(ReportFacts).validate_python(
+        {
             "kind": span.kind.value,
-            "first": span.first.isoformat(),
-            "last": span.last.isoformat(),
-            "organizations": ordered,
-            "own": list(own),
-        },
-        "links": {"organization": None if public_url is None else f"{public_url.rstrip('/')}/"},
-        "time_zone": time_zone,
-    }
+            "first": span.first,
+            "last": span.last,
+            "organizations": [_named(entry) for entry in entries],
+            "own": own,
+        }
+    )
+    ordered = words.most_urgent_first(report.organizations)
+    return Facts(
+        type=REPORT,
+        id=span.id,
+        timestamp=now,
+        alert=alert_facts(
+            words.words_of(span, ordered),
+            id=span.id.replace("|", "-"),
+            rule=REPORT,
+            reason=span.kind.value,
+            at=now,
+        ),
+        report=ReportFacts(
+            kind=report.kind,
+            first=report.first,
+            last=report.last,
+            organizations=tuple(ordered),
+            own=report.own,
+        ),
+        links=LinkFacts(organization=None if public_url is None else f"{public_url.rstrip('/')}/"),
+        time_zone=time_zone,
+    )
 
 
-def _named(entry: Entry) -> dict[str, Any]:
-    """Return an entry whose names are safe to store and to show."""
+def _named(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Give an entry a name that is safe to store and to show."""
     return {**entry, "name": one_line(entry["name"]) or one_line(entry["id"])}
 
 
@@ -95,7 +99,7 @@ class Row:
     standing: str
     used: str
     gauge: Gauge | None
-    days: tuple["Day", ...]
+    days: tuple["ReportDay", ...]
     lines: tuple[str, ...]
     stories: tuple[str, ...]
     more: int
@@ -118,7 +122,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Day:
+class ReportDay:
     """One day of the report, with its height in pixels; `used` is None where it is not known."""
 
     day: date
@@ -152,55 +156,55 @@ class ReportView:
 
 
 def report_view(facts: Facts) -> ReportView | None:
-    """Return what a message shows of the report in its facts, None where there is none."""
-    report = facts.get("report")
+    """Show the report in the facts, None where there is none."""
+    report = facts.report
     if report is None:
         return None
-    kind, first = ReportKind(report["kind"]), date.fromisoformat(report["first"])
+    kind = ReportKind(report.kind)
     return ReportView(
-        rows=tuple(_row(entry, kind, first) for entry in report["organizations"]),
-        own=tuple(_story(each) for each in report["own"][:_MOST_STORIES]),
+        rows=tuple(_row(entry, kind, report.first) for entry in report.organizations),
+        own=tuple(_story(each) for each in report.own[:_MOST_STORIES]),
     )
 
 
 def lines_of(view: ReportView) -> list[tuple[str, str]]:
-    """Return a line for each organization, for where there is room for no more."""
+    """Write a line for each organization, for where there is room for no more."""
     return [
         (row.name, ". ".join([f"{row.standing}: {row.used}", *row.lines[:1]])) for row in view.rows
     ]
 
 
-def _row(entry: Entry, kind: ReportKind, first: date) -> Row:
-    stands = phrases.standing(entry)
-    same = entry["coming"] and entry["period"] == entry["coming"]["period"]
-    usage = entry if entry["used"] is not None else None
+def _row(entry: EntryFacts, kind: ReportKind, first: date) -> Row:
+    stands, coming = words.standing(entry), entry.coming
+    same = coming is not None and entry.period == coming.period
     lines = (
-        phrases.coming(entry),
-        phrases.changed(entry, kind),
-        phrases.lost(entry),
-        phrases.smaller(entry),
-        phrases.accurate(entry),
+        words.coming(entry),
+        words.changed(entry, kind),
+        words.lost(entry),
+        words.smaller(entry),
+        words.accurate(entry),
     )
-    told = [_story(each) for each in entry["told"]]
+    stories = [_story(each) for each in entry.told]
+    forecast = words.forecast_of(coming) if coming is not None and same else None
     return Row(
-        name=entry["name"],
+        name=entry.name,
         tone=_TONES[stands],
-        standing=phrases.label(stands, kind),
-        used=phrases.used(entry),
-        gauge=gauge_of(usage, entry["coming"] if same else None),
-        days=_days(entry["days"] or (), first),
+        standing=words.label(stands, kind),
+        used=words.used(entry),
+        gauge=gauge_of(entry.used, entry.limit, forecast),
+        days=_days(entry.days or (), first),
         lines=tuple(line for line in lines if line),
-        stories=tuple(told[:_MOST_STORIES]),
-        more=max(len(told) - _MOST_STORIES, 0),
+        stories=tuple(stories[:_MOST_STORIES]),
+        more=max(len(stories) - _MOST_STORIES, 0),
     )
 
 
-def _days(days: Sequence[int | None], first: date) -> tuple[Day, ...]:
+def _days(days: Sequence[int | None], first: date) -> tuple[ReportDay, ...]:
     tallest = max((used or 0 for used in days), default=0)
     if not tallest:
         return ()
     return tuple(
-        Day(
+        ReportDay(
             day=first + n * ONE_DAY,
             used=used,
             height=max(round(_TALLEST * used / tallest), 1) if used else 0,
@@ -209,8 +213,7 @@ def _days(days: Sequence[int | None], first: date) -> tuple[Day, ...]:
     )
 
 
-def _story(each: Entry) -> str:
-    """Return a story in a line: when it began, what it said, and whether it is over."""
-    began = short_day(datetime.fromisoformat(each["started_at"]).date())
-    over = "" if each["ended_at"] is not None else " (still true)"
-    return f"{began}: {each['title']}{over}"
+def _story(each: StoryFacts) -> str:
+    """Write a story in a line: when it began, what it said, and whether it is over."""
+    over = "" if each.ended_at is not None else " (still true)"
+    return f"{short_day(each.started_at.date())}: {each.title}{over}"

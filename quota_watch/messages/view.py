@@ -1,32 +1,47 @@
-"""What a mail shows of its facts, worked out once for both of its parts. Pure."""
+"""What a message shows of its facts, worked out once for mails and chats. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
 
 from quota_watch.lib.figures import (
-    Estimate,
+    about,
+    brief,
+    certainty,
     days,
-    estimate,
     events,
     largest_first,
-    local,
+    long_day,
+    moment,
     number,
     rough,
     share,
+    short_day,
 )
-from quota_watch.messages.message import MAILTO, Facts
+from quota_watch.lib.text import one_line
+from quota_watch.messages.facts import REPORT, TEST, Facts, UsageFacts
 from quota_watch.messages.picture import Chart, Gauge, chart_of, gauge_of
 from quota_watch.messages.report import ReportView, lines_of, report_view
-from quota_watch.messages.wording import told_late
-from quota_watch.model.rule import Rule
+from quota_watch.messages.words import CHOOSE, FIX
+from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import is_over, percent
 
-_MOST_TYPES = 12
+MAILTO = "mailto:"
+"""How the name of a mail channel begins that is nothing but its one address."""
+
+_SUBJECT, _BUTTON = 200, 14
+_MOST_TYPES, _MOST_STEPS, _MOST_CHARTS, _MOST_FACTS = 12, 6, 3, 4
 _FULL = 100
-_MOST_CHARTS = 3
-"""In one mail: those that are long are cut off."""
+_OF_LIMIT = frozenset({Rule.THRESHOLD, Rule.FORECAST, Rule.LIMIT})
+_OF_DAYS = frozenset({Rule.SPIKE, Rule.STALLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A link to press."""
+
+    label: str
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,123 +56,266 @@ class TypeRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """`tone` is `critical`, `warning`, `info`, `resolved` or `test`, `badge` the word for it.
+    """What is shown of one organization, or of what is about none.
 
-    `bar` is how many percent of the limit are used, None where there is no bar; `gauge` is that
-    bar with what is to come, `chart` the days of the period, None where they are not known.
-    `report` is what a periodic report shows, else None. `facts` are labelled lines, `types` the
-    breakdown, `why` tells why one got this, `late` that it comes late and is else empty.
+    `tone` is `critical`, `warning`, `info`, `resolved` or `test`, `badge` the word for it, `late`
+    that it comes late and is else empty. `lead` is the consequence, `preheader` what it costs to
+    wait, `steps` what to do under `heading`, `figures` at most four facts, `others` the titles of
+    what else there is of the same organization. There is one picture: `gauge`, or `chart` where
+    the days matter. `bar`, `facts` and `types` are for templates that want more: percent of the
+    limit used, labelled lines, the breakdown. `silence` is a command. `report` is what a periodic
+    report shows, else None.
     """
 
     tone: str
     badge: str
-    bar: int | None
+    late: str
+    title: str
+    lead: str
+    preheader: str
+    buttons: tuple[Button, ...]
+    heading: str
+    steps: tuple[str, ...]
+    note: str
+    ordered: bool
+    figures: tuple[str, ...]
+    others: tuple[str, ...]
     gauge: Gauge | None
     chart: Chart | None
+    bar: int | None
     facts: tuple[tuple[str, str], ...]
     types: tuple[TypeRow, ...]
     why: str
-    late: str
+    why_url: str | None
+    silence: str
+    silence_url: str | None
     report: ReportView | None
 
 
-def view_of(facts: Facts, *, channel: str | None, now: datetime | None = None) -> View:
-    """Return what to show of facts that are sent at `now`."""
-    tone, late = tone_of(facts), told_late(facts, now)
-    usage, report = facts["usage"], report_view(facts)
+def view_of(
+    *facts: Facts, channel: str | None = None, now: datetime | None = None, charts: bool = True
+) -> View:
+    """Show facts of one organization, the most severe first, that are sent at `now`."""
+    first = facts[0]
+    alert, usage, links = first.alert, first.usage, first.links
+    tone, late, report = tone_of(first), late_note(first, now), report_view(first)
+    chart = chart_of(first) if charts and alert.rule in _OF_DAYS else None
     return View(
         tone=tone,
-        badge=f"{facts['alert']['reason'].capitalize()} report"
-        if report
-        else tone.capitalize() + (", late" if late else ""),
-        bar=_bar(usage),
-        gauge=gauge_of(usage, facts["forecast"]),
-        chart=chart_of(facts.get("daily")),  # not there in what an older version enqueued
-        facts=tuple(lines_of(report) if report else _lines(facts)),
-        report=report,
-        types=_types(usage["by_type"], usage["used"]) if usage else (),
-        why=why([facts], channel),
+        badge=_badge(first, tone, late=bool(late)),
         late=late,
+        title=alert.title,
+        lead=alert.lead,
+        preheader=alert.preheader or alert.lead,
+        buttons=_buttons(first),
+        heading=alert.heading,
+        steps=_steps(facts),
+        note=alert.note,
+        ordered=alert.heading == FIX,
+        figures=_figures(first),
+        others=tuple(_also(each) for each in facts[1:]),
+        gauge=None if chart else _gauge(first),
+        chart=chart,
+        bar=_bar(usage),
+        facts=tuple(lines_of(report) if report else _lines(first)),
+        types=_types(usage.by_type, usage.used) if usage else (),
+        why=why(facts, channel),
+        why_url=links.why,
+        silence=_silence(first),
+        silence_url=links.silence,
+        report=report,
     )
 
 
-def views_of(told: Sequence[Facts], *, channel: str | None, now: datetime | None) -> list[View]:
-    """Return the views of what goes together: a chart is shown once, and only some of them."""
-    views, shown = [], set[str]()
-    for facts in told:
-        view = view_of(facts, channel=channel, now=now)
-        id_ = facts["organization"]["id"] if facts["organization"] else ""
-        if id_ in shown or len(shown) == _MOST_CHARTS:
-            view = replace(view, chart=None)
-        elif view.chart is not None:
-            shown.add(id_)
-        views.append(view)
-    return views
+def views_of(
+    groups: Sequence[Sequence[Facts]], *, channel: str | None, now: datetime | None
+) -> list[View]:
+    """Show what goes together, a view for each group."""
+    return [
+        view_of(*group, channel=channel, now=now, charts=len(groups) <= _MOST_CHARTS)
+        for group in groups
+    ]
+
+
+def grouped(facts: Sequence[Facts]) -> list[list[Facts]]:
+    """Put facts of the same organization together, in the order of the first of each."""
+    groups: dict[str, list[Facts]] = {}
+    for n, each in enumerate(facts):
+        of = each.organization
+        groups.setdefault(f"{of.server} {of.id}" if of else str(n), []).append(each)
+    return list(groups.values())
+
+
+def subject(facts: Facts, *, now: datetime | None = None, more: int = 0) -> str:
+    """Write a mail's subject: the severity, the organization, the one number that matters.
+
+    Sent at `now`, what is late says so; `more` is how many other alerts are joined to it.
+    """
+    alert = facts.alert
+    if facts.type == REPORT:
+        return one_line(alert.title, _SUBJECT)
+    late, tone = is_late(facts, now), tone_of(facts)
+    head = tone.capitalize() + (", late" if late else "")
+    tail = f", the period ended {short_day(facts.period.end)}" if late and facts.period else ""
+    title = f"c{alert.title[1:]}" if alert.title.startswith("Can't ") else alert.title
+    rest = f" (and {number(more)} more)" if more else ""
+    return one_line(f"{head}: {title}{tail}", _SUBJECT - len(rest)) + rest
+
+
+def is_late(facts: Facts, now: datetime | None) -> bool:
+    """Tell whether a critical message is sent at `now`, after the period it is about has ended."""
+    if now is None or facts.period is None or not facts.is_going_on:
+        return False
+    return now >= facts.period.resets_at and facts.alert.severity == Severity.CRITICAL.label
+
+
+def late_note(facts: Facts, now: datetime | None) -> str:
+    """Say what a late message is, nothing where it is in time."""
+    if facts.period is None or not is_late(facts, now):
+        return ""
+    return (
+        f"This comes late: it was decided before the period ended on {long_day(facts.period.end)}."
+    )
 
 
 def tone_of(facts: Facts) -> str:
-    """Return the severity, `resolved` or `test`."""
-    named = {"test": "test", "alert.resolved": "resolved"}
-    return named.get(facts["type"]) or str(facts["alert"]["severity"])
+    """Name the severity, `resolved` or `test`."""
+    if facts.type == TEST:
+        return TEST
+    return "resolved" if facts.is_end else facts.alert.severity
 
 
-def _bar(usage: Mapping[str, Any] | None) -> int | None:
-    if usage is None or usage["limit"] is None:
+def why(facts: Sequence[Facts], channel: str | None) -> str:
+    """Say why one gets a message of these facts."""
+    place = "one of its channels"
+    if channel is not None:
+        place = "its config" if channel.startswith(MAILTO) else f"its channel “{channel}”"
+    names = {each.organization.id: each.organization.name for each in facts if each.organization}
+    for each in facts:
+        names |= {of.id: of.name for of in (each.report.organizations if each.report else ())}
+    who = next(iter(names.values())) if len(names) == 1 else f"{number(len(names))} organizations"
+    what = f" watches {who} and" if names else ""
+    return f"You get this because quota-watch{what} has your address in {place}."
+
+
+def _badge(facts: Facts, tone: str, *, late: bool) -> str:
+    if facts.type == REPORT:
+        return f"{facts.alert.reason.capitalize()} report"
+    return tone.capitalize() + (", late" if late else "")
+
+
+def _also(facts: Facts) -> str:
+    first = facts.alert.steps[:1] if facts.alert.heading != CHOOSE else ()
+    title = facts.alert.title.rstrip(".")
+    return " ".join([f"{tone_of(facts).capitalize()}: {title}.", *first])
+
+
+def _steps(facts: Sequence[Facts]) -> tuple[str, ...]:
+    """Make one list of what to do about all of them."""
+    main, *others = facts
+    same = [each for each in others if each.alert.heading == main.alert.heading == CHOOSE]
+    steps = dict.fromkeys(step for each in (main, *same) for step in each.alert.steps)
+    return tuple(steps)[: max(_MOST_STEPS, len(main.alert.steps))]
+
+
+def _buttons(facts: Facts) -> tuple[Button, ...]:
+    buttons, of, links = [], facts.organization, facts.links
+    if of is not None and facts.is_going_on:
+        if facts.alert.rule in _OF_LIMIT:
+            buttons += [Button("Change plan", links.plan)] if links.plan else []
+        else:
+            buttons.append(Button("Open Rybbit", of.server))
+    if links.organization is not None:
+        name = one_line(of.name) if of else "status page"
+        short = name if len(name) <= _BUTTON else "details"
+        buttons.append(Button(f"Open {short}", links.organization))
+    return tuple(buttons)
+
+
+def _silence(facts: Facts) -> str:
+    if facts.organization is None or not facts.is_going_on:
+        return ""
+    return (
+        f"quota-watch silence {facts.organization.id} --rule {facts.alert.rule} "
+        '--until period-end --reason "…"'
+    )
+
+
+def _gauge(facts: Facts) -> Gauge | None:
+    usage, of = facts.usage, facts.organization
+    if usage is None or facts.alert.rule == Rule.BLIND:
         return None
-    part = percent(usage["used"], usage["limit"])
+    drops = of.drops if of else None
+    return gauge_of(usage.used, usage.limit, facts.forecast, drops=drops, lost=facts.lost)
+
+
+def _figures(facts: Facts) -> tuple[str, ...]:
+    """Name at most four facts."""
+    usage, zone, forecast = facts.usage, facts.time_zone, facts.forecast
+    figures = []
+    if usage is not None:
+        of = "" if usage.limit is None else f" of {number(usage.limit)}"
+        if facts.alert.rule == Rule.BLIND and usage.measured_at is not None and not facts.is_end:
+            return (f"last count, {brief(usage.measured_at, zone)}: {number(usage.used)}{of}",)
+        figures.append(f"{number(usage.used)}{of} used")
+    if facts.alert.rule == Rule.FORECAST and forecast and forecast.probability_over is not None:
+        figures.append(f"confidence {certainty(forecast.probability_over)}")
+    if facts.lost is not None and facts.lost.likely:
+        figures.append(f"lost: {about(facts.lost)}")
+    if usage is not None and usage.measured_at is not None:
+        figures.append(f"counted {brief(usage.measured_at, zone)}")
+    if facts.period is not None and facts.period.resets_at > facts.timestamp:
+        figures.append(f"resets {brief(facts.period.resets_at, zone)}")
+    return tuple(figures[:_MOST_FACTS])
+
+
+def _bar(usage: UsageFacts | None) -> int | None:
+    if usage is None or usage.limit is None:
+        return None
+    part = percent(usage.used, usage.limit)
     if part is None:  # a limit of nothing is always reached
         return _FULL
-    return min(max(int(part), 1 if usage["used"] else 0), _FULL)
+    return min(max(int(part), 1 if usage.used else 0), _FULL)
 
 
-def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    zone, usage, period, organization = (
-        facts[key] for key in ("time_zone", "usage", "period", "organization")
-    )
-    lines = _usage_lines(usage, zone, label=_used_label(facts)) if usage else []
-    lines += _ahead_lines(facts)
+def _lines(facts: Facts) -> list[tuple[str, str]]:
+    zone, period, organization = facts.time_zone, facts.period, facts.organization
+    lines = _usage_lines(facts.usage, zone, label=_used_label(facts)) if facts.usage else []
+    if facts.forecast is not None:
+        seen = facts.forecast
+        bounds = f"{rough(seen.p10)} to {rough(seen.p90)}"
+        lines.append(("Forecast", f"about {rough(seen.p50)} events (80 % range: {bounds})"))
+    if facts.lost is not None:
+        lines.append(("Lost", f"{about(facts.lost)} events"))
     if period is not None:
-        first, last = date.fromisoformat(period["start"]), date.fromisoformat(period["end"])
-        lines.append(("Period", f"{days(first, last)} (UTC)"))
-        lines.append(("Resets", local(period["resets_at"], zone)))
+        lines.append(("Period", f"{days(period.start, period.end)} (UTC)"))
+        lines.append(("Resets", moment(period.resets_at, zone)))
     if organization is not None:
-        lines.append(("Organization", f"{organization['name']} ({organization['id']})"))
-        if organization["plan"] is not None:
-            lines.append(("Plan", organization["plan"]))
-        lines.append(("Server", organization["server"]))
+        lines.append(("Organization", f"{organization.name} ({organization.id})"))
+        if organization.plan is not None:
+            lines.append(("Plan", organization.plan))
+        lines.append(("Server", organization.server))
     return lines
 
 
-def _ahead_lines(facts: Facts) -> list[tuple[str, str]]:
-    lines: list[tuple[str, str]] = []
-    seen, lost = facts["forecast"], facts["lost"]
-    if seen is not None:
-        band = f"{rough(seen['p10'])} to {rough(seen['p90'])}"
-        lines.append(("Forecast", f"about {rough(seen['p50'])} events ({band})"))
-    if lost is not None:
-        lines.append(("Lost", estimate(Estimate(**lost))))
-    return lines
+def _used_label(facts: Facts) -> str:
+    return "Last known" if facts.alert.rule == Rule.BLIND and not facts.is_end else "Used"
 
 
-def _used_label(facts: Mapping[str, Any]) -> str:
-    blind = facts["alert"]["rule"] == Rule.BLIND and facts["type"] != "alert.resolved"
-    return "Last known" if blind else "Used"
-
-
-def _usage_lines(usage: Mapping[str, Any], zone: str, *, label: str) -> list[tuple[str, str]]:
-    used, limit = usage["used"], usage["limit"]
-    part = "" if usage["percent"] is None else f" ({share(usage['percent'])})"
-    lines = [(label, f"{events(used)}{part}")]
-    if limit is not None:
-        lines.append(("Limit", events(limit)))
-        lines.append(("Over by" if is_over(used, limit) else "Left", events(abs(limit - used))))
-    if usage["measured_at"] is not None:
-        lines.append(("Measured", local(usage["measured_at"], zone)))
+def _usage_lines(usage: UsageFacts, zone: str, *, label: str) -> list[tuple[str, str]]:
+    part = "" if usage.percent is None else f" ({share(usage.percent)})"
+    lines = [(label, f"{events(usage.used)}{part}")]
+    if usage.limit is not None:
+        over = "Over by" if is_over(usage.used, usage.limit) else "Left"
+        lines.append(("Limit", events(usage.limit)))
+        lines.append((over, events(abs(usage.limit - usage.used))))
+    if usage.measured_at is not None:
+        lines.append(("Measured", moment(usage.measured_at, zone)))
     return lines
 
 
 def _types(by_type: Mapping[str, int], used: int) -> tuple[TypeRow, ...]:
-    """Return the largest types; those that are too many to show become one row."""
+    """List the largest types; those that are too many to show become one row."""
     ordered = largest_first(by_type)
     if len(ordered) > _MOST_TYPES:
         rest = ordered[_MOST_TYPES - 1 :]
@@ -169,19 +327,3 @@ def _types(by_type: Mapping[str, int], used: int) -> tuple[TypeRow, ...]:
 def _row(name: str, n: int, used: int) -> TypeRow:
     part = percent(n, used) or 0.0
     return TypeRow(name, n, share(part), min(max(int(part), 1), _FULL))
-
-
-def why(facts: Sequence[Facts], channel: str | None) -> str:
-    """Return why one gets a message of these facts."""
-    if channel is None:
-        place = "one of its channels"
-    else:
-        place = "its config" if channel.startswith(MAILTO) else f"its channel “{channel}”"
-    about = [each["organization"] for each in facts if each["organization"] is not None]
-    about += [
-        each for told in facts for each in (told.get("report") or {}).get("organizations", ())
-    ]
-    names = {organization["id"]: organization["name"] for organization in about}
-    who = next(iter(names.values())) if len(names) == 1 else f"{number(len(names))} organizations"
-    what = f" watches {who} and" if names else ""
-    return f"You get this because quota-watch{what} has your address in {place}."

@@ -16,7 +16,7 @@ from quota_watch.channels.channel import Channel, DeliveryError, next_attempt, s
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import one_line
-from quota_watch.messages.message import Message
+from quota_watch.messages.facts import Message
 from quota_watch.pipeline.fallback import tell_elsewhere
 from quota_watch.storage import deliveries, outbox
 from quota_watch.storage.database import Database
@@ -175,8 +175,8 @@ class Outbox:
 
     def _attempt(self, channel: Channel, message: ClaimedMessage, failed: set[str]) -> bool:
         """Attempt a message and keep what came of it; tell whether it was accepted."""
-        facts = tuple(row.facts for row in message.rows)
-        sent = Message(id=message.id, recipient=message.recipient, facts=facts)
+        bodies = tuple(row.facts for row in message.rows)
+        sent = Message(id=message.id, recipient=message.recipient, bodies=bodies)
         try:
             channel.send(sent, now=self._clock.now())
         except DeliveryError as error:

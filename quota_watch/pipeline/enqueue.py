@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from quota_watch.channels.channel import Channel
 from quota_watch.lib.plain import iso
-from quota_watch.messages.facts import facts_of, test_facts
+from quota_watch.messages.freeze import facts_of, test_facts
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.route import audience, envelopes, put_together
 from quota_watch.rules.known import Known
@@ -38,8 +38,8 @@ def enqueue(
             connection,
             transition,
             organization_pk=organization_pk,
-            title=facts["alert"]["title"],
-            summary=facts["alert"]["summary"],
+            title=facts.alert.title,
+            summary=facts.alert.summary,
         )
         is_end = transition.type is TransitionType.RESOLVED
         if alert_pk is None or not (transition.told or is_end):
@@ -53,7 +53,12 @@ def enqueue(
             told_as_fallback=deliveries.channels_told(connection, alert_pk, as_fallback=True),
         )
         found += envelopes(
-            transition, heard_by, facts=facts, alert_pk=alert_pk, watch=agreed, known=known
+            transition,
+            heard_by,
+            facts=facts.to_json(),
+            alert_pk=alert_pk,
+            watch=agreed,
+            known=known,
         )
     poll = f"{organization_pk} {iso(known.at)}"
     routed = put_together(found, channels, poll=poll, first_look=first_look, now=known.at)
@@ -80,9 +85,9 @@ def enqueue_test(
                 alert_pk=None,
                 channel=channel.name,
                 recipient=recipient,
-                type=facts["type"],
-                severity=facts["alert"]["severity"],
-                facts=facts,
+                type=facts.type,
+                severity=facts.alert.severity,
+                facts=facts.to_json(),
             )
         )
     deliveries.put(connection, found, now=now)

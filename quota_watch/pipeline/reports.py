@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
 from quota_watch.channels.channel import Channel
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
+from quota_watch.messages.facts import Facts
 from quota_watch.messages.report import report_facts
 from quota_watch.model.quiet_hours import QuietHours, until_quiet_ends
 from quota_watch.model.report import ReportKind, ReportSpan, due_report
@@ -96,7 +96,7 @@ class Reports:
 
     def _facts(
         self, connection: Connection, channel: Channel, span: ReportSpan, now: datetime
-    ) -> dict[str, Any]:
+    ) -> Facts:
         return facts_for(
             connection,
             watches_of(channel.name, self._watches),
@@ -109,7 +109,7 @@ class Reports:
     def _envelope(
         self,
         span: ReportSpan,
-        facts: Mapping[str, Any],
+        facts: Facts,
         channel: Channel,
         recipient: str,
         now: datetime,
@@ -120,9 +120,9 @@ class Reports:
             alert_pk=None,
             channel=channel.name,
             recipient=recipient,
-            type=facts["type"],
-            severity=facts["alert"]["severity"],
-            facts=facts,
+            type=facts.type,
+            severity=facts.alert.severity,
+            facts=facts.to_json(),
             quiet=self._quiet,
             not_before=until_quiet_ends(self._quiet, now),
             expires_at=span.expires_at + _PATIENCE,
@@ -137,7 +137,7 @@ def facts_for(
     now: datetime,
     time_zone: str,
     public_url: str | None,
-) -> dict[str, Any]:
+) -> Facts:
     """Return the body of a report about these organizations, from what is known now."""
     entries = stored.organizations(connection, watches, span, now=now)
     own = stored.own_affairs(connection, span, now=now)

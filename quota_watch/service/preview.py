@@ -9,14 +9,13 @@ from typing import Any
 from sqlalchemy import Connection
 
 from quota_watch.channels.build import form_of
-from quota_watch.channels.formats.sections import headline, plain_text
+from quota_watch.channels.email import address, compose
+from quota_watch.channels.formats.chat import headline, plain_text
 from quota_watch.config import AppriseTable, Config, EmailTable, WebhookTable
-from quota_watch.messages.facts import facts_of
-from quota_watch.messages.letter import address, compose
-from quota_watch.messages.message import Facts, Message
+from quota_watch.messages.examples import EXAMPLES_AT, example_of
+from quota_watch.messages.facts import REPORT, Facts, Message
+from quota_watch.messages.freeze import facts_of
 from quota_watch.messages.render import Renderer
-from quota_watch.messages.report import REPORT
-from quota_watch.messages.samples import sample_facts
 from quota_watch.model.report import ReportKind, latest_report
 from quota_watch.model.rule import Rule
 from quota_watch.model.source import Trouble
@@ -33,18 +32,6 @@ from quota_watch.views.forecast import Prospect, prospect
 RULES = (*(each.value for each in Rule), REPORT)
 """What can be previewed."""
 
-_SAMPLES = {
-    Rule.THRESHOLD: "fired_with_advice",
-    Rule.FORECAST: "will_exceed",
-    Rule.SPIKE: "spike",
-    Rule.STALLED: "stalled",
-    Rule.BLIND: "blind",
-    Rule.LIMIT: "limit_raised",
-    Rule.MISMATCH: "key_sees_less",
-    Rule.DELIVERY: "channel_fails",
-    Rule.CONFIG: "config_refused",
-    Rule.DISCOVERED: "discovered",
-}
 _NO_KEY = "ROUTING_KEY"
 _NOBODY = "nobody@example.com"
 
@@ -72,7 +59,7 @@ def facts_to_preview(
     *,
     channel: str | None,
     now: datetime,
-) -> tuple[dict[str, Any], bool]:
+) -> tuple[Facts, bool]:
     """Return what is told of the rule now, or sample values that say so, and which it is."""
     if rule == REPORT:
         return _report(connection, config, watch, channel, now), True
@@ -82,8 +69,7 @@ def facts_to_preview(
         return facts_of(
             _fired(agreed, known, condition), watch=agreed, known=known, public_url=watch.public_url
         ), True
-    samples = sample_facts(now=now, time_zone=watch.time_zone, of=watch)
-    return _marked(samples[_SAMPLES[Rule(rule)]], rule), False
+    return _marked(example_of(Rule(rule), watch), rule), False
 
 
 def render(
@@ -93,6 +79,7 @@ def render(
 
     Raises `TemplateError`.
     """
+    now = now if is_true else EXAMPLES_AT
     table = None if channel is None else config.channels[channel]
     if isinstance(table, WebhookTable):
         return _webhook(config, table, channel, facts, is_true=is_true, now=now)
@@ -156,7 +143,7 @@ def _webhook(
 ) -> Preview:
     key = None if table.routing_key is None else _NO_KEY
     form = form_of(config, table, routing_key=key)
-    message = Message(id="msg_preview", recipient="", facts=(facts,))
+    message = Message(id="msg_preview", recipient="", bodies=(facts.to_json(),))
     bodies = [post.body.decode() for post in form.posts(message, now)]
     text = "\n".join(_readable(body) for body in bodies)
     suffix = "json" if all(_is_json(body) for body in bodies) else "txt"
@@ -239,17 +226,22 @@ def _fired(watch: Watch, known: Known, condition: Condition) -> Transition:
     )
 
 
-def _marked(facts: Mapping[str, Any], rule: str) -> dict[str, Any]:
-    """Return sample facts that say what they are."""
-    alert = facts["alert"]
-    said = f"This is a sample with made-up numbers: the rule {rule} is not true now."
-    marked = {"title": f"Sample: {alert['title']}", "summary": f"{said} {alert['summary']}"}
-    return {**facts, "alert": {**alert, **marked}}
+def _marked(facts: Facts, rule: str) -> Facts:
+    """Mark a sample as what it is."""
+    alert = facts.alert
+    mark = f"This is a sample with made-up numbers: the rule {rule} is not true now."
+    marked = replace(
+        alert,
+        title=f"Sample: {alert.title}",
+        summary=f"{mark} {alert.summary}",
+        lead=f"{mark} {alert.lead}",
+    )
+    return replace(facts, alert=marked)
 
 
 def _report(
     connection: Connection, config: Config, watch: Watch, channel: str | None, now: datetime
-) -> dict[str, Any]:
+) -> Facts:
     """Return the newest report as the channel would get it, about one organization without one."""
     table = config.reports
     weekly = table is not None and channel in table.weekly and channel not in table.monthly

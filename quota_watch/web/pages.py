@@ -6,7 +6,7 @@ from datetime import date
 from flask import Flask, Response, abort, render_template, request
 
 from quota_watch.forecast.forecast import course
-from quota_watch.messages.words import foretold
+from quota_watch.messages.words import forecast as words
 from quota_watch.model.period import ONE_DAY, Period, month_of, period_json, previous
 from quota_watch.model.watch import Watch
 from quota_watch.storage import silences
@@ -234,15 +234,15 @@ def _touches(story: Json, period: Period, *, is_now: bool) -> bool:
 
 
 def what_helps(seen: Prospect) -> list[str]:
-    """Return what to do; nothing where nothing is foretold."""
+    """Return what to do; nothing where nothing is words."""
     foresight = seen.foresight
     if foresight is None or foresight.advice is None or seen.usage is None:
         return []
     used, fit = seen.usage.used, foresight.plan_fit
-    return list(foretold.what_helps(foresight.advice, fit, watch=seen.watch, used=used))
+    return list(words.what_helps(foresight.advice, fit, watch=seen.watch, used=used))
 
 
 def largest(seen: Prospect) -> str:
     """Return the largest types and sites with their growth; nothing where they are not known."""
     advice = seen.foresight.advice if seen.foresight else None
-    return "" if advice is None else foretold.largest(advice)
+    return "" if advice is None else words.largest(advice)

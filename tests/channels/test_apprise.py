@@ -4,21 +4,21 @@ import logging
 import socket
 import threading
 import traceback
+from dataclasses import replace
 
 import pytest
 
 from quota_watch.channels.apprise import AppriseChannel, UnknownServiceError
 from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError
-from quota_watch.messages.message import Message
-from quota_watch.messages.samples import sample_facts
 from quota_watch.model.rule import Severity
 from support.domain import NOON
 from support.http import HttpServer
+from support.samples import sample_facts
 from support.servers import raw_server
-from support.telling import fired, tell
+from support.telling import fired, message, tell
 
 CANARY = "canary-7d21"
-MESSAGE = Message(id="msg_1", recipient="", facts=(tell(fired()),))
+MESSAGE = message(tell(fired()))
 
 
 def channel(port: int, *, seconds: float = 10.0) -> AppriseChannel:
@@ -39,27 +39,27 @@ def test_title_and_text_arrive(http_server):
     (request,) = http_server.requests
     body = request.json()
     assert request.path.rstrip("/") == f"/{CANARY}"
-    assert body["title"] == "Warning: Acme has used 91.2 % of 100,000 events, resets 1 April"
-    assert "What to do: Raise the plan" in body["message"]
+    assert body["title"] == "Warning: Acme has used 91.2 % of its 100,000 events"
+    assert "Upgrade the plan at https://app.rybbit.io." in body["message"]
     assert body["type"] == "warning"
 
 
 def test_several_facts_are_one_message(http_server):
     samples = sample_facts(now=NOON)
     facts = (samples["dropping"], samples["blind"])
-    message = Message(id="msg_1", recipient="", facts=facts)
-    channel(port_of(http_server)).send(message, now=NOON)
+    sent = message(*facts)
+    channel(port_of(http_server)).send(sent, now=NOON)
     (request,) = http_server.requests
     assert request.json()["title"].endswith("(and 1 more)")
     assert request.json()["type"] == "failure"
     for each in facts:
-        assert each["alert"]["summary"] in request.json()["message"]
+        assert each.alert.title in request.json()["title"] + request.json()["message"]
 
 
 def test_a_name_of_markup_is_only_text(http_server):
     facts = tell(fired())
-    facts["alert"]["title"] = "<b>*x*</b>\r\nBcc: a@b.c"
-    channel(port_of(http_server)).send(Message(id="m", recipient="", facts=(facts,)), now=NOON)
+    facts = replace(facts, alert=replace(facts.alert, title="<b>*x*</b>\r\nBcc: a@b.c"))
+    channel(port_of(http_server)).send(message(facts, id="m"), now=NOON)
     assert "<b>*x*</b> Bcc: a@b.c" in http_server.requests[0].json()["title"]
 
 
@@ -123,7 +123,7 @@ def test_what_got_through_after_its_deadline_is_not_sent_again(http_server):
     phone._attempt.thread.join(10)
     phone.send(MESSAGE, now=NOON)
     assert len(http_server.requests) == 1
-    phone.send(Message(id="msg_2", recipient="", facts=MESSAGE.facts), now=NOON)
+    phone.send(message(*MESSAGE.facts, id="msg_2"), now=NOON)
     assert len(http_server.requests) == 2
 
 

@@ -12,10 +12,10 @@ from quota_watch.channels.build import ChannelBuilder, build_channels, template_
 from quota_watch.channels.email import EmailChannel
 from quota_watch.channels.webhook import WebhookChannel
 from quota_watch.config import Config, ConfigError, load
-from quota_watch.messages.message import Message
-from quota_watch.messages.samples import sample_facts
 from quota_watch.model.rule import Severity
 from support.domain import NOON
+from support.samples import sample_facts
+from support.telling import message
 
 BASE = """
 [rybbit]
@@ -76,8 +76,8 @@ def test_each_type_becomes_its_channel(configure, resources):
 )
 def test_each_format_is_what_is_posted(configure, resources, http_server, name, mark):
     config = configure(SLACK.replace("slack", name), http_server.url)
-    message = Message(id="m", recipient="", facts=(sample_facts(now=NOON)["fired"],))
-    build_channels(config, resources)["hook"].send(message, now=NOON)
+    sent = message(sample_facts(now=NOON)["fired"], id="m")
+    build_channels(config, resources)["hook"].send(sent, now=NOON)
     assert mark in http_server.requests[0].json()
 
 
@@ -121,8 +121,8 @@ def own(folder: Path, text: str, name: str = "webhook/my.json.j2") -> None:
 def test_a_template_of_the_user_makes_the_body(configure, resources, http_server, tmp_path):
     own(tmp_path, '{"team": {{ vars.team|tojson }}, "rule": {{ alert.rule|tojson }}}')
     config = configure(OWN, http_server.url)
-    message = Message(id="m", recipient="", facts=(sample_facts(now=NOON)["fired"],))
-    build_channels(config, resources)["hook"].send(message, now=NOON)
+    sent = message(sample_facts(now=NOON)["fired"], id="m")
+    build_channels(config, resources)["hook"].send(sent, now=NOON)
     assert http_server.requests[0].json() == {"team": "web", "rule": "threshold"}
 
 
@@ -159,8 +159,8 @@ def test_a_webhook_goes_through_the_environments_proxy(configure, resources, htt
     config = configure(SLACK, "http://hooks.example")
     environ = {"HTTP_PROXY": http_server.url}
     hook = ChannelBuilder(config, resources, environ).build("hook")
-    message = Message(id="m", recipient="", facts=(sample_facts(now=NOON)["fired"],))
-    hook.send(message, now=NOON)
+    sent = message(sample_facts(now=NOON)["fired"], id="m")
+    hook.send(sent, now=NOON)
     assert http_server.requests[0].path == "http://hooks.example/x"
 
 

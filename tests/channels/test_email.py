@@ -15,7 +15,7 @@ import pytest
 from quota_watch.channels.channel import EMAIL_RETRIES, DeliveryError
 from quota_watch.channels.email import EmailChannel
 from quota_watch.channels.smtp import own_name
-from quota_watch.messages.message import Message
+from quota_watch.messages.facts import Message
 from quota_watch.messages.render import Renderer
 from quota_watch.model.rule import Severity
 from support.domain import NOON
@@ -30,9 +30,9 @@ from support.servers import (
     mail_server,
     raw_server,
 )
-from support.telling import fired, tell
+from support.telling import fired, message, tell
 
-MESSAGE = Message(id="msg_1", recipient="anna@example.com", facts=(tell(fired()),))
+MESSAGE = message(tell(fired()), id="msg_1", recipient="anna@example.com")
 
 
 def channel(port: int, **changes: Any) -> EmailChannel:
@@ -424,9 +424,8 @@ def test_certificates_are_verified_by_default():
 
 
 def test_several_facts_are_one_mail_headed_by_the_first():
-    joined = Message(
-        id="msg_2", recipient="anna@example.com", facts=(tell(fired(100), 104_310), tell(fired()))
-    )
+    facts = (tell(fired(100), 104_310), tell(fired()))
+    joined = message(*facts, id="msg_2", recipient="anna@example.com")
     with mail_server() as server:
         send(channel(server.port), joined)
         mail = content(server)
@@ -436,7 +435,7 @@ def test_several_facts_are_one_mail_headed_by_the_first():
 
 
 def test_a_critical_mail_that_comes_late_says_so():
-    late = Message(id="msg_3", recipient="anna@example.com", facts=(tell(fired(100), 104_310),))
+    late = message(tell(fired(100), 104_310), id="msg_3", recipient="anna@example.com")
     with mail_server() as server:
         send(channel(server.port), late, NOON + timedelta(days=20))
         assert content(server)["Subject"].startswith("Critical, late: Acme")

@@ -15,17 +15,16 @@ from quota_watch.channels.formats.teams import TEAMS
 from quota_watch.channels.formats.template import own_template
 from quota_watch.channels.webhook import WebhookChannel
 from quota_watch.lib.http import Client, build_client
-from quota_watch.messages.message import Message
 from quota_watch.messages.render import Renderer
-from quota_watch.messages.samples import sample_facts
 from quota_watch.model.rule import Severity
 from support.domain import NOON
 from support.http import HttpServer
-from support.telling import fired, tell
+from support.samples import sample_facts
+from support.telling import fired, message, tell
 
 KEY = "R0canary0canary0canary0canary0R0"
-FIRED = Message(id="msg_1", recipient="", facts=(tell(fired()),))
-TEST = Message(id="msg_1", recipient="", facts=(sample_facts(now=NOON)["test"],))
+FIRED = message(tell(fired()))
+TEST = message(sample_facts(now=NOON)["test"])
 RATE_LIMITED = b'{"message": "You are being rate limited.", "retry_after": 64.57, "global": false}'
 
 

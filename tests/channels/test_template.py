@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from quota_watch.channels.formats.form import Post
 from quota_watch.channels.formats.template import own_template
-from quota_watch.messages.message import Message
 from quota_watch.messages.render import Renderer, TemplateError
-from quota_watch.messages.samples import sample_facts
 from support.domain import NOON
-from support.telling import BIG, fired, tell
+from support.samples import sample_facts
+from support.telling import BIG, fired, message, tell
 
 Make = Callable[..., Post]
 
@@ -29,7 +28,7 @@ def make(tmp_path: Path) -> Make:
         (tmp_path / "webhook" / name).write_text(text)
         form = own_template(Renderer(tmp_path), name, variables=variables or {})
         told = tell(fired()) if facts is None else facts
-        (only,) = form.posts(Message(id="m", recipient="", facts=(told,)), now)
+        (only,) = form.posts(message(told, id="m"), now)
         return only
 
     return post
@@ -37,14 +36,14 @@ def make(tmp_path: Path) -> Make:
 
 def test_a_template_of_json_is_sent_as_json(make):
     post = make('{"t": {{ alert.title|tojson }}, "n": {{ usage.used }}}')
-    assert json.loads(post.body) == {"t": "Acme has used 91.2 % of 100,000 events", "n": 91_234}
+    assert json.loads(post.body) == {"t": "Acme has used 91.2 % of its 100,000 events", "n": 91_234}
     assert post.content_type == "application/json"
 
 
 def test_any_other_text_is_sent_as_text(make):
     post = make("{{ subject }} (“{{ usage.used|number }}”)", name="my.txt.j2")
     assert post.content_type == "text/plain; charset=utf-8"
-    assert post.body.decode().endswith("resets 1 April (“91,234”)")
+    assert post.body.decode().endswith("100,000 events (“91,234”)")
 
 
 def test_a_text_that_happens_to_be_json_is_sent_as_that(make):
@@ -61,7 +60,7 @@ def test_a_template_sees_its_vars_and_the_view(make):
 def test_no_name_can_break_out_of_a_value(make, name):
     facts = tell(fired(), of=replace(BIG, name=f'"}}, <b> {name}'))
     post = make('{"name": {{ organization.name|tojson }}}', facts=facts)
-    assert json.loads(post.body) == {"name": facts["organization"]["name"]}
+    assert json.loads(post.body) == {"name": facts.organization.name}
 
 
 @pytest.mark.parametrize(
@@ -91,9 +90,9 @@ def test_a_value_that_nobody_escaped_is_found_with_the_samples(make):
 
 def test_a_template_that_is_missing_is_named(tmp_path):
     form = own_template(Renderer(tmp_path), "my.json.j2", variables={})
-    message = Message(id="m", recipient="", facts=(tell(fired(), of=BIG),))
+    sent = message(tell(fired(), of=BIG), id="m")
     with pytest.raises(TemplateError, match=r"webhook/my\.json\.j2: there is no file"):
-        form.posts(message, NOON)
+        form.posts(sent, NOON)
 
 
 def test_a_template_makes_one_body_of_each_message_at_once(tmp_path):

@@ -4,6 +4,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -19,19 +20,18 @@ from quota_watch.channels.formats.form import compact
 from quota_watch.channels.webhook import WebhookChannel
 from quota_watch.lib.http import Client, build_client, seconds_until
 from quota_watch.lib.signing import SigningSecretError
-from quota_watch.messages.message import Message
 from quota_watch.model.rule import Severity
 from support.domain import NOON
 from support.http import HttpServer
 from support.servers import raw_server, shut
-from support.telling import fired, tell
+from support.telling import fired, message, tell
 
 OLD, NEW = (
     "whsec_" + base64.b64encode(text).decode()
     for text in (b"canary-old-secret-of-the-hook", b"canary-new-secret-of-the-hook")
 )
-FACTS = tell(fired())
-MESSAGE = Message(id="msg_1", recipient="", facts=(FACTS,))
+FACTS = tell(fired()).to_json()
+MESSAGE = message(tell(fired()))
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_retry_has_the_same_body_and_id_but_its_own_time(client, http_server):
     hook = channel(client, http_server.url, secrets=(OLD,))
     hook.send(MESSAGE, now=NOON)
     stored = json.loads(json.dumps(dict(reversed(FACTS.items()))))
-    hook.send(Message(id="msg_1", recipient="", facts=(stored,)), now=NOON + timedelta(minutes=5))
+    hook.send(replace(MESSAGE, bodies=(stored,)), now=NOON + timedelta(minutes=5))
     first, second = http_server.requests
     assert first.body == second.body
     assert first.headers["webhook-id"] == second.headers["webhook-id"]

@@ -100,8 +100,10 @@ def test_the_day_the_odds_and_the_total_are_told(shop: Shop) -> None:
     out = busy(shop).out
     assert "Acme (org_acme)\n" in out
     assert "17,400 of 30,000 events used (58.0 %), measured 15 March 2026, 12:00 UTC" in out
-    assert re.search(r"\nFull on Thu 26 March \(25.27\), almost certain\.\n", out)
-    assert "the period comes to about 36," in out
+    assert re.search(
+        r"\nIt will hit its limit on Thu 26 March \(25.27\), confidence over 97 %\.\n", out
+    )
+    assert "At this pace: about 36," in out
 
 
 def test_the_days_to_come_are_plain_columns_where_piped(shop: Shop) -> None:
@@ -114,11 +116,12 @@ def test_the_days_to_come_are_plain_columns_where_piped(shop: Shop) -> None:
 
 def test_what_would_help_names_the_setting_the_cut_and_the_budget(shop: Shop) -> None:
     out = busy(shop).out
-    assert "From now on there is room for 763 events a day" in out
-    assert "Switching off Web Vitals now" in out
+    assert "Cut traffic by " in out
+    assert ": 763 a day instead of " in out
+    assert "Switching off Web Vitals (Site Settings, Tracking) is enough" in out
     assert "performance" in out
     assert "setting Web Vitals" in out
-    assert "The smallest plan that fits this period and the next two is standard100k" in out
+    assert "Upgrade to standard100k (fits this period and the next two)." in out
 
 
 def test_it_is_what_the_daemon_foretold_with_its_last_poll(shop: Shop) -> None:
@@ -147,10 +150,10 @@ def test_json_has_everything_and_null_for_what_is_absent(shop: Shop) -> None:
 def test_a_period_that_fits_is_told_calmly(shop: Shop) -> None:
     shop.configure("limit = 90_000")
     out = shop.poll("2026-03-15T12:00", limit=90_000).out
-    assert "and stays under the limit; the odds that it does not: less than 1 chance in 10." in out
-    assert "Nothing needs to be done while it goes on like this.\n" in out
-    assert "\nFrom now on there is room for 4," in out
-    assert "Full on" not in out
+    assert ", under the limit; risk below 10 %." in out
+    assert "Nothing needs to be done at this pace.\n" in out
+    assert "\nRoom for 4," in out
+    assert "hit its limit" not in out
 
 
 def test_of_a_stopped_daemon_the_last_poll_is_what_counts(shop: Shop) -> None:
@@ -175,7 +178,7 @@ def test_without_a_limit_only_totals_are_told(shop: Shop) -> None:
     shop.upstream.accounts[organization("acme")] = Account(limit=None)
     shop.poll("2026-03-15T12:00", limit=None)
     assert "14,500 events used, no limit is known" in shop.out
-    assert "the period comes to about 31,000 events" in shop.out
+    assert "At this pace: about 31,000 by 31 March" in shop.out
     assert "What would help" not in shop.out
     assert shop.json["forecast"]["crosses_on"] is None
 
@@ -185,7 +188,7 @@ def test_over_the_limit_the_loss_is_told_by_day_and_until_the_reset(shop: Shop) 
     shop.counts("2026-03-11", "2026-03-31", 0)
     out = shop.poll("2026-03-12T12:00", "2026-03-13T12:00").out
     assert "events are being dropped (or within 30 minutes) since 10 March 2026." in out
-    assert "Raise the plan at https://app.rybbit.io" in out
+    assert ": collection resumes within 30 minutes." in out
     assert "So far an estimated 3,380 (" in out
     assert "until the reset an estimated 27,100 (" in out
     assert [each["lost"]["likely"] for each in shop.json["lost"]["days"]] == [0, 1350, 1350, 675]

@@ -50,7 +50,7 @@ def shown(shop: Folder, *args: str) -> dict[str, Any]:
 def test_what_is_true_now_is_shown_with_its_own_numbers(shop: Folder) -> None:
     found = shown(shop, "threshold")
     assert (found["is_true"], found["channel"], found["format"]) == (True, "ops", "email")
-    assert found["subject"].startswith("Warning: Shop has used 95.0 % of 20,000 events")
+    assert found["subject"].startswith("Warning: Shop has used 95.0 % of its 20,000 events")
     assert "19,000" in found["html"]
 
 
@@ -69,7 +69,7 @@ def test_a_webhook_shows_its_body(shop: Folder, channel: str) -> None:
 
 
 def test_apprise_shows_its_text(shop: Folder) -> None:
-    assert "What to do:" in shown(shop, "threshold", "--channel", "phone")["text"]
+    assert "Nothing needs to be done" in shown(shop, "threshold", "--channel", "phone")["text"]
 
 
 def test_files_are_written_into_the_folder(shop: Folder) -> None:

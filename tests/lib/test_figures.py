@@ -96,24 +96,23 @@ def test_an_estimate_has_its_band(value, expected):
 
 @pytest.mark.parametrize(
     ("probability", "expected"),
-    [
-        (1.0, "almost certain"),
-        (0.97, "97 chances in 100"),
-        (0.949, "9 chances in 10"),
-        (0.85, "9 chances in 10"),
-        (0.5, "5 chances in 10"),
-        (0.1, "1 chance in 10"),
-        (0.04, "less than 1 chance in 10"),
-        (0.0, "less than 1 chance in 10"),
-    ],
+    [(1.0, "over 97 %"), (0.97, "97 %"), (0.5, "50 %"), (0.03, "3 %"), (0.0, "under 3 %")],
 )
-def test_a_probability_reads_as_people_bet(probability, expected):
-    assert figures.chances(probability) == expected
+def test_a_probability_is_whole_percent_or_a_bound(probability, expected):
+    assert figures.certainty(probability) == expected
 
 
-@given(st.floats(0, 1))
-def test_no_probability_but_the_surest_is_called_certain(probability):
-    assert (figures.chances(probability) == "almost certain") == (probability >= 0.995)
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_the_likelier_never_sounds_less_sure(one, other):
+    order = ["might", "will probably", "will"]
+    low, high = sorted((one, other))
+    assert order.index(figures.verb(low)) <= order.index(figures.verb(high))
+
+
+def test_a_time_of_these_days_has_no_year():
+    assert figures.brief(datetime(2026, 3, 6, 3, tzinfo=UTC), "UTC") == "6 March, 03:00 UTC"
+    berlin = figures.brief(datetime(2026, 3, 6, 23, 30, tzinfo=UTC), "Europe/Berlin")
+    assert berlin == "7 March, 00:30 CET (6 March, 23:30 UTC)"
 
 
 @pytest.mark.parametrize(

@@ -81,29 +81,28 @@ def transitions():
 
 
 def assert_readable(alert):
-    assert 10 < len(alert["title"]) <= 120
-    for key in ("title", "summary", "next_step"):
-        text = alert[key]
+    assert 10 < len(alert.title) <= 120
+    for text in (alert.title, alert.summary, alert.next_step, alert.lead, *alert.steps):
         assert text.splitlines() == [text]
         for sign in ("None", "nan", "{", "}", "  ", "..", "( ", " ,", " .", "::"):
             assert sign not in text
-    assert alert["summary"].endswith(".")
-    assert alert["next_step"].endswith(".")
+    assert alert.summary.endswith(".")
+    assert alert.next_step.endswith(".")
 
 
 @pytest.mark.parametrize("transition", list(transitions()))
 def test_without_any_facts_it_still_reads_well(transition):
     for used in (91_234, 104_310, None):
-        assert_readable(tell(transition, used, of=LONG, measured_at=None)["alert"])
-    assert_readable(tell(transition, None, of=replace(BIG, limit=None), measured_at=None)["alert"])
-    assert_readable(tell(transition, 91_234, of=replace(BIG, limit=None))["alert"])
-    assert_readable(tell(transition, 0, of=replace(BIG, limit=0))["alert"])
-    assert_readable(tell(transition, 104_310, of=replace(BIG, drops=False))["alert"])
+        assert_readable(tell(transition, used, of=LONG, measured_at=None).alert)
+    assert_readable(tell(transition, None, of=replace(BIG, limit=None), measured_at=None).alert)
+    assert_readable(tell(transition, 91_234, of=replace(BIG, limit=None)).alert)
+    assert_readable(tell(transition, 0, of=replace(BIG, limit=0)).alert)
+    assert_readable(tell(transition, 104_310, of=replace(BIG, drops=False)).alert)
 
 
 def test_every_rule_and_reason_begins_in_words_of_its_own():
     titles = [
-        tell(beginning(rule, reason))["alert"]["summary"]
+        tell(beginning(rule, reason)).alert.summary
         for rule, reasons in BEGINNINGS.items()
         for reason in reasons
     ]
@@ -111,9 +110,12 @@ def test_every_rule_and_reason_begins_in_words_of_its_own():
 
 
 def test_every_end_is_told_in_words_of_its_own():
-    fired = beginning(Rule.SPIKE, Reason.ABOVE_EXPECTED)
-    summaries = {tell(ended(fired, why))["alert"]["summary"] for why in ALL_ENDS}
-    assert len(summaries) == len(ALL_ENDS)
+    ends = [
+        tell(ended(beginning(rule, min(BEGINNINGS[rule])), why)).alert
+        for rule, whys in ENDS.items()
+        for why in whys - {Reason.PERIOD_ENDED, Reason.LIMIT_CHANGED}
+    ]
+    assert len({alert.title + alert.summary for alert in ends}) == len(ends)
 
 
 def test_no_rule_and_no_reason_is_forgotten():
@@ -129,11 +131,11 @@ def test_every_end_that_reconcile_knows_is_among_these():
 @pytest.mark.parametrize("rule", sorted(set(Rule) - OWN))
 def test_what_is_about_an_organization_names_it_its_period_and_its_reset(rule):
     for reason in BEGINNINGS[rule] - {Reason.ALL_POLLS_FAIL}:
-        alert = tell(beginning(rule, reason))["alert"]
-        assert "Acme" in alert["title"]
-        assert "1 April 2026, 00:00 UTC" in alert["summary"]
-        assert "1–31 March 2026" in alert["summary"]  # noqa: RUF001
-        assert "Measured 15 March 2026, 12:00 UTC" in alert["summary"]
+        alert = tell(beginning(rule, reason)).alert
+        assert "Acme" in alert.title
+        assert "1 April 2026, 00:00 UTC" in alert.summary
+        assert "1–31 March 2026" in alert.summary  # noqa: RUF001
+        assert "counted 15 March 2026, 12:00 UTC" in alert.summary
 
 
 def test_names_of_others_cannot_break_a_line():
@@ -153,6 +155,6 @@ def test_names_of_others_cannot_break_a_line():
     for rule, reasons in BEGINNINGS.items():
         for reason in reasons - {Reason.USED_FELL}:
             fired = about(rule, reason, Severity.INFO, detail=detail, subject=bad)
-            alert = tell(fired)["alert"]
-            text = alert["title"] + alert["summary"] + alert["next_step"]
+            alert = tell(fired).alert
+            text = alert.title + alert.summary + alert.next_step
             assert not set(text) & set("\r\n\x1b\u202e")

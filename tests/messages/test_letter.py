@@ -1,17 +1,20 @@
 from dataclasses import replace
 from email import message_from_bytes
+from email.header import decode_header, make_header
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import default
+from email.utils import parseaddr
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.messages.letter import address, compose
+from quota_watch.channels.email import address, compose
 from quota_watch.messages.render import Rendered, Renderer
-from quota_watch.messages.samples import sample_facts
 from quota_watch.rules.reason import Reason
 from support.domain import NOON, trouble
+from support.samples import sample_facts
 from support.telling import BIG, STARTED, fired, resolved, tell
 
 RENDERER = Renderer()
@@ -136,6 +139,26 @@ def test_ids_stay_whole_however_long_the_domain_is():
 def test_an_address_is_read_with_its_name_and_an_ascii_domain(text, name, bare):
     read_address = address(text)
     assert (read_address.display_name, read_address.addr_spec) == (name, bare)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Acme, Monitoring of every organization that we have ever looked after, since 1997",
+        'Anna "the watch" \\ of Acme',
+        "Müller, Söhne und Töchter: Überwachung aller Organisationen, die wir je betreut haben",
+        "=?utf-8?b?QWNtZQ==?=",
+    ],
+)
+@pytest.mark.parametrize("header", ["From", "To", "Reply-To"])
+def test_an_address_parses_back_as_what_it_was(header, name):
+    who = Address(name, "q", "w.example")
+    people = {"sender": ANNA, "recipient": ANNA, "reply_to": ANNA}
+    role = {"From": "sender", "To": "recipient", "Reply-To": "reply_to"}[header]
+    facts = tell(fired())
+    mail = compose(RENDERER.email(facts), [facts], id="m", now=NOON, **{**people, role: who})
+    shown, bare = parseaddr(message_from_bytes(mail.as_bytes())[header])
+    assert (str(make_header(decode_header(shown))), bare) == (name, "q@w.example")
 
 
 @pytest.mark.parametrize("text", ["", "anna", "anna@", "@example.com", "änna@example.com"])

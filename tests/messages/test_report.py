@@ -8,26 +8,29 @@ import pytest
 from quota_watch.channels.formats.discord import DISCORD
 from quota_watch.channels.formats.slack import SLACK
 from quota_watch.channels.formats.teams import TEAMS
-from quota_watch.messages.message import Message
+from quota_watch.lib.plain import plain
+from quota_watch.messages.facts import SpanFacts
 from quota_watch.messages.render import Renderer
 from quota_watch.messages.report import report_facts
-from quota_watch.messages.samples import sample_facts
 from quota_watch.messages.words.report import Standing, changed, coming, standing
 from quota_watch.model.report import ReportKind, latest_report
 from support.domain import NOON
+from support.samples import sample_facts
+from support.telling import message
 
 WEEKLY = sample_facts(now=NOON)["report_weekly"]
 MONTHLY = sample_facts(now=NOON)["report_monthly"]
-ENTRIES = {each["name"]: each for each in WEEKLY["report"]["organizations"]}
+ENTRIES = {each.name: each for each in WEEKLY.report.organizations}
 SPAN = latest_report(ReportKind.WEEKLY, now=NOON, time_zone="UTC")
 
 
 def told(*entries, span=SPAN, own=()):
-    return report_facts(span, entries, own, now=NOON, time_zone="UTC")
+    bodies = [plain(each) for each in entries]
+    return report_facts(span, bodies, plain(own), now=NOON, time_zone="UTC")
 
 
 def entry(of="Room to spare", **changes):
-    return {**ENTRIES[of], **changes}
+    return replace(ENTRIES[of], **changes)
 
 
 @pytest.mark.parametrize(
@@ -47,47 +50,47 @@ def test_each_organization_stands_somewhere(name, stands):
 
 def test_the_most_urgent_come_first():
     order = list(Standing)
-    found = [order.index(standing(each)) for each in WEEKLY["report"]["organizations"]]
+    found = [order.index(standing(each)) for each in WEEKLY.report.organizations]
     assert found == sorted(found)
 
 
 def test_the_title_says_who_needs_a_look():
-    assert WEEKLY["alert"]["title"] == (
-        "Weekly report, 2–8 March 2026: 1 of 6 organizations is over the limit, "  # noqa: RUF001 - a proper dash
-        "1 will probably pass the limit and 1 not seen"
+    assert WEEKLY.alert.title == (
+        "Weekly report, 2–8 March 2026: of 6 organizations 1 is over the limit; "  # noqa: RUF001 - a proper dash
+        "1 is likely to hit the limit; 1 has no data"
     )
 
 
 def test_where_all_is_well_there_is_nothing_to_do():
-    alert = told(entry(), entry("Self-hosted"))["alert"]
-    assert alert["title"].endswith("none of 2 organizations needs a look")
-    assert alert["next_step"] == "Nothing to do."
+    alert = told(entry(), entry("Self-hosted")).alert
+    assert alert.title.endswith("all 2 organizations are fine")
+    assert alert.next_step == "Nothing to do."
 
 
 def test_a_report_on_one_organization_names_it():
-    assert told(entry())["alert"]["title"].endswith("Room to spare is fine, 24.0 % used")
+    assert told(entry()).alert.title.endswith("Room to spare is fine, 24.0 % used")
 
 
 def test_of_a_month_that_is_over_the_loss_is_told_as_past():
-    assert "1 of 6 organizations went over the limit" in MONTHLY["alert"]["title"]
+    assert "of 6 organizations 1 went over; " in MONTHLY.alert.title
 
 
 @pytest.mark.parametrize(
     ("growth", "said"),
     [
-        (None, "In the week 8,000 events came."),
-        (0.2, "In the week 8,000 events came, as many as in the week before."),
-        (12.4, "In the week 8,000 events came, 12 % more than in the week before."),
-        (-30.0, "In the week 8,000 events came, 30 % less than in the week before."),
+        (None, "8,000 events in the week."),
+        (0.2, "8,000 events in the week, as many as in the week before."),
+        (12.4, "8,000 events in the week, 12 % more than in the week before."),
+        (-30.0, "8,000 events in the week, 30 % less than in the week before."),
     ],
 )
 def test_growth_is_told_in_words(growth, said):
-    assert changed(entry(span={"used": 8000, "growth": growth}), ReportKind.WEEKLY) == said
+    assert changed(entry(span=SpanFacts(used=8000, growth=growth)), ReportKind.WEEKLY) == said
 
 
 def test_a_forecast_over_the_limit_names_the_day_and_the_odds():
     assert coming(ENTRIES["Söhne GmbH"]).endswith(
-        "the limit is then passed on Thu 26 March (9 chances in 10)."
+        "will probably hit its limit on Thu 26 March (24–29) (confidence 93 %)."  # noqa: RUF001
     )
 
 
@@ -101,24 +104,24 @@ def test_both_parts_tell_of_every_organization(facts):
 
 
 def test_the_subject_is_the_title():
-    assert Renderer().email(WEEKLY).subject == WEEKLY["alert"]["title"]
+    assert Renderer().email(WEEKLY).subject == WEEKLY.alert.title
 
 
 def test_of_very_many_organizations_no_mail_is_cut_off():
     many = [
-        entry("Over & Out <Ltd>", id=f"org_{n}", name=f"Customer number {n}") for n in range(300)
+        entry("Over & Out <Ltd>", id=f"org_{n}", name=f"Customer number {n}", days=(3000,) * 28)
+        for n in range(300)
     ]
     month = latest_report(ReportKind.MONTHLY, now=NOON, time_zone="UTC")
-    days = {"days": [3000] * 28}
-    mail = Renderer().email(told(*({**each, **days} for each in many), span=month))
-    assert len(mail.html.encode()) < 100 * 1024
-    assert "233 more" in mail.text
-    assert "Customer number 66" in mail.html
+    mail = Renderer().email(told(*many, span=month))
+    assert len(mail.html.encode()) < 80 * 1024
+    assert "255 more" in mail.text
+    assert "Customer number 44" in mail.html
 
 
 @pytest.mark.parametrize("form", [SLACK, DISCORD, TEAMS], ids=["slack", "discord", "teams"])
 def test_a_chat_reads_of_each_organization_in_a_line(form):
-    (post,) = form.posts(Message(id="m", recipient="", facts=(WEEKLY,)), NOON)
+    (post,) = form.posts(message(WEEKLY, id="m"), NOON)
     body = post.body.decode("unicode_escape")
     assert "Room to spare" in body
     assert "24,000 of 100,000 events" in body
@@ -130,16 +133,16 @@ def test_a_report_that_is_late_is_not_called_so():
 
 
 def test_what_the_watch_had_itself_is_told():
-    facts = told(entry(), own=WEEKLY["report"]["own"])
+    facts = told(entry(), own=WEEKLY.report.own)
     assert "THE WATCH ITSELF\n* 6 March: The channel ops fails" in Renderer().email(facts).text
     assert "THE WATCH ITSELF" not in Renderer().email(told(entry())).text
 
 
 def test_a_name_of_nothing_visible_becomes_the_id():
-    facts = told(entry() | {"name": "\u200b", "id": "org_x"})
-    assert facts["report"]["organizations"][0]["name"] == "org_x"
+    facts = told(entry(name="\u200b", id="org_x"))
+    assert facts.report.organizations[0].name == "org_x"
 
 
 def test_the_id_names_the_week():
-    assert WEEKLY["id"] == "report|weekly|2026-W10"
-    assert replace(SPAN).id == WEEKLY["id"]
+    assert WEEKLY.id == "report|weekly|2026-W10"
+    assert replace(SPAN).id == WEEKLY.id

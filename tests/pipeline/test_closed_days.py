@@ -33,7 +33,7 @@ class Town:
         told = len(self.hook.sent)
         self.upstream.ranges.clear()
         self.station.cycle()
-        return [message.facts[0]["alert"]["reason"] for message in self.hook.sent[told:]]
+        return [message.bodies[0]["alert"]["reason"] for message in self.hook.sent[told:]]
 
     def closed_ranges(self) -> list[tuple[str, str]]:
         return [(str(a), str(b)) for a, b in self.upstream.ranges if b < self.clock.now().date()]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, insert, select
 
-from quota_watch.messages.message import Message
+from quota_watch.messages.facts import Message
 from quota_watch.model.watch import Watch
 from quota_watch.storage.claims import LEASE
 from quota_watch.storage.database import Database

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import event, text
 
 from quota_watch.channels.channel import DeliveryError
-from quota_watch.messages.message import Message
+from quota_watch.messages.facts import Message
 from quota_watch.storage import deliveries, outbox
 from quota_watch.storage.claims import LEASE
 from quota_watch.storage.database import Database
@@ -40,7 +40,7 @@ def test_what_is_due_is_sent_in_the_order_it_was_put(post: Post) -> None:
     post.put("one", "two", "three")
     post.send()
     assert ids(hook) == ["one", "two", "three"]
-    assert hook.sent[0] == Message(id="one", recipient="", facts=({"used": 91},))
+    assert hook.sent[0] == Message(id="one", recipient="", bodies=({"used": 91},))
     assert post.outbox.results == {"sent": 3}
     assert set(post.states().values()) == {"done"}
 

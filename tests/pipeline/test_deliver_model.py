@@ -7,7 +7,7 @@ from datetime import time, timedelta
 import pytest
 
 from quota_watch.channels.channel import DeliveryError
-from quota_watch.messages.message import Message
+from quota_watch.messages.facts import Message
 from quota_watch.model.quiet_hours import QuietHours
 from quota_watch.storage import outbox
 from quota_watch.storage.deliveries import RESOLVED, is_urgent
@@ -97,7 +97,7 @@ def steps_told(channel: RecordingChannel) -> list[Step]:
     return [
         step
         for message in channel.sent
-        for step in sorted(tuple(facts["step"]) for facts in message.facts)
+        for step in sorted(tuple(facts["step"]) for facts in message.bodies)
     ]
 
 

@@ -49,7 +49,7 @@ def house(database: Database, clock: FakeClock) -> House:
 
 
 def parts(channel: RecordingChannel) -> list[int]:
-    return [len(message.facts) for message in channel.sent]
+    return [len(message.bodies) for message in channel.sent]
 
 
 def test_levels_of_several_organizations_are_one_mail_and_a_webhook_each(house: House) -> None:

@@ -50,7 +50,7 @@ class Town:
         self.upstream.set(self.watched, date(2026, 3, 1), pageview=used)
         before = len(self.hook.sent)
         self.station.cycle()
-        alerts = [message.facts[0]["alert"] for message in self.hook.sent[before:]]
+        alerts = [message.bodies[0]["alert"] for message in self.hook.sent[before:]]
         return [f"{each['rule']} {each['reason']}" for each in alerts]
 
     @property
@@ -112,7 +112,7 @@ def test_a_lower_limit_is_believed_when_two_reads_agree(town: Town) -> None:
     town.says(account(3000)).polls(5000, after=DAY)
     told = town.polls(5000, after=HOUR)
     assert told == ["threshold level_reached", "limit limit_lowered"]
-    assert [each.facts[0]["alert"]["severity"] for each in town.hook.sent] == ["critical"] * 2
+    assert [each.bodies[0]["alert"]["severity"] for each in town.hook.sent] == ["critical"] * 2
 
 
 def test_another_status_of_the_subscription_is_told(town: Town) -> None:

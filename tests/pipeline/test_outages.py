@@ -28,7 +28,7 @@ class Town:
         for _ in range(n):
             self.clock.advance(timedelta(hours=1))
             self.station.cycle()
-        facts = [message.facts[0] for message in self.hook.sent[before:]]
+        facts = [message.bodies[0] for message in self.hook.sent[before:]]
         return [
             (each["alert"]["reason"], each["organization"] and each["organization"]["name"])
             for each in facts

@@ -41,7 +41,7 @@ class Town:
         told = len(self.hook.sent)
         self.station.cycle()
         self.upstream.set(ACME, now.date(), **usual)
-        alerts = [message.facts[0]["alert"] for message in self.hook.sent[told:]]
+        alerts = [message.bodies[0]["alert"] for message in self.hook.sent[told:]]
         return [(each["rule"], each["reason"]) for each in alerts]
 
     def hours(self, first: str, n: int, *, today: int | None = None) -> list[tuple[str, str]]:
@@ -90,7 +90,7 @@ def test_blindness_is_critical_on_the_eve_of_the_likely_crossing(town: Town) -> 
     town.upstream.errors[ACME.organization] = NO_ANSWER
     town.hours("2026-03-16T00:00", 4)
     town.hours("2026-03-25T00:00", 2)
-    told = [message.facts[0]["alert"] for message in town.hook.sent]
+    told = [message.bodies[0]["alert"] for message in town.hook.sent]
     blind = [each["severity"] for each in told if each["rule"] == "blind"]
     assert blind == ["warning", "critical"]
 

@@ -154,6 +154,6 @@ def test_where_incidents_are_kept_there_are_no_reports(office: Office) -> None:
 def test_a_report_goes_out_through_the_outbox_by_itself(office: Office) -> None:
     office.at("2026-03-16T08:00")
     office.station.deliver()
-    (sent,) = [each for each in office.channels[2].sent if each.facts[0]["type"] == "report"]
-    assert len(sent.facts) == 1
-    assert sent.facts[0]["alert"]["title"].startswith("Weekly report, 9")
+    (sent,) = [each for each in office.channels[2].sent if each.bodies[0]["type"] == "report"]
+    assert len(sent.bodies) == 1
+    assert sent.bodies[0]["alert"]["title"].startswith("Weekly report, 9")

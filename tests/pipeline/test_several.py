@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_watch.channels.channel import DeliveryError, should_split
-from quota_watch.messages.message import Message
+from quota_watch.messages.facts import Message
 from quota_watch.model.rule import Severity
 from quota_watch.rules.reason import BY_THEMSELVES
 from quota_watch.storage.deliveries import delivery_id
@@ -33,7 +33,7 @@ def refuse_with(number: int, **how):
     """Refuse every message that tells of this one."""
 
     def script(message: Message) -> None:
-        if number in [facts["n"] for facts in message.facts]:
+        if number in [facts["n"] for facts in message.bodies]:
             raise DeliveryError("the receiver refused", **how)
 
     return script
@@ -90,7 +90,7 @@ def test_one_row_that_can_not_be_rendered_can_not_fail_its_company(
     post: Post, mail: RecordingChannel
 ) -> None:
     def script(message: Message) -> None:
-        if {"n": 1} in message.facts:
+        if {"n": 1} in message.bodies:
             raise ValueError("no such thing")
 
     mail.script = script
@@ -167,7 +167,7 @@ def test_what_fails_for_good_is_told_on_the_fallback_with_the_same_facts(
     post.put("one", fallback=("phone",))
     assert post.outbox.flush(10) == {"sent": 1, "failed": 1, "pending": 0}
     assert phone.sent == [
-        Message(id=row_of(post, "one", "phone"), recipient="", facts=({"used": 91},))
+        Message(id=row_of(post, "one", "phone"), recipient="", bodies=({"used": 91},))
     ]
     assert post.column("fallback_for")[row_of(post, "one", "phone")] == "hook"
     assert set(post.column("transition_id").values()) == {"tr_one"}

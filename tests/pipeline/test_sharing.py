@@ -118,7 +118,7 @@ def test_two_daemons_send_what_goes_together_once(
     clock.advance(60)
     all_at_once(one.deliver, other.deliver)
     assert sorted(mail.told()) == [(each.name, "fired", 90) for each in FEW[::3]]
-    assert [len(message.facts) for message in mail.sent] == [len(FEW[::3])]
+    assert [len(message.bodies) for message in mail.sent] == [len(FEW[::3])]
 
 
 def test_what_is_polled_by_hand_meanwhile_is_told_once(

@@ -54,7 +54,7 @@ def test_what_was_counted_is_kept_and_told(
     (outcome,) = station.cycle()
     assert outcome.known.usage.used == row(station).used == 91
     assert channel.told() == [("acme", "fired", 90)]
-    usage = channel.sent[0].facts[0]["usage"]
+    usage = channel.sent[0].bodies[0]["usage"]
     assert (usage["used"], usage["by_type"]) == (91, {"pageview": 60, "event": 31})
 
 
@@ -119,7 +119,7 @@ def test_blindness_is_told_with_what_was_last_known(
     for _ in range(3):
         clock.advance(HOUR)
         station.cycle()
-    (facts,) = channel.sent[-1].facts
+    (facts,) = channel.sent[-1].bodies
     assert (facts["alert"]["rule"], facts["alert"]["severity"]) == ("blind", "critical")
     assert (facts["usage"]["used"], facts["usage"]["measured_at"]) == (95, "2026-03-01T00:00:00Z")
 
@@ -133,7 +133,7 @@ def test_what_is_last_known_of_another_period_is_not_told(
     for _ in range(3):
         station.cycle()
         clock.advance(HOUR)
-    assert channel.sent[-1].facts[0]["usage"] is None
+    assert channel.sent[-1].bodies[0]["usage"] is None
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_an_organization_that_can_never_be_recorded_becomes_blind(
         station.cycle()
         clock.advance(HOUR)
     (message,) = channel.sent
-    assert message.facts[0]["alert"]["rule"] == "blind"
+    assert message.bodies[0]["alert"]["rule"] == "blind"
 
 
 def test_an_organization_whose_alert_cannot_be_written_fails_alone(
@@ -272,7 +272,7 @@ def test_a_refused_organization_becomes_blind_however_long_it_is_to_wait(
     for _ in range(5):
         station.cycle()
         clock.advance(HOUR)
-    assert [message.facts[0]["alert"]["rule"] for message in channel.sent] == ["blind"]
+    assert [message.bodies[0]["alert"]["rule"] for message in channel.sent] == ["blind"]
 
 
 def test_a_raised_limit_arms_the_levels_anew(
@@ -300,7 +300,7 @@ def test_a_limit_that_is_raised_and_lowered_again_is_told_of_again(
         clock.advance(HOUR)
     steps = [step for _, step, _ in channel.told()]
     assert steps == ["fired", "resolved", "fired"]
-    assert len({message.facts[0]["alert"]["id"] for message in channel.sent}) == 2
+    assert len({message.bodies[0]["alert"]["id"] for message in channel.sent}) == 2
 
 
 def test_a_channel_hears_from_its_severity_on(
@@ -341,7 +341,7 @@ def test_events_of_any_type_are_told(
     upstream.set(odd, FIRST, **{name or "?": 75})
     hook = RecordingChannel()
     Station(database, upstream, [odd], clock, channels=[hook]).cycle()
-    assert [message.facts[0]["usage"]["used"] for message in hook.sent] == [75]
+    assert [message.bodies[0]["usage"]["used"] for message in hook.sent] == [75]
 
 
 def test_a_database_that_fails_midway_loses_nothing(

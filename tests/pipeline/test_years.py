@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from quota_watch.messages.message import Message
+from quota_watch.messages.facts import Message
 from quota_watch.model.period import Period
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.watcher import Outcome
@@ -184,7 +184,7 @@ def levels_reached_are_known(world: World, outcome: Outcome) -> None:
 
 
 def facts_of(message: Message) -> Iterator[Mapping[str, Any]]:
-    yield from message.facts if isinstance(message.facts, tuple) else (message.facts,)
+    yield from message.bodies if isinstance(message.bodies, tuple) else (message.bodies,)
 
 
 def nothing_is_told_twice_or_out_of_order(world: World) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from quota_watch.channels.channel import DeliveryError
-from quota_watch.messages.message import Message
+from quota_watch.messages.facts import Message
 from quota_watch.pipeline.deliver import Outbox
 from quota_watch.storage import deliveries
 from quota_watch.storage.database import Database
@@ -86,4 +86,4 @@ def fail_for(*refused: str, **how: Any) -> Callable[[Message], None]:
 
 def told(channel: RecordingChannel) -> list[list[Any]]:
     """Return what each message that was accepted told, by the facts' `n`."""
-    return [[facts["n"] for facts in message.facts] for message in channel.sent]
+    return [[facts["n"] for facts in message.bodies] for message in channel.sent]

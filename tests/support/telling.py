@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from quota_watch.messages import made_up
-from quota_watch.messages.facts import facts_of
+from quota_watch.messages.facts import Facts, Message
+from quota_watch.messages.freeze import facts_of
 from quota_watch.model.period import Period
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.source import Trouble
@@ -16,6 +16,7 @@ from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import Story, Transition, TransitionType
 from quota_watch.rules.threshold import severity_of
+from support import made_up
 from support.domain import ACME, MARCH, NOON, usage, watch
 
 STARTED = NOON - timedelta(hours=2)
@@ -99,7 +100,7 @@ def tell(
     measured_at: datetime | None = NOON,
     public_url: str | None = None,
     **facts: Any,
-) -> dict[str, Any]:
+) -> Facts:
     """Return the facts of a transition with so many events `used`, and what else is known."""
     count = counted if counted is not None or used is None else usage(used)
     ahead = {key: facts.pop(key) for key in ("forecast", "advice", "plan_fit") if key in facts}
@@ -115,3 +116,8 @@ def tell(
         **facts,
     )
     return facts_of(transition, watch=of, known=known, public_url=public_url)
+
+
+def message(*facts: Facts, id: str = "msg_1", recipient: str = "") -> Message:  # noqa: A002
+    """Return what an outbox hands to a channel."""
+    return Message(id=id, recipient=recipient, bodies=tuple(each.to_json() for each in facts))

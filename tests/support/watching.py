@@ -9,7 +9,7 @@ from typing import Any
 from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.errors import QuotaWatchError
-from quota_watch.messages.message import Message
+from quota_watch.messages.facts import Message
 from quota_watch.model.account import Account, SiteUsage
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import each_day
@@ -145,7 +145,7 @@ class RecordingChannel:
 
     def told(self) -> list[tuple[str, str, int | None]]:
         """Return organization, type and level of what was accepted, in order."""
-        return [told(facts) for message in self.sent for facts in message.facts]
+        return [told(facts) for message in self.sent for facts in message.bodies]
 
 
 def told(facts: Mapping[str, Any]) -> tuple[str, str, int | None]:

@@ -1,7 +1,7 @@
 """Discord's webhooks: embeds, and no mention of anybody.
 
-Limits are those of docs.discord.com: 2,000 characters of content; 10 embeds with a title of 256, a
-description of 4,096, 25 fields of 256 and 1,024, a footer of 2,048, and 6,000 in all embeds.
+Limits are those of docs.discord.com: 2,000 characters of content; 10 embeds with a title of 256 and
+a description of 4,096, and 6,000 in all embeds.
 """
 
 import re
@@ -9,21 +9,23 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from quota_watch.channels.formats.form import Complaint, Form, Post, answered, compact
-from quota_watch.channels.formats.sections import (
+from quota_watch.channels.formats.chat import (
     Section,
     fit,
+    fit_lines,
     headline,
     pack,
     rest,
-    section_of,
+    sections_of,
     units,
 )
+from quota_watch.channels.formats.form import Complaint, Form, Post, answered, compact
 from quota_watch.lib.text import one_line
-from quota_watch.messages.message import Facts, Message
+from quota_watch.messages.facts import Facts, Message
+from quota_watch.messages.view import Button
 
-_CONTENT, _TITLE, _SUMMARY, _STEP, _FIELD = 1_000, 256, 1_200, 1_000, 180
-_EMBEDS, _FIELDS, _EMBEDS_TEXT, _REST = 10, 25, 6_000, 1_000
+_CONTENT, _TITLE, _LINE, _TEXT = 1_000, 256, 1_000, 4_000
+_EMBEDS, _EMBEDS_TEXT, _REST = 10, 6_000, 1_000
 _WORDS = 100
 _LONGEST_SECONDS = 10**6  # neither NaN nor what no timedelta can hold
 _COLOURS = {
@@ -40,7 +42,7 @@ _MARKUP = re.compile(r"[\\*_~`|\[\]<@]|^[#>-]|(?:(?<=^\d)|(?<=^\d\d))\.(?=\s)|:(
 
 def payload(facts: Sequence[Facts], *, now: datetime) -> dict[str, Any]:
     """Return the message for one or more facts, the most severe first."""
-    sections = [section_of(each, now) for each in facts]
+    sections = sections_of(facts, now)
     budget = _EMBEDS_TEXT - (_REST if len(sections) > 1 else 0)
     embeds, left = pack(sections, _embed, cost=_length, most=_EMBEDS - 1, budget=budget)
     if left:
@@ -69,25 +71,28 @@ def complaint(answer: bytes) -> Complaint:
 
 
 def _embed(section: Section) -> dict[str, Any]:
-    step = f"**What to do**\n{fit(section.next_step, _STEP, escape)}"
-    embed: dict[str, Any] = {
+    lines = [fit(section.lead, _LINE, escape)]
+    lines += [fit(line, _LINE, escape) for line in section.figures.split("\n")]
+    lines.append(" · ".join(f"[{_label(each)}]({_url(each.url)})" for each in section.buttons))
+    return {
         "title": fit(section.title, _TITLE, escape),
-        "description": f"{fit(section.summary, _SUMMARY, escape)}\n\n{step}",
+        "description": fit_lines(lines, _TEXT),
         "color": _COLOURS[section.tone],
-        "fields": [
-            {"name": label, "value": fit(text, _FIELD, escape), "inline": True}
-            for label, text in section.lines[: _FIELDS // 2]
-        ],
-        "footer": {"text": fit(section.origin, _FIELD)},
     }
-    return embed | ({} if section.link is None else {"url": section.link})
+
+
+def _label(button: Button) -> str:
+    """Write a label that can't end the link it stands in; Discord's webhooks have no buttons."""
+    return escape(button.label).replace("]", "")
+
+
+def _url(url: str) -> str:
+    return fit(url, _LINE).replace("(", "%28").replace(")", "%29").replace("<", "%3C")
 
 
 def _length(embed: Mapping[str, Any]) -> int:
-    """Return how much of what Discord allows for all embeds this one takes."""
-    texts = [embed["title"], embed["description"], embed["footer"]["text"]]
-    texts += [text for field in embed["fields"] for text in (field["name"], field["value"])]
-    return sum(map(units, texts))
+    """Count how much of what Discord allows for all embeds this one takes."""
+    return units(embed["title"]) + units(embed["description"])
 
 
 def _posts(message: Message, now: datetime) -> tuple[Post, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from quota_watch.messages.message import Message
+from quota_watch.messages.facts import Message
 
 JSON_TYPE = "application/json"
 
@@ -53,7 +53,7 @@ def compact(payload: Mapping[str, Any]) -> bytes:
 
 
 def _facts_alone(message: Message, _now: datetime) -> tuple[Post, ...]:
-    return tuple(Post(compact(facts)) for facts in message.facts)
+    return tuple(Post(compact(body)) for body in message.bodies)
 
 
 FACTS = Form(posts=_facts_alone, takes_period_ends=True, batches=False)

@@ -3,15 +3,16 @@
 Limits are those of developer.pagerduty.com: a summary of 1,024 characters, events of 512 KB.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from quota_watch.channels.formats.chat import fit
 from quota_watch.channels.formats.form import Complaint, Form, Post, answered, compact
-from quota_watch.channels.formats.sections import Section, fit, section_of
 from quota_watch.lib.figures import largest_first
-from quota_watch.lib.text import one_line
-from quota_watch.messages.message import Facts, Message
+from quota_watch.lib.plain import plain
+from quota_watch.lib.text import join, one_line
+from quota_watch.messages.facts import TEST, Facts, Message
+from quota_watch.messages.view import subject, view_of
 
 URL = "https://events.pagerduty.com/v2/enqueue"
 """Where events go unless the config says otherwise (as for the service region EU)."""
@@ -27,12 +28,12 @@ def payloads(facts: Facts, *, routing_key: str, now: datetime) -> tuple[dict[str
     A test, or what is over as it is told, triggers an incident and resolves it at once, so that
     none is left open.
     """
-    identity = {"routing_key": routing_key, "dedup_key": facts["alert"]["id"]}
+    identity = {"routing_key": routing_key, "dedup_key": facts.alert.id}
     resolve = identity | {"event_action": "resolve"}
-    if facts["type"] == "alert.resolved":
+    if facts.is_end:
         return (resolve,)
-    trigger = identity | {"event_action": "trigger"} | _incident(facts, section_of(facts, now))
-    is_over = facts["type"] == "test" or facts["alert"]["ended_at"] is not None
+    trigger = identity | {"event_action": "trigger"} | _incident(facts, now)
+    is_over = facts.type == TEST or facts.alert.ended_at is not None
     return (trigger, resolve) if is_over else (trigger,)
 
 
@@ -63,35 +64,40 @@ def pagerduty(routing_key: str) -> Form:
     )
 
 
-def _incident(facts: Facts, section: Section) -> dict[str, Any]:
-    alert, organization = facts["alert"], facts["organization"] or {}
-    links = [] if section.link is None else [{"href": section.link, "text": "Status page"}]
-    return {
+def _incident(facts: Facts, now: datetime) -> dict[str, Any]:
+    alert, organization, link = facts.alert, facts.organization, facts.links.organization
+    links = [] if link is None else [{"href": link, "text": "Status page"}]
+    incident = {
         "client": "quota-watch",
         "links": links,
         "payload": {
-            "summary": fit(section.title, _SUMMARY),
-            "source": organization.get("id", _NOBODY),
-            "severity": alert["severity"],  # ours are all among theirs
-            "timestamp": facts["timestamp"],
-            "component": organization.get("server", _NOBODY),
-            "group": fit(organization.get("name", _NOBODY), _TEXT),
-            "class": alert["rule"],
-            "custom_details": _details(facts, section),
+            "summary": fit(subject(facts, now=now), _SUMMARY),
+            "source": organization.id if organization else _NOBODY,
+            "severity": alert.severity,  # ours are all among theirs
+            "timestamp": plain(facts.timestamp),
+            "component": organization.server if organization else _NOBODY,
+            "group": fit(organization.name if organization else _NOBODY, _TEXT),
+            "class": alert.rule,
+            "custom_details": _details(facts, now),
         },
-    } | ({} if section.link is None else {"client_url": section.link})
+    }
+    return incident | ({} if link is None else {"client_url": link})
 
 
-def _details(facts: Facts, section: Section) -> dict[str, Any]:
-    usage: Mapping[str, Any] = facts["usage"] or {"by_type": {}}
-    return {
-        "summary": fit(section.summary, _TEXT),
-        "next_step": fit(section.next_step, _TEXT),
-        "level": facts["alert"]["level"],
-        "reason": facts["alert"]["reason"],
-        "period": facts["period"],
-        "usage": {key: value for key, value in usage.items() if key != "by_type"} or None,
-        "by_type": dict(largest_first(usage["by_type"])[:_TYPES]),
-        "forecast": facts["forecast"],
-        "lost": facts["lost"],
-    } | {label: fit(text, _TEXT) for label, text in section.lines}
+def _details(facts: Facts, now: datetime) -> dict[str, Any]:
+    alert, usage, view = facts.alert, facts.usage, view_of(facts, now=now)
+    types = largest_first(usage.by_type)[:_TYPES] if usage else ()
+    details = {
+        "summary": fit(join([view.late, alert.summary]), _TEXT),
+        "next_step": fit(alert.next_step, _TEXT),
+        "level": alert.level,
+        "reason": alert.reason,
+        "period": plain(facts.period),
+        "usage": None if usage is None else plain(usage),
+        "by_type": dict(types),
+        "forecast": plain(facts.forecast),
+        "lost": plain(facts.lost),
+    }
+    if usage is not None:
+        del details["usage"]["by_type"]
+    return details | {label: fit(text, _TEXT) for label, text in view.facts}

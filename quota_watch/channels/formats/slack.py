@@ -1,7 +1,7 @@
 """Slack's incoming webhooks: Block Kit, and a line of text for notifications.
 
 Limits and syntax are those of docs.slack.dev: 50 blocks in a message, 3,000 characters in a
-section's text, 10 fields of 2,000 in a section.
+section's text, 75 in a button's label.
 """
 
 import re
@@ -9,13 +9,21 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from quota_watch.channels.formats.chat import (
+    Section,
+    fit,
+    fit_lines,
+    headline,
+    pack,
+    rest,
+    sections_of,
+)
 from quota_watch.channels.formats.form import Complaint, Form, Post, compact
-from quota_watch.channels.formats.sections import Section, fit, headline, pack, rest, section_of
-from quota_watch.messages.message import Facts, Message
+from quota_watch.messages.facts import Facts, Message
+from quota_watch.messages.view import Button
 
-_TEXT, _FIELD, _FALLBACK = 3_000, 2_000, 1_000
-_FIELDS, _BLOCKS = 10, 50
-_BLOCKS_OF_ONE = 4
+_TEXT, _LINE, _FALLBACK, _LABEL = 3_000, 1_200, 600, 75
+_BLOCKS, _BLOCKS_OF_ONE = 50, 2
 _BUDGET = 30_000
 _WORD = re.compile(rb"[a-z][a-z_]{2,60}")
 
@@ -32,7 +40,7 @@ _OUTER_LINE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 def payload(facts: Sequence[Facts], *, now: datetime) -> dict[str, Any]:
     """Return the message for one or more facts, the most severe first."""
-    sections = [section_of(each, now) for each in facts]
+    sections = sections_of(facts, now)
     most = (_BLOCKS - 1) // _BLOCKS_OF_ONE
     made, left = pack(sections, _blocks, cost=_length, most=most, budget=_BUDGET)
     blocks = [block for each in made for block in each]
@@ -63,30 +71,25 @@ def complaint(answer: bytes) -> Complaint:
 
 
 def _blocks(section: Section) -> list[dict[str, Any]]:
-    title = f"{section.mark} *{fit(section.title, _FALLBACK, escape)}*"
-    if section.link is not None:
-        title += f"\n<{_url(section.link)}|Open the status page>"
-    step = f"*What to do*\n{fit(section.next_step, _TEXT - 20, escape)}"
-    fields = [
-        _mrkdwn(f"*{label}*\n{fit(text, _FIELD - 50, escape)}")
-        for label, text in section.lines[:_FIELDS]
+    lines = [
+        f"{section.mark} *{fit(section.title, _FALLBACK, escape)}*",
+        fit(section.lead, _LINE, escape),
+        *[fit(line, _LINE, escape) for line in section.figures.split("\n")],
     ]
-    blocks: list[dict[str, Any]] = [
-        {"type": "section", "text": _mrkdwn(title)},
-        {"type": "section", "text": _mrkdwn(fit(section.summary, _TEXT, escape))},
-        {"type": "section", "text": _mrkdwn(step)} | ({"fields": fields} if fields else {}),
-        {"type": "context", "elements": [_mrkdwn(fit(section.origin, _FIELD, escape))]},
-    ]
+    text = fit_lines(lines, _TEXT)
+    blocks: list[dict[str, Any]] = [{"type": "section", "text": _mrkdwn(text)}]
+    if section.buttons:
+        blocks.append({"type": "actions", "elements": [_button(each) for each in section.buttons]})
     return blocks
+
+
+def _button(button: Button) -> dict[str, Any]:
+    label = {"type": "plain_text", "text": fit(button.label, _LABEL), "emoji": False}
+    return {"type": "button", "text": label, "url": fit(button.url, _TEXT)}
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:
     return {"type": "mrkdwn", "text": text, "verbatim": True}
-
-
-def _url(url: str) -> str:
-    """Return a URL that can't end the link it stands in."""
-    return fit(url, _TEXT // 2).replace("|", "%7C").replace("<", "%3C").replace(">", "%3E")
 
 
 def _length(blocks: list[dict[str, Any]]) -> int:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from quota_watch.channels.formats.chat import Section, fit, headline, pack, rest, sections_of
 from quota_watch.channels.formats.form import Complaint, Form, Post, answered, compact
-from quota_watch.channels.formats.sections import Section, fit, headline, pack, rest, section_of
 from quota_watch.lib.text import one_line
-from quota_watch.messages.message import Facts, Message
+from quota_watch.messages.facts import Facts, Message
 
 _BYTES, _REST = 20_000, 1_000
-_TITLE, _SUMMARY, _STEP, _LINE, _SECTIONS = 300, 2_000, 1_000, 300, 20
+_TITLE, _LINE, _SECTIONS = 300, 1_000, 20
 _WORDS = 100
 _COLOURS = {
     "critical": "attention",
@@ -27,7 +27,7 @@ _COLOURS = {
 
 def payload(facts: Sequence[Facts], *, now: datetime) -> dict[str, Any]:
     """Return the message for one or more facts, the most severe first."""
-    sections = [section_of(each, now) for each in facts]
+    sections = sections_of(facts, now)
     made, left = pack(sections, _container, cost=_length, most=_SECTIONS, budget=_BYTES)
     body = [each | {"separator": index > 0} for index, each in enumerate(made)]
     if left:
@@ -64,21 +64,15 @@ def _container(section: Section) -> dict[str, Any]:
     title = _run(fit(section.title, _TITLE), weight="bolder", size="large")
     items = [
         _text(title | {"color": _COLOURS[section.tone]}),
-        _text(_run(fit(section.summary, _SUMMARY))),
-        _text(_run("What to do: ", weight="bolder"), _run(fit(section.next_step, _STEP))),
+        _text(_run(fit(section.lead, _LINE))),
+        *[_text(_run(fit(line, _LINE), isSubtle=True)) for line in section.figures.split("\n")],
     ]
-    items += [
-        _text(_run(f"{label}: ", isSubtle=True), _run(fit(text, _LINE)), spacing="none")
-        for label, text in section.lines
-    ]
-    items.append(_text(_run(fit(section.origin, _LINE), isSubtle=True, size="small")))
-    if section.link is not None:
-        open_page = {
-            "type": "Action.OpenUrl",
-            "title": "Open the status page",
-            "url": section.link,
-        }
-        items.append({"type": "ActionSet", "actions": [open_page]})
+    if section.buttons:
+        actions = [
+            {"type": "Action.OpenUrl", "title": each.label, "url": each.url}
+            for each in section.buttons
+        ]
+        items.append({"type": "ActionSet", "actions": actions})
     return {"type": "Container", "items": items}
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from quota_watch.channels.formats.form import JSON_TYPE, Form, Post
-from quota_watch.messages.message import Facts, Message
+from quota_watch.messages.facts import Facts, Message
 from quota_watch.messages.render import Renderer, TemplateError
 
 _TEXT_TYPE = "text/plain; charset=utf-8"

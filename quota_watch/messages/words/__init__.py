@@ -1,1 +1,223 @@
-"""The sentences, by what they are about."""
+"""What people read, one file per rule; here what all of them share. Pure."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from quota_watch.lib.figures import (
+    Estimate,
+    brief,
+    days,
+    duration,
+    events,
+    long_day,
+    moment,
+    number,
+    share,
+)
+from quota_watch.lib.text import NAME, join, one_line
+from quota_watch.model.period import Period
+from quota_watch.model.source import Trouble
+from quota_watch.model.usage import is_over, percent
+from quota_watch.model.watch import FULL, Watch
+from quota_watch.rules.known import Known
+from quota_watch.rules.story import Transition
+
+CHOOSE, FIX, DO = "Do one of these", "Fix it", "What to do"
+"""What stands above the steps: choices, an order to follow, or neither."""
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """A message in words.
+
+    `title` is one line; `lead` the consequence and its date; `preheader` what it costs to wait;
+    `steps` what to do, under `heading`, with a `note` on them; `details` the figures behind it.
+    """
+
+    title: str
+    lead: str
+    preheader: str = ""
+    details: tuple[str, ...] = ()
+    heading: str = DO
+    steps: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def summary(self) -> str:
+        """What happened and what it means, as one text."""
+        return join([self.lead, *self.details])
+
+    @property
+    def next_step(self) -> str:
+        """What to do, as one text."""
+        return join([*self.steps, self.note])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """A transition with what was known when it was decided."""
+
+    transition: Transition
+    watch: Watch
+    known: Known
+
+    @property
+    def name(self) -> str:
+        """The organization's name, fit for a title; its id where the name shows nothing."""
+        return one_line(self.watch.name, NAME) or one_line(self.watch.organization.id, NAME)
+
+    @property
+    def is_of_one(self) -> bool:
+        """Whether it is about one organization."""
+        return self.transition.story.organization is not None
+
+    @property
+    def server(self) -> str:
+        """The organization's server."""
+        return self.watch.organization.server
+
+    @property
+    def subject(self) -> str:
+        """What the story is about where that is no organization, fit for a title."""
+        return one_line(self.transition.story.subject, NAME)
+
+    @property
+    def detail(self) -> Mapping[str, Any]:
+        """What the condition carries for those who read of it; empty where a story ended."""
+        condition = self.transition.condition
+        return (condition.detail if condition else None) or _NOTHING
+
+    @property
+    def period(self) -> Period:
+        """The period that counts now."""
+        return self.known.period
+
+    @property
+    def told_period(self) -> Period:
+        """The period that the message is about: the present one, or one that is over."""
+        condition = self.transition.condition
+        return (condition.period if condition else None) or self.period
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the message is about a period that is over."""
+        return self.told_period != self.period
+
+    @property
+    def told_lost(self) -> Estimate | None:
+        """An estimate of what was dropped in the period that the message is about."""
+        closed = self.known.closed
+        if not self.is_closed:
+            return self.known.lost
+        return closed.lost if closed is not None and closed.period == self.told_period else None
+
+    @property
+    def used(self) -> int | None:
+        """What the last good poll of the period counted, None where there was none."""
+        return self.known.usage.used if self.known.usage else None
+
+    @property
+    def by_type(self) -> dict[str, int]:
+        """The counts under names that are safe to store and to show; their sum is `used`."""
+        totals: Counter[str] = Counter()
+        for type_, n in self.known.usage.by_type.items() if self.known.usage else ():
+            totals[one_line(type_)] += n
+        return dict(totals)
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """The run of failed polls that a blind alert is about."""
+        return self.known.trouble
+
+    @property
+    def limit(self) -> int | None:
+        """The limit that holds now; the story's own may be an older one."""
+        return self.watch.limit
+
+    @property
+    def percent(self) -> str | None:
+        """How much of the limit is used, as text."""
+        value = None if self.used is None else percent(self.used, self.limit)
+        return None if value is None else share(value)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the limit is passed; exactly at it is not."""
+        return self.used is not None and is_over(self.used, self.limit)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether exactly the limit is used."""
+        return self.used is not None and self.used == self.limit
+
+    def brief(self, at: datetime) -> str:
+        """Write a time of these days in the readers' zone and UTC."""
+        return brief(at, self.watch.time_zone)
+
+    def since(self) -> datetime:
+        """Say when the trouble began: as the condition says, else when the story did."""
+        since = self.detail.get("since")
+        return datetime.fromisoformat(since) if since else self.transition.story.started_at
+
+    def lasted(self) -> str:
+        """Say how long the trouble has lasted."""
+        return duration(self.transition.at - self.since())
+
+    def figures(self) -> str:
+        """Say what is used of what, when that was counted, and when the count starts again."""
+        resets = f"The count restarts on {moment(self.period.resets_at, self.watch.time_zone)}."
+        if self.used is None:
+            return resets
+        at = self.known.measured_at
+        counted = f", counted {moment(at, self.watch.time_zone)}" if at else ""
+        span = days(self.period.start, self.period.last_day)
+        return f"{self._of_limit()} used for {span}{counted}. {resets}"
+
+    def _of_limit(self) -> str:
+        if self.used is None or self.limit is None:
+            return f"{events(self.used or 0)} (no limit known)"
+        part = f" ({self.percent})" if self.percent else ""
+        return f"{number(self.used)} of {events(self.limit)}{part}"
+
+
+def period_ended(case: Situation) -> Words:
+    """Say that a new period ended the alert."""
+    story = case.transition.story
+    dropped = case.watch.drops and (story.level or 0) >= FULL
+    return Words(
+        title=f"A new period began for {case.name}",
+        lead=join(
+            [
+                f"The period from {long_day(story.period_start)} is over, and so is this alert.",
+                "Dropped events? Collection resumes within 30 minutes." if dropped else "",
+            ]
+        ),
+        details=(case.figures(),),
+    )
+
+
+def switched_off(case: Situation) -> Words:
+    """Say that the config ended the alert."""
+    rule = case.transition.story.rule
+    return Words(
+        title=f"The rule {rule} is switched off for {case.name}",
+        lead="The config ended this alert; whether it is still true is not known.",
+        details=(case.figures(),),
+        steps=("If that was not meant, switch it on again in the config.",),
+    )
+
+
+def over(case: Situation) -> Words:
+    """Say that an alert is over, whatever ended it."""
+    about, rule = case.name if case.is_of_one else case.subject, case.transition.story.rule
+    figures = (case.figures(),) if case.is_of_one else ()
+    return Words(
+        title=f"The alert about {about} ({rule}) is over",
+        lead="It is not true any more.",
+        details=figures,
+    )

@@ -1,4 +1,4 @@
-"""What a chat message shows of each of its facts, and what of many fits into one message. Pure."""
+"""What a chat message shows of each organization, and what of many fits into one message. Pure."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
@@ -7,10 +7,9 @@ from datetime import datetime
 from typing import TypeVar
 
 from quota_watch.lib.figures import number
-from quota_watch.lib.text import one_line
-from quota_watch.messages.message import Facts
-from quota_watch.messages.view import view_of
-from quota_watch.messages.wording import subject, told_late
+from quota_watch.lib.text import join, one_line
+from quota_watch.messages.facts import Facts
+from quota_watch.messages.view import Button, grouped, subject, view_of
 
 Made = TypeVar("Made")
 
@@ -25,19 +24,18 @@ _MARKS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One of a message's facts in words.
+    """Three lines about one organization, and two buttons.
 
-    `title` begins with the severity, `lines` are pairs of label and text, `link` is a page about
-    it or None, `origin` the line that names the alert.
+    `title` begins with the severity, `lead` is the consequence, `figures` what it costs to wait
+    and the facts, or what to do where there is nothing to press. `steps` is what to do, in full.
     """
 
     tone: str
     title: str
-    summary: str
-    next_step: str
-    lines: tuple[tuple[str, str], ...]
-    link: str | None
-    origin: str
+    lead: str
+    figures: str
+    steps: str
+    buttons: tuple[Button, ...]
 
     @property
     def mark(self) -> str:
@@ -45,43 +43,48 @@ class Section:
         return _MARKS[self.tone]
 
 
-def section_of(facts: Facts, now: datetime) -> Section:
-    """Return what to show of facts that are sent at `now`."""
-    alert, view = facts["alert"], view_of(facts, channel=None)
-    late = told_late(facts, now)
-    level = "" if alert["level"] is None else f", level {alert['level']} %"
+def section_of(*facts: Facts, now: datetime) -> Section:
+    """Show facts of one organization, the most severe first, that are sent at `now`."""
+    view, alert = view_of(*facts, now=now), facts[0].alert
+    steps = join([*view.steps, view.note])
+    cost = view.preheader if view.preheader != view.lead else ""
+    figures = [cost.rstrip("."), *view.figures] if view.figures else [steps]
+    lines = [f"{label}: {text}" for label, text in view.facts] if view.report else []
     return Section(
         tone=view.tone,
-        title=subject(facts, now=now),
-        summary=f"{late} {alert['summary']}" if late else alert["summary"],
-        next_step=alert["next_step"],
-        lines=view.facts,
-        link=facts["links"]["organization"],
-        origin=f"quota-watch, alert {alert['id']}, rule {alert['rule']}{level}",
+        title=subject(facts[0], now=now, more=len(facts) - 1),
+        lead=join([view.late, alert.lead, *view.others]),
+        figures="\n".join(lines) or " · ".join(part for part in figures if part),
+        steps=steps,
+        buttons=view.buttons,
     )
 
 
+def sections_of(facts: Sequence[Facts], now: datetime) -> list[Section]:
+    """Show what goes together: a section for each organization."""
+    return [section_of(*group, now=now) for group in grouped(facts)]
+
+
 def headline(facts: Sequence[Facts], now: datetime) -> str:
-    """Return what the whole message is about: the most severe and how many more there are."""
+    """Say what the whole message is about: the most severe and how many more there are."""
     return subject(facts[0], now=now, more=len(facts) - 1)
 
 
 def plain_text(facts: Sequence[Facts], now: datetime) -> str:
-    """Return all of a message but its headline as text without any markup."""
-    several = len(facts) > 1
-    return "\n\n".join(_plain(section_of(each, now), titled=several) for each in facts)
+    """Write all of a message but its headline as text without any markup."""
+    sections = sections_of(facts, now)
+    return "\n\n".join(_plain(each, titled=len(sections) > 1) for each in sections)
 
 
 def _plain(section: Section, *, titled: bool) -> str:
     parts = [
         section.title if titled else "",
-        section.summary,
-        f"What to do: {section.next_step}",
-        "\n".join(f"{label}: {text}" for label, text in section.lines),
-        section.link or "",
-        section.origin,
+        section.lead,
+        section.steps if section.steps != section.figures else "",
+        section.figures,
+        *[f"{button.label}: {button.url}" for button in section.buttons],
     ]
-    return "\n\n".join(part for part in parts if part)
+    return "\n".join(part for part in parts if part)
 
 
 def pack(
@@ -136,3 +139,13 @@ def fit(text: str, longest: int, escape: Callable[[str], str] = str) -> str:
         range(1, len(line) + 1), longest, key=lambda n: units(escape(f"{line[:n]}…"))
     )
     return escape(f"{line[:shown].rstrip()}…")
+
+
+def fit_lines(lines: Iterable[str], longest: int) -> str:
+    """Join lines while they fit into `longest`; those that don't are left out."""
+    text = ""
+    for line in lines:
+        longer = f"{text}\n{line}" if text else line
+        if line and units(longer) <= longest:
+            text = longer
+    return text

@@ -6,14 +6,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from quota_watch.lib.plain import iso
-from quota_watch.messages import made_up
+from quota_watch.messages.facts import Facts
 from quota_watch.messages.report import report_facts
 from quota_watch.model.period import ONE_DAY, each_day, month_of, period_json
 from quota_watch.model.report import ReportKind, ReportSpan, latest_report
 from quota_watch.model.usage import is_over, percent
+from support import made_up
 
 
-def report_samples(*, now: datetime, time_zone: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def report_samples(*, now: datetime, time_zone: str) -> Iterator[tuple[str, Facts]]:
     """Yield the facts of a report of each kind, with every way an organization can stand."""
     for kind in ReportKind:
         span = latest_report(kind, now=now, time_zone=time_zone)

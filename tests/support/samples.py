@@ -7,9 +7,8 @@ from typing import Any
 
 from quota_watch.forecast.forecast import TooEarly
 from quota_watch.lib.figures import Estimate
-from quota_watch.messages import made_up
-from quota_watch.messages.facts import facts_of, test_facts
-from quota_watch.messages.made_up_report import report_samples
+from quota_watch.messages.facts import Facts
+from quota_watch.messages.freeze import facts_of, test_facts
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import Period, month_of, previous
 from quota_watch.model.plan import NOT_COUNTED
@@ -22,6 +21,8 @@ from quota_watch.rules.known import ClosedPeriod, Known
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import Story, Transition, TransitionType
 from quota_watch.rules.threshold import severity_of
+from support import made_up
+from support.made_up_report import report_samples
 
 _LIMIT, _LARGER = 100_000, 250_000
 _NEAR, _HALF, _OVER, _NEW = 91_234, 61_950, 104_310, 1_204
@@ -34,7 +35,7 @@ _SERVER = made_up.SERVER
 
 def sample_facts(
     *, now: datetime, time_zone: str = "UTC", of: Watch | None = None
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Facts]:
     """Return facts by the name of their shape; together they take every branch of a template.
 
     They bear the organization and name `of` a watch, or made-up ones.
@@ -73,7 +74,7 @@ def _watch(time_zone: str) -> Watch:
     )
 
 
-Shapes = Iterator[tuple[str, dict[str, Any]]]
+Shapes = Iterator[tuple[str, Facts]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +213,7 @@ class _Maker:
             Rule.THRESHOLD, Reason.LEVEL_REACHED, severity, level=level, limit=_LIMIT
         )
 
-    def _closed_over(self) -> dict[str, Any]:
+    def _closed_over(self) -> Facts:
         period = previous(month_of(self.now.date()))
         fired = self._fired(
             Rule.THRESHOLD,
@@ -275,18 +276,18 @@ class _Maker:
 
     def _ended(
         self, fired: Transition, reason: Reason, *, used: int = _NEAR, watch: Watch | None = None
-    ) -> dict[str, Any]:
+    ) -> Facts:
         at = fired.at + _HOUR
         story = replace(fired.story, reason=reason, ended_at=at)
         ended = Transition(type=TransitionType.RESOLVED, reason=reason, story=story, at=at)
-        known = self._seen(used)
-        return self._told(ended, replace(known, at=at, measured_at=at), watch)
+        seen = self._seen(used)
+        return self._told(ended, replace(seen, at=at, measured_at=at), watch)
 
     def _told(
-        self, transition: Transition, known: Known | None = None, watch: Watch | None = None
-    ) -> dict[str, Any]:
+        self, transition: Transition, seen: Known | None = None, watch: Watch | None = None
+    ) -> Facts:
         return facts_of(
-            transition, watch=watch or self.watch, known=known or self._seen(_NEAR), public_url=_URL
+            transition, watch=watch or self.watch, known=seen or self._seen(_NEAR), public_url=_URL
         )
 
     def _seen(self, used: int) -> Known:
@@ -303,9 +304,9 @@ class _Maker:
 
     def _foreseen(self, used: int) -> Known:
         """Return what was seen with a forecast and what would help."""
-        known = self._seen(used)
-        ahead = made_up.foretold(used, _LIMIT, known.period, self.now)
-        return replace(known, foresight=ahead)
+        seen = self._seen(used)
+        ahead = made_up.foretold(used, _LIMIT, seen.period, self.now)
+        return replace(seen, foresight=ahead)
 
     def _unseen(self) -> Known:
         since = self.now - 2 * _HOUR - _QUARTER
@@ -315,8 +316,8 @@ class _Maker:
             kind=ErrorKind.FORBIDDEN,
             message="the server refuses the API key (HTTP 403: Forbidden)",
         )
-        known = replace(self._seen(_NEAR), foresight=None)
-        return replace(known, measured_at=since - _QUARTER, trouble=trouble)
+        seen = replace(self._seen(_NEAR), foresight=None)
+        return replace(seen, measured_at=since - _QUARTER, trouble=trouble)
 
 
 def _count(used: int, at: datetime) -> Usage:

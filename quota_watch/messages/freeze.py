@@ -1,0 +1,310 @@
+"""Freeze what is known of a transition into the facts that are told of it. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from quota_watch.forecast.remedies import Part
+from quota_watch.lib.plain import plain
+from quota_watch.lib.text import NAME, one_line
+from quota_watch.messages.facts import (
+    TEST,
+    AdviceFacts,
+    AlertFacts,
+    DayFacts,
+    Facts,
+    ForecastFacts,
+    LinkFacts,
+    OrganizationFacts,
+    PartFacts,
+    PeriodFacts,
+    PlanFacts,
+    UsageFacts,
+)
+from quota_watch.messages.words import (
+    Situation,
+    Words,
+    blind,
+    config,
+    delivery,
+    discovered,
+    forecast,
+    limit,
+    mismatch,
+    period_ended,
+    spike,
+    stalled,
+    switched_off,
+    threshold,
+)
+from quota_watch.model.period import ONE_DAY, Period, each_day
+from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.usage import percent
+from quota_watch.model.watch import Watch
+from quota_watch.rules.known import Known
+from quota_watch.rules.reason import Reason
+from quota_watch.rules.story import Transition, TransitionType
+
+_TITLE = 120
+_CLOUD = "https://app.rybbit.io"
+
+
+class _RuleWords(Protocol):
+    """What a words file has for its rule."""
+
+    def fired(self, case: Situation, /) -> Words:
+        """Say that it is true."""
+
+    def ended(self, case: Situation, /) -> Words:
+        """Say that it is over."""
+
+
+_WORDS: Mapping[Rule, _RuleWords] = {
+    Rule.THRESHOLD: threshold,
+    Rule.FORECAST: forecast,
+    Rule.SPIKE: spike,
+    Rule.STALLED: stalled,
+    Rule.BLIND: blind,
+    Rule.LIMIT: limit,
+    Rule.MISMATCH: mismatch,
+    Rule.DELIVERY: delivery,
+    Rule.CONFIG: config,
+    Rule.DISCOVERED: discovered,
+}
+_OF_ALL_RULES = {
+    Reason.LIMIT_CHANGED: limit.limit_changed,
+    Reason.PERIOD_ENDED: period_ended,
+    Reason.SWITCHED_OFF: switched_off,
+}
+
+
+def words_of(case: Situation) -> Words:
+    """Say what happened, what it means and what to do."""
+    transition = case.transition
+    rule = _WORDS[transition.story.rule]
+    if transition.type is TransitionType.RESOLVED:
+        return _OF_ALL_RULES.get(transition.reason, rule.ended)(case)
+    words = rule.fired(case)
+    if transition.type is TransitionType.REMINDED:
+        since = case.brief(transition.story.started_at)
+        lead = f"Reminder {transition.number}: true since {since}. {words.lead}"
+        return replace(words, title=f"Still: {words.title}", lead=lead)
+    if transition.reason is Reason.SILENCE_ENDED:
+        lead = f"The silence has ended, and this is still true. {words.lead}"
+        return replace(words, title=f"After a silence: {words.title}", lead=lead)
+    return words
+
+
+def facts_of(
+    transition: Transition, *, watch: Watch, known: Known, public_url: str | None = None
+) -> Facts:
+    """Freeze what is told of a transition.
+
+    `public_url` is where the status page is reached; without it there is no link. What is about
+    no single organization has no organization, period or usage.
+    """
+    case = Situation(transition=transition, watch=watch, known=known)
+    facts = Facts(
+        type=f"alert.{transition.type}",
+        id=transition.id,
+        timestamp=transition.at,
+        alert=_alert(case, words_of(case)),
+        time_zone=watch.time_zone,
+    )
+    if not case.is_of_one:
+        return facts
+    return replace(
+        facts,
+        organization=_organization(watch),
+        period=PeriodFacts.of(case.told_period),
+        usage=_closed_usage(case) if case.is_closed else _usage(case),
+        forecast=None if case.is_closed else _forecast(case),
+        daily=_daily(known, case.told_period),
+        lost=case.told_lost,
+        advice=None if case.is_closed else _advice(case),
+        links=_links(case, public_url),
+    )
+
+
+def test_facts(*, id: str, now: datetime, time_zone: str, channel: str) -> Facts:  # noqa: A002 - the name it has in the JSON
+    """Freeze a test message for `channel`: about no organization, marked as a test."""
+    name = one_line(channel, NAME)
+    lead = "Asked for with `quota-watch test-alert`. Nothing has happened to any organization."
+    words = Words(
+        title=f"Test of the channel {name}",
+        lead=f"This is a test of the channel {name}. {lead}",
+        preheader="The channel works.",
+        steps=("Nothing to do: that you read this shows that the channel works.",),
+    )
+    return Facts(
+        type=TEST,
+        id=id,
+        timestamp=now,
+        alert=alert_facts(words, id=id, rule=TEST, reason=TEST, at=now),
+        time_zone=time_zone,
+    )
+
+
+def alert_facts(
+    words: Words,
+    *,
+    id: str,  # noqa: A002 - the name it has in the JSON
+    rule: str,
+    reason: str,
+    at: datetime,
+) -> AlertFacts:
+    """Write what is no alert as if it were one: tests and reports."""
+    return AlertFacts(
+        id=id,
+        rule=rule,
+        level=None,
+        severity=Severity.INFO.label,
+        reason=reason,
+        started_at=at,
+        ended_at=None,
+        dropping=False,
+        **_texts(words),
+    )
+
+
+def _alert(case: Situation, words: Words) -> AlertFacts:
+    story = case.transition.story
+    return AlertFacts(
+        id=story.id,
+        rule=story.rule.value,
+        level=story.level,
+        severity=story.severity.label,
+        reason=case.transition.reason.value,
+        started_at=story.started_at,
+        ended_at=story.ended_at,
+        dropping=case.watch.drops and case.is_over and not case.is_closed,
+        **_texts(words),
+    )
+
+
+def _texts(words: Words) -> dict[str, Any]:
+    return {
+        "title": one_line(words.title, _TITLE),
+        "summary": words.summary,
+        "next_step": words.next_step or "Nothing to do.",
+        "preheader": words.preheader,
+        "lead": words.lead,
+        "heading": words.heading,
+        "steps": words.steps,
+        "note": words.note,
+    }
+
+
+def _organization(watch: Watch) -> OrganizationFacts:
+    return OrganizationFacts(
+        id=watch.organization.id,
+        name=one_line(watch.name) or one_line(watch.organization.id),
+        plan=None if watch.plan is None else one_line(watch.plan),
+        server=watch.organization.server,
+        drops=watch.drops,
+    )
+
+
+def _usage(case: Situation) -> UsageFacts | None:
+    if case.used is None:
+        return None
+    return UsageFacts(
+        used=case.used,
+        limit=case.limit,
+        percent=percent(case.used, case.limit),
+        by_type=case.by_type,
+        measured_at=case.known.measured_at,
+    )
+
+
+def _closed_usage(case: Situation) -> UsageFacts | None:
+    """Write what a closed period came to; its types are not kept with it."""
+    used, of = case.detail.get("used"), case.detail.get("limit")
+    if used is None:
+        return None
+    return UsageFacts(
+        used=used, limit=of, percent=percent(used, of), by_type={}, measured_at=case.known.at
+    )
+
+
+def _forecast(case: Situation) -> ForecastFacts | None:
+    seen = case.known.forecast
+    if seen is None:
+        return None
+    return ForecastFacts(
+        p10=seen.p10,
+        p50=seen.p50,
+        p90=seen.p90,
+        probability_over=seen.probability_over,
+        crosses_on=seen.crosses_on,
+    )
+
+
+def _daily(known: Known, period: Period) -> tuple[DayFacts, ...] | None:
+    """List the days of `period`; None where no day is known."""
+    ahead = known.foresight
+    if ahead is None:
+        return None
+    used = {day: n for day, n in ahead.past.counted.items() if day in period}
+    expected: Mapping[date, int] = {}
+    if known.usage is not None and known.usage.today in period:
+        used[known.usage.today] = known.usage.used_today
+        expected = _expected(known, used)
+    if not used:
+        return None
+    return tuple(
+        DayFacts(date=day, used=used.get(day), expected=expected.get(day))
+        for day in each_day(period.start, period.last_day)
+    )
+
+
+def _expected(known: Known, used: Mapping[date, int]) -> dict[date, int]:
+    """Say what is expected of each day after the forecast's; of today with what it has."""
+    if known.forecast is None:
+        return {}
+    first, path = known.forecast.as_of + ONE_DAY, known.forecast.path
+    days = [first + n * ONE_DAY for n in range(len(path))]
+    return {day: round(n) + used.get(day, 0) for day, n in zip(days, path, strict=True)}
+
+
+def _advice(case: Situation) -> AdviceFacts | None:
+    advice, fit = case.known.advice, case.known.plan_fit
+    if advice is None:
+        return None
+    return AdviceFacts(
+        daily_budget=advice.daily_budget,
+        expected_a_day=advice.expected_a_day,
+        days_left=advice.days_left,
+        span_days=advice.span_days,
+        types=_parts(advice.types),
+        sites=_parts(advice.sites),
+        cut_percent=advice.likely.cut_percent,
+        switch_off=tuple(each.value for each in advice.likely.switch_off),
+        saves=advice.likely.saves,
+        plan_that_fits=None if fit is None else PlanFacts(**plain(fit)),
+    )
+
+
+def _parts(parts: Sequence[Part]) -> tuple[PartFacts, ...]:
+    return tuple(
+        PartFacts(
+            name=one_line(part.name),
+            share=part.share_percent,
+            growth=part.growth_percent,
+            setting=None if part.setting is None else part.setting.value,
+        )
+        for part in parts
+    )
+
+
+def _links(case: Situation, public_url: str | None) -> LinkFacts:
+    """Link to what is sure to exist: only the cloud is known to have a subscription page."""
+    server = case.server
+    plan = f"{server}/settings/organization/subscription" if server == _CLOUD else None
+    if public_url is None:
+        return LinkFacts(plan=plan)
+    id_ = quote(case.watch.organization.id, safe="")
+    page = f"{public_url.rstrip('/')}/organizations/{id_}"
+    return LinkFacts(organization=page, plan=plan, why=f"{page}#{case.transition.story.id}")

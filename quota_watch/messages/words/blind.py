@@ -1,0 +1,162 @@
+"""Words of `blind`: polls fail, so nobody watches the limit."""
+
+import re
+from collections.abc import Mapping
+
+from quota_watch.lib.figures import events, listed, month, number, rough, sentence
+from quota_watch.lib.text import NAME, join, one_line
+from quota_watch.messages.words import FIX, Situation, Words
+from quota_watch.model.source import ErrorKind
+from quota_watch.model.usage import percent
+from quota_watch.rules.reason import Reason
+
+_MOST_NAMES = 10
+_NEAR = 90
+_STATUS = re.compile(r"HTTP (\d{3})")
+
+_WHY: Mapping[ErrorKind, str] = {
+    ErrorKind.FORBIDDEN: "API key rejected",
+    ErrorKind.NO_ACCESS: "API key has no access",
+    ErrorKind.INSUFFICIENT_SCOPE: "API key lacks a scope",
+    ErrorKind.NOT_FOUND: "wrong address",
+    ErrorKind.RATE_LIMITED: "rate limited",
+    ErrorKind.UPSTREAM_ERROR: "server error",
+    ErrorKind.TIMEOUT: "server too slow",
+    ErrorKind.CONNECTION: "server unreachable",
+    ErrorKind.BAD_ANSWER: "answer makes no sense",
+    ErrorKind.INTERNAL: "quota-watch failed",
+}
+"""What is wrong, in a title."""
+
+_NEW_KEY = ("Create an organization key in Rybbit.", "Put it into the config and reload.")
+_FIXES: Mapping[ErrorKind, tuple[str, ...]] = {
+    ErrorKind.FORBIDDEN: _NEW_KEY,
+    ErrorKind.NO_ACCESS: (
+        "Use a key that sees all sites: an organization key, or one of an owner or admin.",
+        "Put it into the config and reload.",
+    ),
+    ErrorKind.INSUFFICIENT_SCOPE: ("Give the key the scope analytics:read.",),
+    ErrorKind.NOT_FOUND: ("Check that base_url names the server's root.",),
+    ErrorKind.RATE_LIMITED: (
+        "Poll less often ([poll] interval), or let other programs use this key less.",
+    ),
+    ErrorKind.UPSTREAM_ERROR: ("If it stays, tell whoever runs the server.",),
+    ErrorKind.TIMEOUT: ("Check that the server answers quickly from this machine.",),
+    ErrorKind.CONNECTION: ("Check that the server can be reached from this machine.",),
+    ErrorKind.BAD_ANSWER: ("Check whether a proxy or an upgrade changed what the server answers.",),
+    ErrorKind.INTERNAL: ("Look at the log: the fault is quota-watch's own.",),
+}
+_REJECTED = "API key rejected: revoked, expired or of another organization; rarely an outage."
+
+
+def fired(case: Situation) -> Words:
+    """Say since when polls fail, why, and what was last known."""
+    return _one(case) if case.is_of_one else _all(case)
+
+
+def ended(case: Situation) -> Words:
+    """Say that polls work again."""
+    whole = "No count is missing: each poll reads every day of the period."
+    if not case.is_of_one:
+        return Words(title=f"Polls at {case.subject} work again", lead=whole)
+    at = f": {case.percent} used" if case.percent else ""
+    return Words(
+        title=f"Polls of {case.name} work again{at}", lead=whole, details=(case.figures(),)
+    )
+
+
+def _kind(case: Situation) -> ErrorKind | None:
+    kind = case.trouble.kind if case.trouble else case.detail.get("kind")
+    return ErrorKind(kind) if kind in set(ErrorKind) else None
+
+
+def _because(case: Situation) -> str:
+    kind = _kind(case)
+    return f" \N{EN DASH} {_WHY[kind]}" if kind else ""
+
+
+def _one(case: Situation) -> Words:
+    trouble = case.trouble
+    error = f"Last error: {sentence(trouble.message)}" if trouble else ""
+    return Words(
+        title=f"Can't read {case.name}{_because(case)}",
+        lead=f"{_failing(case)} {_unwatched(case)}",
+        preheader=_last_count(case),
+        details=(error, _last_count(case), _usual_end(case), case.figures()),
+        heading=FIX,
+        steps=(*_steps(case), "Run `quota-watch check`."),
+        note=_REJECTED if _kind(case) is ErrorKind.FORBIDDEN else "",
+    )
+
+
+def _failing(case: Situation) -> str:
+    critical = _became_critical(case) if case.transition.reason is Reason.BECAME_CRITICAL else ""
+    trouble = case.trouble
+    since = trouble.since if trouble else case.since()
+    status = _STATUS.search(trouble.message) if trouble else None
+    how = f" ({status[1]})" if status else ""
+    return join([critical, f"Polls fail since {case.brief(since)}{how}."])
+
+
+def _became_critical(case: Situation) -> str:
+    if not case.is_of_one:
+        return "One of them was near its limit when last seen."
+    part = percent(case.used, case.limit) if case.used is not None else None
+    if part is not None and part >= _NEAR:
+        return f"{case.percent} of the limit was used when last seen."
+    return "By the last count the limit may be reached within a day."
+
+
+def _unwatched(case: Situation) -> str:
+    if case.is_over and case.watch.drops:
+        return "It was over its limit then: events are being dropped."
+    return "Nobody is watching its limit." if case.limit is not None else "Nothing is counted."
+
+
+def _last_count(case: Situation) -> str:
+    at = case.known.measured_at
+    if case.used is None or at is None:
+        return "Nothing counted in this period yet."
+    last = f"{case.percent} of its limit" if case.percent else events(case.used)
+    return f"Nothing counted since {case.brief(at)}; the last count was {last}."
+
+
+def _usual_end(case: Situation) -> str:
+    """Say where the period ends at its usual pace: what was expected when it was last seen."""
+    seen, limit = case.known.forecast, case.limit
+    if seen is None or not limit or case.is_over:
+        return ""
+    name = month(case.period.start)
+    return f"At its usual pace {name} ends near {rough(100 * seen.p50 / limit)} %."
+
+
+def _all(case: Situation) -> Words:
+    count, at = case.detail.get("organizations"), case.subject
+    who = f"{number(count)} organizations" if count is not None else "any organization"
+    error = case.detail.get("error")
+    return Words(
+        title=f"Can't read {who} at {at}{_because(case)}",
+        lead=f"{_failing(case)} Nobody is watching their limits.",
+        preheader=f"Nothing is counted at {at}; limits may be passed unseen.",
+        details=(
+            "All fail alike, so it is the key or the server, not one of the organizations.",
+            f"Last error: {sentence(str(error))}" if error else "",
+            _names(case, count),
+        ),
+        heading=FIX,
+        steps=(*_steps(case), "Run `quota-watch check`."),
+        note=_REJECTED if _kind(case) is ErrorKind.FORBIDDEN else "",
+    )
+
+
+def _steps(case: Situation) -> tuple[str, ...]:
+    kind = _kind(case)
+    return _FIXES[kind] if kind else ()
+
+
+def _names(case: Situation, count: int | None) -> str:
+    names = [one_line(str(name), NAME) for name in case.detail.get("names") or ()][:_MOST_NAMES]
+    more = 0 if count is None else count - len(names)
+    if not names:
+        return ""
+    return f"Affected: {listed([*names, f'{number(more)} more'] if more > 0 else names)}."

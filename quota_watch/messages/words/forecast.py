@@ -1,0 +1,377 @@
+"""Words of `forecast`: when the limit is hit, how sure that is, what would help, what is lost.
+
+Messages, commands and pages say the same: the sentences take what they are about, not a message.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from quota_watch.forecast.forecast import Crossing, Forecast
+from quota_watch.forecast.remedies import Fit, Part, PlanFit, Remedies, Setting
+from quota_watch.lib.figures import (
+    Estimate,
+    about,
+    band,
+    certainty,
+    growth,
+    largest_first,
+    listed,
+    number,
+    rough,
+    share,
+    short_day,
+    short_days,
+    verb,
+    weekday,
+)
+from quota_watch.lib.text import NAME, join, one_line
+from quota_watch.messages.words import CHOOSE, Situation, Words
+from quota_watch.model.usage import is_over, percent
+from quota_watch.model.watch import Watch
+from quota_watch.rules.reason import Reason
+
+CALM = "Nothing needs to be done at this pace."
+"""What to do where the limit is in no danger."""
+
+_LARGEST = 3
+_LEAST_SHARE = 1.0  # percent; a smaller type or site is no lever
+_AT_RISK = 0.1
+
+SWITCHES: Mapping[Setting, str] = {
+    Setting.WEB_VITALS: "Web Vitals",
+    Setting.BUTTON_CLICKS: "Button Clicks",
+    Setting.COPY: "Copy Events",
+    Setting.FORM_INTERACTIONS: "Form Interactions",
+    Setting.OUTBOUND_LINKS: "Outbound Links",
+}
+"""What Rybbit calls the setting, in a site's settings under Tracking."""
+
+_OTHER_LEVERS: Mapping[Setting, str] = {
+    Setting.BOT_BLOCKING: "bots can be blocked",
+    Setting.OWN_CODE: "sent by your own code",
+}
+
+
+def fired(case: Situation) -> Words:
+    """Say when the limit is hit, and what is lost past it."""
+    return Words(
+        title=_title(case),
+        lead=_lead(case),
+        preheader=_cost_of_waiting(case),
+        details=(pace(case), case.figures()),
+        heading=CHOOSE,
+        steps=choices(case),
+    )
+
+
+def ended(case: Situation) -> Words:
+    """Say that the forecast came true, or that the limit will hold."""
+    if case.transition.reason is Reason.OVERTAKEN:
+        return Words(
+            title=f"{case.name}: limit reached, as forecast",
+            lead="Limit reached, as forecast; see the separate alert.",
+            details=(case.figures(),),
+            heading=CHOOSE,
+            steps=choices(case),
+        )
+    if case.is_over:
+        return Words(
+            title=f"{case.name} is over its limit",
+            lead="The forecast has ended; the limit is passed.",
+            details=(case.figures(),),
+            heading=CHOOSE,
+            steps=choices(case),
+        )
+    return Words(
+        title=f"{case.name} is back on course to stay under its limit",
+        lead=pace(case) or "The limit is no longer likely to be reached.",
+        preheader="No longer likely to hit its limit this period.",
+        details=(case.figures(),),
+        note="You get a new warning if that changes.",
+    )
+
+
+def pace(case: Situation) -> str:
+    """Say where the period ends at this pace; nothing where that is unknown or already decided."""
+    seen, limit = case.known.forecast, case.limit
+    if seen is None or limit is None or case.is_over:
+        return ""
+    if seen.p50 > limit:
+        return outcome(seen, limit, crossing(case), case.period.last_day)
+    return under(seen, case.period.last_day)
+
+
+def crossing(case: Situation) -> Crossing:
+    """Read when the limit is likely to be reached, as far as anything is known of it."""
+    seen = case.known.forecast
+    if seen is not None and seen.crosses_on is not None:
+        return seen.crosses_on
+    early, likely, late = (_day(case.detail.get(key)) for key in ("early", "likely", "late"))
+    return Crossing(early=early, likely=likely or _day(case.transition.story.mark), late=late)
+
+
+def _day(text: Any) -> date | None:
+    return date.fromisoformat(text) if isinstance(text, str) else None
+
+
+def probability(case: Situation) -> float | None:
+    """Read how likely the period is to end over its limit."""
+    seen = case.known.forecast
+    known = seen.probability_over if seen is not None else case.detail.get("probability")
+    return float(known) if known is not None else None
+
+
+def _title(case: Situation) -> str:
+    return f"{case.name} {hits(crossing(case), probability(case))}"
+
+
+def hits(when: Crossing, odds: float | None) -> str:
+    """Say that the limit is hit, how surely, and when: `will hit its limit on Fri 20 March`."""
+    how = verb(odds or 0.0)
+    if when.likely is None:
+        return f"{how} hit its limit this period"
+    return f"{how} hit its limit on {day_and_range(when)}"
+
+
+def _lead(case: Situation) -> str:
+    when, odds, end = crossing(case), probability(case), short_day(case.period.end)
+    sure = odds is not None and verb(odds) == "will"
+    loses = "will" if sure else "would"
+    past = f"After {short_day(when.likely)}" if when.likely else "Past the limit"
+    what = f"Rybbit {loses} drop every new event until {end}."
+    if not case.watch.drops:
+        what = "no event is lost, but the agreed limit is passed."
+        past = f"{past},"
+    return join([_news(case, odds), f"{past} {what}"])
+
+
+def _news(case: Situation, odds: float | None) -> str:
+    """Say what is new about a forecast that was told before, and that an early one is early."""
+    step, when = case.transition.reason, crossing(case)
+    if step is Reason.WILL_EXCEED and case.transition.type == "escalated" and (odds or 0) >= _EVEN:
+        return "Upgraded from possible to likely."
+    if step is Reason.EARLIER_DATE and when.likely is not None:
+        return f"New date: {short_day(when.likely)}, sooner than before."
+    if step is Reason.BECAME_CRITICAL:
+        return "Less than 48 hours are left."
+    if case.transition.story.tier == Reason.AT_RISK and verb(odds or 0.0) == "might":
+        return "Early sign, based on a few days."
+    return ""
+
+
+_EVEN = 0.5
+
+
+def _cost_of_waiting(case: Situation) -> str:
+    when, lost = crossing(case), expected_loss(case)
+    left = (when.likely - case.known.at.date()).days if when.likely else None
+    act = "Act today" if left is not None and left <= 0 else "Act in time"
+    if left is not None and left > 0:
+        act = f"Act in {number(left)} day{'' if left == 1 else 's'}"
+    if lost is None or not lost.likely:
+        return f"{act} to stay under the limit."
+    if not case.watch.drops:
+        return f"{act} or end about {rough(lost.likely)} events over the agreed limit."
+    return f"{act} or lose about {rough(lost.likely)} events."
+
+
+def expected_loss(case: Situation) -> Estimate | None:
+    """Estimate what lies above the limit at the period's end: lost where events are dropped."""
+    seen, limit, used = case.known.forecast, case.limit, case.used
+    if seen is None or limit is None or used is None:
+        return None
+    gone = case.known.lost or Estimate(low=0, likely=0, high=0)
+    kept = max(limit, used)
+    return Estimate(
+        low=max(0, seen.p10 - kept) + gone.low,
+        likely=max(0, seen.p50 - kept) + gone.likely,
+        high=max(0, seen.p90 - kept) + gone.high,
+    )
+
+
+def choices(case: Situation) -> tuple[str, ...]:
+    """List what can be done about the limit, each with its price."""
+    advice, plan_fit = case.known.advice, case.known.plan_fit
+    if advice is not None and case.used is not None:
+        steps = what_helps(advice, plan_fit, watch=case.watch, used=case.used)
+    else:
+        steps = (upgrade(plan_fit, watch=case.watch), _switch_off_largest(case))
+        steps = steps[:1] if case.is_over and case.watch.drops else steps
+    if steps[0] == CALM:
+        return steps
+    return (*steps, waiting(case))
+
+
+def waiting(case: Situation) -> str:
+    """Say what doing nothing costs."""
+    lost, end = expected_loss(case), short_day(case.period.end)
+    if case.is_over:
+        if not case.watch.drops:
+            return "Do nothing: the period ends over the agreed limit."
+        gone = f"{about(lost)} lost" if lost and lost.likely else "all until then is lost"
+        return f"Wait for {end}: {gone}."
+    if lost is None or not lost.likely:
+        how = "events past the limit are lost" if case.watch.drops else "the period may end over it"
+        return f"Do nothing: {how}."
+    if not case.watch.drops:
+        return f"Do nothing: {about(lost)} events over the agreed limit."
+    return loss_sentence(lost)
+
+
+def loss_sentence(lost: Estimate) -> str:
+    """Say what is lost if nothing is done."""
+    likely, bounds = rough(lost.likely), band(lost.low, lost.high)
+    tail = "" if bounds == likely else f" ({bounds})"
+    return f"Do nothing: about {likely} events lost{tail}."
+
+
+def loss(seen: Forecast, limit: int) -> str:
+    """Say what is dropped of a period that is likely to pass its limit."""
+    low, likely, high = (max(0, end - limit) for end in (seen.p10, seen.p50, seen.p90))
+    return loss_sentence(Estimate(low=low, likely=likely, high=high))
+
+
+def what_helps(
+    advice: Remedies, fit: PlanFit | None, *, watch: Watch, used: int
+) -> tuple[str, ...]:
+    """List what to do about what is to come, a sentence or two at a time."""
+    if is_over(used, watch.limit):
+        return (upgrade(fit, watch=watch, resumes=watch.drops),)
+    if advice.high.excess:
+        return (upgrade(fit, watch=watch), cut(advice))
+    return (CALM, room(advice))
+
+
+def upgrade(fit: PlanFit | None, *, watch: Watch, resumes: bool = False) -> str:
+    """Name the plan that would do and its price, or say where to change it."""
+    then = ": collection resumes within 30 minutes" if resumes else ""
+    if not watch.drops:
+        return "Agree on a higher limit and set it in the config."
+    if fit is None or fit.limit <= (watch.limit or 0):
+        return f"Upgrade the plan at {watch.organization.server}{then}."
+    plan = one_line(fit.plan, NAME) + (f", {one_line(fit.price, NAME)}" if fit.price else "")
+    if resumes:
+        return f"Upgrade to {plan}{then}."
+    return f"Upgrade to {plan} (fits this period and the next two)."
+
+
+def cut(advice: Remedies) -> str:
+    """Say by how much traffic has to fall, and whether settings alone do that."""
+    fit = advice.likely if advice.likely.excess else advice.high
+    if fit.cut_percent is None:
+        return room(advice)
+    budget, expected = events_a_day(advice.daily_budget), rough(advice.expected_a_day)
+    return f"Cut traffic by {fit.cut_percent} %: {budget} instead of {expected}. {_settings(fit)}"
+
+
+def events_a_day(n: int) -> str:
+    """Write a daily number."""
+    return f"{number(n)} a day"
+
+
+def room(advice: Remedies) -> str:
+    """Say what still fits per day, and what is expected."""
+    expected = f"about {rough(advice.expected_a_day)} a day expected"
+    if not advice.daily_budget:
+        return f"Nothing more fits into this period; {expected}."
+    return f"Room for {events_a_day(advice.daily_budget)}; {expected}."
+
+
+def _settings(fit: Fit) -> str:
+    names = [SWITCHES[each] for each in fit.switch_off if each in SWITCHES]
+    if not names:
+        return "Switching off every optional event type isn't enough."
+    return (
+        f"Switching off {listed(names)} (Site Settings, Tracking) is enough: saves about "
+        f"{rough(fit.saves)}."
+    )
+
+
+def _switch_off_largest(case: Situation) -> str:
+    used = case.used or 0
+    top = [
+        f"{one_line(type_, NAME)} {share(percent(n, used))}"
+        for type_, n in largest_first(case.by_type)[:_LARGEST]
+        if n * 100 >= _LEAST_SHARE * used
+    ]
+    largest_ones = f" (largest: {', '.join(top)})" if top else ""
+    return f"Cut traffic: switch off event types you can do without{largest_ones}."
+
+
+def day_and_range(when: Crossing) -> str:
+    """Write `Thu 18 March (17-20)`, with a proper dash; the likely day alone without a range."""
+    if when.likely is None:
+        return ""
+    here = weekday(when.likely)
+    if when.early is None or when.late is None or when.early == when.late:
+        return here
+    if when.early.month == when.late.month == when.likely.month:
+        return f"{here} ({short_days(when.early, when.late).rsplit(' ', 1)[0]})"
+    return f"{here} ({short_days(when.early, when.late)})"
+
+
+def crossed(when: Crossing) -> str:
+    """Say when the limit is reached; nothing where that is unknown."""
+    return f"Limit reached {day_and_range(when)} (UTC)." if when.likely else ""
+
+
+def total(seen: Forecast, last_day: date) -> str:
+    """Say where the period ends at this pace, as a sentence without its end."""
+    return f"At this pace: about {rough(seen.p50)} by {short_day(last_day)} ({likely_range(seen)})"
+
+
+def likely_range(seen: Forecast) -> str:
+    """Say between what the total will be, and how sure that is."""
+    return f"80 % range: {band(seen.p10, seen.p90)}"
+
+
+def under(seen: Forecast, last_day: date) -> str:
+    """Say that the limit will hold, and the risk that it does not."""
+    odds = seen.probability_over
+    return f"{total(seen, last_day)}, under the limit{'' if odds is None else f'; {risk(odds)}'}."
+
+
+def risk(odds: float) -> str:
+    """Say how likely the limit is hit though that is not expected."""
+    return "risk below 10 %" if odds < _AT_RISK else f"risk {certainty(odds)}"
+
+
+def outcome(seen: Forecast, limit: int, when: Crossing, last_day: date) -> str:
+    """Say where the period ends, and when the limit is reached on the way."""
+    past = f", {rough(seen.p50 - limit)} over the limit" if seen.p50 > limit else ""
+    return join([f"{total(seen, last_day)}{past}.", crossed(when)])
+
+
+def largest(advice: Remedies) -> str:
+    """Name the largest types and sites with their shares, and how they grew."""
+    span = number(advice.span_days)
+    return join(
+        [
+            _parts(advice.types, f"Largest types of the last {span} days", f"the {span} before"),
+            _parts(advice.sites, "Largest sites of this month", "as much of the last one"),
+        ]
+    )
+
+
+def lever(part: Part) -> str:
+    """Name what is behind a type: the setting that switches it off, or what else there is."""
+    if part.setting is None:
+        return ""
+    switch = SWITCHES.get(part.setting)
+    return f"setting {switch}" if switch else _OTHER_LEVERS.get(part.setting, "")
+
+
+def _parts(parts: Sequence[Part], title: str, before: str) -> str:
+    shown = [part for part in parts if part.share_percent >= _LEAST_SHARE][:_LARGEST]
+    if not shown:
+        return ""
+    grown = any(part.growth_percent is not None for part in shown)
+    against = f", against {before}" if grown else ""
+    return f"{title}{against}: {'; '.join(map(_part, shown))}."
+
+
+def _part(part: Part) -> str:
+    notes = [each for each in (growth(part.growth_percent), lever(part)) if each]
+    tail = f" ({', '.join(notes)})" if notes else ""
+    return f"{one_line(part.name, NAME)} {share(part.share_percent)}{tail}"

@@ -1,0 +1,150 @@
+"""Words of `threshold`: a level is reached, or a period turned out to have ended over its limit."""
+
+from datetime import timedelta
+
+from quota_watch.lib.figures import about, estimate, events, month, number, rough, share, short_day
+from quota_watch.lib.text import join
+from quota_watch.messages.words import CHOOSE, DO, Situation, Words, over
+from quota_watch.messages.words.forecast import (
+    CALM,
+    choices,
+    crossing,
+    expected_loss,
+    hits,
+    pace,
+    probability,
+    upgrade,
+)
+from quota_watch.model.usage import percent
+from quota_watch.rules.reason import Reason
+
+_ENFORCED_WITHIN = timedelta(minutes=30)
+
+
+def fired(case: Situation) -> Words:
+    """Say which level is reached, or that a closed period was over."""
+    if case.transition.reason is Reason.CLOSED_OVER:
+        return _closed_over(case)
+    if case.used is None or case.limit is None:
+        return Words(title=f"{case.name} has reached a level of its limit", lead=case.figures())
+    if case.is_over or case.is_full:
+        return _full(case)
+    steps = choices(case)
+    return Words(
+        title=f"{case.name} has used {case.percent} of its {events(case.limit)}",
+        lead=_ahead(case),
+        preheader=_left(case),
+        details=(case.figures(), _past_it(case)),
+        heading=DO if steps[0] == CALM else CHOOSE,
+        steps=steps,
+    )
+
+
+ended = over
+
+
+def _ahead(case: Situation) -> str:
+    """Say what the level means: when the limit is hit, or that it holds."""
+    seen, limit = case.known.forecast, case.limit
+    if seen is None or limit is None:
+        return _left(case)
+    if seen.p50 <= limit:
+        return pace(case)
+    return f"At this pace it {hits(crossing(case), probability(case))}."
+
+
+def _left(case: Situation) -> str:
+    left = (case.limit or 0) - (case.used or 0)
+    are = "is" if left == 1 else "are"
+    return f"{events(left)} {are} left until {short_day(case.period.end)}."
+
+
+def _past_it(case: Situation) -> str:
+    if case.watch.drops:
+        return "Past the limit Rybbit drops every event; dropped events are gone for good."
+    return "No event is lost: this server keeps them all."
+
+
+def _full(case: Situation) -> Words:
+    if not case.watch.drops:
+        return _over_agreed(case)
+    losing = case.is_over
+    title = "is over its limit and losing events" if losing else "has used all of its limit"
+    return Words(
+        title=f"{case.name} {title}",
+        lead=_dropping(case) if losing else _next_event(case),
+        preheader=_price_of_waiting(case),
+        details=(so_far(case), case.figures()),
+        heading=CHOOSE,
+        steps=choices(case),
+        note="Switching event types off won't help this month.",
+    )
+
+
+def _over_agreed(case: Situation) -> Words:
+    state = "is over" if case.is_over else "has reached"
+    by = f": {number(case.used or 0)} of {events(case.limit or 0)}"
+    return Words(
+        title=f"{case.name} {state} its agreed limit{by}",
+        lead="No event is lost: this server keeps them all.",
+        preheader=f"Over what was agreed until {short_day(case.period.end)}.",
+        details=(case.figures(),),
+        heading=CHOOSE,
+        steps=choices(case),
+    )
+
+
+def _dropping(case: Situation) -> str:
+    """Say from when on events are dropped, and how many a day."""
+    advice, at, usage = case.known.advice, case.known.measured_at, case.known.usage
+    a_day = advice.expected_a_day if advice else 0
+    each_day = f", about {rough(a_day)} a day" if a_day else ""
+    fresh = usage is not None and usage.crossed_on in {None, usage.today} and not case.known.lost
+    if at is not None and fresh:
+        from_when = f"New events are dropped from {case.brief(at + _ENFORCED_WITHIN)} at the latest"
+    else:
+        from_when = "New events are being dropped"
+    return f"{from_when}{each_day}. They can't be recovered."
+
+
+def _next_event(case: Situation) -> str:
+    end = short_day(case.period.end)
+    return f"One more event, and Rybbit drops all that follow until {end}, within 30 minutes."
+
+
+def _price_of_waiting(case: Situation) -> str:
+    lost = expected_loss(case)
+    by = short_day(case.period.last_day)
+    gone = f"About {rough(lost.likely)} lost" if lost and lost.likely else "All new events are lost"
+    stops = "an upgrade stops it within 30 minutes" if case.is_over else "an upgrade prevents it"
+    return f"{gone} by {by}; {stops}."
+
+
+def so_far(case: Situation) -> str:
+    """Say how much is lost already."""
+    lost = case.known.lost
+    return f"Lost so far: {about(lost)}." if lost and lost.likely else ""
+
+
+def _closed_over(case: Situation) -> Words:
+    used, limit, period = case.detail.get("used"), case.detail.get("limit"), case.told_period
+    by, part = "", ""
+    if used is not None and limit is not None:
+        by = f": {number(used)} of {events(limit)}"
+        part = f" ({share(percent(used, limit))})"
+    return Words(
+        title=f"{case.name} ended {month(period.start)} over its limit{by}",
+        lead=f"Seen only when the closed period was counted once more{part}. {_closed_loss(case)}",
+        preheader=_closed_loss(case),
+        details=(join(["Now:", case.figures()]),),
+        heading="So that it doesn't happen again",
+        steps=(upgrade(case.known.plan_fit, watch=case.watch), "Or cut traffic."),
+    )
+
+
+def _closed_loss(case: Situation) -> str:
+    if not case.watch.drops:
+        return "No event is lost: this server keeps them all."
+    if case.told_lost is not None:
+        return f"{estimate(case.told_lost).capitalize()} were dropped and can't be recovered."
+    return "What Rybbit dropped past the limit can't be recovered; how much that was is not known."
