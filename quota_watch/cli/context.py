@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from quota_watch.storage.database import Database
 
 _TRIES, _LONGEST_WAIT_SECONDS = 20, 2.0
+_WORTH_WAITING = 10.0  # seconds that a refusal asks for
 
 Answer = TypeVar("Answer")
 
@@ -126,14 +127,22 @@ def meant(word: str, known: Sequence[str] | dict[str, "Watch"]) -> str:
 
 
 def patiently(request: Callable[[], Answer]) -> Answer:
-    """Ask, waiting a little where the key's rate budget wants it; raises `NotYet` at last."""
-    from quota_watch.model.source import NotYet
+    """Ask, waiting a little where the key's rate budget or the server wants it.
+
+    Raises `NotYet` at last, or the refusal.
+    """
+    from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 
     for _ in range(_TRIES):
         try:
             return request()
         except NotYet as not_yet:
             time.sleep(min(not_yet.seconds, _LONGEST_WAIT_SECONDS))
+        except UpstreamError as error:
+            asks = error.retry_after
+            if error.kind is not ErrorKind.RATE_LIMITED or not asks or asks > _WORTH_WAITING:
+                raise
+            time.sleep(asks)
     return request()
 
 

@@ -12,7 +12,7 @@ from quota_watch.lib.logs import get_logger
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import previous
 from quota_watch.model.schedule import next_slot
-from quota_watch.model.source import UpstreamError
+from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.model.usage import Usage, is_over
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.limits import Heard, hear
@@ -27,6 +27,7 @@ from quota_watch.storage.sites import with_usage
 log = get_logger(__name__)
 
 _LONGEST_WAIT_SECONDS = 3600.0
+_MOMENT, _SHORT_WAIT = timedelta(seconds=1), timedelta(minutes=1)  # of a bucket that fills again
 _FALL_SHARE, _FALL_LEAST = 0.05, 100  # of what was used, and events; less is late correction
 
 
@@ -112,13 +113,16 @@ class Recorder:
         )
 
     def _after_failure(self, poll: Poll, error: UpstreamError) -> datetime:
-        """Return the next slot, after the wait that upstream asks for.
+        """Return when a short wait that a rate limit asks for is over; else the next slot after it.
 
         An hour at most: to know that the watch is blind takes more than one poll.
         """
         wait = timedelta(seconds=min(error.retry_after or 0.0, _LONGEST_WAIT_SECONDS))
         organization = poll.watch.organization
-        return next_slot(organization, after=poll.at + wait, interval=self._pace(organization))
+        slot = next_slot(organization, after=poll.at + wait, interval=self._pace(organization))
+        if error.kind is ErrorKind.RATE_LIMITED and _MOMENT <= wait <= _SHORT_WAIT:
+            return min(poll.at + wait, slot)
+        return slot
 
     def _record_closed(
         self, transaction: Connection, poll: Poll, watch: Watch, row: Row[Any]

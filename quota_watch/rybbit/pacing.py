@@ -125,15 +125,14 @@ class Pacer:
         with self._lock:
             host, credential = self._find(server, key, monotonic)
             _forget_lost(credential, monotonic)
-            if credential.flying:
-                credential.flying.popleft()
+            sent = credential.flying.popleft() if credential.flying else monotonic
             host.asked = credential.asked = True
             if status is None:
                 return
             told = _take_over(credential, headers, monotonic)
             host.limited = host.limited or told
             if status == HTTPStatus.TOO_MANY_REQUESTS and error is not None:
-                _rest(credential, error, headers, now, monotonic)
+                _rest(credential, error, headers, now=now, sent=sent, at=monotonic)
                 return
             credential.pause = 0.0
             if status == HTTPStatus.OK and purpose is Purpose.POLL and not told:
@@ -271,26 +270,32 @@ def _rest(
     credential: _Credential,
     error: UpstreamError,
     headers: Mapping[str, str],
+    *,
     now: datetime,
-    monotonic: float,
+    sent: float,
+    at: float,
 ) -> None:
     """Ask nothing for as long as a 429 says or, where it does not, as its scope means."""
     burst, daily = read_tiers(headers)
     wait = error.retry_after
     if error.scope == "daily" or (error.scope is None and daily and not daily.remaining):
-        if credential.day is not None:
-            credential.day.spend()
-        wait = wait or (daily.reset if daily else _to_midnight(now))
+        if not wait:
+            wait = daily.reset if daily else _to_midnight(now, ago=at - sent)
+        day = credential.day
+        if day is not None and at + wait > day.ends - DAY_SECONDS / 2:  # not of the day before
+            day.spend()
     elif error.scope == "burst" or burst:
         wait = max(wait or 0.0, _BURST_REST)
     elif not wait:
-        if monotonic < credential.rests_until:  # sent before the last one was known
+        if at < credential.rests_until:  # sent before the last one was known
             return
         credential.pause = min(max(2 * credential.pause, _FIRST_PAUSE), _LONGEST_PAUSE)
         wait = credential.pause
-    credential.rests_until = max(credential.rests_until, monotonic + wait)
+    credential.rests_until = max(credential.rests_until, at + wait)
 
 
-def _to_midnight(now: datetime) -> float:
-    today = timedelta(hours=now.hour, minutes=now.minute, seconds=now.second)
-    return DAY_SECONDS - today.total_seconds()
+def _to_midnight(now: datetime, *, ago: float) -> float:
+    """Return the seconds from now to the end of the day it was so many seconds ago."""
+    then = now - timedelta(seconds=ago)
+    today = timedelta(hours=then.hour, minutes=then.minute, seconds=then.second)
+    return max(DAY_SECONDS - today.total_seconds() - ago, _BURST_REST)

@@ -23,6 +23,8 @@ from quota_watch.rybbit.client import OrganizationKeyError, RybbitClient
 log = get_logger(__name__)
 Answer = TypeVar("Answer")
 
+_RATE_LIMIT_SECONDS = 60.0  # where a refusal does not say how long
+
 
 class Ask(Protocol):
     """Makes a request, at once or when the key's rate budget lets it."""
@@ -179,6 +181,8 @@ def _seen_by(
     except OrganizationKeyError:  # it sees its own organization alone, and that is named
         return {}
     except (UpstreamError, ConfigError) as error:
+        if isinstance(error, UpstreamError) and error.kind is ErrorKind.RATE_LIMITED:
+            raise NotYet(error.retry_after or _RATE_LIMIT_SECONDS) from None
         log.warning("discovery failed", server=credential.server, error=str(error))
         return {}
     return {Organization(credential.server, each.id): each for each in seen}

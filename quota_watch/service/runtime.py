@@ -20,7 +20,7 @@ from quota_watch.lib.proxies import proxy_for
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import ONE_DAY
 from quota_watch.model.report import ReportKind
-from quota_watch.model.source import NotYet
+from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.pipeline.deliver import Outbox
 from quota_watch.pipeline.due import DueOrganizations
 from quota_watch.pipeline.extras import Errands
@@ -44,6 +44,7 @@ log = get_logger(__name__)
 
 _GIVE_BACK_SECONDS = 1.0
 
+_FLOOD_SECONDS = 60.0
 _WORTH_WAITING = timedelta(seconds=30)  # a bucket is full again by then; a day's budget is not
 
 
@@ -185,26 +186,30 @@ class Runtime:
 
         `done` is called with how many more have been polled.
 
-        Those that must wait a little for a rate limit are asked again after it. The others that
+        Those that must wait a little for a rate limit, or were refused for one within the first
+        minute, are asked again after it. The others that
         must wait are returned beside the outcomes, with how long.
         """
-        polled: list[Outcome] = []
+        polled: dict[int, Outcome] = {}
         put_off: dict[Organization, timedelta] = {}
         asked = [self._pks[each] for each in organizations]
+        patient_until = self._clock.monotonic() + _FLOOD_SECONDS
         while asked:
+            patient = self._clock.monotonic() < patient_until
             soon: dict[int, timedelta] = {}
             for polls, outcomes in self._cycle(self._due.named(asked)):
-                polled += outcomes
-                done(len(outcomes))
+                polled |= {outcome.poll.claim.pk: outcome for outcome in outcomes}
                 for poll in polls:
-                    if poll.wait is not None and poll.wait <= _WORTH_WAITING:
-                        soon[poll.claim.pk] = poll.wait
+                    wait = poll.wait or (_wait_of(poll.error) if patient else None)
+                    if wait is not None and wait <= _WORTH_WAITING:
+                        soon[poll.claim.pk] = wait
                     elif poll.wait is not None:
                         put_off[poll.watch.organization] = poll.wait
+                done(sum(outcome.poll.claim.pk not in soon for outcome in outcomes))
             asked = list(soon)
             if asked:
                 self._sleep(max(soon.values()).total_seconds())
-        return polled, put_off
+        return list(polled.values()), put_off
 
     def deliver_due(self) -> None:
         """Begin to deliver what is due; raises `StorageError`."""
@@ -350,6 +355,13 @@ def _try_for(seconds: float, work: Callable[[float], object]) -> bool:
 
     threading.Thread(target=run, daemon=True).start()
     return done.wait(seconds)
+
+
+def _wait_of(error: UpstreamError | None) -> timedelta | None:
+    """Return how long a refusal for a rate limit asks to wait; None for anything else."""
+    if error is None or error.kind is not ErrorKind.RATE_LIMITED or error.retry_after is None:
+        return None
+    return timedelta(seconds=max(error.retry_after, 1.0))
 
 
 def _groups(keys: Mapping[Organization, str]) -> dict[Organization, str]:

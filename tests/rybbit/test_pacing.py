@@ -452,6 +452,25 @@ def test_a_day_that_began_by_itself_ends_a_day_after_the_last(drive) -> None:
     assert drive.ask(2.5 * DAY) == DAY / 2 + 3600
 
 
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [
+        (headers_of(49, 1, 0, 1) | {"retry-after": "1"}, b'{"scope":"daily","retryAfter":1}'),
+        ({"retry-after": "1"}, b'{"scope":"daily"}'),
+        ({}, b'{"scope":"daily"}'),
+    ],
+    ids=["with headers", "with a wait", "with nothing"],
+)
+def test_a_daily_refusal_that_was_sent_before_midnight_spends_nothing_of_the_new_day(
+    drive, headers, text
+) -> None:
+    drive.known(20 * HOUR, to_midnight=4 * int(HOUR))
+    drive.ask(DAY - 0.5)
+    drive.answer(DAY + 0.5, status=429, headers=headers, body=text)
+    assert drive.ask(DAY + 0.5) <= 1
+    assert drive.ask(DAY + 2) == 0
+
+
 used_by_others = st.lists(st.tuples(st.floats(0, 2 * HOUR), st.integers(0, 90)), max_size=150)
 
 

@@ -263,3 +263,17 @@ def test_a_password_in_the_servers_url_is_not_shown():
     error = refused(500, server="https://user:canary@analytics.example/rybbit")
     assert "at https://analytics.example/rybbit: " in error.message
     assert "canary" not in error.message
+
+
+def test_a_throttled_list_of_organizations_is_rate_limiting_with_its_wait():
+    body = {"error": "Rate limit exceeded", "code": "RATE_LIMITED", "scope": "burst"}
+    error = error_of(
+        429,
+        httpx.Headers({"retry-after": "7"}),
+        json.dumps(body | {"limit": 50, "retryAfter": 7}).encode(),
+        organization=None,
+        server="https://app.rybbit.io",
+        endpoint=ORGANIZATIONS,
+    )
+    assert (error.kind, error.retry_after) == (ErrorKind.RATE_LIMITED, 7)
+    assert "it asks to wait 7 s" in error.message

@@ -14,6 +14,7 @@ from quota_watch.service.runtime import Runtime
 from quota_watch.storage.database import Database
 from quota_watch.views import organizations as views
 from support.clock import FakeClock
+from support.http import HttpServer
 from support.played import KEY, OWN_KEY, Play, noon, play, scene
 
 __all__ = ["noon", "play"]
@@ -199,3 +200,15 @@ def test_what_is_to_be_watched_asks_for_a_reload(play: Play, configure, runtime)
     again = runtime(with_found(config, running.found))
     assert again.discover() is False
     assert again.summary()["organizations"] == 2
+
+
+def test_a_server_that_is_throttled_is_asked_again_within_the_hour(
+    configure, http_server: HttpServer, runtime, clock
+) -> None:
+    refusal = (429, {"retry-after": "7"}, b'{"error":"Rate limit exceeded","scope":"burst"}')
+    http_server.answers = [refusal, (200, {}, b"[]")]
+    running = runtime(configure(http_server.url))
+    assert running.discover() is False
+    clock.advance(3600)
+    running.discover()
+    assert len(http_server.requests) == 2

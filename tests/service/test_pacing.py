@@ -1,5 +1,6 @@
 """The daemon against a server that enforces the cloud's rate limits: it never runs into them."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import date, timedelta
@@ -12,7 +13,7 @@ from quota_watch.config import Config, load
 from quota_watch.demo.simulator import Scene, Simulator
 from quota_watch.lib.http import Client, build_client
 from quota_watch.model.organization import Organization
-from quota_watch.model.source import NotYet
+from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.model.usage import DayCounts
 from quota_watch.rybbit.client import RybbitClient
 from quota_watch.rybbit.pacing import Pacer
@@ -22,6 +23,7 @@ from quota_watch.storage.database import Database
 from quota_watch.storage.schema import organization, snapshot
 from support.clock import START, FakeClock
 from support.databases import Opened
+from support.http import Answer, HttpServer
 from support.watching import NO_ANSWER, Station, Upstream, watch
 
 MINUTE = timedelta(minutes=1)
@@ -249,7 +251,39 @@ def test_a_command_waits_for_its_turn_and_polls_all(
     assert clock.now() < START + timedelta(seconds=30)
 
 
-def config(folder: Path, simulator: Simulator, scenes: Sequence[Scene]) -> Config:
+def test_a_command_waits_as_a_flooded_server_asks_and_polls_all(
+    sqlite: Database, clock: FakeClock, tmp_path: Path, http_server: HttpServer
+) -> None:
+    body = {"error": "Rate limit exceeded", "scope": "burst", "retryAfter": 1}
+    refusal: Answer = (429, {"retry-after": "1"}, json.dumps(body).encode())
+    day = {"event_date": f"{START:%Y-%m-%d} 00:00:00", "pageview_count": 7, "event_count": 7}
+    days = json.dumps({"data": [day]}).encode()
+    http_server.answers = [*[refusal] * 5, (200, {}, days)]
+    settings = config(tmp_path, http_server, scenes_of(20))
+    runtime = Runtime(settings, database=sqlite, clock=clock, sleep=clock.advance)
+    outcomes, put_off = runtime.poll_named(settings.credentials())
+    runtime.close(5)
+    assert ([each.poll.error for each in outcomes], put_off) == ([None] * 20, {})
+
+
+def test_an_organization_is_asked_again_after_what_a_burst_refusal_asks_for(
+    database: Database, clock: FakeClock
+) -> None:
+    refusal = UpstreamError(ErrorKind.RATE_LIMITED, "429", may_pass=True, retry_after=3.0)
+    upstream, watched = Upstream(), watch()
+    upstream.errors[watched.organization] = refusal
+    station = Station(database, upstream, [watched], clock, interval=QUARTER)
+    station.poll()
+    del upstream.errors[watched.organization]
+    clock.advance(2)
+    station.poll()
+    assert len(upstream.asked) == 1
+    clock.advance(1)
+    station.poll()
+    assert len(upstream.asked) == 2
+
+
+def config(folder: Path, simulator: Simulator | HttpServer, scenes: Sequence[Scene]) -> Config:
     file = folder / "config.toml"
     file.touch(mode=0o600)
     organizations = "".join(
