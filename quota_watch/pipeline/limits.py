@@ -17,7 +17,7 @@ from quota_watch.model.usage import DayCounts, count
 from quota_watch.model.watch import Watch
 from quota_watch.rules.limit import believe
 from quota_watch.rules.mismatch import Mismatch, Verdict, compare, mismatch
-from quota_watch.storage.days import used_before
+from quota_watch.storage.days import are_ahead, used_before
 from quota_watch.storage.limits import (
     account_columns,
     agreed,
@@ -116,6 +116,8 @@ def _compare(
     opened = datetime.combine(period.start, time.min, UTC)
     earlier = used_before(connection, row.pk, now - _OLD_ENOUGH, since=opened)
     verdict = compare(billed, account, earlier=earlier, period=period, now=now)
+    if verdict is not Verdict.AGREES and are_ahead(connection, row.pk, now.date()):
+        verdict = Verdict.UNKNOWN  # the clock was ahead, or is behind: upstream counts by its own
     held = mismatch(mismatch_of(row), verdict, ours=billed, theirs=account.counted, now=now)
     if held is not None and verdict is not Verdict.UNKNOWN:
         log.warning(

@@ -77,7 +77,7 @@ class Recorder:
             limit_changes=said.changes,
             compared=said.compared,
             mismatch=said.mismatch,
-            fell_from=_fell_from(row, usage),
+            fell_from=_fell_from(transaction, row, usage),
             closed=self._record_closed(transaction, poll, watch, row),
             lost=_mark_dropped(transaction, row.pk, watch, usage),
         )
@@ -156,16 +156,19 @@ def _asked_columns(poll: Poll, row: Row[Any]) -> dict[str, Any]:
 def _last_known(transaction: Connection, poll: Poll, watch: Watch, row: Row[Any]) -> Usage | None:
     if row.last_ok is None or row.period_start != poll.period.start:
         return None
-    kept = record.days_in(transaction, row.pk, poll.period)
+    kept = record.days_in(transaction, row.pk, poll.period, poll.at.date())
     return replace(poll, days=tuple(kept)).count(watch)
 
 
-def _fell_from(row: Row[Any], usage: Usage) -> int | None:
-    """Return what was used before where more than a little of it is gone."""
+def _fell_from(connection: Connection, row: Row[Any], usage: Usage) -> int | None:
+    """Return what was used before where more than a little of it is gone.
+
+    While days ahead of the clock are kept nothing is compared with them.
+    """
     before: int | None = row.used if row.period_start == usage.period.start else None
     if before is None or before - usage.used <= max(_FALL_LEAST, before * _FALL_SHARE):
         return None
-    return before
+    return None if record.are_ahead(connection, row.pk, usage.today) else before
 
 
 def _mark_dropped(transaction: Connection, pk: int, watch: Watch, usage: Usage) -> Estimate | None:

@@ -102,6 +102,7 @@ class Watcher:
                 polls = self._put_off(
                     transaction, [poll for poll in batch if poll.claim.pk in rows]
                 )
+                stories.reopen(transaction, rows, now=self._clock.now())
                 told = stories.stories_of(transaction, *self._scope(polls))
                 silenced = silences.silences_of(transaction, rows, now=self._clock.now())
                 outages = self._outages.among(transaction, polls, rows)

@@ -101,6 +101,7 @@ class Runtime:
         self._discover_at: datetime | None = None
         self.found: tuple[Found, ...] = ()
         self._polling = threading.Lock()
+        self._stopping = threading.Event()
         self._failing: set[int] = set()
         self._last_poll: datetime | None = None
 
@@ -268,7 +269,8 @@ class Runtime:
         """Thin out what is old, as the config says; raises `StorageError`."""
         table = self._config.database
         keep = Keep(snapshots=table.keep_snapshots, days=table.keep_days)
-        deleted = thin_out(self._database, keep=keep, now=self._clock.now())
+        now, stopped = self._clock.now(), self._stopping.is_set
+        deleted = thin_out(self._database, keep=keep, now=now, stopped=stopped)
         if deleted:
             log.info("old rows deleted", rows=deleted)
 
@@ -295,6 +297,7 @@ class Runtime:
 
     def stop(self) -> None:
         """Begin nothing new."""
+        self._stopping.set()
         self._due.stop()
         self._outbox.stop()
 
@@ -304,6 +307,7 @@ class Runtime:
         Spend up to `flush_seconds` of them sending batched deliveries. Returns whether all has
         ended.
         """
+        self._stopping.set()
         self._due.stop()
         deadline = self._clock.monotonic() + seconds
         polled = self._polling.acquire(timeout=seconds)

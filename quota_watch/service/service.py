@@ -74,6 +74,8 @@ class Service:
             timezone=UTC,
             job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
         )
+        self._under_way = threading.Condition()
+        self._jobs_under_way: set[str] = set()
         self._failing: dict[str, str] = {}
         self._refused: QuotaWatchError | None = None
 
@@ -154,6 +156,8 @@ class Service:
         if self._stopping.is_set() or self.failed:
             return
         self._moved(job)
+        with self._under_way:
+            self._jobs_under_way.add(job)
         try:
             work(self._runtime)
         except DatabaseLost as error:
@@ -168,6 +172,10 @@ class Service:
             # A full disk refuses one write and takes the next: that is no recovery yet.
             if self._health.trusts_store() and self._failing.pop(job, None) is not None:
                 log.info("job works again", job=job)
+        finally:
+            with self._under_way:
+                self._jobs_under_way.discard(job)
+                self._under_way.notify_all()
         self._moved(job)
 
     def _moved(self, job: str) -> None:
@@ -227,9 +235,14 @@ class Service:
         log.info("stopping")
         self._notifier.stopping()
         self._scheduler.shutdown(wait=False)
+        gives_up_at = self._clock.monotonic() + STOP_SECONDS
         ended = self._runtime.close(STOP_SECONDS, flush_seconds=_FLUSH_SECONDS)
-        log.info("stopped", all_ended=ended)
-        return ended
+        with self._under_way:
+            left = max(0.0, gives_up_at - self._clock.monotonic())
+            jobs_ended = self._under_way.wait_for(lambda: not self._jobs_under_way, left)
+            broken_off = ",".join(sorted(self._jobs_under_way)) or None
+        log.info("stopped", all_ended=ended and jobs_ended, broken_off=broken_off)
+        return ended and jobs_ended
 
 
 class Page:

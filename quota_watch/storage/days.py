@@ -145,9 +145,17 @@ def days_of(
     return days
 
 
-def days_in(connection: Connection, pk: int, period: Period) -> list[DayCounts]:
-    """Return one organization's kept days of a period."""
-    return days_of(connection, [pk], period.start, period.last_day)[pk]
+def are_ahead(connection: Connection, pk: int, today: date) -> bool:
+    """Tell whether days later than today are kept: the clock was ahead then, or is behind now."""
+    ahead = select(day_usage.c.date).where(
+        day_usage.c.organization_pk == pk, day_usage.c.date > today
+    )
+    return connection.execute(ahead.limit(1)).first() is not None
+
+
+def days_in(connection: Connection, pk: int, period: Period, today: date) -> list[DayCounts]:
+    """Return one organization's kept days of a period, none that lies ahead of today."""
+    return days_of(connection, [pk], period.start, min(period.last_day, today))[pk]
 
 
 def counted_days(

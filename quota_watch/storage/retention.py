@@ -1,8 +1,8 @@
 """What time ends: snapshots thin out, old days go, deliveries are given up or told elsewhere."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -39,6 +39,9 @@ ALL_FOR = timedelta(days=7)
 HOURLY_FOR = timedelta(days=60)
 
 _FREE_PAGES = 200
+_VOUCHING_DAYS = 3
+_VOUCHING_ORGANIZATIONS = 10
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=10_000)  # any `keep` may be taken off
 _TOLD_AT_A_TIME = 500
 _MILLISECONDS = {"hour": 3_600_000, "day": 86_400_000}
 
@@ -51,16 +54,27 @@ class Keep:
     days: timedelta
 
 
-def thin_out(database: Database, *, keep: Keep, now: datetime) -> int:
+def thin_out(
+    database: Database,
+    *,
+    keep: Keep,
+    now: datetime,
+    stopped: Callable[[], bool] = lambda: False,
+) -> int:
     """Thin out and end what is old, an organization at a time; return the rows deleted.
 
-    Each organization is a short transaction of its own, so that no lock is held for long. On
-    SQLite some free pages are then given back to the file system. Raises `StorageError`.
+    Each organization is a short transaction of its own, so that no lock is held for long; where
+    `stopped` says so the rest is left for the next time. What is old is judged by a time that
+    several days' polls vouch for, since one wrong reading of the clock must not delete for good.
+    On SQLite some free pages are then given back to the file system. Raises `StorageError`.
     """
     with database.read() as connection:
         pks = list(connection.scalars(select(organization.c.pk)))
+        now = _vouched_for(connection, now)
     deleted = 0
     for pk in pks:
+        if stopped():
+            return deleted
         with database.write() as connection:
             deleted += thin_out_organization(connection, pk, keep=keep, now=now)
     with database.write() as connection:
@@ -69,6 +83,35 @@ def thin_out(database: Database, *, keep: Keep, now: datetime) -> int:
         with database.write() as connection:
             _give_back_pages(connection)
     return deleted
+
+
+def _vouched_for(connection: Connection, now: datetime) -> datetime:
+    """Return the latest time up to `now` that polls on several days vouch for.
+
+    A clock that was ahead for a day or two has left polls of that many days only. What is asked
+    are the organizations that were polled last; where none was polled often, it is long ago.
+    """
+    columns = organization.c
+    polled_last = (
+        select(columns.pk).where(columns.last_ok.is_not(None)).order_by(columns.last_ok.desc())
+    )
+    pks = connection.scalars(polled_last.limit(_VOUCHING_ORGANIZATIONS)).all()
+    vouched = max((_last_days_begin(connection, pk, now) for pk in pks), default=_LONG_AGO)
+    return min(now, vouched + timedelta(days=_VOUCHING_DAYS))
+
+
+def _last_days_begin(connection: Connection, pk: int, now: datetime) -> datetime:
+    """Return when the earliest of the last few days up to `now` with a snapshot began."""
+    columns, begins = snapshot.c, now + timedelta(milliseconds=1)
+    for _ in range(_VOUCHING_DAYS):
+        earlier = select(func.max(columns.at)).where(
+            columns.organization_pk == pk, columns.at < begins
+        )
+        newest = connection.scalar(earlier)
+        if newest is None:
+            return _LONG_AGO
+        begins = datetime.combine(newest.date(), time.min, UTC)
+    return begins
 
 
 def _give_back_pages(connection: Connection) -> None:

@@ -1,7 +1,7 @@
 """The alert table: stories and the steps they took."""
 
 from collections.abc import Collection, Mapping
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select, update
@@ -14,6 +14,9 @@ from quota_watch.rules.story import Story, Transition
 from quota_watch.storage.among import among
 from quota_watch.storage.database import insert_into
 from quota_watch.storage.schema import alert
+
+_CLOCKS_APART = timedelta(minutes=1)
+"""How far the clocks of daemons on one database may differ, at the very most."""
 
 
 def stories_of(
@@ -30,6 +33,21 @@ def stories_of(
         pk = row.organization_pk
         stories[pk].append(_story(row, organizations[pk]))
     return stories
+
+
+def reopen(connection: Connection, pks: Collection[int], *, now: datetime) -> None:
+    """Take back ends of stories that lie ahead of `now`: a clock that has gone back wrote them."""
+    ended = select(alert.c.pk, alert.c.transitions).where(
+        alert.c.organization_pk.in_(pks), alert.c.ended_at > now + _CLOCKS_APART
+    )
+    for row in connection.execute(ended).all():
+        steps = [each for each in row.transitions if datetime.fromisoformat(each["at"]) <= now]
+        if steps:
+            connection.execute(
+                update(alert)
+                .where(alert.c.pk == row.pk)
+                .values(ended_at=None, transitions=steps, reason=steps[-1]["reason"])
+            )
 
 
 def keep(

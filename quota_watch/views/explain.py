@@ -69,7 +69,7 @@ def _known(
     usage = judgements = None
     if row.period_start == period.start and row.last_ok is not None:
         usage = count(
-            record.days_in(connection, row.pk, period),
+            record.days_in(connection, row.pk, period, now.date()),
             period=period,
             today=row.last_ok.date(),
             not_counted=watch.not_counted,

@@ -67,7 +67,7 @@ def prospect(connection: Connection, watch: Watch, *, now: datetime) -> Prospect
         return Prospect(watch=watch, period=period, measured_at=row.last_ok, accuracy=judged)
     at = min(now, row.last_ok)  # of what came after it nothing is known
     usage = count(
-        record.days_in(connection, row.pk, period),
+        record.days_in(connection, row.pk, period, now.date()),
         period=period,
         today=at.date(),
         not_counted=watch.not_counted,

@@ -39,7 +39,7 @@ def organizations(
     period = month_of(now.date())
     keys = claims.keys_of(connection, [watch.organization for watch in watches])
     rows = _rows_by_key(connection, keys.values())
-    days = record.days_of(connection, list(rows), period.start, period.last_day)
+    days = record.days_of(connection, list(rows), period.start, now.date())
     open_rows = stories.rows_of(connection, list(rows), only_open=True)
     servers = {watch.organization.server for watch in watches}
     shared = {each: stories.rows_of_server(connection, each, only_open=True) for each in servers}

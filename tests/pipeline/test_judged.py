@@ -79,9 +79,9 @@ def test_where_the_daemon_was_down_on_a_check_day_an_older_forecast_stands_for_i
     town: Town,
 ) -> None:
     town.evenings("2026-01", 3, 4, 5, 6, 7, 8, 11, 14, 16, 20, 25)
-    town.evenings("2026-02", 1)
-    town.thin_out("2026-02-02T00:00")
-    assert town.kept() == [5, 8, 14, 20, 1]
+    town.evenings("2026-02", 1, 2, 3)
+    town.thin_out("2026-02-03T23:30")
+    assert town.kept() == [5, 8, 14, 20, 1, 2, 3]
     assert tuple(town.accuracy()) == CHECK_DAYS
 
 

@@ -20,12 +20,12 @@ def test_alerts_that_ended_long_ago_are_forgotten_with_what_was_sent(
     upstream.set(watched, START.date(), pageview=95)
     station = Station(database, upstream, [watched], clock)
     station.cycle()
-    clock.advance(timedelta(days=40))
-    station.cycle()
-    thin_out(database, keep=KEEP, now=clock.now() + timedelta(days=300))
-    assert told(database) == (1, 2)
-    thin_out(database, keep=KEEP, now=clock.now() + timedelta(days=500))
-    assert told(database) == (0, 0)
+    for days, left in ((40, (1, 2)), (300, (1, 2)), (200, (0, 0))):
+        for passed in (days - 2, 1, 1):  # time is believed once several days' polls vouch for it
+            clock.advance(timedelta(days=passed))
+            station.cycle()
+        thin_out(database, keep=KEEP, now=clock.now())
+        assert told(database) == left
 
 
 def told(database: Database) -> tuple[int, ...]:

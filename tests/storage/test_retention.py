@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from quota_watch.storage.database import Database
 from quota_watch.storage.migrate import upgrade
@@ -18,14 +18,19 @@ def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
     upgrade(database)
     with database.write() as connection:
-        row = {"server": "s", "id": "a", "name": "a", "next_at": NOW}
-        connection.execute(
-            insert(organization).values(
-                pk=1, **row, limit_source="none", drops=False, failed_polls=0
-            )
-        )
+        watched(connection, 1)
+        watched(connection, 2)
+        polls = [{"organization_pk": 2, "at": NOW - timedelta(days=n)} for n in range(1, 4)]
+        connection.execute(insert(snapshot), [{**each, "used": 1, "today": 1} for each in polls])
     yield database
     database.close()
+
+
+def watched(connection: Connection, pk: int) -> None:
+    row = {"server": "s", "id": str(pk), "name": "a", "next_at": NOW, "last_ok": NOW}
+    connection.execute(
+        insert(organization).values(pk=pk, **row, limit_source="none", drops=False, failed_polls=0)
+    )
 
 
 def polled(database: Database, *, days: range, every: timedelta) -> None:
@@ -39,7 +44,8 @@ def polled(database: Database, *, days: range, every: timedelta) -> None:
 
 def moments(database: Database) -> list[datetime]:
     with database.read() as connection:
-        return list(connection.scalars(select(snapshot.c.at).order_by(snapshot.c.at)))
+        own = select(snapshot.c.at).where(snapshot.c.organization_pk == 1)
+        return list(connection.scalars(own.order_by(snapshot.c.at)))
 
 
 def pages(database: Database) -> int:
@@ -79,6 +85,32 @@ def test_in_the_end_nothing_is_kept(database: Database) -> None:
         assert connection.scalar(select(day_usage.c.date)) is None
 
 
+def test_a_clock_that_was_wrong_once_ends_nothing(database: Database) -> None:
+    polled(database, days=range(50), every=timedelta(hours=3))
+    with database.write() as connection:
+        rows = [
+            {"organization_pk": 1, "date": (NOW - timedelta(days=n)).date()} for n in range(385)
+        ]
+        values = {"counts": {}, "used": 0, "capped": False, "seen_at": NOW}
+        connection.execute(insert(day_usage), [row | values for row in rows])
+    wrong = datetime(2033, 1, 1, tzinfo=UTC)
+    with database.write() as connection:
+        for pk in (1, 2):  # the polls that were made by it
+            connection.execute(
+                insert(snapshot).values(organization_pk=pk, at=wrong, used=1, today=1)
+            )
+    thin_out(database, keep=KEEP, now=wrong + timedelta(hours=1))
+    with database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(day_usage)) == 385
+    assert len(moments(database)) > 170
+
+
+def test_a_stop_leaves_the_rest_for_the_next_time(database: Database) -> None:
+    polled(database, days=range(10, 11), every=timedelta(minutes=15))
+    assert thin_out(database, keep=KEEP, now=NOW, stopped=lambda: True) == 0
+    assert len(moments(database)) == 96
+
+
 def test_thinning_again_changes_nothing(database: Database) -> None:
     polled(database, days=range(5, 65), every=timedelta(hours=3))
     thin_out(database, keep=KEEP, now=NOW)
@@ -91,12 +123,10 @@ def test_a_sqlite_file_gives_space_back(sqlite_url: str) -> None:
     database = Database(sqlite_url)
     upgrade(database)
     with database.write() as connection:
-        row = {"server": "s", "id": "a", "name": "a", "next_at": NOW}
-        connection.execute(
-            insert(organization).values(
-                pk=1, **row, limit_source="none", drops=False, failed_polls=0
-            )
-        )
+        watched(connection, 1)
+        watched(connection, 2)
+        polls = [{"organization_pk": 2, "at": NOW - timedelta(days=n)} for n in range(1, 4)]
+        connection.execute(insert(snapshot), [{**each, "used": 1, "today": 1} for each in polls])
     polled(database, days=range(8, 200), every=timedelta(minutes=15))
     before = pages(database)
     thin_out(database, keep=KEEP, now=NOW)
