@@ -102,11 +102,24 @@ def refuse_foreign_folder(database: "Database") -> None:
         )
 
 
-def chosen(watches: Sequence["Watch"], names: Sequence[str]) -> tuple["Watch", ...]:
-    """Return the organizations named by id or name, all if none is named.
+GROUP = click.option("--group", metavar="NAME", help="Those of a [groups.NAME] table.")
+"""The option of commands that can be asked for the organizations of one group."""
+
+
+def chosen(
+    watches: Sequence["Watch"], names: Sequence[str], group: str | None = None
+) -> tuple["Watch", ...]:
+    """Return the organizations named by id or name, all if none is named, of a group if given.
 
     Raises `click.UsageError` that says what was probably meant.
     """
+    if group is not None:
+        groups = dict.fromkeys(watch.group for watch in watches if watch.group)
+        if group not in groups:
+            raise click.UsageError(
+                f'no organization in a group "{group}".{meant(group, list(groups))}'
+            )
+        watches = [watch for watch in watches if watch.group == group]
     if not names:
         return tuple(watches)
     known = {watch.name: watch for watch in watches}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quota_watch.cli.context import Context, chosen
+from quota_watch.cli.context import GROUP, Context, chosen
 from quota_watch.cli.output import print_json, print_table, progress
 from quota_watch.lib.figures import what_and_advice
 from quota_watch.lib.logs import get_logger, log_uncaught_exceptions
@@ -95,8 +95,15 @@ def run(context: Context) -> int:
 @click.argument("organizations", metavar="[ORG]...", nargs=-1)
 @click.option("--no-deliver", is_flag=True, help="Decide and enqueue, but send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@GROUP
 @click.pass_obj
-def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_json: bool) -> int:
+def poll(
+    context: Context,
+    organizations: tuple[str, ...],
+    no_deliver: bool,
+    as_json: bool,
+    group: str | None,
+) -> int:
     """Run one cycle now and send what it decides.
 
     For all or the named organizations, due or not; safe beside a running daemon, fit for cron.
@@ -105,7 +112,7 @@ def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_
     from quota_watch.service.runtime import Runtime
 
     config = context.config()
-    watches = chosen(config.watches(), organizations)
+    watches = chosen(config.watches(), organizations, group)
     context.start_logging(config, Use.POLL, Use.DELIVER, Use.STORE)
     with context.upgraded(config) as database:
         runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)
@@ -116,7 +123,9 @@ def poll(context: Context, organizations: tuple[str, ...], no_deliver: bool, as_
             runtime.report()
             runtime.tell_of_channels()
             deliveries = runtime.flush(_FLUSH_SECONDS)
-            if not organizations:  # who polls from cron has no daemon that does it
+            if (
+                not organizations and group is None
+            ):  # who polls from cron has no daemon that does it
                 runtime.thin_out()
             if config.heartbeat and any(each.poll.error is None for each in outcomes):
                 runtime.look()

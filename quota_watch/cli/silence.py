@@ -2,12 +2,13 @@
 
 import getpass
 import os
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from quota_watch.cli.context import Context, chosen, refuse_foreign_folder
+from quota_watch.cli.context import GROUP, Context, chosen, refuse_foreign_folder
 from quota_watch.cli.output import print_json, print_table, short_time
 from quota_watch.lib.figures import duration, moment, zone_of
 from quota_watch.lib.text import one_line
@@ -34,6 +35,7 @@ _NUMBER = click.IntRange(1, 2**63 - 1)
 )
 @click.option("--for", "length", metavar="DURATION", help='How long, such as "24h" or "2d".')
 @click.option("--until", metavar="TIME", help="A date, a time, or period-end.")
+@GROUP
 @click.option("--reason", required=True, help="Why, for those who wonder.")
 @click.option("--author", help="Who wants it [default: you].")
 @click.pass_obj
@@ -46,6 +48,7 @@ def silence(
     until: str | None,
     reason: str,
     author: str | None,
+    group: str | None,
 ) -> None:
     """Hold notifications for an agreed time.
 
@@ -53,31 +56,36 @@ def silence(
     """
     from quota_watch.storage import claims, silences
 
-    if (organization is None) != for_all:
-        raise click.UsageError("name an organization, or say --all")
+    if (organization is not None) + for_all + (group is not None) != 1:
+        raise click.UsageError("name an organization, or say --all, or a --group")
     config, now = context.config(), context.clock.now()
     zone = config.alerts.time_zone
     ends_at = _end(length, until, now=now, zone=zone)
-    watch = None if organization is None else chosen(config.watches(), (organization,))[0]
+    named = () if organization is None else (organization,)
+    watches: Sequence[Watch | None] = (None,) if for_all else chosen(config.watches(), named, group)
     why, who = _text(reason, "--reason"), _text(author or _user(), "--author")
     with context.existing(config) as database:
         refuse_foreign_folder(database)
         with database.write() as connection:
-            keys = claims.register(connection, [watch] if watch else [], now=now)
-            pk = silences.begin(
-                connection,
-                organization_pk=keys[watch.organization] if watch else None,
-                rule=Rule(rule) if rule else None,
-                starts_at=now,
-                ends_at=ends_at,
-                reason=why,
-                author=who,
-            )
-    what = f"{rule or 'everything'} of {_whom(watch)}"
-    click.echo(f"silence {pk}: {what}, until {moment(ends_at, zone)}, by {who}")
+            keys = claims.register(connection, [each for each in watches if each], now=now)
+            pks = [
+                silences.begin(
+                    connection,
+                    organization_pk=keys[watch.organization] if watch else None,
+                    rule=Rule(rule) if rule else None,
+                    starts_at=now,
+                    ends_at=ends_at,
+                    reason=why,
+                    author=who,
+                )
+                for watch in watches
+            ]
+    for pk, watch in zip(pks, watches, strict=True):
+        what = f"{rule or 'everything'} of {_whom(watch)}"
+        click.echo(f"silence {pk}: {what}, until {moment(ends_at, zone)}, by {who}")
     click.echo(
         "Until then nothing new is told, but the end of what was told; what is still true then is\n"
-        f"told then. What was decided before is still sent. Undo: quota-watch unsilence {pk}"
+        f"told then. What was decided before is still sent. Undo: quota-watch unsilence {pks[0]}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from quota_watch.cli.context import Context, chosen
+from quota_watch.cli.context import GROUP, Context, chosen
 from quota_watch.cli.output import (
     STATES,
     bar,
@@ -42,13 +42,20 @@ _OLD_LIMIT = timedelta(days=2)
 @click.option(
     "--watch", "go_on", is_flag=True, help="Show the worst that fit the window, every few seconds."
 )
+@GROUP
 @click.pass_obj
-def status(context: Context, organizations: tuple[str, ...], as_json: bool, go_on: bool) -> None:
+def status(
+    context: Context,
+    organizations: tuple[str, ...],
+    as_json: bool,
+    go_on: bool,
+    group: str | None,
+) -> None:
     """Show what is known now."""
     if as_json and go_on:
         raise click.UsageError("--json and --watch exclude each other")
     config = context.config()
-    watches = chosen(config.watches(), organizations)
+    watches = chosen(config.watches(), organizations, group)
     with context.existing(config) as database:
         shows = partial(_show_once, context, database, watches, config.poll.interval)
         if go_on:

@@ -95,6 +95,19 @@ def _plans(document: Table) -> Iterator[Problem]:
             )
 
 
+def _groups(document: Table) -> Iterator[Problem]:
+    groups = _table(document, "groups")
+    for key, table in _organizations(document):
+        group = table.get("group")
+        if isinstance(group, str) and group.strip() and group not in groups:
+            meant = closest(group, list(groups))
+            yield Problem(
+                f"{key}.group",
+                f"unknown group (value {shown(group)}); allowed: {quoted(groups) or 'none yet'}; "
+                "write a table [groups.NAME]" + (f'; did you mean "{meant}"?' if meant else ""),
+            )
+
+
 def _unknown_plan(key: str, plan: str, own: Table) -> Problem:
     meant = closest(plan, [AUTO, *own, *RYBBIT_PLANS])
     names = f"{quoted([AUTO, *own])}, " + quoted(
@@ -120,7 +133,12 @@ def _channel_names(document: Table) -> Iterator[Problem]:
 
 def _places(document: Table) -> Iterator[tuple[str, list[str]]]:
     """Yield every list that names channels, with its key; what is no text is an empty one."""
-    tables = [("alerts", _table(document, "alerts")), *_organizations(document)]
+    groups = _table(document, "groups")
+    tables = [
+        ("alerts", _table(document, "alerts")),
+        *((f"groups.{name}", _table(groups, name)) for name in groups),
+        *_organizations(document),
+    ]
     tables += [
         (f"{key}.{key_path(['rules', rule], {})}", _table(_table(table, "rules"), rule))
         for key, table in tables
@@ -217,6 +235,7 @@ def _page_is_safe(document: Table) -> Iterator[Problem]:
 _CHECKS: tuple[Callable[[Table], Iterator[Problem]], ...] = (
     _keys,
     _plans,
+    _groups,
     _some_organization,
     _ids_once,
     _channel_names,

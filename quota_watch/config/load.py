@@ -209,6 +209,6 @@ def _list_hint(location: Location) -> str:
 
 def _table_hint(location: Location) -> str:
     section, *below = location
-    if section in {"channels", "plans"} and len(below) in {0, 1}:
+    if section in {"channels", "groups", "plans"} and len(below) in {0, 1}:
         return f"; write [{section}.NAME] and the keys below it"
     return f"; write [{section}] and the keys below it" if not below else ""

@@ -205,6 +205,7 @@ class OrganizationTable(AlertKeys):
     """An organization to watch, and what holds for it alone."""
 
     id: OrganizationId
+    group: Name | None = None
     name: Text | None = None
     plan: Text | None = None
     limit: Events | None = None
@@ -325,6 +326,7 @@ class Document(Section):
     database: Database = Field(default_factory=Database)
     alerts: Alerts = Field(default_factory=Alerts)
     plans: Mapping[Name, PlanTable] = Field(default_factory=dict)
+    groups: Mapping[Name, AlertKeys] = Field(default_factory=dict)
     organizations: tuple[OrganizationTable, ...] = ()
     channels: Mapping[Name, Annotated[Channel, Discriminator("type")]] = Field(default_factory=dict)
     smtp: Smtp | None = None
@@ -340,6 +342,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "database": Database,
     "alerts": Alerts,
     "plans": PlanTable,
+    "groups": AlertKeys,
     "organizations": OrganizationTable,
     "smtp": Smtp,
     "templates": Templates,

@@ -8,6 +8,7 @@ from itertools import chain
 
 from quota_watch.config import addresses
 from quota_watch.config.models import (
+    AlertKeys,
     AppriseTable,
     Channel,
     Database,
@@ -79,12 +80,13 @@ def mail_channels(document: Document) -> dict[str, Channel]:
 
 
 def _names(document: Document) -> Iterator[tuple[str, ...]]:
-    tables: list[RuleKeys] = [document.alerts, *document.organizations]
-    tables += [
-        rule
-        for table in (document.alerts, *document.organizations)
-        for rule in (table.rules or {}).values()
+    whole: list[AlertKeys] = [
+        document.alerts,
+        *document.groups.values(),
+        *document.organizations,
     ]
+    tables: list[RuleKeys] = list(whole)
+    tables += [rule for table in whole for rule in (table.rules or {}).values()]
     for table in tables:
         yield from (table.notify or (), table.fallback or ())
     if document.reports is not None:

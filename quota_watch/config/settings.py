@@ -51,6 +51,7 @@ class Config:
     database: Database
     alerts: Alerts
     plans: Mapping[str, PlanTable]
+    groups: Mapping[str, AlertKeys]
     organizations: tuple[OrganizationTable, ...]
     channels: Mapping[str, Channel]
     smtp: Smtp | None
@@ -66,7 +67,7 @@ class Config:
             secret.bind(path, key)
         parts = {name: getattr(document, name) for name in Document.model_fields}
         parts["channels"] = parts["channels"] | needs.mail_channels(document)
-        parts |= {name: MappingProxyType(parts[name]) for name in ("plans", "channels")}
+        parts |= {name: MappingProxyType(parts[name]) for name in ("plans", "groups", "channels")}
         return cls(path=path, is_shared=is_shared, **parts)
 
     def watches(self) -> tuple[Watch, ...]:
@@ -139,6 +140,7 @@ class Config:
         whole = Watch(
             organization=organization,
             name=table.name or table.id,
+            group=table.group,
             plan=plan.name if plan else None,
             limit=plan.limit if plan else table.limit,
             limit_source="plan" if plan else "none" if table.limit is None else "config",
@@ -151,23 +153,34 @@ class Config:
             channels=(),
             public_url=self.web.public_url if self.web else None,
         )
-        watch = self._agree(whole, table, self.alerts)
-        rules = {*(table.rules or ()), *(self.alerts.rules or ())}
+        tables = self._nearest_first(table)
+        watch = self._agree(whole, tables)
+        rules = {rule for each in tables for rule in each.rules or ()}
         return replace(
             watch,
             variants=MappingProxyType(
-                {rule: self._agree(whole, *_tables(rule, table, self.alerts)) for rule in rules}
+                {rule: self._agree(whole, tables, _of_rule(rule, tables)) for rule in rules}
             ),
         )
 
-    def _agree(self, watch: Watch, *tables: RuleKeys) -> Watch:
-        """Return the watch with what the tables say: the first that says something wins."""
-        said = _Said(tables)
+    def _nearest_first(self, table: OrganizationTable) -> tuple[AlertKeys, ...]:
+        """Return the tables that speak of an organization: its own, its group's, everybody's."""
+        group = () if table.group is None else (self.groups[table.group],)
+        return (table, *group, self.alerts)
+
+    def _agree(
+        self, watch: Watch, tables: Sequence[AlertKeys], of_rule: Sequence[RuleKeys] = ()
+    ) -> Watch:
+        """Return the watch with what the tables say: the first that says something wins.
+
+        What they say for the rule alone wins over what they say for all.
+        """
+        said = _Said([*of_rule, *tables])
         zone = said("time_zone", watch.time_zone)
         names = said("notify", self._named_channels())
         quiet = said("quiet_hours", None)
         hours = quiet and QuietHours(start=quiet.from_, end=quiet.to, time_zone=zone)
-        for_rule = any(table.remind is not None for table in tables[:-2])
+        for_rule = any(table.remind is not None for table in of_rule)
         return replace(
             watch,
             thresholds=said("thresholds", watch.thresholds),
@@ -193,7 +206,7 @@ class Config:
 
     def heard_by(self, rule: Rule) -> tuple[str, ...]:
         """Return the channels that hear of a rule where it is about no organization."""
-        said = _Said(_tables(rule, self.alerts))
+        said = _Said([*_of_rule(rule, [self.alerts]), self.alerts])
         names: tuple[str, ...] = said("notify", self._named_channels())
         return names
 
@@ -245,10 +258,9 @@ class _Said:
         return next((value for value in values if value is not None), otherwise)
 
 
-def _tables(rule: Rule, *tables: AlertKeys) -> list[RuleKeys]:
-    """Return what is said for a rule, and then what is said for all of them."""
-    of_rule = [table.rules[rule] for table in tables if table.rules and rule in table.rules]
-    return [*of_rule, *tables]
+def _of_rule(rule: Rule, tables: Iterable[AlertKeys]) -> list[RuleKeys]:
+    """Return what the tables say for one rule alone."""
+    return [table.rules[rule] for table in tables if table.rules and rule in table.rules]
 
 
 _TELLING_NAMES = ("authorization", "cookie", "key", "password", "secret", "token")

@@ -36,6 +36,7 @@ class Watch:
     thresholds: tuple[int, ...]
     blind_after: timedelta | None
     channels: tuple[str, ...]
+    group: str | None = None
     time_zone: str = "UTC"
     auto: bool = False
     drops_agreed: bool = True

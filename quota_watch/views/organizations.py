@@ -228,6 +228,7 @@ def _identity(watch: Watch, row: Row[Any] | None) -> Json:
         "limit_source": agreed.limit_source,
         "limit_as_of": iso(row.limit_as_of) if row is not None else None,
         "drops": agreed.drops,
+        "group": watch.group,
     }
 
 

@@ -122,7 +122,8 @@ def _install_api(app: Flask, store: Store) -> None:
     @app.get("/api/v1/organizations")
     def api_organizations() -> Response:
         with store.read() as reading:
-            found = reading.organizations()
+            group = request.args.get("group")
+            found = [each for each in reading.organizations() if group in {None, each["group"]}]
         return jsonify({"organizations": found})
 
     @app.get("/api/v1/organizations/<organization_id>")

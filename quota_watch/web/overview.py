@@ -27,18 +27,19 @@ _ORDERS: Mapping[str, Callable[[Json], Any]] = {
     "seen": lambda shown: shown["last_ok"] or "",
 }
 _COLUMNS = (
-    "id", "name", "server", "plan", "state", "stale", "used", "limit", "percent", "over", "drops",
-    "crossed_on", "last_ok",
+    "id", "name", "server", "group", "plan", "state", "stale", "used", "limit", "percent", "over",
+    "drops", "crossed_on", "last_ok",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What an overview was asked for: words of a name or id, a state, an order."""
+    """What an overview was asked for: words of a name or id, a state, a group, an order."""
 
     search: str = ""
     state: str = ""
     sort: str = ""
+    group: str = ""
 
     @classmethod
     def of(cls, asked: Mapping[str, str]) -> Self:
@@ -48,11 +49,13 @@ class Query:
             search=one_line(asked.get("q", ""), _LONGEST_SEARCH),
             state=state if state in pages.STATES else "",
             sort=sort if sort in _ORDERS else "",
+            group=asked.get("group", ""),
         )
 
     def with_(self, **changes: str) -> str:
         """Write the query with something else in it, as the end of a link."""
-        values = {"q": self.search, "state": self.state, "sort": self.sort} | changes
+        values = {"q": self.search, "state": self.state, "sort": self.sort}
+        values |= {"group": self.group} | changes
         text = urlencode({name: value for name, value in values.items() if value})
         return f"?{text}" if text else "?"
 
@@ -63,6 +66,7 @@ class Query:
             each
             for each in organizations
             if self.state in {"", each["state"]}
+            and self.group in {"", each["group"]}
             and all(word in f"{each['name']} {each['id']}".casefold() for word in words)
         ]
         by_urgency = pages.by_urgency(shown)
@@ -94,6 +98,7 @@ def overview(reading: Reading, query: Query) -> Json:
         "age": age(shown),
         "pending": sum(n for (_, state), n in counts.items() if state == "pending"),
         "failed": sum(n for (_, state), n in counts.items() if state == "failed"),
+        "groups": sorted({watch.group for watch in watches if watch.group}),
         "unheard": [watch.organization.id for watch in watches if not watch.channels],
     }
 

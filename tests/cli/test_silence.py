@@ -192,3 +192,15 @@ def test_alerts_shows_what_is_held_and_by_what(
     (alert,) = folder(alerts, "--json").json["alerts"]
     assert (alert["held"], alert["tier"], alert["deliveries"]) == (True, None, [])
     assert [step["told"] for step in alert["transitions"]] == [False]
+
+
+def test_a_group_is_silenced_whole_and_alone(folder: Folder) -> None:
+    one = '[[organizations]]\nid = "{0}"\ngroup = "gold"\nlimit = 1\n'
+    folder.configure(SERVER, more="[groups.gold]\n" + one.format("a") + one.format("b"))
+    folder(silence, "--group", "gold", "--for", "1h", *WHY)
+    silenced = folder(list_silences, "--json").json["silences"]
+    assert {each["organization"] for each in silenced} == {"a", "b"}
+    shown = folder(status, "--group", "gold", "--json").json["organizations"]
+    assert [each["id"] for each in shown] == ["a", "b"]
+    with pytest.raises(click.UsageError, match="in a group"):
+        folder(status, "--group", "silver")

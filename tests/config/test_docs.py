@@ -37,7 +37,7 @@ def known():
         "channels apprise": CHANNELS["apprise"],
     }
     for section, model in tables.items():
-        shared = AlertKeys.model_fields if section == "organizations" else ()
+        shared = AlertKeys.model_fields if section in {"organizations", "groups"} else ()
         yield from (f"{section}.{key}" for key in keys_of(model) if key not in shared)
 
 
@@ -73,7 +73,7 @@ def shown_in_example():
     }
     for section, content in tomllib.loads(uncommented()).items():
         tables = [content]
-        if section in {"organizations", "plans", "channels"}:
+        if section in {"organizations", "plans", "groups", "channels"}:
             tables = content if isinstance(content, list) else content.values()
         for table in tables:
             yield from (f"{types.get(table.get('type'), section)}.{key}" for key in table)
@@ -84,7 +84,7 @@ def test_the_example_shows_every_key():
     assert shown == {*known()}
 
 
-OWN = {f"organizations.{key}" for key in AlertKeys.model_fields}
+OWN = {f"{table}.{key}" for table in ("organizations", "groups") for key in AlertKeys.model_fields}
 
 PLAIN = [
     "rybbit.base_url",

@@ -225,6 +225,14 @@ def test_the_overview_is_searched_filtered_and_sorted(three, query, names):
     assert [row.split(",")[1] for row in rows[1:]] == names
 
 
+def test_a_group_is_shown_alone(page):
+    gold = page.filler.organization("rich", daily=[DAY], group="gold")
+    page.show(gold, page.filler.organization("poor", daily=[DAY]))
+    assert ">poor<" not in page.get("/?group=gold").text
+    (shown,) = page.get("/api/v1/organizations?group=gold").json()["organizations"]
+    assert (shown["id"], shown["group"]) == ("org_rich", "gold")
+
+
 def test_the_state_is_in_the_title_and_the_icon(three):
     text = three.get("/").text
     assert "<title>1 critical, 1 unknown · Quota Watch</title>" in text
