@@ -184,6 +184,7 @@ class Config:
         return replace(
             watch,
             thresholds=said("thresholds", watch.thresholds),
+            usual_levels=all("thresholds" not in table.model_fields_set for table in tables),
             blind_after=said("blind", None) or None,
             forecast=said("forecast", watch.forecast),
             spike=said("spike", watch.spike),

@@ -22,6 +22,7 @@ class Watch:
     the config's word and stays. `blind_after` and `stalled_after` None switch the rule off.
     `channels` are names of the config's channels, `fallback` those for what they fail to deliver,
     every other one where it is empty. `quiet_hours` hold all but what is critical.
+    `usual_levels` tells that nobody configured `thresholds`.
     `public_url` is the status page's address. `variants` are watches with what was agreed for
     single rules.
     """
@@ -47,6 +48,7 @@ class Watch:
     remind_from: Severity = Severity.CRITICAL
     fallback: tuple[str, ...] = ()
     quiet_hours: QuietHours | None = None
+    usual_levels: bool = False
     public_url: str | None = None
     variants: Mapping[Rule, Self] = field(default_factory=dict)
 

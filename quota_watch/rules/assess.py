@@ -23,6 +23,7 @@ CLOSED = "closed"
 """The subject of what is told of a period after its end."""
 
 _FALL = "fall"
+_EVEN = 0.5
 
 _CHANGES = {
     ChangeKind.RAISED: Reason.LIMIT_RAISED,
@@ -52,6 +53,7 @@ def assess(watch: Watch, known: Known, stories: Sequence["Story"] = ()) -> Findi
             _without_limit(assess_usage(watch, known.usage), watch, known), known
         )
         findings = _with_outlook(findings, watch, known, stories)
+        findings = _in_one_cause(findings, watch, known, stories)
     else:
         none: frozenset[Rule] = frozenset()
         findings = Findings(period=known.period, limit=watch.limit, judged=none, conditions={})
@@ -95,6 +97,41 @@ def _with_outlook(
         conditions={**findings.conditions, **found},
         ends={each.rule: each.end for each in ruled if each.end is not None},
     )
+
+
+def _in_one_cause(
+    findings: Findings, watch: Watch, known: Known, stories: Sequence["Story"]
+) -> Findings:
+    """Let the severities of one organization, period and limit only rise.
+
+    A new level is as severe at least as the open forecast. With the usual levels one below 90 %
+    of a period that is likely to end under its limit is shown, and is no message.
+    """
+    level = findings.conditions.get(Rule.THRESHOLD)
+    if level is None:
+        return findings
+    same = [
+        story
+        for story in stories
+        if story.is_open
+        and story.period_start == findings.period.start
+        and story.limit == findings.limit
+    ]
+    if any(s.rule is Rule.THRESHOLD and (s.level or 0) >= (level.level or 0) for s in same):
+        return findings
+    risk = findings.conditions.get(Rule.FORECAST)
+    risks = [s.severity for s in same if s.rule is Rule.FORECAST]
+    severity = max([level.severity, *risks, *([risk.severity] if risk else [])])
+    is_quiet = severity is Severity.INFO and not risks and risk is None and _is_calm(watch, known)
+    raised = replace(level, severity=severity, is_quiet=is_quiet)
+    return replace(findings, conditions={**findings.conditions, Rule.THRESHOLD: raised})
+
+
+def _is_calm(watch: Watch, known: Known) -> bool:
+    forecast = known.forecast
+    if not (watch.usual_levels and watch.forecast) or forecast is None:
+        return False
+    return forecast.probability_over is not None and forecast.probability_over < _EVEN
 
 
 def _mismatch(mismatch: Mismatch) -> Condition:

@@ -161,7 +161,7 @@ class _Told:
             **step,
             "told": told,
             "why": explain.words_of(Reason(step["reason"])),
-            "not_told": None if told else _not_told(story, step),
+            "not_told": None if told else _not_told(story, step, silenced=silence is not None),
             "silence": silence,
             "deliveries": sent,
             "not_sent": list(self._not_sent(step, sent, heard)) if told else [],
@@ -195,8 +195,10 @@ class _Told:
         return "it was not among the channels then"
 
 
-def _not_told(story: Json, step: Json) -> str:
+def _not_told(story: Json, step: Json, *, silenced: bool) -> str:
     if step["type"] != _RESOLVED:
+        if story["rule"] == Rule.THRESHOLD and step["severity"] == "info" and not silenced:
+            return "a low level of a period likely to end under its limit is shown, not sent"
         return "held by a silence"
     if step["reason"] == Reason.OVERTAKEN:
         return "an end that the rule threshold tells"

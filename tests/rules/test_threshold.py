@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 from itertools import product
@@ -11,8 +12,12 @@ from quota_watch.model.usage import highest_level
 from quota_watch.rules.assess import assess
 from quota_watch.rules.blind import assess_trouble, is_blind
 from quota_watch.rules.known import Known
+from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.threshold import assess_usage, severity_of
-from support.domain import MARCH, NOON, trouble, usage, watch
+from support import made_up
+from support.domain import ACME, MARCH, NOON, trouble, usage, watch
+from support.foreseeing import foreseen
+from support.telling import BIG, story
 
 LIMITS = (3, 100, 1_000_003)
 SHARES = (0, 50, 75, 89, 90, 99, 100, 101, 120, 500)
@@ -164,3 +169,59 @@ def test_assess_of_nothing_judges_nothing() -> None:
         watch(), Known(watch=watch(), period=MARCH, at=NOON, usage=None, measured_at=None)
     )
     assert (findings.judged, findings.conditions) == (set(), {})
+
+
+def outlook_of(probability: float, p50: int) -> Known:
+    forecast = foreseen(p50, used=76_000, probability=probability)
+    return Known(
+        watch=BIG,
+        period=MARCH,
+        at=NOON,
+        usage=usage(76_000),
+        measured_at=NOON,
+        foresight=made_up.foresight(forecast),
+    )
+
+
+USUAL = replace(BIG, usual_levels=True, forecast=True)
+
+
+@pytest.mark.parametrize(
+    ("of", "probability", "quiet"),
+    [
+        (USUAL, 0.1, True),
+        (USUAL, 0.6, False),
+        (replace(USUAL, usual_levels=False), 0.1, False),
+        (replace(USUAL, forecast=False), 0.1, False),
+    ],
+)
+def test_a_low_usual_level_of_a_month_likely_to_end_under_its_limit_is_no_message(
+    of, probability, quiet
+) -> None:
+    findings = assess(of, outlook_of(probability, 85_000))
+    assert findings.conditions[Rule.THRESHOLD].is_quiet is quiet
+    (transition,) = [
+        each
+        for each in reconcile(findings, (), organization=ACME, now=NOON)
+        if each.story.rule is Rule.THRESHOLD
+    ]
+    assert transition.told is not quiet
+    again = reconcile(findings, (transition.story,), organization=ACME, now=NOON)
+    assert not [each for each in again if each.story.rule is Rule.THRESHOLD]
+
+
+def test_a_level_is_as_severe_at_least_as_the_open_forecast() -> None:
+    open_forecast = story(
+        None, rule=Rule.FORECAST, limit=100_000, severity=Severity.WARNING, tier="will_exceed"
+    )
+    findings = assess(USUAL, outlook_of(0.9, 120_000), (open_forecast,))
+    assert findings.conditions[Rule.THRESHOLD].severity is Severity.WARNING
+
+
+def test_a_level_that_was_told_does_not_become_more_severe_by_a_forecast() -> None:
+    stories = (
+        story(75, severity=Severity.INFO),
+        story(None, rule=Rule.FORECAST, limit=100_000, severity=Severity.WARNING),
+    )
+    findings = assess(USUAL, outlook_of(0.9, 120_000), stories)
+    assert findings.conditions[Rule.THRESHOLD].severity is Severity.INFO
