@@ -37,7 +37,7 @@ def test_the_demo_plays_and_keeps_its_mails(
     installation: Installation, tmp_path: Path, taken: int
 ) -> None:
     environ = {"TMPDIR": str(tmp_path), "NO_COLOR": "1"}
-    how = ("--speed", "400000", "--port", str(taken))
+    how = ("--speed", "1000000", "--port", str(taken))
     result = installation.run("demo", *how, environ=environ)
     assert result.returncode == 0, result.stderr
     assert f"Port {taken} is taken" in result.stdout
