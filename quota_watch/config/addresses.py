@@ -196,7 +196,11 @@ def _is_host(host: str) -> bool:
 
 
 def _is_address(text: str) -> bool:
-    local, _, domain = text.rpartition("@")
+    local, _, name = text.rpartition("@")
+    try:  # a domain of other letters goes out as ASCII, as mail servers want it
+        domain = name if name.isascii() else name.encode("idna").decode()
+    except UnicodeError:
+        return False
     return (
         len(text) <= _LONGEST_ADDRESS
         and len(local) <= _LONGEST_LOCAL

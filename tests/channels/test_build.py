@@ -176,3 +176,9 @@ def test_channels_on_the_same_way_share_one_client(configure, resources):
     config = configure(SLACK + SLACK.replace("hook]", "other]"))
     built = build_channels(config, resources)
     assert built["hook"]._client is built["other"]._client
+
+
+def test_an_address_at_a_domain_of_other_letters_is_taken(configure, resources):
+    ops = '[channels.ops]\ntype = "email"\nto = ["info@bücher.example"]\n'
+    built = build_channels(configure(ops + 'from = "Q <q@bücher.example>"\n'), resources)
+    assert built["ops"].recipients == ("info@bücher.example",)

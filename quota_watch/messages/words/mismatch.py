@@ -58,7 +58,7 @@ def _upstream_less(case: Situation) -> Words:
         title = f"Rybbit counts {events(theirs)} for {case.name}, we count {number(ours)}"
     return Words(
         title=title,
-        lead="Rybbit enforces its own count: levels sent here may come too early. "
+        lead="Rybbit enforces its own count: levels sent here may be early. "
         "No event is lost by that.",
         details=(
             "Two daily reads agree. It counted long ago, or does not bill a type that we count.",
