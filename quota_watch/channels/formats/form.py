@@ -1,4 +1,4 @@
-"""What a webhook's format is, and the one that is the facts themselves."""
+"""What a webhook's format is: the facts themselves, or what a template of the user's makes."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from quota_watch.messages.facts import Message
+from quota_watch.messages.facts import Facts, Message
+from quota_watch.messages.render import Renderer, TemplateError
 
 JSON_TYPE = "application/json"
+_TEXT_TYPE = "text/plain; charset=utf-8"
+_MUST_BE_JSON = ".json.j2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +70,37 @@ def answered(answer: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def own_template(renderer: Renderer, name: str, *, variables: Mapping[str, Any]) -> Form:
+    """Return the form of the template `webhook/NAME`, which sees `variables` as `vars`.
+
+    What parses as JSON is sent as that, all else as text; a `*.json.j2` must make JSON.
+    """
+
+    def posts(message: Message, now: datetime) -> tuple[Post, ...]:
+        return tuple(_post(each, now) for each in message.facts)
+
+    def _post(facts: Facts, now: datetime) -> Post:
+        text = renderer.webhook(name, facts, variables=variables, now=now)
+        broken = _not_json(text)
+        if broken and name.endswith(_MUST_BE_JSON):
+            raise TemplateError(f"template webhook/{name} doesn't make JSON: {broken}")
+        return Post(text.encode(), _TEXT_TYPE if broken else JSON_TYPE)
+
+    return Form(posts=posts, takes_period_ends=True, batches=False)
+
+
+def _not_json(text: str) -> str | None:
+    """Return what keeps a text from being JSON, None where it is."""
+    try:
+        json.loads(text, parse_constant=_no_number)
+    except json.JSONDecodeError as error:
+        return f"{error.msg} in line {error.lineno} of what it made; use the filter tojson"
+    except (ValueError, RecursionError) as error:
+        return str(error)
+    return None
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
