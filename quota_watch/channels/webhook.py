@@ -17,7 +17,8 @@ from quota_watch.channels.channel import (
     too_late,
 )
 from quota_watch.channels.formats.form import FACTS, Form, Post
-from quota_watch.lib.http import Client, Response, glance, seconds_until, trust
+from quota_watch.lib.clock import seconds_until
+from quota_watch.lib.http import Client, Response, glance, trust
 from quota_watch.lib.logs import Redactor
 from quota_watch.lib.network import Backend, deadline
 from quota_watch.lib.signing import signature, signing_key

@@ -1,8 +1,13 @@
 """The clock that decides; waits of sockets and threads read `time.monotonic` themselves."""
 
+import re
 import time
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Protocol
+
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_LONGEST_SECONDS = 999_999_999.0
 
 
 class Clock(Protocol):
@@ -26,3 +31,21 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return the machine's monotonic clock."""
         return time.monotonic()
+
+
+def http_date(text: str) -> datetime | None:
+    """Return the moment that a header's date names, or None where it is none."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC)
+
+
+def seconds_until(retry_after: str, now: datetime) -> float | None:
+    """Read a `Retry-After`: seconds, perhaps a fraction too, or a date; None if neither."""
+    text = retry_after.strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), _LONGEST_SECONDS)
+    at = http_date(text)
+    return None if at is None else max((at - now).total_seconds(), 0.0)

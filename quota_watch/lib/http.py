@@ -6,7 +6,6 @@ credential goes where the caller sent it and nowhere else.
 
 import base64
 import os
-import re
 import ssl
 import threading
 import time
@@ -14,8 +13,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Self
@@ -27,9 +24,7 @@ import httpx
 from quota_watch import __version__
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.network import Backend, Connection, deadline, left
-
-_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_LONGEST_SECONDS = 999_999_999.0
+from quota_watch.lib.proxies import parse_proxy
 
 _IDLE_SECONDS = 55.0
 """How long a connection is kept: routers and proxies forget what was silent for a minute."""
@@ -248,6 +243,12 @@ class Client:
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
 
+    def _certificates(self) -> ssl.SSLContext:
+        try:
+            return self._trusted()
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from None
+
     def _tunnel(self, stream: httpcore.NetworkStream, target: bytes) -> None:
         """Let the proxy connect us through to `target`."""
         connection = Connection(stream)
@@ -273,11 +274,11 @@ def build_client(
     `ca_file` holds certificates to trust beside the usual ones; `proxy` is an `http://` URL.
     Raises `HttpError` if either can't be used. The usual ones are read when they are needed.
     """
-    trusted: Callable[[], ssl.SSLContext] = _usual
-    if ca_file is not None:
-        context = trust(ca_file)
-        trusted = lambda: context  # noqa: E731
-    parsed = None if proxy is None else _parsed_proxy(proxy)
+    context = None if ca_file is None else trust(ca_file)
+    trusted = _usual if context is None else lambda: context
+    parsed = None if proxy is None else parse_proxy(proxy)
+    if proxy is not None and parsed is None:
+        raise HttpError("proxy is not an http:// URL, such as http://proxy.example:3128")
     return Client(trusted=trusted, proxy=parsed, connections=connections)
 
 
@@ -313,24 +314,6 @@ def glance(
 
     with deadline(seconds):
         return client.exchange(request, read)
-
-
-def http_date(text: str) -> datetime | None:
-    """Return the moment that a header's date names, or None where it is none."""
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return moment.replace(tzinfo=moment.tzinfo or UTC)
-
-
-def seconds_until(retry_after: str, now: datetime) -> float | None:
-    """Read a `Retry-After`: seconds, perhaps a fraction too, or a date; None if neither."""
-    text = retry_after.strip()
-    if _SECONDS.fullmatch(text):
-        return min(float(text), _LONGEST_SECONDS)
-    at = http_date(text)
-    return None if at is None else max((at - now).total_seconds(), 0.0)
 
 
 def _whole(
@@ -414,14 +397,3 @@ def _port(url: httpx.URL) -> int:
 def _bracketed(url: httpx.URL) -> bytes:
     host = url.raw_host
     return b"[%s]" % host if b":" in host else host
-
-
-def _parsed_proxy(proxy: str) -> httpx.Proxy:
-    """Parse a proxy's URL. TLS to the proxy itself is refused: TLS inside it has no deadline."""
-    try:
-        parsed = httpx.Proxy(proxy)
-    except (ValueError, httpx.InvalidURL):
-        parsed = None
-    if parsed is None or parsed.url.scheme != "http" or not parsed.url.host:
-        raise HttpError("proxy is not an http:// URL, such as http://proxy.example:3128")
-    return parsed

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
+import httpx
+
 _ENTRY = re.compile(r"(?P<host>\[[^]]*\]|[^:]*|[^:]*:[^:]*:.*?)(?::(?P<port>[0-9]+))?")
 """A host, an address or a network, perhaps with a port; IPv6 only in brackets with one."""
 
@@ -27,6 +29,15 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
             if proxy:
                 return variable, proxy if "://" in proxy else f"http://{proxy}"
     return None
+
+
+def parse_proxy(url: str) -> httpx.Proxy | None:
+    """Parse a proxy's URL; None for what is none. TLS inside of TLS has no deadline."""
+    try:
+        proxy = httpx.Proxy(url)
+    except (ValueError, httpx.InvalidURL):
+        return None
+    return proxy if proxy.url.scheme == "http" and proxy.url.host else None
 
 
 def _is_exempt(url: SplitResult, no_proxy: str) -> bool:

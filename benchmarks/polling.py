@@ -1,0 +1,47 @@
+"""What `poll` works with, over a new database in a folder: shared by the scripts beside it."""
+
+from pathlib import Path
+
+from quota_watch.config import Config, load
+from quota_watch.lib.clock import Clock, SystemClock
+from quota_watch.model.organization import Organization
+from quota_watch.service.runtime import Runtime
+from quota_watch.storage.database import Database
+from quota_watch.storage.migrate import upgrade
+
+THREADS = 8
+
+
+def configure(
+    folder: Path, url: str, *, organizations: int, history: str = "1d", ca_file: Path | None = None
+) -> Config:
+    """Write and load a config of so many organizations, with a status page at a free port."""
+    tables = "".join(
+        f'[[organizations]]\nid = "org_{n}"\nlimit = 100_000_000\n' for n in range(organizations)
+    )
+    trusted = f'ca_file = "{ca_file}"\n' if ca_file else ""
+    config = folder / "config.toml"
+    config.write_text(
+        f'[rybbit]\nbase_url = "{url}"\napi_key = "k123456789"\n{trusted}'
+        f'[poll]\nhistory = "{history}"\nconcurrency = {THREADS}\n'
+        f'[web]\nlisten = "127.0.0.1:0"\n{tables}'
+    )
+    config.chmod(0o600)
+    return load(config)
+
+
+def polling(
+    folder: Path,
+    url: str,
+    *,
+    organizations: int,
+    history: str = "1d",
+    ca_file: Path | None = None,
+    clock: Clock | None = None,
+) -> tuple[Runtime, list[Organization], Database]:
+    """Build a runtime; return it with the organizations it polls and its database."""
+    config = configure(folder, url, organizations=organizations, history=history, ca_file=ca_file)
+    database = Database(config.database_url())
+    upgrade(database)
+    running = Runtime(config, database=database, clock=clock or SystemClock())
+    return running, list(config.credentials()), database
