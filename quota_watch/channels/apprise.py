@@ -6,13 +6,20 @@ log parts of their URLs, most of which are secret, so what they log is not liste
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType, PersistentStoreMode
 
-from quota_watch.channels.channel import ATTEMPT_SECONDS, WEBHOOK_RETRIES, DeliveryError, too_late
+from quota_watch.channels.channel import (
+    ATTEMPT_SECONDS,
+    WEBHOOK_RETRIES,
+    DeliveryError,
+    Notice,
+    too_late,
+)
 from quota_watch.channels.formats.chat import headline, plain_text
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.text import one_line
@@ -91,14 +98,31 @@ class AppriseChannel:
             raise DeliveryError(f"an earlier attempt to reach {self._service} still hangs")
         if earlier is not None and earlier.id == message.id and earlier.accepted == [True]:
             return
+        self._try(message.id, lambda: self._tell(message.facts, now))
+
+    def notify(self, notice: Notice, *, now: datetime) -> None:  # noqa: ARG002 -- the protocol's
+        """Hand the words to the service."""
+        self._try(
+            notice.id,
+            lambda: bool(
+                self._apprise.notify(
+                    title=notice.title,
+                    body=notice.text,
+                    notify_type=NotifyType.FAILURE,
+                    body_format=NotifyFormat.TEXT,
+                )
+            ),
+        )
+
+    def _try(self, id: str, work: Callable[[], bool]) -> None:  # noqa: A002 - a delivery's id is called so everywhere
         accepted: list[bool] = []
 
         def attempt() -> None:
-            accepted.append(self._notify(message.facts, now))
+            accepted.append(work())
 
         # A daemon thread: one that hangs for ever must not keep the process.
         thread = threading.Thread(target=attempt, name=f"apprise-{self.name}", daemon=True)
-        self._attempt = _Attempt(id=message.id, thread=thread, accepted=accepted)
+        self._attempt = _Attempt(id=id, thread=thread, accepted=accepted)
         thread.start()
         thread.join(self._attempt_seconds)
         if thread.is_alive():
@@ -113,7 +137,7 @@ class AppriseChannel:
     def rest(self) -> None:
         """Do nothing: nothing is kept open."""
 
-    def _notify(self, facts: tuple[Facts, ...], now: datetime) -> bool:
+    def _tell(self, facts: tuple[Facts, ...], now: datetime) -> bool:
         return bool(
             self._apprise.notify(
                 title=headline(facts, now),

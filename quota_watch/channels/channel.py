@@ -48,6 +48,15 @@ class DeliveryError(QuotaWatchError):
         self.by_us = by_us
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A few plain words, for when what makes messages is itself what failed."""
+
+    id: str
+    title: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class RetrySchedule:
     """The waits after the first failures, then one wait for ever, until the message is too old.
@@ -123,6 +132,12 @@ class Channel(Protocol):
         """Hand the message over; returning means the receiver accepted it.
 
         Takes at most `ATTEMPT_SECONDS`. Raises `DeliveryError`.
+        """
+
+    def notify(self, notice: Notice, *, now: datetime) -> None:
+        """Hand over a few plain words to every recipient, made without facts or templates.
+
+        Raises `DeliveryError`.
         """
 
     def check(self) -> str:

@@ -16,7 +16,7 @@ from email.policy import SMTP, Policy
 from email.utils import formataddr, parseaddr
 from typing import Final, cast
 
-from quota_watch.channels.channel import ATTEMPT_SECONDS, EMAIL_RETRIES
+from quota_watch.channels.channel import ATTEMPT_SECONDS, EMAIL_RETRIES, Notice
 from quota_watch.channels.smtp import MailServer
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import one_line
@@ -87,6 +87,20 @@ class EmailChannel:
         self._server.send(
             mail.as_bytes(), sender=self._sender.addr_spec, recipient=recipient.addr_spec
         )
+
+    def notify(self, notice: Notice, *, now: datetime) -> None:
+        """Send a mail of plain text to each recipient."""
+        for each in self.recipients:
+            mail, recipient = EmailMessage(policy=_POLICY), address(each)
+            mail["From"], mail["To"] = self._sender, recipient
+            mail["Subject"] = one_line(notice.title)
+            mail["Date"] = now
+            mail["Message-ID"] = f"<{notice.id}@{self._sender.domain}>"
+            mail["Auto-Submitted"] = "auto-generated"
+            mail.set_content(notice.text, cte="quoted-printable")
+            self._server.send(
+                mail.as_bytes(), sender=self._sender.addr_spec, recipient=recipient.addr_spec
+            )
 
     def check(self) -> str:
         """Connect, log in if configured, and leave without sending anything."""

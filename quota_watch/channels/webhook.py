@@ -13,6 +13,7 @@ from quota_watch.channels.channel import (
     ATTEMPT_SECONDS,
     WEBHOOK_RETRIES,
     DeliveryError,
+    Notice,
     no_connection,
     too_late,
 )
@@ -88,9 +89,11 @@ class WebhookChannel:
             posts = self._form.posts(message, now)
         except TemplateError as error:
             raise DeliveryError(str(error), start_late=True) from None
-        with deadline(self._attempt_seconds), self._explained():
-            for post in posts:
-                self._post(post, message.id, now)
+        self._post_all(posts, message.id, now)
+
+    def notify(self, notice: Notice, *, now: datetime) -> None:
+        """Post the words as the form has them."""
+        self._post_all([self._form.notice(notice, now)], notice.id, now)
 
     def check(self) -> str:
         """Connect, with TLS for an https URL, and leave without a request."""
@@ -103,6 +106,11 @@ class WebhookChannel:
             raise DeliveryError(no_connection(self._place, error.__cause__ or error)) from None
         through = "" if self._proxy is None else f", which leads to {self._host},"
         return f"{self._place}{through} can be reached (nothing was sent)"
+
+    def _post_all(self, posts: Sequence[Post], id: str, now: datetime) -> None:  # noqa: A002 - as in the specification
+        with deadline(self._attempt_seconds), self._explained():
+            for post in posts:
+                self._post(post, id, now)
 
     def rest(self) -> None:
         """Do nothing: the client keeps its own connections."""

@@ -18,6 +18,7 @@ from quota_watch.model.source import Source
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.enqueue import enqueue
 from quota_watch.pipeline.extras import Errands
+from quota_watch.pipeline.last_line import LastLine
 from quota_watch.pipeline.outages import Outages
 from quota_watch.pipeline.poll import Poll, Poller
 from quota_watch.pipeline.record import Recorder
@@ -69,6 +70,7 @@ class Watcher:
         pace: Callable[[Organization], timedelta] | None = None,
         errands: Errands | None = None,
         groups: Mapping[int, str] | None = None,
+        last_line: LastLine | None = None,
     ) -> None:
         self._database = database
         self._channels = channels
@@ -82,6 +84,7 @@ class Watcher:
             errands=errands,
             database=database,
         )
+        self._last_line = last_line or LastLine(database=database, channels=channels, clock=clock)
         self._outages = Outages(groups=groups or {}, channels=channels)
         self._recorder = Recorder(pace=pace or (lambda _: interval))
 
@@ -97,6 +100,7 @@ class Watcher:
         """
         for batch in in_batches(claims, self._poller.poll, threads=self._concurrency):
             done: list[Outcome] = []
+            broken: dict[int, Watch] = {}
             with self._database.write() as transaction:
                 rows = record.lock_claimed(transaction, [poll.claim for poll in batch])
                 polls = self._put_off(
@@ -108,7 +112,7 @@ class Watcher:
                 outages = self._outages.among(transaction, polls, rows)
                 for poll in polls:
                     row = rows[poll.claim.pk]
-                    with self._failing_alone(transaction, poll, row, polls):
+                    with self._failing_alone(transaction, poll, row, polls, broken):
                         watch, known = self._recorder.record(transaction, poll, row)
                         findings = assess(watch, known, told[row.pk])
                         findings = outages.spare(findings, row.pk, watch, known, silenced[row.pk])
@@ -133,6 +137,7 @@ class Watcher:
                 if done:
                     outages.tell(transaction, done[-1].known, silenced[None])
             _log(done)
+            self._last_line.note(rows.keys(), broken)
             yield batch, done
 
     def _put_off(self, transaction: Connection, polls: Sequence[Poll]) -> list[Poll]:
@@ -153,7 +158,12 @@ class Watcher:
 
     @contextmanager
     def _failing_alone(
-        self, transaction: Connection, poll: Poll, row: Row[Any], polls: list[Poll]
+        self,
+        transaction: Connection,
+        poll: Poll,
+        row: Row[Any],
+        polls: list[Poll],
+        broken: dict[int, Watch],
     ) -> Iterator[None]:
         """Undo this organization's part alone if it raises, and put it last as a failed poll.
 
@@ -166,6 +176,7 @@ class Watcher:
             if isinstance(error, DBAPIError) and concerns_all(error):
                 raise  # the database's trouble, not the organization's
             log.exception("organization not recorded", organization=poll.watch.organization.id)
+            broken[row.pk] = poll.watch
             if not poll.is_of_ours:
                 polls.append(poll.as_failure_of_ours())
             else:

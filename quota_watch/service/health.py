@@ -45,6 +45,8 @@ class Health:
         self._written: float | None = None
         self._refused: tuple[float, str] | None = None
         self._unanswered = ""
+        self._unrecorded: tuple[str, ...] = ()
+        self._broken: set[str] = set()
         self._standing: dict[str, float] = {}
         self._unsure: tuple[str, ...] = ()
         self.lost = ""
@@ -68,6 +70,16 @@ class Health:
         """Note whether the database answered when last asked, and if not, why."""
         with self._lock:
             self._unanswered = failure
+
+    def ended(self, job: str, *, by_defect: bool) -> None:
+        """Note whether the job's last run was ended by a defect of ours."""
+        with self._lock:
+            (self._broken.add if by_defect else self._broken.discard)(job)
+
+    def unrecorded(self, organizations: Collection[str]) -> None:
+        """Note the organizations whose last poll could not be judged or recorded, by our fault."""
+        with self._lock:
+            self._unrecorded = tuple(organizations)
 
     def found(self, *, standing: tuple[str, ...], unsure: tuple[str, ...]) -> None:
         """Note what a self-check found: work that stands still, and why not to rely on us."""
@@ -107,13 +119,23 @@ class Health:
 
     def reasons(self) -> list[str]:
         """Return why the watch does not work: it hangs, or its database takes no write."""
-        return self.hung() + self._store_trouble()
+        return self.hung() + self._store_trouble() + self._defects()
 
     def doubts(self) -> list[str]:
         """Return why nobody should rely on being told; the heartbeat is withheld for these."""
         with self._lock:
             unsure = list(self._unsure)
         return self.reasons() + unsure
+
+    def _defects(self) -> list[str]:
+        with self._lock:
+            organizations = self._unrecorded
+            broken = [f"{job} fails by a defect: see the log" for job in sorted(self._broken)]
+        if not organizations:
+            return broken
+        several = "organization" if len(organizations) == 1 else "organizations"
+        unrecorded = f"polls of {len(organizations)} {several} can't be recorded"
+        return [*broken, f"{unrecorded}, by a defect: see the log"]
 
     def _store_trouble(self) -> list[str]:
         if self.lost:

@@ -24,6 +24,7 @@ from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.pipeline.deliver import Outbox
 from quota_watch.pipeline.due import DueOrganizations
 from quota_watch.pipeline.extras import Errands
+from quota_watch.pipeline.last_line import LastLine
 from quota_watch.pipeline.notices import Found, Notices
 from quota_watch.pipeline.poll import Poll
 from quota_watch.pipeline.reports import Reports
@@ -126,6 +127,12 @@ class Runtime:
             interval=config.poll.interval,
             concurrency=config.poll.concurrency,
             pace=self._pace,
+            last_line=LastLine(
+                database=self._database,
+                channels=self._channels,
+                clock=self._clock,
+                unrecorded=self._health.unrecorded,
+            ),
             groups={self._pks[each]: group for each, group in groups.items()},
             errands=Errands(
                 self._source,

@@ -168,7 +168,9 @@ class Service:
             self._failing[job] = str(error)
         except Exception:
             log.exception("job failed", job=job)
+            self._health.ended(job, by_defect=job in _WATCHED)
         else:
+            self._health.ended(job, by_defect=False)
             # A full disk refuses one write and takes the next: that is no recovery yet.
             if self._health.trusts_store() and self._failing.pop(job, None) is not None:
                 log.info("job works again", job=job)

@@ -17,6 +17,9 @@ from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import insert_into, insert_missing
 from quota_watch.storage.schema import day_usage, organization, snapshot
 
+_TOLD_ON = "told_on"
+"""The key, beside an organization's last error, of the day on which a defect was told plainly."""
+
 
 def lock_claimed(connection: Connection, claims: Iterable[Claim]) -> dict[int, Row[Any]]:
     """Lock the organizations whose claims still hold, in key order; return their rows by key."""
@@ -93,9 +96,29 @@ def record_failure(
         last_poll=now,
         failing_since=trouble.since,
         failed_polls=trouble.polls,
-        last_error={"kind": error.kind, "message": error.message, "status": error.status},
+        last_error={
+            "kind": error.kind,
+            "message": error.message,
+            "status": error.status,
+            **({_TOLD_ON: row.last_error[_TOLD_ON]} if _TOLD_ON in (row.last_error or {}) else {}),
+        },
     )
     return trouble
+
+
+def take_notice_of_day(connection: Connection, pk: int, day: date) -> bool:
+    """Keep with the failure of an organization that it was told on `day`; False if it was already.
+
+    Nothing is taken where no failure is kept: there is then nothing to remember it by.
+    """
+    columns = organization.c
+    query = select(columns.last_error).where(columns.pk == pk).with_for_update()
+    error: dict[str, Any] | None = connection.scalar(query)
+    if error is None or error.get(_TOLD_ON) == day.isoformat():
+        return False
+    told = error | {_TOLD_ON: day.isoformat()}
+    connection.execute(update(organization).where(columns.pk == pk).values(last_error=told))
+    return True
 
 
 def trouble_of(row: Row[Any]) -> Trouble | None:

@@ -281,7 +281,8 @@ def _health(row: Row[Any] | None) -> Json:
         "last_ok": iso(row.last_ok),
         "next_poll": iso(row.next_at),
         "failing_since": iso(row.failing_since),
-        "last_error": row.last_error,
+        "last_error": row.last_error
+        and {name: row.last_error[name] for name in ("kind", "message", "status")},
     }
 
 

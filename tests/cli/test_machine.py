@@ -2,12 +2,15 @@
 
 import json
 import shlex
+import sqlite3
 import subprocess
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from standardwebhooks import Webhook
 
-from support.installation import Installation
+from support.installation import HOOK_SECRET, Installation
 
 IN_A_WEEK = datetime.now(UTC).date() + timedelta(days=7)
 NO_ZONES = {"PYTHONTZPATH": "/nonexistent"}
@@ -78,3 +81,18 @@ def test_certificates_that_are_not_there_are_told_by_variable_and_path(
         assert "SSL_CERT_FILE=/etc/ssl/no-such-bundle.pem can't be used: No such file" in bad[0]
     assert "org_acme: " in result.stdout
     assert "channels.ops: " in result.stdout
+
+
+def test_an_alert_that_can_not_be_recorded_is_told_in_plain_words(acme: Installation) -> None:
+    acme.run("poll")
+    with closing(sqlite3.connect(acme.folder / "quota-watch.db")) as database:
+        database.execute(
+            "CREATE TRIGGER t BEFORE INSERT ON alert BEGIN SELECT RAISE(ABORT, 'boom'); END"
+        )
+    acme.upstream.used["org_acme"] = 920
+    assert [acme.run("poll").returncode for _ in range(2)] == [1, 1]
+    (mail,) = acme.smtp.mails
+    assert mail.message["Subject"] == "Critical: quota-watch itself fails on org_acme"
+    (hook,) = acme.hook.requests
+    notice = Webhook(HOOK_SECRET).verify(hook.body, dict(hook.headers))
+    assert (notice["type"], notice["title"]) == ("notice", mail.message["Subject"])

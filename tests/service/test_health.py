@@ -104,3 +104,21 @@ def test_what_is_unsure_withholds_the_heartbeat_and_is_no_fault_of_the_process(
 ) -> None:
     health.found(standing=(), unsure=("nobody sees",))
     assert (health.reasons(), health.doubts()) == ([], ["nobody sees"])
+
+
+def test_polls_that_a_defect_keeps_from_being_recorded_are_a_reason(clock: FakeClock) -> None:
+    health = Health(clock=clock)
+    health.unrecorded(["org_a", "org_b"])
+    (reason,) = health.reasons()
+    assert reason == "polls of 2 organizations can't be recorded, by a defect: see the log"
+    assert reason in health.doubts()
+    health.unrecorded([])
+    assert health.reasons() == []
+
+
+def test_a_job_that_a_defect_ends_is_a_reason_until_it_works(clock: FakeClock) -> None:
+    health = Health(clock=clock)
+    health.ended("poll", by_defect=True)
+    assert health.reasons() == ["poll fails by a defect: see the log"]
+    health.ended("poll", by_defect=False)
+    assert health.reasons() == []

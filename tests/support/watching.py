@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError
+from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError, Notice
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.messages.facts import Message
@@ -117,6 +117,7 @@ class RecordingChannel:
         self.script = script
         self.sent: list[Message] = []
         self.tried: list[str] = []
+        self.notices: list[Notice] = []
         self.most_in_flight = 0
         self.rests = 0
         self._in_flight = 0
@@ -133,6 +134,9 @@ class RecordingChannel:
         finally:
             with self._lock:
                 self._in_flight -= 1
+
+    def notify(self, notice: Notice, *, now: datetime) -> None:
+        self.notices.append(notice)
 
     def check(self) -> str:
         return "reached"

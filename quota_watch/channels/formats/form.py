@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from quota_watch.channels.channel import Notice
+from quota_watch.lib.plain import iso
 from quota_watch.messages.facts import Facts, Message
 from quota_watch.messages.render import Renderer, TemplateError
 
@@ -35,6 +37,13 @@ def no_complaint(_answer: bytes) -> Complaint:
     return Complaint()
 
 
+def plain_notice(notice: Notice, now: datetime) -> Post:
+    """Make a body whose words most receivers find: ours, Slack's and Discord's names for them."""
+    words = f"{notice.title}\n{notice.text}"
+    body = {"version": 1, "type": "notice", "id": notice.id, "timestamp": iso(now)}
+    return Post(compact({**body, "title": notice.title, "text": words, "content": words}))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
     """How a message becomes requests, sent in order, and how a refusal of them is read.
@@ -43,6 +52,7 @@ class Form:
     """
 
     posts: Callable[[Message, datetime], Sequence[Post]]
+    notice: Callable[[Notice, datetime], Post] = plain_notice
     complaint: Callable[[bytes], Complaint] = no_complaint
     takes_period_ends: bool
     batches: bool

@@ -6,6 +6,7 @@ Limits are those of developer.pagerduty.com: a summary of 1,024 characters, even
 from datetime import datetime
 from typing import Any
 
+from quota_watch.channels.channel import Notice
 from quota_watch.channels.formats.chat import fit
 from quota_watch.channels.formats.form import Complaint, Form, Post, answered, compact
 from quota_watch.lib.figures import largest_first
@@ -55,8 +56,16 @@ def pagerduty(routing_key: str) -> Form:
             for payload in payloads(facts, routing_key=routing_key, now=now)
         )
 
+    def notice(words: Notice, _now: datetime) -> Post:
+        """Trigger an incident: what stopped the watch is a matter for who is on call."""
+        incident = {"summary": words.title, "source": "quota-watch", "severity": "critical"}
+        event = {"routing_key": routing_key, "event_action": "trigger", "dedup_key": words.id}
+        details = {"custom_details": {"text": words.text}}
+        return Post(compact(event | {"payload": incident | details}))
+
     return Form(
         posts=posts,
+        notice=notice,
         complaint=complaint,
         takes_period_ends=True,
         batches=False,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from quota_watch.channels.channel import Notice
 from quota_watch.channels.formats.chat import Section, fit, headline, pack, rest, sections_of
 from quota_watch.channels.formats.form import Complaint, Form, Post, answered, compact
 from quota_watch.lib.text import one_line
@@ -53,6 +54,16 @@ def payload(facts: Sequence[Facts], *, now: datetime) -> dict[str, Any]:
     }
 
 
+def _notice(notice: Notice, _now: datetime) -> Post:
+    lines = [
+        {"type": "TextBlock", "wrap": True, "text": text} for text in (notice.title, notice.text)
+    ]
+    card = {"type": "AdaptiveCard", "version": "1.4", "body": lines}
+    kind = "application/vnd.microsoft.card.adaptive"
+    attachment = {"contentType": kind, "contentUrl": None, "content": card}
+    return Post(compact({"type": "message", "summary": notice.title, "attachments": [attachment]}))
+
+
 def complaint(answer: bytes) -> Complaint:
     """Return what Power Automate calls the error, such as `TriggerInputSchemaMismatch`."""
     error = answered(answer).get("error")
@@ -92,5 +103,7 @@ def _posts(message: Message, now: datetime) -> tuple[Post, ...]:
     return (Post(compact(payload(message.facts, now=now))),)
 
 
-TEAMS = Form(posts=_posts, complaint=complaint, takes_period_ends=False, batches=True)
+TEAMS = Form(
+    posts=_posts, notice=_notice, complaint=complaint, takes_period_ends=False, batches=True
+)
 """`format = "teams"`."""
