@@ -24,6 +24,7 @@ from quota_watch.model.watch import Watch
 if TYPE_CHECKING:
     from quota_watch.pipeline.watcher import Outcome
     from quota_watch.service.runtime import Runtime
+    from quota_watch.storage.database import Database
 
 log = get_logger(__name__)
 
@@ -132,7 +133,8 @@ def poll(
                 runtime.beat()
         finally:
             runtime.close(_CLOSE_SECONDS)
-    polled = [_polled(watch, outcomes, put_off.get(watch.organization)) for watch in watches]
+        polled = [_polled(watch, outcomes, put_off.get(watch.organization)) for watch in watches]
+        _fill_in_taken_over(polled, watches, database, context)
     if as_json:
         print_json({"organizations": polled, "deliveries": deliveries})
     else:
@@ -146,9 +148,10 @@ def _polled(watch: Watch, outcomes: "Sequence[Outcome]", wait: timedelta | None)
     limit = outcome.watch.limit if outcome else watch.limit
     error = outcome.poll.error if outcome else None
     good = outcome.known.usage if outcome and error is None else None
+    taken_over = outcome is None and wait is None
     return {
         "id": watch.organization.id,
-        "ok": good is not None,
+        "ok": good is not None or taken_over,
         "error": _error(outcome, wait),
         "used": good.used if good else None,
         "limit": limit,
@@ -167,6 +170,29 @@ def _polled(watch: Watch, outcomes: "Sequence[Outcome]", wait: timedelta | None)
     }
 
 
+def _fill_in_taken_over(
+    polled: Sequence[dict[str, Any]],
+    watches: Sequence[Watch],
+    database: "Database",
+    context: Context,
+) -> None:
+    """Show what is kept where another process took the poll over: that one records it."""
+    from quota_watch.views.organizations import organizations
+
+    taken = [
+        (each, watch)
+        for each, watch in zip(polled, watches, strict=True)
+        if each["ok"] and each["used"] is None
+    ]
+    if not taken:
+        return
+    with database.read() as connection:
+        now = context.clock.now()
+        shown = organizations(connection, [watch for _, watch in taken], now=now)
+    for (each, _), view in zip(taken, shown, strict=True):
+        each |= {name: view[name] for name in ("used", "limit", "percent", "period")}
+
+
 def _error(outcome: "Outcome | None", wait: timedelta | None) -> dict[str, Any] | None:
     if outcome is None and wait is not None:
         message = (
@@ -174,10 +200,7 @@ def _error(outcome: "Outcome | None", wait: timedelta | None) -> dict[str, Any] 
             " programs with keys of the same owner use it too"
         )
         return {"kind": ErrorKind.RATE_LIMITED, "message": message, "status": None}
-    if outcome is None:
-        message = "not recorded: another process took this poll over, or it was interrupted"
-        return {"kind": ErrorKind.INTERNAL, "message": message, "status": None}
-    error = outcome.poll.error
+    error = outcome.poll.error if outcome else None
     if error is None:
         return None
     return {"kind": error.kind, "message": error.message, "status": error.status}

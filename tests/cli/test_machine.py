@@ -4,6 +4,7 @@ import json
 import shlex
 import sqlite3
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -96,3 +97,15 @@ def test_an_alert_that_can_not_be_recorded_is_told_in_plain_words(acme: Installa
     (hook,) = acme.hook.requests
     notice = Webhook(HOOK_SECRET).verify(hook.body, dict(hook.headers))
     assert (notice["type"], notice["title"]) == ("notice", mail.message["Subject"])
+
+
+def test_polls_that_begin_at_once_on_no_database_all_end_well_and_tell_once(
+    acme: Installation,
+) -> None:
+    acme.upstream.used["org_acme"] = 912
+    with ThreadPoolExecutor(5) as threads:
+        results = list(threads.map(lambda _: acme.run("poll", "--json"), range(5)))
+    assert [result.returncode for result in results] == [0] * 5
+    polled = [json.loads(result.stdout)["organizations"][0] for result in results]
+    assert {(each["ok"], each["error"]) for each in polled} == {(True, None)}
+    assert (len(acme.hook.requests), len(acme.smtp.mails)) == (1, 1)
