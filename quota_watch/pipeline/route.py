@@ -53,7 +53,8 @@ def audience(
 def _wants(channel: Channel, transition: Transition) -> bool:
     if not transition.told and not channel.keeps_incidents:
         return False
-    if transition.reason in BY_THEMSELVES and not channel.takes_period_ends:
+    quiet = transition.condition is not None and transition.condition.is_quiet
+    if (quiet or transition.reason in BY_THEMSELVES) and not channel.takes_period_ends:
         return False
     return transition.story.severity >= channel.min_severity
 

@@ -15,9 +15,9 @@ class Condition:
     """Something that is true now and that people may have to be told.
 
     What has a `mark`, an ISO date, is told again when the date comes two days nearer. An event
-    (`is_event`) is over as soon as it is told. What `is_quiet` is kept and shown, and no message.
-    `period` is given where it is not the present one, `subject` where several of a rule can be
-    true at once. `detail` is for those who read of it.
+    (`is_event`) is over as soon as it is told. What `is_quiet` is shown, and sent to programs
+    alone. `period` is given where it is not the present one, `subject` where several of a rule
+    can be true at once. `detail` is for those who read of it.
     """
 
     rule: Rule

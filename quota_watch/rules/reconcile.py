@@ -172,8 +172,8 @@ class _Teller:
         return self._step(TransitionType.REMINDED, again, number=number)
 
     def _step(self, type_: TransitionType, story: Story, *, number: int = 0) -> Transition:
-        told = not self.silenced and not self.condition.is_quiet
-        kept = replace(story, held=self.silenced and story.is_open)
+        told = not self.silenced
+        kept = replace(story, held=not told and story.is_open)
         if told:
             kept = replace(kept, told_at=self.now)
         return Transition(

@@ -161,7 +161,7 @@ class _Told:
             **step,
             "told": told,
             "why": explain.words_of(Reason(step["reason"])),
-            "not_told": None if told else _not_told(story, step, silenced=silence is not None),
+            "not_told": None if told else _not_told(story, step),
             "silence": silence,
             "deliveries": sent,
             "not_sent": list(self._not_sent(step, sent, heard)) if told else [],
@@ -192,13 +192,13 @@ class _Told:
             return f"it takes what is {least}{' or worse' if least != 'critical' else ''}"
         if step["reason"] in BY_THEMSELVES:
             return "such ends go to JSON webhooks, own templates and PagerDuty only"
+        if step["rule"] == Rule.THRESHOLD and step["severity"] == Severity.INFO.label:
+            return "a low level of a calm month is no mail, or it was not among the channels then"
         return "it was not among the channels then"
 
 
-def _not_told(story: Json, step: Json, *, silenced: bool) -> str:
+def _not_told(story: Json, step: Json) -> str:
     if step["type"] != _RESOLVED:
-        if story["rule"] == Rule.THRESHOLD and step["severity"] == "info" and not silenced:
-            return "a low level of a period likely to end under its limit is shown, not sent"
         return "held by a silence"
     if step["reason"] == Reason.OVERTAKEN:
         return "an end that the rule threshold tells"

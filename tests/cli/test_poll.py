@@ -20,7 +20,7 @@ def test_a_level_that_is_reached_is_told_by_mail_and_webhook_at_once(acme: Insta
     assert (transition["type"], transition["level"]) == ("alert.fired", 90)
     assert answer["deliveries"] == {"sent": 2, "failed": 0, "pending": 0}
     (mail,) = acme.smtp.mails
-    assert mail.message["Subject"].startswith("Warning: org_acme has used 91.2 % of 1,000")
+    assert mail.message["Subject"].startswith("Warning: org_acme has used 91.2 % of its 1,000")
     (hook,) = acme.hook.requests
     body = Webhook(HOOK_SECRET).verify(hook.body, dict(hook.headers))
     assert body["alert"]["id"] == transition["alert_id"]

@@ -9,6 +9,7 @@ from quota_watch.model.quiet_hours import QuietHours
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.route import DIGEST, FIRST_LOOK, audience, envelopes, put_together
+from quota_watch.rules.condition import Condition
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import Story, Transition, TransitionType
@@ -207,3 +208,17 @@ def test_an_end_that_the_new_period_brought_is_not_for_people() -> None:
     people = RecordingChannel("mail", takes_period_ends=False)
     found = heard(end, channels={**CHANNELS, "mail": people}, told={("mail", ""), ("hook", "")})
     assert found == [("hook", "")]
+
+
+def test_a_low_level_of_a_calm_month_goes_to_programs_alone() -> None:
+    mail = RecordingChannel("mail", takes_period_ends=False)
+    quiet = Condition(
+        rule=Rule.THRESHOLD,
+        severity=Severity.INFO,
+        reason=Reason.LEVEL_REACHED,
+        level=75,
+        is_quiet=True,
+    )
+    fired = replace(step(Severity.INFO, level=75), condition=quiet)
+    heard = audience(fired, of(), {"mail": mail, "hook": CHANNELS["hook"]})
+    assert [channel.name for channel, _ in heard] == ["hook"]
