@@ -1,5 +1,7 @@
 """What `poll` works with, over a new database in a folder: shared by the scripts beside it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from quota_watch.config import Config, load
@@ -7,7 +9,6 @@ from quota_watch.lib.clock import Clock, SystemClock
 from quota_watch.model.organization import Organization
 from quota_watch.service.runtime import Runtime
 from quota_watch.storage.database import Database
-from quota_watch.storage.migrate import upgrade
 
 THREADS = 8
 
@@ -41,7 +42,9 @@ def polling(
 ) -> tuple[Runtime, list[Organization], Database]:
     """Build a runtime; return it with the organizations it polls and its database."""
     config = configure(folder, url, organizations=organizations, history=history, ca_file=ca_file)
+    # In a process of its own, as a daemon finds it that is not started for the first time.
+    command = [sys.executable, "-m", "quota_watch", "-q", "-c", str(config.path), "db", "upgrade"]
+    subprocess.run(command, check=True, capture_output=True)
     database = Database(config.database_url())
-    upgrade(database)
     running = Runtime(config, database=database, clock=clock or SystemClock())
     return running, list(config.credentials()), database

@@ -41,3 +41,9 @@ def test_history_and_status_import_nothing_that_they_do_not_use(tmp_path) -> Non
     modules = imported_by("-c", str(config), "status")
     unused = {"alembic", "apscheduler", "asyncpg", "flask", "httpx", "jinja2", "psycopg", "rich"}
     assert not modules & {*unused, "sqlalchemy.dialects.postgresql"}
+
+
+def test_http_brings_no_command_line_of_its_own() -> None:
+    code = "import sys, quota_watch.lib.http; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(ran.stdout.split()) & {"click", "rich", "pygments"}
