@@ -25,7 +25,7 @@ _COMMANDS = {
     "status": ("status:status", "Show what is known now."),
     "forecast": ("forecast:forecast", "Forecast what a period will come to, and what would help."),
     "history": ("days:history", "Show the stored counts of an organization."),
-    "alerts": ("alerts:alerts", "Show what was told, newest first."),
+    "alerts": ("alerts:alerts", "Show alerts by organization, the most severe first."),
     "deliveries": ("alerts:deliveries", "Show what reached whom, what waits and what failed."),
     "silence": ("silence:silence", "Hold notifications for an agreed time."),
     "silences": ("silence:list_silences", "Show what is held back now, until when and why."),
