@@ -1,6 +1,7 @@
 """The two ways into the database: one writer at a time, readers who never block it."""
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from sqlalchemy import (
     URL,
@@ -113,6 +115,7 @@ class Database:
                 f"{backend} is not supported: give sqlite:///… or postgresql://…"
             )
         self.is_sqlite = backend == "sqlite"
+        self._disk_is_read_only = _is_on_read_only_disk(self.path)
         if self.is_sqlite:
             self._reader = self._sqlite_engine("DEFERRED")
             self._writer = self._reader if read_only else self._sqlite_engine("IMMEDIATE")
@@ -139,6 +142,12 @@ class Database:
 
         Raises `StorageError` when the database can't be used.
         """
+        if self._disk_is_read_only:
+            self.on_write("read-only file system")
+            raise StorageError(
+                f"database {self.label}: it lies on a read-only file system; mount that to be"
+                " written to, or set another database.url"
+            )
         if self.is_sqlite:
             with self._lock, self._transaction(self._writer, self.on_write) as connection:
                 yield connection
@@ -197,14 +206,17 @@ class Database:
             )
 
     def _sqlite_engine(self, begin: str) -> Engine:
+        url = _as_it_lies(self.path) if self.path and self._disk_is_read_only else self._url
         engine = create_engine(
-            self._url, json_serializer=_compact, connect_args={"timeout": BUSY_SECONDS}
+            url, json_serializer=_compact, connect_args={"timeout": BUSY_SECONDS}
         )
 
         @event.listens_for(engine, "connect")
         def configure(connection: sqlite3.Connection, _: Any) -> None:
             # The driver must not open transactions of its own: `begin` below does.
             connection.isolation_level = None
+            if self._disk_is_read_only:
+                return
             (pages,) = connection.execute("PRAGMA page_count").fetchone()
             if pages == 0:  # of use only then; on a file in use it would wait for the writer
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -281,6 +293,24 @@ def _options(url: URL) -> dict[str, Any]:
 
 def _takes_no_writes(error: BaseException | None) -> bool:
     return getattr(error, "sqlstate", None) in _NO_WRITES
+
+
+def _is_on_read_only_disk(path: Path | None) -> bool:
+    try:
+        return path is not None and bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
+    except OSError:  # SQLite will say it better
+        return False
+
+
+def _as_it_lies(path: Path) -> URL:
+    """Return the URL of a file on a disk where nobody writes, so that SQLite needs no lock there.
+
+    A log that was left beside it is still to be read.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    is_whole = not (log.exists() and log.stat().st_size)
+    how = {"immutable": "1"} if is_whole else {"mode": "ro"}
+    return URL.create("sqlite", database=f"file:{quote(str(path))}", query={**how, "uri": "true"})
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

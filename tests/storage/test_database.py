@@ -1,3 +1,4 @@
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -189,3 +190,22 @@ def test_the_database_s_own_trouble_is_told_from_that_of_a_row(
     with database._writer.connect() as connection, pytest.raises(DBAPIError) as raised:
         connection.execute(text(statement))
     assert concerns_all(raised.value) is is_so
+
+
+def test_on_a_read_only_disk_what_is_kept_can_be_read_and_nothing_written(
+    file: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with file.write() as connection:
+        claims.register(connection, [watch()], now=START)
+    file.close()
+    real = os.statvfs(file.path.parent)
+
+    class ReadOnly:
+        f_flag = real.f_flag | os.ST_RDONLY
+
+    monkeypatch.setattr(os, "statvfs", lambda _: ReadOnly)
+    with closing(Database(f"sqlite:///{file.path}")) as database:
+        with database.read() as connection:
+            assert connection.scalar(COUNT) == 1
+        with pytest.raises(StorageError, match="read-only file system"), database.write():
+            pass

@@ -104,6 +104,7 @@ def test_after_a_failover_no_connection_to_the_standby_is_left(
 
 
 @pytest.mark.needs("pgbouncer")
+@pytest.mark.needs("pgbouncer")
 def test_behind_a_transaction_pooler_everything_works(
     postgres_server: Postgres, postgres_url: str
 ) -> None:

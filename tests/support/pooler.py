@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.needs import program
 from support.postgres import Postgres
 
 _SECONDS = 10
@@ -28,7 +29,7 @@ def pooled(postgres: Postgres, database: str, *, connections: int = 2) -> Iterat
         f"auth_type = trust\nauth_file = {folder / 'users.txt'}\npool_mode = transaction\n"
         f"default_pool_size = {connections}\nserver_round_robin = 1\n"
     )
-    command = ["pgbouncer", "-q", str(folder / "pgbouncer.ini")]
+    command = [program("pgbouncer"), "-q", str(folder / "pgbouncer.ini")]
     if os.geteuid() == 0:  # which it refuses to run as
         owner = Path(postgres.sockets).owner()
         shutil.chown(folder, owner)
