@@ -26,6 +26,7 @@ from quota_watch.storage.limits import (
     mismatch_json,
     mismatch_of,
     reported_limit,
+    reported_name,
 )
 
 log = get_logger(__name__)
@@ -64,7 +65,10 @@ def hear(
         if account is not None:
             _log_failure(row, watch, account)
             columns["limit_read_at"] = now
-        return Heard(watch=agreed(watch, known, reported_limit(row)), columns=columns)
+        return Heard(
+            watch=agreed(watch, known, reported_limit(row), name=reported_name(row)),
+            columns=columns,
+        )
     changes: tuple[LimitChange, ...] = ()
     if watch.auto:
         known, changes = believe(known, account, now=now)
@@ -78,7 +82,7 @@ def hear(
     before = mismatch_of(row)
     verdict, after = _compare(connection, row, account, days=days, period=period, now=now)
     return Heard(
-        watch=agreed(watch, known, account.limit),
+        watch=agreed(watch, known, account.limit, name=account.name),
         changes=changes,
         compared=verdict is not Verdict.UNKNOWN,
         mismatch=after,
@@ -99,7 +103,7 @@ def believed(
     if isinstance(account, Account):
         reported = account.limit
         known = believe(known, account, now=now)[0] if watch.auto else known
-    return agreed(watch, known, reported)
+    return agreed(watch, known, reported, name=reported_name(row))
 
 
 def _compare(

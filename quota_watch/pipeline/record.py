@@ -21,7 +21,7 @@ from quota_watch.rules.known import ClosedPeriod, Known
 from quota_watch.storage import days as record
 from quota_watch.storage import forecasts as foresight
 from quota_watch.storage.closed import closed_period, mark_dropped, record_closed
-from quota_watch.storage.limits import agreed, known_limit, reported_limit
+from quota_watch.storage.limits import agreed, known_limit, reported_limit, reported_name
 from quota_watch.storage.sites import with_usage
 
 log = get_logger(__name__)
@@ -92,7 +92,9 @@ class Recorder:
     def _record_failure(
         self, transaction: Connection, poll: Poll, row: Row[Any], error: UpstreamError
     ) -> tuple[Watch, Known]:
-        watch = agreed(poll.watch, known_limit(row, poll.watch), reported_limit(row))
+        watch = agreed(
+            poll.watch, known_limit(row, poll.watch), reported_limit(row), name=reported_name(row)
+        )
         last_known = _last_known(transaction, poll, watch, row)
         trouble = record.record_failure(
             transaction,

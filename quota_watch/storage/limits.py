@@ -31,11 +31,16 @@ def known_limit(row: Row[Any], watch: Watch) -> KnownLimit:
     return replace(known, status=row.status, as_of=_as_of(row))
 
 
-def agreed(watch: Watch, known: KnownLimit, reported: int | None) -> Watch:
+def agreed(
+    watch: Watch, known: KnownLimit, reported: int | None, *, name: str | None = None
+) -> Watch:
     """Return the watch with the limit that is believed.
 
-    `reported` is the limit upstream said last: where it has one, it drops what is past it.
+    `reported` is the limit upstream said last: where it has one, it drops what is past it. `name`
+    is upstream's own, which counts where the config has none.
     """
+    if name and watch.name == watch.organization.id:
+        watch = replace(watch, name=name)
     drops = watch.drops if watch.drops_agreed else watch.drops or reported is not None
     return replace(
         watch, limit=known.events, plan=known.plan, limit_source=known.source, drops=drops
@@ -46,6 +51,12 @@ def reported_limit(row: Row[Any]) -> int | None:
     """Return the limit that upstream said last, whether it is believed or not."""
     limit: int | None = (row.account or {}).get("limit")
     return limit
+
+
+def reported_name(row: Row[Any]) -> str | None:
+    """Return the name that upstream has for the organization."""
+    name: str | None = (row.account or {}).get("name")
+    return name
 
 
 def limit_columns(known: KnownLimit) -> dict[str, Any]:
@@ -64,6 +75,7 @@ def limit_columns(known: KnownLimit) -> dict[str, Any]:
 def account_columns(row: Row[Any], account: Account, *, now: datetime) -> dict[str, Any]:
     """Return how an answer is kept, for showing and for comparing."""
     said = {
+        "name": account.name,
         "limit": account.limit,
         "plan": account.plan,
         "status": account.status,

@@ -20,7 +20,13 @@ from quota_watch.rules.reason import BY_THEMSELVES, Reason
 from quota_watch.storage import claims, silences, stories
 from quota_watch.storage import days as record
 from quota_watch.storage.forecasts import past_of
-from quota_watch.storage.limits import agreed, known_limit, mismatch_of, reported_limit
+from quota_watch.storage.limits import (
+    agreed,
+    known_limit,
+    mismatch_of,
+    reported_limit,
+    reported_name,
+)
 from quota_watch.views import organizations as views
 
 Json = dict[str, Any]
@@ -65,7 +71,7 @@ def _known(
     if row is None:
         return explain.Known(watch=watch, now=now, usage=None, limit=NOT_KNOWN, polled=False)
     limit = known_limit(row, watch)
-    watch = agreed(watch, limit, reported_limit(row))
+    watch = agreed(watch, limit, reported_limit(row), name=reported_name(row))
     usage = judgements = None
     if row.period_start == period.start and row.last_ok is not None:
         usage = count(

@@ -18,7 +18,7 @@ from quota_watch.model.watch import Watch
 from quota_watch.storage import claims
 from quota_watch.storage import days as record
 from quota_watch.storage.forecasts import VERSION, made_on, past_of
-from quota_watch.storage.limits import agreed, known_limit, reported_limit
+from quota_watch.storage.limits import agreed, known_limit, reported_limit, reported_name
 from quota_watch.storage.schema import forecast
 
 _MOST_PERIODS = 24
@@ -61,7 +61,7 @@ def prospect(connection: Connection, watch: Watch, *, now: datetime) -> Prospect
     row = claims.row_of(connection, watch.organization)
     if row is None:
         return Prospect(watch=watch, period=period, measured_at=None)
-    watch = agreed(watch, known_limit(row, watch), reported_limit(row))
+    watch = agreed(watch, known_limit(row, watch), reported_limit(row), name=reported_name(row))
     judged = accuracy_of(connection, row.pk, before=period)
     if row.last_ok is None or row.period_start != period.start:
         return Prospect(watch=watch, period=period, measured_at=row.last_ok, accuracy=judged)

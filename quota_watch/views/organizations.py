@@ -221,7 +221,7 @@ def _identity(watch: Watch, row: Row[Any] | None) -> Json:
     agreed = row if row is not None else watch
     return {
         "id": watch.organization.id,
-        "name": watch.name,
+        "name": row.name if row is not None and watch.name == watch.organization.id else watch.name,
         "server": watch.organization.server,
         "plan": agreed.plan,
         "limit": agreed.limit,

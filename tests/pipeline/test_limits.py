@@ -1,12 +1,14 @@
 """Plan and limit as upstream says them, and what is made of its own count."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import pytest
 
 from quota_watch.model.account import Account
 from quota_watch.model.source import ErrorKind, UpstreamError
+from quota_watch.storage import stories
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import organization as organizations
 from support.clock import FakeClock
@@ -198,3 +200,38 @@ def test_a_limit_taken_away_in_the_config_ends_what_was_told_of_it(town: Town) -
     town.polls(920)
     town.watch_as(watch(limit=None, limit_source="none"))
     assert town.polls(920, after=HOUR) == ["threshold limit_changed"]
+
+
+@pytest.mark.parametrize(
+    ("configured", "shown"), [("org_acme", "Acme GmbH"), ("Our Acme", "Our Acme")]
+)
+def test_a_name_is_the_configs_or_else_upstreams(
+    database: Database, clock: FakeClock, configured: str, shown: str
+) -> None:
+    town = Town(database, clock)
+    town.watch_as(replace(AUTO, name=configured))
+    town.says(account(1000, name="Acme GmbH")).polls(920)
+    assert town.row.name == shown
+    assert town.hook.sent[0].bodies[0]["organization"]["name"] == shown
+    town.says(NO_SCOPE).polls(930, after=DAY)
+    assert town.row.name == shown
+
+
+def test_a_clock_that_goes_back_is_compared_with_nothing(town: Town) -> None:
+    town.upstream.set(town.watched, date(2026, 3, 12), pageview=300)
+    town.clock.advance(3 * DAY)
+    town.says(account(1000, counted=700)).polls(400)
+    for hours in range(1, 30, 7):
+        town.clock.set(datetime.fromisoformat("2026-03-10T12:00:00Z") + hours * HOUR)
+        assert town.polls(400) == []
+
+
+def test_an_end_that_a_wrong_clock_wrote_is_taken_back(town: Town) -> None:
+    right = town.clock.now()
+    assert town.says(account(1000)).polls(800) == ["threshold level_reached"]
+    town.clock.set(right + 23 * DAY)
+    town.station.cycle()
+    town.clock.set(right + HOUR)
+    assert town.polls(920) == ["threshold higher_level_reached"]
+    with town.database.read() as connection:
+        assert len(stories.rows_of(connection, None, only_open=True)) == 1
