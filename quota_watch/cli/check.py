@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from datetime import date
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,10 @@ from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.figures import what_and_advice
 from quota_watch.lib.text import one_line
 from quota_watch.model.organization import Organization
+from quota_watch.model.period import month_of
+from quota_watch.model.plan import NOT_COUNTED
 from quota_watch.model.source import NotYet, UpstreamError
+from quota_watch.rules.mismatch import Verdict, compare
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 
@@ -151,11 +154,10 @@ def _organizations(config: Config, context: Context, problems: dict[str, str]) -
         else:
             yield _good(organization.id, f"not asked: {secret} can't be read here")
     limits = {watch.organization: watch.limit for watch in config.watches()}
-    today = context.clock.now().date()
     with ExitStack() as resources:
         source = build_source(config, keys, resources, pacer=Pacer(), clock=context.clock)
         yield from _releases(source, dict.fromkeys(each.server for each in keys))
-        ask = partial(_organization, source, today, limits)
+        ask = partial(_organization, source, context.clock.now(), limits)
         for batch in in_batches(iter(keys), ask, threads=config.poll.concurrency):
             for checks in batch:
                 yield from checks
@@ -191,12 +193,13 @@ def _releases(source: "RybbitClient", servers: Iterable[str]) -> Iterator[Check]
 
 def _organization(
     source: "RybbitClient",
-    today: date,
+    now: datetime,
     limits: Mapping[Organization, int | None],
     organization: Organization,
 ) -> list[Check]:
+    period = month_of(now.date())
     try:
-        patiently(lambda: source.days(organization, today, today))
+        days = patiently(lambda: source.days(organization, period.start, now.date()))
     except (UpstreamError, NotYet) as error:
         what, advice = what_and_advice(str(error))
         return [_bad(organization.id, what, advice or "correct the config")]
@@ -205,6 +208,17 @@ def _organization(
         account = patiently(lambda: source.account(organization))
     except (UpstreamError, NotYet):  # the key may not read that, which is no fault
         return [_good(organization.id, good)]
+    used = sum(day.counted(NOT_COUNTED) for day in days)
+    verdict = compare(used, account, earlier=None, period=period, now=now)
+    if verdict is Verdict.RESTRICTED and account.counted is not None:
+        return [
+            _bad(
+                organization.id,
+                f"the key sees only {used:,} of {account.counted:,} events: it is that of a"
+                " restricted member",
+                "create an organization key in Rybbit, or take the key of an owner or admin",
+            )
+        ]
     if account.limit is None:
         checks = [_good(organization.id, f"{good}; it reports no limit")]
         if limits[organization] is None:

@@ -27,18 +27,30 @@ def test_a_key_that_is_refused_is_named_with_the_remedy(acme: Installation) -> N
 
 
 def test_a_limit_that_rybbit_reports_otherwise_is_a_warning(acme: Installation) -> None:
-    account = {"organization": {"name": "Acme"}, "sites": [], "subscription": {
-        "eventLimit": 250_000, "monthlyEventCount": 100, "planName": "standard250k",
-        "overMonthlyLimit": False, "status": "active"}}  # fmt: skip
-    acme.server.answers = lambda request: (
-        (200, {}, json.dumps(account).encode())
-        if request.path.endswith("/sites")
-        else acme.upstream(request)
-    )
+    tell_account(acme, counted=100)
     result = acme.run("check")
     assert result.returncode == 0
     assert "reports plan standard250k, limit 250,000" in result.stdout
     assert "! warning: the config's limit of org_acme is 1,000" in result.stdout
+
+
+def test_a_key_that_sees_only_some_sites_is_told_with_the_remedy(acme: Installation) -> None:
+    tell_account(acme, counted=50_000)
+    result = acme.run("check")
+    assert result.returncode == 1
+    assert "✗ org_acme: the key sees only 100 of 50,000 events" in result.stdout
+    assert "take the key of an owner or admin" in result.stdout
+
+
+def tell_account(installation: Installation, *, counted: int) -> None:
+    account = {"organization": {"name": "Acme"}, "sites": [], "subscription": {
+        "eventLimit": 250_000, "monthlyEventCount": counted, "planName": "standard250k",
+        "overMonthlyLimit": False, "status": "active"}}  # fmt: skip
+    installation.server.answers = lambda request: (
+        (200, {}, json.dumps(account).encode())
+        if request.path.endswith("/sites")
+        else installation.upstream(request)
+    )
 
 
 def test_an_interval_that_the_key_s_budget_stretches_is_a_warning(acme: Installation) -> None:
