@@ -22,7 +22,7 @@ from quota_watch.forecast.usual import DayShape, Snapshot, Usual, learn_shape, u
 from quota_watch.model.period import ONE_DAY, each_day
 from quota_watch.rules.spike import Today, judge_spike
 from quota_watch.rules.stalled import Sightings, judge_stall
-from quota_watch.rules.verdict import Ruling
+from quota_watch.rules.verdict import State
 
 WARM_UP, AFTER = timedelta(days=35), timedelta(hours=24)
 FAULT_HOURS = (1, 2, 3, 6, 12)
@@ -133,11 +133,11 @@ class Player:
             open_since=self.spike_since,
             last_told=self.spike_told,
         )
-        if judged.ruling is Ruling.TRUE and self.spike_since is None:
+        if judged.state is State.TRUE and self.spike_since is None:
             self.spike_since = self.spike_told = poll.at.date()
             times = _times_usual(self.counts, poll.at.date())
             self.played.spikes.append((poll.at, times))
-        elif judged.ruling is Ruling.FALSE:
+        elif judged.state is State.FALSE:
             self.spike_since = None
 
     def _stall(self, poll: Snapshot, usual: Usual | None, seen: list[Snapshot]) -> None:
@@ -150,10 +150,10 @@ class Player:
         )
         if self.fault and poll.at <= self.fault.start + AFTER:
             self.played.after_a_day = judged.reason
-        if judged.ruling is Ruling.TRUE and self.stalled_since is None:
+        if judged.state is State.TRUE and self.stalled_since is None:
             self.stalled_since = poll.at.date()
             self.played.stalls.append(poll.at)
-        elif judged.ruling is Ruling.FALSE:
+        elif judged.state is State.FALSE:
             self.stalled_since = None
 
 

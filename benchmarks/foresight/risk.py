@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.forecast.series import read
@@ -20,8 +20,12 @@ from quota_watch.forecast.forecast import Forecast, TooEarly
 from quota_watch.forecast.outlook import fit
 from quota_watch.forecast.usual import Snapshot, learn_shape
 from quota_watch.model.period import ONE_DAY, Period, each_day, month_of
-from quota_watch.rules.forecast import ToldRisk, judge_risk
-from quota_watch.rules.verdict import Ruling
+from quota_watch.model.rule import Rule
+from quota_watch.rules.forecast import ToldRisk, condition_of, judge_risk
+from quota_watch.rules.reason import Reason
+from quota_watch.rules.reconcile import is_above
+from quota_watch.rules.story import Story
+from quota_watch.rules.verdict import State
 
 LIMITS = (0.8, 0.95, 1.05, 1.25)
 EVERY = 4
@@ -99,19 +103,36 @@ def _step(
     judged = judge_risk(
         answer, limit=limit, now=now, told=told, ended_before=told is None and month.stories > 0
     )
-    if judged.ruling is Ruling.UNKNOWN:
+    if judged.state is State.UNKNOWN:
         return told
-    if judged.risk is None:
+    if judged.figures is None:
         month.cleared += told is not None and judged.reason.value == "clearly_better"
         return None
-    risk = judged.risk
+    risk = judged.figures
     month.stories += told is None
-    if not risk.tell:
+    if told is not None and not is_above(condition_of(risk), _story(told)):
         return told
     month.messages += 1
     for what in {"any", risk.tier.value, risk.severity.label}:
         month.first.setdefault(what, now)
     return ToldRisk(tier=risk.tier, severity=risk.severity, likely=risk.likely)
+
+
+def _story(told: ToldRisk) -> Story:
+    """Put what was told as reconcile holds it: it decides what is said again."""
+    return Story(
+        organization=None,
+        rule=Rule.FORECAST,
+        period_start=date.min,
+        limit=None,
+        occurrence=1,
+        level=None,
+        severity=told.severity,
+        reason=Reason.AT_RISK,
+        started_at=datetime(2026, 1, 1, tzinfo=UTC),
+        tier=told.tier,
+        mark=None if told.likely is None else told.likely.isoformat(),
+    )
 
 
 def _crossing(days, period: Period, limit: int) -> datetime | None:  # noqa: ANN001

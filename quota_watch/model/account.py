@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +57,26 @@ class KnownSite:
     def looked_at(self) -> datetime | None:
         """When it was last asked for, with or without success."""
         return max((at for at in (self.as_of, self.asked) if at is not None), default=None)
+
+
+class Comparison(StrEnum):
+    """What comparing our count with upstream's own came to."""
+
+    AGREES = "agrees"
+    RESTRICTED = "restricted"
+    STALE = "stale"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mismatch:
+    """Two counts that differ since `since`; `confirmed` once a second daily read said so too.
+
+    `ours` and `theirs` are what was last compared.
+    """
+
+    verdict: Comparison
+    since: datetime
+    confirmed: bool = False
+    ours: int | None = None
+    theirs: int | None = None

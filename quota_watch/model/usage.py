@@ -96,8 +96,9 @@ def is_over(used: int, limit: int | None) -> bool:
 
 def highest_level(used: int, limit: int, levels: Collection[int]) -> int | None:
     """Return the highest of `levels` (percent) that `used` has reached, or None."""
-    return max((level for level in levels if _reached(used, limit, level)), default=None)
+    return max((level for level in levels if has_reached(used, limit, level)), default=None)
 
 
-def _reached(used: int, limit: int | None, level: int) -> bool:
+def has_reached(used: int, limit: int | None, level: int) -> bool:
+    """Tell whether `used` is at least `level` percent of the limit."""
     return limit is not None and used * 100 >= level * limit

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from quota_watch.lib.logs import get_logger
-from quota_watch.model.account import Account
+from quota_watch.model.account import Account, Comparison, Mismatch
 from quota_watch.model.limit import ENFORCED_EVERY, LimitChange
 from quota_watch.model.period import Period
 from quota_watch.model.plan import NOT_COUNTED
@@ -16,7 +16,7 @@ from quota_watch.model.source import UpstreamError
 from quota_watch.model.usage import DayCounts, count
 from quota_watch.model.watch import Watch
 from quota_watch.rules.limit import believe
-from quota_watch.rules.mismatch import Mismatch, Verdict, compare, mismatch
+from quota_watch.rules.mismatch import compare, mismatch
 from quota_watch.storage.days import are_ahead, used_before
 from quota_watch.storage.limits import (
     account_columns,
@@ -84,13 +84,13 @@ def hear(
     return Heard(
         watch=agreed(watch, known, account.limit, name=account.name),
         changes=changes,
-        compared=verdict is not Verdict.UNKNOWN,
-        mismatch=after,
+        compared=verdict is not Comparison.UNKNOWN,
+        mismatch=after if verdict is not Comparison.UNKNOWN else None,
         columns={
             **(limit_columns(known) if watch.auto else {}),
             **account_columns(row, account, now=now),
             "limit_read_at": now,
-            "mismatch": mismatch_json(after if verdict is not Verdict.UNKNOWN else before),
+            "mismatch": mismatch_json(after if verdict is not Comparison.UNKNOWN else before),
         },
     )
 
@@ -114,16 +114,18 @@ def _compare(
     days: Sequence[DayCounts],
     period: Period,
     now: datetime,
-) -> tuple[Verdict, Mismatch | None]:
+) -> tuple[Comparison, Mismatch | None]:
     """Compare our count, as Rybbit bills it, with its own."""
     billed = count(days, period=period, today=now.date(), not_counted=NOT_COUNTED, limit=None).used
     opened = datetime.combine(period.start, time.min, UTC)
     earlier = used_before(connection, row.pk, now - _OLD_ENOUGH, since=opened)
     verdict = compare(billed, account, earlier=earlier, period=period, now=now)
-    if verdict is not Verdict.AGREES and are_ahead(connection, row.pk, now.date()):
-        verdict = Verdict.UNKNOWN  # the clock was ahead, or is behind: upstream counts by its own
+    if verdict is not Comparison.AGREES and are_ahead(connection, row.pk, now.date()):
+        verdict = (
+            Comparison.UNKNOWN
+        )  # the clock was ahead, or is behind: upstream counts by its own
     held = mismatch(mismatch_of(row), verdict, ours=billed, theirs=account.counted, now=now)
-    if held is not None and verdict is not Verdict.UNKNOWN:
+    if held is not None and verdict is not Comparison.UNKNOWN:
         log.warning(
             "our count and upstream's own differ",
             organization=row.id,

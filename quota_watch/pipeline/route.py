@@ -11,19 +11,16 @@ from typing import Any
 
 from quota_watch.channels.channel import Channel
 from quota_watch.model.quiet_hours import until_quiet_ends
-from quota_watch.model.rule import Rule
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.fallback import COMPANY
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import BY_THEMSELVES
+from quota_watch.rules.registry import REGISTRY
 from quota_watch.rules.story import Transition, TransitionType
 from quota_watch.storage.deliveries import Envelope, delivery_id, is_urgent
 
 DIGEST = "digest"
 FIRST_LOOK = "first-look"
-
-_OF_A_PERIOD = frozenset({Rule.THRESHOLD, Rule.FORECAST, Rule.SPIKE})
-"""Rules whose stories mean nothing any more once the period is over."""
 
 
 def audience(
@@ -90,7 +87,7 @@ def envelopes(
 def _end_of(transition: Transition, known: Known) -> datetime | None:
     """Return when what is told is of a period that is over, where that is in the future."""
     of_this = transition.story.period_start == known.period.start
-    is_bound = transition.story.rule in _OF_A_PERIOD and of_this
+    is_bound = REGISTRY[transition.story.rule].of_period and of_this
     return known.period.resets_at if is_bound and known.period.resets_at > transition.at else None
 
 

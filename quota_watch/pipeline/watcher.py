@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -114,7 +114,12 @@ class Watcher:
                     row = rows[poll.claim.pk]
                     with self._failing_alone(transaction, poll, row, polls, broken):
                         watch, known = self._recorder.record(transaction, poll, row)
-                        findings = assess(watch, known, told[row.pk])
+                        known = replace(
+                            known,
+                            stories=tuple(told[row.pk]),
+                            silences=tuple(silenced[row.pk]),
+                        )
+                        findings = assess(known)
                         findings = outages.spare(findings, row.pk, watch, known, silenced[row.pk])
                         transitions = reconcile(
                             findings,

@@ -1,47 +1,45 @@
 """The rule `blind`: polls have failed for so long that the watch can't be trusted."""
 
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
-from quota_watch.model.period import ONE_DAY, Period
+from quota_watch.model.period import ONE_DAY
 from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.schedule import span
 from quota_watch.model.source import Trouble
-from quota_watch.model.usage import Usage, _reached
-from quota_watch.model.watch import Watch
-from quota_watch.rules.condition import Condition, Findings
+from quota_watch.model.usage import has_reached
+from quota_watch.rules.condition import Condition
+from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
-from quota_watch.rules.threshold import _WARNING_LEVEL
+from quota_watch.rules.threshold import WARNING_LEVEL
+from quota_watch.rules.verdict import OFF, State, Verdict
 
 _BLIND_POLLS = 2
 
 
-def assess_trouble(
-    watch: Watch,
-    trouble: Trouble,
-    *,
-    last_known: Usage | None,
-    period: Period,
-    now: datetime,
-    crossing: date | None = None,
-) -> Findings:
-    """Judge a failed poll: nothing is known but how long it has been so.
+def verdict(known: Known) -> Verdict:
+    """Judge how long polls have failed."""
+    after, trouble = known.watch.blind_after, known.trouble
+    if after is None:
+        return OFF
+    if not known.polled:
+        return Verdict(state=State.UNKNOWN, says="nothing was polled yet")
+    if trouble is None:
+        return Verdict(state=State.FALSE, says="the last poll worked")
+    polls = "1 poll has" if trouble.polls == 1 else f"{trouble.polls:,} polls have"
+    says = f"{polls} failed since {trouble.since:%Y-%m-%d %H:%M} UTC"
+    if not is_blind(trouble, after=after, now=known.at):
+        told = f"told after {span(after)} of failures, two polls at least"
+        return Verdict(state=State.FALSE, says=f"{says}; {told}")
+    condition = Condition(rule=Rule.BLIND, severity=_severity(known), reason=Reason.POLLS_FAIL)
+    return Verdict(state=State.TRUE, says=says, condition=condition)
 
-    Blindness is critical where 90 % of the limit was used when last seen, or where it was to be
-    passed within a day from now: `crossing` is the day that was foretold last.
-    """
-    conditions = {}
-    if watch.blind_after is not None and is_blind(trouble, after=watch.blind_after, now=now):
-        near = last_known is not None and _reached(last_known.used, watch.limit, _WARNING_LEVEL)
-        due = crossing is not None and crossing <= now.date() + ONE_DAY
-        severity = Severity.CRITICAL if near or due else Severity.WARNING
-        conditions[Rule.BLIND] = Condition(
-            rule=Rule.BLIND, severity=severity, reason=Reason.POLLS_FAIL
-        )
-    return Findings(
-        period=period,
-        limit=watch.limit,
-        judged=frozenset(conditions),
-        conditions=conditions,
-    )
+
+def _severity(known: Known) -> Severity:
+    """Call it critical where 90 % was used when last seen, or the limit is due within a day."""
+    usage, crossing = known.usage, known.crossing
+    near = usage is not None and has_reached(usage.used, known.watch.limit, WARNING_LEVEL)
+    due = crossing is not None and crossing <= known.at.date() + ONE_DAY
+    return Severity.CRITICAL if near or due else Severity.WARNING
 
 
 def is_blind(trouble: Trouble, *, after: timedelta, now: datetime) -> bool:

@@ -1,17 +1,21 @@
 """The rule `forecast`: the period will probably end over the limit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
 from quota_watch.forecast.forecast import Forecast, TooEarly
-from quota_watch.model.rule import Severity
-from quota_watch.rules.verdict import Ruling
+from quota_watch.lib.plain import plain
+from quota_watch.model.rule import Rule, Severity
+from quota_watch.rules.condition import Condition
+from quota_watch.rules.known import Known
+from quota_watch.rules.reason import Reason
+from quota_watch.rules.story import Story
+from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, State, Verdict
 
 _SOON = timedelta(hours=48)
 _AT_RISK = 0.85
 _CLEARED, _AGAIN = 0.05, 0.9
-_CLEARLY_EARLIER = timedelta(days=2)
 
 
 class Tier(StrEnum):
@@ -19,6 +23,9 @@ class Tier(StrEnum):
 
     AT_RISK = "at_risk"
     WILL_EXCEED = "will_exceed"
+
+
+_TIERS = {Tier.AT_RISK: Reason.AT_RISK, Tier.WILL_EXCEED: Reason.WILL_EXCEED}
 
 
 class RiskReason(StrEnum):
@@ -32,6 +39,18 @@ class RiskReason(StrEnum):
     LIMIT_REACHED = "limit_reached"
     TOO_EARLY = "too_early"
     NO_LIMIT = "no_limit"
+
+
+_SAYS = {
+    RiskReason.LIKELY_OVER: "it may end over the limit",
+    RiskReason.SURE_ENOUGH: "it will probably end over the limit",
+    RiskReason.STILL_POSSIBLE: "it got better, but is not safe yet",
+    RiskReason.CLEARLY_BETTER: "it will not end over the limit any more",
+    RiskReason.NOT_LIKELY: "not likely enough to end over the limit",
+    RiskReason.LIMIT_REACHED: "the limit is reached, which the rule threshold tells",
+    RiskReason.TOO_EARLY: "too few days are known to foretell the period",
+    RiskReason.NO_LIMIT: "no limit is known",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +67,7 @@ class Risk:
     """What is true of the period now. Within a story neither tier nor severity falls.
 
     `likely` is the day on which the limit is passed if as much comes as expected; None: not in
-    this period. `tell` is set where this says clearly more than what was told: a new story, the
-    higher tier or severity, or a likely date two days earlier or more.
+    this period.
     """
 
     tier: Tier
@@ -58,16 +76,67 @@ class Risk:
     early: date | None
     likely: date | None
     late: date | None
-    tell: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RiskJudgement:
-    """Whether the limit is at risk, why, and how where it is."""
+def verdict(known: Known) -> Verdict:
+    """Judge the forecast of the period, in view of what the open story told of it."""
+    if not known.watch.forecast:
+        return OFF
+    if known.foresight is None or known.usage is None:
+        return NOTHING_COUNTED
+    stories = known.stories_of_limit(Rule.FORECAST)
+    before = next((story for story in stories if story.is_open), None)
+    verdict = judge_risk(
+        known.foresight.forecast,
+        limit=known.watch.limit,
+        now=known.measured_at or known.at,
+        told=None if before is None else _told(before),
+        ended_before=any(story.reason is Reason.NO_LONGER_LIKELY for story in stories),
+    )
+    overtaken = verdict.reason is RiskReason.LIMIT_REACHED
+    return replace(
+        verdict,
+        says=says(verdict, known.forecast),
+        condition=None if verdict.figures is None else condition_of(verdict.figures),
+        end=Reason.OVERTAKEN if overtaken else None,
+    )
 
-    ruling: Ruling
-    reason: RiskReason
-    risk: Risk | None = None
+
+def _told(story: Story) -> ToldRisk:
+    return ToldRisk(
+        tier=Tier(story.tier or Tier.AT_RISK),
+        severity=story.severity,
+        likely=None if story.mark is None else date.fromisoformat(story.mark),
+    )
+
+
+def condition_of(risk: Risk) -> Condition:
+    """Put a risk as what is told of it."""
+    return Condition(
+        rule=Rule.FORECAST,
+        severity=risk.severity,
+        reason=_TIERS[risk.tier],
+        tier=risk.tier,
+        mark=None if risk.likely is None else risk.likely.isoformat(),
+        detail=plain(risk),
+    )
+
+
+def says(verdict: Verdict, forecast: Forecast | None) -> str:
+    """Say why, with the chance and the date where there are any."""
+    words, risk = _SAYS[RiskReason(verdict.reason)], verdict.figures
+    chance = None if forecast is None else forecast.probability_over
+    if chance is not None and verdict.reason is not RiskReason.LIMIT_REACHED:
+        words += f" (chance {_percent(chance)})"
+    if risk is not None and risk.likely is not None:
+        words += f", tier {risk.tier}, likely on {risk.likely} (UTC)"
+    return words
+
+
+def _percent(chance: float) -> str:
+    if not 0.01 <= chance <= 0.99:  # noqa: PLR2004 - what can't be told from certain
+        return "below 1 %" if chance < 0.5 else "above 99 %"  # noqa: PLR2004 - as above
+    return f"{100 * chance:.0f} %"
 
 
 def judge_risk(
@@ -77,7 +146,7 @@ def judge_risk(
     now: datetime,
     told: ToldRisk | None = None,
     ended_before: bool = False,
-) -> RiskJudgement:
+) -> Verdict:
     """Judge a forecast that was made with `limit`; `told` is the open story, if there is one.
 
     It will exceed where the limit is below the forecast's `warn_at`, for which early in the
@@ -86,18 +155,18 @@ def judge_risk(
     and nine chances in ten begin another. Where the limit is reached the rule has nothing to add.
     """
     if limit is None:
-        return RiskJudgement(ruling=Ruling.UNKNOWN, reason=RiskReason.NO_LIMIT)
+        return Verdict(state=State.UNKNOWN, reason=RiskReason.NO_LIMIT)
     if not isinstance(seen, Forecast) or seen.probability_over is None:
-        return RiskJudgement(ruling=Ruling.UNKNOWN, reason=RiskReason.TOO_EARLY)
+        return Verdict(state=State.UNKNOWN, reason=RiskReason.TOO_EARLY)
     if seen.used >= limit:
-        return RiskJudgement(ruling=Ruling.FALSE, reason=RiskReason.LIMIT_REACHED)
+        return Verdict(state=State.FALSE, reason=RiskReason.LIMIT_REACHED)
     tier = _tier(seen, seen.probability_over, limit, ended_before=ended_before)
     if told is None and tier is None:
-        return RiskJudgement(ruling=Ruling.FALSE, reason=RiskReason.NOT_LIKELY)
+        return Verdict(state=State.FALSE, reason=RiskReason.NOT_LIKELY)
     if told is not None and seen.probability_over <= _CLEARED:
-        return RiskJudgement(ruling=Ruling.FALSE, reason=RiskReason.CLEARLY_BETTER)
+        return Verdict(state=State.FALSE, reason=RiskReason.CLEARLY_BETTER)
     risk = _risk(seen, seen.probability_over, tier, now, told)
-    return RiskJudgement(ruling=Ruling.TRUE, reason=_reason(tier), risk=risk)
+    return Verdict(state=State.TRUE, reason=_reason(tier), figures=risk)
 
 
 def _tier(seen: Forecast, probability: float, limit: int, *, ended_before: bool) -> Tier | None:
@@ -115,9 +184,7 @@ def _risk(
     severity = Severity.INFO
     if tier is Tier.WILL_EXCEED:
         severity = Severity.CRITICAL if _is_soon(likely, now) else Severity.WARNING
-    tell = told is None
     if told is not None:
-        tell = severity > told.severity or _is_clearly_earlier(likely, told.likely)
         severity = max(severity, told.severity)
         if told.tier is Tier.WILL_EXCEED or tier is None:
             tier = told.tier
@@ -128,7 +195,6 @@ def _risk(
         early=seen.crosses_on.early if seen.crosses_on else None,
         likely=likely,
         late=seen.crosses_on.late if seen.crosses_on else None,
-        tell=tell,
     )
 
 
@@ -140,7 +206,3 @@ def _reason(tier: Tier | None) -> RiskReason:
 
 def _is_soon(likely: date | None, now: datetime) -> bool:
     return likely is not None and datetime.combine(likely, time.min, UTC) <= now + _SOON
-
-
-def _is_clearly_earlier(likely: date | None, told: date | None) -> bool:
-    return likely is not None and (told is None or told - likely >= _CLEARLY_EARLIER)

@@ -8,12 +8,13 @@ from quota_watch.forecast.forecast import Forecast
 from quota_watch.forecast.outlook import Foresight
 from quota_watch.forecast.remedies import PlanFit, Remedies
 from quota_watch.lib.figures import Estimate
+from quota_watch.model.account import Mismatch
 from quota_watch.model.limit import NOT_KNOWN, KnownLimit, LimitChange
 from quota_watch.model.period import Period
+from quota_watch.model.rule import Rule
 from quota_watch.model.source import Trouble
 from quota_watch.model.usage import Usage
 from quota_watch.model.watch import Watch
-from quota_watch.rules.mismatch import Mismatch
 from quota_watch.rules.silence import Silence
 from quota_watch.rules.story import Story
 
@@ -84,3 +85,22 @@ class Known:
     def plan_fit(self) -> PlanFit | None:
         """The smallest plan that would do."""
         return None if self.foresight is None else self.foresight.plan_fit
+
+    def stories_of(self, rule: Rule) -> list[Story]:
+        """Pick a rule's stories, the latest last."""
+        return sorted(
+            (story for story in self.stories if story.rule is rule),
+            key=lambda story: story.started_at,
+        )
+
+    def open_story(self, rule: Rule) -> Story | None:
+        """Pick the rule's story that goes on."""
+        return next((story for story in self.stories_of(rule) if story.is_open), None)
+
+    def stories_of_limit(self, rule: Rule) -> list[Story]:
+        """Pick the rule's stories of this period under the limit in force."""
+        return [
+            story
+            for story in self.stories_of(rule)
+            if story.period_start == self.period.start and story.limit == self.watch.limit
+        ]

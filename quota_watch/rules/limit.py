@@ -1,16 +1,68 @@
-"""Which limit is believed.
+"""The rule `limit`: which limit holds, and what upstream changed about it.
 
 Upstream's word is not taken at once when it costs people something: while its billing lookup
 fails it answers the free plan with 200 (UPSTREAM.md § 9).
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from quota_watch.model.account import Account
 from quota_watch.model.limit import ENFORCED_EVERY, NOT_KNOWN, ChangeKind, KnownLimit, LimitChange
 from quota_watch.model.period import ONE_DAY
+from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import is_over
+from quota_watch.rules.condition import Condition
+from quota_watch.rules.known import Known
+from quota_watch.rules.reason import Reason
+from quota_watch.rules.verdict import State, Verdict
+
+_CHANGES = {
+    ChangeKind.RAISED: Reason.LIMIT_RAISED,
+    ChangeKind.LOWERED: Reason.LIMIT_LOWERED,
+    ChangeKind.FOUND: Reason.LIMIT_FOUND,
+    ChangeKind.REMOVED: Reason.LIMIT_REMOVED,
+    ChangeKind.STATUS: Reason.STATUS_CHANGED,
+}
+
+
+def verdict(known: Known) -> Verdict:
+    """Judge whether upstream's word on the limit is in doubt; its changes are events."""
+    limit = known.limit
+    if not known.watch.auto:
+        says = "the limit is the config's, so changes at Rybbit are not told"
+        return Verdict(state=State.OFF, says=says)
+    if limit.lower_since is not None:
+        lower = "no limit" if limit.lower is None else f"{limit.lower:,} events"
+        says = (
+            f"Rybbit has said {lower} since {limit.lower_since:%Y-%m-%d %H:%M} UTC, which is"
+            " believed once a read half an hour later says so too"
+        )
+        return Verdict(state=State.UNKNOWN, says=says)
+    says = "nothing new; a change at Rybbit is told when seen"
+    return Verdict(state=State.FALSE, says=says)
+
+
+def events(known: Known) -> Iterator[Condition]:
+    """Yield upstream's changes of the limit, critical where the lower one is passed already."""
+    for change in known.limit_changes:
+        over = known.usage is not None and is_over(known.usage.used, known.watch.limit)
+        costly = change.kind is ChangeKind.LOWERED and over
+        yield Condition(
+            rule=Rule.LIMIT,
+            severity=Severity.CRITICAL if costly else Severity.INFO,
+            reason=_CHANGES[change.kind],
+            is_event=True,
+            detail=_detail(change),
+        )
+
+
+def _detail(change: LimitChange) -> dict[str, object]:
+    return {
+        name: {"limit": limit.events, "plan": limit.plan, "status": limit.status}
+        for name, limit in (("before", change.before), ("after", change.after))
+    }
 
 
 def believe(

@@ -1,12 +1,17 @@
 """The rule `mismatch`: our own count and upstream's differ."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
-from enum import StrEnum
 
-from quota_watch.model.account import Account
+from quota_watch.model.account import Account, Comparison, Mismatch
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import Period
+from quota_watch.model.rule import Rule, Severity
+from quota_watch.rules.condition import Condition
+from quota_watch.rules.known import Known
+from quota_watch.rules.reason import Reason
+from quota_watch.rules.verdict import State, Verdict
 
 _SETTLED = 2 * ENFORCED_EVERY  # after a period's start; before, their number may be the last one's
 _SHARE = 20  # one part in 20, 5 %, is what two honest counts may differ
@@ -15,18 +20,52 @@ _ENOUGH = 500  # events; two counts smaller than this agree by accident
 _NEXT_DAILY = timedelta(hours=20)  # two daily reads, however their times wander
 
 
-class Verdict(StrEnum):
-    """What comparing our count with upstream's own came to."""
+_FALL = "fall"
+_SAYS = {
+    Comparison.RESTRICTED: "our count is below Rybbit's own: the key may not see all sites",
+    Comparison.STALE: "Rybbit's own count is below ours",
+}
 
-    AGREES = "agrees"
-    RESTRICTED = "restricted"
-    STALE = "stale"
-    UNKNOWN = "unknown"
+
+def verdict(known: Known) -> Verdict:
+    """Judge what is held of the two counts: two that differ for the first time are no news yet."""
+    held = known.mismatch
+    if held is None:
+        if known.compared:
+            return Verdict(state=State.FALSE, says="both counts agree")
+        return Verdict(state=State.UNKNOWN, says="Rybbit's own count is not known")
+    says = _SAYS.get(held.verdict, "the counts differ")
+    if held.ours is not None and held.theirs is not None:
+        says += f" ({held.ours:,} here, {held.theirs:,} there)"
+    if not held.confirmed:
+        says += "; told once the next day's read agrees"
+        return Verdict(state=State.UNKNOWN, reason=held.verdict, says=says)
+    restricted = held.verdict is Comparison.RESTRICTED
+    condition = Condition(
+        rule=Rule.MISMATCH,
+        severity=Severity.WARNING,
+        reason=Reason.KEY_SEES_LESS if restricted else Reason.UPSTREAM_COUNTS_LESS,
+        detail={"ours": held.ours, "theirs": held.theirs},
+    )
+    return Verdict(state=State.TRUE, reason=held.verdict, says=says, condition=condition)
+
+
+def events(known: Known) -> Iterator[Condition]:
+    """Yield that clearly less is used now than was before."""
+    if known.fell_from is not None:
+        yield Condition(
+            rule=Rule.MISMATCH,
+            severity=Severity.WARNING,
+            reason=Reason.USED_FELL,
+            subject=_FALL,
+            is_event=True,
+            detail={"before": known.fell_from},
+        )
 
 
 def compare(
     used: int, account: Account, *, earlier: int | None, period: Period, now: datetime
-) -> Verdict:
+) -> Comparison:
     """Say whether our count and upstream's own differ by more than its age explains.
 
     `used` is what we counted of `period` at `now`, as Rybbit bills it; `earlier` what we had
@@ -38,35 +77,21 @@ def compare(
     counted = account.counted
     opened = datetime.combine(period.start, time.min, UTC)
     if account.limit is None or counted is None or now < opened + _SETTLED:
-        return Verdict.UNKNOWN
+        return Comparison.UNKNOWN
     if _clearly_below(used, counted):
-        return Verdict.RESTRICTED
+        return Comparison.RESTRICTED
     if earlier is not None and _clearly_below(counted, earlier):
-        return Verdict.STALE
-    return Verdict.AGREES if max(used, counted) >= _ENOUGH else Verdict.UNKNOWN
+        return Comparison.STALE
+    return Comparison.AGREES if max(used, counted) >= _ENOUGH else Comparison.UNKNOWN
 
 
 def _clearly_below(less: int, more: int) -> bool:
     return more - less > _FEW and (more - less) * _SHARE > more
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mismatch:
-    """Two counts that differ since `since`; `confirmed` once a second daily read said so too.
-
-    `ours` and `theirs` are what was last compared.
-    """
-
-    verdict: Verdict
-    since: datetime
-    confirmed: bool = False
-    ours: int | None = None
-    theirs: int | None = None
-
-
 def mismatch(
     before: Mismatch | None,
-    verdict: Verdict,
+    verdict: Comparison,
     *,
     now: datetime,
     ours: int | None = None,
@@ -76,9 +101,9 @@ def mismatch(
 
     Only a `confirmed` mismatch is for alerts. An unknown verdict changes nothing.
     """
-    if verdict is Verdict.UNKNOWN:
+    if verdict is Comparison.UNKNOWN:
         return before
-    if verdict is Verdict.AGREES:
+    if verdict is Comparison.AGREES:
         return None
     if before is None or before.verdict is not verdict:
         return Mismatch(verdict=verdict, since=now, ours=ours, theirs=theirs)

@@ -12,22 +12,9 @@ from quota_watch.model.organization import Organization
 from quota_watch.model.rule import Rule
 from quota_watch.rules.condition import Condition, Findings
 from quota_watch.rules.reason import Reason
+from quota_watch.rules.registry import REGISTRY
 from quota_watch.rules.silence import Silence, is_silenced
 from quota_watch.rules.story import Story, Transition, TransitionType
-
-_OF_A_LIMIT = frozenset({Rule.THRESHOLD, Rule.FORECAST})
-"""Rules whose stories are about a period under one limit, and end with either."""
-
-_ENDS = {
-    Rule.FORECAST: Reason.NO_LONGER_LIKELY,
-    Rule.SPIKE: Reason.AS_EXPECTED_AGAIN,
-    Rule.STALLED: Reason.EVENTS_AGAIN,
-    Rule.BLIND: Reason.POLLS_WORK_AGAIN,
-    Rule.MISMATCH: Reason.COUNTS_AGREE_AGAIN,
-    Rule.DELIVERY: Reason.CHANNEL_WORKS_AGAIN,
-    Rule.CONFIG: Reason.CONFIG_ACCEPTED,
-}
-"""Why a story ends when its condition is not true any more; a level once reached stays so."""
 
 _UNTOLD_ENDS = frozenset({Reason.OVERTAKEN})
 _CLEARLY_EARLIER = timedelta(days=2)
@@ -71,7 +58,8 @@ def reconcile(
 
 def _end_of(story: Story, findings: Findings) -> Reason | None:
     is_judged = story.rule in findings.judged
-    of_a_limit = story.rule in _OF_A_LIMIT and (is_judged or findings.counted)
+    entry = REGISTRY[story.rule]
+    of_a_limit = entry.of_limit and (is_judged or findings.counted)
     if of_a_limit and story.period_start < findings.period.start:
         return Reason.PERIOD_ENDED
     if story.rule in findings.off:
@@ -81,9 +69,9 @@ def _end_of(story: Story, findings: Findings) -> Reason | None:
     is_present = of_a_limit and story.period_start == findings.period.start
     if is_present and story.limit != findings.limit:
         return Reason.LIMIT_CHANGED
-    if story.rule in findings.conditions or story.rule not in _ENDS:
+    if story.rule in findings.conditions or entry.ends is None:
         return None
-    return findings.ends.get(story.rule, _ENDS[story.rule])
+    return findings.ends.get(story.rule, entry.ends)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +97,7 @@ class _Teller:
         untold = latest.told_at is None and not self.silenced
         if not latest.is_open and (untold or latest.reason is not Reason.PERIOD_ENDED):
             return self._fire(latest)
-        if not _is_above(condition, latest):
+        if not is_above(condition, latest):
             return self._remind(latest) if latest.is_open else None
         return self._escalate(latest) if latest.is_open else self._fire(latest)
 
@@ -117,7 +105,7 @@ class _Teller:
         condition = self.condition
         if story.rule is not condition.rule or story.subject != condition.subject:
             return False
-        if story.rule not in _OF_A_LIMIT and story.is_open:  # it goes on across a period's end
+        if not REGISTRY[story.rule].of_limit and story.is_open:  # it goes on across a period's end
             return True
         return story.period_start == self._period_start and story.limit == self._limit
 
@@ -127,7 +115,7 @@ class _Teller:
 
     @property
     def _limit(self) -> int | None:
-        limited = self.condition.rule in _OF_A_LIMIT and not self.condition.is_event
+        limited = REGISTRY[self.condition.rule].of_limit and not self.condition.is_event
         return self.findings.limit if limited else None
 
     def _fire(self, latest: Story | None) -> Transition:
@@ -153,7 +141,7 @@ class _Teller:
         """Tell what a silence held back, as it is now that the silence has ended."""
         first = story.told_at is None
         type_ = TransitionType.FIRED if first else TransitionType.ESCALATED
-        worst = _raised(story, self.condition) if _is_above(self.condition, story) else story
+        worst = _raised(story, self.condition) if is_above(self.condition, story) else story
         return self._step(type_, replace(worst, reason=Reason.SILENCE_ENDED))
 
     def _escalate(self, story: Story) -> Transition:
@@ -212,7 +200,7 @@ def _is_less(condition: Condition, story: Story) -> bool:
     return (condition.level or 0) < (story.level or 0)
 
 
-def _is_above(condition: Condition, story: Story) -> bool:
+def is_above(condition: Condition, story: Story) -> bool:
     """Tell whether a condition says more than the story has told."""
     if (condition.level or 0, condition.severity) > (story.level or 0, story.severity):
         return True

@@ -2,12 +2,17 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
 
 from quota_watch.forecast.usual import DayShape, Usual, share_at
-from quota_watch.rules.verdict import Ruling
+from quota_watch.lib.plain import plain
+from quota_watch.model.rule import Rule, Severity
+from quota_watch.rules.condition import Condition
+from quota_watch.rules.known import Known
+from quota_watch.rules.reason import Reason
+from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, State, Verdict
 
 UNSHAPED_FACTOR = 3
 """Times a whole day's expectation that today has to pass until the day's shape is learned."""
@@ -81,13 +86,58 @@ class Spike:
     types: tuple[TypeExcess, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpikeJudgement:
-    """Whether there is a spike, why, and the figures where it could be judged."""
+_SAYS = {
+    SpikeReason.FAR_ABOVE_USUAL: "today is far above what is usual",
+    SpikeReason.STILL_ABOVE_USUAL: "today is still above what is usual",
+    SpikeReason.USUAL: "today is as usual",
+    SpikeReason.TOO_SMALL: "today is above what is usual, but by too little to matter",
+    SpikeReason.TOLD_TODAY: "today is above what is usual, and was told already",
+    SpikeReason.NEW_USUAL: "it has lasted so long that it is the usual now",
+    SpikeReason.CAPPED: "events are being dropped today, so its count tells nothing",
+    SpikeReason.NO_LIMIT: "no limit is known, so what matters is not either",
+    SpikeReason.TOO_LITTLE_HISTORY: "too few days are known to say what is usual",
+    SpikeReason.DAY_TOO_YOUNG: "the day is too young to say that it is over",
+}
 
-    ruling: Ruling
-    reason: SpikeReason
-    spike: Spike | None = None
+
+def verdict(known: Known) -> Verdict:
+    """Judge the day that is on, in view of the stories so far."""
+    usage, foresight = known.usage, known.foresight
+    if not known.watch.spike:
+        return OFF
+    if foresight is None or usage is None:
+        return NOTHING_COUNTED
+    open_story, stories = known.open_story(Rule.SPIKE), known.stories_of(Rule.SPIKE)
+    verdict = judge_spike(
+        Today(
+            now=known.measured_at or known.at,
+            counted=usage.used_today,
+            limit=known.watch.limit,
+            by_type=known.today_by_type,
+            usual_by_type=foresight.usual_types,
+            p50=None if known.forecast is None else known.forecast.p50,
+            capped=usage.today in foresight.past.capped,
+        ),
+        usual=foresight.usual,
+        shape=foresight.past.shape,
+        open_since=None if open_story is None else open_story.started_at.date(),
+        last_told=stories[-1].started_at.date() if stories else None,
+    )
+    says, spike = _SAYS[SpikeReason(verdict.reason)], verdict.figures
+    if spike is not None:
+        says += f": {spike.counted:,} events by then, {spike.expected:,} expected"
+    return replace(verdict, says=says, condition=_condition(verdict))
+
+
+def _condition(verdict: Verdict) -> Condition | None:
+    if verdict.state is not State.TRUE:
+        return None
+    return Condition(
+        rule=Rule.SPIKE,
+        severity=Severity.WARNING,
+        reason=Reason.ABOVE_EXPECTED,
+        detail=plain(verdict.figures),
+    )
 
 
 def judge_spike(
@@ -97,7 +147,7 @@ def judge_spike(
     shape: DayShape,
     open_since: date | None = None,
     last_told: date | None = None,
-) -> SpikeJudgement:
+) -> Verdict:
     """Judge today against `usual`, which must be learned from the days before it.
 
     `open_since` is the day the open story began, `last_told` the day the latest one began, ended
@@ -105,11 +155,11 @@ def judge_spike(
     on a later day it ends in that day's second half, and after seven days in any case.
     """
     if today.capped:
-        return SpikeJudgement(ruling=Ruling.UNKNOWN, reason=SpikeReason.CAPPED)
+        return Verdict(state=State.UNKNOWN, reason=SpikeReason.CAPPED)
     if today.limit is None:
-        return SpikeJudgement(ruling=Ruling.UNKNOWN, reason=SpikeReason.NO_LIMIT)
+        return Verdict(state=State.UNKNOWN, reason=SpikeReason.NO_LIMIT)
     if usual is None:
-        return SpikeJudgement(ruling=Ruling.UNKNOWN, reason=SpikeReason.TOO_LITTLE_HISTORY)
+        return Verdict(state=State.UNKNOWN, reason=SpikeReason.TOO_LITTLE_HISTORY)
     day = today.now.astimezone(UTC).date()
     by_now = share_at(shape, today.now)
     share = by_now if shape.is_learned else 1.0
@@ -117,10 +167,10 @@ def judge_spike(
     far = _bound(usual, shape, share, day)
     if open_since is not None:
         is_young = by_now < (_CALM_FROM if shape.is_learned else _CALM_FROM_UNSHAPED)
-        ruling, reason = _goes_on(spike, far, open_since, is_young=is_young)
+        state, reason = _goes_on(spike, far, open_since, is_young=is_young)
     else:
-        ruling, reason = _begins(spike, far, today.limit, last_told)
-    return SpikeJudgement(ruling=ruling, reason=reason, spike=spike)
+        state, reason = _begins(spike, far, today.limit, last_told)
+    return Verdict(state=state, reason=reason, figures=spike)
 
 
 def _bound(usual: Usual, shape: DayShape, share: float, day: date) -> float:
@@ -139,27 +189,25 @@ def _bound(usual: Usual, shape: DayShape, share: float, day: date) -> float:
 
 def _begins(
     spike: Spike, far: float, limit: int, last_told: date | None
-) -> tuple[Ruling, SpikeReason]:
+) -> tuple[State, SpikeReason]:
     if spike.counted <= far:
-        return Ruling.FALSE, SpikeReason.USUAL
+        return State.FALSE, SpikeReason.USUAL
     matters = spike.moves_over or spike.excess * 100 >= _MATTERS_PERCENT * limit
     if not matters or spike.excess < _LEAST_EXCESS:
-        return Ruling.FALSE, SpikeReason.TOO_SMALL
+        return State.FALSE, SpikeReason.TOO_SMALL
     if last_told is not None and last_told >= spike.day:
-        return Ruling.FALSE, SpikeReason.TOLD_TODAY
-    return Ruling.TRUE, SpikeReason.FAR_ABOVE_USUAL
+        return State.FALSE, SpikeReason.TOLD_TODAY
+    return State.TRUE, SpikeReason.FAR_ABOVE_USUAL
 
 
-def _goes_on(
-    spike: Spike, far: float, since: date, *, is_young: bool
-) -> tuple[Ruling, SpikeReason]:
+def _goes_on(spike: Spike, far: float, since: date, *, is_young: bool) -> tuple[State, SpikeReason]:
     if (spike.day - since).days >= _LONGEST_DAYS:
-        return Ruling.FALSE, SpikeReason.NEW_USUAL
+        return State.FALSE, SpikeReason.NEW_USUAL
     if spike.excess >= _STAYS * (far - spike.expected):
-        return Ruling.TRUE, SpikeReason.STILL_ABOVE_USUAL
+        return State.TRUE, SpikeReason.STILL_ABOVE_USUAL
     if spike.day > since and is_young:
-        return Ruling.UNKNOWN, SpikeReason.DAY_TOO_YOUNG
-    return Ruling.FALSE, SpikeReason.USUAL
+        return State.UNKNOWN, SpikeReason.DAY_TOO_YOUNG
+    return State.FALSE, SpikeReason.USUAL
 
 
 def _measure(today: Today, day: date, expected: float, limit: int) -> Spike:

@@ -2,14 +2,22 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from itertools import pairwise
 
-from quota_watch.forecast.usual import DayShape, Snapshot, Usual, share_at
+from quota_watch.forecast.outlook import Past
+from quota_watch.forecast.usual import DayShape, Snapshot, Usual, share_at, usual_days
+from quota_watch.lib.plain import plain
 from quota_watch.model.period import ONE_DAY, each_day
-from quota_watch.rules.verdict import Ruling
+from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.usage import is_over
+from quota_watch.model.watch import FULL
+from quota_watch.rules.condition import Condition
+from quota_watch.rules.known import Known
+from quota_watch.rules.reason import Reason
+from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, State, Verdict
 
 _ENOUGH_DAYS = 14
 _NEXT_TO_NOTHING = 0.02
@@ -47,15 +55,6 @@ class Stall:
     counted: int
     expected: int
     last_seen: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StallJudgement:
-    """Whether events stalled, why, and the figures where it could be judged."""
-
-    ruling: Ruling
-    reason: StallReason
-    stall: Stall | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +103,82 @@ class Sightings:
         return rest + sum(self.totals.get(day, 0) for day in between) + later.today
 
 
+_SAYS = {
+    StallReason.NEXT_TO_NOTHING: "next to nothing is counted where there should be events",
+    StallReason.NOT_BACK_YET: "events are not back yet",
+    StallReason.EVENTS_COME: "events come",
+    StallReason.TOO_SPARSE: "there are too few events for a silence to tell anything",
+    StallReason.SILENCES_ARE_USUAL: "such silences are usual here",
+    StallReason.CAPPED: "events were dropped, so no events tell nothing",
+    StallReason.TOO_LITTLE_HISTORY: "too few days are known to say what is usual",
+    StallReason.NOT_SEEN: "it was not watched for long enough",
+}
+
+
+def verdict(known: Known) -> Verdict:
+    """Judge the last hours, in view of the open story."""
+    if known.watch.stalled_after is None:
+        return OFF
+    if known.foresight is None or known.usage is None:
+        return NOTHING_COUNTED
+    verdict = _judged(known, known.foresight.past, known.watch.stalled_after)
+    return replace(verdict, says=says(verdict), condition=_condition(verdict))
+
+
+def says(verdict: Verdict) -> str:
+    """Say why, with the figures where there are any."""
+    words, stall = _SAYS[StallReason(verdict.reason)], verdict.figures
+    if stall is None:
+        return words
+    return (
+        f"{words}: {stall.counted:,} events in {stall.hours:g} hours, {stall.expected:,} expected"
+        " at the least"
+    )
+
+
+def _judged(known: Known, past: Past, after: timedelta) -> Verdict:
+    now, open_story = known.measured_at or known.at, known.open_story(Rule.STALLED)
+    began = now - after
+    if known.watch.drops and _dropped_since(began, known):
+        return Verdict(state=State.UNKNOWN, reason=StallReason.CAPPED)
+    if open_story is not None:
+        began = min(began, open_story.started_at - after)
+    return judge_stall(
+        Sightings(now=now, snapshots=past.snapshots, totals=past.counted),
+        after=after,
+        usual=usual_days(past.counted, before=began.date(), excluded=past.capped),
+        shape=past.shape,
+        capped=past.capped,
+        is_open=open_story is not None,
+    )
+
+
+def _dropped_since(moment: datetime, known: Known) -> bool:
+    """Tell whether events may have been dropped since `moment`, also on days not marked so yet.
+
+    A day is marked when it is over; and a limit just raised, or a new month, ends it all at once.
+    """
+    if known.usage is None or is_over(known.usage.used, known.watch.limit):
+        return known.usage is not None
+    present = known.stories_of_limit(Rule.THRESHOLD)
+    return any(
+        story not in present if story.ended_at is None else story.ended_at > moment
+        for story in known.stories_of(Rule.THRESHOLD)
+        if (story.level or 0) >= FULL and not story.subject
+    )
+
+
+def _condition(verdict: Verdict) -> Condition | None:
+    if verdict.state is not State.TRUE:
+        return None
+    return Condition(
+        rule=Rule.STALLED,
+        severity=Severity.WARNING,
+        reason=Reason.NO_EVENTS,
+        detail=plain(verdict.figures),
+    )
+
+
 def judge_stall(
     seen: Sightings,
     *,
@@ -112,7 +187,7 @@ def judge_stall(
     shape: DayShape,
     capped: Iterable[date] = (),
     is_open: bool = False,
-) -> StallJudgement:
+) -> Verdict:
     """Judge the last `after`, or the whole silence where it is longer.
 
     Stalled is a span with at most 2 % of what it should have, where 20 or more should be, where
@@ -125,12 +200,12 @@ def judge_stall(
     span = timedelta(days=1) if not shape.is_learned else timedelta()
     start = min(seen.now - max(after, span), last_rise or seen.now)
     if _touches(capped, start, seen.now):
-        return StallJudgement(ruling=Ruling.UNKNOWN, reason=StallReason.CAPPED)
+        return Verdict(state=State.UNKNOWN, reason=StallReason.CAPPED)
     if usual is None or usual.days < _ENOUGH_DAYS:
-        return StallJudgement(ruling=Ruling.UNKNOWN, reason=StallReason.TOO_LITTLE_HISTORY)
+        return Verdict(state=State.UNKNOWN, reason=StallReason.TOO_LITTLE_HISTORY)
     counted = seen.since(start)
     if counted is None:
-        return StallJudgement(ruling=Ruling.UNKNOWN, reason=StallReason.NOT_SEEN)
+        return Verdict(state=State.UNKNOWN, reason=StallReason.NOT_SEEN)
     expected = expected_between(usual, shape, start, seen.now)
     stall = Stall(
         since=start,
@@ -140,10 +215,10 @@ def judge_stall(
         last_seen=last_rise,
     )
     if is_open:
-        ruling, reason = _goes_on(seen, usual, shape)
+        state, reason = _goes_on(seen, usual, shape)
     else:
-        ruling, reason = _begins(usual, counted, expected, seen.now - start)
-    return StallJudgement(ruling=ruling, reason=reason, stall=stall)
+        state, reason = _begins(usual, counted, expected, seen.now - start)
+    return Verdict(state=state, reason=reason, figures=stall)
 
 
 def expected_between(usual: Usual, shape: DayShape, start: datetime, end: datetime) -> float:
@@ -161,20 +236,20 @@ def expected_between(usual: Usual, shape: DayShape, start: datetime, end: dateti
 
 def _begins(
     usual: Usual, counted: int, expected: float, span: timedelta
-) -> tuple[Ruling, StallReason]:
+) -> tuple[State, StallReason]:
     if counted > _NEXT_TO_NOTHING * expected:
-        return Ruling.FALSE, StallReason.EVENTS_COME
+        return State.FALSE, StallReason.EVENTS_COME
     spread = math.hypot(usual.spread_down, _PART_DAY_SPREAD if span < ONE_DAY else 0.0)
     strays = math.log((expected + 1) / (counted + 1))
     if expected < _LEAST_EXPECTED or strays < _DEVIATIONS * spread:
-        return Ruling.FALSE, StallReason.TOO_SPARSE
+        return State.FALSE, StallReason.TOO_SPARSE
     # One silence or two may have been outages; three in eight weeks are a habit.
     if len(usual.quiet_runs) > _OUTAGES and span <= ONE_DAY * max(usual.quiet_runs):
-        return Ruling.FALSE, StallReason.SILENCES_ARE_USUAL
-    return Ruling.TRUE, StallReason.NEXT_TO_NOTHING
+        return State.FALSE, StallReason.SILENCES_ARE_USUAL
+    return State.TRUE, StallReason.NEXT_TO_NOTHING
 
 
-def _goes_on(seen: Sightings, usual: Usual, shape: DayShape) -> tuple[Ruling, StallReason]:
+def _goes_on(seen: Sightings, usual: Usual, shape: DayShape) -> tuple[State, StallReason]:
     for span in _AGAIN_SPANS:
         start = seen.now - span
         expected = expected_between(usual, shape, start, seen.now)
@@ -182,11 +257,11 @@ def _goes_on(seen: Sightings, usual: Usual, shape: DayShape) -> tuple[Ruling, St
             continue
         came = seen.since(start)
         if came is None:
-            return Ruling.UNKNOWN, StallReason.NOT_SEEN
+            return State.UNKNOWN, StallReason.NOT_SEEN
         if came >= max(_AGAIN_EVENTS, _AGAIN_SHARE * expected):
-            return Ruling.FALSE, StallReason.EVENTS_COME
+            return State.FALSE, StallReason.EVENTS_COME
         break
-    return Ruling.TRUE, StallReason.NOT_BACK_YET
+    return State.TRUE, StallReason.NOT_BACK_YET
 
 
 def _touches(capped: Iterable[date], start: datetime, end: datetime) -> bool:

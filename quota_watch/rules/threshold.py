@@ -3,48 +3,82 @@
 from collections.abc import Iterator
 
 from quota_watch.model.rule import Rule, Severity
-from quota_watch.model.usage import Usage, highest_level
-from quota_watch.model.watch import FULL, Watch
-from quota_watch.rules.condition import Condition, Findings
+from quota_watch.model.usage import highest_level, is_over
+from quota_watch.model.watch import FULL
+from quota_watch.rules.condition import Condition
+from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
+from quota_watch.rules.verdict import NOTHING_COUNTED, State, Verdict
 
-_WARNING_LEVEL = 90
+WARNING_LEVEL = 90
+"""The level, in percent, from which on reaching one is a warning."""
+
+CLOSED = "closed"
+"""The subject of what is told of a period after its end."""
 
 
-def assess_usage(watch: Watch, usage: Usage) -> Findings:
-    """Judge a good poll: levels reached, and that the watch can see."""
-    judged, conditions = {Rule.BLIND}, {}
-    if watch.limit is not None:
-        judged.add(Rule.THRESHOLD)
-        level = highest_level(usage.used, watch.limit, watch.levels)
-        if level is not None:
-            conditions[Rule.THRESHOLD] = Condition(
-                rule=Rule.THRESHOLD,
-                severity=severity_of(level),
-                reason=Reason.LEVEL_REACHED,
-                level=level,
-            )
-    return Findings(
-        period=usage.period,
-        limit=watch.limit,
-        judged=frozenset(judged),
-        conditions=conditions,
-        counted=True,
-        off=frozenset(_switched_off(watch)),
+def verdict(known: Known) -> Verdict:
+    """Judge which level is reached; once reached in a period it stays so."""
+    watch, usage = known.watch, known.usage
+    if not watch.levels:
+        return Verdict(state=State.OFF, says="there are no levels in the config")
+    if watch.limit is None:
+        return Verdict(state=State.UNKNOWN, says="no limit is known, so no level is judged")
+    if usage is None:
+        return NOTHING_COUNTED
+    level = highest_level(usage.used, watch.limit, watch.levels)
+    ahead = _next_level(usage.used, watch.limit, watch.levels, level)
+    if level is None:
+        return Verdict(state=State.FALSE, says=ahead)
+    return Verdict(
+        state=State.TRUE,
+        says=f"level {level} % is reached; {ahead or 'there is no higher one'}",
+        condition=Condition(
+            rule=Rule.THRESHOLD,
+            severity=severity_of(level),
+            reason=Reason.LEVEL_REACHED,
+            level=level,
+        ),
     )
 
 
-def _switched_off(watch: Watch) -> Iterator[Rule]:
-    if not watch.forecast:
-        yield Rule.FORECAST
-    if not watch.spike:
-        yield Rule.SPIKE
-    if watch.stalled_after is None:
-        yield Rule.STALLED
+def _next_level(used: int, limit: int, levels: tuple[int, ...], reached: int | None) -> str:
+    higher = [level for level in levels if level > (reached or 0)]
+    if not higher:
+        return ""
+    away = -(-higher[0] * limit // 100) - used
+    return f"the next level, {higher[0]} %, is {away:,} events away"
+
+
+def events(known: Known) -> Iterator[Condition]:
+    """Yield that the last period, counted once more, ended over its limit, if nobody heard."""
+    closed = known.closed
+    if closed is None or not is_over(closed.used, closed.limit) or _heard(known):
+        return
+    yield Condition(
+        rule=Rule.THRESHOLD,
+        severity=Severity.INFO,
+        reason=Reason.CLOSED_OVER,
+        level=FULL,
+        subject=CLOSED,
+        period=closed.period,
+        is_event=True,
+        detail={"used": closed.used, "limit": closed.limit},
+    )
+
+
+def _heard(known: Known) -> bool:
+    """Tell whether people heard already that the closed period was full."""
+    return known.closed is not None and any(
+        story.told_at is not None
+        and story.period_start == known.closed.period.start
+        and (story.level or 0) >= FULL
+        for story in known.stories_of(Rule.THRESHOLD)
+    )
 
 
 def severity_of(level: int) -> Severity:
-    """Return how much reaching `level` percent matters."""
+    """Weigh reaching `level` percent."""
     if level >= FULL:
         return Severity.CRITICAL
-    return Severity.WARNING if level >= _WARNING_LEVEL else Severity.INFO
+    return Severity.WARNING if level >= WARNING_LEVEL else Severity.INFO

@@ -200,7 +200,7 @@ def _condition(watch: Watch, known: Known, rule: Rule) -> Condition | None:
         known = replace(known, trouble=None)  # what was last known is what its alert would tell
     if known.usage is not None and known.usage.today != known.at.date():
         return None
-    found = assess(watch, known)
+    found = assess(replace(known, watch=watch))
     return found.conditions.get(rule)
 
 

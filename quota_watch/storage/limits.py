@@ -8,10 +8,9 @@ from typing import Any
 from sqlalchemy import Row
 
 from quota_watch.lib.plain import iso
-from quota_watch.model.account import Account
+from quota_watch.model.account import Account, Comparison, Mismatch
 from quota_watch.model.limit import KnownLimit, LimitSource
 from quota_watch.model.watch import Watch
-from quota_watch.rules.mismatch import Mismatch, Verdict
 from quota_watch.storage.sites import renamed
 
 
@@ -93,7 +92,7 @@ def mismatch_of(row: Row[Any]) -> Mismatch | None:
     if kept is None:
         return None
     return Mismatch(
-        verdict=Verdict(kept["verdict"]),
+        verdict=Comparison(kept["verdict"]),
         since=datetime.fromisoformat(kept["since"]),
         confirmed=kept["confirmed"],
         ours=kept["ours"],

@@ -1,6 +1,7 @@
 """Why somebody was told, and why not: what is kept of one organization, put together."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -8,13 +9,11 @@ from sqlalchemy import Connection, Row
 
 from quota_watch.forecast.outlook import foresee
 from quota_watch.lib.plain import plain
-from quota_watch.model.limit import NOT_KNOWN
 from quota_watch.model.period import Period, month_of, previous
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import Usage, count
 from quota_watch.model.watch import Watch
 from quota_watch.rules import explain
-from quota_watch.rules.ahead import Judgements, judge_ahead
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import BY_THEMSELVES, Reason
 from quota_watch.storage import claims, silences, stories
@@ -67,51 +66,47 @@ def _known(
     row: Row[Any] | None,
     period: Period,
     now: datetime,
-) -> explain.Known:
+) -> Known:
+    """Read what is known, its count as the last good poll left it."""
     if row is None:
-        return explain.Known(watch=watch, now=now, usage=None, limit=NOT_KNOWN, polled=False)
+        return Known(watch=watch, period=period, at=now, polled=False)
     limit = known_limit(row, watch)
     watch = agreed(watch, limit, reported_limit(row), name=reported_name(row))
-    usage = judgements = None
-    if row.period_start == period.start and row.last_ok is not None:
-        usage = count(
-            record.days_in(connection, row.pk, period, now.date()),
-            period=period,
-            today=row.last_ok.date(),
-            not_counted=watch.not_counted,
-            limit=watch.limit,
-        )
-        judgements = _judge(connection, watch, row, usage)
-    return explain.Known(
-        watch=watch,
-        now=now,
-        usage=usage,
-        limit=limit,
-        trouble=record.trouble_of(row),
-        judgements=judgements,
-        mismatch=mismatch_of(row),
-        polled=row.last_poll is not None,
-        compared=(row.account or {}).get("counted") is not None,
-    )
-
-
-def _judge(connection: Connection, watch: Watch, row: Row[Any], usage: Usage) -> Judgements | None:
-    """Judge the last good poll once more, as it was judged then."""
-    at, pk = row.last_ok, row.pk
-    past = past_of(connection, pk, watch=watch, usage=usage, now=at)
-    foresight = foresee(past, watch=watch, usage=usage, now=at, always=False)
+    told = stories.stories_of(connection, {row.pk: watch.organization}, previous(period).start)
     known = Known(
         watch=watch,
-        period=usage.period,
-        at=at,
+        period=period,
+        at=now,
+        limit=limit,
+        stories=tuple(told[row.pk]),
+        polled=row.last_poll is not None,
+        last_ok=row.last_ok,
+        trouble=record.trouble_of(row),
+        mismatch=mismatch_of(row),
+        compared=(row.account or {}).get("counted") is not None,
+    )
+    counted = row.period_start == period.start and row.last_ok is not None
+    return _with_count(connection, known, row.pk, row.last_ok) if counted else known
+
+
+def _with_count(connection: Connection, known: Known, pk: int, at: datetime) -> Known:
+    """Add what the last good poll counted, and look ahead from it as was done then."""
+    watch = known.watch
+    usage = count(
+        record.days_in(connection, pk, known.period, known.at.date()),
+        period=known.period,
+        today=at.date(),
+        not_counted=watch.not_counted,
+        limit=watch.limit,
+    )
+    past = past_of(connection, pk, watch=watch, usage=usage, now=at)
+    return replace(
+        known,
         usage=usage,
         measured_at=at,
         today_by_type=_types_of(connection, pk, usage, watch),
-        foresight=foresight,
+        foresight=foresee(past, watch=watch, usage=usage, now=at, always=False),
     )
-    since = previous(usage.period).start
-    (told,) = stories.stories_of(connection, {pk: watch.organization}, since).values()
-    return judge_ahead(watch, known, told)
 
 
 def _types_of(connection: Connection, pk: int, usage: Usage, watch: Watch) -> dict[str, int]:

@@ -5,14 +5,14 @@ import pytest
 
 from quota_watch.demo.simulator import Scene, Simulator, Terms
 from quota_watch.lib.http import fetch
-from quota_watch.model.account import Account, SiteUsage
+from quota_watch.model.account import Account, Comparison, SiteUsage
 from quota_watch.model.limit import NOT_KNOWN
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import each_day, month_of
 from quota_watch.model.plan import NOT_COUNTED
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.rules.limit import believe
-from quota_watch.rules.mismatch import Verdict, compare
+from quota_watch.rules.mismatch import compare
 from quota_watch.rybbit.client import OrganizationKeyError, RybbitClient
 
 NOON = datetime(2026, 3, 15, 12, tzinfo=UTC)
@@ -287,7 +287,7 @@ def test_honest_counts_never_differ_in_a_month(limit):
         compare(used, Account(limit=limit, counted=counted), earlier=earlier, period=month, now=now)
         for now, used, counted, earlier in through_march(scene(limit=limit))
     }
-    assert verdicts == {Verdict.AGREES, Verdict.UNKNOWN}
+    assert verdicts == {Comparison.AGREES, Comparison.UNKNOWN}
 
 
 def test_a_restricted_key_shows_in_the_counts(play):
@@ -296,7 +296,7 @@ def test_a_restricted_key_shows_in_the_counts(play):
     used = sum(day.counted(NOT_COUNTED) for day in days)
     month = month_of(NOON.date())
     verdict = compare(used, asking.account(), earlier=None, period=month, now=NOON)
-    assert verdict is Verdict.RESTRICTED
+    assert verdict is Comparison.RESTRICTED
 
 
 def test_a_short_billing_failure_is_never_believed(play, clock):

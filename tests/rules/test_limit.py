@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.model.account import Account
+from quota_watch.model.account import Account, Comparison, Mismatch
 from quota_watch.model.limit import NOT_KNOWN, ChangeKind, KnownLimit
 from quota_watch.model.period import month_of
 from quota_watch.rules.limit import believe, read_every
-from quota_watch.rules.mismatch import Mismatch, Verdict, compare, mismatch
+from quota_watch.rules.mismatch import compare, mismatch
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -288,20 +288,20 @@ def verdict(used, counted, *, earlier=None, now=NOON, limit=100_000):
 @pytest.mark.parametrize(
     ("used", "counted", "earlier", "expected"),
     [
-        (1_658, 1_658, 1_600, Verdict.AGREES),
-        (649, 1_658, 640, Verdict.RESTRICTED),  # as recorded with a restricted member's key
-        (95_000, 100_000, 94_000, Verdict.AGREES),
-        (94_999, 100_000, 94_000, Verdict.RESTRICTED),
-        (0, 101, 0, Verdict.RESTRICTED),
-        (0, 100, 0, Verdict.UNKNOWN),
-        (900, 1_000, 900, Verdict.AGREES),
-        (40_000, 30_000, 29_000, Verdict.AGREES),
-        (40_000, 30_000, 31_000, Verdict.AGREES),
-        (40_000, 30_000, 32_000, Verdict.STALE),
-        (40_000, 30_000, None, Verdict.AGREES),
-        (40_000, 0, 39_000, Verdict.STALE),
-        (499, 499, 499, Verdict.UNKNOWN),
-        (0, 0, 0, Verdict.UNKNOWN),
+        (1_658, 1_658, 1_600, Comparison.AGREES),
+        (649, 1_658, 640, Comparison.RESTRICTED),  # as recorded with a restricted member's key
+        (95_000, 100_000, 94_000, Comparison.AGREES),
+        (94_999, 100_000, 94_000, Comparison.RESTRICTED),
+        (0, 101, 0, Comparison.RESTRICTED),
+        (0, 100, 0, Comparison.UNKNOWN),
+        (900, 1_000, 900, Comparison.AGREES),
+        (40_000, 30_000, 29_000, Comparison.AGREES),
+        (40_000, 30_000, 31_000, Comparison.AGREES),
+        (40_000, 30_000, 32_000, Comparison.STALE),
+        (40_000, 30_000, None, Comparison.AGREES),
+        (40_000, 0, 39_000, Comparison.STALE),
+        (499, 499, 499, Comparison.UNKNOWN),
+        (0, 0, 0, Comparison.UNKNOWN),
     ],
 )
 def test_two_counts_are_compared(used, counted, earlier, expected):
@@ -309,20 +309,20 @@ def test_two_counts_are_compared(used, counted, earlier, expected):
 
 
 def test_nothing_is_compared_where_upstream_has_no_limit_or_no_count():
-    assert verdict(50_000, 0, earlier=50_000, limit=None) is Verdict.UNKNOWN
-    assert verdict(50_000, None, earlier=50_000) is Verdict.UNKNOWN
+    assert verdict(50_000, 0, earlier=50_000, limit=None) is Comparison.UNKNOWN
+    assert verdict(50_000, None, earlier=50_000) is Comparison.UNKNOWN
 
 
 def test_in_the_first_hour_of_a_period_the_last_ones_count_may_still_stand():
     opened = datetime(2026, 11, 1, tzinfo=UTC)
-    assert verdict(20, 90_000, now=opened + HOUR - MINUTE) is Verdict.UNKNOWN
-    assert verdict(20, 90_000, now=opened + HOUR) is Verdict.RESTRICTED
+    assert verdict(20, 90_000, now=opened + HOUR - MINUTE) is Comparison.UNKNOWN
+    assert verdict(20, 90_000, now=opened + HOUR) is Comparison.RESTRICTED
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**6), st.integers(0, 10**6))
 def test_a_count_half_an_hour_old_is_never_a_mismatch(earlier, first, second):
     used, counted = earlier + first + second, earlier + first
-    assert verdict(used, counted, earlier=earlier) in {Verdict.AGREES, Verdict.UNKNOWN}
+    assert verdict(used, counted, earlier=earlier) in {Comparison.AGREES, Comparison.UNKNOWN}
 
 
 def held(*verdicts):
@@ -333,7 +333,12 @@ def held(*verdicts):
     return found
 
 
-BAD, STALE, GOOD, UNKNOWN = Verdict.RESTRICTED, Verdict.STALE, Verdict.AGREES, Verdict.UNKNOWN
+BAD, STALE, GOOD, UNKNOWN = (
+    Comparison.RESTRICTED,
+    Comparison.STALE,
+    Comparison.AGREES,
+    Comparison.UNKNOWN,
+)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,10 @@ import pytest
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import month_of
 from quota_watch.model.rule import Rule, Severity
-from quota_watch.rules.blind import assess_trouble
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.story import Story, Transition, TransitionType
-from quota_watch.rules.threshold import assess_usage
-from support.domain import ACME, MARCH, NOON, trouble, usage, watch
+from support.domain import ACME, MARCH, NOON, assess_trouble, assess_usage, trouble, usage, watch
 
 APRIL, FEBRUARY = month_of(date(2026, 4, 1)), month_of(date(2026, 2, 1))
 FIRED, ESCALATED, _, RESOLVED = TransitionType

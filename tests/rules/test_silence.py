@@ -1,6 +1,7 @@
 """What silences hold back, and what is told when they end."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import pytest
@@ -12,15 +13,13 @@ from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import highest_level
 from quota_watch.model.watch import Watch
 from quota_watch.rules.assess import assess
-from quota_watch.rules.blind import assess_trouble
 from quota_watch.rules.condition import Condition, Findings
 from quota_watch.rules.known import ClosedPeriod, Known
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.silence import Silence, is_silenced
 from quota_watch.rules.story import Story
-from quota_watch.rules.threshold import assess_usage
-from support.domain import ACME, MARCH, NOON, trouble, usage, watch
+from support.domain import ACME, MARCH, NOON, assess_trouble, assess_usage, trouble, usage, watch
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 APRIL = month_of(date(2026, 4, 1))
@@ -253,7 +252,7 @@ def closed_over(watched: Watch, stories: Sequence[Story]) -> list[Reason]:
         measured_at=APRIL.resets_at,
         closed=ClosedPeriod(period=MARCH, used=150, limit=100),
     )
-    return [each.reason for each in assess(watched, known, stories).events]
+    return [each.reason for each in assess(replace(known, stories=tuple(stories))).events]
 
 
 @pytest.mark.parametrize(("silenced", "told"), [(False, []), (True, [Reason.CLOSED_OVER])])

@@ -8,12 +8,11 @@ from quota_watch.forecast.usual import Snapshot, flat_shape, usual_days
 from quota_watch.model.period import ONE_DAY
 from quota_watch.rules.stalled import (
     Sightings,
-    StallJudgement,
     StallReason,
     expected_between,
     judge_stall,
 )
-from quota_watch.rules.verdict import Ruling
+from quota_watch.rules.verdict import State, Verdict
 
 TODAY = date(2026, 3, 30)
 NOON = datetime(2026, 3, 30, 12, tzinfo=UTC)
@@ -44,18 +43,18 @@ def history(counts=(1000,), *, days=56):
     return usual_days(past, before=TODAY - ONE_DAY)
 
 
-def judged(seen, *, usual=None, after=DAY, **how) -> StallJudgement:
+def judged(seen, *, usual=None, after=DAY, **how) -> Verdict:
     how = {"shape": LEARNED} | how
     return judge_stall(seen, after=after, usual=usual or history(), **how)
 
 
 def test_a_day_without_an_event_where_a_thousand_come_is_stalled() -> None:
     found = judged(polled(silent_for(25)))
-    assert (found.ruling, found.reason) == (Ruling.TRUE, StallReason.NEXT_TO_NOTHING)
-    assert found.stall is not None
-    assert (found.stall.counted, found.stall.hours) == (0, 25.0)
-    assert found.stall.last_seen == NOON - timedelta(hours=25)
-    assert found.stall.expected == pytest.approx(1040, rel=0.05)
+    assert (found.state, found.reason) == (State.TRUE, StallReason.NEXT_TO_NOTHING)
+    assert found.figures is not None
+    assert (found.figures.counted, found.figures.hours) == (0, 25.0)
+    assert found.figures.last_seen == NOON - timedelta(hours=25)
+    assert found.figures.expected == pytest.approx(1040, rel=0.05)
 
 
 def test_less_than_a_day_is_not_yet() -> None:
@@ -63,12 +62,12 @@ def test_less_than_a_day_is_not_yet() -> None:
 
 
 def test_a_check_that_still_fires_once_an_hour_does_not_hide_it() -> None:
-    assert judged(polled(lambda ago: 40 if ago > 25 else ago % 3 == 0)).ruling is Ruling.TRUE
+    assert judged(polled(lambda ago: 40 if ago > 25 else ago % 3 == 0)).state is State.TRUE
 
 
 def test_where_a_day_has_few_events_nothing_is_called_stalled() -> None:
     found = judged(polled(silent_for(26, rate=1)), usual=history((15, 14)))
-    assert (found.ruling, found.reason) == (Ruling.FALSE, StallReason.TOO_SPARSE)
+    assert (found.state, found.reason) == (State.FALSE, StallReason.TOO_SPARSE)
 
 
 def test_where_days_stray_far_nothing_is_called_stalled() -> None:
@@ -79,13 +78,13 @@ def test_where_days_stray_far_nothing_is_called_stalled() -> None:
 def test_where_silences_are_usual_it_must_be_longer_than_they() -> None:
     often = history((0, *[1000] * 13))
     assert judged(polled(silent_for(24)), usual=often).reason is StallReason.SILENCES_ARE_USUAL
-    assert judged(polled(silent_for(26)), usual=often).ruling is Ruling.TRUE
+    assert judged(polled(silent_for(26)), usual=often).state is State.TRUE
 
 
 def test_a_shorter_span_needs_a_shape_or_lasts_a_day() -> None:
     after = timedelta(hours=6)
-    assert judged(polled(silent_for(7)), after=after).ruling is Ruling.TRUE
-    assert judged(polled(silent_for(7)), after=after, shape=flat_shape(3)).ruling is Ruling.FALSE
+    assert judged(polled(silent_for(7)), after=after).state is State.TRUE
+    assert judged(polled(silent_for(7)), after=after, shape=flat_shape(3)).state is State.FALSE
 
 
 def test_capped_days_and_a_short_history_are_unknown() -> None:
@@ -103,7 +102,7 @@ def test_a_deleted_site_is_no_silence() -> None:
     seen = polled(silent_for(-1))
     fallen = [Snapshot(at=s.at, today=s.today // 4) for s in seen.snapshots[-8:]]
     seen = Sightings(now=NOON, snapshots=[*seen.snapshots[:-8], *fallen], totals=seen.totals)
-    assert judged(seen).ruling is Ruling.FALSE
+    assert judged(seen).state is State.FALSE
 
 
 def test_a_story_ends_when_a_fifth_of_the_events_come_again() -> None:
@@ -111,7 +110,7 @@ def test_a_story_ends_when_a_fifth_of_the_events_come_again() -> None:
         return polled(lambda ago: rate if ago <= 2 else 40 * (ago > 40))
 
     assert judged(again(1), is_open=True).reason is StallReason.NOT_BACK_YET
-    assert judged(again(20), is_open=True).ruling is Ruling.FALSE
+    assert judged(again(20), is_open=True).state is State.FALSE
 
 
 def test_a_watch_that_was_down_knows_of_the_events_of_whole_days() -> None:
@@ -147,5 +146,5 @@ def test_whatever_was_seen_a_judgement_comes_and_nothing_is_negative(
     snapshots, totals, is_open
 ) -> None:
     found = judged(Sightings(now=NOON, snapshots=snapshots, totals=totals), is_open=is_open)
-    assert found.stall is None or min(found.stall.counted, found.stall.expected) >= 0
-    assert found.stall is None or found.stall.hours >= 24
+    assert found.figures is None or min(found.figures.counted, found.figures.expected) >= 0
+    assert found.figures is None or found.figures.hours >= 24

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import highest_level
 from quota_watch.rules.assess import assess
-from quota_watch.rules.blind import assess_trouble, is_blind
+from quota_watch.rules.blind import is_blind
 from quota_watch.rules.known import Known
 from quota_watch.rules.reconcile import reconcile
-from quota_watch.rules.threshold import assess_usage, severity_of
+from quota_watch.rules.threshold import severity_of
 from support import made_up
-from support.domain import ACME, MARCH, NOON, trouble, usage, watch
+from support.domain import ACME, MARCH, NOON, assess_trouble, assess_usage, trouble, usage, watch
 from support.foreseeing import foreseen
 from support.telling import BIG, story
 
@@ -156,18 +156,16 @@ def test_blindness_can_be_switched_off() -> None:
 def test_assess_of_a_failed_poll_is_that_of_its_trouble(last_known) -> None:
     run = trouble(NOON - 3 * HOUR)
     known = Known(watch=watch(), period=MARCH, at=NOON, usage=last_known, trouble=run)
-    assert assess(watch(), known) == trouble_findings(3, last_known=last_known)
+    assert assess(known) == trouble_findings(3, last_known=last_known)
 
 
 def test_assess_of_a_good_poll_is_that_of_its_usage() -> None:
     known = Known(watch=watch(), period=MARCH, at=NOON, usage=usage(95), measured_at=NOON)
-    assert assess(watch(), known) == assess_usage(watch(), usage(95))
+    assert assess(known) == assess_usage(watch(), usage(95))
 
 
 def test_assess_of_nothing_judges_nothing() -> None:
-    findings = assess(
-        watch(), Known(watch=watch(), period=MARCH, at=NOON, usage=None, measured_at=None)
-    )
+    findings = assess(Known(watch=watch(), period=MARCH, at=NOON, usage=None, measured_at=None))
     assert (findings.judged, findings.conditions) == (set(), {})
 
 
@@ -198,7 +196,7 @@ USUAL = replace(BIG, usual_levels=True, forecast=True)
 def test_a_low_usual_level_of_a_month_likely_to_end_under_its_limit_is_no_message(
     of, probability, quiet
 ) -> None:
-    findings = assess(of, outlook_of(probability, 85_000))
+    findings = assess(replace(outlook_of(probability, 85_000), watch=of))
     assert findings.conditions[Rule.THRESHOLD].is_quiet is quiet
     (transition,) = [
         each
@@ -215,7 +213,7 @@ def test_a_level_is_as_severe_at_least_as_the_open_forecast() -> None:
     open_forecast = story(
         None, rule=Rule.FORECAST, limit=100_000, severity=Severity.WARNING, tier="will_exceed"
     )
-    findings = assess(USUAL, outlook_of(0.9, 120_000), (open_forecast,))
+    findings = assess(replace(outlook_of(0.9, 120_000), watch=USUAL, stories=(open_forecast,)))
     assert findings.conditions[Rule.THRESHOLD].severity is Severity.WARNING
 
 
@@ -224,5 +222,5 @@ def test_a_level_that_was_told_does_not_become_more_severe_by_a_forecast() -> No
         story(75, severity=Severity.INFO),
         story(None, rule=Rule.FORECAST, limit=100_000, severity=Severity.WARNING),
     )
-    findings = assess(USUAL, outlook_of(0.9, 120_000), stories)
+    findings = assess(replace(outlook_of(0.9, 120_000), watch=USUAL, stories=stories))
     assert findings.conditions[Rule.THRESHOLD].severity is Severity.INFO

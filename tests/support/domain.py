@@ -1,5 +1,6 @@
 """Short ways to make values of the domain."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,9 @@ from quota_watch.model.period import Period
 from quota_watch.model.source import ErrorKind, Trouble
 from quota_watch.model.usage import Usage
 from quota_watch.model.watch import Watch
+from quota_watch.rules.assess import assess
+from quota_watch.rules.condition import Findings
+from quota_watch.rules.known import Known
 
 ACME = Organization("https://app.rybbit.io", "org_acme")
 MARCH = Period(date(2026, 3, 1), date(2026, 4, 1))
@@ -47,3 +51,23 @@ def trouble(
     since: datetime = NOON, *, polls: int = 2, kind: ErrorKind = ErrorKind.CONNECTION
 ) -> Trouble:
     return Trouble(since=since, polls=polls, kind=kind, message="no answer")
+
+
+def assess_usage(watch: Watch, usage: Usage) -> Findings:
+    """Assess a good poll that counted `usage`; upstream may yet say a limit where there is none."""
+    watch = replace(watch, auto=watch.auto or watch.limit is None)
+    return assess(Known(watch=watch, period=usage.period, at=NOON, usage=usage, measured_at=NOON))
+
+
+def assess_trouble(
+    watch: Watch,
+    trouble: Trouble,
+    *,
+    last_known: Usage | None,
+    period: Period,
+    now: datetime,
+    crossing: date | None = None,
+) -> Findings:
+    """Assess a failed poll, `last_known` having been counted before."""
+    known = Known(watch=watch, period=period, at=now, usage=last_known, trouble=trouble)
+    return assess(replace(known, crossing=crossing))
