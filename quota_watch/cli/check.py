@@ -17,11 +17,12 @@ from quota_watch.lib.clock import Clock
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.figures import what_and_advice
 from quota_watch.lib.text import one_line
+from quota_watch.model.account import Comparison
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import month_of
 from quota_watch.model.plan import NOT_COUNTED
 from quota_watch.model.source import NotYet, UpstreamError
-from quota_watch.rules.mismatch import Verdict, compare
+from quota_watch.rules.mismatch import compare
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 
@@ -210,7 +211,7 @@ def _organization(
         return [_good(organization.id, good)]
     used = sum(day.counted(NOT_COUNTED) for day in days)
     verdict = compare(used, account, earlier=None, period=period, now=now)
-    if verdict is Verdict.RESTRICTED and account.counted is not None:
+    if verdict is Comparison.RESTRICTED and account.counted is not None:
         return [
             _bad(
                 organization.id,
