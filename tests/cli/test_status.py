@@ -85,11 +85,11 @@ def test_a_range_the_wrong_way_round_is_bad_usage(acme: Installation) -> None:
 
 
 def test_alerts_tell_each_step_and_where_it_went(acme: Installation) -> None:
-    for used in (800, 950):
+    for used in (950, 1001):
         acme.upstream.used["org_acme"] = used
         acme.run("poll")
     (alert,) = acme.json("alerts")["alerts"]
-    assert (alert["organization"], alert["state"], alert["level"]) == ("org_acme", "open", 90)
+    assert (alert["organization"], alert["state"], alert["level"]) == ("org_acme", "open", 100)
     assert [step["type"] for step in alert["transitions"]] == ["alert.fired", "alert.escalated"]
     assert {delivery["state"] for delivery in alert["deliveries"]} == {"done"}
     assert len(alert["deliveries"]) == 4
