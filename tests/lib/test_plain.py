@@ -18,7 +18,6 @@ def test_dates_and_words_become_texts() -> None:
         early=MARCH_10,
         likely=None,
         late=None,
-        tell=True,
     )
     assert json.loads(json.dumps(plain(risk))) == {
         "tier": "at_risk",
@@ -27,7 +26,6 @@ def test_dates_and_words_become_texts() -> None:
         "early": "2026-03-10",
         "likely": None,
         "late": None,
-        "tell": True,
     }
 
 

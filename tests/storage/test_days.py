@@ -62,7 +62,9 @@ def row(database: Database, pk: int) -> Row:
 
 def kept(database: Database, pk: int) -> dict[date, dict]:
     with database.read() as connection:
-        return {each.day: each.by_type for each in record.days_in(connection, pk, MARCH)}
+        return {
+            each.day: each.by_type for each in record.days_in(connection, pk, MARCH, MARCH.last_day)
+        }
 
 
 def seen_at(database: Database) -> list:
