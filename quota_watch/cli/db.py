@@ -80,6 +80,9 @@ def backup(context: Context, file: Path) -> None:
 def copy(context: Context, url: str) -> None:
     """Copy everything to the new, empty database at URL.
 
+    URL may be "env:NAME", "file:/path" or "credential:NAME", so that no password stands in the
+    shell's history.
+
     Stop the service first: what it writes meanwhile is not copied. Then set database.url to it.
     """
     from quota_watch.storage import migrate
@@ -87,9 +90,27 @@ def copy(context: Context, url: str) -> None:
     from quota_watch.storage.errors import DatabaseUrlError
 
     try:
-        new = Database(url)
+        new = Database(_revealed(url))
     except DatabaseUrlError as error:
         raise click.UsageError(str(error)) from None
     with context.existing(context.config()) as source, closing(new) as target:
         rows = migrate.copy(source, target)
         click.echo(f"{rows} rows copied to {target.label}; set database.url to it")
+
+
+def _revealed(url: str) -> str:
+    """Return the URL that is written or referred to; raises `click.UsageError` without it.
+
+    One that is broken is refused before a library reads it: what stands behind an `@` in a
+    password would pass for the host, and be shown.
+    """
+    from quota_watch.config.addresses import database_complaint
+    from quota_watch.config.problems import ConfigError, InvalidValueError
+    from quota_watch.config.secrets import secret
+
+    try:
+        return secret(database_complaint)(url).reveal()
+    except InvalidValueError as error:
+        raise click.UsageError(f"URL: {error}") from None
+    except ConfigError as error:
+        raise click.UsageError(f"URL: {error.problems[0].message}") from None

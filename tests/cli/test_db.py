@@ -1,6 +1,8 @@
 import sqlite3
 from contextlib import closing
 
+import pytest
+
 from support.installation import Installation
 
 
@@ -43,3 +45,22 @@ def test_everything_moves_to_another_database(acme: Installation, postgres_url: 
     assert acme.json("poll")["organizations"][0]["transitions"] == []
     assert acme.json("alerts") == acme.json("alerts")
     assert len(acme.json("alerts")["alerts"]) == 1
+
+
+@pytest.mark.parametrize(
+    "password", ["p@ssw0rd", "p@ss/w0rd", "pa?ss@w0rd", "p#a@ssw0rd", "a:b@w0rd"]
+)
+def test_a_password_is_never_shown_however_the_url_is_broken(acme: Installation, password) -> None:
+    acme.run("poll")
+    result = acme.run("db", "copy", f"postgresql://user:{password}@127.0.0.1:1/db")
+    assert result.returncode != 0
+    assert "w0rd" not in result.stdout + result.stderr
+
+
+def test_where_to_copy_to_may_be_a_reference(acme: Installation, postgres_url: str) -> None:
+    acme.run("poll")
+    copied = acme.run("db", "copy", "env:TARGET", environ={"TARGET": postgres_url})
+    assert (copied.returncode, "rows copied to" in copied.stdout) == (0, True)
+    missing = acme.run("db", "copy", "env:TARGET")
+    assert missing.returncode == 2
+    assert "TARGET is not set" in missing.stderr
