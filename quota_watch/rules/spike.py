@@ -7,12 +7,10 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 
 from quota_watch.forecast.usual import DayShape, Usual, share_at
-from quota_watch.lib.plain import plain
-from quota_watch.model.rule import Rule, Severity
-from quota_watch.rules.condition import Condition
+from quota_watch.model.rule import Rule
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
-from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, State, Verdict
+from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, State, Verdict, warning
 
 UNSHAPED_FACTOR = 3
 """Times a whole day's expectation that today has to pass until the day's shape is learned."""
@@ -126,17 +124,8 @@ def verdict(known: Known) -> Verdict:
     says, spike = _SAYS[SpikeReason(verdict.reason)], verdict.figures
     if spike is not None:
         says += f": {spike.counted:,} events by then, {spike.expected:,} expected"
-    return replace(verdict, says=says, condition=_condition(verdict))
-
-
-def _condition(verdict: Verdict) -> Condition | None:
-    if verdict.state is not State.TRUE:
-        return None
-    return Condition(
-        rule=Rule.SPIKE,
-        severity=Severity.WARNING,
-        reason=Reason.ABOVE_EXPECTED,
-        detail=plain(verdict.figures),
+    return replace(
+        verdict, says=says, condition=warning(verdict, Rule.SPIKE, Reason.ABOVE_EXPECTED)
     )
 
 

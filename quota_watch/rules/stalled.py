@@ -9,15 +9,13 @@ from itertools import pairwise
 
 from quota_watch.forecast.outlook import Past
 from quota_watch.forecast.usual import DayShape, Snapshot, Usual, share_at, usual_days
-from quota_watch.lib.plain import plain
 from quota_watch.model.period import ONE_DAY, each_day
-from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.rule import Rule
 from quota_watch.model.usage import is_over
 from quota_watch.model.watch import FULL
-from quota_watch.rules.condition import Condition
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
-from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, State, Verdict
+from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, State, Verdict, warning
 
 _ENOUGH_DAYS = 14
 _NEXT_TO_NOTHING = 0.02
@@ -122,7 +120,9 @@ def verdict(known: Known) -> Verdict:
     if known.foresight is None or known.usage is None:
         return NOTHING_COUNTED
     verdict = _judged(known, known.foresight.past, known.watch.stalled_after)
-    return replace(verdict, says=says(verdict), condition=_condition(verdict))
+    return replace(
+        verdict, says=says(verdict), condition=warning(verdict, Rule.STALLED, Reason.NO_EVENTS)
+    )
 
 
 def says(verdict: Verdict) -> str:
@@ -165,17 +165,6 @@ def _dropped_since(moment: datetime, known: Known) -> bool:
         story not in present if story.ended_at is None else story.ended_at > moment
         for story in known.stories_of(Rule.THRESHOLD)
         if (story.level or 0) >= FULL and not story.subject
-    )
-
-
-def _condition(verdict: Verdict) -> Condition | None:
-    if verdict.state is not State.TRUE:
-        return None
-    return Condition(
-        rule=Rule.STALLED,
-        severity=Severity.WARNING,
-        reason=Reason.NO_EVENTS,
-        detail=plain(verdict.figures),
     )
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from quota_watch.lib.plain import plain
+from quota_watch.model.rule import Rule, Severity
 from quota_watch.rules.condition import Condition
 from quota_watch.rules.reason import Reason
 
@@ -36,3 +38,12 @@ class Verdict:
 
 NOTHING_COUNTED = Verdict(state=State.UNKNOWN, says="nothing has been counted in this period yet")
 OFF = Verdict(state=State.OFF, says="switched off in the config")
+
+
+def warning(verdict: Verdict, rule: Rule, reason: Reason) -> Condition | None:
+    """Make the condition of a rule that warns with the figures it was judged by; None: not true."""
+    if verdict.state is not State.TRUE:
+        return None
+    return Condition(
+        rule=rule, severity=Severity.WARNING, reason=reason, detail=plain(verdict.figures)
+    )
