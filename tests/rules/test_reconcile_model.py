@@ -31,7 +31,7 @@ class Model(RuleBasedStateMachine):
         self.stories: dict[str, Story] = {}
         self.told: list[Transition] = []
         self.open_levels: dict[tuple[date, int], int] = {}
-        self.over_for_good: set[tuple[date, int]] = set()
+        self.ended_at_level: dict[tuple[date, int], int] = {}
         self.occurrences: Counter[tuple[Rule, date, int | None]] = Counter()
         self.outage: tuple[date, Severity] | None = None
         self.last_known: Usage | None = None
@@ -128,7 +128,9 @@ class Model(RuleBasedStateMachine):
         reached = max((each for each in LEVELS if used * 100 >= each * limit), default=None)
         subject = (month, limit)
         before = self.open_levels.get(subject)
-        if reached is None or subject in self.over_for_good or (before or 0) >= reached:
+        # A clock that is ahead for a moment ends a month too early: what was told stays told.
+        told = before or self.ended_at_level.get(subject, 0)
+        if reached is None or told >= reached:
             return sorted(steps, key=self.began)
         self.open_levels[subject] = reached
         if before is None:
@@ -151,7 +153,7 @@ class Model(RuleBasedStateMachine):
                 continue
             reason = Reason.PERIOD_ENDED if subject[0] < month else Reason.LIMIT_CHANGED
             if reason is Reason.PERIOD_ENDED:
-                self.over_for_good.add(subject)
+                self.ended_at_level[subject] = level
             del self.open_levels[subject]
             number = self.occurrences[Rule.THRESHOLD, *subject]
             ends.append((RESOLVED, reason, Rule.THRESHOLD, *subject, number, level))
