@@ -269,12 +269,12 @@ def _json(file: TextIO, rows: Iterable[Json]) -> None:
     file.write('{"history":[')
     for n, row in enumerate(rows):
         file.write(",\n" if n else "\n")
-        file.write(json.dumps(row, ensure_ascii=False))
+        file.write(json.dumps(row))
     file.write("\n]}\n")
 
 
 def _jsonl(file: TextIO, rows: Iterable[Json]) -> None:
-    file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 _WRITERS: dict[str, Writer] = {"json": _json, "jsonl": _jsonl}

@@ -1,6 +1,5 @@
 """What people see: JSON, tables, bars, progress; and the options that are dates."""
 
-import codecs
 import json
 import logging
 import os
@@ -30,10 +29,8 @@ STATES = {
 
 
 def print_json(answer: dict[str, Any]) -> None:
-    """Print one object, as every `--json` does; escaped where the output is not UTF-8."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    is_utf8 = codecs.lookup(encoding).name == "utf-8"
-    click.echo(json.dumps(answer, indent=2, ensure_ascii=not is_utf8))
+    """Print one object, as every `--json` does; escaped, whatever the output can show."""
+    click.echo(json.dumps(answer, indent=2))
 
 
 def is_terminal() -> bool:

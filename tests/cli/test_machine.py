@@ -1,9 +1,7 @@
 """The program on machines that lack what others have."""
 
 import json
-import shlex
 import sqlite3
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -44,31 +42,6 @@ def test_a_zone_that_no_database_names_is_refused_by_what_to_install(acme: Insta
     result = acme.run("poll", environ=NO_ZONES)
     assert result.returncode == 2
     assert "install the package tzdata" in result.stderr
-
-
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_closed_standard_stream_is_no_reason_not_to_poll(acme: Installation, closed: str) -> None:
-    acme.upstream.used["org_acme"] = 912
-    shell = [
-        "sh",
-        "-c",
-        f"{shlex.join(acme.command(['poll']))} {closed}",
-    ]  # which alone closes them
-    result = subprocess.run(shell, cwd=acme.folder, env=acme.environ({}), check=False)
-    assert result.returncode == 0
-    assert len(acme.hook.requests) == 1
-
-
-@pytest.mark.parametrize("encoding", ["latin-1", "iso8859-15:strict", "cp1252", "ascii", "koi8-r"])
-def test_what_a_terminal_lacks_letters_for_is_replaced(acme: Installation, encoding: str) -> None:
-    config = acme.folder / "config.toml"
-    config.write_text(config.read_text().replace("limit =", 'name = "Žluť 🐎"\nlimit =', 1))
-    environ = {"PYTHONIOENCODING": encoding}
-    for command in (("poll",), ("status",), ("history", "org_acme"), ("check",)):
-        result = acme.run(*command, environ=environ)
-        assert (result.returncode, "Traceback" in result.stderr) == (0, False)
-    shown = json.loads(acme.run("status", "--json", environ=environ).stdout)
-    assert shown["organizations"][0]["name"] == "Žluť 🐎"
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
