@@ -20,6 +20,7 @@ from quota_watch.lib.proxies import proxy_for
 from quota_watch.messages.examples import EXAMPLES_AT, examples
 from quota_watch.messages.facts import Message
 from quota_watch.messages.render import Renderer, TemplateError
+from quota_watch.messages.silence_link import SilenceLinks
 
 _FORMS: Mapping[str, Form] = {"json": FACTS, "slack": SLACK, "discord": DISCORD, "teams": TEAMS}
 
@@ -114,6 +115,7 @@ class ChannelBuilder:
             reply_to=table.reply_to,
             min_severity=table.min_severity,
             renderer=Renderer(self._config.templates.directory),
+            silence_links=SilenceLinks.of(self._config),
         )
         self._resources.callback(channel.rest)
         return channel

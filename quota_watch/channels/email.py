@@ -22,6 +22,7 @@ from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Facts, Message
 from quota_watch.messages.render import Rendered, Renderer, TemplateError
+from quota_watch.messages.silence_link import SilenceLinks
 from quota_watch.model.rule import Severity
 
 _MOST_IDS = 4
@@ -52,6 +53,7 @@ class EmailChannel:
         reply_to: str | None,
         min_severity: Severity,
         renderer: Renderer,
+        silence_links: SilenceLinks | None = None,
         tls: ssl.SSLContext | None = None,
         attempt_seconds: float = ATTEMPT_SECONDS,
     ) -> None:
@@ -62,6 +64,7 @@ class EmailChannel:
         self._sender = address(from_address)
         self._reply_to = None if reply_to is None else address(reply_to)
         self._renderer = renderer
+        self._silence_links = silence_links
         self._server = MailServer(
             host=host,
             port=port,
@@ -112,13 +115,16 @@ class EmailChannel:
 
     def _rendered(self, message: Message, now: datetime) -> Rendered:
         """Render with the user's templates, or ours where those fail: an alert must go out."""
+        facts, links = message.facts, self._silence_links
+        if links is not None:
+            facts = tuple(links.added_to(each, address=message.recipient) for each in facts)
         try:
-            return self._renderer.email(*message.facts, channel=self.name, now=now)
+            return self._renderer.email(*facts, channel=self.name, now=now)
         except TemplateError as error:
             log.warning(
                 "template failed, the built-in one is used", channel=self.name, error=str(error)
             )
-            return Renderer().email(*message.facts, channel=self.name, now=now)
+            return Renderer().email(*facts, channel=self.name, now=now)
 
 
 class _Line(UnstructuredHeader, BaseHeader):

@@ -232,6 +232,12 @@ def _page_is_safe(document: Table) -> Iterator[Problem]:
         )
 
 
+def _links_lead_somewhere(document: Table) -> Iterator[Problem]:
+    page = _table(document, "web")
+    if page.get("actions") is True and "public_url" not in page:
+        yield Problem("web.public_url", "is missing; with actions = true mails link to it")
+
+
 _CHECKS: tuple[Callable[[Table], Iterator[Problem]], ...] = (
     _keys,
     _plans,
@@ -243,6 +249,7 @@ _CHECKS: tuple[Callable[[Table], Iterator[Problem]], ...] = (
     _mail_can_leave,
     _login_whole,
     _page_is_safe,
+    _links_lead_somewhere,
 )
 
 

@@ -306,6 +306,7 @@ class Web(Section):
         None
     )
     public_url: ServerUrl | None = None
+    actions: Flag = False
     allowed_hosts: Annotated[
         tuple[Annotated[str, PlainValidator(addresses.host_name)], ...], AfterValidator(fields.fold)
     ] = ()

@@ -220,7 +220,10 @@ class ReportFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkFacts:
-    """Where to go: the status page's page, the plan's, the alert's, and what silences it."""
+    """Where to go: the status page's page, the plan's, the alert's, and what silences it.
+
+    `silence` is put in when a mail is sent, for its reader alone; nothing that is kept has it.
+    """
 
     organization: str | None = None
     plan: str | None = None

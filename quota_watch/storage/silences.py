@@ -54,6 +54,37 @@ def begin(
     return pk
 
 
+def hold_until(
+    connection: Connection,
+    ends_at: datetime,
+    *,
+    organization_pk: int,
+    rule: Rule,
+    reason: str,
+    author: str,
+    now: datetime,
+) -> None:
+    """Let one silence hold until then: the author's own for this reason, where one is in force."""
+    own = update(silence).where(
+        silence.c.organization_pk == organization_pk,
+        silence.c.rule == rule,
+        silence.c.reason == reason,
+        silence.c.author == author,
+        silence.c.ends_at > now,
+    )
+    if connection.execute(own.values(ends_at=ends_at)).rowcount or ends_at <= now:
+        return
+    begin(
+        connection,
+        organization_pk=organization_pk,
+        rule=rule,
+        starts_at=now,
+        ends_at=ends_at,
+        reason=reason,
+        author=author,
+    )
+
+
 def end(connection: Connection, pk: int, *, now: datetime) -> bool:
     """End a silence now; tell whether there was one that still held or was yet to begin."""
     ended = connection.execute(

@@ -29,7 +29,7 @@ from quota_watch.lib.text import one_line
 from quota_watch.storage.database import Database
 from quota_watch.views import organizations as views
 from quota_watch.views.forecast import prospect, prospect_json
-from quota_watch.web import guard, metrics, pages
+from quota_watch.web import guard, metrics, pages, silence
 from quota_watch.web.pages import what_helps
 from quota_watch.web.site import Health, Site, Store
 
@@ -58,6 +58,7 @@ def create_app(
     pages.install(app, store)
     _install_api(app, store)
     metrics.install(app, store)
+    silence.install(app, store)
 
     @app.get(guard.HEALTH)
     def healthz() -> Response:
@@ -92,16 +93,21 @@ def _install_errors(app: Flask) -> None:
 
     @app.errorhandler(QuotaWatchError)
     def unreadable(error: QuotaWatchError) -> Response:
-        log.error("page not made", path=request.path, error=str(error))
+        log.error("page failed", path=_path(), error=str(error))
         message = "The store can't be read right now. The log of the service says why."
         return _answer(_UNHEALTHY, "Service Unavailable", message, [])
 
     @app.errorhandler(Exception)
     def failed(_: Exception) -> Response:
         # Flask calls this while the exception is being handled.
-        log.exception("page failed", path=request.path)  # noqa: LOG004
+        log.exception("page failed", path=_path())  # noqa: LOG004
         message = "Something went wrong here. The log of the service says what."
         return _answer(InternalServerError.code, "Internal Server Error", message, [])
+
+
+def _path() -> str:
+    """Name what was asked for; a signed link is a secret and stays one."""
+    return "/silence/…" if request.path.startswith("/silence/") else request.path
 
 
 def _answer(status: int, name: str, message: str, headers: list[tuple[str, str]]) -> Response:

@@ -15,6 +15,9 @@ HEALTH = "/healthz"
 
 _MACHINES = ("/api/", "/metrics")
 _METHODS = ("GET", "HEAD")
+_ACTIONS = frozenset({"silence", "choose"})
+"""The endpoints behind a signed link, which is a permission by itself."""
+
 _MISDIRECTED = 421
 _HEADERS = {
     "Content-Security-Policy": (
@@ -45,12 +48,15 @@ def install(app: Flask, site: Callable[[], Site]) -> None:
 
     @app.before_request
     def refuse() -> None:
-        if request.method not in _METHODS:
+        acts = site().silence_links is not None
+        if request.method not in _METHODS and not (acts and request.endpoint == "choose"):
             raise MethodNotAllowed(valid_methods=_METHODS)
         if request.path == HEALTH:
             return
         if host_of(request) not in site().hosts:
             raise MisdirectedRequestError
+        if acts and request.endpoint in _ACTIONS | {"static"}:
+            return
         token = site().token
         if token is not None and not hmac.compare_digest(_given(request), token.encode()):
             abort(_unauthorized(request.path))

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from quota_watch.config import Config
 from quota_watch.lib.clock import Clock
+from quota_watch.messages.silence_link import SilenceLinks
 from quota_watch.model.watch import Watch
 from quota_watch.storage.database import Database
 from quota_watch.views import organizations as views
@@ -29,7 +30,7 @@ class Site:
 
     `token` None lets everyone in who reaches the port. `prefix` is the path of the public URL.
     `interval` is the configured time between polls. An open page renews itself every
-    `refresh_seconds`.
+    `refresh_seconds`. `silence_links` None: nothing can be changed.
     """
 
     watches: tuple[Watch, ...]
@@ -41,6 +42,7 @@ class Site:
     prefix: str = ""
     templates: Path | None = None
     refresh_seconds: int = REFRESH_SECONDS
+    silence_links: SilenceLinks | None = None
 
     @classmethod
     def of(cls, config: Config) -> Self:
@@ -56,6 +58,7 @@ class Site:
             token=token,
             prefix=urlsplit((web.public_url if web else None) or "").path,
             templates=config.templates.directory,
+            silence_links=SilenceLinks.of(config),
         )
 
 

@@ -1,4 +1,5 @@
 import base64
+import re
 import socket
 import ssl
 import time
@@ -15,10 +16,12 @@ import pytest
 from quota_watch.channels.channel import EMAIL_RETRIES, DeliveryError
 from quota_watch.channels.email import EmailChannel
 from quota_watch.channels.smtp import own_name
+from quota_watch.config.secrets import Secret
 from quota_watch.messages.facts import Message
 from quota_watch.messages.render import Renderer
+from quota_watch.messages.silence_link import SilenceLinks
 from quota_watch.model.rule import Severity
-from support.domain import NOON
+from support.domain import ACME, NOON
 from support.servers import (
     DRIP,
     DROP,
@@ -89,6 +92,21 @@ def test_a_mail_arrives_at_its_one_recipient():
         assert mail["To"] == "anna@example.com"
         assert mail["Message-ID"] == "<msg_1@example.com>"
         assert mail["Subject"].startswith("Warning: Acme has used 91.2 %")
+
+
+def test_each_reader_gets_a_link_of_their_own_to_silence_the_alert():
+    made = SilenceLinks(
+        public_url="https://quota.example.com",
+        credentials={ACME: Secret("rb_0123456789abcdefghijklmnop")},
+    )
+    for reader in ("anna@example.com", "ben@example.com"):
+        with mail_server() as server:
+            note = message(tell(fired()), id="msg_1", recipient=reader)
+            send(channel(server.port, silence_links=made), note)
+            parts = [part.get_content() for part in content(server).iter_parts()]
+        for part in parts:
+            (token,) = re.findall(r"https://quota.example.com/silence/([\w.-]+)", part)
+            assert made.read(token).address == reader
 
 
 def test_a_channel_says_what_the_outbox_asks():

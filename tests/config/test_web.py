@@ -85,3 +85,9 @@ def test_what_is_not_installed_is_named_with_what_to_do(toml, monkeypatch):
     with pytest.raises(ConfigError, match=r"needs waitress: pip install 'quota-watch\[web\]'"):
         config.reveal_all(Use.SERVE)
     assert toml.load("").reveal_all(Use.SERVE) == {}
+
+
+def test_actions_need_an_address_to_link_to(toml):
+    assert "is missing" in toml.problems("[web]\nactions = true\n")["web.public_url"]
+    page = toml.load('[web]\nactions = true\npublic_url = "https://quota.example.com"\n').web
+    assert page.actions
