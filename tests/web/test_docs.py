@@ -84,7 +84,9 @@ def test_brackets_close(query):
 @pytest.mark.parametrize("path", re.findall(r"^\| `(/[^`]*)`", HTTP, re.MULTILINE))
 def test_a_documented_path_is_there(page, path):
     page.show(page.filler.organization("ID", daily=[DAY]))
-    assert page.get(path.replace("ID", "org_ID")).status_code == 200
+    answer = page.get(path.replace("ID", "org_ID"))
+    refused = "This link is not valid" in answer.text  # there, though no id is a signed link
+    assert answer.status_code == 200 or (path == "/silence/ID" and refused)
 
 
 def test_every_path_is_documented():
