@@ -35,6 +35,7 @@ class Trouble:
     polls: int
     kind: ErrorKind
     message: str
+    status: int | None = None
 
 
 class UpstreamError(QuotaWatchError):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
+from quota_watch.model.limit import LimitSource
 from quota_watch.model.organization import Organization
 from quota_watch.model.quiet_hours import QuietHours
 from quota_watch.model.rule import Rule, Severity
@@ -31,7 +32,7 @@ class Watch:
     name: str
     plan: str | None
     limit: int | None
-    limit_source: str
+    limit_source: LimitSource
     drops: bool
     not_counted: Collection[str]
     thresholds: tuple[int, ...]

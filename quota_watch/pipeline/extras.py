@@ -15,9 +15,9 @@ from quota_watch.model.period import ONE_DAY, Period, month_of, previous
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.model.usage import DayCounts, highest_level, is_over
 from quota_watch.model.watch import Watch
-from quota_watch.rules.limit import read_every
+from quota_watch.rules.limit import limit_in_force, read_every
 from quota_watch.storage.claims import Claim
-from quota_watch.storage.limits import known_limit, reported_limit
+from quota_watch.storage.limits import kept_account, kept_limit
 from quota_watch.storage.sites import known_sites
 
 _NEEDED = timedelta(seconds=25)  # the longest a request may take
@@ -147,8 +147,10 @@ def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bo
     since: timedelta = now - row.limit_read_at
     if not watch.auto:
         return since >= ONE_DAY
-    known = known_limit(row, watch)
-    if known.events is None and (row.limit is not None or reported_limit(row) is not None):
+    account = kept_account(row)
+    known = limit_in_force(watch, kept_limit(row), account, now=now).limit
+    reported = None if account is None else account.limit
+    if known.events is None and (row.limit is not None or reported is not None):
         return True  # the config named one until now, or what upstream says is not in use yet
     every = read_every(
         known,

@@ -15,18 +15,16 @@ from quota_watch.model.plan import NOT_COUNTED
 from quota_watch.model.source import UpstreamError
 from quota_watch.model.usage import DayCounts, count
 from quota_watch.model.watch import Watch
-from quota_watch.rules.limit import believe
+from quota_watch.rules.limit import limit_in_force
 from quota_watch.rules.mismatch import compare, mismatch
 from quota_watch.storage.days import are_ahead, used_before
 from quota_watch.storage.limits import (
     account_columns,
-    agreed,
-    known_limit,
+    kept_account,
+    kept_limit,
     limit_columns,
     mismatch_json,
     mismatch_of,
-    reported_limit,
-    reported_name,
 )
 
 log = get_logger(__name__)
@@ -59,20 +57,15 @@ def hear(
 
     What it did not say leaves everything as it was.
     """
-    known = known_limit(row, watch)
+    heard = account if isinstance(account, Account) else None
+    in_force = limit_in_force(watch, kept_limit(row), kept_account(row), heard=heard, now=now)
+    columns = limit_columns(in_force.limit) if watch.auto else {}
     if not isinstance(account, Account):
-        columns = limit_columns(known) if watch.auto else {}
         if account is not None:
             _log_failure(row, watch, account)
             columns["limit_read_at"] = now
-        return Heard(
-            watch=agreed(watch, known, reported_limit(row), name=reported_name(row)),
-            columns=columns,
-        )
-    changes: tuple[LimitChange, ...] = ()
-    if watch.auto:
-        known, changes = believe(known, account, now=now)
-    elif account.limit not in {None, watch.limit}:
+        return Heard(watch=in_force.watch, columns=columns)
+    if not watch.auto and account.limit not in {None, watch.limit}:
         log.warning(
             "upstream reports another limit than the config",
             organization=watch.organization.id,
@@ -82,28 +75,17 @@ def hear(
     before = mismatch_of(row)
     verdict, after = _compare(connection, row, account, days=days, period=period, now=now)
     return Heard(
-        watch=agreed(watch, known, account.limit, name=account.name),
-        changes=changes,
+        watch=in_force.watch,
+        changes=in_force.changes,
         compared=verdict is not Comparison.UNKNOWN,
         mismatch=after if verdict is not Comparison.UNKNOWN else None,
         columns={
-            **(limit_columns(known) if watch.auto else {}),
+            **columns,
             **account_columns(row, account, now=now),
             "limit_read_at": now,
             "mismatch": mismatch_json(after if verdict is not Comparison.UNKNOWN else before),
         },
     )
-
-
-def believed(
-    row: Row[Any], watch: Watch, account: Account | UpstreamError | None, *, now: datetime
-) -> Watch:
-    """Return what is agreed of the organization once upstream's word is weighed."""
-    known, reported = known_limit(row, watch), reported_limit(row)
-    if isinstance(account, Account):
-        reported = account.limit
-        known = believe(known, account, now=now)[0] if watch.auto else known
-    return agreed(watch, known, reported, name=reported_name(row))
 
 
 def _compare(

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import ceil
+from typing import Any
+
+from sqlalchemy import Row
 
 from quota_watch.forecast.outlook import Foresight, foresee
 from quota_watch.lib.clock import Clock
@@ -14,11 +17,12 @@ from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.model.usage import DayCounts, Usage, count
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.extras import ClosedDays, Errands
-from quota_watch.pipeline.limits import believed
+from quota_watch.rules.limit import limit_in_force
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.storage.forecasts import past_of
+from quota_watch.storage.limits import kept_account, kept_limit
 
 log = get_logger(__name__)
 
@@ -132,7 +136,7 @@ class Poller:
         errands, row, foresight = self._errands, poll.claim.row, poll.foresight
         if errands is None or row is None or foresight is None:
             return poll
-        watch = believed(row, poll.watch, poll.account, now=poll.at)
+        watch = _agreed(poll, row)
         found = errands.sites(
             watch,
             poll.claim,
@@ -147,7 +151,7 @@ class Poller:
         row = poll.claim.row
         if row is None:
             return poll
-        watch = believed(row, poll.watch, poll.account, now=poll.at)
+        watch = _agreed(poll, row)
         usage = poll.count(watch)
         fetched = (*(poll.closed.days if poll.closed else ()), *poll.days)
         try:
@@ -162,3 +166,10 @@ class Poller:
             log.exception("nothing foreseen", organization=watch.organization.id)
             return poll
         return replace(poll, foresight=foresight)
+
+
+def _agreed(poll: Poll, row: Row[Any]) -> Watch:
+    """Return what is agreed of the organization once what upstream said just now is weighed."""
+    heard = poll.account if isinstance(poll.account, Account) else None
+    kept, account = kept_limit(row), kept_account(row)
+    return limit_in_force(poll.watch, kept, account, heard=heard, now=poll.at).watch

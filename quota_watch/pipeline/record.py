@@ -18,10 +18,11 @@ from quota_watch.model.watch import Watch
 from quota_watch.pipeline.limits import Heard, hear
 from quota_watch.pipeline.poll import Poll
 from quota_watch.rules.known import ClosedPeriod, Known
+from quota_watch.rules.limit import limit_in_force
 from quota_watch.storage import days as record
 from quota_watch.storage import forecasts as foresight
 from quota_watch.storage.closed import closed_period, mark_dropped, record_closed
-from quota_watch.storage.limits import agreed, known_limit, reported_limit, reported_name
+from quota_watch.storage.limits import kept_account, kept_limit
 from quota_watch.storage.sites import with_usage
 
 log = get_logger(__name__)
@@ -92,9 +93,7 @@ class Recorder:
     def _record_failure(
         self, transaction: Connection, poll: Poll, row: Row[Any], error: UpstreamError
     ) -> tuple[Watch, Known]:
-        watch = agreed(
-            poll.watch, known_limit(row, poll.watch), reported_limit(row), name=reported_name(row)
-        )
+        watch = limit_in_force(poll.watch, kept_limit(row), kept_account(row), now=poll.at).watch
         last_known = _last_known(transaction, poll, watch, row)
         trouble = record.record_failure(
             transaction,

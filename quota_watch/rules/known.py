@@ -1,19 +1,19 @@
 """All that is known of one organization at a moment: what every rule judges."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
-from quota_watch.forecast.forecast import Forecast
+from quota_watch.forecast.forecast import Crossing, Forecast
 from quota_watch.forecast.outlook import Foresight
 from quota_watch.forecast.remedies import PlanFit, Remedies
 from quota_watch.lib.figures import Estimate
-from quota_watch.model.account import Mismatch
+from quota_watch.model.account import Account, Mismatch
 from quota_watch.model.limit import NOT_KNOWN, KnownLimit, LimitChange
 from quota_watch.model.period import Period
 from quota_watch.model.rule import Rule
 from quota_watch.model.source import Trouble
-from quota_watch.model.usage import Usage
+from quota_watch.model.usage import DayCounts, Usage
 from quota_watch.model.watch import Watch
 from quota_watch.rules.silence import Silence
 from quota_watch.rules.story import Story
@@ -30,13 +30,29 @@ class ClosedPeriod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptForecast:
+    """The newest forecast of the period that a poll left: of whole days up to `as_of`."""
+
+    as_of: date
+    used: int
+    p10: int
+    p50: int
+    p90: int
+    probability_over: float | None
+    crosses_on: Crossing | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """All that is known of one organization at `at`, as the polls up to then left it.
 
     `watch` is what was agreed, with the limit in force; `limit` says where that is from and what
-    speaks against it. `stories` are those of this and the last period and every open one;
-    `silences` those that hold at `at`. `polled` tells whether there ever was a poll, `last_ok`
-    when one last worked.
+    speaks against it; `account` is what upstream said last, believed or not. `stories` are those
+    of this and the last period and every open one; `silences` those that hold at `at`. `polled`
+    tells whether there ever was a poll, `last_ok` when one last worked; `interval` is the time
+    between two as the rate budget lets them be. `pk` is the row's, None where there is none.
+    `days` are those of the period that are kept, none ahead of the clock, and `kept_forecast` is
+    what a poll last forecast of it.
 
     After a good poll `trouble` is None and `usage` its count, measured then. After a failed one
     `usage` is what was last known of the period, if anything, measured at `measured_at`.
@@ -57,8 +73,16 @@ class Known:
     limit: KnownLimit = NOT_KNOWN
     stories: tuple[Story, ...] = ()
     silences: tuple[Silence, ...] = ()
+    pk: int | None = None
+    account: Account | None = None
+    account_as_of: datetime | None = None
+    days: Sequence[DayCounts] = ()
+    kept_forecast: KeptForecast | None = None
     polled: bool = True
+    last_poll: datetime | None = None
     last_ok: datetime | None = None
+    next_poll: datetime | None = None
+    interval: timedelta | None = None
     trouble: Trouble | None = None
     limit_changes: tuple[LimitChange, ...] = ()
     compared: bool = False

@@ -4,8 +4,8 @@ Upstream's word is not taken at once when it costs people something: while its b
 fails it answers the free plan with 200 (UPSTREAM.md § 9).
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from quota_watch.model.account import Account
@@ -13,6 +13,7 @@ from quota_watch.model.limit import ENFORCED_EVERY, NOT_KNOWN, ChangeKind, Known
 from quota_watch.model.period import ONE_DAY
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import is_over
+from quota_watch.model.watch import Watch
 from quota_watch.rules.condition import Condition
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
@@ -63,6 +64,71 @@ def _detail(change: LimitChange) -> dict[str, object]:
         name: {"limit": limit.events, "plan": limit.plan, "status": limit.status}
         for name, limit in (("before", change.before), ("after", change.after))
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitInForce:
+    """The watch with the limit that holds, why it holds, and what is new about it."""
+
+    watch: Watch
+    limit: KnownLimit
+    changes: tuple[LimitChange, ...] = ()
+
+
+def limit_in_force(
+    watch: Watch,
+    kept: KnownLimit = NOT_KNOWN,
+    account: Account | None = None,
+    *,
+    heard: Account | None = None,
+    now: datetime,
+) -> LimitInForce:
+    """Decide which limit holds, and whether events past it are dropped: nothing else does.
+
+    `watch` is what the config says. `kept` is the limit in the organization's row, and `account`
+    what upstream said last, believed or not. `heard` is what it says at `now`, if it was asked.
+    """
+    changes: tuple[LimitChange, ...] = ()
+    limit = _limit_before(watch, kept)
+    if heard is not None and watch.auto:
+        limit, changes = believe(limit, heard, now=now)
+    answers = [each for each in (heard, account) if each is not None]
+    reported = bool(answers) and answers[0].limit is not None
+    agreed = replace(
+        watch,
+        name=_name(watch, answers),
+        limit=limit.events,
+        plan=limit.plan,
+        limit_source=limit.source,
+        drops=watch.drops if watch.drops_agreed else watch.drops or reported,
+    )
+    return LimitInForce(watch=agreed, limit=limit, changes=changes)
+
+
+def _name(watch: Watch, answers: Sequence[Account]) -> str:
+    """Return the config's name, else the one upstream said last, else the id."""
+    if watch.name != watch.organization.id:
+        return watch.name
+    return next((each.name for each in answers if each.name), watch.name)
+
+
+def _limit_before(watch: Watch, kept: KnownLimit) -> KnownLimit:
+    """Return the limit that held until now: upstream's where it said one, else the config's."""
+    limit = KnownLimit(
+        events=watch.limit,
+        source=watch.limit_source,
+        plan=watch.plan,
+        lower=kept.lower,
+        lower_since=kept.lower_since,
+    )
+    if not watch.auto:
+        return limit
+    if kept.source == "upstream":
+        limit = replace(limit, events=kept.events, source="upstream", plan=kept.plan)
+    # Of a limit that is the config's, the time tells when it was last in use; that upstream has
+    # none is its word too.
+    as_of = kept.as_of if kept.source in {"upstream", "none"} else None
+    return replace(limit, status=kept.status, as_of=as_of)
 
 
 def believe(

@@ -86,7 +86,11 @@ def record_failure(
     # The run can't have begun later than now: then the clock has gone back since.
     since = min(row.failing_since or now, now)
     trouble = Trouble(
-        since=since, polls=row.failed_polls + 1, kind=error.kind, message=error.message
+        since=since,
+        polls=row.failed_polls + 1,
+        kind=error.kind,
+        message=error.message,
+        status=error.status,
     )
     _update(
         connection,
@@ -130,6 +134,7 @@ def trouble_of(row: Row[Any]) -> Trouble | None:
         polls=row.failed_polls,
         kind=ErrorKind(row.last_error["kind"]),
         message=row.last_error["message"],
+        status=row.last_error["status"],
     )
 
 

@@ -1,32 +1,20 @@
 """Why somebody was told, and why not: what is kept of one organization, put together."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from quota_watch.forecast.outlook import foresee
 from quota_watch.lib.plain import plain
-from quota_watch.model.period import Period, month_of, previous
+from quota_watch.model.period import month_of, previous
 from quota_watch.model.rule import Rule, Severity
-from quota_watch.model.usage import Usage, count
 from quota_watch.model.watch import Watch
 from quota_watch.rules import explain
-from quota_watch.rules.known import Known
 from quota_watch.rules.reason import BY_THEMSELVES, Reason
-from quota_watch.storage import claims, silences, stories
-from quota_watch.storage import days as record
-from quota_watch.storage.forecasts import past_of
-from quota_watch.storage.limits import (
-    agreed,
-    known_limit,
-    mismatch_of,
-    reported_limit,
-    reported_name,
-)
+from quota_watch.storage import silences
 from quota_watch.views import organizations as views
+from quota_watch.views.known import known_of, look_ahead
 
 Json = dict[str, Any]
 
@@ -47,73 +35,16 @@ def explanation(
     """
     period = month_of(now.date())
     (shown,) = views.organizations(connection, [watch], now=now, interval=interval)
-    row = claims.row_of(connection, watch.organization)
+    (known,) = known_of(connection, [watch], now=now)
     since = datetime.combine(previous(period).start, time.min, UTC)
     told = _Told(watch, channels, silences.rows(connection))
     return {
         "organization": shown,
         "rules": [
             plain(each) | {"channels": list(watch.of(each.rule).channels)}
-            for each in explain.explain(_known(connection, watch, row, period, now))
+            for each in explain.explain(look_ahead(connection, known))
         ],
         "alerts": [told.story(each) for each in _stories(connection, watch, since)],
-    }
-
-
-def _known(
-    connection: Connection,
-    watch: Watch,
-    row: Row[Any] | None,
-    period: Period,
-    now: datetime,
-) -> Known:
-    """Read what is known, its count as the last good poll left it."""
-    if row is None:
-        return Known(watch=watch, period=period, at=now, polled=False)
-    limit = known_limit(row, watch)
-    watch = agreed(watch, limit, reported_limit(row), name=reported_name(row))
-    told = stories.stories_of(connection, {row.pk: watch.organization}, previous(period).start)
-    known = Known(
-        watch=watch,
-        period=period,
-        at=now,
-        limit=limit,
-        stories=tuple(told[row.pk]),
-        polled=row.last_poll is not None,
-        last_ok=row.last_ok,
-        trouble=record.trouble_of(row),
-        mismatch=mismatch_of(row),
-        compared=(row.account or {}).get("counted") is not None,
-    )
-    counted = row.period_start == period.start and row.last_ok is not None
-    return _with_count(connection, known, row.pk, row.last_ok) if counted else known
-
-
-def _with_count(connection: Connection, known: Known, pk: int, at: datetime) -> Known:
-    """Add what the last good poll counted, and look ahead from it as was done then."""
-    watch = known.watch
-    usage = count(
-        record.days_in(connection, pk, known.period, known.at.date()),
-        period=known.period,
-        today=at.date(),
-        not_counted=watch.not_counted,
-        limit=watch.limit,
-    )
-    past = past_of(connection, pk, watch=watch, usage=usage, now=at)
-    return replace(
-        known,
-        usage=usage,
-        measured_at=at,
-        today_by_type=_types_of(connection, pk, usage, watch),
-        foresight=foresee(past, watch=watch, usage=usage, now=at, always=False),
-    )
-
-
-def _types_of(connection: Connection, pk: int, usage: Usage, watch: Watch) -> dict[str, int]:
-    """Return the counted events of the usage's day by type."""
-    days = record.days_of(connection, [pk], usage.today, usage.today)[pk]
-    return {
-        name: n for day in days for name, n in day.by_type.items() if name not in watch.not_counted
     }
 
 

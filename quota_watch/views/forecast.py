@@ -7,19 +7,17 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from quota_watch.forecast.accuracy import CheckDay, PastForecast, PastPeriod, accuracy
-from quota_watch.forecast.capped import Losses, losses
+from quota_watch.forecast.capped import Losses
 from quota_watch.forecast.forecast import DayAhead, Forecast, TooEarly, days_ahead
-from quota_watch.forecast.outlook import Foresight, foresee
-from quota_watch.forecast.usual import share_at
+from quota_watch.forecast.outlook import Foresight
 from quota_watch.lib.plain import iso, plain
 from quota_watch.model.period import Period, month_of, period_json
-from quota_watch.model.usage import Usage, count, is_over, percent
+from quota_watch.model.usage import Usage, is_over, percent
 from quota_watch.model.watch import Watch
-from quota_watch.storage import claims
 from quota_watch.storage import days as record
-from quota_watch.storage.forecasts import VERSION, made_on, past_of
-from quota_watch.storage.limits import agreed, known_limit, reported_limit, reported_name
+from quota_watch.storage.forecasts import VERSION, made_on
 from quota_watch.storage.schema import forecast
+from quota_watch.views.known import known_of, look_ahead, losses_of
 
 _MOST_PERIODS = 24
 
@@ -57,34 +55,19 @@ class Prospect:
 
 def prospect(connection: Connection, watch: Watch, *, now: datetime) -> Prospect:
     """Return what the daemon would foretell of the organization, as of its last good poll."""
-    period = month_of(now.date())
-    row = claims.row_of(connection, watch.organization)
-    if row is None:
-        return Prospect(watch=watch, period=period, measured_at=None)
-    watch = agreed(watch, known_limit(row, watch), reported_limit(row), name=reported_name(row))
-    judged = accuracy_of(connection, row.pk, before=period)
-    if row.last_ok is None or row.period_start != period.start:
-        return Prospect(watch=watch, period=period, measured_at=row.last_ok, accuracy=judged)
-    at = min(now, row.last_ok)  # of what came after it nothing is known
-    usage = count(
-        record.days_in(connection, row.pk, period, now.date()),
-        period=period,
-        today=at.date(),
-        not_counted=watch.not_counted,
-        limit=watch.limit,
-    )
-    past = past_of(connection, row.pk, watch=watch, usage=usage, now=at)
-    foresight = foresee(past, watch=watch, usage=usage, now=at, always=True)
-    seen = foresight.forecast
+    (known,) = known_of(connection, [watch], now=now)
+    known = look_ahead(connection, known)
+    period = known.period
+    seen = None if known.foresight is None else known.foresight.forecast
     return Prospect(
-        watch=watch,
+        watch=known.watch,
         period=period,
-        measured_at=at,
-        usage=usage,
-        foresight=foresight,
+        measured_at=known.measured_at or known.last_ok,
+        usage=known.usage,
+        foresight=known.foresight,
         ahead=days_ahead(seen) if isinstance(seen, Forecast) else (),
-        losses=_losses(watch, usage, foresight, at),
-        accuracy=judged,
+        losses=losses_of(known),
+        accuracy=() if known.pk is None else accuracy_of(connection, known.pk, before=period),
     )
 
 
@@ -145,19 +128,6 @@ def _forecast_json(seen: Prospect) -> dict[str, Any] | None:
         "crosses_on": plain(told.crosses_on),
         "path": [{"date": each.pop("day"), **each} for each in (plain(day) for day in seen.ahead)],
     }
-
-
-def _losses(watch: Watch, usage: Usage, foresight: Foresight, at: datetime) -> Losses | None:
-    if not watch.drops or not is_over(usage.used, watch.limit):
-        return None
-    past = foresight.past
-    return losses(
-        {**past.counted, usage.today: usage.used_today},
-        capped=past.capped,
-        period=usage.period,
-        today=usage.today,
-        share=share_at(past.shape, at),
-    )
 
 
 def _closed(connection: Connection, pk: int, starts: list[date]) -> list[PastPeriod]:

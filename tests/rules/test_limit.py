@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -7,8 +8,9 @@ from hypothesis import strategies as st
 from quota_watch.model.account import Account, Comparison, Mismatch
 from quota_watch.model.limit import NOT_KNOWN, ChangeKind, KnownLimit
 from quota_watch.model.period import month_of
-from quota_watch.rules.limit import believe, read_every
+from quota_watch.rules.limit import believe, limit_in_force, read_every
 from quota_watch.rules.mismatch import compare, mismatch
+from support.domain import watch
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -371,3 +373,47 @@ def test_an_unknown_verdict_begins_nothing():
 
 def test_a_mismatch_knows_its_beginning():
     assert held((BAD, 0), (BAD, 24)) == Mismatch(verdict=BAD, since=NOON, confirmed=True)
+
+
+AUTO = watch(auto=True, limit=None, limit_source="none", drops=False, drops_agreed=False)
+
+
+def test_without_a_word_of_upstream_the_config_decides():
+    in_force = limit_in_force(watch(limit=250_000, limit_source="config"), now=NOON)
+    assert (in_force.watch.limit, in_force.watch.limit_source) == (250_000, "config")
+    assert (in_force.limit.events, in_force.limit.source) == (250_000, "config")
+
+
+def test_a_limit_of_the_config_stays_whatever_upstream_says():
+    fixed = watch(limit=250_000, limit_source="config")
+    in_force = limit_in_force(fixed, PAID, heard=account(500_000), now=NOON)
+    assert (in_force.watch.limit, in_force.changes) == (250_000, ())
+
+
+def test_what_upstream_said_before_holds_where_it_is_asked():
+    in_force = limit_in_force(AUTO, PAID, account(100_000), now=NOON)
+    assert (in_force.watch.limit, in_force.watch.plan) == (100_000, "standard100k")
+    assert in_force.limit == PAID
+
+
+def test_what_upstream_says_now_is_weighed():
+    in_force = limit_in_force(AUTO, PAID, account(100_000), heard=account(500_000), now=NOON)
+    assert in_force.watch.limit == 500_000
+    assert [change.kind for change in in_force.changes] == [ChangeKind.RAISED]
+
+
+def test_where_upstream_has_a_limit_events_past_it_are_dropped():
+    assert limit_in_force(AUTO, heard=account(100_000), now=NOON).watch.drops
+    assert not limit_in_force(AUTO, heard=account(None), now=NOON).watch.drops
+    kept = replace(AUTO, drops_agreed=True)
+    assert not limit_in_force(kept, heard=account(100_000), now=NOON).watch.drops
+
+
+def test_the_configs_name_comes_first_then_upstreams():
+    named = account(100_000, name="Acme Analytics")
+    unnamed = replace(AUTO, name=AUTO.organization.id)
+    assert limit_in_force(AUTO, PAID, named, now=NOON).watch.name == AUTO.name
+    assert limit_in_force(unnamed, PAID, named, now=NOON).watch.name == "Acme Analytics"
+    nameless = account(100_000)
+    again = limit_in_force(unnamed, PAID, named, heard=nameless, now=NOON)
+    assert again.watch.name == "Acme Analytics"

@@ -1,0 +1,195 @@
+"""All that is known of organizations, read at once: what all that is shown and told starts from."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from quota_watch.forecast.capped import Losses, losses
+from quota_watch.forecast.forecast import Crossing
+from quota_watch.forecast.outlook import foresee
+from quota_watch.forecast.usual import share_at
+from quota_watch.model.period import Period, month_of, previous
+from quota_watch.model.usage import DayCounts, Usage, count, is_over
+from quota_watch.model.watch import Watch
+from quota_watch.rules.known import KeptForecast, Known
+from quota_watch.rules.limit import limit_in_force
+from quota_watch.rules.silence import Silence
+from quota_watch.rules.story import Story
+from quota_watch.storage import claims, silences, stories
+from quota_watch.storage import days as record
+from quota_watch.storage.among import among
+from quota_watch.storage.forecasts import kept_forecasts, past_of
+from quota_watch.storage.limits import account_heard_at, kept_account, kept_limit, mismatch_of
+from quota_watch.storage.schema import organization
+
+
+def known(
+    connection: Connection,
+    watches: Mapping[int, Watch],
+    *,
+    now: datetime,
+    rows: Mapping[int, Row[Any]] | None = None,
+    counted: Collection[int] | None = None,
+) -> dict[int, Known]:
+    """Read what is known of organizations by key, in a handful of statements however many.
+
+    `watches` are the config's. `rows` are theirs where they have been read, and locked, already.
+    `counted` are the keys whose kept days and forecast are wanted too, all where it is None: a
+    poll that worked brings its own.
+    """
+    period = month_of(now.date())
+    rows = _rows(connection, watches) if rows is None else rows
+    wanted = [pk for pk in rows if counted is None or pk in counted]
+    days = record.days_of(connection, wanted, period.start, now.date())
+    forecasts = kept_forecasts(connection, wanted, period, now.date())
+    organizations = {pk: watches[pk].organization for pk in rows}
+    told = stories.stories_of(connection, organizations, previous(period).start)
+    silenced = silences.silences_of(connection, rows, now=now)
+    return {
+        pk: _known(
+            row,
+            watches[pk],
+            days=days.get(pk, ()),
+            forecast=forecasts.get(pk),
+            stories=tuple(told[pk]),
+            silences=tuple(silenced[pk]),
+            period=period,
+            now=now,
+        )
+        for pk, row in rows.items()
+    }
+
+
+def known_of(connection: Connection, watches: Sequence[Watch], *, now: datetime) -> list[Known]:
+    """Read what is known of watched organizations, in their order, never polled ones too."""
+    keys = claims.keys_of(connection, [watch.organization for watch in watches])
+    kept = [watch for watch in watches if watch.organization in keys]
+    found = known(connection, {keys[watch.organization]: watch for watch in kept}, now=now)
+    return [
+        found[keys[watch.organization]] if watch.organization in keys else _never_polled(watch, now)
+        for watch in watches
+    ]
+
+
+def look_ahead(connection: Connection, known: Known) -> Known:
+    """Add what follows for the days to come, as of the last good poll, with what would help."""
+    usage, at = known.usage, known.measured_at
+    if known.pk is None or usage is None or at is None:
+        return known
+    past = past_of(connection, known.pk, watch=known.watch, usage=usage, now=at)
+    ahead = foresee(past, watch=known.watch, usage=usage, now=at, always=True)
+    known = replace(known, foresight=ahead, today_by_type=_types_of_today(known, usage))
+    losses = losses_of(known)
+    return known if losses is None else replace(known, lost=losses.total)
+
+
+def losses_of(known: Known) -> Losses | None:
+    """Estimate what was dropped day by day and what will be; None where nothing is, or can be."""
+    usage, ahead, at = known.usage, known.foresight, known.measured_at
+    if usage is None or ahead is None or at is None or not known.watch.drops:
+        return None
+    if not is_over(usage.used, known.watch.limit):
+        return None
+    return losses(
+        {**ahead.past.counted, usage.today: usage.used_today},
+        capped=ahead.past.capped,
+        period=usage.period,
+        today=usage.today,
+        share=share_at(ahead.past.shape, at),
+    )
+
+
+def _rows(connection: Connection, pks: Iterable[int]) -> dict[int, Row[Any]]:
+    query = select(organization).where(among(organization.c.pk, pks))
+    return {row.pk: row for row in connection.execute(query)}
+
+
+def _never_polled(watch: Watch, now: datetime) -> Known:
+    in_force = limit_in_force(watch, now=now)
+    period = month_of(now.date())
+    return Known(watch=in_force.watch, limit=in_force.limit, period=period, at=now, polled=False)
+
+
+def _known(
+    row: Row[Any],
+    watch: Watch,
+    *,
+    days: Sequence[DayCounts],
+    forecast: Row[Any] | None,
+    stories: tuple[Story, ...],
+    silences: tuple[Silence, ...],
+    period: Period,
+    now: datetime,
+) -> Known:
+    account = kept_account(row)
+    in_force = limit_in_force(watch, kept_limit(row), account, now=now)
+    kept = None if forecast is None else _kept_forecast(forecast)
+    known = Known(
+        watch=in_force.watch,
+        limit=in_force.limit,
+        period=period,
+        at=now,
+        pk=row.pk,
+        account=account,
+        account_as_of=account_heard_at(row),
+        stories=stories,
+        silences=silences,
+        polled=row.last_poll is not None,
+        last_poll=row.last_poll,
+        last_ok=row.last_ok,
+        next_poll=row.next_at,
+        interval=None if row.interval_seconds is None else timedelta(seconds=row.interval_seconds),
+        trouble=record.trouble_of(row),
+        compared=account is not None and account.counted is not None,
+        mismatch=mismatch_of(row),
+    )
+    if row.last_ok is None or row.period_start != period.start:
+        return known
+    at = min(now, row.last_ok)  # of what came after it nothing is known
+    usage = count(
+        days,
+        period=period,
+        today=at.date(),
+        not_counted=watch.not_counted,
+        limit=in_force.watch.limit,
+    )
+    return replace(
+        known,
+        days=days,
+        usage=usage,
+        measured_at=at,
+        kept_forecast=kept,
+        crossing=None if kept is None or kept.crosses_on is None else kept.crosses_on.likely,
+    )
+
+
+def _types_of_today(known: Known, usage: Usage) -> dict[str, int]:
+    return {
+        name: n
+        for day in known.days
+        if day.day == usage.today
+        for name, n in day.by_type.items()
+        if name not in known.watch.not_counted
+    }
+
+
+def _kept_forecast(row: Row[Any]) -> KeptForecast:
+    crossing = row.crosses_on
+    return KeptForecast(
+        as_of=row.as_of,
+        used=row.used,
+        p10=row.p10,
+        p50=row.p50,
+        p90=row.p90,
+        probability_over=row.probability_over,
+        crosses_on=None
+        if crossing is None
+        else Crossing(**{name: _day(crossing[name]) for name in ("early", "likely", "late")}),
+    )
+
+
+def _day(text: str | None) -> date | None:
+    return None if text is None else date.fromisoformat(text)
