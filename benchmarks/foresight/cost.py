@@ -24,8 +24,9 @@ from quota_watch.model.period import each_day, month_of
 from quota_watch.model.usage import DayCounts, count
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims, migrate
+from quota_watch.storage.changes import Changes
 from quota_watch.storage.database import Database
-from quota_watch.storage.forecasts import keep, past_of
+from quota_watch.storage.forecasts import forecast_row, past_of
 from quota_watch.storage.schema import day_usage, snapshot
 
 NOW = datetime(2026, 3, 17, 14, 30, tzinfo=UTC)
@@ -145,7 +146,8 @@ def main() -> None:
 
         foresight = foresee(past, watch=WATCH, usage=usage, now=NOW, always=False)
         with database.write() as connection:
-            keep(connection, pk, foresight=foresight, usage=usage)
+            made = forecast_row(pk, foresight, usage)
+            Changes(forecasts=[] if made is None else [made]).write(connection)
         sys.stdout.write(
             f"read, first poll of the day  {first:6.2f} ms\n"
             f"read                         {cpu(read):6.2f} ms\n"

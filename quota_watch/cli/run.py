@@ -145,7 +145,7 @@ def poll(
 
 def _polled(watch: Watch, outcomes: "Sequence[Outcome]", wait: timedelta | None) -> dict[str, Any]:
     outcome = next((each for each in outcomes if each.poll.watch == watch), None)
-    limit = outcome.watch.limit if outcome else watch.limit
+    limit = outcome.known.watch.limit if outcome else watch.limit
     error = outcome.poll.error if outcome else None
     good = outcome.known.usage if outcome and error is None else None
     taken_over = outcome is None and wait is None

@@ -1,5 +1,6 @@
 """The outlook: what was learned from whole days, kept, and brought up to the minute."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -42,6 +43,9 @@ VERSION = 1
 
 TYPE_DAYS = timedelta(weeks=8)
 """How far back it is looked which types there were."""
+
+NEXT_TO_NOTHING = 0.02
+"""Up to this share of what should come counts as stalled."""
 
 _USUAL_TYPES = timedelta(weeks=4)
 
@@ -173,13 +177,20 @@ class Past:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foresight:
-    """What follows for this period; `usual` is learned from the days before today."""
+    """What follows for this period; `usual` is learned from the days before today.
+
+    `is_light`: brought up to the minute from a kept outlook, so that `past` holds no days and
+    nothing was worked out of what would help. Otherwise `outlook` is what was fitted, to be kept.
+    """
 
     past: Past
     forecast: Forecast | TooEarly
     usual: Usual | None
     advice: Remedies | None = None
     plan_fit: PlanFit | None = None
+
+    is_light: bool = False
+    outlook: Outlook | None = None
 
     @property
     def usual_types(self) -> dict[str, int]:
@@ -219,15 +230,15 @@ def foresee(past: Past, *, watch: Watch, usage: Usage, now: datetime, always: bo
         outlook.usual,
     )
     if isinstance(seen, TooEarly) or watch.limit is None:
-        return Foresight(past=past, forecast=seen, usual=usual)
-    told = highest_level(usage.used, watch.limit, watch.levels) is not None
-    if not (always or told or seen.p90 > watch.limit):
-        return Foresight(past=past, forecast=seen, usual=usual)
+        return Foresight(past=past, forecast=seen, usual=usual, outlook=outlook)
+    if not (always or is_at_stake(seen, watch=watch, usage=usage)):
+        return Foresight(past=past, forecast=seen, usual=usual, outlook=outlook)
     totals = totals_ahead(seen, counted=past.counted, period=usage.period, excluded=past.capped)
     return Foresight(
         past=past,
         forecast=seen,
         usual=usual,
+        outlook=outlook,
         advice=remedies(
             seen,
             limit=watch.limit,
@@ -239,3 +250,47 @@ def foresee(past: Past, *, watch: Watch, usage: Usage, now: datetime, always: bo
         ),
         plan_fit=smallest_plan(totals, plan=watch.plan),
     )
+
+
+def is_at_stake(seen: Forecast | TooEarly, *, watch: Watch, usage: Usage) -> bool:
+    """Tell whether a level is reached or the limit may be passed."""
+    if isinstance(seen, TooEarly) or watch.limit is None:
+        return False
+    told = highest_level(usage.used, watch.limit, watch.levels) is not None
+    return told or seen.p90 > watch.limit
+
+
+def bring_up_to_date(outlook: Outlook, *, watch: Watch, usage: Usage, now: datetime) -> Foresight:
+    """Foretell the period from a kept outlook and what was counted of today."""
+    past = Past(
+        counted={},
+        capped=(),
+        by_type={outlook.as_of: outlook.usual_types},
+        snapshots=[Snapshot(at=now, today=usage.used_today)],
+        shape=outlook.shape,
+    )
+    return Foresight(
+        past=past,
+        forecast=outlook.forecast(now=now, counted=usage.used_today, limit=watch.limit),
+        usual=outlook.usual,
+        is_light=True,
+    )
+
+
+def stalls_rule_out(past: Past, *, after: timedelta | None, today: date) -> float:
+    """Return how many events of today make sure that none of the last `after` are missing.
+
+    Reckoned with whole days, so that it holds at any hour; infinite where a part of today may be
+    silent although much was counted.
+    """
+    if after is None:
+        return -1.0
+    if after < ONE_DAY:
+        return math.inf
+    earliest = today - timedelta(days=math.ceil(after / ONE_DAY))
+    expected = 0.0
+    for began in each_day(earliest, earliest + ONE_DAY):
+        usual = usual_days(past.counted, before=began, excluded=past.capped)
+        if usual is not None:
+            expected = max(expected, sum(usual.least(day) for day in each_day(earliest, today)))
+    return NEXT_TO_NOTHING * expected

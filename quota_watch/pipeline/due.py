@@ -5,18 +5,21 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 
 from quota_watch.lib.clock import Clock
+from quota_watch.pipeline.workers import BATCH_SIZE
 from quota_watch.storage import claims
-from quota_watch.storage.claims import Claim
+from quota_watch.storage.claims import LEASE, Claim
 from quota_watch.storage.database import Database
 
 _WAIT_SECONDS = 0.2
+_LEAST_SECONDS = 0.001
 
 
 class DueOrganizations:
     """Claims organizations as threads ask for them, never more than end inside their lease.
 
-    A process holds at most two claims per polling thread, so each is polled before its claim runs
-    out. `interval` returns the longest at which any is polled now.
+    A process holds two claims per polling thread at first and when upstream is slow, and two
+    batches where it is fast: as many as end in half a lease at the pace of the last ones.
+    `interval` returns the longest at which any is polled now.
     """
 
     def __init__(
@@ -32,7 +35,8 @@ class DueOrganizations:
         self._ours = ours
         self._clock = clock
         self._interval = interval
-        self._most = 2 * concurrency
+        self._least = self._most = 2 * concurrency
+        self._since = clock.monotonic()
         self._held: dict[int, Claim] = {}
         self._stopping = threading.Event()
         self._changed = threading.Event()
@@ -72,12 +76,26 @@ class DueOrganizations:
         """Note that these claims were used or lost."""
         for claim in ended:
             self._held.pop(claim.pk, None)
+        self._keep_pace(len(ended))
         self._changed.set()
+
+    def _keep_pace(self, ended: int) -> None:
+        """Hold as many claims from now on as end in half a lease, if all go on like these."""
+        now = self._clock.monotonic()
+        taken, self._since = max(now - self._since, _LEAST_SECONDS), now
+        pace = ended / taken
+        in_time = int(pace * LEASE.total_seconds() / 2)
+        self._most = max(self._least, min(in_time, 2 * BATCH_SIZE, 2 * self._most))
 
     def finish_all(self) -> None:
         """Note that nothing is under way any more, however the last cycle ended."""
         self._held = {}
         self._changed.set()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no further claims are handed out."""
+        return self._stopping.is_set()
 
     def stop(self) -> None:
         """Hand out no further claims."""
@@ -92,6 +110,7 @@ class DueOrganizations:
     def _begin(self) -> dict[int, Claim]:
         # A cycle that failed may leave a thread behind: what that claims is not of the next one.
         held = self._held = {}
+        self._since = self._clock.monotonic()
         return held
 
     def _goes_on(self, held: dict[int, Claim]) -> bool:

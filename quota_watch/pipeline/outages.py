@@ -10,7 +10,6 @@ from sqlalchemy import Connection, Row
 from quota_watch.channels.channel import Channel
 from quota_watch.lib.plain import iso
 from quota_watch.model.rule import Rule
-from quota_watch.model.watch import Watch
 from quota_watch.pipeline.enqueue import enqueue
 from quota_watch.pipeline.notices import watch_of_none
 from quota_watch.pipeline.poll import Poll
@@ -33,7 +32,6 @@ class Blind:
     `silenced` tells that its own people are not to hear of it.
     """
 
-    watch: Watch
     known: Known
     condition: Condition
     silenced: bool
@@ -92,24 +90,17 @@ class BatchOutages:
     stories: Mapping[str, list[Story]]
     channels: Mapping[str, Channel]
     sizes: Mapping[str, int]
-    blind: dict[str, list[Blind]] = field(default_factory=dict)
+    blind: dict[str, dict[int, Blind]] = field(default_factory=dict)
 
-    def spare(
-        self,
-        findings: Findings,
-        pk: int,
-        watch: Watch,
-        known: Known,
-        silences: Sequence[Silence],
-    ) -> Findings:
+    def spare(self, findings: Findings, pk: int, known: Known) -> Findings:
         """Take blindness out of the findings where it is told for the whole group."""
         group = self.groups.get(pk)
         condition = findings.conditions.get(Rule.BLIND)
         if group not in self.failing or condition is None:
             return findings
-        silenced = is_silenced(silences, Rule.BLIND, known.at)
-        blind = Blind(watch=watch, known=known, condition=condition, silenced=silenced)
-        self.blind.setdefault(group, []).append(blind)
+        silenced = is_silenced(known.silences, Rule.BLIND, known.at)
+        blind = Blind(known=known, condition=condition, silenced=silenced)
+        self.blind.setdefault(group, {})[pk] = blind
         conditions = dict(findings.conditions)
         del conditions[Rule.BLIND]
         return replace(findings, judged=findings.judged - {Rule.BLIND}, conditions=conditions)
@@ -121,7 +112,7 @@ class BatchOutages:
         told = []
         held = is_silenced(silences, Rule.BLIND, known.at)
         for group, kept in self.stories.items():
-            blind = self.blind.get(group, [])
+            blind = list(self.blind.get(group, {}).values())
             if group in self.failing and not blind:
                 continue
             if blind and not held and all(each.silenced for each in blind):
@@ -150,11 +141,11 @@ class BatchOutages:
         transitions = reconcile(
             findings, stories, organization=None, now=known.at, silences=silences
         )
-        listening = [each.watch for each in blind if not each.silenced]
+        listening = [each.known.watch for each in blind if not each.silenced]
         heard = dict.fromkeys(name for each in listening for name in each.of(Rule.BLIND).channels)
         if not blind:  # who heard of it hears of its end
             heard = dict.fromkeys(self.channels)
-        zone = blind[0].watch.time_zone if blind else "UTC"
+        zone = blind[0].known.watch.time_zone if blind else "UTC"
         about = watch_of_none(group, channels=tuple(heard), time_zone=zone)
         enqueue(transaction, transitions, None, about, known, self.channels)
         return transitions
@@ -179,5 +170,5 @@ class BatchOutages:
 
 def _named(blind: Sequence[Blind]) -> list[str]:
     """Return names of the organizations, where those who hear of one hear of all of them."""
-    audiences = {frozenset(each.watch.of(Rule.BLIND).channels) for each in blind}
-    return [each.watch.name for each in blind[:_NAMED]] if len(audiences) == 1 else []
+    audiences = {frozenset(each.known.watch.of(Rule.BLIND).channels) for each in blind}
+    return [each.known.watch.name for each in blind[:_NAMED]] if len(audiences) == 1 else []

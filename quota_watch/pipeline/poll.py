@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
-from quota_watch.forecast.outlook import Foresight, foresee
+from quota_watch.forecast.outlook import Foresight, bring_up_to_date, foresee, is_at_stake
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.account import Account, SiteUsage
@@ -21,7 +21,7 @@ from quota_watch.rules.limit import limit_in_force
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
-from quota_watch.storage.forecasts import past_of
+from quota_watch.storage.forecasts import digest_of, kept_outlook, past_of
 from quota_watch.storage.limits import kept_account, kept_limit
 
 log = get_logger(__name__)
@@ -32,8 +32,8 @@ class Poll:
     """What one request brought: days or an error, and the one `at` that judges it.
 
     `wait` where nothing was asked yet: it says for how long. `account` and `closed` are what was
-    asked beside, None where nothing was. `foresight` is what follows for the days to come. `sites`
-    are those asked for, None where that failed.
+    asked beside, None where nothing was. `foresight` is what follows for the days to come, `digest`
+    tells these whole days from any others. `sites` are those asked for, None where that failed.
     """
 
     claim: Claim
@@ -46,6 +46,7 @@ class Poll:
     account: Account | UpstreamError | None = None
     closed: ClosedDays | None = None
     foresight: Foresight | None = None
+    digest: str = ""
     sites: Mapping[str, SiteUsage | None] = field(default_factory=dict)
 
     def count(self, watch: Watch) -> Usage:
@@ -137,35 +138,41 @@ class Poller:
         if errands is None or row is None or foresight is None:
             return poll
         watch = _agreed(poll, row)
+        usage = poll.count(watch)
         found = errands.sites(
             watch,
             poll.claim,
-            used=poll.count(watch).used,
-            at_risk=foresight.advice is not None,
+            used=usage.used,
+            at_risk=is_at_stake(foresight.forecast, watch=watch, usage=usage),
             now=poll.at,
         )
         return replace(poll, sites=found)
 
     def _foreseen(self, poll: Poll) -> Poll:
-        """Look ahead here, where many threads may, so that the transaction has only to write."""
+        """Look ahead here, where many threads may, so that the transaction has only to write.
+
+        From the outlook that is kept, unless whole days changed, or nothing came today where
+        something should: then from all that is known.
+        """
         row = poll.claim.row
         if row is None:
             return poll
         watch = _agreed(poll, row)
         usage = poll.count(watch)
-        fetched = (*(poll.closed.days if poll.closed else ()), *poll.days)
+        poll = replace(poll, digest=digest_of(poll.days, watch, usage.today))
+        if poll.closed is None or not poll.closed.days:
+            kept = kept_outlook(row, poll.digest, watch, usage)
+            if kept is not None and usage.used_today > kept.awake_from:
+                light = bring_up_to_date(kept.outlook, watch=watch, usage=usage, now=poll.at)
+                return replace(poll, foresight=light)
         try:
             with self._database.read() as connection:
-                past = past_of(
-                    connection, row.pk, watch=watch, usage=usage, now=poll.at, fetched=fetched
-                )
-            foresight = foresee(past, watch=watch, usage=usage, now=poll.at, always=False)
+                return replace(poll, foresight=look_back(connection, poll, watch, usage))
         except StorageError:  # then nothing can be recorded either, and that will be told
             return poll
         except Exception:  # as above; a count is worth more than what might follow from it
             log.exception("nothing foreseen", organization=watch.organization.id)
             return poll
-        return replace(poll, foresight=foresight)
 
 
 def _agreed(poll: Poll, row: Row[Any]) -> Watch:
@@ -173,3 +180,18 @@ def _agreed(poll: Poll, row: Row[Any]) -> Watch:
     heard = poll.account if isinstance(poll.account, Account) else None
     kept, account = kept_limit(row), kept_account(row)
     return limit_in_force(poll.watch, kept, account, heard=heard, now=poll.at).watch
+
+
+def look_back(connection: Connection, poll: Poll, watch: Watch, usage: Usage) -> Foresight:
+    """Look ahead from all that is known of the days before today."""
+    closed = poll.closed if poll.closed is not None and poll.closed.error is None else None
+    past = past_of(
+        connection,
+        poll.claim.pk,
+        watch=watch,
+        usage=usage,
+        now=poll.at,
+        fetched=(*(closed.days if closed else ()), *poll.days),
+        fetched_from=closed.first if closed else None,
+    )
+    return foresee(past, watch=watch, usage=usage, now=poll.at, always=False)

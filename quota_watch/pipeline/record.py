@@ -21,7 +21,10 @@ from quota_watch.rules.known import ClosedPeriod, Known
 from quota_watch.rules.limit import limit_in_force
 from quota_watch.storage import days as record
 from quota_watch.storage import forecasts as foresight
+from quota_watch.storage.changes import Changes
 from quota_watch.storage.closed import closed_period, mark_dropped, record_closed
+from quota_watch.storage.days import KeptRows
+from quota_watch.storage.forecasts import forecast_row, outlook_text
 from quota_watch.storage.limits import kept_account, kept_limit
 from quota_watch.storage.sites import with_usage
 
@@ -38,10 +41,16 @@ class Recorder:
     def __init__(self, *, pace: Callable[[Organization], timedelta]) -> None:
         self._pace = pace
 
-    def record(self, transaction: Connection, poll: Poll, row: Row[Any]) -> tuple[Watch, Known]:
-        """Keep the poll, and return what is agreed of the organization and what was known."""
+    def record(
+        self, transaction: Connection, poll: Poll, row: Row[Any], changes: Changes, kept: KeptRows
+    ) -> Known:
+        """Keep the poll among `changes`; return what is known with it.
+
+        `kept` are the rows of its days, where those are to be compared. What has to be read again
+        right away is written at once.
+        """
         if poll.error is not None:
-            return self._record_failure(transaction, poll, row, poll.error)
+            return self._record_failure(transaction, poll, row, poll.error, changes)
         said = hear(
             transaction,
             row,
@@ -52,22 +61,11 @@ class Recorder:
             now=poll.at,
         )
         watch, usage = said.watch, poll.count(said.watch)
-        interval = self._pace(watch.organization)
-        record.record_usage(
-            transaction,
-            row.pk,
-            watch=watch,
-            days=poll.days,
-            usage=usage,
-            now=poll.at,
-            next_at=next_slot(watch.organization, after=poll.at, interval=interval),
-            interval=interval,
-            said=said.columns | _asked_columns(poll, row) | self._site_columns(poll, row, said),
-            last_ok=row.last_ok,
-        )
-        if poll.foresight is not None:
-            foresight.keep(transaction, row.pk, foresight=poll.foresight, usage=usage)
-        return watch, Known(
+        self._add(changes, poll, row, said, usage, kept)
+        drops = watch.drops and is_over(usage.used, watch.limit)
+        if drops or poll.closed is not None:
+            changes.write_counts(transaction)
+        return Known(
             watch=watch,
             period=poll.period,
             at=poll.at,
@@ -80,8 +78,42 @@ class Recorder:
             mismatch=said.mismatch,
             fell_from=_fell_from(transaction, row, usage),
             closed=self._record_closed(transaction, poll, watch, row),
-            lost=_mark_dropped(transaction, row.pk, watch, usage),
+            lost=_mark_dropped(transaction, row.pk, watch, usage) if drops else None,
         )
+
+    def _add(
+        self,
+        changes: Changes,
+        poll: Poll,
+        row: Row[Any],
+        said: Heard,
+        usage: Usage,
+        kept: KeptRows,
+    ) -> None:
+        """Add what a good poll changes, table by table."""
+        watch, today = said.watch, poll.at.date()
+        interval = self._pace(watch.organization)
+        next_at = next_slot(watch.organization, after=poll.at, interval=interval)
+        columns = record.good_poll_columns(
+            watch, usage, now=poll.at, next_at=next_at, interval=interval
+        )
+        columns |= said.columns | _asked_columns(poll, row) | self._site_columns(poll, row, said)
+        same = poll.digest != "" and poll.digest == row.days_digest
+        days = [day for day in poll.days if day.day >= today] if same else poll.days
+        changes.days += record.changed_rows(
+            row.pk, days, kept, watch=watch, now=poll.at, last_ok=row.last_ok
+        )
+        changes.snapshots.append(record.snapshot_row(row.pk, usage, limit=watch.limit, now=poll.at))
+        foresight = poll.foresight
+        if foresight is None or not foresight.is_light:
+            text = None if foresight is None else outlook_text(foresight, watch, usage)
+            changed_since = poll.claim.row is None or poll.claim.row.days_digest != row.days_digest
+            columns["outlook"] = None if changed_since else text
+            columns["days_digest"] = poll.digest or None
+        if foresight is not None:
+            made = forecast_row(row.pk, foresight, usage)
+            changes.forecasts += [] if made is None else [made]
+        changes.organizations[row.pk] = columns
 
     def _site_columns(self, poll: Poll, row: Row[Any], said: Heard) -> dict[str, Any]:
         """Return the sites with what they have, by the names that upstream said last."""
@@ -91,19 +123,20 @@ class Recorder:
         return {"sites": with_usage(kept, poll.sites, now=poll.at)}
 
     def _record_failure(
-        self, transaction: Connection, poll: Poll, row: Row[Any], error: UpstreamError
-    ) -> tuple[Watch, Known]:
+        self,
+        transaction: Connection,
+        poll: Poll,
+        row: Row[Any],
+        error: UpstreamError,
+        changes: Changes,
+    ) -> Known:
         watch = limit_in_force(poll.watch, kept_limit(row), kept_account(row), now=poll.at).watch
         last_known = _last_known(transaction, poll, watch, row)
-        trouble = record.record_failure(
-            transaction,
-            row,
-            watch=watch,
-            error=error,
-            now=poll.at,
-            next_at=self._after_failure(poll, error),
+        trouble = record.goes_on_failing(row, error, poll.at)
+        changes.organizations[row.pk] = record.failed_poll_columns(
+            row, trouble, watch, error, now=poll.at, next_at=self._after_failure(poll, error)
         )
-        return watch, Known(
+        return Known(
             watch=watch,
             period=poll.period,
             at=poll.at,
@@ -173,6 +206,4 @@ def _fell_from(connection: Connection, row: Row[Any], usage: Usage) -> int | Non
 
 
 def _mark_dropped(transaction: Connection, pk: int, watch: Watch, usage: Usage) -> Estimate | None:
-    if not is_over(usage.used, watch.limit):
-        return None
     return mark_dropped(transaction, pk, watch=watch, period=usage.period, today=usage.today)

@@ -1,7 +1,6 @@
 """Poll, record, assess, reconcile, enqueue: the first five steps, which are the product."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
@@ -14,21 +13,24 @@ from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import previous
+from quota_watch.model.rule import Rule
 from quota_watch.model.source import Source
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.enqueue import enqueue
 from quota_watch.pipeline.extras import Errands
 from quota_watch.pipeline.last_line import LastLine
-from quota_watch.pipeline.outages import Outages
-from quota_watch.pipeline.poll import Poll, Poller
+from quota_watch.pipeline.outages import BatchOutages, Outages
+from quota_watch.pipeline.poll import Poll, Poller, look_back
 from quota_watch.pipeline.record import Recorder
 from quota_watch.pipeline.workers import in_batches
 from quota_watch.rules.assess import assess
 from quota_watch.rules.known import Known
 from quota_watch.rules.reconcile import reconcile
-from quota_watch.rules.story import Transition
+from quota_watch.rules.silence import Silence
+from quota_watch.rules.story import Story, Transition
 from quota_watch.storage import days as record
 from quota_watch.storage import silences, stories
+from quota_watch.storage.changes import Changes
 from quota_watch.storage.claims import Claim, give_back
 from quota_watch.storage.database import Database, concerns_all
 
@@ -37,13 +39,9 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one claimed organization; `was_failing` tells how its last poll went.
-
-    `watch` is what was agreed of it by then, with the limit that upstream says.
-    """
+    """What became of one claimed organization; `was_failing` tells how its last poll went."""
 
     poll: Poll
-    watch: Watch
     known: Known
     transitions: tuple[Transition, ...]
     was_failing: bool
@@ -99,51 +97,115 @@ class Watcher:
         `StorageError`.
         """
         for batch in in_batches(claims, self._poller.poll, threads=self._concurrency):
-            done: list[Outcome] = []
-            broken: dict[int, Watch] = {}
             with self._database.write() as transaction:
                 rows = record.lock_claimed(transaction, [poll.claim for poll in batch])
                 polls = self._put_off(
                     transaction, [poll for poll in batch if poll.claim.pk in rows]
                 )
-                stories.reopen(transaction, rows, now=self._clock.now())
-                told = stories.stories_of(transaction, *self._scope(polls))
-                silenced = silences.silences_of(transaction, rows, now=self._clock.now())
-                outages = self._outages.among(transaction, polls, rows)
-                for poll in polls:
-                    row = rows[poll.claim.pk]
-                    with self._failing_alone(transaction, poll, row, polls, broken):
-                        watch, known = self._recorder.record(transaction, poll, row)
-                        known = replace(
-                            known,
-                            stories=tuple(told[row.pk]),
-                            silences=tuple(silenced[row.pk]),
-                        )
-                        findings = assess(known)
-                        findings = outages.spare(findings, row.pk, watch, known, silenced[row.pk])
-                        transitions = reconcile(
-                            findings,
-                            told[row.pk],
-                            organization=watch.organization,
-                            now=known.at,
-                            silences=silenced[row.pk],
-                        )
-                        enqueue(
-                            transaction,
-                            transitions,
-                            row.pk,
-                            watch,
-                            known,
-                            self._channels,
-                            first_look=row.last_ok is None,
-                        )
-                        was_failing = row.failing_since is not None
-                        done.append(Outcome(poll, watch, known, tuple(transitions), was_failing))
-                if done:
-                    outages.tell(transaction, done[-1].known, silenced[None])
+                done, broken = self._decide(transaction, polls, rows)
             _log(done)
             self._last_line.note(rows.keys(), broken)
             yield batch, done
+
+    def _decide(
+        self, transaction: Connection, polls: Sequence[Poll], rows: Mapping[int, Row[Any]]
+    ) -> tuple[list[Outcome], dict[int, Watch]]:
+        """Take all polls through the steps together; where that raises, each alone.
+
+        So one organization fails alone: it goes through the steps once more, as a failed poll. If
+        that raises too, the failure is kept and nothing is decided. Returns what became of the
+        polls, and the organizations that we failed on.
+        """
+        facts = self._read(transaction, polls, rows)
+        done: list[Outcome] = []
+        broken: dict[int, Watch] = {}
+        attempts: list[Sequence[Poll]] = [polls] if polls else []
+        for attempt in attempts:
+            try:
+                with transaction.begin_nested():
+                    done += self._take(transaction, attempt, facts)
+            except Exception as error:  # the boundary of a job, as at a poll
+                if isinstance(error, DBAPIError) and concerns_all(error):
+                    raise  # the database's trouble, not the organization's
+                if len(attempt) > 1:
+                    attempts += [[poll] for poll in attempt]
+                    continue
+                (poll,) = attempt
+                log.exception("organization not recorded", organization=poll.watch.organization.id)
+                broken[poll.claim.pk] = poll.watch
+                if not poll.is_of_ours:
+                    attempts.append([poll.as_failure_of_ours()])
+                else:
+                    self._keep_failure(transaction, poll, facts)
+        if done:
+            facts.outages.tell(transaction, done[-1].known, facts.silences[None])
+        return done, broken
+
+    def _take(
+        self, transaction: Connection, polls: Sequence[Poll], facts: "_Facts"
+    ) -> list[Outcome]:
+        """Record, assess, reconcile and enqueue what the polls brought, and write it at once."""
+        changes, done = Changes(), list[Outcome]()
+        for poll in polls:
+            row = facts.rows[poll.claim.pk]
+            known = self._recorder.record(
+                transaction, poll, row, changes, facts.days.get(row.pk, {})
+            )
+            known = replace(
+                known,
+                stories=tuple(facts.stories[row.pk]),
+                silences=tuple(facts.silences[row.pk]),
+            )
+            transitions = self._judge(known, row.pk, facts.outages)
+            if _needs_past(known, transitions):
+                known = _with_past(transaction, poll, known)
+                transitions = self._judge(known, row.pk, facts.outages)
+            enqueue(
+                transaction,
+                transitions,
+                row.pk,
+                known.watch,
+                known,
+                self._channels,
+                first_look=row.last_ok is None,
+            )
+            done.append(Outcome(poll, known, tuple(transitions), row.failing_since is not None))
+        changes.write(transaction)
+        return done
+
+    def _judge(self, known: Known, pk: int, outages: BatchOutages) -> list[Transition]:
+        """Assess and reconcile: say what is to be told of the organization now."""
+        return reconcile(
+            outages.spare(assess(known), pk, known),
+            known.stories,
+            organization=known.watch.organization,
+            now=known.at,
+            silences=known.silences,
+        )
+
+    def _read(
+        self, transaction: Connection, polls: Sequence[Poll], rows: Mapping[int, Row[Any]]
+    ) -> "_Facts":
+        """Read what is known of all the organizations of a batch, a statement for each kind."""
+        now = self._clock.now()
+        stories.reopen(transaction, rows, now=now)
+        changed = [
+            poll
+            for poll in polls
+            if not poll.digest or poll.digest != rows[poll.claim.pk].days_digest
+        ]
+        return _Facts(
+            rows=rows,
+            stories=stories.stories_of(transaction, *self._scope(polls)),
+            silences=silences.silences_of(transaction, rows, now=now),
+            outages=self._outages.among(transaction, polls, rows),
+            days=record.kept_rows(transaction, {poll.claim.pk: poll.days for poll in changed}),
+        )
+
+    def _keep_failure(self, transaction: Connection, poll: Poll, facts: "_Facts") -> None:
+        changes = Changes()
+        self._recorder.record(transaction, poll, facts.rows[poll.claim.pk], changes, {})
+        changes.write(transaction)
 
     def _put_off(self, transaction: Connection, polls: Sequence[Poll]) -> list[Poll]:
         """Give back what can't be asked yet, until it can, and return the other polls."""
@@ -161,31 +223,29 @@ class Watcher:
         periods = {previous(poll.period).start for poll in polls}
         return organizations, min(periods, default=date.max)
 
-    @contextmanager
-    def _failing_alone(
-        self,
-        transaction: Connection,
-        poll: Poll,
-        row: Row[Any],
-        polls: list[Poll],
-        broken: dict[int, Watch],
-    ) -> Iterator[None]:
-        """Undo this organization's part alone if it raises, and put it last as a failed poll.
 
-        If that raises too, the failure is kept and nothing is decided.
-        """
-        try:
-            with transaction.begin_nested():
-                yield
-        except Exception as error:  # the boundary of a job, as at a poll
-            if isinstance(error, DBAPIError) and concerns_all(error):
-                raise  # the database's trouble, not the organization's
-            log.exception("organization not recorded", organization=poll.watch.organization.id)
-            broken[row.pk] = poll.watch
-            if not poll.is_of_ours:
-                polls.append(poll.as_failure_of_ours())
-            else:
-                self._recorder.record(transaction, poll, row)
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What was read for a batch, by key; `days` are kept days that are to be compared."""
+
+    rows: Mapping[int, Row[Any]]
+    stories: Mapping[int, Sequence[Story]]
+    silences: Mapping[int | None, Sequence[Silence]]
+    outages: BatchOutages
+    days: Mapping[int, record.KeptRows]
+
+
+def _needs_past(known: Known, transitions: Sequence[Transition]) -> bool:
+    """Tell whether more is to be known of the days before: to tell something, or to end a stall."""
+    if known.foresight is None or not known.foresight.is_light:
+        return False
+    return bool(transitions) or known.open_story(Rule.STALLED) is not None
+
+
+def _with_past(transaction: Connection, poll: Poll, known: Known) -> Known:
+    if known.usage is None:
+        return known
+    return replace(known, foresight=look_back(transaction, poll, known.watch, known.usage))
 
 
 def _log(outcomes: Sequence[Outcome]) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from itertools import pairwise
 
-from quota_watch.forecast.outlook import Past
+from quota_watch.forecast.outlook import NEXT_TO_NOTHING, Past
 from quota_watch.forecast.usual import DayShape, Snapshot, Usual, share_at, usual_days
 from quota_watch.model.period import ONE_DAY, each_day
 from quota_watch.model.rule import Rule
@@ -18,7 +18,6 @@ from quota_watch.rules.reason import Reason
 from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, State, Verdict, warning
 
 _ENOUGH_DAYS = 14
-_NEXT_TO_NOTHING = 0.02
 _LEAST_EXPECTED = 20.0
 _DEVIATIONS = 4.0
 _PART_DAY_SPREAD = 0.3
@@ -226,7 +225,7 @@ def expected_between(usual: Usual, shape: DayShape, start: datetime, end: dateti
 def _begins(
     usual: Usual, counted: int, expected: float, span: timedelta
 ) -> tuple[State, StallReason]:
-    if counted > _NEXT_TO_NOTHING * expected:
+    if counted > NEXT_TO_NOTHING * expected:
         return State.FALSE, StallReason.EVENTS_COME
     spread = math.hypot(usual.spread_down, _PART_DAY_SPREAD if span < ONE_DAY else 0.0)
     strays = math.log((expected + 1) / (counted + 1))

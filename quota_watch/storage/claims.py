@@ -61,6 +61,7 @@ def _new_row(watch: Watch, now: datetime) -> dict[str, Any]:
         "limit_source": watch.limit_source,
         "drops": watch.drops,
         "failed_polls": 0,
+        "thinned_on": now.date(),
     }
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Row, Text, cast, func, select, update
@@ -14,7 +13,7 @@ from quota_watch.model.usage import DayCounts, Usage
 from quota_watch.model.watch import Watch
 from quota_watch.storage.among import among
 from quota_watch.storage.claims import Claim
-from quota_watch.storage.database import insert_into, insert_missing
+from quota_watch.storage.database import insert_into
 from quota_watch.storage.schema import day_usage, organization, snapshot
 
 _TOLD_ON = "told_on"
@@ -34,80 +33,67 @@ def lock_claimed(connection: Connection, claims: Iterable[Claim]) -> dict[int, R
     return {row.pk: row for row in rows if row.claimed_by == tokens[row.pk]}
 
 
-def record_usage(
-    connection: Connection,
-    pk: int,
-    *,
-    watch: Watch,
-    days: Sequence[DayCounts],
-    usage: Usage,
-    now: datetime,
-    next_at: datetime,
-    interval: timedelta | None = None,
-    said: Mapping[str, Any] = MappingProxyType({}),
-    last_ok: datetime | None = None,
-) -> None:
-    """Keep a good poll: the days that changed, a snapshot, and that all is well.
-
-    `said` are columns of what upstream said of plan and limit, `last_ok` is the good poll before.
-    """
-    record_days(connection, pk, watch=watch, days=days, now=now, last_ok=last_ok)
+def snapshot_row(pk: int, usage: Usage, *, limit: int | None, now: datetime) -> dict[str, Any]:
+    """Return how a good poll is kept among the snapshots."""
     seen = {"organization_pk": pk, "at": now, "used": usage.used, "today": usage.used_today}
-    insert_missing(connection, snapshot, [{**seen, "limit": watch.limit}])
-    _update(
-        connection,
-        pk,
-        **(_agreed(watch, now) | dict(said)),
-        period_start=usage.period.start,
-        used=usage.used,
-        next_at=next_at,
-        last_poll=now,
-        last_ok=now,
-        failing_since=None,
-        failed_polls=0,
-        last_error=None,
-        interval_seconds=_whole_seconds(interval),
-    )
+    return {**seen, "limit": limit}
 
 
-def record_failure(
-    connection: Connection,
+def good_poll_columns(
+    watch: Watch, usage: Usage, *, now: datetime, next_at: datetime, interval: timedelta
+) -> dict[str, Any]:
+    """Return how a good poll is kept in the organization's row: all is well."""
+    return {
+        **_agreed(watch, now),
+        "period_start": usage.period.start,
+        "used": usage.used,
+        "next_at": next_at,
+        "last_poll": now,
+        "last_ok": now,
+        "failing_since": None,
+        "failed_polls": 0,
+        "last_error": None,
+        "interval_seconds": max(1, round(interval.total_seconds())),
+    }
+
+
+def failed_poll_columns(
     row: Row[Any],
-    *,
+    trouble: Trouble,
     watch: Watch,
     error: UpstreamError,
+    *,
     now: datetime,
     next_at: datetime,
-) -> Trouble:
-    """Keep that a poll failed, and nothing else: unknown is never zero.
+) -> dict[str, Any]:
+    """Return how a failed poll is kept there, and nothing else: unknown is never zero."""
+    before = row.last_error or {}
+    return {
+        **({"name": watch.name} if watch.auto else _agreed(watch, now)),
+        "next_at": next_at,
+        "last_poll": now,
+        "failing_since": trouble.since,
+        "failed_polls": trouble.polls,
+        "last_error": {
+            "kind": error.kind,
+            "message": error.message,
+            "status": error.status,
+            **({_TOLD_ON: before[_TOLD_ON]} if _TOLD_ON in before else {}),
+        },
+    }
 
-    Returns the unbroken run of failures that it belongs to.
-    """
+
+def goes_on_failing(row: Row[Any], error: UpstreamError, now: datetime) -> Trouble:
+    """Return the unbroken run of failures that a failed poll belongs to."""
     # The run can't have begun later than now: then the clock has gone back since.
     since = min(row.failing_since or now, now)
-    trouble = Trouble(
+    return Trouble(
         since=since,
         polls=row.failed_polls + 1,
         kind=error.kind,
         message=error.message,
         status=error.status,
     )
-    _update(
-        connection,
-        row.pk,
-        **({"name": watch.name} if watch.auto else _agreed(watch, now)),
-        next_at=next_at,
-        last_poll=now,
-        failing_since=trouble.since,
-        failed_polls=trouble.polls,
-        last_error={
-            "kind": error.kind,
-            "message": error.message,
-            "status": error.status,
-            **({_TOLD_ON: row.last_error[_TOLD_ON]} if _TOLD_ON in (row.last_error or {}) else {}),
-        },
-    )
-    return trouble
 
 
 def take_notice_of_day(connection: Connection, pk: int, day: date) -> bool:
@@ -206,6 +192,7 @@ def mark_capped(connection: Connection, pk: int, days: Collection[date]) -> None
             .where(day_usage.c.organization_pk == pk, day_usage.c.date.in_(days))
             .values(capped=True)
         )
+        forget_outlook(connection, [pk])
 
 
 def used_before(connection: Connection, pk: int, at: datetime, *, since: datetime) -> int | None:
@@ -230,20 +217,53 @@ def record_days(
     now: datetime,
     last_ok: datetime | None,
 ) -> None:
-    """Write the days that changed.
+    """Write the days that changed, and let the outlook be fitted anew if any did."""
+    if not days:
+        return
+    kept = kept_rows(connection, {pk: days})[pk]
+    rows = changed_rows(pk, days, kept, watch=watch, now=now, last_ok=last_ok)
+    if rows:
+        write_rows(connection, rows)
+        forget_outlook(connection, [pk])
+
+
+KeptRows = Mapping[date, Any]
+
+
+def kept_rows(
+    connection: Connection, days: Mapping[int, Sequence[DayCounts]]
+) -> dict[int, dict[date, Any]]:
+    """Return, by organization, the rows of days that are compared with what upstream says now."""
+    columns = day_usage.c
+    first = min((day.day for its in days.values() for day in its), default=date.max)
+    last = max((day.day for its in days.values() for day in its), default=date.min)
+    shown = (columns.counts, columns.used, columns.changed_from)
+    query = select(columns.organization_pk, columns.date, *shown).where(
+        among(columns.organization_pk, days), columns.date.between(first, last)
+    )
+    found: dict[int, dict[date, Any]] = {pk: {} for pk in days}
+    if any(days.values()):
+        for row in connection.execute(query):
+            found[row.organization_pk][row.date] = row
+    return found
+
+
+def changed_rows(
+    pk: int,
+    days: Iterable[DayCounts],
+    kept: KeptRows,
+    *,
+    watch: Watch,
+    now: datetime,
+    last_ok: datetime | None,
+) -> list[dict[str, Any]]:
+    """Return the rows of those days that are not kept just so.
 
     Where a day had been counted whole by `last_ok`, what it came to then is kept beside it.
     """
-    if not days:
-        return
-    columns = day_usage.c
-    query = select(columns.date, columns.counts, columns.used, columns.changed_from).where(
-        columns.organization_pk == pk, columns.date.between(days[0].day, days[-1].day)
-    )
-    kept = {row.date: row for row in connection.execute(query)}
     rows = []
     for counts in days:
-        before: Any = kept.get(counts.day)
+        before = kept.get(counts.day)
         used = counts.counted(watch.not_counted)
         if before is not None and (before.counts, before.used) == (dict(counts.by_type), used):
             continue
@@ -258,12 +278,16 @@ def record_days(
                 "changed_from": _changed_from(before, counts.day, used, last_ok),
             }
         )
-    if rows:
-        insert = insert_into(connection, day_usage)
-        names = ("counts", "used", "seen_at", "changed_from")
-        changed = {name: insert.excluded[name] for name in names}
-        keys = [day_usage.c.organization_pk, day_usage.c.date]
-        connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+    return rows
+
+
+def write_rows(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of days, in place of those of the same days; what is marked stays so."""
+    insert = insert_into(connection, day_usage)
+    names = ("counts", "used", "seen_at", "changed_from")
+    changed = {name: insert.excluded[name] for name in names}
+    keys = [day_usage.c.organization_pk, day_usage.c.date]
+    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
 
 def _changed_from(before: Any, day: date, used: int, last_ok: datetime | None) -> int | None:
@@ -277,10 +301,6 @@ def _changed_from(before: Any, day: date, used: int, last_ok: datetime | None) -
     return None if first == used else first
 
 
-def _whole_seconds(interval: timedelta | None) -> int | None:
-    return None if interval is None else max(1, round(interval.total_seconds()))
-
-
 def _agreed(watch: Watch, now: datetime) -> dict[str, Any]:
     return {
         "name": watch.name,
@@ -292,9 +312,10 @@ def _agreed(watch: Watch, now: datetime) -> dict[str, Any]:
     }
 
 
-def _update(connection: Connection, pk: int, **values: Any) -> None:
+def forget_outlook(connection: Connection, pks: Collection[int]) -> None:
+    """Let outlooks be fitted anew, and days compared one by one: some of them were changed."""
     connection.execute(
         update(organization)
-        .where(organization.c.pk == pk)
-        .values(**values, claimed_by=None, claimed_until=None)
+        .where(organization.c.pk.in_(pks))
+        .values(days_digest=None, outlook=None)
     )

@@ -1,6 +1,9 @@
 """What is kept that tells of days to come: read before a poll is judged, and kept after it."""
 
-from collections.abc import Collection, Iterable
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -9,7 +12,15 @@ from sqlalchemy import Connection, Row, and_, delete, func, select, update
 from quota_watch.forecast.accuracy import days_judged
 from quota_watch.forecast.capped import capped_days
 from quota_watch.forecast.forecast import Forecast
-from quota_watch.forecast.outlook import TYPE_DAYS, Foresight, Past, since_first_event
+from quota_watch.forecast.outlook import (
+    TYPE_DAYS,
+    Foresight,
+    Outlook,
+    Past,
+    from_json,
+    since_first_event,
+    stalls_rule_out,
+)
 from quota_watch.forecast.remedies import comparable
 from quota_watch.forecast.usual import DayShape, Snapshot, flat_shape, learn_shape, shape_from_json
 from quota_watch.lib.plain import plain
@@ -18,7 +29,6 @@ from quota_watch.model.usage import DayCounts, Usage, is_over
 from quota_watch.model.watch import Watch
 from quota_watch.storage import days as record
 from quota_watch.storage.among import among
-from quota_watch.storage.database import insert_into
 from quota_watch.storage.schema import forecast, organization, snapshot
 from quota_watch.storage.sites import known_sites
 
@@ -37,8 +47,12 @@ def past_of(
     usage: Usage,
     now: datetime,
     fetched: Iterable[DayCounts] = (),
+    fetched_from: date | None = None,
 ) -> Past:
-    """Return what is known of the days before today; `fetched` days are not kept yet."""
+    """Return what is known of the days before today; `fetched` days are not kept yet.
+
+    `fetched_from` is the first day that was asked for just now, where closed days were.
+    """
     today, yesterday = usage.today, usage.today - ONE_DAY
     counted, capped = record.counted_days(connection, pk, today - _MEMORY, yesterday)
     kept = record.days_of(connection, [pk], today - TYPE_DAYS, yesterday)[pk]
@@ -46,6 +60,7 @@ def past_of(
     days = {day.day: day for day in (*kept, *new) if day.day < today}
     counted |= {day.day: day.counted(watch.not_counted) for day in days.values()}
     sites, asked_from = _sites_and_beginning(connection, pk)
+    asked_from = min((day for day in (asked_from, fetched_from) if day), default=None)
     with_today = {**counted, today: usage.used_today}
     counted = since_first_event(with_today, known_from=asked_from)
     del counted[today]
@@ -70,12 +85,14 @@ def past_of(
     )
 
 
-def keep(connection: Connection, pk: int, *, foresight: Foresight, usage: Usage) -> None:
-    """Keep the forecast of the day, in place of an earlier one of the same day."""
+def forecast_row(pk: int, foresight: Foresight, usage: Usage) -> dict[str, Any] | None:
+    """Return how the forecast of the day is kept, in place of an earlier one of the same day."""
     seen = foresight.forecast
     if not isinstance(seen, Forecast):
-        return
-    values = {
+        return None
+    return {
+        "organization_pk": pk,
+        "as_of": seen.as_of,
         "period_start": usage.period.start,
         "p10": seen.p10,
         "p50": seen.p50,
@@ -90,11 +107,45 @@ def keep(connection: Connection, pk: int, *, foresight: Foresight, usage: Usage)
         },
         "version": VERSION,
     }
-    insert = insert_into(connection, forecast).values(
-        organization_pk=pk, as_of=seen.as_of, **values
-    )
-    keys = [forecast.c.organization_pk, forecast.c.as_of]
-    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=values))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptOutlook:
+    """An outlook, and how many events of today make sure that nothing has stalled."""
+
+    outlook: Outlook
+    awake_from: float
+
+
+def digest_of(days: Sequence[DayCounts], watch: Watch, today: date) -> str:
+    """Return what tells whole days before `today`, as they are counted, from any others."""
+    whole = [(day.day.toordinal(), *day.by_type.items()) for day in days if day.day < today]
+    # What else an outlook hangs on: how far back silence is looked for, and what is counted.
+    text = repr((today.toordinal(), watch.stalled_after, sorted(watch.not_counted), whole))
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def kept_outlook(row: Row[Any], digest: str, watch: Watch, usage: Usage) -> KeptOutlook | None:
+    """Return the outlook that was fitted to just these days.
+
+    None where there is none, and while events are dropped: then today changes what is learned.
+    """
+    if row.outlook is None or row.days_digest != digest:
+        return None
+    if watch.drops and is_over(usage.used, watch.limit):
+        return None
+    kept = json.loads(row.outlook)
+    outlook = from_json(kept["outlook"])
+    return None if outlook is None else KeptOutlook(outlook=outlook, awake_from=kept["awake_from"])
+
+
+def outlook_text(foresight: Foresight, watch: Watch, usage: Usage) -> str | None:
+    """Return how the outlook that was fitted is kept, None where it holds for this poll only."""
+    if foresight.outlook is None or (watch.drops and is_over(usage.used, watch.limit)):
+        return None
+    awake_from = stalls_rule_out(foresight.past, after=watch.stalled_after, today=usage.today)
+    kept = {"outlook": foresight.outlook.to_json(), "awake_from": min(awake_from, 1e18)}
+    return json.dumps(kept, separators=(",", ":"))
 
 
 def kept_forecasts(

@@ -63,13 +63,16 @@ def thin_out(
 ) -> int:
     """Thin out and end what is old, an organization at a time; return the rows deleted.
 
-    Each organization is a short transaction of its own, so that no lock is held for long; where
-    `stopped` says so the rest is left for the next time. What is old is judged by a time that
-    several days' polls vouch for, since one wrong reading of the clock must not delete for good.
-    On SQLite some free pages are then given back to the file system. Raises `StorageError`.
+    Each organization has its turn once a day, whoever asks how often, in a short transaction of
+    its own, so that no lock is held for long; where `stopped` says so the rest is left for the next
+    time. What is old is judged by a time that several days' polls vouch for, since one wrong
+    reading of the clock must not delete for good. On SQLite some free pages are then given back to
+    the file system. Raises `StorageError`.
     """
+    columns, today = organization.c, now.date()
+    due = or_(columns.thinned_on.is_(None), columns.thinned_on != today)
     with database.read() as connection:
-        pks = list(connection.scalars(select(organization.c.pk)))
+        pks = list(connection.scalars(select(columns.pk).where(due).order_by(columns.pk)))
         now = _vouched_for(connection, now)
     deleted = 0
     for pk in pks:
@@ -77,6 +80,10 @@ def thin_out(
             return deleted
         with database.write() as connection:
             deleted += thin_out_organization(connection, pk, keep=keep, now=now)
+            done = update(organization).where(columns.pk == pk).values(thinned_on=today)
+            connection.execute(done)
+    if not pks:
+        return 0
     with database.write() as connection:
         deleted += _end_old_stories(connection, before=now - keep.snapshots)
     if database.is_sqlite and deleted:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-HEAD = "0002"
+HEAD = "0003"
 """The Alembic revision this code reads and writes."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -103,6 +103,9 @@ organization = Table(
     Column("history_from", Date),
     Column("reread_on", Date),
     Column("interval_seconds", Integer),
+    Column("days_digest", Text),
+    Column("outlook", Text),
+    Column("thinned_on", Date),
     UniqueConstraint("server", "id", name="organization_identity"),
     Index("organization_due", "next_at"),
 )

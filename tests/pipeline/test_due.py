@@ -122,6 +122,7 @@ def test_no_more_are_held_than_end_inside_their_lease(
     taker = take(due, due.due())
     held = [taker.next() for _ in range(MOST)]
     assert taker.is_waiting()
+    clock.advance(timedelta(seconds=20))
     due.finished([polled(database, held[0], clock)])
     assert taker.next() not in held
     assert taker.is_waiting()

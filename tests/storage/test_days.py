@@ -11,6 +11,7 @@ from quota_watch.model.usage import DayCounts, count
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims
 from quota_watch.storage import days as record
+from quota_watch.storage.changes import Changes
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import day_usage, organization, snapshot
 from support.clock import START
@@ -38,21 +39,25 @@ def succeed(
         counts, period=MARCH, today=THIRD, not_counted=watched.not_counted, limit=watched.limit
     )
     with database.write() as connection:
-        record.record_usage(
-            connection, pk, watch=watched, days=counts, usage=usage, now=now, next_at=now + HOUR
+        before = connection.execute(select(organization).where(organization.c.pk == pk)).one()
+        kept = record.kept_rows(connection, {pk: counts})[pk]
+        days = record.changed_rows(pk, counts, kept, watch=watched, now=now, last_ok=before.last_ok)
+        columns = record.good_poll_columns(
+            watched, usage, now=now, next_at=now + HOUR, interval=HOUR
         )
+        snapshots = [record.snapshot_row(pk, usage, limit=watched.limit, now=now)]
+        Changes(days=days, snapshots=snapshots, organizations={pk: columns}).write(connection)
 
 
 def fail(database: Database, pk: int, *, now=START, error: UpstreamError = NO_ANSWER) -> Trouble:
     with database.write() as connection:
-        return record.record_failure(
-            connection,
-            connection.execute(select(organization)).one(),
-            watch=watch(),
-            error=error,
-            now=now,
-            next_at=now + HOUR,
+        before = connection.execute(select(organization)).one()
+        trouble = record.goes_on_failing(before, error, now)
+        columns = record.failed_poll_columns(
+            before, trouble, watch(), error, now=now, next_at=now + HOUR
         )
+        Changes(organizations={pk: columns}).write(connection)
+        return trouble
 
 
 def row(database: Database, pk: int) -> Row:
