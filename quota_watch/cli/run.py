@@ -13,6 +13,7 @@ import click
 
 from quota_watch.cli.context import GROUP, Context, chosen
 from quota_watch.cli.output import print_json, print_table, progress
+from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.figures import what_and_advice
 from quota_watch.lib.logs import get_logger, log_uncaught_exceptions
 from quota_watch.model.period import period_json
@@ -131,6 +132,11 @@ def poll(
             if config.heartbeat and any(each.poll.error is None for each in outcomes):
                 runtime.look()
                 runtime.beat()
+        except QuotaWatchError:
+            raise
+        except Exception:
+            runtime.tell_of_defect("poll")
+            raise
         finally:
             runtime.close(_CLOSE_SECONDS)
         polled = [_polled(watch, outcomes, put_off.get(watch.organization)) for watch in watches]

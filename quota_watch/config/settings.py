@@ -94,15 +94,17 @@ class Config:
         A relative SQLite file lies in $STATE_DIRECTORY, else beside the config. Raises
         `ConfigError` where the URL is a reference that can't be resolved.
         """
-        url = addresses.whole_database_url(
-            self.database.url.reveal(), addresses.state_folder(self.path)
-        )
+        url = addresses.whole_database_url(self.database.url.reveal(), self.state_folder())
         if url.startswith("sqlite") and "?" in url:
             raise ConfigError(
                 self.path,
                 [Problem("database.url", "the database's folder has a ? in its name; use another")],
             )
         return url
+
+    def state_folder(self) -> Path:
+        """Return where relative files lie: $STATE_DIRECTORY, else the folder of the config."""
+        return addresses.state_folder(self.path)
 
     def secrets(self, *uses: Use) -> tuple[Secret, ...]:
         """Return the secrets needed for `uses`, for everything where none is given."""

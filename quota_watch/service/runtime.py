@@ -44,6 +44,7 @@ from quota_watch.storage.retention import Keep, thin_out
 log = get_logger(__name__)
 
 _GIVE_BACK_SECONDS = 1.0
+_LAST_LINE_FILE = "quota-watch.last-line"
 
 _FLOOD_SECONDS = 60.0
 _WORTH_WAITING = timedelta(seconds=30)  # a bucket is full again by then; a day's budget is not
@@ -80,6 +81,13 @@ class Runtime:
         self._source = build_source(config, keys, self._resources, pacer=Pacer(), clock=clock)
         self._intervals = dict.fromkeys(keys, config.poll.interval)
         self._due = self._build_due()
+        self._last_line = LastLine(
+            database=database,
+            channels=self._channels,
+            clock=clock,
+            unrecorded=self._health.unrecorded,
+            memory=config.state_folder() / _LAST_LINE_FILE,
+        )
         self._watcher = self._build_watcher(_groups(keys))
         self._outbox = Outbox(database=database, channels=self._channels, clock=clock)
         self._self_check = SelfCheck(
@@ -127,12 +135,7 @@ class Runtime:
             interval=config.poll.interval,
             concurrency=config.poll.concurrency,
             pace=self._pace,
-            last_line=LastLine(
-                database=self._database,
-                channels=self._channels,
-                clock=self._clock,
-                unrecorded=self._health.unrecorded,
-            ),
+            last_line=self._last_line,
             groups={self._pks[each]: group for each, group in groups.items()},
             errands=Errands(
                 self._source,
@@ -267,6 +270,10 @@ class Runtime:
             self._notices.config_refused([f"{p.key}: {p.message}" for p in refused.problems])
         else:
             self._notices.config_refused([str(refused)])
+
+    def tell_of_defect(self, job: str) -> None:
+        """Tell in plain words, once a day, that a defect of ours ends a job for all."""
+        self._last_line.note_all(job)
 
     def report(self) -> None:
         """Enqueue the periodic reports that are due; raises `StorageError`."""

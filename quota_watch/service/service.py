@@ -38,6 +38,7 @@ _RETIRE_SECONDS = 90.0
 _REPORT_SECONDS = 300.0
 _THIN_OUT_SECONDS = _DISCOVER_SECONDS = 3600.0
 _CHANNELS_SECONDS = 60.0
+_DEFECT_SECONDS = 60.0
 _DATABASE_PAUSE_SECONDS = 5.0
 _DATABASE_TRY_SECONDS = 60.0
 
@@ -77,6 +78,7 @@ class Service:
         self._under_way = threading.Condition()
         self._jobs_under_way: set[str] = set()
         self._failing: dict[str, str] = {}
+        self._broken_since: dict[str, float] = {}
         self._refused: QuotaWatchError | None = None
 
     def run(self) -> bool:
@@ -169,8 +171,10 @@ class Service:
         except Exception:
             log.exception("job failed", job=job)
             self._health.ended(job, by_defect=job in _WATCHED)
+            self._tell_of_defect(job)
         else:
             self._health.ended(job, by_defect=False)
+            self._broken_since.pop(job, None)
             # A full disk refuses one write and takes the next: that is no recovery yet.
             if self._health.trusts_store() and self._failing.pop(job, None) is not None:
                 log.info("job works again", job=job)
@@ -179,6 +183,13 @@ class Service:
                 self._jobs_under_way.discard(job)
                 self._under_way.notify_all()
         self._moved(job)
+
+    def _tell_of_defect(self, job: str) -> None:
+        """Tell people of a defect that lasts: one that is gone at the next tick cost nothing."""
+        now = self._clock.monotonic()
+        lasts = now - self._broken_since.setdefault(job, now) >= _DEFECT_SECONDS
+        if lasts and job in _WATCHED:
+            self._runtime.tell_of_defect(job)
 
     def _moved(self, job: str) -> None:
         if job in _WATCHED:

@@ -72,6 +72,30 @@ def test_an_alert_that_can_not_be_recorded_is_told_in_plain_words(acme: Installa
     assert (notice["type"], notice["title"]) == ("notice", mail.message["Subject"])
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE organization SET sites = '{'",
+        "UPDATE organization SET last_ok = 9000000000000000000",
+        "UPDATE alert SET rule = 'of_a_later_release'",
+    ],
+)
+def test_what_keeps_every_poll_from_being_recorded_is_told_in_plain_words_once_a_day(
+    acme: Installation, damage: str
+) -> None:
+    acme.upstream.used["org_acme"] = 912
+    acme.run("poll")
+    acme.hook.requests.clear()
+    with closing(sqlite3.connect(acme.folder / "quota-watch.db")) as database:
+        database.execute(damage)
+        database.commit()
+    for _ in range(2):
+        result = acme.run("poll")
+        assert (result.returncode, "itself failed" in result.stderr) == (1, True)
+    titles = [json.loads(request.body)["title"] for request in acme.hook.requests]
+    assert titles == ["Critical: quota-watch itself fails and watches nothing"]
+
+
 def test_polls_that_begin_at_once_on_no_database_all_end_well_and_tell_once(
     acme: Installation,
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from quota_watch.pipeline.last_line import LastLine
 from quota_watch.storage.database import Database
 from support.clock import START, FakeClock
 from support.watching import RecordingChannel, Station, Upstream, watch
@@ -71,3 +72,48 @@ def test_the_fallback_hears_it_too(database: Database, clock: FakeClock) -> None
     broken_for(database, "acme")
     polls.cycle()
     assert len(phone.notices) == 1
+
+
+def last_line(database: Database, clock: FakeClock, hook: RecordingChannel, memory: Path):
+    return LastLine(database=database, channels={"hook": hook}, clock=clock, memory=memory)
+
+
+def test_what_fails_for_all_is_said_once_a_day_whoever_starts_anew(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    hook = RecordingChannel()
+    for hours in (0, 1, 2, 24):
+        clock.advance(timedelta(hours=hours))
+        last_line(database, clock, hook, tmp_path / "memory").note_all("poll")
+    assert [notice.title for notice in hook.notices] == [
+        "Critical: quota-watch itself fails and watches nothing"
+    ] * 2
+
+
+def test_where_the_database_can_not_keep_the_day_a_file_does(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    hook = RecordingChannel()
+    database.close()
+    (tmp_path / "quota-watch.db").unlink()
+    for _ in range(2):
+        last_line(database, clock, hook, tmp_path / "memory").note([1], {1: watch("acme")})
+    assert len(hook.notices) == 1
+
+
+def test_where_nothing_can_be_kept_nothing_is_said(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    hook = RecordingChannel()
+    last_line(database, clock, hook, tmp_path / "missing" / "memory").note_all("poll")
+    assert hook.notices == []
+
+
+def test_a_memory_that_is_none_of_ours_is_replaced(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    hook = RecordingChannel()
+    for content in ("", "[1]", '{"day": 1}'):
+        (tmp_path / "memory").write_text(content)
+        last_line(database, clock, hook, tmp_path / "memory").note_all("poll")
+    assert len(hook.notices) == 3

@@ -31,6 +31,7 @@ class Jobs:
         self.discoveries = 0
         self.finds = False
         self.told: list[object] = []
+        self.defects: list[str] = []
         self.closed: list[float] = []
         self.ends = True
         self.poll: Callable[[], object] = lambda: None
@@ -65,6 +66,9 @@ class Jobs:
 
     def tell_of_config(self, refused: object) -> None:
         self.told.append(refused)
+
+    def tell_of_defect(self, job: str) -> None:
+        self.defects.append(job)
 
     def summary(self) -> dict[str, str]:
         return {"name": self.name}
@@ -195,6 +199,20 @@ def test_a_job_that_raises_is_logged_and_tried_again(
     assert "job failed" in caplog.text
     jobs.poll = lambda: None
     works(jobs)
+
+
+def test_people_hear_of_a_defect_of_all_polls_once_it_lasts(start: Start, clock: FakeClock) -> None:
+    def broken() -> None:
+        raise ValueError("a defect")
+
+    jobs = Jobs()
+    jobs.poll = broken
+    start(jobs)
+    works(jobs)
+    works(jobs)
+    assert jobs.defects == []
+    clock.advance(timedelta(seconds=61))
+    wait_until(lambda: set(jobs.defects) == {"poll"})
 
 
 def test_a_job_that_goes_on_failing_is_logged_once_and_when_it_works_again(
