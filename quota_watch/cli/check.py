@@ -17,7 +17,7 @@ from quota_watch.lib.clock import Clock
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.figures import what_and_advice
 from quota_watch.lib.text import one_line
-from quota_watch.model.account import Comparison
+from quota_watch.model.account import Account, Comparison
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import month_of
 from quota_watch.model.plan import NOT_COUNTED
@@ -228,13 +228,22 @@ def _organization(
         return checks
     plan = f"plan {account.plan}, " if account.plan else ""
     told = f"{good}; it reports {plan}limit {account.limit:,}"
-    checks = [_good(organization.id, told)]
-    if limits[organization] not in {None, account.limit}:
+    checks = [_good(organization.id, told), *_losses(organization, account)]
+    if account.limit and limits[organization] not in {None, account.limit}:
         other = f"the config's limit of {organization.id} is {limits[organization]:,}"
         checks.append(
             _good(_WARNING, f"{other}, but {organization.server} reports {account.limit:,}")
         )
     return checks
+
+
+def _losses(organization: Organization, account: Account) -> Iterator[Check]:
+    """Warn of what loses events whatever is counted."""
+    if account.limit == 0:
+        unknown = "Rybbit does not know the plan itself: one event blocks every site"
+        yield _good(_WARNING, f"{organization.id}: {unknown}; ask its support, and set limit")
+    elif account.enforced_over:
+        yield _good(_WARNING, f"{organization.id}: Rybbit says that it drops events")
 
 
 def _channels(config: Config, *, offline: bool) -> Iterator[Check]:

@@ -9,6 +9,7 @@ import click
 from quota_watch.cli.context import Context, chosen, meant
 from quota_watch.cli.output import print_json
 from quota_watch.lib.files import whole_file
+from quota_watch.model.rule import Rule
 
 if TYPE_CHECKING:
     from quota_watch.config import Config
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 _NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 
 
-@click.command()
+_HELP = f"""Show what would be sent about ORG, sending nothing.
+
+From what the database knows; with sample values where the rule is not true. RULE is
+{", ".join(Rule)} or report.
+"""
+
+
+@click.command(help=_HELP)
 @click.argument("organization", metavar="ORG")
 @click.argument("rule")
 @click.option("--channel", metavar="NAME", help="As this channel sends it [default: the first].")
@@ -38,12 +46,7 @@ def preview(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Show what would be sent about ORG, sending nothing.
-
-    From what the database knows; with sample values where the rule is not true. RULE is
-    threshold, forecast, spike, stalled, blind, limit, mismatch, delivery, config, discovered or
-    report.
-    """
+    """Show what would be sent about ORG, sending nothing."""
     from quota_watch.service.preview import RULES, facts_to_preview, render
 
     if rule not in RULES:

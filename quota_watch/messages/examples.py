@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 from quota_watch.lib.files import resource_dir
 from quota_watch.messages.facts import Facts
@@ -13,18 +14,8 @@ EXAMPLES_AT = datetime(2026, 3, 15, 12, tzinfo=UTC)
 """The moment that the examples are of."""
 
 _NAME, _ID = 'Example & "Söhne" <GmbH>', "org_example"
-_OF_RULES = {
-    Rule.THRESHOLD: "fired_with_advice",
-    Rule.FORECAST: "will_exceed",
-    Rule.SPIKE: "spike",
-    Rule.STALLED: "stalled",
-    Rule.BLIND: "blind",
-    Rule.LIMIT: "limit_raised",
-    Rule.MISMATCH: "key_sees_less",
-    Rule.DELIVERY: "channel_fails",
-    Rule.CONFIG: "config_refused",
-    Rule.DISCOVERED: "discovered",
-}
+_TYPICAL = {Rule.THRESHOLD: "fired_with_advice", Rule.FORECAST: "will_exceed"}
+"""Where the first example of a rule is not the one that shows most of it."""
 
 
 def examples() -> dict[str, Facts]:
@@ -37,7 +28,9 @@ def example_of(rule: Rule, watch: Watch) -> Facts:
     text = _text()
     for made_up, real in ((_NAME, watch.name), (_ID, watch.organization.id)):
         text = text.replace(_quoted(made_up), _quoted(real))
-    return Facts.from_json(json.loads(text)[_OF_RULES[rule]])
+    bodies: dict[str, Any] = json.loads(text)
+    first = next(name for name, body in bodies.items() if body["alert"]["rule"] == rule)
+    return Facts.from_json(bodies[_TYPICAL.get(rule, first)])
 
 
 def _quoted(text: str) -> str:

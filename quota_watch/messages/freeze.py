@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
-from typing import Any, Protocol
+from importlib import import_module
+from typing import Any, Protocol, cast
 from urllib.parse import quote
 
 from quota_watch.forecast.remedies import Part
@@ -26,18 +27,9 @@ from quota_watch.messages.facts import (
 from quota_watch.messages.words import (
     Situation,
     Words,
-    blind,
-    config,
-    delivery,
-    discovered,
-    forecast,
     limit,
-    mismatch,
     period_ended,
-    spike,
-    stalled,
     switched_off,
-    threshold,
 )
 from quota_watch.model.period import ONE_DAY, Period, each_day
 from quota_watch.model.rule import Rule, Severity
@@ -61,18 +53,6 @@ class _RuleWords(Protocol):
         """Say that it is over."""
 
 
-_WORDS: Mapping[Rule, _RuleWords] = {
-    Rule.THRESHOLD: threshold,
-    Rule.FORECAST: forecast,
-    Rule.SPIKE: spike,
-    Rule.STALLED: stalled,
-    Rule.BLIND: blind,
-    Rule.LIMIT: limit,
-    Rule.MISMATCH: mismatch,
-    Rule.DELIVERY: delivery,
-    Rule.CONFIG: config,
-    Rule.DISCOVERED: discovered,
-}
 _OF_ALL_RULES = {
     Reason.LIMIT_CHANGED: limit.limit_changed,
     Reason.PERIOD_ENDED: period_ended,
@@ -83,7 +63,7 @@ _OF_ALL_RULES = {
 def words_of(case: Situation) -> Words:
     """Say what happened, what it means and what to do."""
     transition = case.transition
-    rule = _WORDS[transition.story.rule]
+    rule = _words_file(transition.story.rule)
     if transition.type is TransitionType.RESOLVED:
         return _OF_ALL_RULES.get(transition.reason, rule.ended)(case)
     words = rule.fired(case)
@@ -95,6 +75,11 @@ def words_of(case: Situation) -> Words:
         lead = f"The silence has ended, and this is still true. {words.lead}"
         return replace(words, title=f"After a silence: {words.title}", lead=lead)
     return words
+
+
+def _words_file(rule: Rule) -> _RuleWords:
+    """Find the words of a rule: the file of its name."""
+    return cast("_RuleWords", import_module(f"quota_watch.messages.words.{rule}"))
 
 
 def facts_of(
@@ -179,9 +164,18 @@ def _alert(case: Situation, words: Words) -> AlertFacts:
         reason=case.transition.reason.value,
         started_at=story.started_at,
         ended_at=story.ended_at,
-        dropping=case.watch.drops and case.is_over and not case.is_closed,
+        dropping=_is_dropping(case),
         **_texts(words),
     )
+
+
+def _is_dropping(case: Situation) -> bool:
+    """Tell whether events are lost now: our count says so, or Rybbit itself does."""
+    if case.is_closed:
+        return False
+    story = case.transition.story
+    says_so = story.rule is Rule.ENFORCED and story.is_open
+    return (case.watch.drops and case.is_over) or case.is_enforced or says_so
 
 
 def _texts(words: Words) -> dict[str, Any]:

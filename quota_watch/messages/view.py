@@ -32,7 +32,7 @@ MAILTO = "mailto:"
 _SUBJECT, _BUTTON = 200, 14
 _MOST_TYPES, _MOST_STEPS, _MOST_CHARTS, _MOST_FACTS = 12, 6, 3, 4
 _FULL = 100
-_OF_LIMIT = frozenset({Rule.THRESHOLD, Rule.FORECAST, Rule.LIMIT})
+_OF_LIMIT = frozenset({Rule.THRESHOLD, Rule.FORECAST, Rule.LIMIT, Rule.ENFORCED})
 _OF_DAYS = frozenset({Rule.SPIKE, Rule.STALLED})
 
 

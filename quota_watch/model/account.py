@@ -7,19 +7,23 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A site of an organization, as far as the key sees them."""
+    """A site of an organization, as far as the key sees them.
+
+    `requires_plan` tells that it collects nothing without a plan; None: upstream did not say.
+    """
 
     id: str
     name: str
+    requires_plan: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """What upstream says of an organization's plan.
 
-    `limit` None: the server has none (self-hosted). `counted` is upstream's own count of this
-    period, at most half an hour old; `enforced_over` whether it drops events since it counted
-    that. Whatever upstream did not say is None.
+    `limit` None: the server has none (self-hosted); 0: it does not know its own plan and drops
+    everything. `counted` is upstream's own count of this period, as its half-hourly job left it;
+    `enforced_over` whether that job drops events. Whatever upstream did not say is None.
     """
 
     limit: int | None
@@ -29,6 +33,22 @@ class Account:
     enforced_over: bool | None = None
     name: str | None = None
     sites: tuple[Site, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """What upstream last said of an organization's plan, and since when it has said so.
+
+    `over_since` is when it was first read, without a break, that events are dropped; `clear_since`
+    when it was first read after that that none are. `raised_at` is when a higher limit or a better
+    plan was first read.
+    """
+
+    account: Account
+    as_of: datetime
+    over_since: datetime | None = None
+    clear_since: datetime | None = None
+    raised_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +72,7 @@ class KnownSite:
     before: int | None = None
     as_of: datetime | None = None
     asked: datetime | None = None
+    requires_plan: bool | None = None
 
     @property
     def looked_at(self) -> datetime | None:

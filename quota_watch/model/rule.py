@@ -16,6 +16,7 @@ class Rule(StrEnum):
     DELIVERY = "delivery"
     CONFIG = "config"
     DISCOVERED = "discovered"
+    ENFORCED = "enforced"
 
 
 class Severity(IntEnum):

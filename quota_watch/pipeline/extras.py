@@ -11,13 +11,15 @@ from quota_watch.forecast.remedies import AT_RISK_EVERY, CALM_EVERY, due_sites
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.plain import iso
 from quota_watch.model.account import Account, SiteUsage
+from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import ONE_DAY, Period, month_of, previous
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.model.usage import DayCounts, highest_level, is_over
 from quota_watch.model.watch import Watch
+from quota_watch.rules.enforced import is_watched_closely
 from quota_watch.rules.limit import limit_in_force, read_every
 from quota_watch.storage.claims import Claim
-from quota_watch.storage.limits import kept_account, kept_limit
+from quota_watch.storage.limits import kept_account, kept_limit, reported_of
 from quota_watch.storage.sites import known_sites
 
 _NEEDED = timedelta(seconds=25)  # the longest a request may take
@@ -145,6 +147,8 @@ def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bo
     if row.limit_read_at is None or row.limit_read_at > now:
         return True
     since: timedelta = now - row.limit_read_at
+    if is_watched_closely(reported_of(row), now=now) and since >= ENFORCED_EVERY:
+        return True
     if not watch.auto:
         return since >= ONE_DAY
     account = kept_account(row)

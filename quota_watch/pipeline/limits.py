@@ -8,23 +8,24 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from quota_watch.lib.logs import get_logger
-from quota_watch.model.account import Account, Comparison, Mismatch
+from quota_watch.model.account import Account, Comparison, Mismatch, Reported
 from quota_watch.model.limit import ENFORCED_EVERY, LimitChange
 from quota_watch.model.period import Period
 from quota_watch.model.plan import NOT_COUNTED
 from quota_watch.model.source import UpstreamError
 from quota_watch.model.usage import DayCounts, count
 from quota_watch.model.watch import Watch
+from quota_watch.rules.enforced import report
 from quota_watch.rules.limit import limit_in_force
 from quota_watch.rules.mismatch import compare, mismatch
 from quota_watch.storage.days import are_ahead, used_before
 from quota_watch.storage.limits import (
     account_columns,
-    kept_account,
     kept_limit,
     limit_columns,
     mismatch_json,
     mismatch_of,
+    reported_of,
 )
 
 log = get_logger(__name__)
@@ -40,6 +41,7 @@ class Heard:
     changes: tuple[LimitChange, ...] = ()
     compared: bool = False
     mismatch: Mismatch | None = None
+    reported: Reported | None = None
     columns: dict[str, Any] = field(default_factory=dict)
 
 
@@ -57,55 +59,60 @@ def hear(
 
     What it did not say leaves everything as it was.
     """
-    heard = account if isinstance(account, Account) else None
-    in_force = limit_in_force(watch, kept_limit(row), kept_account(row), heard=heard, now=now)
-    columns = limit_columns(in_force.limit) if watch.auto else {}
+    reported = reported_of(row)
+    kept = kept_limit(row), None if reported is None else reported.account
     if not isinstance(account, Account):
+        in_force = limit_in_force(watch, *kept, now=now)
+        columns = limit_columns(in_force.limit) if watch.auto else {}
         if account is not None:
             _log_failure(row, watch, account)
             columns["limit_read_at"] = now
-        return Heard(watch=in_force.watch, columns=columns)
-    if not watch.auto and account.limit not in {None, watch.limit}:
+        return Heard(watch=in_force.watch, reported=reported, columns=columns)
+    billed = count(days, period=period, today=now.date(), not_counted=NOT_COUNTED, limit=None).used
+    opened = datetime.combine(period.start, time.min, UTC)
+    earlier = used_before(connection, row.pk, now - _OLD_ENOUGH, since=opened)
+    counted = billed if earlier is None else min(billed, earlier)
+    reported = report(reported, account, counted=counted, now=now)
+    heard = reported.account
+    in_force = limit_in_force(watch, *kept, heard=heard, now=now)
+    if not watch.auto and heard.limit not in {None, watch.limit, kept[1] and kept[1].limit}:
         log.warning(
             "upstream reports another limit than the config",
             organization=watch.organization.id,
             config=watch.limit,
-            upstream=account.limit,
+            upstream=heard.limit,
         )
     before = mismatch_of(row)
-    verdict, after = _compare(connection, row, account, days=days, period=period, now=now)
+    verdict = compare(billed, heard, earlier=earlier, period=period, now=now)
+    verdict, after = _held(connection, row, heard, verdict, billed=billed, now=now)
     return Heard(
         watch=in_force.watch,
         changes=in_force.changes,
         compared=verdict is not Comparison.UNKNOWN,
         mismatch=after if verdict is not Comparison.UNKNOWN else None,
+        reported=reported,
         columns={
-            **columns,
-            **account_columns(row, account, now=now),
+            **(limit_columns(in_force.limit) if watch.auto else {}),
+            **account_columns(row, reported),
             "limit_read_at": now,
             "mismatch": mismatch_json(after if verdict is not Comparison.UNKNOWN else before),
         },
     )
 
 
-def _compare(
+def _held(
     connection: Connection,
     row: Row[Any],
     account: Account,
+    verdict: Comparison,
     *,
-    days: Sequence[DayCounts],
-    period: Period,
+    billed: int,
     now: datetime,
 ) -> tuple[Comparison, Mismatch | None]:
-    """Compare our count, as Rybbit bills it, with its own."""
-    billed = count(days, period=period, today=now.date(), not_counted=NOT_COUNTED, limit=None).used
-    opened = datetime.combine(period.start, time.min, UTC)
-    earlier = used_before(connection, row.pk, now - _OLD_ENOUGH, since=opened)
-    verdict = compare(billed, account, earlier=earlier, period=period, now=now)
+    """Hold what comparing our count, as Rybbit bills it, with its own came to."""
     if verdict is not Comparison.AGREES and are_ahead(connection, row.pk, now.date()):
-        verdict = (
-            Comparison.UNKNOWN
-        )  # the clock was ahead, or is behind: upstream counts by its own
+        # The clock was ahead, or is behind: upstream counts by its own.
+        verdict = Comparison.UNKNOWN
     held = mismatch(mismatch_of(row), verdict, ours=billed, theirs=account.counted, now=now)
     if held is not None and verdict is not Comparison.UNKNOWN:
         log.warning(

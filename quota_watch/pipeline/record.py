@@ -73,6 +73,7 @@ class Recorder:
             measured_at=poll.at,
             today_by_type=poll.types_of_today(watch),
             foresight=poll.foresight,
+            reported=said.reported,
             limit_changes=said.changes,
             compared=said.compared,
             mismatch=said.mismatch,

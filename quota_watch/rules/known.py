@@ -8,7 +8,7 @@ from quota_watch.forecast.forecast import Crossing, Forecast
 from quota_watch.forecast.outlook import Foresight
 from quota_watch.forecast.remedies import PlanFit, Remedies
 from quota_watch.lib.figures import Estimate
-from quota_watch.model.account import Account, Mismatch
+from quota_watch.model.account import Mismatch, Reported
 from quota_watch.model.limit import NOT_KNOWN, KnownLimit, LimitChange
 from quota_watch.model.period import Period
 from quota_watch.model.rule import Rule
@@ -47,7 +47,7 @@ class Known:
     """All that is known of one organization at `at`, as the polls up to then left it.
 
     `watch` is what was agreed, with the limit in force; `limit` says where that is from and what
-    speaks against it; `account` is what upstream said last, believed or not. `stories` are those
+    speaks against it; `reported` is what upstream said last, believed or not. `stories` are those
     of this and the last period and every open one; `silences` those that hold at `at`. `polled`
     tells whether there ever was a poll, `last_ok` when one last worked; `interval` is the time
     between two as the rate budget lets them be. `pk` is the row's, None where there is none.
@@ -74,8 +74,7 @@ class Known:
     stories: tuple[Story, ...] = ()
     silences: tuple[Silence, ...] = ()
     pk: int | None = None
-    account: Account | None = None
-    account_as_of: datetime | None = None
+    reported: Reported | None = None
     days: Sequence[DayCounts] = ()
     kept_forecast: KeptForecast | None = None
     polled: bool = True

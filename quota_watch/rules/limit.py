@@ -139,11 +139,13 @@ def believe(
     A raised limit is believed at once. A lower one, or none where there was one, needs a second
     read at least half an hour later that says the same, or that upstream enforces it already.
     So does a first one that upstream itself does not enforce although its count is past it. No
-    limit upstream leaves the config's in force. What only the config knew before, or nobody,
-    is no change to tell.
+    limit upstream leaves the config's in force, and a plan it does not know leaves whatever held.
+    What only the config knew before, or nobody, is no change to tell.
     """
     if account.limit is None and known.source in {"config", "plan"}:
         return _undisputed(known), ()
+    if account.limit == 0:  # it does not know its own plan (UPSTREAM.md § 6)
+        return known, ()
     if _needs_agreement(known, account) and not _agreed(known, account, now):
         return _disputed(known, account, now), ()
     after = _taken(known, account, now)

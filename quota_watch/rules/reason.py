@@ -1,53 +1,72 @@
 """Why something was told, held back or ended: every reason there is, as it stands in the store."""
 
 from enum import StrEnum
+from typing import Self
 
 
 class Reason(StrEnum):
-    """Why a step of a story was taken."""
+    """Why a step of a story was taken, each with the words for it: half a sentence."""
 
-    LEVEL_REACHED = "level_reached"
-    HIGHER_LEVEL_REACHED = "higher_level_reached"
-    CLOSED_OVER = "closed_over"
+    says: str
 
-    AT_RISK = "at_risk"
-    WILL_EXCEED = "will_exceed"
-    EARLIER_DATE = "earlier_date"
-    NO_LONGER_LIKELY = "no_longer_likely"
-    OVERTAKEN = "overtaken"
+    def __new__(cls, value: str, says: str = "") -> Self:
+        """Build a reason that is its value and has its words beside it."""
+        reason = str.__new__(cls, value)
+        reason._value_ = value
+        reason.says = says
+        return reason
 
-    ABOVE_EXPECTED = "above_expected"
-    AS_EXPECTED_AGAIN = "as_expected_again"
-    NO_EVENTS = "no_events"
-    EVENTS_AGAIN = "events_again"
+    LEVEL_REACHED = "level_reached", "the first level reached in this period with this limit"
+    HIGHER_LEVEL_REACHED = "higher_level_reached", "a higher level was reached"
+    CLOSED_OVER = "closed_over", "a period that is over turned out to have passed its limit"
 
-    POLLS_FAIL = "polls_fail"
-    POLLS_WORK_AGAIN = "polls_work_again"
-    ALL_POLLS_FAIL = "all_polls_fail"
+    AT_RISK = "at_risk", "the period may end over the limit"
+    WILL_EXCEED = "will_exceed", "the period will probably end over the limit"
+    EARLIER_DATE = (
+        "earlier_date",
+        "the limit is likely to be passed at least two days sooner than was told",
+    )
+    NO_LONGER_LIKELY = "no_longer_likely", "it will probably not happen any more"
+    OVERTAKEN = "overtaken", "it has happened, and the rule threshold tells it"
 
-    LIMIT_RAISED = "limit_raised"
-    LIMIT_LOWERED = "limit_lowered"
-    LIMIT_FOUND = "limit_found"
-    LIMIT_REMOVED = "limit_removed"
-    STATUS_CHANGED = "status_changed"
-    LIMIT_CHANGED = "limit_changed"
+    ABOVE_EXPECTED = "above_expected", "the day was far above what it should have been"
+    AS_EXPECTED_AGAIN = "as_expected_again", "counts are as expected again"
+    NO_EVENTS = "no_events", "counted events stopped where there should be some"
+    EVENTS_AGAIN = "events_again", "events come again"
 
-    KEY_SEES_LESS = "key_sees_less"
-    UPSTREAM_COUNTS_LESS = "upstream_counts_less"
-    COUNTS_AGREE_AGAIN = "counts_agree_again"
-    USED_FELL = "used_fell"
+    POLLS_FAIL = "polls_fail", "polls failed for too long"
+    POLLS_WORK_AGAIN = "polls_work_again", "polls work again"
+    ALL_POLLS_FAIL = "all_polls_fail", "all organizations of the server or key failed alike"
 
-    CHANNEL_FAILS = "channel_fails"
-    CHANNEL_WORKS_AGAIN = "channel_works_again"
-    CONFIG_REFUSED = "config_refused"
-    CONFIG_ACCEPTED = "config_accepted"
-    DISCOVERED = "discovered"
+    LIMIT_RAISED = "limit_raised", "Rybbit raised the limit"
+    LIMIT_LOWERED = "limit_lowered", "Rybbit lowered the limit"
+    LIMIT_FOUND = "limit_found", "Rybbit said a limit for the first time"
+    LIMIT_REMOVED = "limit_removed", "Rybbit has no limit any more"
+    STATUS_CHANGED = "status_changed", "the subscription has another status"
+    LIMIT_CHANGED = "limit_changed", "another limit holds now"
 
-    BECAME_CRITICAL = "became_critical"
-    STILL_TRUE = "still_true"
-    SILENCE_ENDED = "silence_ended"
-    PERIOD_ENDED = "period_ended"
-    SWITCHED_OFF = "switched_off"
+    KEY_SEES_LESS = "key_sees_less", "our count was clearly below Rybbit's own"
+    UPSTREAM_COUNTS_LESS = "upstream_counts_less", "our count was clearly above Rybbit's own"
+    COUNTS_AGREE_AGAIN = "counts_agree_again", "both counts agree again"
+    USED_FELL = "used_fell", "more than 5 % of what was used was gone"
+
+    CHANNEL_FAILS = "channel_fails", "the channel kept failing"
+    CHANNEL_WORKS_AGAIN = "channel_works_again", "the channel took a message again"
+    CONFIG_REFUSED = "config_refused", "a new config was refused"
+    CONFIG_ACCEPTED = "config_accepted", "a good config was taken"
+    DISCOVERED = "discovered", "the key sees an organization that the config does not name"
+
+    RYBBIT_DROPS_EVENTS = "rybbit_drops_events", "Rybbit's own flag said that it drops events"
+    RYBBIT_TAKES_EVENTS = (
+        "rybbit_takes_events",
+        "two reads of Rybbit's flag said that it drops none any more",
+    )
+
+    BECAME_CRITICAL = "became_critical", "it became more severe"
+    STILL_TRUE = "still_true", "a reminder: it was still true"
+    SILENCE_ENDED = "silence_ended", "a silence had ended, and it was still true"
+    PERIOD_ENDED = "period_ended", "a new period began"
+    SWITCHED_OFF = "switched_off", "the config has switched the rule off"
 
 
 BY_THEMSELVES = frozenset({Reason.PERIOD_ENDED, Reason.SWITCHED_OFF})

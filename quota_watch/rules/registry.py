@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from quota_watch.model.rule import Rule
-from quota_watch.rules import blind, forecast, limit, mismatch, spike, stalled, threshold
+from quota_watch.rules import blind, enforced, forecast, limit, mismatch, spike, stalled, threshold
 from quota_watch.rules.condition import Condition
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
@@ -76,4 +76,10 @@ REGISTRY: Mapping[Rule, Entry] = {
     Rule.DELIVERY: Entry(about=About.CHANNEL, ends=Reason.CHANNEL_WORKS_AGAIN),
     Rule.CONFIG: Entry(about=About.CONFIG, ends=Reason.CONFIG_ACCEPTED),
     Rule.DISCOVERED: Entry(about=About.SERVER),
+    Rule.ENFORCED: Entry(
+        verdict=enforced.verdict,
+        ends=Reason.RYBBIT_TAKES_EVENTS,
+        of_limit=True,
+        of_period=True,
+    ),
 }

@@ -47,11 +47,10 @@ def parse_account(body: bytes, *, organization: str) -> Account:
     if record.get("id", organization) != organization:
         raise bad_answer(f"it is about another organization, {excerpt(record['id'])}")
     plan = quotable(subscription.get("planName"))
-    if plan == _UNKNOWN_PLAN:  # the limit beside it is only a default
-        raise bad_answer("Rybbit does not know the plan itself. Set the limit in the config")
+    unknown = plan == _UNKNOWN_PLAN  # the limit beside it is only a default
     over = record.get("overMonthlyLimit")
     return Account(
-        limit=_limit(subscription, "eventLimit"),
+        limit=0 if unknown else _limit(subscription, "eventLimit"),
         plan=plan,
         status=quotable(subscription.get("status")),
         counted=_counted(subscription, "monthlyEventCount"),
@@ -130,7 +129,11 @@ def _sites(value: Any, field: str) -> tuple[Site, ...]:
     each = [site for site in value if isinstance(site, dict)] if isinstance(value, list) else []
     ids = ((_site_id(site.get(field)) or _site_id(site.get("id")), site) for site in each)
     return tuple(
-        Site(id_, quotable(site.get("domain")) or quotable(site.get("name")) or id_)
+        Site(
+            id_,
+            quotable(site.get("domain")) or quotable(site.get("name")) or id_,
+            needs if isinstance(needs := site.get("requiresPlan"), bool) else None,
+        )
         for id_, site in ids
         if id_
     )
@@ -142,12 +145,12 @@ def _site_id(value: Any) -> str | None:
 
 
 def _limit(answer: Mapping[str, Any], name: str) -> int | None:
-    """Return a limit; null is what a server without limits says (UPSTREAM.md § 10)."""
+    """Return a limit: null of a server without limits, 0 of one that does not know its plan."""
     if name not in answer:
         raise bad_answer(f"{name} is missing{own_error(answer)}")
     value = answer[name]
     limit = as_count(value)
-    if value is not None and not limit:
+    if value is not None and limit is None:
         raise bad_answer(f"{name} is {excerpt(value)}, which is no limit. Set it in the config")
     return limit
 

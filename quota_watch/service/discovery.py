@@ -18,6 +18,7 @@ from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.model.usage import count
 from quota_watch.pipeline.notices import Found
 from quota_watch.rybbit.account import SeenOrganization
+from quota_watch.rybbit.answers import bad_answer
 from quota_watch.rybbit.client import OrganizationKeyError, RybbitClient
 
 log = get_logger(__name__)
@@ -116,6 +117,8 @@ def look_at(
         account = ask(lambda: asking.account(organization, site=site))
         named = account.name if seen.name == seen.id and account.name else seen.name
         sight = replace(sight, account=account, used=account.counted, name=named)
+        if account.limit == 0:
+            sight = replace(sight, account=None, trouble=_no_plan_known(organization))
     except UpstreamError as error:
         sight = replace(sight, trouble=error)
         if error.kind is not ErrorKind.INSUFFICIENT_SCOPE:
@@ -126,6 +129,12 @@ def look_at(
         return replace(sight, used=ask(lambda: _counted(asking, organization, today)))
     except UpstreamError as error:
         return replace(sight, used=None, trouble=sight.trouble or error)
+
+
+def _no_plan_known(organization: Organization) -> UpstreamError:
+    says = "Rybbit does not know the plan itself, so one event blocks every site"
+    where = f"organization {organization.id} at {organization.server}"
+    return bad_answer(f"{where}: {says}. Set the limit in the config")
 
 
 def unnamed(seen: Iterable[Organization], named: Iterable[Organization]) -> list[Organization]:
@@ -197,7 +206,7 @@ def _found(client: RybbitClient, credential: Credential, seen: SeenOrganization)
         account = asking.account(organization, site=site)
     except (UpstreamError, NotYet):  # that it is there is worth telling all the same
         return found
-    return replace(found, plan=account.plan, limit=account.limit)
+    return replace(found, plan=account.plan, limit=account.limit or None)
 
 
 def _table(config: Config, found: Found) -> OrganizationTable | None:

@@ -7,9 +7,11 @@ from typing import Any
 from sqlalchemy import Row
 
 from quota_watch.lib.plain import iso
-from quota_watch.model.account import Account, Comparison, Mismatch
+from quota_watch.model.account import Account, Comparison, Mismatch, Reported, Site
 from quota_watch.model.limit import KnownLimit
-from quota_watch.storage.sites import renamed
+from quota_watch.storage.sites import known_sites, moment_of, renamed
+
+_SINCE = ("over_since", "clear_since", "raised_at")
 
 
 def kept_limit(row: Row[Any]) -> KnownLimit:
@@ -25,25 +27,30 @@ def kept_limit(row: Row[Any]) -> KnownLimit:
     )
 
 
-def kept_account(row: Row[Any]) -> Account | None:
-    """Read what upstream said last, whether it is believed or not; None: it was never heard."""
+def reported_of(row: Row[Any]) -> Reported | None:
+    """Read what upstream said last and since when; None: it was never heard."""
     kept: Mapping[str, Any] | None = row.account
     if kept is None:
         return None
-    return Account(
+    account = Account(
         limit=kept.get("limit"),
         plan=kept.get("plan"),
         status=kept.get("status"),
         counted=kept.get("counted"),
         enforced_over=kept.get("over"),
         name=kept.get("name"),
+        sites=tuple(
+            Site(id_, site.name, site.requires_plan) for id_, site in known_sites(row.sites).items()
+        ),
     )
+    moments = {name: moment_of(kept.get(name)) for name in _SINCE}
+    return Reported(account=account, as_of=datetime.fromisoformat(kept["as_of"]), **moments)
 
 
-def account_heard_at(row: Row[Any]) -> datetime | None:
-    """Read when upstream said that."""
-    at = (row.account or {}).get("as_of")
-    return None if at is None else datetime.fromisoformat(at)
+def kept_account(row: Row[Any]) -> Account | None:
+    """Read what upstream said last, whether it is believed or not."""
+    reported = reported_of(row)
+    return None if reported is None else reported.account
 
 
 def limit_columns(known: KnownLimit) -> dict[str, Any]:
@@ -59,8 +66,9 @@ def limit_columns(known: KnownLimit) -> dict[str, Any]:
     }
 
 
-def account_columns(row: Row[Any], account: Account, *, now: datetime) -> dict[str, Any]:
+def account_columns(row: Row[Any], reported: Reported) -> dict[str, Any]:
     """Return how an answer is kept, for showing and for comparing."""
+    account = reported.account
     said = {
         "name": account.name or (row.account or {}).get("name"),
         "limit": account.limit,
@@ -68,7 +76,8 @@ def account_columns(row: Row[Any], account: Account, *, now: datetime) -> dict[s
         "status": account.status,
         "counted": account.counted,
         "over": account.enforced_over,
-        "as_of": iso(now),
+        "as_of": iso(reported.as_of),
+        **{name: iso(getattr(reported, name)) for name in _SINCE},
     }
     sites = {"sites": renamed(row.sites, account.sites)} if account.sites else {}
     return {"account": said, **sites}

@@ -18,8 +18,9 @@ def known_sites(kept: Kept) -> dict[str, KnownSite]:
             name=site["name"],
             used=site.get("used"),
             before=site.get("before"),
-            as_of=_moment(site.get("as_of")),
-            asked=_moment(site.get("asked")),
+            as_of=moment_of(site.get("as_of")),
+            asked=moment_of(site.get("asked")),
+            requires_plan=site.get("requires_plan"),
         )
         for id_, site in (kept or {}).items()
     }
@@ -28,7 +29,14 @@ def known_sites(kept: Kept) -> dict[str, KnownSite]:
 def renamed(kept: Kept, sites: Iterable[Site]) -> dict[str, Any]:
     """Return how the sites upstream lists are kept: what was counted of them stays."""
     before = kept or {}
-    return {site.id: {**before.get(site.id, {}), "name": site.name} for site in sites}
+    return {
+        site.id: {
+            **before.get(site.id, {}),
+            "name": site.name,
+            "requires_plan": site.requires_plan,
+        }
+        for site in sites
+    }
 
 
 def with_usage(
@@ -46,8 +54,10 @@ def with_usage(
 
 def _json(site: KnownSite) -> dict[str, Any]:
     kept = {"name": site.name, "used": site.used, "before": site.before, "as_of": iso(site.as_of)}
+    kept |= {"requires_plan": site.requires_plan}
     return kept | ({"asked": iso(site.asked)} if site.asked is not None else {})
 
 
-def _moment(text: str | None) -> datetime | None:
+def moment_of(text: str | None) -> datetime | None:
+    """Return a moment as it stands in JSON."""
     return None if text is None else datetime.fromisoformat(text)

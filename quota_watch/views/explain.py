@@ -92,7 +92,7 @@ class _Told:
         return {
             **step,
             "told": told,
-            "why": explain.words_of(Reason(step["reason"])),
+            "why": Reason(step["reason"]).says,
             "not_told": None if told else _not_told(story, step),
             "silence": silence,
             "deliveries": sent,

@@ -22,7 +22,7 @@ from quota_watch.storage import claims, silences, stories
 from quota_watch.storage import days as record
 from quota_watch.storage.among import among
 from quota_watch.storage.forecasts import kept_forecasts, past_of
-from quota_watch.storage.limits import account_heard_at, kept_account, kept_limit, mismatch_of
+from quota_watch.storage.limits import kept_limit, mismatch_of, reported_of
 from quota_watch.storage.schema import organization
 
 
@@ -124,7 +124,8 @@ def _known(
     period: Period,
     now: datetime,
 ) -> Known:
-    account = kept_account(row)
+    reported = reported_of(row)
+    account = None if reported is None else reported.account
     in_force = limit_in_force(watch, kept_limit(row), account, now=now)
     kept = None if forecast is None else _kept_forecast(forecast)
     known = Known(
@@ -133,8 +134,7 @@ def _known(
         period=period,
         at=now,
         pk=row.pk,
-        account=account,
-        account_as_of=account_heard_at(row),
+        reported=reported,
         stories=stories,
         silences=silences,
         polled=row.last_poll is not None,

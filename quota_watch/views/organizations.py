@@ -287,9 +287,9 @@ def _health(row: Row[Any] | None) -> Json:
 
 
 def _state(usage: Usage | None, row: Row[Any] | None, open_alerts: Collection[Row[Any]]) -> str:
-    if usage is None or row is None or row.limit is None:
-        return "unknown"
     worst = max((Severity.of(row.severity) for row in open_alerts), default=None)
+    if usage is None or row is None or (row.limit is None and worst is not Severity.CRITICAL):
+        return "unknown"
     return worst.label if worst else "ok"
 
 

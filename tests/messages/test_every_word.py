@@ -28,6 +28,7 @@ BEGINNINGS = {
     Rule.DELIVERY: {Reason.CHANNEL_FAILS},
     Rule.CONFIG: {Reason.CONFIG_REFUSED},
     Rule.DISCOVERED: {Reason.DISCOVERED},
+    Rule.ENFORCED: {Reason.RYBBIT_DROPS_EVENTS},
 }
 STEPS = {
     TransitionType.ESCALATED: {
@@ -54,6 +55,12 @@ ENDS = {
     Rule.MISMATCH: {Reason.COUNTS_AGREE_AGAIN},
     Rule.DELIVERY: {Reason.CHANNEL_WORKS_AGAIN},
     Rule.CONFIG: {Reason.CONFIG_ACCEPTED},
+    Rule.ENFORCED: {
+        Reason.RYBBIT_TAKES_EVENTS,
+        Reason.OVERTAKEN,
+        Reason.LIMIT_CHANGED,
+        Reason.PERIOD_ENDED,
+    },
 }
 ALL_ENDS = {why for whys in ENDS.values() for why in whys}
 OWN = {Rule.DELIVERY, Rule.CONFIG, Rule.DISCOVERED}

@@ -9,7 +9,7 @@ from quota_watch.model.account import Comparison, Mismatch
 from quota_watch.model.limit import KnownLimit
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.rules import forecast, spike, stalled
-from quota_watch.rules.explain import explain, words_of
+from quota_watch.rules.explain import explain
 from quota_watch.rules.forecast import Risk, RiskReason, Tier
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
@@ -147,7 +147,7 @@ def test_counts_that_agree_or_are_not_known() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_words(reason) -> None:
-    assert words_of(reason)
+    assert reason.says
 
 
 @pytest.mark.parametrize(

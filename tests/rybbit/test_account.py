@@ -116,7 +116,7 @@ def test_both_lists_know_a_site_by_the_same_id(golden):
     assert plan.sites == seen[2].sites
 
 
-@pytest.mark.parametrize("limit", [0, -1, 1.5, 100_000.0, "", "many", "0", True, [], {}, 10**18])
+@pytest.mark.parametrize("limit", [-1, 1.5, 100_000.0, "", "many", True, [], {}, 10**18])
 def test_what_can_be_no_limit_is_not_believed(limit):
     assert_not_believed(lambda: account(eventLimit=limit), "eventLimit is .*no limit")
     assert_not_believed(lambda: usage(orgEventLimit=limit), "orgEventLimit is .*no limit")
@@ -152,10 +152,16 @@ def test_a_missing_limit_is_not_no_limit():
     )
 
 
-def test_a_plan_rybbit_does_not_know_itself_is_not_believed():
-    assert_not_believed(
-        lambda: account(planName="Unknown Plan", eventLimit=3_000), "Set the limit in the config"
-    )
+def test_a_plan_rybbit_does_not_know_itself_has_a_limit_of_nothing():
+    for limit in (3_000, 0):  # what two releases say beside it
+        assert account(planName="Unknown Plan", eventLimit=limit).limit == 0
+
+
+def test_a_site_says_whether_it_collects_nothing_without_a_plan(rybbit_now):
+    answer = rybbit_now["sites_requires_plan"]["body"]
+    sites = parse_account(told(answer), organization="acme").sites
+    assert [site.requires_plan for site in sites] == [True, False]
+    assert [site.requires_plan for site in account().sites] == [None] * len(account().sites)
 
 
 @pytest.mark.parametrize("counted", [-1, 0.5, "x", True, []])

@@ -128,11 +128,11 @@ def test_where_both_ways_fail_the_first_failure_is_told(account, serve):
 
 
 def test_nonsense_names_organization_and_server(account, serve):
-    nonsense = {"orgEventsThisMonth": 7, "orgEventLimit": 0}
+    nonsense = {"orgEventsThisMonth": 7, "orgEventLimit": -1}
     server = serve(plan_then_usage((NO_SCOPE, "403 No"), (nonsense, "200 OK")))
     error = fails(lambda: account(server.url, site="1"), ErrorKind.BAD_ANSWER)
     assert error.message.startswith(f"organization org_abc at {server.url}: ")
-    assert "orgEventLimit is 0" in error.message
+    assert "orgEventLimit is -1" in error.message
 
 
 def test_organizations_are_asked_with_the_given_key(client, serve, key):

@@ -7,6 +7,7 @@ from typing import Any
 
 from quota_watch.forecast.forecast import TooEarly
 from quota_watch.lib.figures import Estimate
+from quota_watch.lib.plain import iso
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.freeze import facts_of, test_facts
 from quota_watch.model.organization import Organization
@@ -51,6 +52,7 @@ def sample_facts(
         maker.blindness(),
         maker.limits(),
         maker.mismatches(),
+        maker.enforcement(),
         maker.own_affairs(),
     )
     made = {name: facts for group in shapes for name, facts in group}
@@ -182,6 +184,25 @@ class _Maker:
             yield reason.value, self._told(fired)
             if reason is Reason.KEY_SEES_LESS:
                 yield "counts_agree_again", self._ended(fired, Reason.COUNTS_AGREE_AGAIN)
+
+    def enforcement(self) -> Shapes:
+        """Rybbit's own word that events are dropped, for each cause that shows."""
+        active = {"since": iso(self.now - _HOUR), "theirs": 100_412, "plan": "standard100k"}
+        for name, detail in (
+            ("enforced", {"their_limit": _LIMIT, "status": "active"}),
+            ("enforced_lower", {"their_limit": _LIMIT // 2, "status": "active"}),
+            ("enforced_lapsed", {"their_limit": 3_000, "status": "past_due"}),
+            ("enforced_unknown_plan", {"their_limit": 0, "plan": "Unknown Plan"}),
+        ):
+            fired = self._fired(
+                Rule.ENFORCED,
+                Reason.RYBBIT_DROPS_EVENTS,
+                Severity.CRITICAL,
+                limit=_LIMIT,
+                detail=active | detail,
+            )
+            yield name, self._told(fired)
+        yield "enforced_no_more", self._ended(fired, Reason.RYBBIT_TAKES_EVENTS)
 
     def own_affairs(self) -> Shapes:
         """The watch's own: its channels, its config, and what nobody watches."""

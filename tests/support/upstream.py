@@ -186,5 +186,15 @@ def october(row: Callable[..., dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def golden() -> dict[str, Any]:
     """Every recorded answer by file name."""
-    folder = Path(__file__).parent.parent / "data" / "golden"
+    return answers_in("golden")
+
+
+@pytest.fixture(scope="session")
+def rybbit_now() -> dict[str, Any]:
+    """Answers in the shape that newer servers give, with made-up values, by file name."""
+    return answers_in("rybbit-now")
+
+
+def answers_in(name: str) -> dict[str, Any]:
+    folder = Path(__file__).parent.parent / "data" / name
     return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}

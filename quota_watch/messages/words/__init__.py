@@ -22,6 +22,7 @@ from quota_watch.model.period import Period
 from quota_watch.model.source import Trouble
 from quota_watch.model.usage import is_over, percent
 from quota_watch.model.watch import FULL, Watch
+from quota_watch.rules.enforced import is_dropping
 from quota_watch.rules.known import Known
 from quota_watch.rules.story import Transition
 
@@ -149,6 +150,11 @@ class Situation:
     def is_over(self) -> bool:
         """Whether the limit is passed; exactly at it is not."""
         return self.used is not None and is_over(self.used, self.limit)
+
+    @property
+    def is_enforced(self) -> bool:
+        """Whether Rybbit itself says that it drops events, and is believed."""
+        return is_dropping(self.known)
 
     @property
     def is_full(self) -> bool:

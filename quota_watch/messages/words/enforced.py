@@ -1,0 +1,105 @@
+"""Words of `enforced`: Rybbit itself says that it drops events."""
+
+from quota_watch.lib.figures import events, number
+from quota_watch.lib.text import NAME, join, one_line
+from quota_watch.messages.words import FIX, Situation, Words
+from quota_watch.model.usage import is_over
+from quota_watch.rules.enforced import LAPSED
+from quota_watch.rules.reason import Reason
+
+
+def fired(case: Situation) -> Words:
+    """Say that events are lost though our numbers don't say so, and why that may be."""
+    return Words(
+        title=f"Rybbit is dropping events of {case.name}",
+        lead=join([_dropped(case), _differs(case)]),
+        preheader="Every new event is lost until the plan or the limit is set right.",
+        details=(_why(case), case.figures()),
+        heading=FIX,
+        steps=_steps(case),
+    )
+
+
+def ended(case: Situation) -> Words:
+    """Say that Rybbit takes events again, or that a level tells of it now."""
+    if case.transition.reason is Reason.OVERTAKEN:
+        return Words(
+            title=f"{case.name}: the limit is reached by our count too",
+            lead="Rybbit goes on dropping events; see the separate alert.",
+            details=(case.figures(),),
+        )
+    return Words(
+        title=f"Rybbit takes events of {case.name} again",
+        lead="Two reads of Rybbit agree. What was dropped in between can't be recovered.",
+        details=(case.figures(),),
+    )
+
+
+def _dropped(case: Situation) -> str:
+    since = f"Rybbit has said so since {case.brief(case.since())}. "
+    return f"{since}New events are dropped and can't be recovered."
+
+
+def _differs(case: Situation) -> str:
+    """Say both numbers, and both limits."""
+    theirs, their_limit = case.detail.get("theirs"), case.detail.get("their_limit")
+    ours = "" if case.used is None else f"We count {_of(case.used, case.limit)}"
+    if theirs is None:
+        return f"{ours}." if ours else ""
+    counts = f"Rybbit {_of(theirs, their_limit)}"
+    return f"{ours}, {counts}." if ours else f"{counts} by its own count."
+
+
+def _of(used: int, limit: int | None) -> str:
+    """Write a count and its limit; a limit of nothing is none that could be used up."""
+    return f"{number(used)} of {number(limit)}" if limit else events(used)
+
+
+def _plan(case: Situation) -> str:
+    return one_line(str(case.detail.get("plan") or ""), NAME)
+
+
+def _is_lapsed(case: Situation) -> bool:
+    return case.detail.get("status") in LAPSED
+
+
+def _why(case: Situation) -> str:
+    """Name the one cause that fits what both say, or those there can be."""
+    theirs, limit = case.detail.get("theirs"), case.detail.get("their_limit")
+    if limit == 0:
+        return (
+            f"Rybbit does not know the plan it bills ({_plan(case)}), so its limit is 0 and one"
+            " event blocks every site."
+            if _plan(case)
+            else "Rybbit's limit is 0: one event blocks every site."
+        )
+    if _is_lapsed(case):
+        status = one_line(str(case.detail["status"]), NAME)
+        return f"The subscription is {status}: the free plan's limit holds."
+    if limit is not None and case.limit is not None and limit < case.limit:
+        return f"Rybbit enforces {events(limit)}, not the {number(case.limit)} known here."
+    if theirs is not None and is_over(theirs, limit):
+        return "The key may see only some of the sites."
+    return "A plan that lapsed, or a billing lookup that failed at Rybbit, can be why."
+
+
+def _steps(case: Situation) -> tuple[str, ...]:
+    limit, at = case.detail.get("their_limit"), case.server
+    if limit == 0:
+        return (
+            f"Check the billing at {at}; if it is right, ask Rybbit's support to set the plan.",
+        )
+    if _is_lapsed(case):
+        return (
+            f"Renew the plan at {at}: collection resumes within 30 minutes.",
+            "Run `quota-watch check` afterwards.",
+        )
+    if limit is not None and case.limit is not None and limit < case.limit:
+        return (
+            f"Upgrade the plan at {at}: collection resumes within 30 minutes.",
+            'Correct the limit in the config, or leave it to Rybbit with `plan = "auto"`.',
+        )
+    return (
+        f"Compare with the usage and the plan shown at {at}.",
+        "Run `quota-watch check`: it tells whether the key sees every site.",
+    )

@@ -1,0 +1,147 @@
+"""The rule `enforced`: Rybbit's own flag says that it drops events, whatever our numbers say.
+
+The flag is written by a half-hourly job, so it lags behind a new period and an upgrade; while
+Rybbit's database fails that job clears it (UPSTREAM.md § 5).
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime, time
+
+from quota_watch.model.account import Account, Reported
+from quota_watch.model.limit import ENFORCED_EVERY
+from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.usage import has_reached
+from quota_watch.model.watch import FULL
+from quota_watch.rules.condition import Condition
+from quota_watch.rules.known import Known
+from quota_watch.rules.reason import Reason
+from quota_watch.rules.verdict import State, Verdict
+
+LAPSED = frozenset({"free", "canceled", "past_due", "unpaid"})
+"""What the status of a subscription is called that pays for nothing (UPSTREAM.md § 6)."""
+
+_LAGS = 2 * ENFORCED_EVERY  # behind a new period, a raised limit, a better plan
+_NOT_KNOWN = Verdict(state=State.UNKNOWN, says="Rybbit's own word on dropping events is not known")
+
+
+def verdict(known: Known) -> Verdict:
+    """Judge Rybbit's flag where no level of 100 % has told of it."""
+    reported = known.reported
+    if reported is None or reported.account.enforced_over is None:
+        return _NOT_KNOWN
+    if _is_told_as_level(known):
+        says = "the limit in force is reached, which the rule threshold tells"
+        return Verdict(state=State.FALSE, says=says, end=Reason.OVERTAKEN)
+    if not reported.account.enforced_over:
+        return _cleared(reported, is_open=known.open_story(Rule.ENFORCED) is not None)
+    trusted = _trusted_from(known, reported)
+    if reported.as_of < trusted:
+        says = f"Rybbit says it drops events, which is believed from {trusted:%H:%M} UTC on"
+        return Verdict(state=State.UNKNOWN, says=says)
+    since = reported.over_since or reported.as_of
+    return Verdict(
+        state=State.TRUE,
+        says=f"Rybbit has said since {since:%Y-%m-%d %H:%M} UTC that it drops events",
+        condition=Condition(
+            rule=Rule.ENFORCED,
+            severity=Severity.CRITICAL,
+            reason=Reason.RYBBIT_DROPS_EVENTS,
+            detail={
+                "since": since.isoformat(),
+                "theirs": reported.account.counted,
+                "their_limit": reported.account.limit,
+                "plan": reported.account.plan,
+                "status": reported.account.status,
+            },
+        ),
+    )
+
+
+def is_dropping(known: Known) -> bool:
+    """Tell whether Rybbit says now, and is believed, that it drops events."""
+    reported = known.reported
+    if reported is None or not reported.account.enforced_over:
+        return False
+    return reported.as_of >= _trusted_from(known, reported)
+
+
+def _is_told_as_level(known: Known) -> bool:
+    watch, usage = known.watch, known.usage
+    if FULL in watch.levels and usage is not None and has_reached(usage.used, watch.limit, FULL):
+        return True
+    levels = known.stories_of_limit(Rule.THRESHOLD)
+    return any(story.is_open and (story.level or 0) >= FULL for story in levels)
+
+
+def _cleared(reported: Reported, *, is_open: bool) -> Verdict:
+    since = reported.clear_since or reported.as_of
+    if is_open and reported.as_of - since < ENFORCED_EVERY:
+        says = "Rybbit says it drops nothing any more, believed once a later read says so too"
+        return Verdict(state=State.UNKNOWN, says=says)
+    return Verdict(state=State.FALSE, says="Rybbit says it drops no events")
+
+
+def _trusted_from(known: Known, reported: Reported) -> datetime:
+    changed = datetime.combine(known.period.start, time.min, UTC)
+    if reported.raised_at is not None:
+        changed = max(changed, reported.raised_at)
+    return changed + _LAGS
+
+
+def report(before: Reported | None, account: Account, *, counted: int, now: datetime) -> Reported:
+    """Join what upstream says at `now` to what it said before; `counted` is our own count.
+
+    Where its count failed open, neither its count nor its flag says anything: what they said
+    before stands as of then.
+    """
+    if has_failed_open(account, counted=counted):
+        flag = None if before is None else before.account.enforced_over
+        account = replace(account, counted=None, enforced_over=flag)
+        raised_at = _raised_at(before, account, now)
+        return replace(
+            before or Reported(account=account, as_of=now), account=account, raised_at=raised_at
+        )
+    over_since, clear_since = _flag_since(before, account, now)
+    return Reported(
+        account=account,
+        as_of=now,
+        over_since=over_since,
+        clear_since=clear_since,
+        raised_at=_raised_at(before, account, now),
+    )
+
+
+def has_failed_open(account: Account, *, counted: int) -> bool:
+    """Tell whether upstream's job could not count and so wrote 0, and that nothing is over."""
+    nothing = account.counted == 0 and not account.enforced_over
+    return nothing and account.limit is not None and counted > 0
+
+
+def _flag_since(
+    before: Reported | None, account: Account, now: datetime
+) -> tuple[datetime | None, datetime | None]:
+    """Return since when the flag has been set, and since when it has been clear again."""
+    over_since = None if before is None else before.over_since
+    clear_since = None if before is None else before.clear_since
+    if account.enforced_over is None:
+        return over_since, clear_since
+    if account.enforced_over:
+        return (over_since if clear_since is None else None) or now, None
+    return over_since, None if over_since is None else (clear_since or now)
+
+
+def _raised_at(before: Reported | None, account: Account, now: datetime) -> datetime | None:
+    if before is None:
+        return None
+    was, is_ = before.account, account
+    raised = was.limit is not None and (is_.limit is None or is_.limit > was.limit)
+    better = was.status in LAPSED and is_.status is not None and is_.status not in LAPSED
+    return now if raised or better else before.raised_at
+
+
+def is_watched_closely(reported: Reported | None, *, now: datetime) -> bool:
+    """Tell whether the flag is set, or was until lately, so that it is to be read often."""
+    if reported is None:
+        return False
+    cleared = reported.clear_since is not None and now - reported.clear_since < _LAGS
+    return bool(reported.account.enforced_over) or cleared

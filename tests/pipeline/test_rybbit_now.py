@@ -1,0 +1,213 @@
+"""What Rybbit says beside its counts, over real HTTP: what is told of it, and what is not."""
+
+import json
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from quota_watch.lib.http import Client
+from quota_watch.model.organization import Organization
+from quota_watch.model.period import each_day
+from quota_watch.rybbit.client import RybbitClient
+from quota_watch.storage.database import Database
+from quota_watch.storage.schema import organization as organizations
+from support.clock import FakeClock
+from support.http import Answer, HttpServer, Request
+from support.upstream import http, rybbit_now
+from support.watching import RecordingChannel, Station
+from support.watching import watch as watched
+
+__all__ = ["http", "rybbit_now"]
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+POLL = 15 * MINUTE
+START = datetime.fromisoformat("2026-11-16T12:05:00Z")
+JSON = {"Content-Type": "application/json"}
+
+
+class Town:
+    """The organization `acme` on a server that says what a test lets it say."""
+
+    def __init__(
+        self, database: Database, clock: FakeClock, http: Client, server: HttpServer
+    ) -> None:
+        self.database, self.clock, self.server = database, clock, server
+        self.hook = RecordingChannel()
+        self.account: dict[str, Any] | None = None
+        self.used: dict[date, int] = {}
+        self.account_reads = 0
+        self.of = Organization(server.url, "acme")
+        self._source = RybbitClient(http, keys={self.of: "key"}, timeout=5)
+        server.answers = self.answer
+
+    def watches(self, **terms: Any) -> "Town":
+        values = {"organization": self.of, "name": "Acme"} | terms
+        self.station = Station(
+            self.database,
+            self._source,
+            [watched(**values)],
+            self.clock,
+            channels=[self.hook],
+            interval=POLL,
+            history=timedelta(0),
+        )
+        return self
+
+    def watches_auto(self) -> "Town":
+        return self.watches(
+            auto=True, limit=None, limit_source="none", drops=False, drops_agreed=False
+        )
+
+    def says(self, answer: dict[str, Any], **subscription: Any) -> "Town":
+        """Let Rybbit say this of the account, with another subscription where one is given."""
+        body = answer["body"]
+        over = subscription.pop("over", body["organization"]["overMonthlyLimit"])
+        self.account = body | {
+            "organization": body["organization"] | {"overMonthlyLimit": over},
+            "subscription": body["subscription"] | subscription,
+        }
+        return self
+
+    def counts(self, used: int, day: date = date(2026, 11, 1)) -> "Town":
+        self.used[day] = used
+        return self
+
+    def polls(self, *, after: timedelta = timedelta(0)) -> list[str]:
+        """Return what is told of polls every quarter of an hour, up to so long after."""
+        end = self.clock.now() + after
+        before = len(self.hook.sent)
+        self.station.cycle()
+        while self.clock.now() < end:
+            self.clock.advance(min(POLL, end - self.clock.now()))
+            self.station.cycle()
+        bodies = [body for message in self.hook.sent[before:] for body in message.bodies]
+        return [_brief(body) for body in bodies]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        return dict(self.hook.sent[-1].bodies[0])
+
+    @property
+    def row(self) -> Any:
+        with self.database.read() as connection:
+            return connection.execute(organizations.select()).one()
+
+    def answer(self, request: Request) -> Answer:
+        url = urlsplit(request.path)
+        if url.path.endswith("/sites"):
+            self.account_reads += 1
+            return (200, JSON, json.dumps(self.account).encode()) if self.account else _FORBIDDEN
+        if "/org-event-count/" not in url.path:
+            return _FORBIDDEN
+        asked = parse_qs(url.query)
+        first, last = (date.fromisoformat(asked[name][0]) for name in ("start_date", "end_date"))
+        rows = [
+            {
+                "event_date": f"{day} 00:00:00",
+                "pageview_count": self.used.get(day, 0),
+                "event_count": self.used.get(day, 0),
+            }
+            for day in each_day(first, last)
+        ]
+        return 200, JSON, json.dumps({"data": rows}).encode()
+
+
+_FORBIDDEN = (403, JSON, b'{"error":"Insufficient scope","required":"x"}')
+
+
+def _brief(body: Any) -> str:
+    alert = body["alert"]
+    return f"{alert['severity']} {alert['rule']} {alert['reason']}"
+
+
+@pytest.fixture
+def town(database: Database, clock: FakeClock, http: Client) -> Iterator[Town]:
+    clock.set(START)
+    server = HttpServer()
+    server.start()
+    yield Town(database, clock, http, server)
+    server.stop()
+
+
+DROPS = "critical enforced rybbit_drops_events"
+TAKES = "critical enforced rybbit_takes_events"
+
+
+def test_rybbit_says_over_where_the_config_s_limit_is_far_away(town: Town, rybbit_now) -> None:
+    town.says(rybbit_now["sites_enforced_only"]).counts(49_000).watches(limit=1_000_000)
+    assert town.polls() == [DROPS]
+    alert = town.told["alert"]
+    assert alert["dropping"] is True
+    assert "49,000 of 1,000,000" in alert["summary"]
+    assert "100,412 of 100,000" in alert["summary"]
+    assert town.polls(after=DAY / 2) == []
+
+
+def test_it_ends_when_two_reads_half_an_hour_apart_say_so(town: Town, rybbit_now) -> None:
+    town.says(rybbit_now["sites_enforced_only"]).counts(49_000).watches(limit=1_000_000)
+    town.polls()
+    town.says(rybbit_now["sites_enforced_only"], over=False)
+    assert town.polls(after=45 * MINUTE) == []
+    assert town.polls(after=30 * MINUTE) == [TAKES]
+
+
+def test_a_plan_that_rybbit_does_not_know_is_told_by_its_flag(town: Town, rybbit_now) -> None:
+    town.says(rybbit_now["sites_unknown_plan"]).counts(48_910).watches_auto()
+    assert town.polls(after=2 * HOUR) == [DROPS]
+    assert "Unknown Plan" in town.told["alert"]["summary"]
+    assert town.row.limit is None
+
+
+def test_a_plan_unknown_from_one_read_on_leaves_the_limit_that_held(town: Town, rybbit_now) -> None:
+    town.says(rybbit_now["sites_enforced_only"], monthlyEventCount=48_910, over=False)
+    town.counts(48_910).watches_auto().polls()
+    town.says(rybbit_now["sites_unknown_plan"])
+    assert town.polls(after=2 * DAY) == [DROPS]
+    assert town.row.limit == 100_000
+
+
+def test_a_level_of_100_percent_overtakes_it_without_a_message(town: Town, rybbit_now) -> None:
+    town.says(rybbit_now["sites_enforced_only"]).counts(100_000).watches(limit=140_000)
+    assert town.polls() == [DROPS]
+    town.counts(140_001)
+    assert town.polls(after=POLL) == ["critical threshold level_reached"]
+
+
+def test_over_by_our_count_it_is_told_as_a_level_alone(town: Town, rybbit_now) -> None:
+    town.says(rybbit_now["sites_enforced_only"]).counts(100_412).watches_auto()
+    assert town.polls(after=DAY) == ["critical threshold level_reached"]
+
+
+def test_in_the_first_hour_of_a_month_the_old_flag_says_nothing(town: Town, rybbit_now) -> None:
+    town.clock.set(datetime.fromisoformat("2026-12-01T00:05:00Z"))
+    town.says(rybbit_now["sites_enforced_only"]).watches(limit=1_000_000)
+    assert town.polls(after=45 * MINUTE) == []
+    town.says(rybbit_now["sites_enforced_only"], over=False)
+    assert town.polls(after=3 * HOUR) == []
+
+
+def test_a_new_month_ends_it_for_programs_alone(town: Town, rybbit_now) -> None:
+    town.clock.set(datetime.fromisoformat("2026-11-30T23:05:00Z"))
+    town.says(rybbit_now["sites_enforced_only"]).counts(49_000).watches(limit=1_000_000)
+    assert town.polls(after=90 * MINUTE) == [DROPS, "critical enforced period_ended"]
+
+
+def test_for_an_hour_after_an_upgrade_the_flag_lags(town: Town, rybbit_now) -> None:
+    free = {"planName": "free", "eventLimit": 3_000, "status": "free", "over": False}
+    town.says(rybbit_now["sites_enforced_only"], **free).counts(100_412).watches(limit=1_000_000)
+    town.polls()
+    town.says(rybbit_now["sites_enforced_only"])
+    assert town.polls(after=DAY + 30 * MINUTE) == []
+    town.says(rybbit_now["sites_enforced_only"], over=False)
+    assert town.polls(after=3 * HOUR) == []
+
+
+def test_a_count_that_failed_open_is_no_end_and_no_mismatch(town: Town, rybbit_now) -> None:
+    town.says(rybbit_now["sites_enforced_only"]).counts(100_412).watches(limit=1_000_000)
+    assert town.polls() == [DROPS]
+    town.says(rybbit_now["sites_failed_open"])
+    assert town.polls(after=2 * DAY) == []
+    assert town.row.mismatch is None
