@@ -55,7 +55,7 @@ class Zygote:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.reliability.zygote"],
             cwd=installation.folder,
-            env=installation._environ({}),
+            env=installation.environ({}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

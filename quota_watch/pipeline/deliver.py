@@ -1,28 +1,40 @@
 """Deliver: take what is due from the outbox, send it, keep what came of it.
 
-Each channel is drained by a thread of its own, so that one that hangs holds up no other, and has
-at most one attempt in flight.
+Each channel has a sender of its own, so that one that hangs holds up no other. What came of its
+attempts is kept while the next are under way: killed, it repeats those few, with the same ids.
 """
 
+import math
 import random
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from quota_watch.channels.channel import Channel, DeliveryError, next_attempt, should_split
+from sqlalchemy import Connection
+
+from quota_watch.channels.channel import (
+    ATTEMPT_SECONDS,
+    Channel,
+    DeliveryError,
+    next_attempt,
+    should_split,
+)
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Message
 from quota_watch.pipeline.fallback import tell_elsewhere
-from quota_watch.storage import deliveries, outbox
+from quota_watch.pipeline.workers import in_batches
+from quota_watch.storage import attempts, deliveries, outbox
+from quota_watch.storage.attempts import Attempt
+from quota_watch.storage.claims import LEASE, new_token
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import ClaimedMessage, DeliveryReason
 from quota_watch.storage.errors import StorageError
-from quota_watch.storage.outbox import Attempt
 from quota_watch.storage.retention import settle
 
 log = get_logger(__name__)
@@ -31,6 +43,11 @@ _LONGEST_ERROR = 1_000
 _SETTLE_SECONDS = 30.0
 _LOOK_AGAIN_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 10.0  # for another process, which may be dead
+_MOST_CLAIMED = 100
+_CLAIM_SECONDS = 0.5
+"""So much work is claimed at a time: something critical that comes meanwhile waits no longer."""
+_BEGIN_SECONDS = LEASE.total_seconds() - ATTEMPT_SECONDS - 5
+"""How long after its claim an attempt may begin, so that it ends inside its lease."""
 
 Result = Literal["sent", "failed", "retry"]
 
@@ -139,7 +156,10 @@ class Outbox:
         """Deliver all that is due; a dispatch meanwhile is a reason to look once more."""
         try:
             while self._goes_on(name):
-                self._deliver(name)
+                try:
+                    self._sender(name).send_due()
+                except StorageError as error:
+                    log.warning("outbox unavailable", channel=name, error=str(error))
         except BaseException:
             self._leave(name)
             raise
@@ -157,91 +177,174 @@ class Outbox:
             self._draining.discard(name)
             self._changed.notify_all()
 
-    def _deliver(self, name: str) -> None:
-        works, failed = False, set[str]()
-        try:
-            while not self._stopping.is_set():
-                with self._database.write() as connection:
-                    message = outbox.claim_next(connection, name, now=self._clock.now())
-                if message is None:
-                    self._channels[name].rest()
-                    return
-                if self._attempt(self._channels[name], message, failed):
-                    works = True
-                elif works:
-                    failed.add(message.id)
-        except StorageError as error:
-            log.warning("outbox unavailable", channel=name, error=str(error))
-
-    def _attempt(self, channel: Channel, message: ClaimedMessage, failed: set[str]) -> bool:
-        """Attempt a message and keep what came of it; tell whether it was accepted."""
-        bodies = tuple(row.facts for row in message.rows)
-        sent = Message(id=message.id, recipient=message.recipient, bodies=bodies)
-        try:
-            channel.send(sent, now=self._clock.now())
-        except DeliveryError as error:
-            self._keep_failure(channel, message, error)
-        except Exception as error:  # the boundary of a delivery: a defect must not stop the rest
-            log.exception("delivery raised", channel=channel.name, message=message.id)
-            name = type(error).__name__
-            ours = DeliveryError(f"quota-watch failed: {name}", by_us=True)
-            self._keep_failure(channel, message, ours)
-        else:
-            self._keep_success(channel, message, failed)
-            return True
-        return False
-
-    def _keep_success(self, channel: Channel, message: ClaimedMessage, failed: set[str]) -> None:
-        """Keep that it was accepted, and let go what waits for the channel to work again.
-
-        But not what `failed` while the channel did work: it would hold up the rest.
-        """
-        now = self._clock.now()
-        with self._database.write() as connection:
-            outbox.mark_done(connection, message, now=now)
-            outbox.make_due(connection, channel.name, now=now, but=failed)
-        self._count("sent", len(message.rows))
-        log.info("delivery sent", **_names(message))
-
-    def _keep_failure(
-        self, channel: Channel, message: ClaimedMessage, error: DeliveryError
-    ) -> None:
-        why = one_line(error.message, _LONGEST_ERROR)
-        attempt = Attempt(at=self._clock.now(), error=why, status=error.status)
-        split = len(message.rows) > 1 and should_split(error, attempts=message.attempts + 1)
-        at = attempt.at if split else self._next_attempt(channel, message, error, attempt.at)
-        with self._database.write() as connection:
-            if split:
-                outbox.mark_split(connection, message, attempt)
-            elif at is not None:
-                outbox.mark_retry(connection, message, attempt, at=at)
-            else:
-                reason = DeliveryReason.REFUSED if error.permanent else DeliveryReason.GAVE_UP
-                if outbox.mark_failed(connection, message, attempt, reason=reason):
-                    tell_elsewhere(connection, message.rows, self._channels, now=attempt.at)
-        self._count("retry" if at else "failed", len(message.rows))
-        log.warning(
-            "delivery will be retried" if at else "delivery failed for good",
-            next_at=at,
-            error=why,
-            **_names(message),
-        )
-
-    def _next_attempt(
-        self, channel: Channel, message: ClaimedMessage, error: DeliveryError, now: datetime
-    ) -> datetime | None:
-        return next_attempt(
-            schedule=channel.retries,
-            attempts=message.attempts + 1,
-            error=error,
-            created_at=message.created_at,
-            now=now,
-            jitter=self._jitter(),
+    def _sender(self, name: str) -> "Sender":
+        return Sender(
+            self._channels[name],
+            database=self._database,
+            channels=self._channels,
+            clock=self._clock,
+            jitter=self._jitter,
+            stopping=self._stopping,
+            count=self._count,
         )
 
     def _count(self, result: Result, rows: int) -> None:
         with self._changed:
             self.results[result] += rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """An attempt that is over, accepted unless there is an error."""
+
+    message: ClaimedMessage
+    error: DeliveryError | None
+
+
+class Sender:
+    """Sends what is due on one channel, a few messages at a time, until nothing is.
+
+    A message is claimed by one sender at a time, and so is all of a channel. `count` is told what
+    became of so many rows.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        database: Database,
+        channels: Mapping[str, Channel],
+        clock: Clock,
+        jitter: Callable[[], float],
+        stopping: threading.Event,
+        count: Callable[[Result, int], object],
+    ) -> None:
+        self._channel = channel
+        self._database = database
+        self._channels = channels
+        self._clock = clock
+        self._jitter = jitter
+        self._stopping = stopping
+        self._count = count
+        self._token = new_token()
+        self._most = channel.at_once
+        self._claimed = deque[ClaimedMessage]()
+        self._works = False
+        self._failed = set[str]()
+
+    def send_due(self) -> None:
+        """Send until nothing is due; what came of an attempt may let something else go.
+
+        Raises `StorageError`.
+        """
+        is_due = True
+        try:
+            while is_due:
+                is_due = False
+                for sent in in_batches(
+                    self._due(), self._attempt, threads=self._channel.at_once, linger=0.0
+                ):
+                    is_due = True
+                    self._keep(sent)
+        finally:
+            self._give_back()
+        self._channel.rest()
+
+    def _due(self) -> Iterator[ClaimedMessage]:
+        """Claim what is due, so much at a time as is sent in a moment, and yield it in order."""
+        while not self._stopping.is_set():
+            self._claim()
+            claimed, begun = len(self._claimed), self._clock.monotonic()
+            if not claimed:
+                return
+            took = 0.0
+            while self._claimed and took < _BEGIN_SECONDS and not self._stopping.is_set():
+                yield self._claimed.popleft()
+                took = self._clock.monotonic() - begun
+            pace = claimed / took if took else math.inf
+            self._most = max(self._channel.at_once, int(min(pace * _CLAIM_SECONDS, _MOST_CLAIMED)))
+
+    def _claim(self) -> None:
+        self._give_back()
+        with self._database.write() as connection:
+            self._claimed.extend(
+                outbox.claim(
+                    connection,
+                    self._channel.name,
+                    token=self._token,
+                    most=self._most,
+                    now=self._clock.now(),
+                )
+            )
+
+    def _give_back(self) -> None:
+        """Let go of what was claimed and never begun."""
+        if self._claimed:
+            with self._database.write() as connection:
+                attempts.give_back(connection, self._claimed)
+            self._claimed.clear()
+
+    def _attempt(self, message: ClaimedMessage) -> _Sent:
+        bodies = tuple(row.facts for row in message.rows)
+        whole = Message(id=message.id, recipient=message.recipient, bodies=bodies)
+        try:
+            self._channel.send(whole, now=self._clock.now())
+        except DeliveryError as error:
+            return _Sent(message, error)
+        except Exception as error:  # the boundary of a delivery: a defect must not stop the rest
+            log.exception("delivery raised", channel=self._channel.name, message=message.id)
+            name = type(error).__name__
+            return _Sent(message, DeliveryError(f"quota-watch failed: {name}", by_us=True))
+        return _Sent(message, None)
+
+    def _keep(self, sent: Sequence[_Sent]) -> None:
+        """Keep what came of attempts, and let go what waits for the channel to work again.
+
+        But not what failed while the channel did work: it would hold up the rest.
+        """
+        accepted = [each.message for each in sent if each.error is None]
+        failed = [(each.message, each.error) for each in sent if each.error is not None]
+        self._works = self._works or bool(accepted)
+        if self._works:
+            self._failed |= {message.id for message, _ in failed}
+        now, name = self._clock.now(), self._channel.name
+        with self._database.write() as connection:
+            attempts.mark_done(connection, accepted, now=now)
+            kept = [self._keep_failure(connection, message, error) for message, error in failed]
+            if accepted:
+                attempts.make_due(connection, name, now=now, but=self._failed)
+        for message in accepted:
+            self._count("sent", len(message.rows))
+            log.info("delivery sent", **_names(message))
+        for message, attempt, at in kept:
+            self._count("retry" if at else "failed", len(message.rows))
+            what = "delivery will be retried" if at else "delivery failed for good"
+            log.warning(what, next_at=at, error=attempt.error, **_names(message))
+
+    def _keep_failure(
+        self, connection: Connection, message: ClaimedMessage, error: DeliveryError
+    ) -> tuple[ClaimedMessage, Attempt, datetime | None]:
+        """Keep a failed attempt; return it with when the next one is."""
+        why = one_line(error.message, _LONGEST_ERROR)
+        attempt = Attempt(at=self._clock.now(), error=why, status=error.status)
+        if len(message.rows) > 1 and should_split(error, attempts=message.attempts + 1):
+            attempts.mark_split(connection, message, attempt)
+            return message, attempt, attempt.at
+        at = next_attempt(
+            schedule=self._channel.retries,
+            attempts=message.attempts + 1,
+            error=error,
+            created_at=message.created_at,
+            now=attempt.at,
+            jitter=self._jitter(),
+        )
+        if at is not None:
+            attempts.mark_retry(connection, message, attempt, at=at)
+            return message, attempt, at
+        reason = DeliveryReason.REFUSED if error.permanent else DeliveryReason.GAVE_UP
+        if attempts.mark_failed(connection, message, attempt, reason=reason):
+            tell_elsewhere(connection, message.rows, self._channels, now=attempt.at)
+        return message, attempt, None
 
 
 def _names(message: ClaimedMessage) -> dict[str, str | int | None]:

@@ -15,20 +15,24 @@ _Answer = TypeVar("_Answer")
 
 
 def in_batches(
-    work: Iterator[_Work], do: Callable[[_Work], _Answer], *, threads: int
+    work: Iterator[_Work],
+    do: Callable[[_Work], _Answer],
+    *,
+    threads: int,
+    linger: float = LINGER_SECONDS,
 ) -> Iterator[list[_Answer]]:
     """Do all `work` on a few threads and yield the answers in batches.
 
-    A batch closes at 100 answers, 200 ms after its first, or when nothing is under way. `do` must
-    not raise; what `work` raises is raised here once the threads have ended. When the caller
-    stops early, no further work is begun.
+    A batch closes at 100 answers, `linger` seconds after its first, or when nothing is under way.
+    `do` must not raise; what `work` raises is raised here once the threads have ended. When the
+    caller stops early, no further work is begun.
     """
     answers: SimpleQueue[_Answer | _Ended] = SimpleQueue()
     shared = _Shared(work)
     for _ in range(threads):
         threading.Thread(target=_work_off, args=(shared, do, answers), daemon=True).start()
     try:
-        yield from _batches(answers, shared, threads)
+        yield from _batches(answers, shared, threads, linger)
     finally:
         shared.close()
     if shared.error is not None:
@@ -81,7 +85,7 @@ def _work_off(
 
 
 def _batches(
-    answers: "SimpleQueue[_Answer | _Ended]", shared: _Shared[_Work], threads: int
+    answers: "SimpleQueue[_Answer | _Ended]", shared: _Shared[_Work], threads: int, linger: float
 ) -> Iterator[list[_Answer]]:
     batch: list[_Answer] = []
     answered, closes_at = 0, 0.0
@@ -97,7 +101,7 @@ def _batches(
             threads -= 1
             continue
         if not batch:
-            closes_at = time.monotonic() + LINGER_SECONDS
+            closes_at = time.monotonic() + linger
         batch.append(answer)
         answered += 1
         if len(batch) == BATCH_SIZE or answered == shared.begun:

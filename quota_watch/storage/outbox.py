@@ -1,29 +1,40 @@
-"""What goes out together: messages are claimed whole, attempted, and what came of it is kept.
+"""What goes out together: messages are claimed whole, the most urgent first.
 
-A channel has one message in flight, whoever sends it. Which rows go together is decided once, in
-the claim that writes one `message_id` into all of them; a retry sends exactly those.
+One sender has a channel's messages under way, whoever it is. Which rows go together is decided
+once, in the claim that writes one `message_id` into all of them; a retry sends exactly those.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, exists, func, not_, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql.elements import ColumnElement
 
-from quota_watch.lib.plain import iso
 from quota_watch.model.quiet_hours import until_quiet_ends
 from quota_watch.model.rule import Severity
-from quota_watch.storage.claims import LEASE, is_due, is_free, new_token
+from quota_watch.storage.attempts import drop_expired, log_with
+from quota_watch.storage.claims import LEASE, is_due, is_free
 from quota_watch.storage.deliveries import (
     RESOLVED,
     ClaimedMessage,
     Delivery,
-    DeliveryReason,
     DeliveryState,
     as_delivery,
-    is_heard,
     is_loose,
     is_pending,
     is_urgent,
@@ -48,34 +59,40 @@ def due_channels(connection: Connection, channels: Collection[str], *, now: date
     return ready - in_flight(connection, ready, now=now) if ready else ready
 
 
-def in_flight(connection: Connection, channels: Collection[str], *, now: datetime) -> set[str]:
-    """Return those of the channels that somebody is attempting a message on."""
+def in_flight(
+    connection: Connection, channels: Collection[str], *, now: datetime, but: str = ""
+) -> set[str]:
+    """Return those of the channels that somebody is sending on, but for who has that token."""
     query = select(delivery.c.channel).where(
         is_pending(),
         delivery.c.channel.in_(channels),
+        delivery.c.claimed_by != but,
         not_(is_free(delivery.c.claimed_until, now)),
     )
     return set(connection.scalars(query.distinct()))
 
 
-def claim_next(connection: Connection, channel: str, *, now: datetime) -> ClaimedMessage | None:
-    """Claim the channel's most urgent message that is due, or None.
+def claim(
+    connection: Connection, channel: str, *, token: str, most: int = 1, now: datetime
+) -> list[ClaimedMessage]:
+    """Claim up to `most` of the channel's messages that are due, the most urgent first.
 
-    Critical ones come first, then the longest due. A row waits for the earlier ones of the same
-    story, channel and recipient; a critical one only until those were tried once more, for which
-    they don't wait until quiet hours end.
+    None while another sender, known by its `token`, has any under way. Of a story a receiver gets
+    one at a time. Critical ones come first, then the longest due. A row waits for the earlier ones
+    of the same story, channel and recipient; a critical one only until those were tried once more,
+    for which they don't wait until quiet hours end.
     """
     _take_turns(connection, channel)
     drop_expired(connection, now=now, channel=channel)
-    if in_flight(connection, [channel], now=now):
-        return None
-    while (first := _first_ready(connection, channel, now)) is not None:
-        if (before := _overtaken(connection, first)) is not None:
-            return _claim(connection, _company(connection, before, now), now)
-        company = _company(connection, first, now)
-        if going := _not_quiet(connection, company, now):
-            return _claim(connection, going, now)
-    return None
+    if in_flight(connection, [channel], now=now, but=token):
+        return []
+    while due := _first_ready(connection, channel, most, now):
+        queue = _Queue(_related(connection, channel, due, now))
+        whole = list(_locked(connection, list(queue.messages(due)), now))
+        going = [rows for each in whole if (rows := _not_quiet(connection, each, queue, now))]
+        if going or not whole:
+            return _claim_all(connection, going, token, now)
+    return []
 
 
 def _take_turns(connection: Connection, channel: str) -> None:
@@ -85,102 +102,160 @@ def _take_turns(connection: Connection, channel: str) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(lock)))
 
 
-def _first_ready(connection: Connection, channel: str, now: datetime) -> Row[Any] | None:
+def _first_ready(
+    connection: Connection, channel: str, most: int, now: datetime
+) -> Sequence[Row[Any]]:
     interrupted = case((delivery.c.claimed_by.is_(None), 0), else_=1)
     urgent = case((row_is_urgent(), 0), else_=1)
     query = (
-        select(delivery)
-        .where(_is_ready(now), delivery.c.channel == channel)
+        _rows_of(channel, now)
+        .where(_is_ready(now))
         .order_by(urgent, interrupted, delivery.c.next_at, delivery.c.pk)
-        .limit(1)
-        .with_for_update(skip_locked=True, of=delivery)
+        .limit(most)
     )
-    return connection.execute(query).one_or_none()
+    return connection.execute(query).all()
 
 
-def _overtaken(connection: Connection, first: Row[Any]) -> Row[Any] | None:
-    """Return what is to be tried before a critical row: earlier in its story, not tried since.
-
-    What can go with it in one message need not be.
-    """
-    can_join = first.batch is not None and first.message_id is None
-    for place, row in enumerate(_earlier_rows(connection, [first])):
-        if row.type == RESOLVED and place:  # an end overtakes nothing itself; it is left behind
-            continue
-        apart = row.message_id != first.message_id if row.message_id else not can_join
-        tried_at = datetime.fromisoformat(row.log[-1]["at"]) if row.log else None
-        if apart and (tried_at is None or tried_at < first.next_at):
-            return row
-    return None
-
-
-def _company(connection: Connection, first: Row[Any], now: datetime) -> list[Row[Any]]:
-    """Return the rows that go in one message with `first`, itself included."""
-    same = and_(delivery.c.channel == first.channel, delivery.c.recipient == first.recipient)
-    if first.message_id is not None:
-        together = and_(same, is_pending(), delivery.c.message_id == first.message_id)
-        query = select(delivery).where(together).order_by(delivery.c.pk).with_for_update()
-        return list(connection.execute(query))
-    if first.batch is None:
-        return [first]
-    urgent = case((row_is_urgent(), 0), else_=1)
-    joining = and_(same, delivery.c.batch == first.batch, delivery.c.message_id.is_(None))
-    query = (
-        select(delivery)
-        .where(joining, is_loose(now), _may_go(now))
-        .order_by(urgent, delivery.c.pk)
-        .limit(MOST_ROWS)
-        .with_for_update(skip_locked=True)
-    )
-    rows = list(connection.execute(query))
-    return _in_order(rows, _earlier_rows(connection, rows))[:MOST_ROWS]
+def _related(
+    connection: Connection, channel: str, due: Sequence[Row[Any]], now: datetime
+) -> Sequence[Row[Any]]:
+    """Return the pending rows that may go with those that are due, or have to go before them."""
+    decided = {row.message_id for row in due if row.message_id is not None}
+    batches = {row.batch for row in due if row.batch is not None and row.message_id is None}
+    rows = {row.pk: row for row in due}
+    if decided or batches:
+        joining = and_(delivery.c.batch.in_(batches), delivery.c.message_id.is_(None))
+        query = _rows_of(channel, now).where(
+            is_pending(), or_(delivery.c.message_id.in_(decided), joining)
+        )
+        rows |= {row.pk: row for row in connection.execute(query)}
+    stories = {row.alert_pk for row in rows.values() if row.alert_pk is not None}
+    query = _rows_of(channel, now).where(is_pending(), delivery.c.alert_pk.in_(stories))
+    rows |= {row.pk: row for row in connection.execute(query)}
+    return sorted(rows.values(), key=lambda row: row.pk)
 
 
-def _in_order(rows: Sequence[Row[Any]], earlier: Iterable[Row[Any]]) -> list[Row[Any]]:
-    """Return the rows that overtake nothing, with what critical ones take along.
+def _rows_of(channel: str, now: datetime) -> Any:
+    """Select a channel's rows without their facts, and what they may do now."""
+    light = [column for column in delivery.c if column is not delivery.c.facts]
+    may_join = and_(is_loose(now), _may_go(now)).label("may_join")
+    is_busy = not_(is_free(delivery.c.claimed_until, now))
+    return select(*light, may_join, is_busy.label("is_busy")).where(delivery.c.channel == channel)
 
-    `earlier` are pending rows that come before some of them in a story.
-    """
-    chosen = {row.pk: row for row in rows}
-    before = [row for row in earlier if row.pk not in chosen]
-    for row in rows:
-        if not is_urgent(row.severity, row.type):
-            if any(each.alert_pk == row.alert_pk and each.pk < row.pk for each in before):
+
+_Story = tuple[int | None, str]
+
+
+class _Queue:
+    """Pending rows of one channel, oldest first: which of them go now, and together."""
+
+    def __init__(self, rows: Iterable[Row[Any]]) -> None:
+        self._stories = defaultdict[_Story, list[Row[Any]]](list)
+        self._decided = defaultdict[str, list[Row[Any]]](list)
+        self._batches = defaultdict[tuple[str, str], list[Row[Any]]](list)
+        self._busy = set[_Story]()
+        self._pressing = set[int]()
+        for row in rows:
+            self._stories[_story(row)].append(row)
+            if row.is_busy:
+                self._busy.add(_story(row))
+            if row.message_id is not None:
+                self._decided[row.message_id].append(row)
+            elif row.batch is not None and row.may_join:
+                self._batches[row.batch, row.recipient].append(row)
+
+    def messages(self, due: Iterable[Row[Any]]) -> Iterator[list[Row[Any]]]:
+        """Yield the rows of each message; those of which a story is under way are left out."""
+        for row in due:
+            overtaken = self._overtaken(row)
+            message = self._company(overtaken or row)
+            stories = set(map(_story, message))
+            if stories & self._busy:
+                continue
+            self._busy |= stories
+            if overtaken is not None:
+                self._pressing |= {each.pk for each in message}
+            yield message
+
+    def is_pressing(self, row: Row[Any]) -> bool:
+        """Tell whether something critical waits for a row of one of the messages."""
+        return row.pk in self._pressing
+
+    def _overtaken(self, first: Row[Any]) -> Row[Any] | None:
+        """Return what is to be tried before a critical row: earlier in its story, not since.
+
+        What can go with it in one message need not be.
+        """
+        can_join = first.batch is not None and first.message_id is None
+        for place, row in enumerate(self._earlier(first)):
+            if row.type == RESOLVED and place:  # an end overtakes nothing itself
+                continue
+            apart = row.message_id != first.message_id if row.message_id else not can_join
+            tried_at = datetime.fromisoformat(row.log[-1]["at"]) if row.log else None
+            if apart and (tried_at is None or tried_at < first.next_at):
+                return row
+        return None
+
+    def _company(self, first: Row[Any]) -> list[Row[Any]]:
+        """Return the rows that go in one message with `first`, itself included."""
+        if first.message_id is not None:
+            return self._decided[first.message_id]
+        if first.batch is None:
+            return [first]
+        joining = self._batches[first.batch, first.recipient]
+        rows = sorted(joining, key=lambda row: not is_urgent(row.severity, row.type))[:MOST_ROWS]
+        return self._in_order(rows)[:MOST_ROWS] or [first]
+
+    def _in_order(self, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
+        """Return the rows that overtake nothing, with what critical ones take along."""
+        chosen = {row.pk: row for row in rows}
+        joining = frozenset(chosen)
+        for row in rows:
+            before = [each for each in self._earlier(row) if each.pk not in joining]
+            if is_urgent(row.severity, row.type):
+                chosen |= {each.pk: each for each in before if each.message_id is None}
+            elif before:
                 del chosen[row.pk]
-            continue
-        for each in before:
-            if each.alert_pk == row.alert_pk and each.pk < row.pk and each.message_id is None:
-                chosen[each.pk] = each
-    return list(chosen.values())
+        return list(chosen.values())
+
+    def _earlier(self, row: Row[Any]) -> list[Row[Any]]:
+        return [each for each in self._stories[_story(row)] if each.pk < row.pk]
 
 
-def _earlier_rows(connection: Connection, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
-    """Return the pending rows that come before any of these in a story, oldest first."""
-    stories = {row.alert_pk for row in rows if row.alert_pk is not None}
-    if not stories:
-        return []
-    query = select(delivery).where(
-        is_pending(),
-        delivery.c.alert_pk.in_(stories),
-        delivery.c.channel == rows[0].channel,
-        delivery.c.recipient == rows[0].recipient,
-        delivery.c.pk < max(row.pk for row in rows),
-    )
-    return list(connection.execute(query.order_by(delivery.c.pk)))
+def _story(row: Row[Any]) -> _Story:
+    """Return what is told in order to one recipient: a story, or what belongs to none by itself."""
+    return (None, row.id) if row.alert_pk is None else (row.alert_pk, row.recipient)
 
 
-def _not_quiet(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> list[Row[Any]]:
+def _locked(
+    connection: Connection, messages: Sequence[Sequence[Row[Any]]], now: datetime
+) -> Iterator[list[Row[Any]]]:
+    """Yield the messages with all that is kept of their rows, if nobody else has any of them."""
+    pks = [row.pk for message in messages for row in message]
+    query = select(delivery).where(delivery.c.pk.in_(pks), is_loose(now)).order_by(delivery.c.pk)
+    locked = {row.pk: row for row in connection.execute(query.with_for_update(skip_locked=True))}
+    for message in messages:
+        rows = [locked[row.pk] for row in message if row.pk in locked]
+        if len(rows) == len(message):
+            yield rows
+
+
+def _not_quiet(
+    connection: Connection, rows: list[Row[Any]], queue: _Queue, now: datetime
+) -> list[Row[Any]]:
     """Return the rows that may disturb now; let the others wait until their quiet hours end.
 
     With something that may disturb, what was decided to go with it goes too.
     """
+    if queue.is_pressing(rows[0]):
+        return rows
     until = {row.pk: _quiet_until(row, now) for row in rows}
     disturbing = [row for row in rows if until[row.pk] is None]
     decided = rows[0].message_id is not None or any(
         is_urgent(row.severity, row.type) for row in rows
     )
     if disturbing and decided:
-        return list(rows)
+        return rows
     for row in rows:
         if (end := until[row.pk]) is not None:
             values = {"not_before": end, "next_at": end}
@@ -194,32 +269,41 @@ def _quiet_until(row: Row[Any], now: datetime) -> datetime | None:
     return until_quiet_ends(as_delivery(row).quiet, now)
 
 
-def _claim(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> ClaimedMessage:
-    ids = sorted(row.id for row in rows)
-    id_ = rows[0].message_id or (ids[0] if len(ids) == 1 else message_id(ids))
-    token = new_token()
-    claimed = [
-        _interrupted(connection, row) if row.claimed_by else as_delivery(row) for row in rows
+def _claim_all(
+    connection: Connection, messages: Iterable[Sequence[Row[Any]]], token: str, now: datetime
+) -> list[ClaimedMessage]:
+    claimed = [_claimed(rows, token) for rows in messages]
+    statement = update(delivery).where(delivery.c.pk == bindparam("row"))
+    values: dict[str, Any] = {"claimed_by": token, "claimed_until": now + LEASE}
+    values |= {"message_id": bindparam("message"), "log": bindparam("attempts_so_far")}
+    rows = [
+        {"row": row.pk, "message": message.id, "attempts_so_far": list(row.log)}
+        for message in claimed
+        for row in message.rows
     ]
-    connection.execute(
-        update(delivery)
-        .where(delivery.c.pk.in_([row.pk for row in rows]))
-        .values(claimed_by=token, claimed_until=now + LEASE, message_id=id_)
-    )
+    if rows:
+        connection.execute(statement.values(values), rows)
+    return claimed
+
+
+def _claimed(rows: Sequence[Row[Any]], token: str) -> ClaimedMessage:
+    ids = sorted(row.id for row in rows)
     return ClaimedMessage(
-        id=id_,
+        id=rows[0].message_id or (ids[0] if len(ids) == 1 else message_id(ids)),
         token=token,
         channel=rows[0].channel,
         recipient=rows[0].recipient,
-        rows=tuple(sorted(claimed, key=_rank)),
+        rows=tuple(sorted(map(_taken_up, rows), key=_rank)),
     )
 
 
-def _interrupted(connection: Connection, row: Row[Any]) -> Delivery:
-    """Keep that whoever had claimed the row never said what came of it."""
-    log = log_with(row.log or (), at=row.claimed_until - LEASE, outcome="interrupted")
-    connection.execute(update(delivery).where(delivery.c.pk == row.pk).values(log=log))
-    return replace(as_delivery(row), log=tuple(log))
+def _taken_up(row: Row[Any]) -> Delivery:
+    """Return a row as it is claimed: whoever had claimed it never said what came of it."""
+    taken_up = as_delivery(row)
+    if not row.claimed_by:
+        return taken_up
+    log = log_with(taken_up.log, at=row.claimed_until - LEASE, outcome="interrupted")
+    return replace(taken_up, log=tuple(log))
 
 
 def _rank(row: Delivery) -> tuple[bool, int, int]:
@@ -239,148 +323,18 @@ def _may_go(now: datetime) -> ColumnElement[bool]:
 
 def _is_ready(now: datetime) -> ColumnElement[bool]:
     due = is_due(delivery.c.next_at, now, horizon=_RETRY_HORIZON)
-    return and_(is_loose(now), due, _may_go(now), or_(row_is_urgent(), ~_earlier_is_pending()))
+    return and_(is_loose(now), due, _may_go(now), ~_waits_for_its_story(now))
 
 
-def _earlier_is_pending() -> ColumnElement[bool]:
-    earlier = delivery.alias("earlier")
+def _waits_for_its_story(now: datetime) -> ColumnElement[bool]:
+    """Say that something earlier goes first, or that something else of the story is under way."""
+    other = delivery.alias("other")
+    goes_first = and_(other.c.pk < delivery.c.pk, not_(row_is_urgent()))
     return exists().where(
-        earlier.c.state == DeliveryState.PENDING,
-        earlier.c.alert_pk == delivery.c.alert_pk,
-        earlier.c.channel == delivery.c.channel,
-        earlier.c.recipient == delivery.c.recipient,
-        earlier.c.pk < delivery.c.pk,
+        other.c.state == DeliveryState.PENDING,
+        other.c.alert_pk == delivery.c.alert_pk,
+        other.c.channel == delivery.c.channel,
+        other.c.recipient == delivery.c.recipient,
+        other.c.pk != delivery.c.pk,
+        or_(goes_first, not_(is_free(other.c.claimed_until, now))),
     )
-
-
-_MOST_ATTEMPTS_KEPT = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """How an attempt went that was not accepted; `error` is one line without secrets."""
-
-    at: datetime
-    error: str
-    status: int | None
-
-
-def mark_done(connection: Connection, message: ClaimedMessage, *, now: datetime) -> bool:
-    """Record that the receiver accepted; tell whether the claim still held."""
-    entry = {"at": now, "outcome": "accepted"}
-    ended = finished(DeliveryState.DONE, DeliveryReason.DELIVERED, now)
-    return _finish(connection, message, entry, last_error=None, last_status=None, **ended)
-
-
-def mark_retry(
-    connection: Connection, message: ClaimedMessage, attempt: Attempt, *, at: datetime
-) -> bool:
-    """Record a failed attempt and when the next one is due."""
-    return _keep(connection, message, attempt, "retry", next_at=at)
-
-
-def mark_split(connection: Connection, message: ClaimedMessage, attempt: Attempt) -> bool:
-    """Record that several were refused together, and let each be tried alone at once.
-
-    So what one of them is refused for does not fail the others.
-    """
-    alone = {"next_at": attempt.at, "batch": None, "message_id": delivery.c.id}
-    return _keep(connection, message, attempt, "split", **alone)
-
-
-def mark_failed(
-    connection: Connection, message: ClaimedMessage, attempt: Attempt, *, reason: DeliveryReason
-) -> bool:
-    """Record that the rows failed for good; what would only resolve them is dropped."""
-    ended = finished(DeliveryState.FAILED, reason, attempt.at)
-    held = _keep(connection, message, attempt, reason, **ended)
-    if held:
-        drop_pointless(connection, message.rows, now=attempt.at)
-    return held
-
-
-def make_due(
-    connection: Connection, channel: str, *, now: datetime, but: Collection[str] = ()
-) -> None:
-    """Let what waits for its next attempt on the channel go now: it has just taken a message.
-
-    But not the messages of these ids. Quiet hours hold what they hold.
-    """
-    waiting = and_(is_pending(), delivery.c.channel == channel, delivery.c.attempts > 0)
-    id_ = func.coalesce(delivery.c.message_id, delivery.c.id)
-    connection.execute(
-        update(delivery)
-        .where(waiting, delivery.c.next_at > now, id_.not_in(but))
-        .values(next_at=now)
-    )
-
-
-def drop_expired(connection: Connection, *, now: datetime, channel: str | None = None) -> int:
-    """Drop what a later period has overtaken, of the channel or of all; return how many."""
-    own = [] if channel is None else [delivery.c.channel == channel]
-    ended = finished(DeliveryState.DROPPED, DeliveryReason.SUPERSEDED, now)
-    expired = update(delivery).where(is_loose(now), delivery.c.expires_at <= now, *own)
-    return connection.execute(expired.values(ended)).rowcount
-
-
-def drop_pointless(connection: Connection, gone: Iterable[Delivery], *, now: datetime) -> None:
-    """Drop the ends of stories that these failed to tell of, where nothing else was told."""
-    for row in {(row.alert_pk, row.channel, row.recipient): row for row in gone}.values():
-        same = and_(
-            delivery.c.alert_pk == row.alert_pk,
-            delivery.c.channel == row.channel,
-            delivery.c.recipient == row.recipient,
-        )
-        heard = select(delivery.c.pk).where(same, is_heard(), delivery.c.type != RESOLVED)
-        if row.alert_pk is None or connection.scalar(heard.limit(1)) is not None:
-            continue
-        ended = finished(DeliveryState.DROPPED, DeliveryReason.POINTLESS, now)
-        pointless = update(delivery).where(same, is_pending(), delivery.c.type == RESOLVED)
-        connection.execute(pointless.values(ended))
-
-
-def finished(state: DeliveryState, reason: DeliveryReason, now: datetime) -> dict[str, Any]:
-    """Return what a row becomes that is over."""
-    # `next_at` of what is over tells when, so that the index finds the latest.
-    return {"state": state, "reason": reason, "done_at": now, "next_at": now}
-
-
-def _keep(
-    connection: Connection, message: ClaimedMessage, attempt: Attempt, outcome: str, **values: Any
-) -> bool:
-    entry = {"at": attempt.at, "status": attempt.status, "error": attempt.error}
-    seen = {"last_error": attempt.error, "last_status": attempt.status}
-    return _finish(connection, message, entry | {"outcome": outcome}, **seen, **values)
-
-
-def _finish(
-    connection: Connection, message: ClaimedMessage, entry: dict[str, Any], **values: Any
-) -> bool:
-    held = 0
-    for row in message.rows:
-        result = connection.execute(
-            update(delivery)
-            .where(delivery.c.pk == row.pk, delivery.c.claimed_by == message.token)
-            .values(
-                attempts=row.attempts + 1,
-                claimed_by=None,
-                claimed_until=None,
-                log=log_with(row.log, **entry),
-                **values,
-            )
-        )
-        held += result.rowcount
-    return held == len(message.rows)
-
-
-def log_with(
-    log: Sequence[Any],
-    *,
-    at: datetime,
-    outcome: str,
-    status: int | None = None,
-    error: str | None = None,
-) -> list[Any]:
-    """Return the attempts with one more; of too many the first and the last are kept."""
-    kept = [*log, {"at": iso(at), "status": status, "error": error, "outcome": outcome}]
-    return kept if len(kept) <= _MOST_ATTEMPTS_KEPT else [kept[0], *kept[1 - _MOST_ATTEMPTS_KEPT :]]

@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from quota_watch.model.period import month_of
 from quota_watch.storage import forecasts as foresight
+from quota_watch.storage.attempts import drop_expired, drop_pointless, finished
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import (
     Delivery,
@@ -32,7 +33,6 @@ from quota_watch.storage.deliveries import (
     is_pending,
     row_is_urgent,
 )
-from quota_watch.storage.outbox import drop_expired, drop_pointless, finished
 from quota_watch.storage.schema import alert, day_usage, delivery, organization, snapshot
 
 ALL_FOR = timedelta(days=7)

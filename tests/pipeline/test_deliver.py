@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from quota_watch.channels.channel import DeliveryError
 from quota_watch.messages.facts import Message
 from quota_watch.storage import deliveries, outbox
-from quota_watch.storage.claims import LEASE
+from quota_watch.storage.claims import LEASE, new_token
 from quota_watch.storage.database import Database
 from support.post import HOUR, MINUTE, Post, fail_for, ids
 from support.threads import wait_until
-from support.watching import refuse
+from support.watching import RecordingChannel, refuse
 
 
 class Hanging:
@@ -255,7 +255,7 @@ def test_what_was_under_way_when_a_process_died_is_attempted_after_its_lease(pos
     hook = post.channel()
     post.put("one")
     with post.database.write() as connection:
-        outbox.claim_next(connection, "hook", now=post.clock.now())
+        outbox.claim(connection, "hook", token=new_token(), now=post.clock.now())
     post.send()
     assert hook.tried == []
     post.clock.advance(LEASE)
@@ -267,18 +267,19 @@ def test_what_is_put_while_a_channel_is_finishing_is_sent_with_it(
     post: Post, open_database: Callable[[], Database]
 ) -> None:
     """A `poll` that waits until all is idle leaves nothing behind."""
-    hook, other = post.channel(), Post(open_database(), post.clock)
+    other = Post(open_database(), post.clock)
+
+    class Finishing(RecordingChannel):
+        def rest(self) -> None:
+            if not self.rests:
+                other.put("two")
+                dispatcher = threading.Thread(target=post.outbox.dispatch)
+                dispatcher.start()
+                dispatcher.join()
+            super().rest()
+
+    hook = post.channels["hook"] = Finishing()
     post.put("one")
-    looks = iter(range(100))
-
-    @event.listens_for(post.database._writer, "checkin")
-    def put_when_nothing_is_left(*_: object) -> None:
-        if threading.current_thread().name == "deliver-hook" and next(looks) == 2:
-            other.put("two")
-            dispatcher = threading.Thread(target=post.outbox.dispatch)
-            dispatcher.start()
-            dispatcher.join()
-
     post.send()
     assert ids(hook) == ["one", "two"]
 

@@ -10,6 +10,7 @@ from quota_watch.channels.channel import DeliveryError
 from quota_watch.messages.facts import Message
 from quota_watch.model.quiet_hours import QuietHours
 from quota_watch.storage import outbox
+from quota_watch.storage.claims import new_token
 from quota_watch.storage.deliveries import RESOLVED, is_urgent
 from support.post import Post
 from support.posting import ESCALATED, FIRED, envelope, put, story
@@ -29,7 +30,7 @@ class World:
         self.is_down = False
         self.channels = [
             post.channel("mail", batches=True, script=self.script),
-            post.channel("hook", script=self.script),
+            post.channel("hook", at_once=4, script=self.script),
         ]
         self.processes = [post.outbox, post.process(post.database)]
         self.stories: dict[int, int] = {}
@@ -68,7 +69,7 @@ class World:
         """Be killed between claim and attempt."""
         with self.post.database.write() as connection:
             name = self.random.choice(["mail", "hook"])
-            outbox.claim_next(connection, name, now=self.post.clock.now())
+            outbox.claim(connection, name, token=new_token(), now=self.post.clock.now())
 
     def send(self, process: int) -> None:
         self.processes[process].dispatch()

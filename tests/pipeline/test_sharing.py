@@ -11,6 +11,7 @@ from sqlalchemy import select, text
 
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims, outbox
+from quota_watch.storage.claims import new_token
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.storage.schema import alert, delivery, snapshot
@@ -100,7 +101,7 @@ def test_what_one_daemon_was_sending_when_it_died_the_other_sends_after_its_leas
     dead, alive = stations(open_database, upstream, clock, hook)
     dead.poll()
     with dead.database.write() as connection:
-        assert outbox.claim_next(connection, "hook", now=clock.now()) is not None
+        assert outbox.claim(connection, "hook", token=new_token(), now=clock.now())
     alive.deliver()
     assert hook.sent == []
     clock.advance(claims.LEASE)

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select
 
-from quota_watch.storage import outbox
+from quota_watch.storage import attempts
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import delivery
 from support.clock import START
@@ -123,5 +123,5 @@ def test_what_is_under_way_when_its_period_ends_is_not_dropped(
     now = START + HOUR - MINUTE / 2
     message = take(database, now=now)
     with database.write() as connection:
-        assert outbox.drop_expired(connection, now=START + HOUR) == 0
+        assert attempts.drop_expired(connection, now=START + HOUR) == 0
     assert done(database, message, now=START + HOUR)

@@ -6,7 +6,7 @@ from datetime import time, timedelta
 import pytest
 
 from quota_watch.model.quiet_hours import QuietHours
-from quota_watch.storage import outbox
+from quota_watch.storage import attempts, outbox
 from quota_watch.storage.claims import LEASE
 from quota_watch.storage.database import Database
 from support.clock import START
@@ -248,7 +248,7 @@ def test_a_success_lets_the_channel_s_waiting_ones_go_now(database: Database, ac
     later(database, take(database))
     later(database, take(database, "phone"))
     with database.write() as connection:
-        outbox.make_due(connection, "hook", now=START)
+        attempts.make_due(connection, "hook", now=START)
     assert due(database, "hook", "phone") == {"hook"}
 
 
@@ -259,7 +259,7 @@ def test_a_success_hastens_neither_what_waits_for_company_nor_what_just_failed(
     message = take(database)
     later(database, message)
     with database.write() as connection:
-        outbox.make_due(connection, "hook", now=START, but=[message.id])
+        attempts.make_due(connection, "hook", now=START, but=[message.id])
     assert due(database, "hook") == set()
 
 
@@ -268,7 +268,7 @@ def test_quiet_hours_hold_until_they_end_though_the_channel_works(
 ) -> None:
     put(database, envelope(acme, quiet=NIGHT, not_before=START + 7 * HOUR))
     with database.write() as connection:
-        outbox.make_due(connection, "hook", now=START)
+        attempts.make_due(connection, "hook", now=START)
     assert claim(database, now=START + 6 * HOUR) is None
     assert claim(database, now=START + 7 * HOUR) is not None
 

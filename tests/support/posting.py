@@ -5,10 +5,11 @@ from typing import Any
 
 from sqlalchemy import select
 
-from quota_watch.storage import deliveries, outbox
+from quota_watch.storage import attempts, deliveries, outbox
+from quota_watch.storage.attempts import Attempt
+from quota_watch.storage.claims import new_token
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import ClaimedMessage, DeliveryReason, Envelope
-from quota_watch.storage.outbox import Attempt
 from quota_watch.storage.schema import alert, delivery
 from support.clock import START
 
@@ -51,8 +52,19 @@ def put(database: Database, *envelopes: Envelope, now: datetime = START) -> None
 def claim(
     database: Database, channel: str = "hook", *, now: datetime = START
 ) -> ClaimedMessage | None:
+    return next(iter(claim_many(database, 1, channel, now=now)), None)
+
+
+def claim_many(
+    database: Database,
+    most: int,
+    channel: str = "hook",
+    *,
+    token: str | None = None,
+    now: datetime = START,
+) -> list[ClaimedMessage]:
     with database.write() as connection:
-        return outbox.claim_next(connection, channel, now=now)
+        return outbox.claim(connection, channel, token=token or new_token(), most=most, now=now)
 
 
 def take(database: Database, channel: str = "hook", *, now: datetime = START) -> ClaimedMessage:
@@ -63,7 +75,7 @@ def take(database: Database, channel: str = "hook", *, now: datetime = START) ->
 
 def done(database: Database, claimed: ClaimedMessage, *, now: datetime = START) -> bool:
     with database.write() as connection:
-        return outbox.mark_done(connection, claimed, now=now)
+        return attempts.mark_done(connection, [claimed], now=now)
 
 
 def later(
@@ -76,19 +88,19 @@ def later(
 ) -> bool:
     attempt = Attempt(at=now, error="refused", status=status)
     with database.write() as connection:
-        return outbox.mark_retry(connection, claimed, attempt, at=at or now + MINUTE)
+        return attempts.mark_retry(connection, claimed, attempt, at=at or now + MINUTE)
 
 
 def failed(database: Database, claimed: ClaimedMessage, *, now: datetime = START) -> bool:
     attempt = Attempt(at=now, error="gone", status=410)
     with database.write() as connection:
-        return outbox.mark_failed(connection, claimed, attempt, reason=DeliveryReason.REFUSED)
+        return attempts.mark_failed(connection, claimed, attempt, reason=DeliveryReason.REFUSED)
 
 
 def split(database: Database, claimed: ClaimedMessage) -> bool:
     with database.write() as connection:
         attempt = Attempt(at=START, error="no", status=550)
-        return outbox.mark_split(connection, claimed, attempt)
+        return attempts.mark_split(connection, claimed, attempt)
 
 
 def states(database: Database) -> list[tuple[str, str]]:
