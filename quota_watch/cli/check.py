@@ -15,7 +15,7 @@ from quota_watch.cli.output import plural, print_json
 from quota_watch.config import AppriseTable, Config, ConfigError
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.errors import QuotaWatchError
-from quota_watch.lib.figures import what_and_advice
+from quota_watch.lib.figures import listed, what_and_advice
 from quota_watch.lib.text import one_line
 from quota_watch.model.account import Account, Comparison
 from quota_watch.model.organization import Organization
@@ -244,6 +244,10 @@ def _losses(organization: Organization, account: Account) -> Iterator[Check]:
         yield _good(_WARNING, f"{organization.id}: {unknown}; ask its support, and set limit")
     elif account.enforced_over:
         yield _good(_WARNING, f"{organization.id}: Rybbit says that it drops events")
+    without = [site.name for site in account.sites if site.requires_plan]
+    if without:
+        nothing = f"{len(without)} of {len(account.sites)} sites collect nothing without a plan"
+        yield _good(_WARNING, f"{organization.id}: {nothing}: {listed(without)}")
 
 
 def _channels(config: Config, *, offline: bool) -> Iterator[Check]:

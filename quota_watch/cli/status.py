@@ -20,7 +20,7 @@ from quota_watch.cli.output import (
     short_time,
     sparkline,
 )
-from quota_watch.lib.figures import ago, what_and_advice
+from quota_watch.lib.figures import ago, listed, what_and_advice
 from quota_watch.lib.text import one_line
 from quota_watch.model.period import ONE_DAY
 from quota_watch.model.schedule import span
@@ -34,6 +34,7 @@ _SPARK_DAYS = 14
 _LINES_AROUND = 7  # of a window: title, heads, rules, what is hidden, what waits
 _WATCH_SECONDS = 5.0
 _OLD_LIMIT = timedelta(days=2)
+_SITES_NAMED = 5
 
 
 @click.command()
@@ -238,6 +239,8 @@ def _of_counts(shown: dict[str, Any]) -> Iterator[str]:
         yield f"{drops} since {shown['crossed_on']}"
     elif shown["enforced"]:
         yield "Rybbit says it is over and drops its events"
+    if without := [site["domain"] for site in shown["sites"] if site["requires_plan"]]:
+        yield f"without a plan nothing is collected of {listed(without[:_SITES_NAMED])}"
     if lost := shown["lost"]:
         yield f"about {lost['likely']:,} events lost ({lost['low']:,} to {lost['high']:,})"
     foretold, limit = shown["forecast"], shown["limit"]

@@ -17,6 +17,7 @@ class Rule(StrEnum):
     CONFIG = "config"
     DISCOVERED = "discovered"
     ENFORCED = "enforced"
+    NO_PLAN = "no_plan"
 
 
 class Severity(IntEnum):

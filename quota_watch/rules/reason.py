@@ -62,6 +62,9 @@ class Reason(StrEnum):
         "two reads of Rybbit's flag said that it drops none any more",
     )
 
+    SITES_NEED_PLAN = "sites_need_plan", "sites collected nothing, as Rybbit wants a plan for them"
+    SITES_COLLECT = "sites_collect", "Rybbit wants a plan for none of the sites any more"
+
     BECAME_CRITICAL = "became_critical", "it became more severe"
     STILL_TRUE = "still_true", "a reminder: it was still true"
     SILENCE_ENDED = "silence_ended", "a silence had ended, and it was still true"

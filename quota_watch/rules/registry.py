@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from quota_watch.model.rule import Rule
-from quota_watch.rules import blind, enforced, forecast, limit, mismatch, spike, stalled, threshold
+from quota_watch.rules import (
+    blind,
+    enforced,
+    forecast,
+    limit,
+    mismatch,
+    no_plan,
+    spike,
+    stalled,
+    threshold,
+)
 from quota_watch.rules.condition import Condition
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
@@ -82,4 +92,5 @@ REGISTRY: Mapping[Rule, Entry] = {
         of_limit=True,
         of_period=True,
     ),
+    Rule.NO_PLAN: Entry(verdict=no_plan.verdict, ends=Reason.SITES_COLLECT),
 }

@@ -13,6 +13,7 @@ from quota_watch.model.period import ONE_DAY, each_day
 from quota_watch.model.rule import Rule
 from quota_watch.model.usage import is_over
 from quota_watch.model.watch import FULL
+from quota_watch.rules.enforced import is_dropping
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, State, Verdict, warning
@@ -138,7 +139,7 @@ def says(verdict: Verdict) -> str:
 def _judged(known: Known, past: Past, after: timedelta) -> Verdict:
     now, open_story = known.measured_at or known.at, known.open_story(Rule.STALLED)
     began = now - after
-    if known.watch.drops and _dropped_since(began, known):
+    if is_dropping(known) or (known.watch.drops and _dropped_since(began, known)):
         return Verdict(state=State.UNKNOWN, reason=StallReason.CAPPED)
     if open_story is not None:
         began = min(began, open_story.started_at - after)

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from quota_watch.model.watch import Watch
+from quota_watch.storage.sites import known_sites
 
 Json = dict[str, Any]
 
@@ -26,12 +27,21 @@ def of(
         "stale": row is not None and _is_stale(row, interval, now),
         "enforced": account.get("over") is True,
         "interval": _interval(row, interval),
+        "sites": [] if row is None else _sites(row),
         "limit_differs": None if row is None else _limit_differs(watch, row),
         "mismatch": None if row is None else row.mismatch,
         "silences": [
             dict(each) for each in silenced if each["organization"] in {None, watch.organization.id}
         ],
     }
+
+
+def _sites(row: Row[Any]) -> list[Json]:
+    """Return the sites as Rybbit lists them."""
+    return [
+        {"id": id_, "domain": site.name, "requires_plan": site.requires_plan}
+        for id_, site in known_sites(row.sites).items()
+    ]
 
 
 def _is_stale(row: Row[Any], configured: timedelta | None, now: datetime) -> bool:

@@ -29,6 +29,7 @@ BEGINNINGS = {
     Rule.CONFIG: {Reason.CONFIG_REFUSED},
     Rule.DISCOVERED: {Reason.DISCOVERED},
     Rule.ENFORCED: {Reason.RYBBIT_DROPS_EVENTS},
+    Rule.NO_PLAN: {Reason.SITES_NEED_PLAN},
 }
 STEPS = {
     TransitionType.ESCALATED: {
@@ -61,6 +62,7 @@ ENDS = {
         Reason.LIMIT_CHANGED,
         Reason.PERIOD_ENDED,
     },
+    Rule.NO_PLAN: {Reason.SITES_COLLECT},
 }
 ALL_ENDS = {why for whys in ENDS.values() for why in whys}
 OWN = {Rule.DELIVERY, Rule.CONFIG, Rule.DISCOVERED}

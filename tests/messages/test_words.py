@@ -12,6 +12,7 @@ from quota_watch.forecast.remedies import Part, Setting
 from quota_watch.lib.figures import Estimate, certainty, verb
 from quota_watch.messages.view import is_late, subject
 from quota_watch.messages.words.forecast import SWITCHES, largest
+from quota_watch.model.account import Account, Reported, Site
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.source import ErrorKind
 from quota_watch.rules.reason import Reason
@@ -412,3 +413,14 @@ def test_an_end_is_never_late():
     facts = tell(ended(fired(100), Reason.LIMIT_CHANGED))
     assert not is_late(facts, MARCH.resets_at)
     assert story(100).started_at == STARTED
+
+
+def test_a_silence_of_sites_that_rybbit_wants_a_plan_for_says_that():
+    sites = (Site("1", "new.example", requires_plan=True), Site("2", "old.example"))
+    reported = Reported(account=Account(limit=3_000, sites=sites), as_of=NOON)
+    alert = tell(about(Rule.STALLED, Reason.NO_EVENTS), reported=reported).alert
+    assert "without a plan: new.example" in alert.lead
+    assert "tracking" not in alert.summary
+    assert alert.steps == (
+        "Choose a plan at https://app.rybbit.io: collection begins within 30 minutes.",
+    )

@@ -36,7 +36,7 @@ class Town:
     ) -> None:
         self.database, self.clock, self.server = database, clock, server
         self.hook = RecordingChannel()
-        self.account: dict[str, Any] | None = None
+        self.account: dict[str, Any] = {}
         self.used: dict[date, int] = {}
         self.account_reads = 0
         self.of = Organization(server.url, "acme")
@@ -211,3 +211,29 @@ def test_a_count_that_failed_open_is_no_end_and_no_mismatch(town: Town, rybbit_n
     town.says(rybbit_now["sites_failed_open"])
     assert town.polls(after=2 * DAY) == []
     assert town.row.mismatch is None
+
+
+NO_PLAN = "critical no_plan sites_need_plan"
+
+
+def test_a_site_that_collects_nothing_without_a_plan_is_named_once(town: Town, rybbit_now) -> None:
+    town.says(rybbit_now["sites_requires_plan"]).watches_auto()
+    assert town.polls(after=2 * DAY) == [NO_PLAN]
+    alert = town.told["alert"]
+    assert "1 of 2 sites collects nothing without a plan" in alert["title"]
+    assert "site1.example" in alert["summary"]
+    assert "site2.example" not in alert["summary"]
+
+
+def test_it_ends_when_every_site_listed_says_false(town: Town, rybbit_now) -> None:
+    town.says(rybbit_now["sites_requires_plan"]).watches_auto().polls()
+    first, second = town.account["sites"]
+    town.account |= {"sites": [first | {"requiresPlan": None}, second]}
+    assert town.polls(after=DAY + POLL) == []
+    town.account |= {"sites": [second]}
+    assert town.polls(after=DAY + POLL) == ["critical no_plan sites_collect"]
+
+
+def test_a_server_that_says_nothing_of_it_begins_nothing(town: Town, rybbit_now) -> None:
+    town.says(rybbit_now["sites_failed_open"]).watches_auto()
+    assert town.polls(after=DAY) == []

@@ -203,6 +203,14 @@ class _Maker:
             )
             yield name, self._told(fired)
         yield "enforced_no_more", self._ended(fired, Reason.RYBBIT_TAKES_EVENTS)
+        unpaid = self._fired(
+            Rule.NO_PLAN,
+            Reason.SITES_NEED_PLAN,
+            Severity.CRITICAL,
+            detail={"sites": ["new.example", "newer.example"], "of": 3},
+        )
+        yield "no_plan", self._told(unpaid)
+        yield "sites_collect", self._ended(unpaid, Reason.SITES_COLLECT)
 
     def own_affairs(self) -> Shapes:
         """The watch's own: its channels, its config, and what nobody watches."""

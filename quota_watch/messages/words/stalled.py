@@ -3,9 +3,11 @@
 from datetime import datetime
 
 from quota_watch.lib.figures import events, number, rough
-from quota_watch.messages.words import FIX, Situation, Words
+from quota_watch.messages.words import FIX, Situation, Words, no_plan
+from quota_watch.rules.no_plan import sites_without_plan
 
 _SILENCE_DAYS = 7
+_BROKEN = "Polls work, so tracking is probably broken."
 
 
 def fired(case: Situation) -> Words:
@@ -13,13 +15,16 @@ def fired(case: Situation) -> Words:
     counted, expected = case.detail.get("counted") or 0, case.detail.get("expected")
     came = f"only {events(counted)}" if counted else "no events"
     due = f"About {rough(expected)} were due since {case.brief(case.since())}. " if expected else ""
+    without = [site.name for site in sites_without_plan(case.known)]
     return Words(
         title=f"{case.name}: {came} for {case.lasted()}",
-        lead=f"{due}Polls work, so tracking is probably broken.",
+        lead=f"{due}{no_plan.why(without) if without else _BROKEN}",
         preheader="What isn't tracked can't be recovered.",
         details=(_last_rise(case), case.figures()),
         heading=FIX,
-        steps=(
+        steps=(no_plan.plan_step(case.server),)
+        if without
+        else (
             "Open one of its sites: does Rybbit's script load, do its requests to /api/track work?",
             "If not: a release without the script, a consent banner, a wrong domain or site id.",
             f"If it is meant to be quiet: `{_silence(case)}`.",

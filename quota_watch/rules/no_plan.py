@@ -1,0 +1,35 @@
+"""The rule `no_plan`: a site collects nothing at all, as Rybbit wants a plan for it."""
+
+from quota_watch.model.account import Site
+from quota_watch.model.rule import Rule, Severity
+from quota_watch.rules.condition import Condition
+from quota_watch.rules.known import Known
+from quota_watch.rules.reason import Reason
+from quota_watch.rules.verdict import State, Verdict
+
+
+def verdict(known: Known) -> Verdict:
+    """Judge by what Rybbit says of every site; a site of which it says nothing is unknown."""
+    sites = known.reported.account.sites if known.reported is not None else ()
+    without = sites_without_plan(known)
+    if without:
+        names = [site.name for site in without]
+        return Verdict(
+            state=State.TRUE,
+            says=f"{len(names)} of {len(sites)} sites collect nothing without a plan",
+            condition=Condition(
+                rule=Rule.NO_PLAN,
+                severity=Severity.CRITICAL,
+                reason=Reason.SITES_NEED_PLAN,
+                detail={"sites": names, "of": len(sites)},
+            ),
+        )
+    if not sites or any(site.requires_plan is None for site in sites):
+        return Verdict(state=State.UNKNOWN, says="Rybbit does not say which sites need a plan")
+    return Verdict(state=State.FALSE, says="no site needs a plan to collect events")
+
+
+def sites_without_plan(known: Known) -> list[Site]:
+    """Return the sites that collect nothing, as far as Rybbit says."""
+    reported = known.reported
+    return [] if reported is None else [s for s in reported.account.sites if s.requires_plan]
