@@ -10,10 +10,10 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Self
 
@@ -75,14 +75,25 @@ class UnreadableBody(BodyError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole answer: status, headers (names in any case) and the body, decompressed."""
+    """A whole answer: status, headers (names in lower case) and the body, decompressed."""
 
     status: int
-    headers: httpx.Headers
+    headers: Mapping[str, str]
     body: bytes
 
 
-_ReadBody = Callable[[Iterator[bytes], int, httpx.Headers], bytes]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request as it is sent; `target` is what is asked of `url`'s server, quoted already."""
+
+    method: str
+    url: httpx.URL
+    target: bytes
+    headers: Sequence[tuple[bytes, bytes]]
+    content: bytes = b""
+
+
+_ReadBody = Callable[[Iterator[bytes], int, Mapping[str, str]], bytes]
 """Makes the body of an answer of its pieces, given status and headers."""
 
 
@@ -129,25 +140,41 @@ class Client:
         method: str,
         url: str | httpx.URL,
         *,
+        below: str = "",
         headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | None = None,
         content: bytes | None = None,
-    ) -> httpx.Request:
-        """Return a request with the headers that all have; raises `httpx.InvalidURL`."""
-        request = httpx.Request(method, url, headers=_HEADERS, params=params, content=content)
-        if request.url.userinfo:
-            user = f"{request.url.username}:{request.url.password}".encode()
-            request.headers["Authorization"] = f"Basic {base64.b64encode(user).decode()}"
-        request.headers.update(headers)
-        return request
+    ) -> Request:
+        """Return a request with the headers that all have.
 
-    def exchange(self, request: httpx.Request, read_body: _ReadBody) -> Response:
+        `below` goes on from the URL's path, quoted already. Raises `httpx.InvalidURL`, and
+        `UnicodeError` for what no header can carry.
+        """
+        url = _parsed(url)
+        named = {"Host": url.netloc.decode("ascii"), **_HEADERS}
+        if url.userinfo:
+            user = f"{url.username}:{url.password}".encode()
+            named["Authorization"] = f"Basic {base64.b64encode(user).decode()}"
+        if content is not None:
+            named["Content-Length"] = str(len(content))
+        given = dict(headers or {})
+        same = {name.lower() for name in given}
+        named = {name: each for name, each in named.items() if name.lower() not in same} | given
+        target = url.raw_path.rstrip(b"/") + below.encode("ascii") if below else url.raw_path
+        return Request(
+            method=method,
+            url=url,
+            target=target,
+            headers=[(name.encode("ascii"), each.encode("ascii")) for name, each in named.items()],
+            content=content or b"",
+        )
+
+    def exchange(self, request: Request, read_body: _ReadBody) -> Response:
         """Return the answer to a request; raises as `fetch` does.
 
         What can't have reached the server, as its connection died while it was idle, is sent once
         more on a new one.
         """
-        with _as_httpx(request), self._slot():
+        with _as_httpx(), self._slot():
             way = self._way(request.url)
             repeatable = request.method == "GET"
             connection = self._take(way, _IDLE_SECONDS if repeatable else _IDLE_POST_SECONDS)
@@ -160,12 +187,12 @@ class Client:
             return self._ask(self._connect(request.url), way, request, read_body)
 
     def _ask(
-        self, connection: Connection, way: bytes, request: httpx.Request, read_body: _ReadBody
+        self, connection: Connection, way: bytes, request: Request, read_body: _ReadBody
     ) -> Response:
         try:
             connection.send(self._head(request), request.content)
             head = connection.receive_head()
-            headers = httpx.Headers(head.headers.raw_items())
+            headers = _read_headers(head)
             body = read_body(connection.receive_body(), head.status_code, headers)
         except BaseException:
             connection.close()
@@ -214,13 +241,12 @@ class Client:
             return b"proxy"
         return b"%s://%s:%d" % (url.raw_scheme, url.raw_host, _port(url))
 
-    def _head(self, request: httpx.Request) -> h11.Request:
-        url, headers = request.url, request.headers.raw
-        target = url.raw_path
+    def _head(self, request: Request) -> h11.Request:
+        url, target, headers = request.url, request.target, request.headers
         if self._proxy is not None and url.scheme == "http":
             target = b"%s://%s%s" % (url.raw_scheme, url.netloc, target)
             headers = [*headers, *self._proxy_headers()]
-        return h11.Request(method=request.method, target=target, headers=headers)
+        return h11.Request(method=request.method, target=target, headers=list(headers))
 
     def _connect(self, url: httpx.URL) -> Connection:
         if url.scheme not in {"http", "https"} or not url.host:
@@ -242,12 +268,6 @@ class Client:
             return self._trusted()
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
-
-    def _certificates(self) -> ssl.SSLContext:
-        try:
-            return self._trusted()
-        except OSError as error:
-            raise httpx.ConnectError(str(error)) from None
 
     def _tunnel(self, stream: httpcore.NetworkStream, target: bytes) -> None:
         """Let the proxy connect us through to `target`."""
@@ -283,7 +303,7 @@ def build_client(
 
 
 def fetch(
-    client: Client, request: httpx.Request, *, seconds: float, max_bytes: int = MAX_BODY
+    client: Client, request: Request, *, seconds: float, max_bytes: int = MAX_BODY
 ) -> Response:
     """Send `request` and return the whole answer, whatever its status.
 
@@ -295,7 +315,7 @@ def fetch(
 
 
 def glance(
-    client: Client, request: httpx.Request, *, seconds: float, body_seconds: float, max_bytes: int
+    client: Client, request: Request, *, seconds: float, body_seconds: float, max_bytes: int
 ) -> Response:
     """Send `request` and return its status with the beginning of the body, as far as it comes.
 
@@ -303,7 +323,7 @@ def glance(
     `body_seconds` for the body. Raises `httpx.HTTPError` where no status came.
     """
 
-    def read(pieces: Iterator[bytes], _status: int, _headers: httpx.Headers) -> bytes:
+    def read(pieces: Iterator[bytes], _status: int, _headers: Mapping[str, str]) -> bytes:
         body = bytearray()
         with suppress(*_LOWER), deadline(body_seconds):
             for piece in pieces:
@@ -317,7 +337,7 @@ def glance(
 
 
 def _whole(
-    pieces: Iterator[bytes], status: int, headers: httpx.Headers, *, max_bytes: int
+    pieces: Iterator[bytes], status: int, headers: Mapping[str, str], *, max_bytes: int
 ) -> bytes:
     body = bytearray()
     for piece in _decompressed(pieces, status, headers, max_bytes):
@@ -328,7 +348,7 @@ def _whole(
 
 
 def _decompressed(
-    pieces: Iterator[bytes], status: int, headers: httpx.Headers, max_bytes: int
+    pieces: Iterator[bytes], status: int, headers: Mapping[str, str], max_bytes: int
 ) -> Iterator[bytes]:
     """Yield the body, each piece at most one byte larger than `max_bytes` if it was packed.
 
@@ -381,13 +401,27 @@ def _usual() -> ssl.SSLContext:
 
 
 @contextmanager
-def _as_httpx(request: httpx.Request) -> Iterator[None]:
+def _as_httpx() -> Iterator[None]:
     """Raise httpx's own errors for what goes wrong below."""
     try:
         yield
     except _LOWER as error:
         kind = getattr(httpx, type(error).__name__)
-        raise kind(str(error), request=request) from error
+        raise kind(str(error)) from error
+
+
+@lru_cache(maxsize=64)
+def _parsed(url: str | httpx.URL) -> httpx.URL:
+    return httpx.URL(url)
+
+
+def _read_headers(head: h11.Response) -> dict[str, str]:
+    """Return the headers of an answer; what stands there several times is joined."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in head.headers:
+        name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def _port(url: httpx.URL) -> int:

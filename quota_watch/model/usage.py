@@ -1,7 +1,8 @@
 """Counting: from daily counts by event type to what a period used of its limit."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from operator import attrgetter
 
@@ -54,31 +55,36 @@ def count(
 
     `crossed_on` is the first day whose running total went over `limit`.
     """
-    totals: dict[str, int] = {}
-    used, used_today, crossed_on = 0, 0, None
     start, end = period.start, period.end
-    for counts in sorted(days, key=attrgetter("day")):
-        if not start <= counts.day < end:
-            continue
-        counted = 0
+    inside = [counts for counts in days if start <= counts.day < end]
+    totals: defaultdict[str, int] = defaultdict(int)
+    for counts in inside:
         for type_, n in counts.by_type.items():
-            totals[type_] = totals.get(type_, 0) + n
-            if type_ not in not_counted:
-                counted += n
-        used += counted
-        if counts.day == today:
-            used_today = counted
-        if crossed_on is None and is_over(used, limit):
-            crossed_on = counts.day
-    return Usage(
+            totals[type_] += n
+    by_type = {type_: n for type_, n in totals.items() if type_ not in not_counted}
+    usage = Usage(
         period=period,
-        used=used,
-        by_type={type_: n for type_, n in totals.items() if type_ not in not_counted},
+        used=sum(by_type.values()),
+        by_type=by_type,
         not_counted={type_: n for type_, n in totals.items() if type_ in not_counted},
         today=today,
-        used_today=used_today,
-        crossed_on=crossed_on,
+        used_today=sum(each.counted(not_counted) for each in inside if each.day == today),
     )
+    return crossing(usage, inside, limit=limit, not_counted=not_counted)
+
+
+def crossing(
+    usage: Usage, days: Iterable[DayCounts], *, limit: int | None, not_counted: Collection[str]
+) -> Usage:
+    """Add the first day whose running total went over `limit`; `days` are those counted."""
+    if not is_over(usage.used, limit):
+        return usage
+    used = 0
+    for counts in sorted(days, key=attrgetter("day")):
+        used += counts.counted(not_counted) if counts.day in usage.period else 0
+        if is_over(used, limit):
+            return replace(usage, crossed_on=counts.day)
+    return usage
 
 
 def percent(used: int, limit: int | None) -> float | None:

@@ -1,6 +1,6 @@
 """Step one: fetch an organization's counts. An answer is whole and sane, or it is an error."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import ceil
@@ -14,7 +14,7 @@ from quota_watch.lib.logs import get_logger
 from quota_watch.model.account import Account, SiteUsage
 from quota_watch.model.period import Period, month_of
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
-from quota_watch.model.usage import DayCounts, Usage, count
+from quota_watch.model.usage import DayCounts, Usage, count, crossing
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.extras import ClosedDays, Errands
 from quota_watch.rules.limit import limit_in_force
@@ -34,6 +34,7 @@ class Poll:
     `wait` where nothing was asked yet: it says for how long. `account` and `closed` are what was
     asked beside, None where nothing was. `foresight` is what follows for the days to come, `digest`
     tells these whole days from any others. `sites` are those asked for, None where that failed.
+    `usage` is what `days` came to, whatever the limit.
     """
 
     claim: Claim
@@ -41,6 +42,7 @@ class Poll:
     period: Period
     at: datetime
     days: tuple[DayCounts, ...] = ()
+    usage: Usage | None = None
     error: UpstreamError | None = None
     wait: timedelta | None = None
     account: Account | UpstreamError | None = None
@@ -51,12 +53,20 @@ class Poll:
 
     def count(self, watch: Watch) -> Usage:
         """Return what the days come to, by what was agreed of limit and bill."""
+        if self.usage is None or watch.not_counted != self.watch.not_counted:
+            return self.count_days(self.days, watch.not_counted, limit=watch.limit)
+        return crossing(self.usage, self.days, limit=watch.limit, not_counted=watch.not_counted)
+
+    def count_days(
+        self, days: Sequence[DayCounts], not_counted: Collection[str], *, limit: int | None = None
+    ) -> Usage:
+        """Return what days of the period come to, whichever they are."""
         return count(
-            self.days,
+            days,
             period=self.period,
             today=self.at.date(),
-            not_counted=watch.not_counted,
-            limit=watch.limit,
+            not_counted=not_counted,
+            limit=limit,
         )
 
     def types_of_today(self, watch: Watch) -> dict[str, int]:
@@ -82,7 +92,7 @@ class Poll:
             "quota-watch itself failed on this organization: see its log, and please report it",
             may_pass=True,
         )
-        return replace(self, days=(), error=error)
+        return replace(self, days=(), usage=None, error=error)
 
 
 class Poller:
@@ -112,7 +122,10 @@ class Poller:
         poll = Poll(claim=claim, watch=watch, period=month_of(now.date()), at=now)
         try:
             days = tuple(self._source.days(watch.organization, poll.period.start, now.date()))
-            return self._with_sites(self._foreseen(self._with_errands(replace(poll, days=days))))
+            poll = self._with_errands(
+                replace(poll, days=days, usage=poll.count_days(days, watch.not_counted))
+            )
+            return self._looking_ahead(poll)
         except UpstreamError as error:
             return replace(poll, error=error)
         except NotYet as not_yet:
@@ -126,53 +139,56 @@ class Poller:
         if errands is None:
             return poll
         used = poll.count(watch).used
-        return replace(
-            poll,
-            account=errands.account(watch, claim, used=used, now=poll.at),
-            closed=errands.closed(watch, claim, period=poll.period, now=poll.at),
+        account = errands.account(watch, claim, used=used, now=poll.at)
+        closed = errands.closed(watch, claim, period=poll.period, now=poll.at)
+        return (
+            poll
+            if account is None and closed is None
+            else replace(poll, account=account, closed=closed)
         )
 
-    def _with_sites(self, poll: Poll) -> Poll:
-        """Ask what sites have, daily where that is part of what would help."""
-        errands, row, foresight = self._errands, poll.claim.row, poll.foresight
-        if errands is None or row is None or foresight is None:
-            return poll
-        watch = _agreed(poll, row)
-        usage = poll.count(watch)
-        found = errands.sites(
-            watch,
-            poll.claim,
-            used=usage.used,
-            at_risk=is_at_stake(foresight.forecast, watch=watch, usage=usage),
-            now=poll.at,
-        )
-        return replace(poll, sites=found)
-
-    def _foreseen(self, poll: Poll) -> Poll:
-        """Look ahead here, where many threads may, so that the transaction has only to write.
-
-        From the outlook that is kept, unless whole days changed, or nothing came today where
-        something should: then from all that is known.
-        """
+    def _looking_ahead(self, poll: Poll) -> Poll:
+        """Look ahead here, where many threads may, so that the transaction has only to write."""
         row = poll.claim.row
         if row is None:
             return poll
         watch = _agreed(poll, row)
         usage = poll.count(watch)
-        poll = replace(poll, digest=digest_of(poll.days, watch, usage.today))
+        digest = digest_of(poll.days, watch, usage.today)
+        foresight = self._foresee(poll, row, digest, watch, usage)
+        if foresight is None:
+            return replace(poll, digest=digest)
+        sites = self._ask_sites(poll, watch, usage, foresight)
+        return replace(poll, digest=digest, foresight=foresight, sites=sites)
+
+    def _foresee(
+        self, poll: Poll, row: Row[Any], digest: str, watch: Watch, usage: Usage
+    ) -> Foresight | None:
+        """Look ahead from the outlook that is kept, unless whole days changed or today is silent.
+
+        Then from all that is known.
+        """
         if poll.closed is None or not poll.closed.days:
-            kept = kept_outlook(row, poll.digest, watch, usage)
+            kept = kept_outlook(row, digest, watch, usage)
             if kept is not None and usage.used_today > kept.awake_from:
-                light = bring_up_to_date(kept.outlook, watch=watch, usage=usage, now=poll.at)
-                return replace(poll, foresight=light)
+                return bring_up_to_date(kept.outlook, watch=watch, usage=usage, now=poll.at)
         try:
             with self._database.read() as connection:
-                return replace(poll, foresight=look_back(connection, poll, watch, usage))
+                return look_back(connection, poll, watch, usage)
         except StorageError:  # then nothing can be recorded either, and that will be told
-            return poll
+            return None
         except Exception:  # as above; a count is worth more than what might follow from it
             log.exception("nothing foreseen", organization=watch.organization.id)
-            return poll
+            return None
+
+    def _ask_sites(
+        self, poll: Poll, watch: Watch, usage: Usage, foresight: Foresight
+    ) -> Mapping[str, SiteUsage | None]:
+        """Ask what sites have, daily where that is part of what would help."""
+        if self._errands is None:
+            return {}
+        at_risk = is_at_stake(foresight.forecast, watch=watch, usage=usage)
+        return self._errands.sites(watch, poll.claim, used=usage.used, at_risk=at_risk, now=poll.at)
 
 
 def _agreed(poll: Poll, row: Row[Any]) -> Watch:

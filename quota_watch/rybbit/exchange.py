@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TypeVar
+from urllib.parse import urlencode
 
 import httpx
 
@@ -109,17 +110,15 @@ class Asker:
         headers = {"Accept": "application/json"}
         if question.key is not None:
             headers["Authorization"] = f"Bearer {_sendable(question.key, question)}"
+        asked = f"?{urlencode(question.asked)}" if question.asked else ""
         try:
             request = self._http.build_request(
-                "GET",
-                question.server.rstrip("/") + question.path,
-                params=question.asked or None,
-                headers=headers,
+                "GET", question.server, below=question.path + asked, headers=headers
             )
             return fetch(self._http, request, seconds=self._timeout)
         except BodyError as error:
             if error.status != HTTPStatus.OK:  # a refusal is understood without its body
-                return Response(error.status, httpx.Headers(), b"")
+                return Response(error.status, {}, b"")
             failure = _not_believed(question, str(error))
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError) as error:
             failure = _failure(error, question, self._timeout)

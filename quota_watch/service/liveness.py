@@ -11,7 +11,7 @@ import httpx
 
 from quota_watch.channels.channel import no_connection, too_late
 from quota_watch.lib.clock import Clock
-from quota_watch.lib.http import BodyError, Client, fetch
+from quota_watch.lib.http import BodyError, Client, Request, fetch
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import one_line
 
@@ -144,7 +144,7 @@ class Heartbeat:
             return None
         return f"{self._host} answered {status}"
 
-    def _ask(self, request: httpx.Request) -> int:
+    def _ask(self, request: Request) -> int:
         try:
             return fetch(
                 self._client, request, seconds=_PING_SECONDS, max_bytes=_ANSWER_BYTES

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Row, and_, delete, func, select, update
 
 from quota_watch.forecast.accuracy import days_judged
@@ -119,10 +120,10 @@ class KeptOutlook:
 
 def digest_of(days: Sequence[DayCounts], watch: Watch, today: date) -> str:
     """Return what tells whole days before `today`, as they are counted, from any others."""
-    whole = [(day.day.toordinal(), *day.by_type.items()) for day in days if day.day < today]
+    whole = [(day.day, day.by_type) for day in days if day.day < today]
     # What else an outlook hangs on: how far back silence is looked for, and what is counted.
-    text = repr((today.toordinal(), watch.stalled_after, sorted(watch.not_counted), whole))
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    text = msgspec.json.encode((today, watch.stalled_after, sorted(watch.not_counted), whole))
+    return hashlib.blake2b(text, digest_size=12).hexdigest()
 
 
 def kept_outlook(row: Row[Any], digest: str, watch: Watch, usage: Usage) -> KeptOutlook | None:

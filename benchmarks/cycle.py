@@ -1,0 +1,115 @@
+"""A steady cycle, over HTTP or TLS: its CPU over that of a bare httpx loop, and what it asks for.
+
+Both loops fetch the same answers with as many threads; a poll also checks, records and judges them.
+"""
+
+import json
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+import trustme
+from sqlalchemy import Engine, event
+
+from benchmarks.polling import THREADS, polling
+from benchmarks.upstream import serving
+
+
+def bare(url: str, trusted: ssl.SSLContext, organizations: int) -> float:
+    """Fetch and add up every organization once with one client; return the CPU seconds."""
+    now = datetime.now(UTC)
+    asked = f"start_date={now:%Y-%m-01}&end_date={now:%Y-%m-%d}&time_zone=UTC"
+    left, lock = iter(range(organizations)), threading.Lock()
+
+    def work(client: httpx.Client) -> None:
+        while True:
+            with lock:
+                n = next(left, None)
+            if n is None:
+                return
+            answer = client.get(f"{url}/api/org-event-count/org_{n}?{asked}")
+            sum(
+                day["event_count"] - day["error_count"]
+                for day in json.loads(answer.content)["data"]
+            )
+
+    with httpx.Client(verify=trusted) as client:
+        began = time.process_time()
+        threads = [threading.Thread(target=work, args=(client,)) for _ in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return time.process_time() - began
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """Collect the statements that are executed meanwhile."""
+    executed: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        executed.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield executed
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def measure(folder: Path, url: str, organizations: int, cycles: int, ca_file: Path | None) -> None:
+    """Poll and fetch in turn, and print the figures."""
+    trusted = ssl.create_default_context(cafile=ca_file)
+    running, watched, _ = polling(
+        folder, url, organizations=organizations, history="70d", ca_file=ca_file
+    )
+    began = time.process_time()
+    running.poll_named(watched)
+    first = time.process_time() - began
+    running.poll_named(watched)  # yesterday's forecasts are kept by now
+    httpx.get(f"{url}/connections", verify=trusted)
+    ours = floor = 0.0
+    per_cycle = 0.0
+    for _ in range(cycles):
+        began = time.process_time()
+        with statements() as executed:
+            running.poll_named(watched)
+        ours += time.process_time() - began
+        per_cycle += len(executed) / cycles
+        floor += bare(url, trusted, organizations)
+    connections = int(httpx.get(f"{url}/connections", verify=trusted).text)
+    running.close(5)
+    print(f"CPU ratio\t{ours / floor:.2f}")
+    print(f"milliseconds per organization\t{1000 * ours / organizations / cycles:.2f}")
+    print(f"statements per organization\t{per_cycle / organizations:.3f}")
+    print(f"connections per cycle, both loops\t{connections / cycles:.1f}")
+    print(f"milliseconds per organization, first cycle\t{1000 * first / organizations:.2f}")
+
+
+def main(scheme: str = "http", organizations: int = 1000, cycles: int = 3) -> None:
+    """Serve the answers and print the figures."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        if scheme == "http":
+            with serving() as url:
+                measure(folder, url, organizations, cycles, None)
+            return
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(folder / "ca.pem")
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(
+            folder / "server.pem"
+        )
+        with serving(folder / "server.pem") as url:
+            measure(folder, url, organizations, cycles, folder / "ca.pem")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2], *map(int, sys.argv[2:]))
