@@ -19,9 +19,8 @@ from typing import Self
 import httpcore
 
 from quota_watch.channels.channel import DeliveryError, no_connection, too_late
-from quota_watch.lib.http import trust
 from quota_watch.lib.logs import Redactor
-from quota_watch.lib.network import Backend, deadline
+from quota_watch.lib.network import Backend, deadline, trust
 from quota_watch.lib.text import one_line
 
 _GOODBYE_SECONDS = 2.0

@@ -19,9 +19,9 @@ from quota_watch.channels.channel import (
 )
 from quota_watch.channels.formats.form import FACTS, Form, Post
 from quota_watch.lib.clock import seconds_until
-from quota_watch.lib.http import Client, Response, glance, trust
+from quota_watch.lib.http import Client, Response, glance
 from quota_watch.lib.logs import Redactor
-from quota_watch.lib.network import Backend, deadline
+from quota_watch.lib.network import Backend, deadline, trust
 from quota_watch.lib.signing import signature, signing_key
 from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Message

@@ -168,7 +168,7 @@ def _organizations(config: Config, context: Context, problems: dict[str, str]) -
 
 def _certificates() -> Iterator[Check]:
     """Check what the environment names as certificates; where it can be used there is no line."""
-    from quota_watch.lib.http import trust
+    from quota_watch.lib.network import trust
 
     try:
         trust()

@@ -5,7 +5,6 @@ credential goes where the caller sent it and nowhere else.
 """
 
 import base64
-import os
 import ssl
 import threading
 import time
@@ -13,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Self
 
@@ -22,8 +21,16 @@ import httpcore
 import httpx
 
 from quota_watch import __version__
-from quota_watch.lib.errors import QuotaWatchError
-from quota_watch.lib.network import Backend, Connection, deadline, left
+from quota_watch.lib.network import (
+    Backend,
+    Connection,
+    HttpError,
+    deadline,
+    left,
+    read_headers,
+    trust,
+    usual_certificates,
+)
 from quota_watch.lib.proxies import parse_proxy
 
 _IDLE_SECONDS = 55.0
@@ -38,9 +45,6 @@ _HEADERS = {
     "User-Agent": f"quota-watch/{__version__}",
 }
 
-_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""The variables by which the environment names the certificates to believe."""
-
 _LOWER = (
     h11.ProtocolError,
     httpcore.NetworkError,
@@ -51,10 +55,6 @@ _LOWER = (
 
 MAX_BODY = 16 * 1024 * 1024
 """The largest body that is believed, in bytes."""
-
-
-class HttpError(QuotaWatchError):
-    """A request could not be set up, or its answer could not be taken."""
 
 
 class BodyError(HttpError):
@@ -192,7 +192,7 @@ class Client:
         try:
             connection.send(self._head(request), request.content)
             head = connection.receive_head()
-            headers = _read_headers(head)
+            headers = read_headers(head)
             body = read_body(connection.receive_body(), head.status_code, headers)
         except BaseException:
             connection.close()
@@ -295,7 +295,7 @@ def build_client(
     Raises `HttpError` if either can't be used. The usual ones are read when they are needed.
     """
     context = None if ca_file is None else trust(ca_file)
-    trusted = _usual if context is None else lambda: context
+    trusted = usual_certificates if context is None else lambda: context
     parsed = None if proxy is None else parse_proxy(proxy)
     if proxy is not None and parsed is None:
         raise HttpError("proxy is not an http:// URL, such as http://proxy.example:3128")
@@ -372,34 +372,6 @@ def _decompressed(
         raise UnreadableBody("the packed body is cut short or runs past its end", status=status)
 
 
-def trust(ca_file: Path | None = None) -> ssl.SSLContext:
-    """Gather the certificates to believe: the usual ones, the machine's, those in `ca_file`.
-
-    Raises `OSError` that names file and variable where the environment names certificates that
-    can't be had, and `HttpError` for `ca_file`.
-    """
-    try:
-        context = httpx.create_ssl_context()
-    except OSError as error:  # ssl.SSLError is one
-        named = [f"{name}={os.environ[name]}" for name in _CERTIFICATES if name in os.environ]
-        reason = error.strerror if not isinstance(error, ssl.SSLError) else "no PEM certificate"
-        where = " ".join(named) or error.filename or "the usual certificates"
-        raise OSError(f"{where} can't be used: {reason}") from None
-    context.load_default_certs()  # the machine's own too: where companies put theirs
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            reason = getattr(error, "strerror", None) or "it holds no certificate in PEM form"
-            raise HttpError(f"ca_file {ca_file} can't be used: {reason}") from None
-    return context
-
-
-@cache
-def _usual() -> ssl.SSLContext:
-    return trust()
-
-
 @contextmanager
 def _as_httpx() -> Iterator[None]:
     """Raise httpx's own errors for what goes wrong below."""
@@ -413,15 +385,6 @@ def _as_httpx() -> Iterator[None]:
 @lru_cache(maxsize=64)
 def _parsed(url: str | httpx.URL) -> httpx.URL:
     return httpx.URL(url)
-
-
-def _read_headers(head: h11.Response) -> dict[str, str]:
-    """Return the headers of an answer; what stands there several times is joined."""
-    found: dict[str, str] = {}
-    for raw_name, raw_value in head.headers:
-        name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
 
 
 def _port(url: httpx.URL) -> int:

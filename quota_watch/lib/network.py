@@ -4,6 +4,7 @@ Timeouts are per read elsewhere, so a byte now and then would never end them. He
 request (name lookup, connect, TLS, read, write) gets at most what is left of its whole time.
 """
 
+import os
 import queue
 import socket
 import ssl
@@ -12,10 +13,15 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import h11
 import httpcore
+import httpx
+
+from quota_watch.lib.errors import QuotaWatchError
 
 _MOST_HEAD = 100 * 1024
 _AT_ONCE = 64 * 1024
@@ -23,6 +29,9 @@ _PIECE = 4096  # bytes; a ready socket takes so much at once, so one wait is one
 _SOCKET_OPTION = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 )
+
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""The variables by which the environment names the certificates to believe."""
 
 _ends: ContextVar[float | None] = ContextVar("ends", default=None)
 
@@ -48,6 +57,10 @@ def left(timeout: float | None, expired: type[httpcore.TimeoutException]) -> flo
     if rest <= 0:
         raise expired("the time for the whole request is up")
     return rest if timeout is None else min(timeout, rest)
+
+
+class HttpError(QuotaWatchError):
+    """A request could not be set up, or its answer could not be taken."""
 
 
 class Backend(httpcore.NetworkBackend):
@@ -183,6 +196,44 @@ class Connection:
             self.heard = self.heard or bool(data)
             self._state.receive_data(data)
         return event
+
+
+def read_headers(head: h11.Response) -> dict[str, str]:
+    """Return the headers of an answer; what stands there several times is joined."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in head.headers:
+        name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def trust(ca_file: Path | None = None) -> ssl.SSLContext:
+    """Gather the certificates to believe: the usual ones, the machine's, those in `ca_file`.
+
+    Raises `OSError` that names file and variable where the environment names certificates that
+    can't be had, and `HttpError` for `ca_file`.
+    """
+    try:
+        context = httpx.create_ssl_context()
+    except OSError as error:  # ssl.SSLError is one
+        named = [f"{name}={os.environ[name]}" for name in _CERTIFICATES if name in os.environ]
+        reason = error.strerror if not isinstance(error, ssl.SSLError) else "no PEM certificate"
+        where = " ".join(named) or error.filename or "the usual certificates"
+        raise OSError(f"{where} can't be used: {reason}") from None
+    context.load_default_certs()  # the machine's own too: where companies put theirs
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            reason = getattr(error, "strerror", None) or "it holds no certificate in PEM form"
+            raise HttpError(f"ca_file {ca_file} can't be used: {reason}") from None
+    return context
+
+
+@cache
+def usual_certificates() -> ssl.SSLContext:
+    """Gather them once, where no file of our own is to be trusted; raises `OSError`."""
+    return trust()
 
 
 def _resolve(host: str, port: int, timeout: float | None) -> list[str]:

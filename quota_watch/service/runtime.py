@@ -14,8 +14,9 @@ from quota_watch.config import Config, ConfigError, format_duration
 from quota_watch.config.problems import Problem
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.errors import QuotaWatchError
-from quota_watch.lib.http import HttpError, build_client
+from quota_watch.lib.http import build_client
 from quota_watch.lib.logs import get_logger
+from quota_watch.lib.network import HttpError
 from quota_watch.lib.proxies import proxy_for
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import ONE_DAY

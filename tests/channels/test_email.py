@@ -435,7 +435,7 @@ def test_values_that_make_no_channel_are_refused_at_once(changes):
 
 
 def test_certificates_are_verified_by_default():
-    from quota_watch.lib.http import trust
+    from quota_watch.lib.network import trust
 
     assert trust().verify_mode is ssl.CERT_REQUIRED
     assert trust().check_hostname

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import trustme
 
-import quota_watch.lib.http as http_module
+from quota_watch.lib import network
 from quota_watch.lib.http import (
     MAX_BODY,
     BodyError,
@@ -522,7 +522,7 @@ def test_a_ca_file_that_can_not_be_used_is_named(content, tmp_path: Path):
 def test_certificates_that_are_not_there_are_named_where_they_are_needed(monkeypatch, serve):
     monkeypatch.setenv("SSL_CERT_FILE", "/no/such.pem")
     server = serve(lambda c: c.answer(b"x"))
-    http_module._usual.cache_clear()
+    network.usual_certificates.cache_clear()
     with build_client(connections=1) as client:
         assert get(client, server.url).body == b"x"
         with pytest.raises(
