@@ -233,8 +233,9 @@ def state_folder(config: Path) -> Path:
 
 
 def holds_password(url: str) -> bool:
-    """Tell whether a URL may have a password in it."""
-    return "@" in url or "password" in url.lower()
+    """Tell whether a database's URL may have a password in it."""
+    user, _, _ = url.partition("://")[2].rpartition("@")
+    return ":" in user or "password" in url.lower()
 
 
 def _sqlite_complaint(url: str) -> str | None:

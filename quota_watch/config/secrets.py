@@ -21,6 +21,28 @@ _NAMES = {
         '"credential:NAME" needs a name without slashes',
     ),
 }
+_MEANT = (
+    (
+        re.compile(
+            r"\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%|.*\$\{[A-Za-z_][A-Za-z0-9_]*\}.*", re.DOTALL
+        ),
+        'variables are not replaced in here; write "env:NAME" and let the variable hold all of it',
+    ),
+    (
+        re.compile(r"\s*(?:env|file|credential)\s*:.*", re.DOTALL | re.IGNORECASE),
+        'write "env:NAME", "file:/path" or "credential:NAME", in small letters, without spaces',
+    ),
+    (
+        re.compile(r"\S+\s+(?:env|file|credential):\S+"),
+        'a reference stands alone; write "env:NAME" and let the variable hold all of it',
+    ),
+    (
+        re.compile(r"([\"']).+\1", re.DOTALL),
+        "quotes stand within the quotes; take the inner ones away",
+    ),
+)
+"""What was surely meant as something else than itself, and the right form."""
+
 _MOST_BYTES = 65_536
 _SHORTEST_TOKEN = 16
 _PRINTABLE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
@@ -166,7 +188,10 @@ def signing_secret(value: str) -> str | None:
 
 
 def _bad_literal(value: str, check: Check | None) -> str | None:
-    return (check(value) if check else None) if value else "an empty string"
+    if not value:
+        return "an empty string"
+    meant = next((advice for pattern, advice in _MEANT if pattern.fullmatch(value)), None)
+    return meant or (check(value) if check else None)
 
 
 def _bad_reference(reference: re.Match[str]) -> str | None:

@@ -365,7 +365,8 @@ def _is_telling(config: "Config", key: str, secret: Secret) -> bool:
         return True
     if name in {"url", "proxy"}:
         url = secret.reveal()
-        return addresses.holds_password(url) or ("?" in url and key != "database.url")
+        is_telling = addresses.holds_password(url)
+        return is_telling if key == "database.url" else is_telling or "@" in url or "?" in url
     return any(word in name for word in _TELLING_NAMES)
 
 

@@ -34,6 +34,32 @@ def test_a_literal_is_itself(api_key):
     assert api_key("abc").reveal() == "abc"
 
 
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("$NAME", 'write "env:NAME"'),
+        ("${NAME}", 'write "env:NAME"'),
+        ("Bearer ${NAME}", 'write "env:NAME"'),
+        ("%NAME%", 'write "env:NAME"'),
+        ("ENV:NAME", "in small letters"),
+        (" env:NAME", "without spaces"),
+        ("File:/etc/key", "in small letters"),
+        ("Bearer env:NAME", "a reference stands alone"),
+        ("'canary-3f1c'", "quotes stand within the quotes"),
+        ('\\"canary-3f1c\\"', "quotes stand within the quotes"),
+    ],
+)
+def test_what_was_meant_as_something_else_is_refused_with_the_right_form(toml, text, advice):
+    told = toml.problems(f'[rybbit]\napi_key = "{text}"')["rybbit.api_key"]
+    assert advice in told
+    assert CANARY not in told
+
+
+@pytest.mark.parametrize("text", ["pa$$word", "$1,000", "a:b", "'half", "100%", "$lower"])
+def test_a_literal_that_only_looks_odd_is_itself(api_key, text):
+    assert api_key(text).reveal() == text
+
+
 def test_env_is_read_when_it_is_needed(api_key, monkeypatch):
     secret = api_key("env:QW_TEST")
     monkeypatch.setenv("QW_TEST", "one")
