@@ -65,6 +65,13 @@ def run(context: Context) -> int:
             log.warning(apart)
 
         def load(old: "Runtime | None") -> "Runtime":
+            try:
+                return take_up(old)
+            except Exception:
+                page.refuse()
+                raise
+
+        def take_up(old: "Runtime | None") -> "Runtime":
             new = config if old is None else context.config()
             context.start_logging(new)
             if new.database_url() != config.database_url():

@@ -39,7 +39,7 @@ from quota_watch.storage import claims
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
-from quota_watch.storage.health import failing_channels
+from quota_watch.storage.health import failing_channels, last_poll
 from quota_watch.storage.retention import Keep, thin_out
 
 log = get_logger(__name__)
@@ -79,6 +79,7 @@ class Runtime:
         keys = {each: key.reveal() for each, key in config.credentials().items()}
         with database.write() as connection:
             self._pks = claims.register(connection, config.watches(), now=clock.now())
+            self._last_poll = last_poll(connection, self._pks.values())
         self._source = build_source(config, keys, self._resources, pacer=Pacer(), clock=clock)
         self._intervals = dict.fromkeys(keys, config.poll.interval)
         self._due = self._build_due()
@@ -113,7 +114,6 @@ class Runtime:
         self._polling = threading.Lock()
         self._stopping = threading.Event()
         self._failing: set[int] = set()
-        self._last_poll: datetime | None = None
 
     def _build_due(self) -> DueOrganizations:
         interval = self._config.poll.interval

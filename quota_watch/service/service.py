@@ -298,6 +298,11 @@ class Page:
             )
         self._page.take_up(config)
 
+    def refuse(self) -> None:
+        """Show that a newer config was not taken up."""
+        if self._page is not None:
+            self._page.refuse()
+
     def close(self) -> None:
         """Serve nothing any more, within two seconds."""
         if self._page is not None:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, Select, and_, exists, func, or_, select,
 
 from quota_watch.model.rule import Severity
 from quota_watch.storage import migrate
+from quota_watch.storage.among import among
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import (
     TEST,
@@ -66,6 +67,14 @@ def last_good_polls(connection: Connection, *, since: datetime) -> dict[int, dat
     columns = organization.c
     query = select(columns.pk, columns.last_ok).where(columns.last_ok >= since)
     return {row.pk: row.last_ok for row in connection.execute(query)}
+
+
+def last_poll(connection: Connection, pks: Collection[int]) -> datetime | None:
+    """Return when one of the organizations was polled last, well or not."""
+    columns = organization.c
+    query = select(func.max(columns.last_poll)).where(among(columns.pk, pks))
+    at: datetime | None = connection.scalar(query)
+    return at
 
 
 def untold(connection: Connection, channels: Collection[str], *, since: datetime) -> list[Untold]:

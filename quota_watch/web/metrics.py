@@ -15,7 +15,7 @@ import quota_watch
 from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.views import pages
 from quota_watch.views.organizations import Json
-from quota_watch.web.site import Reading, Store
+from quota_watch.web.site import Reading, Site, Store
 
 _ORGANIZATION = ("organization",)
 _PERCENTILES = {"10": "p10", "50": "p50", "90": "p90"}
@@ -52,6 +52,7 @@ class StoreCollector(Collector):
             failed = pages.failed_polls(connection, watches)
             counts = pages.outbox_counts(connection)
         yield _build()
+        yield from _config(reading.site)
         yield from _organizations(shown)
         yield from _states(shown)
         yield from _polls(shown, failed)
@@ -105,6 +106,17 @@ class _NeverLess:
 def _build() -> Metric:
     values = [((quota_watch.__version__,), 1)]
     return _gauge("build_info", "The version that runs.", values, labels=("version",))
+
+
+def _config(site: Site) -> Iterator[Metric]:
+    yield _gauge(
+        "config_last_reload_successful",
+        "Whether the config that was read last is in force.",
+        [((), not site.refused)],
+    )
+    since = site.since.timestamp() if site.since else None
+    text = "When the config in force was taken up."
+    yield _gauge("config_last_reload_timestamp_seconds", text, [((), since)])
 
 
 def _organizations(shown: Iterable[Json]) -> Iterator[Metric]:

@@ -62,7 +62,9 @@ class StatusPage:
     def take_up(self, config: Config) -> None:
         """Show what `config` says from now on; raises `ListenError` and changes nothing then."""
         old = self._server
-        site = replace(Site.of(config), refresh_seconds=self._refresh_seconds)
+        site = replace(
+            Site.of(config), refresh_seconds=self._refresh_seconds, since=self._clock.now()
+        )
         if config.web is None:
             self._server = None
         elif old is not None and old.serves(config.web.listen, site):
@@ -78,6 +80,11 @@ class StatusPage:
             )
         if old is not None:
             old.stop()
+
+    def refuse(self) -> None:
+        """Let `/metrics` say that a newer config was not taken up."""
+        if self._server is not None:
+            self._server.site = replace(self._server.site, refused=True)
 
     def stop(self) -> None:
         """Serve nothing any more, within two seconds."""

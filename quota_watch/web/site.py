@@ -30,7 +30,8 @@ class Site:
 
     `token` None lets everyone in who reaches the port. `prefix` is the path of the public URL.
     `interval` is the configured time between polls. An open page renews itself every
-    `refresh_seconds`. `silence_links` None: nothing can be changed.
+    `refresh_seconds`. `silence_links` None: nothing can be changed. `since` is when this config was
+    taken up, `refused` whether a later one was not.
     """
 
     watches: tuple[Watch, ...]
@@ -43,6 +44,8 @@ class Site:
     templates: Path | None = None
     refresh_seconds: int = REFRESH_SECONDS
     silence_links: SilenceLinks | None = None
+    since: datetime | None = None
+    refused: bool = False
 
     @classmethod
     def of(cls, config: Config) -> Self:

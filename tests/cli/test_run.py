@@ -157,6 +157,45 @@ def test_sighup_with_a_bad_config_keeps_the_old_one_and_says_why(acme: Installat
     assert stop(process) == 0
 
 
+def test_metrics_and_status_say_that_a_refused_config_is_not_in_force(
+    acme: Installation, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    web = f'[web]\nlisten = "{url.removeprefix("http://")}"\n'
+    acme.configure({"org_acme": 1000}, more=web)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(15)
+        process = acme.start("run", environ={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        acme.server.wait_for(1)
+        for more, successful, words in (("[pol]\n", "0", b"refused"), (web, "1", b"watching")):
+            acme.configure({"org_acme": 1000}, more=more)
+            process.send_signal(signal.SIGHUP)
+            while not manager.recv(4096).startswith(b"RELOADING=1"):
+                pass
+            while words not in manager.recv(4096):
+                pass
+            metrics = httpx.get(f"{url}/metrics").text
+            assert f"quota_watch_config_last_reload_successful {successful}.0" in metrics
+        assert stop(process) == 0
+
+
+def test_a_daemon_that_starts_anew_says_when_the_last_poll_was(
+    acme: Installation, tmp_path: Path
+) -> None:
+    acme.run("poll")
+    acme.server.answers = lambda _: (500, {}, b"")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(15)
+        process = acme.start("run", environ={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        while not (told := manager.recv(4096)).startswith(b"STATUS="):
+            pass
+        assert b"last poll 2" in told
+        stop(process)
+
+
 def test_every_line_of_the_json_log_is_an_object(acme: Installation) -> None:
     process = acme.start("--log-format", "json", "run")
     acme.server.wait_for(1)
