@@ -162,7 +162,7 @@ def _organizations(config: Config, context: Context, problems: dict[str, str]) -
         for batch in in_batches(iter(keys), ask, threads=config.poll.concurrency):
             for checks in batch:
                 yield from checks
-        for server, pace in source.stretched(config.poll.interval):
+        for server, pace in source.tight(config.poll.interval):
             yield _good(_WARNING, f"{server}: {pace.describe()}")
 
 

@@ -264,6 +264,10 @@ def _of_limit(shown: dict[str, Any], now: datetime) -> Iterator[str]:
     as_of = shown["limit_as_of"]
     if shown["limit_source"] == "upstream" and as_of and now - _time(as_of) > _OLD_LIMIT:
         yield f"the limit is Rybbit's of {ago(as_of, now)}"
+    if pending := shown["limit_pending"]:
+        lower = "no limit" if pending["limit"] is None else f"{pending['limit']:,}"
+        status = f" (subscription {pending['status']})" if pending["status"] else ""
+        yield f"Rybbit says {lower}{status}, to be confirmed at {_clock(pending['confirmed_at'])}"
     if differs := shown["limit_differs"]:
         plan = f" (plan {differs['plan']})" if differs["plan"] else ""
         yield f"the config's limit is {differs['config']:,}, Rybbit's {differs['upstream']:,}{plan}"
@@ -290,6 +294,10 @@ def _of_polls(shown: dict[str, Any]) -> Iterator[str]:
     for silence in shown["silences"]:
         what = silence["rule"] or "all"
         yield f"{what} silenced until {short_time(silence['ends_at'])} ({silence['reason']})"
+
+
+def _clock(text: str) -> str:
+    return f"{_time(text):%H:%M} UTC"
 
 
 def _time(text: str) -> datetime:

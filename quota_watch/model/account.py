@@ -53,10 +53,14 @@ class Reported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteUsage:
-    """What upstream has counted of a site since the period's first day."""
+    """What upstream has counted of a site since the period's first day.
+
+    `limit` is that of its organization, as far as upstream says it beside.
+    """
 
     since: date
     counted: int
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

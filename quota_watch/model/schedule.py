@@ -13,6 +13,7 @@ PERCENT_FOR_US = 80
 EXTRA_PER_DAY = 2.0
 """Requests a day that an organization costs beside its polls: its limit, the closed period."""
 
+_HOURS = 24
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY = timedelta(days=1)
@@ -72,6 +73,14 @@ class Pace:
         return None if self.daily_limit is None else self.daily_limit * PERCENT_FOR_US // 100
 
     @property
+    def reads_hourly(self) -> bool:
+        """Whether plan and limit are read every hour; once a day where the budget is too small."""
+        if self.ours is None:
+            return True
+        each = _DAY / self.interval + EXTRA_PER_DAY + _HOURS
+        return self.organizations * each <= self.ours
+
+    @property
     def needed(self) -> int:
         """How many requests a day the configured interval needs."""
         polls = _DAY / self.configured
@@ -96,6 +105,8 @@ class Pace:
             says += f"; other programs used {self.used_by_others:,} today"
         if self.stretched:
             says += f"; so {span(self.configured)} is stretched to {span(self.interval)}"
+        if not self.reads_hourly:
+            says += "; plan and limit are read once a day, not every hour"
         if self.rests is not None:
             says += f"; nothing is asked for the next {span(self.rests)}"
         return says

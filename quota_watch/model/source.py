@@ -86,8 +86,11 @@ class Source(Protocol):
         `NotYet` where nothing was asked.
         """
 
-    def account(self, organization: Organization) -> Account:
-        """Return what upstream says of the organization's plan and limit; raises as `days` does."""
+    def account(self, organization: Organization, *, spare: bool = False) -> Account:
+        """Return what upstream says of the organization's plan and limit; raises as `days` does.
+
+        With `spare` it is asked only where nothing else needs the request.
+        """
 
     def site_usage(self, organization: Organization, site: str) -> SiteUsage:
         """Return what one of the organization's sites has had so far; raises as `days` does.

@@ -1,8 +1,8 @@
 """What is asked of upstream beside the present period: plan and limit, closed days, sites."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy import Row
@@ -12,6 +12,7 @@ from quota_watch.lib.clock import Clock
 from quota_watch.lib.plain import iso
 from quota_watch.model.account import Account, SiteUsage
 from quota_watch.model.limit import ENFORCED_EVERY
+from quota_watch.model.organization import Organization
 from quota_watch.model.period import ONE_DAY, Period, month_of, previous
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.model.usage import DayCounts, highest_level, is_over
@@ -27,6 +28,7 @@ _AGAIN = timedelta(hours=1)
 _REREAD_DAYS = 3  # of a period: so long the last one may still change
 _SITES_A_POLL, _SITES_SECONDS = 5, 5.0  # so that no poll waits long for them
 _OF_ALL_SITES = frozenset({ErrorKind.INSUFFICIENT_SCOPE, ErrorKind.NOT_FOUND})
+_SOME = 20  # events
 _NEAR = 2  # percent of the limit; a level so close may be reached before the next read
 
 
@@ -42,13 +44,22 @@ class ClosedDays:
 class Errands:
     """Asks what is due, after a good poll, while its claim leaves the time.
 
-    A failure here is none of the poll. `history` is how far back the first poll looks.
+    A failure here is none of the poll. `history` is how far back the first poll looks, and
+    `hourly` whether an organization's budget lets plan and limit be read every hour.
     """
 
-    def __init__(self, source: Source, *, clock: Clock, history: timedelta) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        clock: Clock,
+        history: timedelta,
+        hourly: Callable[[Organization], bool] = lambda _: True,
+    ) -> None:
         self._source = source
         self._clock = clock
         self._history = history
+        self._hourly = hourly
 
     def account(
         self, watch: Watch, claim: Claim, *, used: int, now: datetime
@@ -56,10 +67,12 @@ class Errands:
         """Return what upstream says of plan and limit, or why it did not; None if not asked."""
         if claim.row is None or not self._has_time(claim):
             return None
-        if not limit_is_due(watch, claim.row, used=used, now=now):
+        due = limit_is_due(watch, claim.row, used=used, now=now)
+        hourly = self._hourly(watch.organization)
+        if not due and not _is_worth_a_look(claim.row, used=used, now=now, hourly=hourly):
             return None
         try:
-            return self._source.account(watch.organization)
+            return self._source.account(watch.organization, spare=not due)
         except UpstreamError as error:
             return error
         except NotYet:
@@ -166,6 +179,26 @@ def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bo
     if (row.account or {}).get("as_of") != iso(row.limit_read_at):  # the last try failed
         every = min(every, _AGAIN)
     return since >= every
+
+
+def _is_worth_a_look(row: Row[Any], *, used: int, now: datetime, hourly: bool) -> bool:
+    """Tell whether plan and limit are read where the budget allows: hourly, or as events stopped.
+
+    A plan that lapses is to be known within the hour.
+    """
+    since: timedelta = now - row.limit_read_at
+    if since >= _AGAIN:
+        return hourly or _has_stopped(row, used, now)
+    return hourly and since >= ENFORCED_EVERY and _has_stopped(row, used, now)
+
+
+def _has_stopped(row: Row[Any], used: int, now: datetime) -> bool:
+    """Tell whether nothing came since the last poll, where at the month's pace some should have."""
+    opened = datetime.combine(month_of(now.date()).start, time.min, UTC)
+    if row.last_ok is None or row.period_start != opened.date() or row.used != used:
+        return False
+    since_last: timedelta = now - row.last_ok
+    return used * (since_last / max(now - opened, _AGAIN)) >= _SOME
 
 
 def _is_near(watch: Watch, limit: int | None, used: int) -> bool:

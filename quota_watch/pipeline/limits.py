@@ -94,10 +94,17 @@ def hear(
         columns={
             **(limit_columns(in_force.limit) if watch.auto else {}),
             **account_columns(row, reported),
-            "limit_read_at": now,
+            "limit_read_at": None if _has_other_status(kept[1], heard) else now,
             "mismatch": mismatch_json(after if verdict is not Comparison.UNKNOWN else before),
         },
     )
+
+
+def _has_other_status(before: Account | None, heard: Account) -> bool:
+    """Tell whether the subscription's status changed: then it is read again with the next poll."""
+    if before is None or before.status is None or heard.status is None:
+        return False
+    return before.status != heard.status
 
 
 def _held(
@@ -113,9 +120,11 @@ def _held(
     if verdict is not Comparison.AGREES and are_ahead(connection, row.pk, now.date()):
         # The clock was ahead, or is behind: upstream counts by its own.
         verdict = Comparison.UNKNOWN
-    held = mismatch(mismatch_of(row), verdict, ours=billed, theirs=account.counted, now=now)
+    before = mismatch_of(row)
+    held = mismatch(before, verdict, ours=billed, theirs=account.counted, now=now)
     if held is not None and verdict is not Comparison.UNKNOWN:
-        log.warning(
+        is_news = before is None or before.verdict is not verdict
+        (log.warning if is_news else log.debug)(
             "our count and upstream's own differ",
             organization=row.id,
             ours=billed,

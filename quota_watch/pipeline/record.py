@@ -116,11 +116,17 @@ class Recorder:
         changes.organizations[row.pk] = columns
 
     def _site_columns(self, poll: Poll, row: Row[Any], said: Heard) -> dict[str, Any]:
-        """Return the sites with what they have, by the names that upstream said last."""
+        """Return the sites with what they have, by the names that upstream said last.
+
+        Where upstream says another limit beside, plan and limit are read with the next poll.
+        """
         if not poll.sites:
             return {}
         kept = said.columns.get("sites", row.sites)
-        return {"sites": with_usage(kept, poll.sites, now=poll.at)}
+        columns: dict[str, Any] = {"sites": with_usage(kept, poll.sites, now=poll.at)}
+        limits = {usage.limit for usage in poll.sites.values() if usage is not None} - {None}
+        known = None if said.reported is None else said.reported.account.limit
+        return columns | ({"limit_read_at": None} if limits - {known} else {})
 
     def _record_failure(
         self,

@@ -37,8 +37,8 @@ def verdict(known: Known) -> Verdict:
     if limit.lower_since is not None:
         lower = "no limit" if limit.lower is None else f"{limit.lower:,} events"
         says = (
-            f"Rybbit has said {lower} since {limit.lower_since:%Y-%m-%d %H:%M} UTC, which is"
-            " believed once a read half an hour later says so too"
+            f"Rybbit says {lower} since {limit.lower_since:%Y-%m-%d %H:%M} UTC, to be confirmed by"
+            f" a read at {limit.lower_since + ENFORCED_EVERY:%H:%M}"
         )
         return Verdict(state=State.UNKNOWN, says=says)
     says = "nothing new; a change at Rybbit is told when seen"

@@ -84,7 +84,7 @@ def parse_site_count(body: bytes) -> SiteUsage:
         raise bad_answer(f"periodStart is {excerpt(since)}, not a date") from error
     if counted is None:
         raise bad_answer(f"siteEventsThisMonth is missing{own_error(answer)}")
-    return SiteUsage(since=first, counted=counted)
+    return SiteUsage(since=first, counted=counted, limit=as_count(answer.get("orgEventLimit")))
 
 
 def parse_organizations(body: bytes) -> tuple[SeenOrganization, ...]:

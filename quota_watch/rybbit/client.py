@@ -132,15 +132,20 @@ class RybbitClient:
         self._logged[credential] = state
         return pace.interval
 
-    def stretched(self, configured: timedelta) -> list[tuple[str, Pace]]:
-        """Return the paces, with their servers, of keys whose budget allows less than configured.
+    def reads_hourly(self, organization: Organization, configured: timedelta) -> bool:
+        """Tell whether the key's budget lets plan and limit be read every hour."""
+        credential = (organization.server, self._keys[organization])
+        return self._pacer is None or self._pace(credential, self._pacer, configured).reads_hourly
+
+    def tight(self, configured: timedelta) -> list[tuple[str, Pace]]:
+        """Return the paces, with their servers, of keys whose budget allows less than is wanted.
 
         Known of those that were asked with.
         """
         if self._pacer is None:
             return []
         paces = {each: self._pace(each, self._pacer, configured) for each in self._sharing}
-        return [(server, pace) for (server, _), pace in paces.items() if pace.stretched]
+        return [(server, pace) for (server, _), pace in paces.items() if not pace.reads_hourly]
 
     def _pace(self, credential: tuple[str, str], pacer: Pacer, configured: timedelta) -> Pace:
         return pacer.pace(*credential, self._sharing[credential], configured)
@@ -178,9 +183,12 @@ class RybbitClient:
             failure = error
         raise self._too_old(failure, question) or failure
 
-    def account(self, organization: Organization, *, site: str | None = None) -> Account:
+    def account(
+        self, organization: Organization, *, site: str | None = None, spare: bool = False
+    ) -> Account:
         """Return the organization's plan, limit and Rybbit's own count (UPSTREAM.md § 9).
 
+        With `spare` it is asked only where nothing else needs the request.
         Where the key lacks the scope `org:read`, or that endpoint fails, the usage of `site` is
         asked, the id of one of its sites, or of the first that the key sees; it tells only limit
         and count. Raises `UpstreamError`.
@@ -191,6 +199,7 @@ class RybbitClient:
             endpoint=PLAN,
             path=f"/api/organizations/{_quoted(organization.id)}/sites",
             key=self._keys[organization],
+            purpose=Purpose.SPARE if spare else Purpose.POLL,
         )
         try:
             return self._asker.read(question, partial(parse_account, organization=organization.id))

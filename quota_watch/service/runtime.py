@@ -142,6 +142,7 @@ class Runtime:
                 self._source,
                 clock=self._clock,
                 history=config.poll.history,
+                hourly=self._reads_hourly,
             ),
         )
 
@@ -182,6 +183,9 @@ class Runtime:
         interval = self._source.interval_for(organization, self._config.poll.interval)
         self._intervals[organization] = interval
         return interval
+
+    def _reads_hourly(self, organization: Organization) -> bool:
+        return self._source.reads_hourly(organization, self._config.poll.interval)
 
     def poll_due(self) -> None:
         """Poll what is due, until nothing is; raises `StorageError`."""

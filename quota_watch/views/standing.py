@@ -6,6 +6,8 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from quota_watch.lib.plain import iso
+from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.watch import Watch
 from quota_watch.storage.sites import known_sites
 
@@ -28,6 +30,7 @@ def of(
         "enforced": account.get("over") is True,
         "interval": _interval(row, interval),
         "sites": [] if row is None else _sites(row),
+        "limit_pending": None if row is None else _limit_pending(watch, row),
         "limit_differs": None if row is None else _limit_differs(watch, row),
         "mismatch": None if row is None else row.mismatch,
         "silences": [
@@ -42,6 +45,20 @@ def _sites(row: Row[Any]) -> list[Json]:
         {"id": id_, "domain": site.name, "requires_plan": site.requires_plan}
         for id_, site in known_sites(row.sites).items()
     ]
+
+
+def _limit_pending(watch: Watch, row: Row[Any]) -> Json | None:
+    """Return the lower limit that Rybbit says and that awaits its second read."""
+    if not watch.auto or row.lower_since is None:
+        return None
+    account: Mapping[str, Any] = row.account or {}
+    return {
+        "limit": row.lower_limit,
+        "plan": account.get("plan"),
+        "status": account.get("status"),
+        "since": iso(row.lower_since),
+        "confirmed_at": iso(row.lower_since + ENFORCED_EVERY),
+    }
 
 
 def _is_stale(row: Row[Any], configured: timedelta | None, now: datetime) -> bool:

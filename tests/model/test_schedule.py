@@ -81,8 +81,15 @@ def test_a_pace_as_configured_says_what_it_needs() -> None:
     assert not pace.stretched
     assert pace.describe() == (
         "40 organizations every 15 min need 3,920 requests a day, the key's budget is 5,000 and"
-        " 80 % of it is 4,000"
+        " 80 % of it is 4,000; plan and limit are read once a day, not every hour"
     )
+    assert not pace.reads_hourly
+
+
+def test_where_the_budget_leaves_room_plan_and_limit_are_read_every_hour() -> None:
+    thirty = Pace(organizations=30, configured=QUARTER, interval=QUARTER, daily_limit=5000)
+    assert thirty.reads_hourly
+    assert "once a day" not in thirty.describe()
 
 
 def test_a_pace_without_a_budget_says_so() -> None:

@@ -31,7 +31,7 @@ class Town:
         self.upstream, self.hook = Upstream(), RecordingChannel()
         self.watch_as(AUTO)
 
-    def watch_as(self, watched) -> None:
+    def watch_as(self, watched, *, hourly: bool = True) -> None:
         self.watched = watched
         self.station = Station(
             self.database,
@@ -40,6 +40,7 @@ class Town:
             self.clock,
             channels=[self.hook],
             history=timedelta(0),
+            hourly=hourly,
         )
 
     def says(self, said: Account | UpstreamError) -> "Town":
@@ -124,10 +125,18 @@ def test_another_status_of_the_subscription_is_told(town: Town) -> None:
 
 @pytest.mark.parametrize(("used", "reads"), [(100, 1), (740, 9), (800, 9), (1000, 9)], ids=str)
 def test_the_limit_is_read_the_more_often_the_more_it_matters(town: Town, used, reads) -> None:
+    town.watch_as(AUTO, hourly=False)
     town.says(account(1000))
     for _ in range(9):
         town.polls(used, after=HOUR)
     assert town.upstream.account_reads == reads
+
+
+def test_where_the_budget_allows_it_is_read_every_hour(town: Town) -> None:
+    town.says(account(1000))
+    for _ in range(18):
+        town.polls(100, after=HOUR / 2)
+    assert town.upstream.account_reads == 9
 
 
 def test_at_the_limit_every_poll_reads_it(town: Town) -> None:
@@ -141,7 +150,7 @@ def test_at_the_limit_every_poll_reads_it(town: Town) -> None:
 def test_a_limit_that_the_config_fixes_is_compared_once_a_day_and_told_of_nobody(
     town: Town,
 ) -> None:
-    town.watch_as(watch(limit=100))
+    town.watch_as(watch(limit=100), hourly=False)
     town.says(account(1000))
     for _ in range(25):
         assert town.polls(10, after=HOUR) == []

@@ -14,6 +14,7 @@ from quota_watch.model.period import each_day
 from quota_watch.rybbit.client import RybbitClient
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import organization as organizations
+from quota_watch.views import organizations as views
 from support.clock import FakeClock
 from support.http import Answer, HttpServer, Request
 from support.upstream import http, rybbit_now
@@ -37,29 +38,37 @@ class Town:
         self.database, self.clock, self.server = database, clock, server
         self.hook = RecordingChannel()
         self.account: dict[str, Any] = {}
+        self.usage: dict[str, Any] = {}
         self.used: dict[date, int] = {}
         self.account_reads = 0
         self.of = Organization(server.url, "acme")
         self._source = RybbitClient(http, keys={self.of: "key"}, timeout=5)
         server.answers = self.answer
 
-    def watches(self, **terms: Any) -> "Town":
+    def watches(self, *, hourly: bool = True, **terms: Any) -> "Town":
         values = {"organization": self.of, "name": "Acme"} | terms
+        self.watched = [watched(**values)]
         self.station = Station(
             self.database,
             self._source,
-            [watched(**values)],
+            self.watched,
             self.clock,
             channels=[self.hook],
             interval=POLL,
             history=timedelta(0),
+            hourly=hourly,
         )
         return self
 
-    def watches_auto(self) -> "Town":
-        return self.watches(
-            auto=True, limit=None, limit_source="none", drops=False, drops_agreed=False
-        )
+    def watches_auto(self, *, hourly: bool = True) -> "Town":
+        terms: dict[str, Any] = {"limit": None, "limit_source": "none", "drops_agreed": False}
+        return self.watches(hourly=hourly, auto=True, drops=False, **terms)
+
+    def watches_a_paid_plan(self, answer: dict[str, Any], *, hourly: bool = True) -> "Town":
+        """Begin with a plan of 100,000 events that is paid for, as `answer` is of a lapsed one."""
+        paid = {"planName": "standard100k", "eventLimit": 100_000, "status": "active"}
+        self.says(answer, over=False, **paid).watches_auto(hourly=hourly).polls()
+        return self
 
     def says(self, answer: dict[str, Any], **subscription: Any) -> "Town":
         """Let Rybbit say this of the account, with another subscription where one is given."""
@@ -100,8 +109,8 @@ class Town:
         if url.path.endswith("/sites"):
             self.account_reads += 1
             return (200, JSON, json.dumps(self.account).encode()) if self.account else _FORBIDDEN
-        if "/org-event-count/" not in url.path:
-            return _FORBIDDEN
+        if url.path.endswith("/usage"):
+            return 200, JSON, json.dumps(self.usage).encode()
         asked = parse_qs(url.query)
         first, last = (date.fromisoformat(asked[name][0]) for name in ("start_date", "end_date"))
         rows = [
@@ -200,7 +209,7 @@ def test_for_an_hour_after_an_upgrade_the_flag_lags(town: Town, rybbit_now) -> N
     town.says(rybbit_now["sites_enforced_only"], **free).counts(100_412).watches(limit=1_000_000)
     town.polls()
     town.says(rybbit_now["sites_enforced_only"])
-    assert town.polls(after=DAY + 30 * MINUTE) == []
+    assert town.polls(after=75 * MINUTE) == []
     town.says(rybbit_now["sites_enforced_only"], over=False)
     assert town.polls(after=3 * HOUR) == []
 
@@ -237,3 +246,75 @@ def test_it_ends_when_every_site_listed_says_false(town: Town, rybbit_now) -> No
 def test_a_server_that_says_nothing_of_it_begins_nothing(town: Town, rybbit_now) -> None:
     town.says(rybbit_now["sites_failed_open"]).watches_auto()
     assert town.polls(after=DAY) == []
+
+
+LOWERED = ["critical threshold level_reached", "critical limit limit_lowered"]
+
+
+def pending(town: Town) -> Any:
+    with town.database.read() as connection:
+        (shown,) = views.organizations(connection, town.watched, now=town.clock.now())
+    return shown["limit_pending"]
+
+
+def test_a_plan_that_lapsed_is_told_within_the_hour(town: Town, rybbit_now) -> None:
+    lapsed = rybbit_now["sites_plan_lapsed"]
+    town.counts(49_840).watches_a_paid_plan(lapsed)
+    town.says(lapsed)
+    assert town.polls(after=HOUR + POLL) == LOWERED
+
+
+def test_while_a_lower_limit_awaits_its_second_read_the_state_shows_it(
+    town: Town, rybbit_now
+) -> None:
+    lapsed = rybbit_now["sites_plan_lapsed"]
+    town.counts(49_840).watches_a_paid_plan(lapsed)
+    assert pending(town) is None
+    town.says(lapsed, over=False)
+    assert town.polls(after=HOUR + 5 * MINUTE) == []
+    shown = pending(town)
+    assert (shown["limit"], shown["status"]) == (3_000, "canceled")
+    confirmed_at = datetime.fromisoformat(shown["confirmed_at"])
+    assert confirmed_at - datetime.fromisoformat(shown["since"]) == timedelta(minutes=30)
+    assert town.polls(after=45 * MINUTE) == LOWERED
+    assert pending(town) is None
+
+
+def test_a_billing_lookup_that_failed_for_a_moment_is_told_to_nobody(
+    town: Town, rybbit_now
+) -> None:
+    lapsed = rybbit_now["sites_plan_lapsed"]
+    town.counts(49_840).watches_a_paid_plan(lapsed)
+    town.says(lapsed, over=False, status="free")
+    assert town.polls(after=HOUR + 5 * MINUTE) == []
+    paid = {"planName": "standard100k", "eventLimit": 100_000, "status": "active"}
+    town.says(lapsed, over=False, **paid)
+    assert town.polls(after=3 * HOUR) == []
+    assert pending(town) is None
+
+
+def test_where_the_budget_is_tight_another_limit_beside_a_site_s_usage_is_a_sign(
+    town: Town, rybbit_now
+) -> None:
+    lapsed = rybbit_now["sites_plan_lapsed"]
+    town.usage = rybbit_now["usage_plan_lapsed"]["body"]
+    town.counts(49_840).watches_a_paid_plan(lapsed, hourly=False)
+    town.says(lapsed)
+    assert town.polls(after=3 * POLL) == LOWERED
+
+
+def test_where_the_budget_is_tight_events_that_stop_are_a_sign(town: Town, rybbit_now) -> None:
+    lapsed = rybbit_now["sites_plan_lapsed"]
+    town.usage = rybbit_now["usage_plan_lapsed"]["body"] | {"orgEventLimit": 100_000}
+    town.counts(49_840).watches_a_paid_plan(lapsed, hourly=False)
+    town.says(lapsed)
+    town.counts(40, START.date()).polls(after=POLL)
+    assert town.polls(after=HOUR + POLL) == LOWERED
+
+
+def test_reads_of_the_account_are_rare(town: Town, rybbit_now) -> None:
+    lapsed = rybbit_now["sites_plan_lapsed"]
+    town.usage = rybbit_now["usage_plan_lapsed"]["body"] | {"orgEventLimit": 100_000}
+    town.counts(200).watches_a_paid_plan(lapsed)
+    town.polls(after=DAY)
+    assert town.account_reads <= 25

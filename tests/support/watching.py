@@ -73,7 +73,7 @@ class Upstream:
         known = self.counts.get(organization, {})
         return [DayCounts(day, known.get(day, {"pageview": 0})) for day in each_day(start, end)]
 
-    def account(self, organization: Organization) -> Account:
+    def account(self, organization: Organization, *, spare: bool = False) -> Account:
         self.account_reads += 1
         account = self.accounts.get(organization, NO_ANSWER)
         if isinstance(account, UpstreamError):
@@ -172,7 +172,8 @@ def refuse(**how: Any) -> Callable[[Message], None]:
 class Station:
     """Claims, watcher and outbox over a database: a process of quota-watch without clockwork.
 
-    With `history` plans, limits and closed days are asked for too. With `together` all
+    With `history` plans, limits and closed days are asked for too, `hourly` where the budget lets
+    that be. With `together` all
     organizations are of one server and key.
     """
 
@@ -187,6 +188,7 @@ class Station:
         interval: timedelta = timedelta(hours=1),
         concurrency: int = 8,
         history: timedelta | None = None,
+        hourly: bool = True,
         together: bool = False,
         stretched: Callable[[Organization, timedelta], timedelta] = lambda _, configured: (
             configured
@@ -224,7 +226,9 @@ class Station:
             interval=interval,
             concurrency=concurrency,
             pace=pace,
-            errands=None if history is None else Errands(upstream, clock=clock, history=history),
+            errands=None
+            if history is None
+            else Errands(upstream, clock=clock, history=history, hourly=lambda _: hourly),
             groups=dict.fromkeys(by_key, SERVER) if together else None,
         )
         self.outbox = Outbox(
