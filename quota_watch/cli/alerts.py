@@ -4,9 +4,8 @@ import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from datetime import datetime
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from quota_watch.channels.channel import Channel
     from quota_watch.config import Config
     from quota_watch.storage.database import Database
+    from quota_watch.views.alerts import Alert, DeliveryRecord, LoggedAttempt, OutboxEntry
 
 _EXPLAIN = "explain"
 _TEST_SECONDS = 60.0
@@ -38,9 +38,7 @@ def alerts(
 
     `explain ORG` says why it was told or not, to whom, and what each rule says now.
     """
-    from quota_watch.storage import silences
-    from quota_watch.views import organizations as views
-    from quota_watch.views.pages import grouped
+    from quota_watch.views import alerts as views
 
     if organizations[:1] == (_EXPLAIN,):
         if only_open or len(organizations) != len((_EXPLAIN, "ORG")):
@@ -51,15 +49,15 @@ def alerts(
     watches = chosen(config.watches(), organizations) if organizations else None
     with context.existing(config) as database, database.read() as connection:
         shown = views.alerts(connection, watches, only_open=only_open)
-        silenced = silences.shown(connection, now=context.clock.now())
+        silenced = views.silences_shown(connection, now=context.clock.now())
     if as_json:
-        print_json({"alerts": shown})
+        print_json({"alerts": [each.to_json() for each in shown]})
         return
     if not shown:
         click.echo("no alerts", err=True)
         return
     headers = ("started", "severity", "state", "rule", "reason", "organization", "title")
-    rows = chain.from_iterable(grouped(shown).values())
+    rows = chain.from_iterable(views.grouped(shown).values())
     print_table(headers, map(_alert_cells, rows), piped_only=("reason", "organization"))
     for silence in silenced:
         click.echo(in_words(silence), err=True)
@@ -74,14 +72,14 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
     """Show what reached whom, what waits and what failed."""
     if ctx.invoked_subcommand is not None:
         return
-    from quota_watch.views import organizations as views
+    from quota_watch.views.alerts import outbox
 
     context: Context = ctx.obj
     most = None if as_json else _MOST_SHOWN + 1
     with context.existing(context.config()) as database, database.read() as connection:
-        shown = views.deliveries(connection, only_failed=only_failed, most=most)
+        shown = outbox(connection, only_failed=only_failed, most=most)
     if as_json:
-        print_json({"deliveries": shown})
+        print_json({"deliveries": [each.to_json() for each in shown]})
         return
     if not shown:
         click.echo("no deliveries", err=True)
@@ -91,13 +89,13 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
         click.echo(f"these are the newest {_MOST_SHOWN}; --json prints all", err=True)
 
 
-def _print_deliveries(shown: Sequence[dict[str, Any]], *, attempts: bool) -> None:
+def _print_deliveries(shown: "Sequence[OutboxEntry]", *, attempts: bool) -> None:
     headers = ("id", "created", "state", "attempts", "type", "what", "organization", "to")
     piped_only = ("id", "attempts", "type")
     print_table(headers, map(_delivery_cells, shown), piped_only=piped_only)
-    for delivery in (each for each in shown if attempts and each["attempts_log"]):
-        click.echo(f"\n{delivery['id']}, {_whereto(delivery)}")
-        for attempt in delivery["attempts_log"]:
+    for delivery in (each.delivery for each in shown if attempts and each.delivery.attempts_log):
+        click.echo(f"\n{delivery.id}, {_whereto(delivery)}")
+        for attempt in delivery.attempts_log:
             click.echo(f"  {_attempt_line(attempt)}")
 
 
@@ -146,11 +144,11 @@ def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> in
         built = build_channels(config, resources)
         shown = _send_test(context, config, database, built, channels or tuple(built))
     if as_json:
-        print_json({"deliveries": shown})
+        print_json({"deliveries": [each.to_json() for each in shown]})
     else:
         for each in shown:
-            _print_test(each)
-    return 0 if all(each["state"] == "done" for each in shown) else 1
+            _print_test(each.delivery)
+    return 0 if all(each.delivery.state == "done" for each in shown) else 1
 
 
 def _send_test(
@@ -159,11 +157,11 @@ def _send_test(
     database: "Database",
     channels: "Mapping[str, Channel]",
     names: Sequence[str],
-) -> list[dict[str, Any]]:
+) -> "list[OutboxEntry]":
     """Send a test to the channels of these names; return the deliveries it made."""
     from quota_watch.pipeline.deliver import Outbox
     from quota_watch.pipeline.enqueue import enqueue_test
-    from quota_watch.views import organizations as views
+    from quota_watch.views.alerts import outbox
 
     with database.write() as connection:
         ids = enqueue_test(
@@ -175,63 +173,63 @@ def _send_test(
         )
     Outbox(database=database, channels=channels, clock=context.clock).flush(_TEST_SECONDS)
     with database.read() as connection:
-        found = views.deliveries(connection, only_failed=False)
-    return [each for each in found if each["id"] in ids]
+        found = outbox(connection)
+    return [each for each in found if each.delivery.id in ids]
 
 
-def _print_test(delivery: dict[str, Any]) -> None:
-    name, recipient = delivery["channel"], delivery["recipient"]
+def _print_test(delivery: "DeliveryRecord") -> None:
+    name, recipient = delivery.channel, delivery.recipient
     if recipient and not name.endswith(recipient):  # as "mailto:anna@example.com" does
         name += f" {recipient}"
-    if delivery["state"] == "done":
+    if delivery.state == "done":
         click.echo(f"✓ {name}: accepted")
         return
-    error = delivery["last_error"] or {"message": "not attempted yet"}
-    later = "; it will be tried again" if delivery["state"] == "pending" else ""
-    click.echo(f"✗ {name}: {one_line(error['message'], None)}{later}")
+    error = delivery.last_error.message if delivery.last_error else "not attempted yet"
+    later = "; it will be tried again" if delivery.state == "pending" else ""
+    click.echo(f"✗ {name}: {one_line(error, None)}{later}")
 
 
-def _alert_cells(alert: dict[str, Any]) -> tuple[object, ...]:
-    level = "" if alert["level"] is None else f" {alert['level']} %"
+def _alert_cells(alert: "Alert") -> tuple[object, ...]:
+    level = "" if alert.level is None else f" {alert.level} %"
     return (
-        short_time(alert["started_at"]),
-        alert["severity"],
-        "held" if alert["held"] else alert["state"],
-        alert["rule"] + level,
-        alert["reason"],
-        alert["organization"] or "-",
-        alert["title"],
+        short_time(alert.started_at),
+        alert.severity,
+        "held" if alert.held else alert.state,
+        alert.rule + level,
+        alert.reason,
+        alert.organization or "-",
+        alert.title,
     )
 
 
-def _delivery_cells(delivery: dict[str, Any]) -> tuple[object, ...]:
-    over = delivery["reason"] if delivery["state"] in {"failed", "dropped"} else None
+def _delivery_cells(entry: "OutboxEntry") -> tuple[object, ...]:
+    delivery = entry.delivery
+    over = delivery.reason if delivery.state in {"failed", "dropped"} else None
     return (
-        delivery["id"],
-        short_time(delivery["created_at"]),
-        delivery["state"] + (f" ({over})" if over else ""),
-        delivery["attempts"],
-        delivery["type"],
-        delivery["title"] or "-",
-        delivery["organization"] or "-",
+        delivery.id,
+        short_time(delivery.created_at),
+        delivery.state + (f" ({over})" if over else ""),
+        delivery.attempts,
+        delivery.type,
+        entry.title or "-",
+        entry.organization or "-",
         _whereto(delivery),
     )
 
 
-def _whereto(delivery: dict[str, Any]) -> str:
+def _whereto(delivery: "DeliveryRecord") -> str:
     """Say who is to get it, in whose place, when it is tried next and what was wrong."""
-    to = one_line(f"{delivery['channel']} {delivery['recipient'] or ''}", None)
-    if delivery["fallback_for"]:
-        to += f", as {delivery['fallback_for']} failed"
-    if delivery["next_attempt"]:
-        to += f", next try {short_time(delivery['next_attempt'])}"
-    if delivery["last_error"]:
-        to += f": {one_line(delivery['last_error']['message'], None)}"
+    to = one_line(f"{delivery.channel} {delivery.recipient or ''}", None)
+    if delivery.fallback_for:
+        to += f", as {delivery.fallback_for} failed"
+    if delivery.next_attempt:
+        to += f", next try {short_time(delivery.next_attempt)}"
+    if delivery.last_error:
+        to += f": {one_line(delivery.last_error.message, None)}"
     return to
 
 
-def _attempt_line(attempt: dict[str, Any]) -> str:
-    at = datetime.fromisoformat(attempt["at"])
-    status = "" if attempt["status"] is None else f" {attempt['status']}"
-    error = "" if attempt["error"] is None else f": {one_line(attempt['error'], None)}"
-    return f"{at:%Y-%m-%d %H:%M:%SZ} {attempt['outcome']}{status}{error}"
+def _attempt_line(attempt: "LoggedAttempt") -> str:
+    status = "" if attempt.status is None else f" {attempt.status}"
+    error = "" if attempt.error is None else f": {one_line(attempt.error, None)}"
+    return f"{attempt.at:%Y-%m-%d %H:%M:%SZ} {attempt.outcome}{status}{error}"

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from datetime import date, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -25,6 +25,9 @@ from quota_watch.cli.output import (
     refuse_backward,
 )
 from quota_watch.lib.text import one_line
+
+if TYPE_CHECKING:
+    from quota_watch.views.days import Day, ExportedDay
 
 _DEFAULT_DAYS = 31
 _BAR, _LARGEST = 16, 3
@@ -55,7 +58,7 @@ def history(
     as_json: bool,
 ) -> None:
     """Show the stored counts of an organization."""
-    from quota_watch.views import organizations as views
+    from quota_watch.views import days as views
 
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
@@ -66,7 +69,7 @@ def history(
         days = views.history(connection, watch, start, end)
     rows = views.by_month(days) if by == "month" else days
     if as_json:
-        print_json({"history": rows})
+        print_json({"history": [row.to_json() for row in rows]})
     elif as_csv:
         _print_csv(rows)
     else:
@@ -85,21 +88,21 @@ def _range(
     return start, end
 
 
-def _types(rows: Sequence[dict[str, Any]], part: str) -> list[str]:
-    return sorted({kind for row in rows for kind in row[part]})
+def _types(rows: "Sequence[Day]", part: str) -> list[str]:
+    return sorted({kind for row in rows for kind in getattr(row, part)})
 
 
-def _print_csv(rows: Sequence[dict[str, Any]]) -> None:
+def _print_csv(rows: "Sequence[Day]") -> None:
     counted, rest = _types(rows, "by_type"), _types(rows, "not_counted")
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(["date", "used", *counted, *(f"not_counted:{kind}" for kind in rest), "capped"])
     for row in rows:
-        types = [row["by_type"].get(kind, 0) for kind in counted]
-        outside = [row["not_counted"].get(kind, 0) for kind in rest]
-        out.writerow([row["date"], row["used"], *types, *outside, str(row["capped"]).lower()])
+        types = [row.by_type.get(kind, 0) for kind in counted]
+        outside = [row.not_counted.get(kind, 0) for kind in rest]
+        out.writerow([row.date, row.used, *types, *outside, str(row.capped).lower()])
 
 
-def _print_days(rows: Sequence[dict[str, Any]]) -> None:
+def _print_days(rows: "Sequence[Day]") -> None:
     if not rows:
         click.echo("nothing is kept of these days yet", err=True)
         return
@@ -107,44 +110,41 @@ def _print_days(rows: Sequence[dict[str, Any]]) -> None:
     if not is_terminal():
         _print_plain(rows, rest)
         return
-    most = max(row["used"] for row in rows) or 1
+    most = max(row.used for row in rows) or 1
     print_table(
         ("date", "used", "", "by type"),
-        [
-            (row["date"], f"{row['used']:,}", bar(100 * row["used"] / most, _BAR), _mix(row))
-            for row in rows
-        ],
+        [(row.date, f"{row.used:,}", bar(100 * row.used / most, _BAR), _mix(row)) for row in rows],
     )
-    total = sum(row["used"] for row in rows)
+    total = sum(row.used for row in rows)
     click.echo(f"{total:,} counted events" + (f"; not counted: {', '.join(rest)}" if rest else ""))
-    if any(row["capped"] for row in rows):
+    if any(row.capped for row in rows):
         click.echo(
             f"{_CAPPED}: events past the limit were dropped, so the count is not the traffic"
         )
 
 
-def _print_plain(rows: Sequence[dict[str, Any]], rest: Sequence[str]) -> None:
+def _print_plain(rows: "Sequence[Day]", rest: Sequence[str]) -> None:
     counted = _types(rows, "by_type")
     print_table(
         ["date", "used", *counted, *(f"({kind})" for kind in rest), "note"],
         [
             [
-                row["date"],
-                row["used"],
-                *(row["by_type"].get(kind, 0) for kind in counted),
-                *(row["not_counted"].get(kind, 0) for kind in rest),
-                _CAPPED if row["capped"] else "",
+                row.date,
+                row.used,
+                *(row.by_type.get(kind, 0) for kind in counted),
+                *(row.not_counted.get(kind, 0) for kind in rest),
+                _CAPPED if row.capped else "",
             ]
             for row in rows
         ],
     )
 
 
-def _mix(row: dict[str, Any]) -> str:
+def _mix(row: "Day") -> str:
     """Return the largest types of a day with their shares, after what makes it no ordinary one."""
-    largest = sorted(row["by_type"].items(), key=lambda item: -item[1])[:_LARGEST]
-    mix = ", ".join(f"{kind} {100 * n // row['used']} %" for kind, n in largest if n)
-    return ": ".join(part for part in (_CAPPED if row["capped"] else "", mix) if part)
+    largest = sorted(row.by_type.items(), key=lambda item: -item[1])[:_LARGEST]
+    mix = ", ".join(f"{kind} {100 * n // row.used} %" for kind, n in largest if n)
+    return ": ".join(part for part in (_CAPPED if row.capped else "", mix) if part)
 
 
 _FORMATS = ("csv", "json", "jsonl")
@@ -152,8 +152,7 @@ _COLUMNS = ("organization", "name", "server", "date", "used", "not_counted", "ca
 _STEP = 500
 _FORMULA = ("=", "+", "-", "@")
 
-Json = dict[str, Any]
-Writer = Callable[[TextIO, Iterable[Json]], None]
+Writer = Callable[[TextIO, "Iterable[ExportedDay]"], None]
 
 
 @click.command()
@@ -186,7 +185,7 @@ def export(
     Of all organizations, also those that the config does not name, or of the named.
     """
     from quota_watch.storage import claims
-    from quota_watch.views.export import Wanted, days, how_many, types_of
+    from quota_watch.views.days import Wanted, all_days, how_many_days, types_of
 
     refuse_backward(day_of(first), day_of(last))
     config = context.config()
@@ -200,12 +199,12 @@ def export(
             pks = list(claims.keys_of(connection, named).values())
         wanted = Wanted(pks=pks, first=day_of(first), last=day_of(last))
         outside = {watch.organization: watch.not_counted for watch in watches}
-        total = how_many(connection, wanted)
+        total = how_many_days(connection, wanted)
         writer = _csv(types_of(connection, wanted)) if kind == "csv" else _WRITERS[kind]
         with (
             _opened(path) as file,
             progress("export", total, bar=path is not None) as shown,
-            closing(days(connection, wanted, not_counted=outside)) as rows,
+            closing(all_days(connection, wanted, not_counted=outside)) as rows,
         ):
             writer(file, _watched(rows, shown.advance))
     if path is not None:
@@ -230,7 +229,9 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
         yield file
 
 
-def _watched(rows: Iterator[Json], advance: Callable[[int], object]) -> Iterator[Json]:
+def _watched(
+    rows: "Iterator[ExportedDay]", advance: Callable[[int], object]
+) -> "Iterator[ExportedDay]":
     while part := list(islice(rows, _STEP)):
         yield from part
         advance(len(part))
@@ -242,19 +243,15 @@ def _csv(found: Iterable[str]) -> Writer:
 
     types = (*KNOWN_TYPES, *sorted(set(found) - set(KNOWN_TYPES)))
 
-    def write(file: TextIO, rows: Iterable[Json]) -> None:
+    def write(file: TextIO, rows: "Iterable[ExportedDay]") -> None:
         out = csv.writer(file, lineterminator="\n")
         out.writerow((*_COLUMNS, *types))
         for row in rows:
-            counts = row["by_type"] | row["not_counted"]
-            cells = row | {
-                "name": _harmless(row["name"]),
-                "not_counted": sum(row["not_counted"].values()),
-                "capped": str(row["capped"]).lower(),
-            }
-            out.writerow(
-                [*(cells[name] for name in _COLUMNS), *(counts.get(type_, 0) for type_ in types)]
-            )
+            day, whose = row.day, row.organization
+            counts = {**day.by_type, **day.not_counted}
+            cells = (whose.id, _harmless(row.name), whose.server, day.date, day.used)
+            rest = (sum(day.not_counted.values()), str(day.capped).lower())
+            out.writerow((*cells, *rest, *(counts.get(type_, 0) for type_ in types)))
 
     return write
 
@@ -265,16 +262,16 @@ def _harmless(name: str) -> str:
     return f"'{line}" if line.startswith(_FORMULA) else line
 
 
-def _json(file: TextIO, rows: Iterable[Json]) -> None:
+def _json(file: TextIO, rows: "Iterable[ExportedDay]") -> None:
     file.write('{"history":[')
     for n, row in enumerate(rows):
         file.write(",\n" if n else "\n")
-        file.write(json.dumps(row))
+        file.write(json.dumps(row.to_json()))
     file.write("\n]}\n")
 
 
-def _jsonl(file: TextIO, rows: Iterable[Json]) -> None:
-    file.writelines(json.dumps(row) + "\n" for row in rows)
+def _jsonl(file: TextIO, rows: "Iterable[ExportedDay]") -> None:
+    file.writelines(json.dumps(row.to_json()) + "\n" for row in rows)
 
 
 _WRITERS: dict[str, Writer] = {"json": _json, "jsonl": _jsonl}

@@ -46,7 +46,7 @@ from quota_watch.lib.text import one_line
 from quota_watch.service.service import Page
 from quota_watch.storage import deliveries
 from quota_watch.storage.database import Database
-from quota_watch.views import organizations as views
+from quota_watch.views.status import Status, statuses
 
 SPEED = 60_000
 """Seconds that the demo's clock goes on in one real second, while it plays the past."""
@@ -80,17 +80,17 @@ class _Stage:
         """The config file."""
         return self.folder / "config.toml"
 
-    def status(self) -> list[dict[str, Any]]:
+    def status(self) -> list[Status]:
         """Read what `status` shows now."""
         with self.database.read() as connection:
             watches = self.config.watches()
-            return views.organizations(connection, watches, now=self.clock.now())
+            return statuses(connection, watches, now=self.clock.now())
 
     def is_polled(self, every: timedelta) -> bool:
         """Whether no organization has waited longer than that for its poll."""
         since = self.clock.now() - every
-        polls = [each["last_poll"] for each in self.status()]
-        return all(at is not None and datetime.fromisoformat(at) >= since for at in polls)
+        polls = [each.last_poll for each in self.status()]
+        return all(at is not None and at >= since for at in polls)
 
 
 @click.command()
@@ -214,11 +214,11 @@ def _staged(
 def _upgrade(database: Database) -> None:
     """Make the tables; refuses a database in which something is counted already."""
     from quota_watch.storage.migrate import upgrade
-    from quota_watch.views.export import Wanted, how_many
+    from quota_watch.views.days import Wanted, how_many_days
 
     upgrade(database)
     with database.read() as connection:
-        if how_many(connection, Wanted(pks=None, first=None, last=None)):
+        if how_many_days(connection, Wanted(pks=None, first=None, last=None)):
             raise QuotaWatchError(f"{database.label} is in use: name an empty database")
 
 
@@ -275,7 +275,7 @@ def _play(stage: _Stage, speed: int, ends: float) -> None:
         time.sleep(max(began + _STEP_SECONDS - time.monotonic(), 0))
         if clock.now() >= mark:
             mark += _MARK_EVERY
-            levels = [f"{each['name'].split()[0]} {_level(each)}" for each in stage.status()]
+            levels = [f"{each.name.split()[0]} {_level(each)}" for each in stage.status()]
             click.echo(click.style(f"── {clock.now():%d %b}: {' · '.join(levels)}", dim=True))
 
 
@@ -320,8 +320,8 @@ def _go_on(url: str | None, ends: float) -> None:
             time.sleep(min(left, _STEP_SECONDS))
 
 
-def _level(shown: dict[str, Any]) -> str:
-    return "?" if shown["percent"] is None else f"{shown['percent']:.0f} %"
+def _level(shown: Status) -> str:
+    return "?" if shown.percent is None else f"{shown.percent:.0f} %"
 
 
 def _tell_mail(clock: DemoClock, mail: EmailMessage) -> None:

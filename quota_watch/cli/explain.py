@@ -3,20 +3,25 @@
 import textwrap
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from quota_watch.cli.context import Context, chosen
 from quota_watch.cli.output import STATES, console, is_terminal, plural, print_json
-from quota_watch.lib.figures import ago, days, local
+from quota_watch.lib.figures import ago, days, moment
 from quota_watch.lib.text import one_line
 from quota_watch.model.schedule import span
 
 if TYPE_CHECKING:
     from quota_watch.config import Config
-
-Json = dict[str, Any]
+    from quota_watch.views.alerts import Alert, DeliveryRecord
+    from quota_watch.views.explain import (
+        ExplainedAlert,
+        ExplainedRule,
+        ExplainedStep,
+        Explanation,
+    )
 
 _WIDTH = 80
 _RULE = 11
@@ -40,7 +45,7 @@ def explain(context: Context, organization: str, *, as_json: bool) -> None:
             connection, watch, channels=_channels(config), interval=config.poll.interval, now=now
         )
     if as_json:
-        print_json({"explanations": [found]})
+        print_json({"explanations": [found.to_json()]})
         return
     screen = console() if is_terminal() else None
     for text, style in _Page(found, watch.time_zone, now).lines():
@@ -57,18 +62,18 @@ def _channels(config: "Config") -> dict[str, str]:
 class _Page:
     """The explanation as lines of text with their styles, the most relevant first."""
 
-    def __init__(self, found: Json, zone: str, now: datetime) -> None:
-        self._shown = found["organization"]
-        self._rules = found["rules"]
-        self._alerts = found["alerts"]
+    def __init__(self, found: "Explanation", zone: str, now: datetime) -> None:
+        self._shown = found.organization
+        self._rules = found.rules
+        self._alerts = found.alerts
         self._zone = zone
         self._now = now
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield them."""
-        sign, style = STATES[self._shown["state"]]
-        name = f"{one_line(self._shown['name'])} ({self._shown['id']})"
-        yield f"{sign} {name}: {self._shown['state']}", style
+        sign, style = STATES[self._shown.state]
+        name = f"{one_line(self._shown.name)} ({self._shown.id})"
+        yield f"{sign} {name}: {self._shown.state}", style
         for fact in self._facts():
             yield from _wrapped(fact, "  ")
         yield "", ""
@@ -80,149 +85,148 @@ class _Page:
             yield "", ""
         yield "What each rule says now", "bold"
         for rule in self._rules:
-            yield from _wrapped(self._rule(rule), f"  {rule['rule']:<{_RULE}}", _RULE + 2)
+            yield from _wrapped(self._rule(rule), f"  {rule.rule:<{_RULE}}", _RULE + 2)
 
     def _facts(self) -> Iterator[str]:
-        shown, period = self._shown, self._shown["period"]
-        used = "unknown" if shown["used"] is None else f"{shown['used']:,} events"
-        part = "" if shown["percent"] is None else f", {shown['percent']:.1f} % of the limit"
-        first, last = (datetime.fromisoformat(period[name]).date() for name in ("start", "end"))
-        yield f"Used {used}{part}, {days(first, last)} (UTC)."
-        yield f"{self._limit()} It resets {self._at(period['resets_at'])}."
+        shown, period = self._shown, self._shown.period
+        used = "unknown" if shown.used is None else f"{shown.used:,} events"
+        part = "" if shown.percent is None else f", {shown.percent:.1f} % of the limit"
+        yield f"Used {used}{part}, {days(period.start, period.last_day)} (UTC)."
+        yield f"{self._limit()} It resets {self._at(period.resets_at)}."
         yield from self._polls()
         if not self._is_heard():
             yield "Nobody hears of its alerts: no channel is named for it."
-        for silence in shown["silences"]:
-            what = silence["rule"] or "everything"
-            whose = "" if silence["organization"] else " of all organizations"
+        for silence in shown.silences:
+            what = silence.rule or "everything"
+            whose = "" if silence.organization else " of all organizations"
             yield (
-                f"Silence {silence['id']} holds {what}{whose} until {self._at(silence['ends_at'])}"
-                f" ({silence['author']}: {silence['reason']})."
+                f"Silence {silence.id} holds {what}{whose} until {self._at(silence.ends_at)}"
+                f" ({silence.author}: {silence.reason})."
             )
 
     def _limit(self) -> str:
         shown = self._shown
-        if shown["limit"] is None:
+        if shown.limit is None:
             return "No limit is known."
         sources = {
             "config": "from the config",
-            "plan": f"by the config's plan {shown['plan']}",
-            "upstream": f"from Rybbit, {ago(shown['limit_as_of'], self._now)}",
+            "plan": f"by the config's plan {shown.plan}",
+            "upstream": f"from Rybbit, {ago(shown.limit_as_of, self._now)}",
         }
-        text = f"The limit is {shown['limit']:,}, {sources.get(shown['limit_source'], 'unknown')}"
-        differs = shown["limit_differs"]
-        return f"{text}; Rybbit says {differs['upstream']:,}." if differs else f"{text}."
+        text = f"The limit is {shown.limit:,}, {sources.get(shown.limit_source, 'unknown')}"
+        differs = shown.limit_differs
+        return f"{text}; Rybbit says {differs.upstream:,}." if differs else f"{text}."
 
     def _polls(self) -> Iterator[str]:
-        shown, interval = self._shown, self._shown["interval"]
-        if shown["last_poll"] is None:
+        shown, interval = self._shown, self._shown.interval
+        if shown.last_poll is None:
             yield "It was not polled yet."
             return
         yield (
-            f"Last poll {ago(shown['last_poll'], self._now)}, last good one "
-            f"{ago(shown['last_ok'], self._now)}; the next {self._at(shown['next_poll'])}."
+            f"Last poll {ago(shown.last_poll, self._now)}, last good one "
+            f"{ago(shown.last_ok, self._now)}; the next {self._at(shown.next_poll)}."
         )
-        if shown["stale"]:
+        if shown.stale:
             yield "All this is older than two polls: what holds now is not known."
-        if interval and interval["stretched"]:
+        if interval and interval.stretched:
             yield (
-                f"Polled every {_span(interval['current'])}, not every"
-                f" {_span(interval['configured'])}: the key's daily budget allows no more."
+                f"Polled every {_span(interval.current)}, not every"
+                f" {_span(interval.configured)}: the key's daily budget allows no more."
             )
-        if shown["last_error"]:
-            yield f"Polls fail: {one_line(shown['last_error']['message'], None)}"
+        if shown.last_error:
+            yield f"Polls fail: {one_line(shown.last_error.message, None)}"
 
-    def _story(self, alert: Json) -> Iterator[tuple[str, str]]:
-        sign, style = STATES[alert["severity"]]
-        level = "" if alert["level"] is None else f" {alert['level']} %"
-        tier = "" if alert["tier"] is None else f" ({alert['tier']})"
-        whom = "" if alert["organization"] else " of the server"
-        lasted = f"since {self._at(alert['started_at'])}"
-        if alert["state"] != "open":
-            lasted, style = f"ended {self._at(alert['ended_at'])}", "dim"
-        head = f"{alert['rule']}{level}{tier}{whom}, {alert['severity']}, {lasted}"
+    def _story(self, explained: "ExplainedAlert") -> Iterator[tuple[str, str]]:
+        alert = explained.alert
+        sign, style = STATES[alert.severity]
+        level = "" if alert.level is None else f" {alert.level} %"
+        tier = "" if alert.tier is None else f" ({alert.tier})"
+        whom = "" if alert.organization else " of the server"
+        lasted = f"since {self._at(alert.started_at)}"
+        if not alert.is_open:
+            lasted, style = f"ended {self._at(alert.ended_at)}", "dim"
+        head = f"{alert.rule}{level}{tier}{whom}, {alert.severity}, {lasted}"
         for line, _ in _wrapped(head, f"{sign} ", 2):
             yield line, style
-        if alert["held"]:
+        if alert.held:
             yield from _wrapped("Held by a silence; told at its end if still true.", "  ")
-        for step in alert["transitions"]:
+        for step in explained.steps:
             yield from self._step(step)
 
-    def _step(self, step: Json) -> Iterator[tuple[str, str]]:
-        type_ = step["type"].removeprefix("alert.")
-        level = "" if step["level"] is None else f" {step['level']} %"
-        yield from _wrapped(
-            f"{self._when(step['at'])}: {type_}{level}, as {step['why']}", "  - ", 4
-        )
-        for delivery in step["deliveries"]:
+    def _step(self, explained: "ExplainedStep") -> Iterator[tuple[str, str]]:
+        step = explained.step
+        type_ = step.type.removeprefix("alert.")
+        level = "" if step.level is None else f" {step.level} %"
+        yield from _wrapped(f"{self._when(step.at)}: {type_}{level}, as {explained.why}", "  - ", 4)
+        for delivery in explained.deliveries:
             yield from _wrapped(self._delivery(delivery), "      ", 8)
-        if step["not_told"]:
-            yield from _wrapped(f"not told: {self._why_not(step)}", "      ", 8)
-        elif not step["deliveries"] and not step["not_sent"]:
+        if explained.not_told:
+            yield from _wrapped(f"not told: {self._why_not(explained)}", "      ", 8)
+        elif not explained.deliveries and not explained.not_sent:
             yield from _wrapped("not told: nobody hears of this rule", "      ", 8)
-        for each in step["not_sent"]:
-            text = f"not told to {each['channel']}: {each['because']}"
+        for each in explained.not_sent:
+            text = f"not told to {each.channel}: {each.because}"
             yield from _wrapped(text, "      ", 8)
 
-    def _why_not(self, step: Json) -> str:
-        silence = step["silence"]
+    def _why_not(self, explained: "ExplainedStep") -> str:
+        silence = explained.silence
         if silence is None:
-            return str(step["not_told"])
+            return str(explained.not_told)
         return (
-            f"held by silence {silence['id']} ({silence['author']}: {silence['reason']}), until"
-            f" {self._when(silence['ends_at'])}"
+            f"held by silence {silence.id} ({silence.author}: {silence.reason}), until"
+            f" {self._when(silence.ends_at)}"
         )
 
-    def _delivery(self, delivery: Json) -> str:
-        to = " ".join(filter(None, (delivery["channel"], delivery["recipient"])))
-        if delivery.get("fallback_for"):
-            to += f" in place of {delivery['fallback_for']}"
-        tries = f"after {plural(delivery['attempts'], 'attempt')}"
-        error = delivery["last_error"]
-        why = f": {one_line(error['message'], None)}" if error else ""
-        if delivery["state"] == "done":
-            return f"told {to}: accepted {self._when(delivery['done_at'])}"
-        if delivery["state"] != "pending":
-            over = _OVER.get(delivery.get("reason") or "", "failed for good")
+    def _delivery(self, delivery: "DeliveryRecord") -> str:
+        to = " ".join(filter(None, (delivery.channel, delivery.recipient)))
+        if delivery.fallback_for:
+            to += f" in place of {delivery.fallback_for}"
+        tries = f"after {plural(delivery.attempts, 'attempt')}"
+        error = delivery.last_error
+        why = f": {one_line(error.message, None)}" if error else ""
+        if delivery.state == "done":
+            return f"told {to}: accepted {self._when(delivery.done_at)}"
+        if delivery.state != "pending":
+            over = _OVER.get(delivery.reason or "", "failed for good")
             return f"not told {to}: {over} {tries}{why}"
-        later = self._when(delivery["next_attempt"])
-        if delivery["attempts"] == 0:
-            held = "held by quiet hours" if delivery.get("not_before") else "waits"
+        later = self._when(delivery.next_attempt)
+        if delivery.attempts == 0:
+            held = "held by quiet hours" if delivery.not_before else "waits"
             return f"not yet told {to}: {held} until {later}"
         return f"not yet told {to} {tries}, next {later}{why}"
 
-    def _rule(self, rule: Json) -> str:
-        says = str(rule["says"])
-        mine = [each for each in self._alerts if each["rule"] == rule["rule"]]
-        is_open = next((each for each in mine if each["state"] == "open"), None)
-        if rule["standing"] == "true" and is_open:
+    def _rule(self, rule: "ExplainedRule") -> str:
+        says = str(rule.says)
+        mine = (each.alert for each in self._alerts if each.alert.rule == rule.rule)
+        is_open = next((each for each in mine if each.is_open), None)
+        if rule.standing == "true" and is_open:
             says += f"; {_how_far(is_open)}"
-        if rule["standing"] != "off" and not rule["channels"] and self._is_heard():
+        if rule.standing != "off" and not rule.channels and self._is_heard():
             says += "; nobody would hear of it"
-        return f"off: {says}" if rule["standing"] == "off" else says
+        return f"off: {says}" if rule.standing == "off" else says
 
     def _is_heard(self) -> bool:
-        return any(rule["channels"] for rule in self._rules)
+        return any(rule.channels for rule in self._rules)
 
-    def _at(self, text: str) -> str:
-        return local(text, self._zone)
+    def _at(self, at: datetime | None) -> str:
+        return "-" if at is None else moment(at, self._zone)
 
-    def _when(self, text: str) -> str:
-        return self._at(text).partition(" (")[0]
+    def _when(self, at: datetime | None) -> str:
+        return self._at(at).partition(" (")[0]
 
 
-def _how_far(alert: Json) -> str:
+def _how_far(alert: "Alert") -> str:
     """Say whether what is true now has reached anybody."""
-    states = {each["state"] for each in alert["deliveries"]}
-    if alert["held"]:
+    states = {each.state for each in alert.deliveries}
+    if alert.held:
         return "held by a silence"
     if "done" in states:
         return "told already, so not again"
     return "told, but it has reached nobody yet" if "pending" in states else "it reached nobody"
 
 
-def _span(seconds: int) -> str:
-    return span(timedelta(seconds=seconds))
+def _span(seconds: int | None) -> str:
+    return span(timedelta(seconds=seconds or 0))
 
 
 def _wrapped(text: str, first: str, indent: int | None = None) -> Iterator[tuple[str, str]]:

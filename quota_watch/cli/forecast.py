@@ -42,21 +42,21 @@ def forecast(context: Context, organization: str | None, as_json: bool, from_std
 
 
 def _show(context: Context, organization: str, *, as_json: bool) -> None:
-    """Tell what is foretold of one organization, from the store alone."""
+    """Show the forecast of one organization, from the store alone."""
     from quota_watch.cli import forecast_text
     from quota_watch.cli.context import chosen
     from quota_watch.cli.output import print_json
-    from quota_watch.views import forecast as outlook_view
+    from quota_watch.views.forecast import period_forecast
 
     config = context.config()
     (watch,) = chosen(config.watches(), (organization,))
     now = context.clock.now()
     with context.existing(config) as database, database.read() as connection:
-        seen = outlook_view.prospect(connection, watch, now=now)
+        ahead = period_forecast(connection, watch, now=now)
     if as_json:
-        print_json({"forecasts": [outlook_view.prospect_json(seen)]})
+        print_json({"forecasts": [ahead.to_json()]})
     else:
-        forecast_text.show(seen, now=now)
+        forecast_text.show(ahead, now=now)
 
 
 def _answer_lines() -> bool:

@@ -27,39 +27,38 @@ from quota_watch.lib.figures import (
     share,
     weekday,
 )
-from quota_watch.lib.plain import iso
 from quota_watch.lib.text import one_line
 from quota_watch.messages.words import forecast as words
 from quota_watch.model.period import each_day
 from quota_watch.model.usage import Usage, is_over, percent
-from quota_watch.views.forecast import Prospect
+from quota_watch.views.forecast import PeriodForecast
 
 _WIDEST, _BAR, _MOST_PARTS, _NAME = 100, 14, 8, 40
 _MARK = "│"
 _ALL = 100  # percent
 
 
-def show(seen: Prospect, *, now: datetime) -> None:
+def show(ahead: PeriodForecast, *, now: datetime) -> None:
     """Print it, wrapped and with bars on a terminal, a line for each sentence elsewhere."""
-    _say(_head(seen, now))
-    told, usage = seen.forecast, seen.usage
+    _say(_head(ahead, now))
+    forecast, usage = ahead.known.forecast, ahead.known.usage
     if usage is None:
-        _say(["No poll of this period has brought counts yet, so nothing can be words."])
-    elif seen.too_early is not None:
-        known = plural(seen.too_early.days, "day")
-        _say([f"Too early: {known} of counts are known, a forecast needs {seen.too_early.needed}."])
-    if told is not None and usage is not None:
-        _section("Forecast", _outlook(seen, told, usage))
-        _show_days(seen, usage)
-        _show_help(seen)
-    if seen.losses is not None:
-        _show_losses(seen.losses)
-    if seen.accuracy:
-        _section("How right it was", map(_judged, seen.accuracy))
+        _say(["No poll of this period has brought counts yet, so nothing can be forecast."])
+    elif ahead.too_early is not None:
+        known, needed = plural(ahead.too_early.days, "day"), ahead.too_early.needed
+        _say([f"Too early: {known} of counts are known, a forecast needs {needed}."])
+    if forecast is not None and usage is not None:
+        _section("Forecast", _outlook(ahead, forecast, usage))
+        _show_days(ahead, usage)
+        _show_help(ahead)
+    if ahead.losses is not None:
+        _show_losses(ahead.losses)
+    if ahead.accuracy:
+        _section("How right it was", map(_judged, ahead.accuracy))
 
 
-def _head(seen: Prospect, now: datetime) -> list[str]:
-    watch, usage, period = seen.watch, seen.usage, seen.period
+def _head(ahead: PeriodForecast, now: datetime) -> list[str]:
+    watch, usage, period = ahead.known.watch, ahead.known.usage, ahead.known.period
     name, id_ = one_line(watch.name, _NAME), one_line(watch.organization.id)
     plan = f", plan {one_line(watch.plan, _NAME)}" if watch.plan else ""
     resets = moment(period.resets_at, watch.time_zone)
@@ -67,56 +66,56 @@ def _head(seen: Prospect, now: datetime) -> list[str]:
         (name if name == id_ else f"{name} ({id_})") + plan,
         f"{days(period.start, period.last_day)} (UTC), resets {resets}",
     ]
-    if usage is not None and seen.measured_at is not None:
+    if usage is not None and ahead.known.measured_at is not None:
         used = f"{events(usage.used)} used, no limit is known"
         if watch.limit is not None:
             part = share(percent(usage.used, watch.limit))
             used = f"{number(usage.used)} of {events(watch.limit)} used ({part})"
-        measured = moment(seen.measured_at, watch.time_zone)
-        lines.append(f"{used}, measured {measured}, {ago(iso(seen.measured_at), now)}")
+        measured = moment(ahead.known.measured_at, watch.time_zone)
+        lines.append(f"{used}, measured {measured}, {ago(ahead.known.measured_at, now)}")
     return lines
 
 
-def _outlook(seen: Prospect, told: Forecast, usage: Usage) -> list[str]:
-    limit, last = seen.watch.limit, seen.period.last_day
-    if limit is None or told.crosses_on is None:
-        return [f"{words.total(told, last)}."]
+def _outlook(ahead: PeriodForecast, forecast: Forecast, usage: Usage) -> list[str]:
+    limit, last = ahead.known.watch.limit, ahead.known.period.last_day
+    if limit is None or forecast.crosses_on is None:
+        return [f"{words.total(forecast, last)}."]
     if is_over(usage.used, limit):
         since = f" since {long_day(usage.crossed_on)}" if usage.crossed_on else ""
         what = "Over the limit; events are being dropped (or within 30 minutes)"
-        whole = f"Without the limit it would come to about {rough(told.p50)} events"
+        whole = f"Without the limit it would come to about {rough(forecast.p50)} events"
         return [
-            f"{what if seen.watch.drops else 'Over the limit'}{since}.",
-            f"{whole} ({words.likely_range(told)}) by {long_day(last)}.",
+            f"{what if ahead.known.watch.drops else 'Over the limit'}{since}.",
+            f"{whole} ({words.likely_range(forecast)}) by {long_day(last)}.",
         ]
-    if told.p50 <= limit:
-        return [words.under(told, last)]
-    odds = told.probability_over or 0.0
-    lost = words.loss(told, limit) if seen.watch.drops else ""
+    if forecast.p50 <= limit:
+        return [words.under(forecast, last)]
+    odds = forecast.probability_over or 0.0
+    lost = words.loss(forecast, limit) if ahead.known.watch.drops else ""
     return [
-        f"It {words.hits(told.crosses_on, odds)}, confidence {certainty(odds)}.",
-        words.outcome(told, limit, told.crosses_on, last),
+        f"It {words.hits(forecast.crosses_on, odds)}, confidence {certainty(odds)}.",
+        words.outcome(forecast, limit, forecast.crosses_on, last),
         *([lost] if lost else []),
     ]
 
 
-def _show_days(seen: Prospect, usage: Usage) -> None:
+def _show_days(ahead: PeriodForecast, usage: Usage) -> None:
     """Print the days to come: on a terminal beside bars of the limit, else as plain columns."""
-    if not seen.ahead:
+    if not ahead.path:
         return
     click.echo()
     if not is_terminal():
         headers = ("date", "expected", "p10", "p50", "p90")
-        rows = [(each.day, each.expected, each.p10, each.p50, each.p90) for each in seen.ahead]
+        rows = [(each.day, each.expected, each.p10, each.p50, each.p90) for each in ahead.path]
         print_plain(headers, rows)
         return
-    click.echo(_sparks(seen, usage))
-    limit = seen.watch.limit
-    most = max(limit or 0, seen.ahead[-1].p50, 1)
+    click.echo(_sparks(ahead, usage))
+    limit = ahead.known.watch.limit
+    most = max(limit or 0, ahead.path[-1].p50, 1)
     title = f"{_MARK} the limit" if limit else ""
     print_table(
         ("day", "expected", "total", "80 % range", title),
-        [_day(each, most, limit) for each in seen.ahead],
+        [_day(each, most, limit) for each in ahead.path],
     )
 
 
@@ -131,22 +130,22 @@ def _day(each: DayAhead, most: int, limit: int | None) -> Sequence[str]:
     return weekday(each.day), number(each.expected), number(each.p50), band, drawn + over
 
 
-def _sparks(seen: Prospect, usage: Usage) -> str:
+def _sparks(ahead: PeriodForecast, usage: Usage) -> str:
     """Draw the period as one line: what each day had, and after the stroke what is to come."""
-    known = seen.foresight.past.counted if seen.foresight else {}
-    past = [known[day] for day in each_day(seen.period.start, usage.today) if day in known]
-    ahead = [each.expected for each in seen.ahead]
-    if ahead:
-        ahead[0] += usage.used_today
-    line = sparkline([*past, *ahead])
-    return f"{line[: len(past)]}┊{line[len(past) :]}  up to {number(max([*past, *ahead, 1]))} a day"
+    known = ahead.known.foresight.past.counted if ahead.known.foresight else {}
+    past = [known[day] for day in each_day(ahead.known.period.start, usage.today) if day in known]
+    to_come = [each.expected for each in ahead.path]
+    if to_come:
+        to_come[0] += usage.used_today
+    line, most = sparkline([*past, *to_come]), max([*past, *to_come, 1])
+    return f"{line[: len(past)]}┊{line[len(past) :]}  up to {number(most)} a day"
 
 
-def _show_help(seen: Prospect) -> None:
-    foresight, watch = seen.foresight, seen.watch
+def _show_help(ahead: PeriodForecast) -> None:
+    foresight, watch = ahead.known.foresight, ahead.known.watch
     if foresight is None or foresight.advice is None:
         return
-    advice, used = foresight.advice, seen.usage.used if seen.usage else 0
+    advice, used = foresight.advice, ahead.known.usage.used if ahead.known.usage else 0
     lines = words.what_helps(advice, foresight.plan_fit, watch=watch, used=used)
     _section("What would help", lines)
     _show_parts(f"types, last {plural(advice.span_days, 'day')}", advice.types)

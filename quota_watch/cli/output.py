@@ -100,9 +100,9 @@ def sparkline(counts: Sequence[int | None]) -> str:
     return "".join("·" if n is None else "▁▂▃▄▅▆▇█"[min(n * 8 // most, 7)] for n in counts)
 
 
-def short_time(moment: str | None) -> str:
-    """Write an ISO time as `2026-03-15 12:00Z`, or `-`."""
-    return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%MZ}" if moment else "-"
+def short_time(at: datetime | None) -> str:
+    """Write a time as `2026-03-15 12:00Z`, or `-`."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%MZ}" if at else "-"
 
 
 def is_watched() -> bool:

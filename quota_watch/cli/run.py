@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ from quota_watch.cli.output import print_json, print_table, progress
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.figures import what_and_advice
 from quota_watch.lib.logs import get_logger, log_uncaught_exceptions
-from quota_watch.model.period import period_json
+from quota_watch.lib.plain import plain
+from quota_watch.model.period import Period, period_json
 from quota_watch.model.schedule import span
 from quota_watch.model.source import ErrorKind
 from quota_watch.model.usage import percent
@@ -24,8 +26,11 @@ from quota_watch.model.watch import Watch
 
 if TYPE_CHECKING:
     from quota_watch.pipeline.watcher import Outcome
+    from quota_watch.rules.known import Known
+    from quota_watch.rules.story import Transition
     from quota_watch.service.runtime import Runtime
     from quota_watch.storage.database import Database
+    from quota_watch.views.status import PollError
 
 log = get_logger(__name__)
 
@@ -147,86 +152,120 @@ def poll(
         finally:
             runtime.close(_CLOSE_SECONDS)
         polled = [_polled(watch, outcomes, put_off.get(watch.organization)) for watch in watches]
-        _fill_in_taken_over(polled, watches, database, context)
+        polled = _with_taken_over(polled, watches, database, context)
     if as_json:
-        print_json({"organizations": polled, "deliveries": deliveries})
+        organizations_json = [each.to_json() for each in polled]
+        print_json({"organizations": organizations_json, "deliveries": deliveries})
     else:
         _print_polled(polled, deliveries)
-    failed = deliveries["failed"] or not all(each["ok"] for each in polled)
+    failed = deliveries["failed"] or not all(each.ok for each in polled)
     return 1 if failed else 0
 
 
-def _polled(watch: Watch, outcomes: "Sequence[Outcome]", wait: timedelta | None) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Polled:
+    """What became of the poll of one organization, as `poll` shows it."""
+
+    id: str
+    ok: bool
+    error: "PollError | None"
+    used: int | None
+    limit: int | None
+    period: Period | None
+    transitions: "Sequence[Transition]" = ()
+
+    @property
+    def percent(self) -> float | None:
+        return None if self.used is None else percent(self.used, self.limit)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "ok": self.ok,
+            "error": plain(self.error),
+            "used": self.used,
+            "limit": self.limit,
+            "percent": self.percent,
+            "period": None if self.period is None else period_json(self.period),
+            "transitions": [
+                {
+                    "type": f"alert.{each.type}",
+                    "rule": each.story.rule,
+                    "level": each.story.level,
+                    "alert_id": each.story.id,
+                    "told": each.told,
+                }
+                for each in self.transitions
+            ],
+        }
+
+
+def _polled(watch: Watch, outcomes: "Sequence[Outcome]", wait: timedelta | None) -> _Polled:
     outcome = next((each for each in outcomes if each.poll.watch == watch), None)
-    limit = outcome.known.watch.limit if outcome else watch.limit
     error = outcome.poll.error if outcome else None
     good = outcome.known.usage if outcome and error is None else None
     taken_over = outcome is None and wait is None
-    return {
-        "id": watch.organization.id,
-        "ok": good is not None or taken_over,
-        "error": _error(outcome, wait),
-        "used": good.used if good else None,
-        "limit": limit,
-        "percent": percent(good.used, limit) if good else None,
-        "period": period_json(outcome.poll.period) if outcome else None,
-        "transitions": [
-            {
-                "type": f"alert.{each.type}",
-                "rule": each.story.rule,
-                "level": each.story.level,
-                "alert_id": each.story.id,
-                "told": each.told,
-            }
-            for each in (outcome.transitions if outcome else ())
-        ],
-    }
+    return _Polled(
+        id=watch.organization.id,
+        ok=good is not None or taken_over,
+        error=_error(outcome, wait),
+        used=good.used if good else None,
+        limit=outcome.known.watch.limit if outcome else watch.limit,
+        period=outcome.poll.period if outcome else None,
+        transitions=outcome.transitions if outcome else (),
+    )
 
 
-def _fill_in_taken_over(
-    polled: Sequence[dict[str, Any]],
+def _with_taken_over(
+    polled: Sequence[_Polled],
     watches: Sequence[Watch],
     database: "Database",
     context: Context,
-) -> None:
+) -> list[_Polled]:
     """Show what is kept where another process took the poll over: that one records it."""
-    from quota_watch.views.organizations import organizations
+    from quota_watch.views.known import known_of
 
-    taken = [
-        (each, watch)
+    taken = {
+        each.id: watch
         for each, watch in zip(polled, watches, strict=True)
-        if each["ok"] and each["used"] is None
-    ]
+        if each.ok and each.used is None
+    }
     if not taken:
-        return
+        return list(polled)
     with database.read() as connection:
-        now = context.clock.now()
-        shown = organizations(connection, [watch for _, watch in taken], now=now)
-    for (each, _), view in zip(taken, shown, strict=True):
-        each |= {name: view[name] for name in ("used", "limit", "percent", "period")}
+        found = known_of(connection, list(taken.values()), now=context.clock.now(), told=False)
+    known = dict(zip(taken, found, strict=True))
+    return [_as_kept(each, known[each.id]) if each.id in known else each for each in polled]
 
 
-def _error(outcome: "Outcome | None", wait: timedelta | None) -> dict[str, Any] | None:
+def _as_kept(polled: _Polled, known: "Known") -> _Polled:
+    used = None if known.usage is None else known.usage.used
+    return replace(polled, used=used, limit=known.watch.limit, period=known.period)
+
+
+def _error(outcome: "Outcome | None", wait: timedelta | None) -> "PollError | None":
+    from quota_watch.views.status import PollError
+
     if outcome is None and wait is not None:
         message = (
             f"not asked: its key's rate limit leaves no request for the next {span(wait)}. Other"
             " programs with keys of the same owner use it too"
         )
-        return {"kind": ErrorKind.RATE_LIMITED, "message": message, "status": None}
+        return PollError(kind=ErrorKind.RATE_LIMITED, message=message, status=None)
     error = outcome.poll.error if outcome else None
     if error is None:
         return None
-    return {"kind": error.kind, "message": error.message, "status": error.status}
+    return PollError(kind=error.kind, message=error.message, status=error.status)
 
 
-def _print_polled(polled: Sequence[dict[str, Any]], deliveries: dict[str, int]) -> None:
+def _print_polled(polled: Sequence[_Polled], deliveries: dict[str, int]) -> None:
     rows = [
         (
-            each["id"],
-            "ok" if each["ok"] else each["error"]["kind"],
-            "-" if each["used"] is None else each["used"],
-            "-" if each["limit"] is None else each["limit"],
-            "-" if each["percent"] is None else f"{each['percent']} %",
+            each.id,
+            "ok" if each.error is None else each.error.kind,
+            "-" if each.used is None else each.used,
+            "-" if each.limit is None else each.limit,
+            "-" if each.percent is None else f"{each.percent} %",
             _note(each),
         )
         for each in polled
@@ -235,12 +274,12 @@ def _print_polled(polled: Sequence[dict[str, Any]], deliveries: dict[str, int]) 
     click.echo("deliveries: " + ", ".join(f"{n} {name}" for name, n in deliveries.items()))
 
 
-def _note(polled: dict[str, Any]) -> str:
-    if polled["error"]:
-        return what_and_advice(polled["error"]["message"])[0]
+def _note(polled: _Polled) -> str:
+    if polled.error:
+        return what_and_advice(polled.error.message)[0]
     return ", ".join(
-        f"{each['type'].removeprefix('alert.')} {each['rule']}"
-        + (f" {each['level']} %" if each["level"] is not None else "")
-        + ("" if each["told"] else " (not told)")
-        for each in polled["transitions"]
+        f"{each.type} {each.story.rule}"
+        + (f" {each.story.level} %" if each.story.level is not None else "")
+        + ("" if each.told else " (not told)")
+        for each in polled.transitions
     )

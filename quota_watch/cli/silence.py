@@ -4,19 +4,21 @@ import getpass
 import os
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from quota_watch.cli.context import GROUP, Context, chosen, refuse_foreign_folder
 from quota_watch.cli.output import print_json, print_table, short_time
 from quota_watch.lib.figures import duration, moment, zone_of
+from quota_watch.lib.plain import plain
 from quota_watch.lib.text import one_line
 from quota_watch.model.period import month_of
 from quota_watch.model.rule import Rule
 
 if TYPE_CHECKING:
     from quota_watch.model.watch import Watch
+    from quota_watch.views.alerts import SilenceRecord
 
 _PERIOD_END = "period-end"
 _LONGEST = timedelta(days=3660)
@@ -95,13 +97,13 @@ def silence(
 @click.pass_obj
 def list_silences(context: Context, with_ended: bool, as_json: bool) -> None:
     """Show what is held back now, until when and why."""
-    from quota_watch.storage.silences import shown
+    from quota_watch.views.alerts import silences_shown
 
     config, now = context.config(), context.clock.now()
     with context.existing(config) as database, database.read() as connection:
-        found = shown(connection, now=now, with_ended=with_ended)
+        found = silences_shown(connection, now=now, with_ended=with_ended)
     if as_json:
-        print_json({"silences": found})
+        print_json({"silences": plain(found)})
         return
     if not found:
         click.echo("no silences", err=True)
@@ -186,22 +188,20 @@ def _whom(watch: "Watch | None") -> str:
     return "all organizations" if watch is None else one_line(watch.name)
 
 
-def in_words(silence: dict[str, Any]) -> str:
+def in_words(silence: "SilenceRecord") -> str:
     """Say in a line what a silence holds, until when and why."""
-    what = f"{silence['rule'] or 'everything'} of {silence['organization'] or 'all organizations'}"
-    until = short_time(silence["ends_at"])
-    return (
-        f"silence {silence['id']}: {what} until {until} ({silence['author']}: {silence['reason']})"
-    )
+    what = f"{silence.rule or 'everything'} of {silence.organization or 'all organizations'}"
+    until = short_time(silence.ends_at)
+    return f"silence {silence.id}: {what} until {until} ({silence.author}: {silence.reason})"
 
 
-def _cells(silence: dict[str, Any]) -> tuple[object, ...]:
-    what = f"{silence['rule'] or 'everything'} of {silence['organization'] or 'all'}"
+def _cells(silence: "SilenceRecord") -> tuple[object, ...]:
+    what = f"{silence.rule or 'everything'} of {silence.organization or 'all'}"
     return (
-        silence["id"],
-        silence["state"],
-        short_time(silence["ends_at"]),
+        silence.id,
+        silence.state,
+        short_time(silence.ends_at),
         what,
-        silence["author"],
-        silence["reason"],
+        silence.author,
+        silence.reason,
     )

@@ -1,10 +1,11 @@
 """`status`: what is known now, at a glance."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -21,13 +22,16 @@ from quota_watch.cli.output import (
     sparkline,
 )
 from quota_watch.lib.figures import ago, listed, what_and_advice
+from quota_watch.lib.plain import iso
 from quota_watch.lib.text import one_line
 from quota_watch.model.period import ONE_DAY
 from quota_watch.model.schedule import span
 
 if TYPE_CHECKING:
     from quota_watch.model.watch import Watch
+    from quota_watch.rules.known import KeptForecast
     from quota_watch.storage.database import Database
+    from quota_watch.views.status import Status
 
 _MEDIUM_SCREEN, _WIDE_SCREEN, _WIDE_BAR, _NARROW_BAR = 100, 140, 24, 12
 _SPARK_DAYS = 14
@@ -85,41 +89,46 @@ def _show_once(
     fits: bool = False,
 ) -> None:
     from quota_watch.storage import deliveries
-    from quota_watch.views import organizations as views
-    from quota_watch.views import pages
+    from quota_watch.views.days import daily_totals
+    from quota_watch.views.status import statuses
 
     now = context.clock.now()
+    days: Mapping[str, Sequence[int | None]] = {}
     with database.read() as connection:
-        shown = views.organizations(connection, watches, now=now, interval=interval)
+        found = statuses(connection, watches, now=now, interval=interval)
         pending = deliveries.count_pending(connection)
         if not as_json and is_terminal():
-            today = now.date()
-            first = today - (_SPARK_DAYS - 1) * ONE_DAY
-            days = pages.daily_totals(connection, watches, first, today)
-            shown = [each | {"last_days": days.get(each["id"])} for each in shown]
+            keys = {each.known.pk: each.id for each in found if each.known.pk is not None}
+            first = now.date() - (_SPARK_DAYS - 1) * ONE_DAY
+            days = daily_totals(connection, keys, first, now.date())
     if as_json:
-        print_json({"organizations": shown})
+        print_json({"organizations": [each.to_json() for each in found]})
         return
-    show(shown, now=now, pending=pending, fits=fits)
+    show(found, now=now, pending=pending, fits=fits, days=days)
     for watch in watches:
         if not watch.channels and not fits:
             click.echo(f"{watch.organization.id}: nobody hears of its alerts", err=True)
 
 
 def show(
-    organizations: Sequence[dict[str, Any]], *, now: datetime, pending: int, fits: bool = False
+    organizations: Sequence["Status"],
+    *,
+    now: datetime,
+    pending: int,
+    fits: bool = False,
+    days: Mapping[str, Sequence[int | None]] = MappingProxyType({}),
 ) -> None:
     """Print the organizations, the most urgent first: a table with bars, or plain columns.
 
-    `last_days`, where an organization has it, becomes a line of its last days. On a terminal
-    that `fits` is cut to its window.
+    `days` are the last ones of each by its id, which become a line. On a terminal that `fits` is
+    cut to its window.
     """
-    from quota_watch.views.pages import by_urgency
+    from quota_watch.views.status import by_urgency
 
     if trouble := _unwatched(organizations, now):
         click.echo(click.style(trouble, fg="magenta", bold=True) if is_terminal() else trouble)
     if is_terminal():
-        _show_table(by_urgency(organizations), now, fits=fits)
+        _show_table(by_urgency(organizations), now, days, fits=fits)
     else:
         _show_plain(organizations, now)
     if pending:
@@ -127,13 +136,14 @@ def show(
         click.echo(f"{plural(pending, 'delivery')} {verb}: see `quota-watch deliveries`")
 
 
-def _unwatched(organizations: Sequence[dict[str, Any]], now: datetime) -> str:
+def _unwatched(organizations: Sequence["Status"], now: datetime) -> str:
     """Say so where nobody has polled for too long: then nothing below is of now."""
-    polls = [each["last_poll"] for each in organizations if each["last_poll"]]
-    if not polls or not all(each["stale"] for each in organizations if each["last_ok"]):
+    polls = [each.last_poll for each in organizations if each.last_poll]
+    good = [each for each in organizations if each.last_ok]
+    if not polls or not all(each.stale for each in good):
         return ""
     last = max(polls)
-    if last != max(each["last_ok"] or "" for each in organizations):
+    if last not in {each.last_ok for each in good}:
         return ""  # polls are made, and fail: each organization says why
     return (
         f"Nobody has polled since {short_time(last)} ({ago(last, now)}):"
@@ -141,7 +151,13 @@ def _unwatched(organizations: Sequence[dict[str, Any]], now: datetime) -> str:
     )
 
 
-def _show_table(organizations: Sequence[dict[str, Any]], now: datetime, *, fits: bool) -> None:
+def _show_table(
+    organizations: Sequence["Status"],
+    now: datetime,
+    days: Mapping[str, Sequence[int | None]],
+    *,
+    fits: bool,
+) -> None:
     from rich import box
     from rich.padding import Padding
     from rich.table import Table
@@ -164,15 +180,15 @@ def _show_table(organizations: Sequence[dict[str, Any]], now: datetime, *, fits:
     table.add_column("seen", no_wrap=True)
     cells = _WIDE_BAR if has_forecast else _NARROW_BAR
     for shown in organizations:
-        sign, style = STATES[shown["state"]]
+        sign, style = STATES[shown.state]
         table.add_row(
-            Text.assemble((f"{sign} ", style), (one_line(shown["name"]), "bold")),
-            Text(bar(shown["percent"], cells), style=style),
+            Text.assemble((f"{sign} ", style), (one_line(shown.name), "bold")),
+            Text(bar(shown.percent, cells), style=style),
             Text(_percent(shown), style=style),
             _used_of_limit(shown),
-            *([sparkline(shown.get("last_days") or ())] if has_days else []),
-            *([_band(shown["forecast"])] if has_forecast else []),
-            ago(shown["last_ok"], now),
+            *([sparkline(days.get(shown.id, ()))] if has_days else []),
+            *([_band(shown.forecast)] if has_forecast else []),
+            ago(shown.last_ok, now),
         )
     screen.print(table)
     if hidden:
@@ -182,8 +198,8 @@ def _show_table(organizations: Sequence[dict[str, Any]], now: datetime, *, fits:
         note = _note(shown, now)
         if not note or (fits and left <= 0):
             continue
-        sign, style = STATES[shown["state"]]
-        name = Text.assemble((f"{sign} ", style), (f"{one_line(shown['name'])}: ", "bold"))
+        sign, style = STATES[shown.state]
+        name = Text.assemble((f"{sign} ", style), (f"{one_line(shown.name)}: ", "bold"))
         line = name.append(one_line(note, None))
         if fits:
             line.truncate(screen.width - 1, overflow="ellipsis")
@@ -191,17 +207,17 @@ def _show_table(organizations: Sequence[dict[str, Any]], now: datetime, *, fits:
         screen.print(Padding(line, (0, 0, 0, 1)))
 
 
-def _show_plain(organizations: Sequence[dict[str, Any]], now: datetime) -> None:
+def _show_plain(organizations: Sequence["Status"], now: datetime) -> None:
     headers = ("organization", "state", "percent", "used", "limit", "resets", "seen", "note")
     rows = [
         (
-            shown["name"],
-            shown["state"],
+            shown.name,
+            shown.state,
             _percent(shown),
-            "-" if shown["used"] is None else shown["used"],
-            "-" if shown["limit"] is None else shown["limit"],
-            shown["period"]["resets_at"],
-            ago(shown["last_ok"], now),
+            "-" if shown.used is None else shown.used,
+            "-" if shown.limit is None else shown.limit,
+            iso(shown.period.resets_at),
+            ago(shown.last_ok, now),
             _note(shown, now),
         )
         for shown in organizations
@@ -209,96 +225,89 @@ def _show_plain(organizations: Sequence[dict[str, Any]], now: datetime) -> None:
     print_plain(headers, rows)
 
 
-def _period_line(organizations: Sequence[dict[str, Any]], now: datetime) -> str:
+def _period_line(organizations: Sequence["Status"], now: datetime) -> str:
     if not organizations:
         return ""
-    period = organizations[0]["period"]
-    days = (datetime.fromisoformat(period["resets_at"]) - now).days
+    period = organizations[0].period
+    days = (period.resets_at - now).days
     left = f"in {days} days" if days > 1 else "within two days" if days else "within a day"
-    return f"{period['start']} to {period['end']} (UTC), resets {left}"
+    return f"{period.start} to {period.last_day} (UTC), resets {left}"
 
 
-def _percent(shown: dict[str, Any]) -> str:
-    return "-" if shown["percent"] is None else f"{shown['percent']:.1f} %"
+def _percent(shown: "Status") -> str:
+    return "-" if shown.percent is None else f"{shown.percent:.1f} %"
 
 
-def _used_of_limit(shown: dict[str, Any]) -> str:
-    used = "?" if shown["used"] is None else f"{shown['used']:,}"
-    limit = "no limit known" if shown["limit"] is None else f"{shown['limit']:,}"
+def _used_of_limit(shown: "Status") -> str:
+    used = "?" if shown.used is None else f"{shown.used:,}"
+    limit = "no limit known" if shown.limit is None else f"{shown.limit:,}"
     return f"{used} / {limit}"
 
 
-def _note(shown: dict[str, Any], now: datetime) -> str:
-    age = [f"not seen since {short_time(shown['last_ok'])}"] if shown["stale"] else []
+def _note(shown: "Status", now: datetime) -> str:
+    age = [f"not seen since {short_time(shown.last_ok)}"] if shown.stale else []
     return "; ".join([*age, *_of_polls(shown), *_of_counts(shown), *_of_limit(shown, now)])
 
 
-def _of_counts(shown: dict[str, Any]) -> Iterator[str]:
-    if shown["over"]:
-        drops = "events are being dropped (or within 30 minutes)" if shown["drops"] else "over"
-        yield f"{drops} since {shown['crossed_on']}"
-    elif shown["enforced"]:
+def _of_counts(shown: "Status") -> Iterator[str]:
+    if shown.over:
+        drops = "events are being dropped (or within 30 minutes)" if shown.drops else "over"
+        yield f"{drops} since {shown.crossed_on}"
+    elif shown.enforced:
         yield "Rybbit says it is over and drops its events"
-    if without := [site["domain"] for site in shown["sites"] if site["requires_plan"]]:
+    if without := [site.domain for site in shown.sites if site.requires_plan]:
         yield f"without a plan nothing is collected of {listed(without[:_SITES_NAMED])}"
-    if lost := shown["lost"]:
-        yield f"about {lost['likely']:,} events lost ({lost['low']:,} to {lost['high']:,})"
-    foretold, limit = shown["forecast"], shown["limit"]
-    if foretold is None or limit is None or shown["over"] or foretold["p90"] <= limit:
+    if lost := shown.lost:
+        yield f"about {lost.likely:,} events lost ({lost.low:,} to {lost.high:,})"
+    foretold, limit = shown.forecast, shown.limit
+    if foretold is None or limit is None or shown.over or foretold.p90 <= limit:
         return
-    likely = (foretold["crosses_on"] or {}).get("likely")
+    likely = shown.crosses_on
     when = f", the limit is likely to be passed on {likely}" if likely else ""
-    made = f" of {foretold['as_of']}" if shown["stale"] else ""
+    made = f" of {foretold.as_of}" if shown.stale else ""
     yield f"forecast{made} {_band(foretold)} by the end{when}"
 
 
-def _band(foretold: dict[str, Any] | None) -> str:
+def _band(foretold: "KeptForecast | None") -> str:
     if foretold is None:
         return "-"
-    return f"{foretold['p50']:,} ({foretold['p10']:,} to {foretold['p90']:,})"
+    return f"{foretold.p50:,} ({foretold.p10:,} to {foretold.p90:,})"
 
 
-def _of_limit(shown: dict[str, Any], now: datetime) -> Iterator[str]:
-    if shown["limit"] is None:
+def _of_limit(shown: "Status", now: datetime) -> Iterator[str]:
+    if shown.limit is None:
         yield "no limit is known, so no level is judged"
-    as_of = shown["limit_as_of"]
-    if shown["limit_source"] == "upstream" and as_of and now - _time(as_of) > _OLD_LIMIT:
+    as_of = shown.limit_as_of
+    if shown.limit_source == "upstream" and as_of and now - as_of > _OLD_LIMIT:
         yield f"the limit is Rybbit's of {ago(as_of, now)}"
-    if pending := shown["limit_pending"]:
-        lower = "no limit" if pending["limit"] is None else f"{pending['limit']:,}"
-        status = f" (subscription {pending['status']})" if pending["status"] else ""
-        yield f"Rybbit says {lower}{status}, to be confirmed at {_clock(pending['confirmed_at'])}"
-    if differs := shown["limit_differs"]:
-        plan = f" (plan {differs['plan']})" if differs["plan"] else ""
-        yield f"the config's limit is {differs['config']:,}, Rybbit's {differs['upstream']:,}{plan}"
-    if mismatch := shown["mismatch"]:
-        sure = "" if mismatch["confirmed"] else ", not confirmed yet"
-        ours, theirs = mismatch["ours"], mismatch["theirs"]
+    if pending := shown.limit_pending:
+        lower = "no limit" if pending.limit is None else f"{pending.limit:,}"
+        status = f" (subscription {pending.status})" if pending.status else ""
+        yield f"Rybbit says {lower}{status}, to be confirmed at {pending.confirmed_at:%H:%M} UTC"
+    if differs := shown.limit_differs:
+        plan = f" (plan {differs.plan})" if differs.plan else ""
+        yield f"the config's limit is {differs.config:,}, Rybbit's {differs.upstream:,}{plan}"
+    if mismatch := shown.mismatch:
+        sure = "" if mismatch.confirmed else ", not confirmed yet"
+        ours, theirs = mismatch.ours, mismatch.theirs
         if ours is not None and theirs is not None:
             yield f"counted {ours:,} here, {theirs:,} at Rybbit{sure}"
 
 
-def _of_polls(shown: dict[str, Any]) -> Iterator[str]:
-    if shown["last_error"]:
-        word = "blind, polls fail" if shown["blind"] else "polls fail"
-        error = what_and_advice(shown["last_error"]["message"])[0]
-        yield f"{word} since {short_time(shown['failing_since'])}: {error}"
-    elif shown["last_poll"] is None:
+def _of_polls(shown: "Status") -> Iterator[str]:
+    if shown.last_error:
+        word = "blind, polls fail" if shown.blind else "polls fail"
+        error = what_and_advice(shown.last_error.message)[0]
+        yield f"{word} since {short_time(shown.failing_since)}: {error}"
+    elif shown.last_poll is None:
         yield "not polled yet"
-    interval = shown["interval"]
-    if interval and interval["stretched"]:
+    interval = shown.interval
+    if interval and interval.stretched:
         every, wanted = (
-            span(timedelta(seconds=interval[name])) for name in ("current", "configured")
+            span(timedelta(seconds=seconds or 0))
+            for seconds in (interval.current, interval.configured)
         )
         yield f"polled every {every}, not {wanted}: the key's daily budget allows no more"
-    for silence in shown["silences"]:
-        what = silence["rule"] or "all"
-        yield f"{what} silenced until {short_time(silence['ends_at'])} ({silence['reason']})"
-
-
-def _clock(text: str) -> str:
-    return f"{_time(text):%H:%M} UTC"
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+    for silence in shown.silences:
+        what = silence.rule or "all"
+        yield f"{what} silenced until {short_time(silence.ends_at)} ({silence.reason})"

@@ -185,11 +185,11 @@ def duration(span: timedelta) -> str:
     return f"{minutes} min"
 
 
-def ago(moment: str | None, now: datetime) -> str:
-    """Say how long ago an ISO time was, in its largest unit."""
-    if moment is None:
+def ago(at: datetime | None, now: datetime) -> str:
+    """Say how long ago a time was, in its largest unit."""
+    if at is None:
         return "never"
-    passed = now - datetime.fromisoformat(moment)
+    passed = now - at
     if passed < timedelta(seconds=10):
         return "just now"
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):

@@ -8,7 +8,7 @@ from quota_watch.forecast.forecast import Crossing, Forecast
 from quota_watch.forecast.outlook import Foresight
 from quota_watch.forecast.remedies import PlanFit, Remedies
 from quota_watch.lib.figures import Estimate
-from quota_watch.model.account import Mismatch, Reported
+from quota_watch.model.account import KnownSite, Mismatch, Reported
 from quota_watch.model.limit import NOT_KNOWN, KnownLimit, LimitChange
 from quota_watch.model.period import Period
 from quota_watch.model.rule import Rule
@@ -47,7 +47,8 @@ class Known:
     """All that is known of one organization at `at`, as the polls up to then left it.
 
     `watch` is what was agreed, with the limit in force; `limit` says where that is from and what
-    speaks against it; `reported` is what upstream said last, believed or not. `stories` are those
+    speaks against it, and `limit_as_of` when it was last in use or said; `reported` is what
+    upstream said last, believed or not, and `sites` those it listed. `stories` are those
     of this and the last period and every open one; `silences` those that hold at `at`. `polled`
     tells whether there ever was a poll, `last_ok` when one last worked; `interval` is the time
     between two as the rate budget lets them be. `pk` is the row's, None where there is none.
@@ -75,6 +76,8 @@ class Known:
     silences: tuple[Silence, ...] = ()
     pk: int | None = None
     reported: Reported | None = None
+    sites: Mapping[str, KnownSite] = field(default_factory=dict)
+    limit_as_of: datetime | None = None
     days: Sequence[DayCounts] = ()
     kept_forecast: KeptForecast | None = None
     polled: bool = True

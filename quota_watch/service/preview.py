@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -18,16 +17,13 @@ from quota_watch.messages.freeze import facts_of
 from quota_watch.messages.render import Renderer
 from quota_watch.model.report import ReportKind, latest_report
 from quota_watch.model.rule import Rule
-from quota_watch.model.source import Trouble
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.reports import facts_for, watches_of
 from quota_watch.rules.assess import assess
 from quota_watch.rules.condition import Condition
 from quota_watch.rules.known import Known
 from quota_watch.rules.story import Story, Transition, TransitionType
-from quota_watch.storage import claims
-from quota_watch.storage import days as record
-from quota_watch.views.forecast import Prospect, prospect
+from quota_watch.views.forecast import period_forecast
 
 RULES = (*(each.value for each in Rule), REPORT)
 """What can be previewed."""
@@ -63,12 +59,12 @@ def facts_to_preview(
     """Return what is told of the rule now, or sample values that say so, and which it is."""
     if rule == REPORT:
         return _report(connection, config, watch, channel, now), True
-    known, agreed = _observe(connection, watch, now)
-    condition = _condition(agreed.of(Rule(rule)), known, Rule(rule))
+    known = period_forecast(connection, watch, now=now).known
+    condition = _condition(known, Rule(rule))
     if condition is not None:
-        return facts_of(
-            _fired(agreed, known, condition), watch=agreed, known=known, public_url=watch.public_url
-        ), True
+        fired = _fired(known, condition)
+        facts = facts_of(fired, watch=known.watch, known=known, public_url=watch.public_url)
+        return facts, True
     return _marked(example_of(Rule(rule), watch), rule), False
 
 
@@ -169,47 +165,22 @@ def _is_json(body: str) -> bool:
     return True
 
 
-def _observe(connection: Connection, watch: Watch, now: datetime) -> tuple[Known, Watch]:
-    ahead = prospect(connection, watch, now=now)
-    trouble = _trouble(connection, watch)
-    known = Known(
-        watch=ahead.watch,
-        period=ahead.period,
-        at=now,
-        usage=ahead.usage,
-        measured_at=ahead.measured_at if ahead.usage else None,
-        trouble=trouble,
-        foresight=ahead.foresight,
-        lost=_lost(ahead),
-    )
-    return known, ahead.watch
-
-
-def _lost(prospect: Prospect) -> Any:
-    return prospect.losses.total if prospect.losses else None
-
-
-def _trouble(connection: Connection, watch: Watch) -> Trouble | None:
-    row = claims.row_of(connection, watch.organization)
-    return None if row is None else record.trouble_of(row)
-
-
-def _condition(watch: Watch, known: Known, rule: Rule) -> Condition | None:
+def _condition(known: Known, rule: Rule) -> Condition | None:
     """Return what is true of the rule now, whether it was told or not."""
     if rule is not Rule.BLIND:
         known = replace(known, trouble=None)  # what was last known is what its alert would tell
     if known.usage is not None and known.usage.today != known.at.date():
         return None
-    found = assess(replace(known, watch=watch))
+    found = assess(replace(known, watch=known.watch.of(rule), stories=()))
     return found.conditions.get(rule)
 
 
-def _fired(watch: Watch, known: Known, condition: Condition) -> Transition:
+def _fired(known: Known, condition: Condition) -> Transition:
     story = Story(
-        organization=watch.organization,
+        organization=known.watch.organization,
         rule=condition.rule,
         period_start=known.period.start,
-        limit=watch.limit,
+        limit=known.watch.limit,
         occurrence=1,
         level=condition.level,
         severity=condition.severity,

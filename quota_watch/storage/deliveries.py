@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from quota_watch.lib.plain import iso
 from quota_watch.model.quiet_hours import QuietHours
 from quota_watch.model.rule import Severity
 from quota_watch.storage.claims import is_free
@@ -140,31 +139,6 @@ def _quiet(kept: Mapping[str, str] | None) -> QuietHours | None:
         return None
     start, end = (time.fromisoformat(kept[name]) for name in ("from", "to"))
     return QuietHours(start=start, end=end, time_zone=kept["time_zone"])
-
-
-def delivery_json(row: Row[Any]) -> dict[str, Any]:
-    """Return a row of the table as it is shown, without its facts."""
-    over = row.state != DeliveryState.PENDING
-    failed = row.last_error is not None
-    return {
-        "id": row.id,
-        "transition_id": row.transition_id,
-        "message_id": row.message_id,
-        "channel": row.channel,
-        "recipient": row.recipient or None,
-        "type": row.type,
-        "severity": row.severity,
-        "state": row.state,
-        "reason": row.reason,
-        "fallback_for": row.fallback_for,
-        "attempts": row.attempts,
-        "created_at": iso(row.created_at),
-        "done_at": iso(row.done_at),
-        "next_attempt": None if over else iso(max(row.next_at, row.not_before or row.next_at)),
-        "not_before": iso(row.not_before),
-        "last_error": {"message": row.last_error, "status": row.last_status} if failed else None,
-        "attempts_log": row.log or [],
-    }
 
 
 def is_pending() -> ColumnElement[bool]:

@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from quota_watch.lib.plain import iso
 from quota_watch.model.rule import Rule
 from quota_watch.rules.silence import Silence
 from quota_watch.storage.schema import organization, silence
@@ -103,27 +102,6 @@ def rows(connection: Connection, *, since: datetime | None = None) -> list[Row[A
     if since is not None:
         query = query.where(silence.c.ends_at > since)
     return list(connection.execute(query))
-
-
-def shown(
-    connection: Connection, *, now: datetime, with_ended: bool = False
-) -> list[dict[str, Any]]:
-    """Return silences as JSON shows them, newest first."""
-    return [as_json(row, now) for row in rows(connection, since=None if with_ended else now)]
-
-
-def as_json(row: Row[Any], now: datetime) -> dict[str, Any]:
-    """Return a row of `rows` as JSON shows it; `organization` null: all, `rule` null: every one."""
-    return {
-        "id": row.pk,
-        "state": "ended" if row.ends_at <= now else "in_force",
-        "organization": row.organization_id,
-        "rule": row.rule,
-        "starts_at": iso(row.starts_at),
-        "ends_at": iso(row.ends_at),
-        "reason": row.reason,
-        "author": row.author,
-    }
 
 
 def _silence(row: Row[Any]) -> Silence:

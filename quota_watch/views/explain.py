@@ -1,24 +1,97 @@
 """Why somebody was told, and why not: what is kept of one organization, put together."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from quota_watch.lib.plain import plain
 from quota_watch.model.period import month_of, previous
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.watch import Watch
-from quota_watch.rules import explain
+from quota_watch.rules.explain import explain
 from quota_watch.rules.reason import BY_THEMSELVES, Reason
-from quota_watch.storage import silences
-from quota_watch.views import organizations as views
+from quota_watch.views.alerts import (
+    Alert,
+    DeliveryRecord,
+    SilenceRecord,
+    Step,
+    alerts,
+    alerts_of_server,
+    silences_shown,
+)
 from quota_watch.views.known import known_of, look_ahead
+from quota_watch.views.status import Status, statuses
 
 Json = dict[str, Any]
 
 _RESOLVED = "alert.resolved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedRule:
+    """What a rule says now, and the channels that would hear of it."""
+
+    rule: Rule
+    standing: str
+    says: str
+    channels: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotSent:
+    """A channel that was not told of a step, and why."""
+
+    channel: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedStep:
+    """A step of a story, why it was taken, who was told of it and who was not."""
+
+    step: Step
+    why: str
+    not_told: str | None
+    silence: SilenceRecord | None
+    deliveries: Sequence[DeliveryRecord]
+    not_sent: Sequence[NotSent]
+
+    def to_json(self) -> Json:
+        """Write the step, and what explains it."""
+        more = ("why", "not_told", "silence", "deliveries", "not_sent")
+        shape: Json = plain(self.step)
+        return shape | {name: plain(getattr(self, name)) for name in more}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedAlert:
+    """A story, with its steps explained, oldest first."""
+
+    alert: Alert
+    steps: Sequence[ExplainedStep]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """How an organization stands, what each rule says, and the stories of this and last period."""
+
+    organization: Status
+    rules: Sequence[ExplainedRule]
+    alerts: Sequence[ExplainedAlert]
+
+    def to_json(self) -> Json:
+        """Write it as `alerts explain --json` prints it."""
+        return {
+            "organization": self.organization.to_json(),
+            "rules": plain(self.rules),
+            "alerts": [
+                each.alert.to_json() | {"transitions": [step.to_json() for step in each.steps]}
+                for each in self.alerts
+            ],
+        }
 
 
 def explanation(
@@ -28,112 +101,110 @@ def explanation(
     channels: Mapping[str, str],
     interval: timedelta,
     now: datetime,
-) -> Json:
-    """Return what every rule says now, and every step of this and the last period's stories.
+) -> Explanation:
+    """Read what every rule says now, and every step of this and the last period's stories.
 
     `channels` are the config's, each with the least severity that it takes.
     """
-    period = month_of(now.date())
-    (shown,) = views.organizations(connection, [watch], now=now, interval=interval)
+    (status,) = statuses(connection, [watch], now=now, interval=interval)
     (known,) = known_of(connection, [watch], now=now)
-    since = datetime.combine(previous(period).start, time.min, UTC)
-    told = _Told(watch, channels, silences.rows(connection))
-    return {
-        "organization": shown,
-        "rules": [
-            plain(each) | {"channels": list(watch.of(each.rule).channels)}
-            for each in explain.explain(look_ahead(connection, known))
+    silences = silences_shown(connection, now=now, with_ended=True)
+    explainer = _Explainer(watch, channels, silences)
+    return Explanation(
+        organization=status,
+        rules=[
+            ExplainedRule(
+                rule=each.rule,
+                standing=each.standing,
+                says=each.says,
+                channels=watch.of(each.rule).channels,
+            )
+            for each in explain(look_ahead(connection, known))
         ],
-        "alerts": [told.story(each) for each in _stories(connection, watch, since)],
-    }
+        alerts=[explainer.alert(each) for each in _lately(connection, watch, now)],
+    )
 
 
-def _stories(connection: Connection, watch: Watch, since: datetime) -> list[Json]:
-    """Return stories that go on or ended lately, the open and most severe first."""
-    found = views.alerts(connection, [watch], only_open=False)
-    found += views.alerts_of_server(connection, watch.organization.server)
-    return sorted((each for each in found if _is_recent(each, since)), key=_urgency)
+def _lately(connection: Connection, watch: Watch, now: datetime) -> list[Alert]:
+    """Read stories that go on or ended lately, the open and most severe first."""
+    since = datetime.combine(previous(month_of(now.date())).start, time.min, UTC)
+    found = alerts(connection, [watch], only_open=False)
+    found += alerts_of_server(connection, watch.organization.server)
+    lately = (each for each in found if each.ended_at is None or each.ended_at >= since)
+    return sorted(lately, key=_urgency)
 
 
-def _is_recent(story: Json, since: datetime) -> bool:
-    ended = story["ended_at"]
-    return ended is None or datetime.fromisoformat(ended) >= since
+def _urgency(alert: Alert) -> tuple[bool, int, float]:
+    severity = -Severity.of(alert.severity) if alert.is_open else 0
+    return not alert.is_open, severity, -alert.started_at.timestamp()
 
 
-def _urgency(story: Json) -> tuple[bool, int, float]:
-    began = datetime.fromisoformat(story["started_at"]).timestamp()
-    is_over = story["state"] != "open"
-    return is_over, 0 if is_over else -Severity.of(story["severity"]), -began
-
-
-class _Told:
+class _Explainer:
     """Says of each step who was told and who was not, and why."""
 
     def __init__(
-        self, watch: Watch, channels: Mapping[str, str], silenced: Sequence[Row[Any]]
+        self, watch: Watch, channels: Mapping[str, str], silences: Sequence[SilenceRecord]
     ) -> None:
         self._watch = watch
         self._channels = channels
-        self._silenced = silenced
+        self._silences = silences
 
-    def story(self, story: Json) -> Json:
-        """Return the story with its steps explained, oldest first."""
-        steps: list[Json] = []
+    def alert(self, alert: Alert) -> ExplainedAlert:
+        """Explain the steps of a story."""
+        steps: list[ExplainedStep] = []
         heard: set[str] = set()
-        for each in story["transitions"]:
-            sent = [one for one in story["deliveries"] if one["transition_id"] == each["id"]]
-            steps.append(self._step(story, each, sent, heard))
-            heard |= {one["channel"] for one in sent}
-        return {**story, "transitions": steps}
+        for step in alert.transitions:
+            deliveries = [each for each in alert.deliveries if each.transition_id == step.id]
+            steps.append(self._step(alert, step, deliveries, heard))
+            heard |= {each.channel for each in deliveries}
+        return ExplainedAlert(alert=alert, steps=steps)
 
-    def _step(self, story: Json, step: Json, sent: list[Json], heard: set[str]) -> Json:
-        told = step.get("told", True)
-        silence = None if told or step["type"] == _RESOLVED else self._silence(story, step)
-        return {
-            **step,
-            "told": told,
-            "why": Reason(step["reason"]).says,
-            "not_told": None if told else _not_told(story, step),
-            "silence": silence,
-            "deliveries": sent,
-            "not_sent": list(self._not_sent(step, sent, heard)) if told else [],
-        }
+    def _step(
+        self, alert: Alert, step: Step, deliveries: Sequence[DeliveryRecord], heard: Collection[str]
+    ) -> ExplainedStep:
+        is_held = not step.told and step.type != _RESOLVED
+        reached = {each.channel for each in deliveries}
+        return ExplainedStep(
+            step=step,
+            why=Reason(step.reason).says,
+            not_told=None if step.told else _not_told(alert, step),
+            silence=self._silence(alert, step) if is_held else None,
+            deliveries=deliveries,
+            not_sent=list(self._not_sent(step, reached, heard)) if step.told else [],
+        )
 
-    def _silence(self, story: Json, step: Json) -> Json | None:
-        at = datetime.fromisoformat(step["at"])
-        for row in self._silenced:
-            holds = row.starts_at <= at < row.ends_at and row.rule in {None, story["rule"]}
-            if holds and row.organization_id in {None, story["organization"]}:
-                return silences.as_json(row, at)
-        return None
+    def _silence(self, alert: Alert, step: Step) -> SilenceRecord | None:
+        holding = (
+            each for each in self._silences if each.holds(alert.rule, alert.organization, step.at)
+        )
+        found = next(holding, None)
+        return None if found is None else replace(found, state="in_force")  # as it was then
 
     def _not_sent(
-        self, step: Json, sent: Iterable[Json], heard: set[str]
-    ) -> Iterable[dict[str, str]]:
-        reached = {each["channel"] for each in sent}
-        named = self._watch.of(Rule(step["rule"])).channels
-        for name in named:
+        self, step: Step, reached: Collection[str], heard: Collection[str]
+    ) -> Iterator[NotSent]:
+        for name in self._watch.of(Rule(step.rule)).channels:
             if name not in reached:
-                yield {"channel": name, "because": self._because(step, name, heard)}
+                yield NotSent(channel=name, because=self._because(step, name, heard))
 
-    def _because(self, step: Json, channel: str, heard: set[str]) -> str:
+    def _because(self, step: Step, channel: str, heard: Collection[str]) -> str:
         least = self._channels.get(channel, Severity.INFO.label)
-        if step["type"] == _RESOLVED and channel not in heard:
+        if step.type == _RESOLVED and channel not in heard:
             return "it never heard of this alert"
-        if Severity.of(step["severity"]) < Severity.of(least):
+        if Severity.of(step.severity) < Severity.of(least):
             return f"it takes what is {least}{' or worse' if least != 'critical' else ''}"
-        if step["reason"] in BY_THEMSELVES:
+        if step.reason in BY_THEMSELVES:
             return "such ends go to JSON webhooks, own templates and PagerDuty only"
-        if step["rule"] == Rule.THRESHOLD and step["severity"] == Severity.INFO.label:
+        if step.rule == Rule.THRESHOLD and step.severity == Severity.INFO.label:
             return "a low level of a calm month is no mail, or it was not among the channels then"
         return "it was not among the channels then"
 
 
-def _not_told(story: Json, step: Json) -> str:
-    if step["type"] != _RESOLVED:
+def _not_told(alert: Alert, step: Step) -> str:
+    if step.type != _RESOLVED:
         return "held by a silence"
-    if step["reason"] == Reason.OVERTAKEN:
+    if step.reason == Reason.OVERTAKEN:
         return "an end that the rule threshold tells"
-    if all(not each.get("told", True) for each in story["transitions"]):
+    if all(not each.told for each in alert.transitions):
         return "nobody had heard of it"
     return "an end that is no news"

@@ -1,78 +1,119 @@
-"""What `forecast` shows of one organization: read from the store, computed by the domain alone."""
+"""What the present period will come to and what it lost, for those who ask about one or all."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from quota_watch.forecast.accuracy import CheckDay, PastForecast, PastPeriod, accuracy
-from quota_watch.forecast.capped import Losses
-from quota_watch.forecast.forecast import DayAhead, Forecast, TooEarly, days_ahead
-from quota_watch.forecast.outlook import Foresight
+from quota_watch.forecast.capped import Losses, capped_days, losses
+from quota_watch.forecast.forecast import DayAhead, Expected, TooEarly, course, days_ahead
+from quota_watch.forecast.usual import DayShape, flat_shape, shape_from_json, share_at
+from quota_watch.lib.figures import Estimate
 from quota_watch.lib.plain import iso, plain
 from quota_watch.model.period import Period, month_of, period_json
-from quota_watch.model.usage import Usage, is_over, percent
+from quota_watch.model.usage import is_over, percent
 from quota_watch.model.watch import Watch
+from quota_watch.rules.known import Known
 from quota_watch.storage import days as record
-from quota_watch.storage.forecasts import VERSION, made_on
-from quota_watch.storage.schema import forecast
-from quota_watch.views.known import known_of, look_ahead, losses_of
+from quota_watch.storage.among import among
+from quota_watch.storage.closed import BASELINE
+from quota_watch.storage.forecasts import VERSION, kept_path, made_on
+from quota_watch.storage.schema import day_usage, forecast
+from quota_watch.views.known import known_of, look_ahead
+
+Json = dict[str, Any]
 
 _MOST_PERIODS = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prospect:
-    """What is known of the present period and foretold of it.
+class PeriodForecast:
+    """What is `known` of the present period and forecast of it, as of the last good poll.
 
-    `watch` is what is agreed with upstream. All is as of `measured_at`, the last good poll. Where
-    there was none in this period, `usage` and what follows from it are None. `ahead` are the days
-    from today on. `accuracy` is of closed periods.
+    `path` are the days from today on. `losses` is what was dropped day by day, `accuracy` how far
+    off forecasts of closed periods were.
     """
 
-    watch: Watch
-    period: Period
-    measured_at: datetime | None
-    usage: Usage | None = None
-    foresight: Foresight | None = None
-    ahead: tuple[DayAhead, ...] = ()
+    known: Known
+    path: Sequence[DayAhead] = ()
     losses: Losses | None = None
-    accuracy: tuple[CheckDay, ...] = ()
-
-    @property
-    def forecast(self) -> Forecast | None:
-        """What the period will come to, where that can be told."""
-        seen = None if self.foresight is None else self.foresight.forecast
-        return seen if isinstance(seen, Forecast) else None
+    accuracy: Sequence[CheckDay] = ()
 
     @property
     def too_early(self) -> TooEarly | None:
-        """Why nothing is foretold although the period is watched."""
-        seen = None if self.foresight is None else self.foresight.forecast
-        return seen if isinstance(seen, TooEarly) else None
+        """Why nothing is forecast although the period is watched."""
+        ahead = None if self.known.foresight is None else self.known.foresight.forecast
+        return ahead if isinstance(ahead, TooEarly) else None
+
+    def to_json(self) -> Json:
+        """Write it as `forecast --json` prints it."""
+        known, watch = self.known, self.known.watch
+        used = None if known.usage is None else known.usage.used
+        return {
+            "id": watch.organization.id,
+            "name": watch.name,
+            "server": watch.organization.server,
+            "plan": watch.plan,
+            "limit": watch.limit,
+            "used": used,
+            "percent": None if used is None else percent(used, watch.limit),
+            "over": None if used is None else is_over(used, watch.limit),
+            "drops": watch.drops,
+            "period": period_json(known.period),
+            "measured_at": iso(known.measured_at or known.last_ok),
+            "too_early": plain(self.too_early),
+            "forecast": self._forecast_json(),
+            "advice": plain(known.advice),
+            "plan_fit": plain(known.plan_fit),
+            "lost": plain(self.losses),
+            "accuracy": plain(self.accuracy),
+        }
+
+    def _forecast_json(self) -> Json | None:
+        ahead = self.known.forecast
+        if ahead is None:
+            return None
+        days = (plain(day) for day in self.path)
+        return {
+            "p10": ahead.p10,
+            "p50": ahead.p50,
+            "p90": ahead.p90,
+            "warn_at": ahead.warn_at,
+            "probability_over": ahead.probability_over,
+            "crosses_on": plain(ahead.crosses_on),
+            "path": [{"date": day.pop("day"), **day} for day in days],
+        }
 
 
-def prospect(connection: Connection, watch: Watch, *, now: datetime) -> Prospect:
-    """Return what the daemon would foretell of the organization, as of its last good poll."""
+def period_forecast(connection: Connection, watch: Watch, *, now: datetime) -> PeriodForecast:
+    """Read what the daemon would forecast of the organization, as of its last good poll."""
     (known,) = known_of(connection, [watch], now=now)
     known = look_ahead(connection, known)
-    period = known.period
-    seen = None if known.foresight is None else known.foresight.forecast
-    return Prospect(
-        watch=known.watch,
-        period=period,
-        measured_at=known.measured_at or known.last_ok,
-        usage=known.usage,
-        foresight=known.foresight,
-        ahead=days_ahead(seen) if isinstance(seen, Forecast) else (),
-        losses=losses_of(known),
-        accuracy=() if known.pk is None else accuracy_of(connection, known.pk, before=period),
+    dropped = losses_of(known)
+    return PeriodForecast(
+        known=known if dropped is None else replace(known, lost=dropped.total),
+        path=() if known.forecast is None else days_ahead(known.forecast),
+        losses=dropped,
+        accuracy=() if known.pk is None else accuracy_of(connection, known.pk, known.period),
     )
 
 
-def accuracy_of(connection: Connection, pk: int, *, before: Period) -> tuple[CheckDay, ...]:
-    """Return how far off the forecasts of closed periods were that are known whole."""
+def expected_days(connection: Connection, known: Known) -> list[Expected]:
+    """Read the total that was last forecast for the end of each day to come."""
+    kept = known.kept_forecast
+    if known.pk is None or kept is None:
+        return []
+    path = kept_path(connection, known.pk, kept.as_of)
+    return course(
+        as_of=kept.as_of, used=kept.used, path=path, p10=kept.p10, p50=kept.p50, p90=kept.p90
+    )
+
+
+def accuracy_of(connection: Connection, pk: int, before: Period) -> tuple[CheckDay, ...]:
+    """Compare forecasts of closed periods with what those came to that are known whole."""
     columns = forecast.c
     query = select(forecast).where(
         columns.organization_pk == pk,
@@ -90,44 +131,95 @@ def accuracy_of(connection: Connection, pk: int, *, before: Period) -> tuple[Che
     return accuracy(_closed(connection, pk, starts), kept) if starts else ()
 
 
-def prospect_json(seen: Prospect) -> dict[str, Any]:
-    """Return it as `forecast --json` prints it."""
-    watch, usage = seen.watch, seen.usage
-    used = None if usage is None else usage.used
-    return {
-        "id": watch.organization.id,
-        "name": watch.name,
-        "server": watch.organization.server,
-        "plan": watch.plan,
-        "limit": watch.limit,
-        "used": used,
-        "percent": None if used is None else percent(used, watch.limit),
-        "over": None if used is None else is_over(used, watch.limit),
-        "drops": watch.drops,
-        "period": period_json(seen.period),
-        "measured_at": iso(seen.measured_at),
-        "too_early": plain(seen.too_early),
-        "forecast": _forecast_json(seen),
-        "advice": plain(seen.foresight.advice) if seen.foresight else None,
-        "plan_fit": plain(seen.foresight.plan_fit) if seen.foresight else None,
-        "lost": plain(seen.losses),
-        "accuracy": plain(seen.accuracy),
-    }
+def losses_of(known: Known) -> Losses | None:
+    """Estimate what was dropped day by day and what will be; None where nothing is, or can be.
 
-
-def _forecast_json(seen: Prospect) -> dict[str, Any] | None:
-    told = seen.forecast
-    if told is None:
+    Of what `look_ahead` returned.
+    """
+    if known.foresight is None or not _is_dropping(known):
         return None
-    return {
-        "p10": told.p10,
-        "p50": told.p50,
-        "p90": told.p90,
-        "warn_at": told.warn_at,
-        "probability_over": told.probability_over,
-        "crosses_on": plain(told.crosses_on),
-        "path": [{"date": each.pop("day"), **each} for each in (plain(day) for day in seen.ahead)],
-    }
+    past = known.foresight.past
+    return _losses(known, past.counted, past.capped, past.shape)
+
+
+def losses_so_far(connection: Connection, found: Iterable[Known]) -> dict[int, Estimate]:
+    """Estimate by key what was dropped, where something is: what `losses_of` says, for many."""
+    dropping = {known.pk: known for known in found if known.pk is not None and _is_dropping(known)}
+    if not dropping:
+        return {}
+    first = min(known.period.start for known in dropping.values()) - BASELINE
+    days = _counted_days(connection, dropping, first)
+    shapes = _shapes(connection, dropping)
+    lost = {}
+    for pk, known in dropping.items():
+        counted, capped = days[pk]
+        losses = _losses(known, counted, _capped(known, counted, capped), shapes[pk])
+        if losses is not None:
+            lost[pk] = losses.total
+    return lost
+
+
+def _is_dropping(known: Known) -> bool:
+    watch, usage = known.watch, known.usage
+    return usage is not None and watch.drops and is_over(usage.used, watch.limit)
+
+
+def _losses(
+    known: Known, counted: Mapping[date, int], capped: Collection[date], shape: DayShape
+) -> Losses | None:
+    usage, at = known.usage, known.measured_at
+    if usage is None or at is None:
+        return None
+    return losses(
+        {**counted, usage.today: usage.used_today},
+        capped=capped,
+        period=usage.period,
+        today=usage.today,
+        share=share_at(shape, at),
+    )
+
+
+def _capped(known: Known, counted: Mapping[date, int], marked: set[date]) -> set[date]:
+    """Add today, and days that collapsed and are not marked yet, to those that are."""
+    usage, limit = known.usage, known.watch.limit
+    if usage is None or limit is None:
+        return marked
+    days = {**counted, usage.today: usage.used_today}
+    collapsed = capped_days(days, period=usage.period, limit=limit, today=usage.today, known=marked)
+    return marked | collapsed | {usage.today}
+
+
+def _counted_days(
+    connection: Connection, found: Mapping[int, Known], first: date
+) -> dict[int, tuple[dict[date, int], set[date]]]:
+    """Read counted events by day up to the last good poll's, and which days are capped."""
+    columns = day_usage.c
+    query = select(columns.organization_pk, columns.date, columns.used, columns.capped).where(
+        among(columns.organization_pk, found), columns.date >= first
+    )
+    days: dict[int, tuple[dict[date, int], set[date]]] = {pk: ({}, set()) for pk in found}
+    for pk, day, used, is_capped in connection.execute(query):
+        usage = found[pk].usage
+        if usage is not None and day < usage.today:
+            days[pk][0][day] = used
+            if is_capped:
+                days[pk][1].add(day)
+    return days
+
+
+def _shapes(connection: Connection, found: Mapping[int, Known]) -> dict[int, DayShape]:
+    """Read the shapes of a day as they were learned last."""
+    columns = forecast.c
+    days = {known.kept_forecast.as_of for known in found.values() if known.kept_forecast}
+    query = select(columns.organization_pk, columns.as_of, columns.state["shape"]).where(
+        among(columns.organization_pk, found), columns.as_of.in_(days)
+    )
+    shapes = dict.fromkeys(found, flat_shape())
+    for pk, as_of, shape in connection.execute(query):
+        kept = found[pk].kept_forecast
+        if shape is not None and kept is not None and kept.as_of == as_of:
+            shapes[pk] = shape_from_json(shape)
+    return shapes
 
 
 def _closed(connection: Connection, pk: int, starts: list[date]) -> list[PastPeriod]:

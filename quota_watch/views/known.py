@@ -7,12 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from quota_watch.forecast.capped import Losses, losses
 from quota_watch.forecast.forecast import Crossing
 from quota_watch.forecast.outlook import foresee
-from quota_watch.forecast.usual import share_at
 from quota_watch.model.period import Period, month_of, previous
-from quota_watch.model.usage import DayCounts, Usage, count, is_over
+from quota_watch.model.usage import DayCounts, Usage, count
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.rules.limit import limit_in_force
@@ -24,6 +22,7 @@ from quota_watch.storage.among import among
 from quota_watch.storage.forecasts import kept_forecasts, past_of
 from quota_watch.storage.limits import kept_limit, mismatch_of, reported_of
 from quota_watch.storage.schema import organization
+from quota_watch.storage.sites import known_sites
 
 
 def known(
@@ -33,12 +32,13 @@ def known(
     now: datetime,
     rows: Mapping[int, Row[Any]] | None = None,
     counted: Collection[int] | None = None,
+    told: bool = True,
 ) -> dict[int, Known]:
     """Read what is known of organizations by key, in a handful of statements however many.
 
     `watches` are the config's. `rows` are theirs where they have been read, and locked, already.
     `counted` are the keys whose kept days and forecast are wanted too, all where it is None: a
-    poll that worked brings its own.
+    poll that worked brings its own. Without `told` stories and silences are left out.
     """
     period = month_of(now.date())
     rows = _rows(connection, watches) if rows is None else rows
@@ -46,16 +46,17 @@ def known(
     days = record.days_of(connection, wanted, period.start, now.date())
     forecasts = kept_forecasts(connection, wanted, period, now.date())
     organizations = {pk: watches[pk].organization for pk in rows}
-    told = stories.stories_of(connection, organizations, previous(period).start)
-    silenced = silences.silences_of(connection, rows, now=now)
+    since = previous(period).start
+    found = stories.stories_of(connection, organizations, since) if told else {}
+    silenced = silences.silences_of(connection, rows, now=now) if told else {}
     return {
         pk: _known(
             row,
             watches[pk],
             days=days.get(pk, ()),
             forecast=forecasts.get(pk),
-            stories=tuple(told[pk]),
-            silences=tuple(silenced[pk]),
+            stories=tuple(found.get(pk, ())),
+            silences=tuple(silenced.get(pk, ())),
             period=period,
             now=now,
         )
@@ -63,11 +64,15 @@ def known(
     }
 
 
-def known_of(connection: Connection, watches: Sequence[Watch], *, now: datetime) -> list[Known]:
+def known_of(
+    connection: Connection, watches: Sequence[Watch], *, now: datetime, told: bool = True
+) -> list[Known]:
     """Read what is known of watched organizations, in their order, never polled ones too."""
     keys = claims.keys_of(connection, [watch.organization for watch in watches])
     kept = [watch for watch in watches if watch.organization in keys]
-    found = known(connection, {keys[watch.organization]: watch for watch in kept}, now=now)
+    found = known(
+        connection, {keys[watch.organization]: watch for watch in kept}, now=now, told=told
+    )
     return [
         found[keys[watch.organization]] if watch.organization in keys else _never_polled(watch, now)
         for watch in watches
@@ -81,29 +86,12 @@ def look_ahead(connection: Connection, known: Known) -> Known:
         return known
     past = past_of(connection, known.pk, watch=known.watch, usage=usage, now=at)
     ahead = foresee(past, watch=known.watch, usage=usage, now=at, always=True)
-    known = replace(known, foresight=ahead, today_by_type=_types_of_today(known, usage))
-    losses = losses_of(known)
-    return known if losses is None else replace(known, lost=losses.total)
-
-
-def losses_of(known: Known) -> Losses | None:
-    """Estimate what was dropped day by day and what will be; None where nothing is, or can be."""
-    usage, ahead, at = known.usage, known.foresight, known.measured_at
-    if usage is None or ahead is None or at is None or not known.watch.drops:
-        return None
-    if not is_over(usage.used, known.watch.limit):
-        return None
-    return losses(
-        {**ahead.past.counted, usage.today: usage.used_today},
-        capped=ahead.past.capped,
-        period=usage.period,
-        today=usage.today,
-        share=share_at(ahead.past.shape, at),
-    )
+    return replace(known, foresight=ahead, today_by_type=_types_of_today(known, usage))
 
 
 def _rows(connection: Connection, pks: Iterable[int]) -> dict[int, Row[Any]]:
-    query = select(organization).where(among(organization.c.pk, pks))
+    columns = [column for column in organization.c if column is not organization.c.outlook]
+    query = select(*columns).where(among(organization.c.pk, pks))
     return {row.pk: row for row in connection.execute(query)}
 
 
@@ -135,6 +123,8 @@ def _known(
         at=now,
         pk=row.pk,
         reported=reported,
+        sites=known_sites(row.sites),
+        limit_as_of=row.limit_as_of,
         stories=stories,
         silences=silences,
         polled=row.last_poll is not None,

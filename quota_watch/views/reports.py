@@ -13,13 +13,14 @@ from quota_watch.model.period import Period, each_day, month_of, period_json, pr
 from quota_watch.model.report import ReportKind, ReportSpan
 from quota_watch.model.usage import is_over, percent
 from quota_watch.model.watch import Watch
+from quota_watch.rules.known import Known
 from quota_watch.storage import claims
 from quota_watch.storage import days as record
 from quota_watch.storage.among import among
 from quota_watch.storage.closed import BASELINE, closed_period
 from quota_watch.storage.schema import alert, delivery, organization
-from quota_watch.views import organizations as views
-from quota_watch.views.forecast import Prospect, prospect
+from quota_watch.views.forecast import PeriodForecast, period_forecast
+from quota_watch.views.status import Status, statuses
 
 Json = dict[str, Any]
 
@@ -72,19 +73,18 @@ def organizations(
     stories: dict[int, list[Json]] = {}
     for row in _stories(connection, span, now, pks=keys.values()):
         stories.setdefault(row.organization_pk, []).append(_story(row))
-    shown = views.organizations(connection, watches, now=now)
     found = []
-    for watch, view in zip(watches, shown, strict=True):
-        pk = keys.get(watch.organization)
-        seen = prospect(connection, watch, now=now)
-        entry = _identity(view) | _nothing()
+    for watch, status in zip(watches, statuses(connection, watches, now=now), strict=True):
+        entry = _identity(status) | _nothing()
+        pk = status.known.pk
         if pk is not None:
-            entry |= _now(seen)
+            present = period_forecast(connection, watch, now=now)
+            entry |= _now(present)
             entry["span"], entry["days"] = _span(connection, pk, span)
             if span.kind is ReportKind.MONTHLY:
-                entry |= _closed(connection, pk, seen.watch, span)
-            entry["accuracy"] = _accuracy(seen)
-            entry["smaller_plan"] = _smaller_plan(connection, pk, seen)
+                entry |= _closed(connection, pk, present.known.watch, span)
+            entry["accuracy"] = _accuracy(present)
+            entry["smaller_plan"] = _smaller_plan(connection, pk, present.known)
             entry["told"] = stories.get(pk, [])
         found.append(entry)
     return found
@@ -99,8 +99,9 @@ def _reread(day: date | None, span: ReportSpan) -> bool:
     return day is not None and day > span.last
 
 
-def _identity(view: Json) -> Json:
-    return {name: view[name] for name in ("id", "name", "plan", "server", "state", "blind")}
+def _identity(status: Status) -> Json:
+    names = ("id", "name", "plan", "server", "state", "blind")
+    return {name: getattr(status, name) for name in names}
 
 
 def _nothing() -> Json:
@@ -109,30 +110,21 @@ def _nothing() -> Json:
     return {**dict.fromkeys((*names, *rest)), "told": []}
 
 
-def _now(seen: Prospect) -> Json:
+def _now(present: PeriodForecast) -> Json:
     """Return the present period."""
-    limit = seen.watch.limit
-    used = None if seen.usage is None else seen.usage.used
-    return {
-        "plan": seen.watch.plan,
-        "period": period_json(seen.period),
-        "used": used,
-        "limit": limit,
-        "percent": None if used is None else percent(used, limit),
-        "over": None if used is None else is_over(used, limit),
-        "measured_at": iso(seen.measured_at),
-        "coming": _coming(seen),
-        "lost": plain(seen.losses.total) if seen.losses else None,
-    }
+    shape = present.to_json()
+    names = ("plan", "period", "used", "limit", "percent", "over", "measured_at")
+    lost = shape["lost"] and shape["lost"]["total"]
+    return {name: shape[name] for name in names} | {"coming": _coming(present), "lost": lost}
 
 
-def _coming(seen: Prospect) -> Json | None:
-    ahead = seen.forecast
-    if ahead is None:
+def _coming(present: PeriodForecast) -> Json | None:
+    forecast = present.known.forecast
+    if forecast is None:
         return None
     names = ("p10", "p50", "p90", "probability_over", "crosses_on")
-    foretold = {name: plain(getattr(ahead, name)) for name in names}
-    return {"period": period_json(seen.period), **foretold}
+    figures = {name: plain(getattr(forecast, name)) for name in names}
+    return {"period": period_json(present.known.period), **figures}
 
 
 def _closed(connection: Connection, pk: int, watch: Watch, span: ReportSpan) -> Json:
@@ -186,24 +178,24 @@ def _mean(counted: Mapping[date, int], days: Collection[date]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(days) else None
 
 
-def _accuracy(seen: Prospect) -> Json | None:
+def _accuracy(present: PeriodForecast) -> Json | None:
     """Return how forecasts of the tenth day did, or of the day nearest to it."""
-    found = sorted(seen.accuracy, key=lambda each: abs(each.day - 10))
+    found = sorted(present.accuracy, key=lambda each: abs(each.day - 10))
     return plain(found[0]) if found else None
 
 
-def _smaller_plan(connection: Connection, pk: int, seen: Prospect) -> Json | None:
-    if seen.watch.plan is None or seen.watch.limit is None:
+def _smaller_plan(connection: Connection, pk: int, known: Known) -> Json | None:
+    if known.watch.plan is None or known.watch.limit is None:
         return None
-    periods = [previous(seen.period)]
+    periods = [previous(known.period)]
     while len(periods) < _CLOSED_PERIODS:
         periods.append(previous(periods[-1]))
     totals = [_sum(connection, pk, period) for period in reversed(periods)]
-    known = [total for total in totals if total is not None]
-    if len(known) < len(totals):
+    whole = [total for total in totals if total is not None]
+    if len(whole) < len(totals):
         return None
-    found: Json | None = plain(smaller_plan(known, plan=seen.watch.plan, limit=seen.watch.limit))
-    return found
+    plan: Json | None = plain(smaller_plan(whole, plan=known.watch.plan, limit=known.watch.limit))
+    return plan
 
 
 def _stories(

@@ -8,6 +8,7 @@ import jinja2
 from flask import Flask, Response, abort, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
+from quota_watch.forecast.forecast import Crossing
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.figures import (
@@ -15,20 +16,21 @@ from quota_watch.lib.figures import (
     days,
     duration,
     largest_first,
-    local,
+    long_day,
+    moment,
     number,
     rough,
     share,
     short_day,
     what_and_advice,
-    whole_day,
 )
 from quota_watch.lib.files import resource_dir
 from quota_watch.lib.logs import get_logger
+from quota_watch.lib.plain import iso, plain
 from quota_watch.lib.text import one_line
 from quota_watch.storage.database import Database
-from quota_watch.views import organizations as views
-from quota_watch.views.forecast import prospect, prospect_json
+from quota_watch.views.alerts import alerts
+from quota_watch.views.known import look_ahead
 from quota_watch.web import guard, metrics, pages, silence
 from quota_watch.web.pages import what_helps
 from quota_watch.web.site import Health, Site, Store
@@ -127,10 +129,10 @@ def _install_api(app: Flask, store: Store) -> None:
 
     @app.get("/api/v1/organizations")
     def api_organizations() -> Response:
+        group = request.args.get("group")
         with store.read() as reading:
-            group = request.args.get("group")
-            found = [each for each in reading.organizations() if group in {None, each["group"]}]
-        return jsonify({"organizations": found})
+            found = [each for each in reading.organizations() if group in {None, each.group}]
+        return jsonify({"organizations": [each.to_json() for each in found]})
 
     @app.get("/api/v1/organizations/<organization_id>")
     def api_organization(organization_id: str) -> Response:
@@ -138,18 +140,18 @@ def _install_api(app: Flask, store: Store) -> None:
             watch = reading.watch(organization_id)
             if watch is None:
                 abort(404, "No organization with that id is watched.")
-            (found,) = reading.organizations([watch])
-            seen = prospect(reading.connection, watch, now=reading.now)
-        foretold = prospect_json(seen)
-        found |= {name: foretold[name] for name in ("advice", "plan_fit")}
-        return jsonify({"organizations": [found | {"help": what_helps(seen)}]})
+            (status,) = reading.organizations([watch])
+            known = look_ahead(reading.connection, status.known)
+        more = {"advice": plain(known.advice), "plan_fit": plain(known.plan_fit)}
+        found = status.to_json() | more | {"help": what_helps(known)}
+        return jsonify({"organizations": [found]})
 
     @app.get("/api/v1/alerts")
     def api_alerts() -> Response:
         only_open = request.args.get("open") in {"1", "true"}
         with store.read() as reading:
-            found = views.alerts(reading.connection, None, only_open=only_open)
-        return jsonify({"alerts": found})
+            found = alerts(reading.connection, None, only_open=only_open)
+        return jsonify({"alerts": [each.to_json() for each in found]})
 
 
 _UNITS = ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k"))
@@ -170,39 +172,23 @@ def compact(value: float) -> str:
     return f"{value:.0f}"
 
 
-def few_words(day: str | None) -> str:
-    """Return an ISO date as `23 Mar`, or a dash."""
-    if day is None:
-        return _TO
-    parsed = date.fromisoformat(day)
-    return f"{parsed.day} {short_day(parsed).split()[1][:3]}"
+def few_words(day: date | None) -> str:
+    """Write a date as `23 Mar`, or a dash."""
+    return _TO if day is None else f"{day.day} {short_day(day).split()[1][:3]}"
 
 
-def month(day: str) -> str:
-    """Return the month of an ISO date: `March 2026`."""
-    return whole_day(day).split(" ", 1)[1]
-
-
-def between(crossing: Mapping[str, str | None]) -> str:
-    """Return the days between which the limit is passed: `20-28 Mar`, with a proper dash."""
-    early, late = crossing["early"], crossing["late"]
+def between(crossing: Crossing) -> str:
+    """Write the days between which the limit is passed: `20-28 Mar`, with a proper dash."""
+    early, late = crossing.early, crossing.late
     if late is None:
         return f"{few_words(early)} or later"
     return "" if early == late else f"{few_words(early)} {_TO} {few_words(late)}"
 
 
-def _period_days(period: Mapping[str, str]) -> str:
-    return days(date.fromisoformat(period["start"]), date.fromisoformat(period["end"]))
-
-
-def _left(until: str, now: datetime) -> str:
-    return duration(datetime.fromisoformat(until) - now)
-
-
-def _clock(at: str) -> str:
-    """Return an ISO time as `15 Mar, 12:00`, in UTC."""
-    parsed = datetime.fromisoformat(at).astimezone(UTC)
-    return f"{few_words(parsed.date().isoformat())}, {parsed:%H:%M}"
+def _clock(at: datetime) -> str:
+    """Write a time as `15 Mar, 12:00`, in UTC."""
+    at = at.astimezone(UTC)
+    return f"{few_words(at.date())}, {at:%H:%M}"
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
@@ -211,17 +197,17 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "between": between,
     "clock": _clock,
     "compact": compact,
-    "day": whole_day,
+    "day": long_day,
     "few": few_words,
     "icon": lambda state: f"icon-{state}.svg" if state in _URGENT else "icon.svg",
-    "is_past": lambda at, now: datetime.fromisoformat(at) < now,
     "largest_first": largest_first,
-    "left": _left,
+    "iso": iso,
+    "left": lambda until, now: duration(until - now),
     "line": one_line,
-    "local": local,
-    "month": month,
+    "local": moment,
+    "month": lambda day: long_day(day).split(" ", 1)[1],
     "number": number,
-    "period_days": _period_days,
+    "period_days": lambda period: days(period.start, period.last_day),
     "share": share,
     "sign": lambda state: _SIGNS[state],
     "state": lambda state: _WORDS.get(state, state.capitalize()),

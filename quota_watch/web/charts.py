@@ -7,18 +7,66 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from typing import Any
+from typing import Any, Self
 
 from quota_watch.forecast.forecast import Expected
 from quota_watch.lib.figures import short_day
-from quota_watch.model.period import ONE_DAY
-from quota_watch.views.organizations import Json
+from quota_watch.model.period import ONE_DAY, Period
+from quota_watch.rules.known import KeptForecast
+from quota_watch.views.alerts import Alert
+from quota_watch.views.days import Day, PeriodSum
+from quota_watch.views.status import Status
 from quota_watch.web.scale import Place, Scale, Tick, scale_of, third
 
 _MOST_TYPES = 5
 _REST = "other types"
 _SECONDS_OF_DAY = 86_400
 _DRAWN_FIRST = ("resolved", "info", "warning", "critical")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """What pictures tell of a period: the present one, or one that is over."""
+
+    period: Period
+    used: int | None
+    limit: int | None
+    drops: bool
+    over: bool | None = None
+    last_ok: datetime | None = None
+    forecast: KeptForecast | None = None
+    crossed_on: date | None = None
+
+    @classmethod
+    def of(cls, status: Status) -> Self:
+        """Draw the present period."""
+        return cls(
+            period=status.period,
+            used=status.used,
+            limit=status.limit,
+            drops=status.drops,
+            over=status.over,
+            last_ok=status.last_ok,
+            forecast=status.forecast,
+            crossed_on=status.crossed_on,
+        )
+
+    @classmethod
+    def past(cls, status: Status, period: Period, days: Sequence[Day]) -> Self:
+        """Draw a period that is over; the limit it had then is not kept."""
+        used = sum(day.used for day in days) if days else None
+        return cls(period=period, used=used, limit=None, drops=status.drops)
+
+    @property
+    def crosses_on(self) -> date | None:
+        """The day on which the limit will likely be passed."""
+        crossing = self.forecast.crosses_on if self.forecast else None
+        return None if crossing is None else crossing.likely
+
+    @property
+    def reached_on(self) -> date | None:
+        """The day on which it was, else will likely be."""
+        return self.crossed_on or self.crosses_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +130,22 @@ class Columns:
 
 
 def course_chart(
-    shown: Json, days: Sequence[Json], expected: Sequence[Expected], alerts: Sequence[Json]
+    drawn: Drawn, days: Sequence[Day], expected: Sequence[Expected], alerts: Sequence[Alert]
 ) -> Course:
     """Draw the current period: the total so far, what is to come, the limit and the alerts.
 
     Where events past the limit are dropped the lines end there, and what lies above is lost.
     """
-    start, length = _span(shown)
-    so_far = _so_far(days, start, shown["last_ok"])
-    scale = scale_of(length, shown["limit"], so_far[-1][1], *(each.high for each in expected))
+    start, length = drawn.period.start, drawn.period.days
+    so_far = _so_far(days, start, drawn.last_ok)
+    scale = scale_of(length, drawn.limit, so_far[-1][1], *(each.high for each in expected))
     last_x, last = so_far[-1]
     ahead = [
         ((each.day - start).days + 1.0, each)
         for each in expected
         if (each.day - start).days + 1 > last_x
     ]
-    most = max(shown["limit"], last) if shown["limit"] and shown["drops"] else math.inf
+    most = max(drawn.limit, last) if drawn.limit and drawn.drops else math.inf
     lows, likely, highs = (
         [(last_x, last), *((place, max(getattr(each, name), last)) for place, each in ahead)]
         for name in ("low", "likely", "high")
@@ -108,30 +156,30 @@ def course_chart(
         line=scale.line(so_far),
         area=scale.area(so_far, [(0, 0), (last_x, 0)]),
         now_x=scale.x(last_x) if days else None,
-        limit_y=None if shown["limit"] is None else scale.y(shown["limit"]),
+        limit_y=None if drawn.limit is None else scale.y(drawn.limit),
         band=scale.area(_cut(highs, most), _cut(lows, most)) if ahead else None,
         likely=scale.line(_cut(likely, most)) if ahead else None,
         lost=scale.area(likely, _cut(likely, most)) if is_lost else None,
         lost_total=round(likely[-1][1] - most) if is_lost else None,
-        crossing=_crossing(shown, start, scale),
+        crossing=_crossing(drawn, start, scale),
         marks=_marks(alerts, start, scale),
-        points=_course_points(shown, days, expected, alerts),
+        points=_course_points(drawn, days, expected, alerts),
     )
 
 
 def daily_chart(
-    shown: Json, days: Sequence[Json], path: Mapping[date, float], *, today: date
+    drawn: Drawn, days: Sequence[Day], path: Mapping[date, float], *, today: date
 ) -> Columns:
     """Draw the days of the period by type, and what is expected of those to come.
 
     A day that is over and was not seen is hatched; one whose events would be dropped is crossed.
     """
-    start, length = _span(shown)
+    start, length = drawn.period.start, drawn.period.days
     kinds = _kinds(days)
-    by_date = {date.fromisoformat(day["date"]): day for day in days}
-    whole = [n + (by_date[day]["used"] if day in by_date else 0) for day, n in path.items()]
-    scale = scale_of(length, *(day["used"] for day in days), *whole)
-    full = _full_on(shown)
+    by_date = {day.date: day for day in days}
+    whole = [n + (by_date[day].used if day in by_date else 0) for day, n in path.items()]
+    scale = scale_of(length, *(day.used for day in days), *whole)
+    full = _full_on(drawn)
     bars, points = [], []
     for place in range(length):
         each = start + place * ONE_DAY
@@ -140,14 +188,14 @@ def daily_chart(
         is_lost = full is not None and each > full
         if come is not None:
             kind = "lost" if is_lost else "expected"
-            bars.append(_bar(scale, place, day["used"] if day else 0, come, kind))
+            bars.append(_bar(scale, place, day.used if day else 0, come, kind))
         elif day is None and each < today:
             bars.append(_bar(scale, place, 0, scale.top, "unseen"))
         below = 0
         for kind, _, n in stacked:
             bars.append(_bar(scale, place, below, n, kind))
             below += n
-        if day and day["capped"]:
+        if day and day.capped:
             bars.append(_bar(scale, place, 0, scale.top, "capped"))
         points.append(_day_point(each, place, length, day, stacked, come, is_lost=is_lost))
     names = {kind: name for name, kind in kinds.items()} | (
@@ -156,36 +204,29 @@ def daily_chart(
     return Columns(ticks=scale.ticks(), bars=bars, points=points, kinds=list(names.items()))
 
 
-def periods_chart(shown: Json, periods: Sequence[Json]) -> Columns:
+def periods_chart(drawn: Drawn, periods: Sequence[PeriodSum]) -> Columns:
     """Draw the last periods against the limit of today; the current one with its forecast."""
-    forecast = shown["forecast"]
-    expected = forecast["p50"] if forecast else None
-    scale = scale_of(len(periods), shown["limit"], expected, *(each["used"] for each in periods))
+    expected = drawn.forecast.p50 if drawn.forecast else None
+    scale = scale_of(len(periods), drawn.limit, expected, *(each.used for each in periods))
     bars, points = [], []
     for place, each in enumerate(periods):
         is_now = place == len(periods) - 1
-        first = date.fromisoformat(each["start"])
-        rows = [("counted", "not kept" if each["used"] is None else f"{each['used']:,}")]
-        if each["used"] is None:
+        first = each.period.start
+        rows = [("counted", "not kept" if each.used is None else f"{each.used:,}")]
+        if each.used is None:
             bars.append(_bar(scale, place, 0, scale.top, "unseen", gap=0.2))
         if is_now and expected is not None:
             bars.append(_bar(scale, place, 0, expected, "expected", gap=0.2))
             rows.append(("expected", f"{expected:,}"))
-        if each["used"]:
+        if each.used:
             kind = "current" if is_now else "past"
-            bars.append(_bar(scale, place, 0, each["used"], kind, gap=0.2))
-        if each["capped"]:
+            bars.append(_bar(scale, place, 0, each.used, kind, gap=0.2))
+        if each.capped:
             rows.append(("", "events were dropped"))
         name = short_day(first).split()[1]
         points.append(Point(f"{name} {first.year}", rows, third(place, len(periods)), name[:3]))
-    limit = None if shown["limit"] is None else scale.y(shown["limit"])
+    limit = None if drawn.limit is None else scale.y(drawn.limit)
     return Columns(ticks=scale.ticks(), bars=bars, points=points, limit_y=limit)
-
-
-def _span(shown: Json) -> tuple[date, int]:
-    """Return the first day of the period and how many it has."""
-    start = date.fromisoformat(shown["period"]["start"])
-    return start, (date.fromisoformat(shown["period"]["end"]) - start).days + 1
 
 
 def _cut(points: Sequence[Place], most: float) -> list[Place]:
@@ -199,20 +240,19 @@ def _cut(points: Sequence[Place], most: float) -> list[Place]:
     return cut
 
 
-def _full_on(shown: Json) -> date | None:
+def _full_on(drawn: Drawn) -> date | None:
     """Return the day on which the limit is reached if events are dropped from then on."""
-    crossing = (shown["forecast"] or {}).get("crosses_on") or {}
-    day = (shown["crossed_on"] or crossing.get("likely")) if shown["drops"] else None
-    return None if day is None else date.fromisoformat(day)
+    return drawn.reached_on if drawn.drops else None
 
 
-def _so_far(days: Sequence[Json], start: date, seen: str | None) -> list[tuple[float, float]]:
+def _so_far(
+    days: Sequence[Day], start: date, seen_at: datetime | None
+) -> list[tuple[float, float]]:
     """Return the total at the start, after each whole day, and at the last good poll."""
     points, total = [(0.0, 0.0)], 0
-    seen_at = datetime.fromisoformat(seen) if seen else None
     for day in days:
-        each = date.fromisoformat(day["date"])
-        total += day["used"]
+        each = day.date
+        total += day.used
         place = (each - start).days + 1.0
         if seen_at is not None and seen_at.date() == each:
             gone = (seen_at - datetime.combine(each, time.min, UTC)).total_seconds()
@@ -221,61 +261,57 @@ def _so_far(days: Sequence[Json], start: date, seen: str | None) -> list[tuple[f
     return points
 
 
-def _crossing(shown: Json, start: date, scale: Scale) -> tuple[float, float, float] | None:
+def _crossing(drawn: Drawn, start: date, scale: Scale) -> tuple[float, float, float] | None:
     """Return where the limit is passed early, likely and late; None where it is not."""
-    forecast = shown["forecast"]
-    crossing = (forecast["crosses_on"] if forecast else None) or {}
-    likely = shown["crossed_on"] or crossing.get("likely")
+    likely = drawn.reached_on
     if likely is None:
         return None
-    early = shown["crossed_on"] or crossing.get("early") or likely
-    late = shown["crossed_on"] or crossing.get("late") or shown["period"]["end"]
-    early_x, likely_x, late_x = (
-        (date.fromisoformat(day) - start).days for day in (early, likely, late)
-    )
+    early = late = likely
+    if drawn.crossed_on is None and drawn.forecast and drawn.forecast.crosses_on:
+        crossing = drawn.forecast.crosses_on
+        early, late = crossing.early or likely, crossing.late or drawn.period.last_day
+    early_x, likely_x, late_x = ((day - start).days for day in (early, likely, late))
     return scale.x(early_x), scale.x(likely_x + 0.5), scale.x(late_x + 1)
 
 
-def _marks(alerts: Sequence[Json], start: date, scale: Scale) -> list[Mark]:
+def _marks(alerts: Sequence[Alert], start: date, scale: Scale) -> list[Mark]:
     midnight = datetime.combine(start, time.min, UTC)
     marks = []
     for alert in alerts:
-        for step in alert["transitions"]:
-            at = datetime.fromisoformat(step["at"])
-            place = (at - midnight).total_seconds() / _SECONDS_OF_DAY
+        for step in alert.transitions:
+            place = (step.at - midnight).total_seconds() / _SECONDS_OF_DAY
             if 0 <= place <= scale.columns:
-                resolved = step["type"] == "alert.resolved"
-                kind = "resolved" if resolved else step["severity"]
-                marks.append(Mark(scale.x(place), kind, step["title"], alert["id"]))
+                resolved = step.type == "alert.resolved"
+                kind = "resolved" if resolved else step.severity
+                marks.append(Mark(scale.x(place), kind, step.title, alert.id))
     return sorted(marks, key=lambda mark: _DRAWN_FIRST.index(mark.severity))
 
 
 def _course_points(
-    shown: Json,
-    days: Sequence[Json],
+    drawn: Drawn,
+    days: Sequence[Day],
     expected: Sequence[Expected],
-    alerts: Sequence[Json],
+    alerts: Sequence[Alert],
 ) -> list[Point]:
-    start, length = _span(shown)
-    most = shown["limit"] if shown["limit"] and shown["drops"] else None
-    counted = {day["date"]: day["used"] for day in days}
+    start, length = drawn.period.start, drawn.period.days
+    most = drawn.limit if drawn.limit and drawn.drops else None
+    counted = {day.date: day.used for day in days}
     to_come = {each.day: each for each in expected}
-    told: dict[str, list[tuple[str, str]]] = {}
+    told: dict[date, list[tuple[str, str]]] = {}
     for alert in alerts:
-        for step in alert["transitions"]:
-            day, at = step["at"][:10], step["at"][11:16]
-            told.setdefault(day, []).append((at, step["title"]))
+        for step in alert.transitions:
+            at = step.at.astimezone(UTC)
+            told.setdefault(at.date(), []).append((f"{at:%H:%M}", step.title))
     points, total = [], 0
     for place in range(length):
         day = start + place * ONE_DAY
-        key = day.isoformat()
         rows: list[tuple[str, str]] = []
-        if key in counted:
-            total += counted[key]
-            rows += [("in all", f"{total:,}"), ("that day", f"{counted[key]:,}")]
+        if day in counted:
+            total += counted[day]
+            rows += [("in all", f"{total:,}"), ("that day", f"{counted[day]:,}")]
         if day in to_come:
             rows += _expected_rows(to_come[day], most)
-        rows += told.get(key, [])
+        rows += told.get(day, [])
         points.append(
             Point(
                 short_day(day),
@@ -299,24 +335,24 @@ def _expected_rows(each: Expected, most: int | None) -> list[tuple[str, str]]:
     return rows
 
 
-def _kinds(days: Sequence[Json]) -> dict[str, str]:
+def _kinds(days: Sequence[Day]) -> dict[str, str]:
     """Return the classes of the largest types, by type; the rest shares one class."""
     totals: dict[str, int] = {}
     for day in days:
-        for type_, n in day["by_type"].items():
+        for type_, n in day.by_type.items():
             totals[type_] = totals.get(type_, 0) + n
     largest = sorted((each for each in totals if totals[each]), key=lambda each: -totals[each])
     return {type_: f"type-{place}" for place, type_ in enumerate(largest[:_MOST_TYPES])}
 
 
-def _has_rest(days: Sequence[Json], kinds: Mapping[str, str]) -> bool:
-    return any(n and type_ not in kinds for day in days for type_, n in day["by_type"].items())
+def _has_rest(days: Sequence[Day], kinds: Mapping[str, str]) -> bool:
+    return any(n and type_ not in kinds for day in days for type_, n in day.by_type.items())
 
 
-def _stack(day: Json, kinds: Mapping[str, str]) -> list[tuple[str, str, int]]:
+def _stack(day: Day, kinds: Mapping[str, str]) -> list[tuple[str, str, int]]:
     """Return class, name and count of each piece of a day, the largest type at the bottom."""
-    pieces = [(kind, name, day["by_type"].get(name, 0)) for name, kind in kinds.items()]
-    rest = sum(n for type_, n in day["by_type"].items() if type_ not in kinds)
+    pieces = [(kind, name, day.by_type.get(name, 0)) for name, kind in kinds.items()]
+    rest = sum(n for type_, n in day.by_type.items() if type_ not in kinds)
     return [each for each in [*pieces, (f"type-{_MOST_TYPES}", _REST, rest)] if each[2]]
 
 
@@ -336,7 +372,7 @@ def _day_point(
     day: date,
     place: int,
     length: int,
-    counted: Json | None,
+    counted: Day | None,
     stacked: Sequence[tuple[str, str, int]],
     come: float | None,
     *,
@@ -344,8 +380,8 @@ def _day_point(
 ) -> Point:
     rows: list[tuple[str, Any]] = []
     if counted:
-        rows += [("counted", f"{counted['used']:,}"), *((name, f"{n:,}") for _, name, n in stacked)]
-        if counted["capped"]:
+        rows += [("counted", f"{counted.used:,}"), *((name, f"{n:,}") for _, name, n in stacked)]
+        if counted.capped:
             rows.append(("", "events were dropped"))
     if come is not None:
         name = "would be lost" if is_lost else "to come" if counted else "expected"

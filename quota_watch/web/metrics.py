@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, time
 from typing import Any
 
 from flask import Flask, Response
@@ -13,8 +13,8 @@ from prometheus_client.registry import Collector
 
 import quota_watch
 from quota_watch.storage.deliveries import DeliveryState
-from quota_watch.views import pages
-from quota_watch.views.organizations import Json
+from quota_watch.views.alerts import outbox_counts
+from quota_watch.views.status import STATES, Status
 from quota_watch.web.site import Reading, Site, Store
 
 _ORGANIZATION = ("organization",)
@@ -47,15 +47,13 @@ class StoreCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return every metric; raises `StorageError`."""
         with self._store.read() as reading:
-            connection, watches = reading.connection, reading.site.watches
             shown = reading.organizations()
-            failed = pages.failed_polls(connection, watches)
-            counts = pages.outbox_counts(connection)
+            counts = outbox_counts(reading.connection)
         yield _build()
         yield from _config(reading.site)
         yield from _organizations(shown)
         yield from _states(shown)
-        yield from _polls(shown, failed)
+        yield from _polls(shown)
         yield from self._outbox(reading, counts)
         path = self._store.database.path
         if path is not None:
@@ -119,7 +117,7 @@ def _config(site: Site) -> Iterator[Metric]:
     yield _gauge("config_last_reload_timestamp_seconds", text, [((), since)])
 
 
-def _organizations(shown: Iterable[Json]) -> Iterator[Metric]:
+def _organizations(shown: Iterable[Status]) -> Iterator[Metric]:
     shown = list(shown)
     names = GaugeMetricFamily(
         "quota_watch_organization_info",
@@ -127,30 +125,34 @@ def _organizations(shown: Iterable[Json]) -> Iterator[Metric]:
         labels=("organization", "name", "server", "plan"),
     )
     for each in shown:
-        names.add_metric((each["id"], each["name"], each["server"], each["plan"] or ""), 1)
+        names.add_metric((each.id, each.name, each.server, each.plan or ""), 1)
     yield names
     for name, text, key in (
         ("used_events", "Counted events of the current period.", "used"),
         ("limit_events", "Counted events allowed per period.", "limit"),
     ):
-        yield _gauge(name, text, [((each["id"],), each[key]) for each in shown])
-    today = [((each["id"],), (each["today"] or {}).get("used")) for each in shown]
+        yield _gauge(name, text, [((each.id,), getattr(each, key)) for each in shown])
+    today = [((each.id,), each.used_today) for each in shown]
     yield _gauge("today_events", "Counted events of the current UTC day.", today)
-    resets = [((each["id"],), _seconds(each["period"]["resets_at"])) for each in shown]
+    resets = [((each.id,), _seconds(each.period.resets_at)) for each in shown]
     yield _gauge("period_end_timestamp_seconds", "When the count starts again from zero.", resets)
-    yield from _forecasts([each for each in shown if each["forecast"]])
+    yield from _forecasts(shown)
 
 
-def _forecasts(shown: Iterable[Json]) -> Iterator[Metric]:
+def _forecasts(shown: Iterable[Status]) -> Iterator[Metric]:
     totals, over, crossing = [], [], []
     for each in shown:
-        found = each["forecast"]
+        forecast = each.forecast
+        if forecast is None:
+            continue
         totals += [
-            ((each["id"], percentile), found[name]) for percentile, name in _PERCENTILES.items()
+            ((each.id, percentile), getattr(forecast, name))
+            for percentile, name in _PERCENTILES.items()
         ]
-        over.append(((each["id"],), found["probability_over"]))
-        likely = (found["crosses_on"] or {}).get("likely")
-        crossing.append(((each["id"],), _seconds(f"{likely}T00:00:00Z") if likely else None))
+        over.append(((each.id,), forecast.probability_over))
+        day = each.crosses_on
+        likely = None if day is None else datetime.combine(day, time.min, UTC)
+        crossing.append(((each.id,), _seconds(likely)))
     yield _gauge(
         "forecast_events",
         "What the period's count will probably end at, by percentile.",
@@ -165,37 +167,39 @@ def _forecasts(shown: Iterable[Json]) -> Iterator[Metric]:
     )
 
 
-def _states(shown: Iterable[Json]) -> Iterator[Metric]:
+def _states(shown: Iterable[Status]) -> Iterator[Metric]:
     shown = list(shown)
     yield _gauge(
         "state",
         "1 for the state an organization is in, 0 for the others.",
-        [((each["id"], state), each["state"] == state) for each in shown for state in pages.STATES],
+        [((each.id, state), each.state == state) for each in shown for state in STATES],
         labels=("organization", "state"),
     )
-    blind = [((each["id"],), each["blind"]) for each in shown]
+    blind = [((each.id,), each.blind) for each in shown]
     yield _gauge("blind", "Whether polls have failed for too long to trust the watch.", blind)
-    alerts = [((each["id"],), len(each["open_alerts"])) for each in shown]
+    alerts = [((each.id,), len(each.open_alerts)) for each in shown]
     yield _gauge("open_alerts", "Alerts that are not resolved.", alerts)
 
 
-def _polls(shown: Iterable[Json], failed: Mapping[str, int]) -> Iterator[Metric]:
+def _polls(shown: Iterable[Status]) -> Iterator[Metric]:
     shown = list(shown)
-    polled = [each for each in shown if each["last_poll"]]
-    up = [((each["id"],), each["last_error"] is None) for each in polled]
+    polled = [each for each in shown if each.last_poll]
+    up = [((each.id,), each.last_error is None) for each in polled]
     yield _gauge("up", "Whether the last poll of an organization was good.", up)
     for name, text, key in (
         ("last_success_timestamp_seconds", "When the last good poll was.", "last_ok"),
         ("last_poll_timestamp_seconds", "When the last poll was, good or not.", "last_poll"),
     ):
-        yield _gauge(name, text, [((each["id"],), _seconds(each[key])) for each in shown])
+        yield _gauge(name, text, [((each.id,), _seconds(getattr(each, key))) for each in shown])
     failures = CounterMetricFamily(
         "quota_watch_poll_failures",
         "Failed polls; starts again at 0 with each good one.",
         labels=_ORGANIZATION,
     )
-    for organization, n in failed.items():
-        failures.add_metric((organization,), n)
+    for each in shown:
+        trouble = each.known.trouble
+        if each.known.pk is not None:
+            failures.add_metric((each.id,), 0 if trouble is None else trouble.polls)
     yield failures
 
 
@@ -216,5 +220,5 @@ def _gauge(
     return family
 
 
-def _seconds(moment: str | None) -> float | None:
-    return datetime.fromisoformat(moment).timestamp() if moment else None
+def _seconds(at: datetime | None) -> float | None:
+    return None if at is None else at.timestamp()

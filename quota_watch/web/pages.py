@@ -2,21 +2,23 @@
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 from flask import Flask, Response, abort, render_template, request
 
-from quota_watch.forecast.forecast import course
+from quota_watch.forecast.forecast import Expected
 from quota_watch.messages.words import forecast as words
-from quota_watch.model.period import ONE_DAY, Period, month_of, period_json, previous
+from quota_watch.model.period import Period, month_of, previous
 from quota_watch.model.watch import Watch
-from quota_watch.storage import silences
+from quota_watch.rules.known import Known
 from quota_watch.storage.deliveries import DeliveryState
-from quota_watch.views import organizations as views
-from quota_watch.views import pages
-from quota_watch.views.forecast import Prospect, prospect
-from quota_watch.views.organizations import Json
+from quota_watch.views import alerts as views
+from quota_watch.views.alerts import Alert
+from quota_watch.views.days import Day, history, last_periods
+from quota_watch.views.forecast import expected_days
+from quota_watch.views.known import look_ahead
 from quota_watch.web import overview as overviews
-from quota_watch.web.charts import course_chart, daily_chart, periods_chart
+from quota_watch.web.charts import Drawn, course_chart, daily_chart, periods_chart
 from quota_watch.web.overview import Query, as_csv
 from quota_watch.web.site import Reading, Store
 
@@ -28,6 +30,8 @@ _DELIVERY = (
     "id", "created_at", "state", "attempts", "type", "organization", "alert_id", "channel",
     "recipient", "done_at",
 )  # fmt: skip
+Json = dict[str, Any]
+
 _EARLIEST = date(2000, 1, 1)
 _MOST_STORIES, _MOST_DELIVERIES = 100, 200
 
@@ -38,8 +42,9 @@ def install(app: Flask, store: Store) -> None:
     @app.get("/")
     def overview() -> str:
         with store.read() as reading:
-            values = _common(reading) | overviews.overview(reading, Query.of(request.args))
-        return render_template("overview.html.j2", **values)
+            values = _common(reading)
+            shown = overviews.overview(reading, Query.of(request.args))
+        return render_template("overview.html.j2", shown=shown, **values)
 
     @app.get("/organizations.csv")
     def organizations_csv() -> Response:
@@ -59,7 +64,7 @@ def install(app: Flask, store: Store) -> None:
     def days_csv(organization_id: str) -> Response:
         with store.read() as reading:
             watch, period = _watch(reading, organization_id), _asked_period(reading.now.date())
-            days = views.history(reading.connection, watch, period.start, period.last_day)
+            days = history(reading.connection, watch, period.start, period.last_day)
         return _csv(_days_csv(days))
 
     @app.get("/alerts")
@@ -72,10 +77,9 @@ def install(app: Flask, store: Store) -> None:
     @app.get("/alerts.csv")
     def alerts_csv() -> Response:
         with store.read() as reading:
-            stories = views.alerts(
-                reading.connection, None, only_open=request.args.get("state") == "open"
-            )
-        return _csv(as_csv(_STORY, [[each[name] for name in _STORY] for each in stories]))
+            only_open = request.args.get("state") == "open"
+            found = views.alerts(reading.connection, None, only_open=only_open)
+        return _csv(as_csv(_STORY, [[getattr(each, name) for name in _STORY] for each in found]))
 
     @app.get("/deliveries")
     def deliveries() -> str:
@@ -87,7 +91,7 @@ def install(app: Flask, store: Store) -> None:
     @app.get("/deliveries.csv")
     def deliveries_csv() -> Response:
         with store.read() as reading:
-            found = views.deliveries(reading.connection, only_failed=False, state=_wanted())
+            found = [each.to_json() for each in views.outbox(reading.connection, state=_wanted())]
         return _csv(as_csv(_DELIVERY, [[each[name] for name in _DELIVERY] for each in found]))
 
 
@@ -116,16 +120,12 @@ def _csv(text: str) -> Response:
     return Response(text, mimetype="text/csv")
 
 
-def _days_csv(days: Sequence[Json]) -> str:
-    types = sorted({name for day in days for name in (*day["by_type"], *day["not_counted"])})
+def _days_csv(days: Sequence[Day]) -> str:
+    counts = [{**day.by_type, **day.not_counted} for day in days]
+    types = sorted({name for each in counts for name in each})
     rows = [
-        [
-            day["date"],
-            day["used"],
-            day["capped"],
-            *((day["by_type"] | day["not_counted"]).get(name, 0) for name in types),
-        ]
-        for day in days
+        [day.date, day.used, day.capped, *(each.get(name, 0) for name in types)]
+        for day, each in zip(days, counts, strict=True)
     ]
     return as_csv(("date", "used", "capped", *types), rows)
 
@@ -151,19 +151,17 @@ def _alerts(reading: Reading, *, only_open: bool) -> Json:
     newest = []
     if not only_open:
         newest = views.alerts(connection, None, only_open=False, most=_MOST_STORIES)
-        stories += [story for story in newest if story["state"] != "open"]
+        stories += [story for story in newest if not story.is_open]
     return _common(reading) | {
-        "groups": pages.grouped(stories),
-        "silences": silences.shown(connection, now=reading.now),
+        "groups": views.grouped(stories),
+        "silences": views.silences_shown(connection, now=reading.now),
         "is_cut": len(newest) == _MOST_STORIES,
         "names": _names(reading),
     }
 
 
 def _deliveries(reading: Reading, wanted: DeliveryState | None) -> Json:
-    found = views.deliveries(
-        reading.connection, only_failed=False, state=wanted, most=_MOST_DELIVERIES
-    )
+    found = views.outbox(reading.connection, state=wanted, most=_MOST_DELIVERIES)
     return _common(reading) | {
         "deliveries": found,
         "is_cut": len(found) == _MOST_DELIVERIES,
@@ -174,75 +172,62 @@ def _deliveries(reading: Reading, wanted: DeliveryState | None) -> Json:
 def _organization(reading: Reading, watch: Watch, period: Period) -> Json:
     """Return what the page of an organization shows: of now, and the days of one period."""
     connection, today = reading.connection, reading.now.date()
-    (shown,) = reading.organizations([watch])
-    present = month_of(today)
-    is_now = period == present
-    days = views.history(connection, watch, period.start, period.last_day)
+    (status,) = reading.organizations([watch])
+    is_now = period == status.period
+    days = history(connection, watch, period.start, period.last_day)
     stories = views.alerts(connection, [watch], only_open=False)
     of_period = [story for story in stories if _touches(story, period, is_now=is_now)]
-    newest = pages.newest_forecast(connection, watch, period, today) if is_now else None
-    expected = course(**newest) if newest else []
-    periods = pages.last_periods(connection, watch, today=today)
-    drawn = shown if is_now else _past(shown, period, days)
-    seen = prospect(connection, watch, now=reading.now)
+    expected = expected_days(connection, status.known) if is_now else []
+    periods = last_periods(connection, watch, today=today)
+    drawn = Drawn.of(status) if is_now else Drawn.past(status, period, days)
+    known = look_ahead(connection, status.known)
     return _common(reading) | {
-        "organization": shown,
+        "organization": status,
         "drawn": drawn,
         "is_now": is_now,
-        "earlier": f"{previous(period).start:%Y-%m}",
-        "later": None if is_now else f"{month_of(period.end).start:%Y-%m}",
-        "age": overviews.age([shown]),
-        "help": list(filter(None, [*what_helps(seen), largest(seen)])),
-        "bar": overviews.bar(shown),
+        "earlier": previous(period).start,
+        "later": None if is_now else month_of(period.end).start,
+        "age": overviews.age([status]),
+        "help": list(filter(None, [*what_helps(known), largest(known)])),
+        "bar": overviews.bar(status),
         "days": days,
-        "expected": {each.day.isoformat(): each for each in expected if each.day >= today},
+        "expected": {each.day: each for each in expected if each.day >= today},
         "periods": periods,
-        "stories": pages.by_severity(of_period),
+        "stories": views.by_severity(of_period),
         "older": len(stories) - len(of_period),
         "channels": watch.channels,
         "course": course_chart(drawn, days, expected, of_period),
         "daily": daily_chart(
-            drawn, days, _path(newest, today) if newest else {}, today=min(today, period.end)
+            drawn, days, _to_come(status.known, expected, today), today=min(today, period.end)
         ),
-        "history": periods_chart(shown, periods),
+        "history": periods_chart(drawn=Drawn.of(status), periods=periods),
     }
 
 
-def _past(shown: Json, period: Period, days: Sequence[Json]) -> Json:
-    """Return what charts draw of a period that is over; the limit it had then is not kept."""
-    return shown | {
-        "period": period_json(period),
-        "used": sum(day["used"] for day in days) if days else None,
-        "limit": None,
-        "forecast": None,
-        "crossed_on": None,
-        "last_ok": None,
-    }
-
-
-def _path(found: Json, today: date) -> dict[date, float]:
+def _to_come(known: Known, expected: Sequence[Expected], today: date) -> dict[date, float]:
     """Return what is expected of today's rest and the days after it."""
-    days = [found["as_of"] + ONE_DAY * place for place in range(1, len(found["path"]) + 1)]
-    return {day: come for day, come in zip(days, found["path"], strict=True) if day >= today}
+    total: float = known.kept_forecast.used if known.kept_forecast else 0
+    to_come = {}
+    for each in expected:
+        to_come[each.day], total = each.likely - total, each.likely
+    return {day: come for day, come in to_come.items() if day >= today}
 
 
-def _touches(story: Json, period: Period, *, is_now: bool) -> bool:
-    if is_now and story["state"] == "open":
+def _touches(story: Alert, period: Period, *, is_now: bool) -> bool:
+    if is_now and story.is_open:
         return True
-    began, ended = story["started_at"][:10], (story["ended_at"] or "9999")[:10]
-    return began < period.end.isoformat() and ended >= period.start.isoformat()
+    ended = story.ended_at.date() if story.ended_at else date.max
+    return story.started_at.date() < period.end and ended >= period.start
 
 
-def what_helps(seen: Prospect) -> list[str]:
-    """Return what to do; nothing where nothing is words."""
-    foresight = seen.foresight
-    if foresight is None or foresight.advice is None or seen.usage is None:
+def what_helps(known: Known) -> list[str]:
+    """Say what to do; nothing where nothing is at stake."""
+    if known.advice is None or known.usage is None:
         return []
-    used, fit = seen.usage.used, foresight.plan_fit
-    return list(words.what_helps(foresight.advice, fit, watch=seen.watch, used=used))
+    used, fit = known.usage.used, known.plan_fit
+    return list(words.what_helps(known.advice, fit, watch=known.watch, used=used))
 
 
-def largest(seen: Prospect) -> str:
-    """Return the largest types and sites with their growth; nothing where they are not known."""
-    advice = seen.foresight.advice if seen.foresight else None
-    return "" if advice is None else words.largest(advice)
+def largest(known: Known) -> str:
+    """Say the largest types and sites with their growth; nothing where they are not known."""
+    return "" if known.advice is None else words.largest(known.advice)

@@ -14,6 +14,7 @@ from quota_watch.lib.plain import iso
 from quota_watch.messages.silence_link import SilenceLink
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims, silences
+from quota_watch.views.alerts import silences_shown
 from quota_watch.web.site import Reading, Store
 
 log = get_logger(__name__)
@@ -90,10 +91,12 @@ def _end(choice: str, link: SilenceLink, now: datetime) -> datetime:
     return ends[choice]
 
 
-def _in_force(reading: Reading, link: SilenceLink) -> str | None:
+def _in_force(reading: Reading, link: SilenceLink) -> datetime | None:
     """Say until when the link's own silence holds, None where there is none."""
     wanted = (link.organization.id, link.rule, link.address, _REASON)
-    shown = silences.shown(reading.connection, now=reading.now)
-    names = ("organization", "rule", "author", "reason")
-    ends = [each["ends_at"] for each in shown if tuple(each[name] for name in names) == wanted]
+    ends = [
+        each.ends_at
+        for each in silences_shown(reading.connection, now=reading.now)
+        if (each.organization, each.rule, each.author, each.reason) == wanted
+    ]
     return max(ends, default=None)

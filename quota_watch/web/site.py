@@ -15,8 +15,7 @@ from quota_watch.lib.clock import Clock
 from quota_watch.messages.silence_link import SilenceLinks
 from quota_watch.model.watch import Watch
 from quota_watch.storage.database import Database
-from quota_watch.views import organizations as views
-from quota_watch.views.organizations import Json
+from quota_watch.views.status import Status, statuses
 
 Health = Callable[[], Sequence[str]]
 """Tells why the service is not healthy, a sentence for each reason; empty when it is."""
@@ -73,12 +72,10 @@ class Reading:
     site: Site
     now: datetime
 
-    def organizations(self, watches: Sequence[Watch] | None = None) -> list[Json]:
+    def organizations(self, watches: Sequence[Watch] | None = None) -> list[Status]:
         """Read what `status` shows of some organizations, or of all."""
         chosen = self.site.watches if watches is None else watches
-        return views.organizations(
-            self.connection, chosen, now=self.now, interval=self.site.interval
-        )
+        return statuses(self.connection, chosen, now=self.now, interval=self.site.interval)
 
     def watch(self, organization_id: str) -> Watch | None:
         """Return the watch of an organization by its id, or None."""

@@ -15,7 +15,8 @@ from quota_watch.cli.forecast import forecast
 from quota_watch.model.account import Account, Site, SiteUsage
 from quota_watch.model.period import each_day
 from quota_watch.storage.database import Database
-from quota_watch.views.forecast import prospect
+from quota_watch.views.forecast import period_forecast
+from quota_watch.views.known import known_of
 from support.clock import FakeClock
 from support.commands import Said, call
 from support.databases import sqlite_template
@@ -127,13 +128,9 @@ def test_what_would_help_names_the_setting_the_cut_and_the_budget(shop: Shop) ->
 def test_it_is_what_the_daemon_foretold_with_its_last_poll(shop: Shop) -> None:
     seen = busy(shop).json
     with shop.database.read() as connection:
-        kept = prospect(connection, watch("acme", limit=30_000), now=shop.clock.now())
-    told = seen["forecast"]
-    assert (told["p10"], told["p50"], told["p90"]) == (
-        kept.forecast.p10,
-        kept.forecast.p50,
-        kept.forecast.p90,
-    )
+        (known,) = known_of(connection, [watch("acme", limit=30_000)], now=shop.clock.now())
+    kept, shown = known.kept_forecast, seen["forecast"]
+    assert (shown["p10"], shown["p50"], shown["p90"]) == (kept.p10, kept.p50, kept.p90)
 
 
 def test_json_has_everything_and_null_for_what_is_absent(shop: Shop) -> None:
@@ -252,7 +249,7 @@ def test_a_terminal_of_80_columns_shows_it_whole(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
     with busy(shop).database.read() as connection:
-        seen = prospect(connection, watch("acme", limit=30_000), now=shop.clock.now())
+        seen = period_forecast(connection, watch("acme", limit=30_000), now=shop.clock.now())
     lines = printed_on_terminal(lambda: shown.show(seen, now=shop.clock.now()))
     assert max(len(re.sub(r"\x1b\[\d*m", "", line)) for line in lines) <= 80
     assert any("│" in line and line.endswith(" over ") for line in lines)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,8 +19,10 @@ from quota_watch.cli.output import sparkline
 from quota_watch.cli.status import show, show_again, status
 from quota_watch.model.account import Account
 from quota_watch.model.organization import Organization
+from quota_watch.storage.claims import keys_of
 from quota_watch.storage.schema import day_usage, organization
-from quota_watch.views.pages import daily_totals
+from quota_watch.views.days import daily_totals
+from quota_watch.views.status import statuses
 from support.databases import sqlite_template
 from support.folder import SERVER, Folder, folder
 from support.installation import SECONDS
@@ -79,6 +82,7 @@ def test_the_same_limit_does_not_differ(folder, station, upstream) -> None:
 
 
 def test_a_limit_of_rybbits_that_is_old_tells_its_age(folder, station) -> None:
+    folder.configure(SERVER, 'plan = "auto"\n')
     station.cycle()
     keep(station, limit_source="upstream", limit_as_of=NOON - 3 * DAY)
     assert "the limit is Rybbit's of 3 d ago" in note(folder)
@@ -122,7 +126,8 @@ def test_the_last_days_are_read_for_a_line(folder, station, upstream) -> None:
         upstream.set(SHOP, NOON.date() - n * DAY, pageview=10 * (n + 1))
     station.cycle()
     with station.database.read() as connection:
-        days = daily_totals(connection, [SHOP], NOON.date() - 15 * DAY, NOON.date())
+        keys = {pk: each.id for each, pk in keys_of(connection, [SHOP.organization]).items()}
+        days = daily_totals(connection, keys, NOON.date() - 15 * DAY, NOON.date())
     assert days["org_shop"] == [None] + [0] * 12 + [30, 20, 10]
 
 
@@ -187,9 +192,11 @@ def test_where_polls_fail_it_is_not_said_that_nobody_polls(folder, station) -> N
     assert "Nobody has polled" not in folder(status).out
 
 
-def test_watching_fits_the_window_and_shows_the_worst_first(folder: Folder) -> None:
-    (one,) = folder(status, "org_shop", "--json").json["organizations"]
-    worst = one | {"name": "Worst", "state": "critical"}
+def test_watching_fits_the_window_and_shows_the_worst_first(folder: Folder, station) -> None:
+    station.cycle()
+    worst_watch = replace(SHOP, name="Worst", limit=None)
+    with station.database.read() as connection:
+        one, worst = statuses(connection, [SHOP, worst_watch], now=NOON)
     lines = printed_on_terminal(lambda: show([one] * 60 + [worst], now=NOON, pending=0, fits=True))
     assert len(lines) <= 24
     assert "Worst" in next(line for line in lines if "■" in line or "○" in line)

@@ -10,7 +10,7 @@ from quota_watch.model.period import each_day
 from quota_watch.storage.database import Database
 from quota_watch.storage.retention import Keep, thin_out
 from quota_watch.storage.schema import forecast as forecasts
-from quota_watch.views.forecast import prospect
+from quota_watch.views.forecast import period_forecast
 from support.clock import FakeClock
 from support.watching import Station, Upstream, watch
 
@@ -44,8 +44,8 @@ class Town:
 
     def accuracy(self) -> dict[int, CheckDay]:
         with self.database.read() as connection:
-            seen = prospect(connection, ACME, now=self.clock.now())
-        return {check.day: check for check in seen.accuracy}
+            ahead = period_forecast(connection, ACME, now=self.clock.now())
+        return {check.day: check for check in ahead.accuracy}
 
     def kept(self) -> list[int]:
         """Return of which days, by their number, forecasts are kept."""

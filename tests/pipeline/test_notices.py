@@ -10,7 +10,7 @@ from quota_watch.pipeline.notices import Found, Notices
 from quota_watch.storage import silences
 from quota_watch.storage.database import Database
 from quota_watch.storage.health import FailingChannel
-from quota_watch.views import organizations as views
+from quota_watch.views.alerts import alerts, outbox
 from support.clock import START, FakeClock
 from support.watching import RecordingChannel, organization
 
@@ -27,11 +27,11 @@ class Office:
     def told(self) -> list[tuple[str, str, str]]:
         """Return channel, rule and reason of all that was enqueued, in order."""
         with self.database.read() as connection:
-            rows = views.deliveries(connection, only_failed=False)
-            alerts = {each["id"]: each for each in views.alerts(connection, None, only_open=False)}
-        steps = {step["id"]: step for each in alerts.values() for step in each["transitions"]}
-        found = [(row["channel"], steps[row["transition_id"]]) for row in reversed(rows)]
-        return [(channel, step["rule"], step["reason"]) for channel, step in found]
+            rows = [entry.delivery for entry in outbox(connection)]
+            stories = alerts(connection, None, only_open=False)
+        steps = {step.id: step for story in stories for step in story.transitions}
+        found = [(row.channel, steps[row.transition_id]) for row in reversed(rows)]
+        return [(channel, step.rule, step.reason) for channel, step in found]
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 from quota_watch.model.period import each_day
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import forecast as forecasts
-from quota_watch.views import organizations as views
+from quota_watch.views.alerts import alerts
+from quota_watch.views.status import statuses
 from support.clock import FakeClock
 from support.watching import NO_ANSWER, RecordingChannel, Station, Upstream, watch
 
@@ -71,9 +72,9 @@ def test_the_limit_that_is_reached_overtakes_the_forecast_without_a_message(town
     town.poll("2026-03-15T12:00")
     assert town.poll("2026-03-26T12:00") == [("threshold", "level_reached")]
     with town.database.read() as connection:
-        stories = views.alerts(connection, None, only_open=False)
-    ended = [each for each in stories if each["rule"] == "forecast"]
-    assert [each["reason"] for each in ended] == ["overtaken"]
+        stories = alerts(connection, None, only_open=False)
+    ended = [each for each in stories if each.rule == "forecast"]
+    assert [each.reason for each in ended] == ["overtaken"]
 
 
 def test_what_keeps_incidents_hears_that_a_forecast_was_overtaken(town: Town) -> None:
@@ -106,10 +107,10 @@ def test_the_forecast_is_shown_as_it_was_kept(town: Town) -> None:
     town.counts("2026-03-01", "2026-03-31", 1200)
     town.poll("2026-03-15T12:00")
     with town.database.read() as connection:
-        (shown,) = views.organizations(connection, [ACME], now=town.clock.now())
-    assert shown["forecast"]["p10"] <= shown["forecast"]["p50"] <= shown["forecast"]["p90"]
-    assert shown["forecast"]["probability_over"] > 0.9
-    assert shown["forecast"]["crosses_on"]["likely"] in {"2026-03-25", "2026-03-26"}
+        (status,) = statuses(connection, [ACME], now=town.clock.now())
+    assert status.forecast.p10 <= status.forecast.p50 <= status.forecast.p90
+    assert status.forecast.probability_over > 0.9
+    assert status.crosses_on.day in {25, 26}
 
 
 def test_a_day_far_above_the_usual_is_told_once(town: Town) -> None:

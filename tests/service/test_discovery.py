@@ -12,7 +12,7 @@ from quota_watch.rybbit.pacing import Pacer
 from quota_watch.service.discovery import credentials_of, find_new, unnamed, with_found
 from quota_watch.service.runtime import Runtime
 from quota_watch.storage.database import Database
-from quota_watch.views import organizations as views
+from quota_watch.views import alerts as views
 from support.clock import FakeClock
 from support.http import HttpServer
 from support.played import KEY, OWN_KEY, Play, noon, play, scene
@@ -179,7 +179,7 @@ def runtime(database: Database, clock: FakeClock) -> Iterator[Callable[[Config],
 
 def stories(database: Database) -> list[str]:
     with database.read() as connection:
-        return [each["title"] for each in views.alerts(connection, None, only_open=False)]
+        return [each.title for each in views.alerts(connection, None, only_open=False)]
 
 
 def test_the_daemon_tells_of_what_it_finds_once(

@@ -67,7 +67,6 @@ def test_it_is_ended_once_and_keeps_when(database, keys) -> None:
         assert not silences.end(connection, pk + 1, now=moment)
     assert held(database, keys, 0.5)[keys[0]] == []
     with database.read() as connection:
-        assert silences.shown(connection, now=moment) == []
-        (ended,) = silences.shown(connection, now=moment, with_ended=True)
-    assert (ended["organization"], ended["state"]) == ("org_acme", "ended")
-    assert ended["ends_at"] == "2026-03-15T12:30:00Z"
+        assert silences.rows(connection, since=moment) == []
+        (ended,) = silences.rows(connection)
+    assert (ended.organization_id, ended.ends_at) == ("org_acme", moment)

@@ -46,7 +46,7 @@ def look(windows, page):
         pk = filler.alert(acme, id_=f"alert-{n}", severity=severity, title=f"{LONG} {n}")
         filler.deliveries(pk, [{"recipient": LONG, "state": "failed", "last_error": LONG}])
     filler.alert(acme, id_="old", ended=NOW)
-    error = {"kind": "unauthorized", "message": f"{LONG}: refused. {LONG}", "status": 401}
+    error = {"kind": "forbidden", "message": f"{LONG}: refused. {LONG}", "status": 401}
     over = filler.organization("over", daily=[{"pageview": 60_000}] * 2, error=error)
     new = filler.organization("new", shown_as=LONG)
     page.show(acme, over, new, filler.organization("free", daily=[DAY], limit=None))

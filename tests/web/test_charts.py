@@ -1,41 +1,48 @@
 import re
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.forecast.forecast import course
+from quota_watch.forecast.forecast import Crossing, course
+from quota_watch.model.period import month_of
+from quota_watch.rules.known import KeptForecast
+from quota_watch.views.days import Day, PeriodSum
 from quota_watch.web.app import between, compact
-from quota_watch.web.charts import course_chart, daily_chart, periods_chart
+from quota_watch.web.charts import Drawn, course_chart, daily_chart, periods_chart
 from quota_watch.web.scale import Scale, scale_of, sparkline, third
+from support.domain import MARCH
 
 FIRST = date(2026, 3, 1)
-SHOWN = {
-    "period": {"start": "2026-03-01", "end": "2026-03-31", "resets_at": "2026-04-01T00:00:00Z"},
-    "limit": 100_000,
-    "drops": False,
-    "last_ok": "2026-03-10T12:00:00Z",
-    "forecast": None,
-    "crossed_on": None,
-}
-FORECAST = {
-    "p10": 90_000,
-    "p50": 110_000,
-    "p90": 130_000,
-    "probability_over": 0.7,
-    "crosses_on": {"early": "2026-03-24", "likely": "2026-03-28", "late": None},
-}
+SHOWN = Drawn(
+    period=MARCH,
+    used=30_000,
+    limit=100_000,
+    drops=False,
+    last_ok=datetime(2026, 3, 10, 12, tzinfo=UTC),
+)
+FORECAST = KeptForecast(
+    as_of=date(2026, 3, 9),
+    used=30_000,
+    p10=90_000,
+    p50=110_000,
+    p90=130_000,
+    probability_over=0.7,
+    crosses_on=Crossing(early=date(2026, 3, 24), likely=date(2026, 3, 28), late=None),
+)
+AHEAD = replace(SHOWN, forecast=FORECAST)
 
 
 def days(count: int, **by_type: int):
     return [
-        {
-            "date": (date(2026, 3, 1) + timedelta(days=n)).isoformat(),
-            "used": sum(by_type.values()),
-            "by_type": by_type,
-            "not_counted": {},
-            "capped": False,
-        }
+        Day(
+            date=FIRST + timedelta(days=n),
+            used=sum(by_type.values()),
+            by_type=by_type,
+            not_counted={},
+            capped=False,
+        )
         for n in range(count)
     ]
 
@@ -54,24 +61,26 @@ def test_the_line_ends_at_the_last_good_poll():
 
 
 def test_the_band_begins_where_the_line_ends_and_opens():
-    chart = course_chart(SHOWN | {"forecast": FORECAST}, days(10, pageview=3_000), expected(), [])
+    chart = course_chart(AHEAD, days(10, pageview=3_000), expected(), [])
     assert chart.band.startswith(f"M{chart.now_x} ")
     assert chart.likely.endswith("100.0 " + str(scale_of(31, 130_000).y(110_000)))
 
 
 def test_the_crossing_reaches_to_the_end_where_it_may_not_come():
-    chart = course_chart(SHOWN | {"forecast": FORECAST}, days(10, pageview=3_000), expected(), [])
+    chart = course_chart(AHEAD, days(10, pageview=3_000), expected(), [])
     early, likely, late = chart.crossing
     assert early < likely < late == 100
 
 
 def test_a_limit_that_was_passed_is_marked_on_its_day():
-    chart = course_chart(SHOWN | {"crossed_on": "2026-03-08"}, days(10, pageview=30_000), [], [])
+    chart = course_chart(
+        replace(SHOWN, crossed_on=date(2026, 3, 8)), days(10, pageview=30_000), [], []
+    )
     assert chart.crossing[1] == Scale(31, 1).x(7.5)
 
 
 def test_nothing_known_is_an_empty_picture():
-    chart = course_chart(SHOWN | {"limit": None, "last_ok": None}, [], [], [])
+    chart = course_chart(replace(SHOWN, limit=None, last_ok=None), [], [], [])
     assert (chart.now_x, chart.limit_y, chart.crossing) == (None, None, None)
     assert len(chart.points) == 31
 
@@ -100,15 +109,15 @@ def test_what_is_expected_of_today_stands_on_what_was_counted():
 
 def test_days_on_which_events_were_dropped_are_crossed_out():
     (day,) = days(1, pageview=10)
-    chart = daily_chart(SHOWN, [day | {"capped": True}], {}, today=FIRST)
+    chart = daily_chart(SHOWN, [replace(day, capped=True)], {}, today=FIRST)
     assert [bar.kind for bar in chart.bars] == ["type-0", "capped"]
     assert ("", "events were dropped") in chart.points[0].rows
 
 
 def test_the_current_period_is_drawn_with_its_forecast():
-    past = {"start": "2026-02-01", "end": "2026-02-28", "used": 9, "days": 28, "capped": False}
-    now = past | {"start": "2026-03-01", "used": 40_000}
-    chart = periods_chart(SHOWN | {"forecast": FORECAST}, [past, now])
+    past = PeriodSum(period=month_of(date(2026, 2, 1)), used=9, days=28)
+    now = PeriodSum(period=MARCH, used=40_000, days=28)
+    chart = periods_chart(AHEAD, [past, now])
     assert [bar.kind for bar in chart.bars] == ["past", "expected", "current"]
     assert ("expected", "110,000") in chart.points[-1].rows
 
@@ -146,14 +155,15 @@ def test_thirds_of_a_picture():
 
 def test_words_for_counts_and_crossings():
     assert [compact(n) for n in (950, 25_000, 999_960, 1_250_000)] == ["950", "25k", "1M", "1.2M"]
-    day = {"early": "2026-03-20", "late": "2026-03-28"}
-    assert between(day) == "20 Mar – 28 Mar"  # noqa: RUF001  a range
-    assert between(day | {"late": None}) == "20 Mar or later"
-    assert between(day | {"late": "2026-03-20"}) == ""
+    early, late = date(2026, 3, 20), date(2026, 3, 28)
+    crossing = Crossing(early=early, likely=early, late=late)
+    assert between(crossing) == "20 Mar – 28 Mar"  # noqa: RUF001  a range
+    assert between(replace(crossing, late=None)) == "20 Mar or later"
+    assert between(replace(crossing, late=early)) == ""
 
 
 def test_where_events_are_dropped_the_curve_ends_at_the_limit_and_the_rest_is_lost():
-    shown = SHOWN | {"forecast": FORECAST, "drops": True}
+    shown = replace(AHEAD, drops=True)
     chart = course_chart(shown, days(10, pageview=3_000), expected(), [])
     assert chart.likely.endswith(f"100.0 {scale_of(31, 130_000).y(100_000)}")
     assert (chart.lost[:1], chart.lost_total) == ("M", 10_000)
@@ -167,7 +177,7 @@ def test_a_day_that_was_not_seen_is_hatched_and_not_zero():
 
 
 def test_what_would_be_dropped_is_not_drawn_as_expected():
-    shown = SHOWN | {"forecast": FORECAST, "drops": True}
+    shown = replace(AHEAD, drops=True)
     path = {date(2026, 3, 28): 5.0, date(2026, 3, 29): 5.0}
     chart = daily_chart(shown, [], path, today=FIRST)
     assert [bar.kind for bar in chart.bars] == ["expected", "lost"]

@@ -50,7 +50,7 @@ def test_what_was_never_polled_is_unknown_and_not_zero(page):
 
 def test_a_blind_organization_says_why_and_what_to_do(page):
     message = "app.rybbit.io: the key was refused. Make a new one."
-    error = {"kind": "unauthorized", "message": message, "status": 401}
+    error = {"kind": "forbidden", "message": message, "status": 401}
     watched = page.filler.organization("gone", daily=[DAY], error=error)
     page.filler.alert(watched, rule="blind", level=None)
     page.show(watched)

@@ -7,10 +7,11 @@ import httpx
 import pytest
 
 from quota_watch.config.secrets import Secret
+from quota_watch.lib.plain import plain
 from quota_watch.messages.silence_link import SilenceLink, SilenceLinks
 from quota_watch.model.period import month_of
 from quota_watch.model.rule import Rule
-from quota_watch.storage import silences
+from quota_watch.views.alerts import silences_shown
 from support.pages import NOW
 
 NEXT_MONTH = "2026-04-01T00:00:00Z"
@@ -44,7 +45,7 @@ def path(links, link):
 
 def in_force(page):
     with page.filler.database.read() as connection:
-        return silences.shown(connection, now=NOW + timedelta(minutes=4))
+        return plain(silences_shown(connection, now=NOW + timedelta(minutes=4)))
 
 
 def press(page, path, choice):

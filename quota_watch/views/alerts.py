@@ -1,0 +1,353 @@
+"""Alerts, deliveries and silences as they are shown, each with its JSON."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from sqlalchemy import Connection, Row, func, select
+
+from quota_watch.lib.plain import iso, plain
+from quota_watch.model.rule import Severity
+from quota_watch.model.watch import Watch
+from quota_watch.storage import claims, deliveries, silences, stories
+from quota_watch.storage.among import among
+from quota_watch.storage.deliveries import DeliveryState
+from quota_watch.storage.schema import alert, delivery, organization
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryError:
+    """What was wrong with the last attempt."""
+
+    message: str
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedAttempt:
+    """One attempt to deliver, and what came of it."""
+
+    at: datetime
+    status: int | None
+    error: str | None
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRecord:
+    """What one recipient of one channel was to hear of a step, and whether it arrived."""
+
+    id: str
+    transition_id: str
+    message_id: str | None
+    channel: str
+    recipient: str | None
+    type: str
+    severity: str
+    state: str
+    reason: str | None
+    fallback_for: str | None
+    attempts: int
+    created_at: datetime
+    done_at: datetime | None
+    next_attempt: datetime | None
+    not_before: datetime | None
+    last_error: DeliveryError | None
+    attempts_log: Sequence[LoggedAttempt]
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Self:
+        """Read a row of the delivery table; without the facts it carries."""
+        is_over = row.state != DeliveryState.PENDING
+        error = row.last_error
+        return cls(
+            id=row.id,
+            transition_id=row.transition_id,
+            message_id=row.message_id,
+            channel=row.channel,
+            recipient=row.recipient or None,
+            type=row.type,
+            severity=row.severity,
+            state=row.state,
+            reason=row.reason,
+            fallback_for=row.fallback_for,
+            attempts=row.attempts,
+            created_at=row.created_at,
+            done_at=row.done_at,
+            next_attempt=None if is_over else max(row.next_at, row.not_before or row.next_at),
+            not_before=row.not_before,
+            last_error=None
+            if error is None
+            else DeliveryError(message=error, status=row.last_status),
+            attempts_log=[_attempt(each) for each in row.log or ()],
+        )
+
+    def to_json(self) -> Json:
+        """Write it as it stands in every JSON that tells of deliveries."""
+        shape: Json = plain(self)
+        return shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxEntry:
+    """A delivery, and what it tells of: the story, whose it is, and the title of the step."""
+
+    delivery: DeliveryRecord
+    alert_id: str | None = None
+    organization: str | None = None
+    title: str | None = None
+
+    def to_json(self) -> Json:
+        """Write it as `deliveries --json` prints it."""
+        about = {"alert_id": self.alert_id, "organization": self.organization, "title": self.title}
+        return self.delivery.to_json() | about
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A transition as it was kept."""
+
+    id: str
+    type: str
+    rule: str
+    level: int | None
+    alert_id: str
+    reason: str
+    severity: str
+    at: datetime
+    told: bool
+    title: str
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Self:
+        """Read what this version or an older one kept."""
+        return cls(
+            id=kept["id"],
+            type=kept["type"],
+            rule=kept["rule"],
+            level=kept["level"],
+            alert_id=kept["alert_id"],
+            reason=kept["reason"],
+            severity=kept["severity"],
+            at=datetime.fromisoformat(kept["at"]),
+            told=kept.get("told", True),
+            title=kept.get("title", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """A story as it is shown; `organization` None: it is about more than one, or about none."""
+
+    id: str
+    organization: str | None
+    rule: str
+    level: int | None
+    tier: str | None
+    severity: str
+    held: bool
+    reason: str
+    title: str
+    summary: str
+    started_at: datetime
+    ended_at: datetime | None
+    transitions: Sequence[Step]
+    deliveries: Sequence[DeliveryRecord]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it goes on."""
+        return self.ended_at is None
+
+    @property
+    def state(self) -> str:
+        """The word for that."""
+        return "open" if self.is_open else "resolved"
+
+    def to_json(self) -> Json:
+        """Write it as every JSON shows an alert."""
+        return {
+            "id": self.id,
+            "organization": self.organization,
+            "rule": self.rule,
+            "level": self.level,
+            "tier": self.tier,
+            "severity": self.severity,
+            "state": self.state,
+            "held": self.held,
+            "reason": self.reason,
+            "title": self.title,
+            "summary": self.summary,
+            "started_at": iso(self.started_at),
+            "ended_at": iso(self.ended_at),
+            "transitions": plain(self.transitions),
+            "deliveries": plain(self.deliveries),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilenceRecord:
+    """A silence as it is shown; `organization` None: of all, `rule` None: of every one."""
+
+    id: int
+    state: str
+    organization: str | None
+    rule: str | None
+    starts_at: datetime
+    ends_at: datetime
+    reason: str
+    author: str
+
+    def is_of(self, organization: str | None) -> bool:
+        """Tell whether it holds what is about the organization."""
+        return self.organization in {None, organization}
+
+    def holds(self, rule: str, organization: str | None, at: datetime) -> bool:
+        """Tell whether it held that rule of that organization at that moment."""
+        in_time = self.starts_at <= at < self.ends_at
+        return in_time and self.rule in {None, rule} and self.is_of(organization)
+
+
+def alerts(
+    connection: Connection,
+    watches: Iterable[Watch] | None,
+    *,
+    only_open: bool,
+    most: int | None = None,
+) -> list[Alert]:
+    """Read stories with their deliveries, newest first; of all organizations if not named.
+
+    `most` of them at most.
+    """
+    pks = None
+    if watches is not None:
+        pks = list(claims.keys_of(connection, [w.organization for w in watches]).values())
+    rows = stories.rows_of(connection, pks, only_open=only_open, most=most)
+    query = select(organization.c.pk, organization.c.id)
+    return with_deliveries(connection, rows, {row.pk: row.id for row in connection.execute(query)})
+
+
+def alerts_of_server(connection: Connection, server: str) -> list[Alert]:
+    """Read stories about a whole server or one of its keys with their deliveries."""
+    return with_deliveries(connection, stories.rows_of_server(connection, server), {})
+
+
+def with_deliveries(
+    connection: Connection, rows: Collection[Row[Any]], ids: Mapping[int, str]
+) -> list[Alert]:
+    """Read the deliveries of rows of the alert table; `ids` are organizations' by key."""
+    found: dict[int, list[DeliveryRecord]] = {}
+    its = among(delivery.c.alert_pk, [row.pk for row in rows])
+    shown = [column for column in delivery.c if column is not delivery.c.facts]
+    for row in connection.execute(select(*shown).where(its).order_by(delivery.c.pk)):
+        found.setdefault(row.alert_pk, []).append(DeliveryRecord.of(row))
+    return [
+        Alert(
+            id=row.id,
+            organization=ids.get(row.organization_pk),
+            rule=row.rule,
+            level=row.level,
+            tier=row.tier,
+            severity=row.severity,
+            held=row.held,
+            reason=row.reason,
+            title=row.title,
+            summary=row.summary,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+            transitions=[Step.of(step) for step in row.transitions],
+            deliveries=found.get(row.pk, []),
+        )
+        for row in rows
+    ]
+
+
+def by_severity(found: Iterable[Alert]) -> list[Alert]:
+    """Sort alerts: the open ones first, by severity, then the newest."""
+    return sorted(
+        found,
+        key=lambda each: (
+            not each.is_open,
+            -Severity.of(each.severity),
+            -each.started_at.timestamp(),
+        ),
+    )
+
+
+def grouped(found: Iterable[Alert]) -> dict[str | None, list[Alert]]:
+    """Group alerts by organization id, the one with the most severe first; None is for all."""
+    groups: dict[str | None, list[Alert]] = {}
+    for each in by_severity(found):
+        groups.setdefault(each.organization, []).append(each)
+    return groups
+
+
+def outbox(
+    connection: Connection,
+    *,
+    only_failed: bool = False,
+    state: DeliveryState | None = None,
+    most: int | None = None,
+) -> list[OutboxEntry]:
+    """Read the outbox, newest first; `most` of it at most, and only `state` if one is given."""
+    rows = deliveries.rows(connection, only_failed=only_failed, state=state, most=most)
+    its = among(alert.c.pk, {row.alert_pk for row in rows if row.alert_pk is not None})
+    query = (
+        select(alert.c.pk, alert.c.id, alert.c.transitions, organization.c.id.label("organization"))
+        .outerjoin_from(alert, organization)
+        .where(its)
+    )
+    about: dict[int, Any] = {row.pk: row for row in connection.execute(query)}
+    return [_entry(row, about.get(row.alert_pk)) for row in rows]
+
+
+def outbox_counts(connection: Connection) -> dict[tuple[str, str], int]:
+    """Count deliveries by channel and state."""
+    query = select(delivery.c.channel, delivery.c.state, func.count()).group_by(
+        delivery.c.channel, delivery.c.state
+    )
+    return {(channel, state): n for channel, state, n in connection.execute(query)}
+
+
+def silences_shown(
+    connection: Connection, *, now: datetime, with_ended: bool = False
+) -> list[SilenceRecord]:
+    """Read silences, newest first."""
+    return [
+        SilenceRecord(
+            id=row.pk,
+            state="ended" if row.ends_at <= now else "in_force",
+            organization=row.organization_id,
+            rule=row.rule,
+            starts_at=row.starts_at,
+            ends_at=row.ends_at,
+            reason=row.reason,
+            author=row.author,
+        )
+        for row in silences.rows(connection, since=None if with_ended else now)
+    ]
+
+
+def _entry(row: Row[Any], story: Row[Any] | None) -> OutboxEntry:
+    record = DeliveryRecord.of(row)
+    if story is None:
+        return OutboxEntry(delivery=record)
+    titles = {step["id"]: step.get("title") for step in story.transitions}
+    return OutboxEntry(
+        delivery=record,
+        alert_id=story.id,
+        organization=story.organization,
+        title=titles.get(row.transition_id),
+    )
+
+
+def _attempt(kept: Mapping[str, Any]) -> LoggedAttempt:
+    return LoggedAttempt(
+        at=datetime.fromisoformat(kept["at"]),
+        status=kept["status"],
+        error=kept["error"],
+        outcome=kept["outcome"],
+    )

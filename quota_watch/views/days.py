@@ -1,0 +1,226 @@
+"""Daily counts that are kept: a range of them, sums by month, all of them for other programs."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Self
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, func, select
+
+from quota_watch.lib.plain import plain
+from quota_watch.model.organization import Organization
+from quota_watch.model.period import Period, month_of, previous
+from quota_watch.model.plan import NOT_COUNTED
+from quota_watch.model.watch import Watch
+from quota_watch.storage import claims
+from quota_watch.storage.among import among
+from quota_watch.storage.schema import day_usage, organization
+
+Json = dict[str, Any]
+
+_ROWS_AT_A_TIME = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """What one day had, or the days of a month: then `date` is its first.
+
+    `capped`: events were dropped. `changed_from` is what it had come to when it was over, where
+    it is something else now.
+    """
+
+    date: date
+    used: int
+    by_type: Mapping[str, int]
+    not_counted: Mapping[str, int]
+    capped: bool
+    changed_from: int | None = None
+
+    @classmethod
+    def of(cls, row: Row[Any], outside: Collection[str], changed_from: int | None = None) -> Self:
+        """Read a row of the table of days; `outside` are the types that the bill leaves out."""
+        counted = {type_: n for type_, n in row.counts.items() if type_ not in outside}
+        return cls(
+            date=row.date,
+            used=sum(counted.values()),
+            by_type=counted,
+            not_counted={type_: n for type_, n in row.counts.items() if type_ in outside},
+            capped=row.capped,
+            changed_from=changed_from,
+        )
+
+    def to_json(self) -> Json:
+        """Write it as `history --json` prints it."""
+        shape: Json = plain(self)
+        return shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodSum:
+    """What a period came to: `used` is None where no day of it is kept, `days` how many are."""
+
+    period: Period
+    used: int | None
+    days: int
+    capped: bool = False
+
+
+def history(connection: Connection, watch: Watch, first: date, last: date) -> list[Day]:
+    """Read the kept days from `first` to `last`, oldest first."""
+    keys = claims.keys_of(connection, [watch.organization])
+    query = (
+        select(day_usage)
+        .where(
+            day_usage.c.organization_pk.in_(keys.values()), day_usage.c.date.between(first, last)
+        )
+        .order_by(day_usage.c.date)
+    )
+    rows = connection.execute(query)
+    return [Day.of(row, watch.not_counted, row.changed_from) for row in rows]
+
+
+def by_month(days: Iterable[Day]) -> list[Day]:
+    """Sum days by calendar month."""
+    months: dict[date, list[Day]] = {}
+    for day in days:
+        months.setdefault(day.date.replace(day=1), []).append(day)
+    return [_sum_of(first, days) for first, days in months.items()]
+
+
+def daily_totals(
+    connection: Connection, keys: Mapping[int, str], first: date, last: date
+) -> dict[str, list[int | None]]:
+    """Read counted events of each day from `first` to `last`, by organization id, of their keys.
+
+    None stands for a day that is not kept.
+    """
+    columns = day_usage.c
+    entry = '"' + cast(columns.date, Text) + '":' + cast(columns.used, Text)
+    query = (
+        select(columns.organization_pk, func.aggregate_strings(entry, ","))
+        .where(among(columns.organization_pk, keys), columns.date.between(first, last))
+        .group_by(columns.organization_pk)
+    )
+    found = {pk: json.loads(f"{{{entries}}}") for pk, entries in connection.execute(query)}
+    days = [(first + timedelta(n)).isoformat() for n in range((last - first).days + 1)]
+    return {id_: [found.get(pk, {}).get(day) for day in days] for pk, id_ in keys.items()}
+
+
+def last_periods(
+    connection: Connection, watch: Watch, *, today: date, periods: int = 12
+) -> list[PeriodSum]:
+    """Read what the last periods came to, oldest first, the current one at the end."""
+    wanted = [month_of(today)]
+    while len(wanted) < periods:
+        wanted.append(previous(wanted[-1]))
+    days = history(connection, watch, wanted[-1].start, wanted[0].last_day)
+    sums = []
+    for period in reversed(wanted):
+        own = [day for day in days if day.date in period]
+        used = sum(day.used for day in own) if own else None
+        capped = any(day.capped for day in own)
+        sums.append(PeriodSum(period=period, used=used, days=len(own), capped=capped))
+    return sums
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which days: from `first` to `last`, without end where None.
+
+    `pks` None: of every organization that is kept, whether the config names it or not.
+    """
+
+    pks: Collection[int] | None = None
+    first: date | None = None
+    last: date | None = None
+
+
+def how_many_days(connection: Connection, wanted: Wanted) -> int:
+    """Count those days."""
+    query = select(func.count()).select_from(day_usage).where(*_conditions(wanted))
+    return connection.scalar(query) or 0
+
+
+def types_of(connection: Connection, wanted: Wanted) -> set[str]:
+    """Return the event types that the days have; reads them all."""
+    found: set[str] = set()
+    for counts in connection.scalars(_streamed(select(day_usage.c.counts), wanted)):
+        found.update(counts)
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedDay:
+    """A day, and whose it is."""
+
+    organization: Organization
+    name: str
+    day: Day
+
+    def to_json(self) -> Json:
+        """Write it as `export` does."""
+        shape = self.day.to_json()
+        del shape["changed_from"]
+        whose = {"organization": self.organization.id, "name": self.name}
+        return whose | {"server": self.organization.server} | shape
+
+
+def all_days(
+    connection: Connection,
+    wanted: Wanted,
+    *,
+    not_counted: Mapping[Organization, Collection[str]],
+) -> Generator[ExportedDay, None, None]:
+    """Yield the days in constant memory, each organization's oldest first.
+
+    `not_counted` holds the types outside the bill, by organization; Rybbit's for those not in it.
+    """
+    owner, columns = organization.c, day_usage.c
+    query = (
+        select(owner.server, owner.id, owner.name, columns.date, columns.counts, columns.capped)
+        .join_from(day_usage, organization)
+        .order_by(columns.organization_pk, columns.date)
+    )
+    # Closed also where the reader stops early: PostgreSQL keeps a cursor for it.
+    with closing(connection.execute(_streamed(query, wanted))) as rows:
+        for row in rows:
+            whose = Organization(row.server, row.id)
+            day = Day.of(row, not_counted.get(whose, NOT_COUNTED))
+            yield ExportedDay(organization=whose, name=row.name, day=day)
+
+
+def _sum_of(first: date, days: Sequence[Day]) -> Day:
+    """Sum a month's days; what they had come to as well, once one of them was something else."""
+    is_changed = any(day.changed_from is not None for day in days)
+    before = sum(day.used if day.changed_from is None else day.changed_from for day in days)
+    return Day(
+        date=first,
+        used=sum(day.used for day in days),
+        by_type=_by_type(day.by_type for day in days),
+        not_counted=_by_type(day.not_counted for day in days),
+        capped=any(day.capped for day in days),
+        changed_from=before if is_changed else None,
+    )
+
+
+def _by_type(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    sums: Counter[str] = Counter()
+    for part in parts:
+        sums.update(part)
+    return dict(sums)
+
+
+def _streamed(query: Select[Any], wanted: Wanted) -> Select[Any]:
+    return query.where(*_conditions(wanted)).execution_options(yield_per=_ROWS_AT_A_TIME)
+
+
+def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+    if wanted.pks is not None:
+        yield among(day_usage.c.organization_pk, wanted.pks)
+    if wanted.first is not None:
+        yield day_usage.c.date >= wanted.first
+    if wanted.last is not None:
+        yield day_usage.c.date <= wanted.last
