@@ -7,7 +7,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 DOCS = (Path(__file__).parents[1] / "docs" / "dependencies.md").read_text().split("Extras:")[0]
-MOST = 24
+MOST = 20
 
 
 def needs(name: str) -> set[str]:

@@ -4,10 +4,7 @@ import re
 import zoneinfo
 from collections.abc import Callable
 from datetime import time, timedelta
-from pathlib import Path
 from typing import Literal, TypeVar
-
-from pydantic import ValidationInfo
 
 from quota_watch.config.problems import InvalidValueError, closest, quoted
 from quota_watch.lib.text import has_unseen
@@ -145,12 +142,6 @@ def time_zone(value: object) -> str:
             meant=closest(name, known),
         )
     return name
-
-
-def local_path(value: object, info: ValidationInfo) -> Path:
-    """Validate the path of a file or folder; a relative one is relative to the config's folder."""
-    folder = info.context if isinstance(info.context, Path) else Path()
-    return folder / text(value)
 
 
 def fold(values: tuple[T, ...]) -> tuple[T, ...]:

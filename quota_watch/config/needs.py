@@ -18,7 +18,6 @@ from quota_watch.config.models import (
     OrganizationTable,
     RuleKeys,
     Rybbit,
-    Section,
     Smtp,
     Templates,
     Web,
@@ -26,6 +25,7 @@ from quota_watch.config.models import (
 )
 from quota_watch.config.problems import Problem, listed, organization_key
 from quota_watch.config.secrets import Secret
+from quota_watch.config.tables import Section, parts_of
 from quota_watch.model.organization import Organization
 
 _WEB_PACKAGES = ("flask", "waitress", "prometheus_client")
@@ -75,7 +75,7 @@ def mail_channels(document: Document) -> dict[str, Channel]:
     for name in chain.from_iterable(_names(document)):
         address = addresses.mailto(name)
         if address is not None:
-            channels[name] = EmailTable.model_validate({"type": "email", "to": (address,)})
+            channels[name] = EmailTable(to=(address,))
     return channels
 
 
@@ -150,9 +150,9 @@ def all_secrets(value: object, key: str = "") -> Iterator[tuple[str, Secret]]:
         case Secret():
             yield key, value
         case Section():
-            for name, field in type(value).model_fields.items():
-                inner = f"{key}.{field.alias or name}".removeprefix(".")
-                yield from all_secrets(getattr(value, name), inner)
+            for name, part in parts_of(value):
+                inner = f"{key}.{name}".removeprefix(".")
+                yield from all_secrets(part, inner)
         case Mapping():
             for name, each in value.items():
                 yield from all_secrets(each, f"{key}.{name}")

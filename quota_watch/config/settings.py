@@ -30,6 +30,7 @@ from quota_watch.config.models import (
 from quota_watch.config.needs import Use, all_secrets
 from quota_watch.config.problems import ConfigError, Problem, listed, organization_key
 from quota_watch.config.secrets import Secret
+from quota_watch.config.tables import keys_of
 from quota_watch.model.organization import Organization
 from quota_watch.model.plan import NOT_COUNTED, Plan, find_plan
 from quota_watch.model.quiet_hours import QuietHours
@@ -65,7 +66,7 @@ class Config:
         """Make a config of a document that passed all checks; its secrets learn their keys."""
         for key, secret in needs.all_secrets(document):
             secret.bind(path, key)
-        parts = {name: getattr(document, name) for name in Document.model_fields}
+        parts = {name: getattr(document, name) for name in keys_of(Document)}
         parts["channels"] = parts["channels"] | needs.mail_channels(document)
         parts |= {name: MappingProxyType(parts[name]) for name in ("plans", "groups", "channels")}
         return cls(path=path, is_shared=is_shared, **parts)
@@ -186,7 +187,7 @@ class Config:
         return replace(
             watch,
             thresholds=said("thresholds", watch.thresholds),
-            usual_levels=all("thresholds" not in table.model_fields_set for table in tables),
+            usual_levels=all("thresholds" not in table.given for table in tables),
             blind_after=said("blind", None) or None,
             forecast=said("forecast", watch.forecast),
             spike=said("spike", watch.spike),

@@ -6,10 +6,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from functools import cache
 from typing import Any, Self
 
-from pydantic import TypeAdapter
+import msgspec
 
 from quota_watch.forecast.forecast import Crossing
 from quota_watch.lib.figures import Estimate
@@ -269,17 +268,12 @@ class Facts:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Facts":
         """Read what this version or an older one wrote."""
-        facts = _adapter().validate_python(body)
+        facts = msgspec.convert(body, cls)
         if facts.alert.lead:
             return facts
         alert = facts.alert  # an older version's: it wrote whole texts alone
         steps = (alert.next_step,) if alert.next_step else ()
         return replace(facts, alert=replace(alert, lead=alert.summary, steps=steps))
-
-
-@cache
-def _adapter() -> TypeAdapter[Facts]:
-    return TypeAdapter(Facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from pydantic import TypeAdapter
+import msgspec
 
 from quota_watch.lib.figures import number, short_day, weekday
 from quota_watch.lib.text import one_line
@@ -48,15 +48,14 @@ def report_facts(
     public_url: str | None = None,
 ) -> Facts:
     """Freeze a report: `entries` of its organizations, `own` stories of none."""
-    report = TypeAdapter(ReportFacts).validate_python(
-        {
-            "kind": span.kind.value,
-            "first": span.first,
-            "last": span.last,
-            "organizations": [_named(entry) for entry in entries],
-            "own": own,
-        }
-    )
+    said = {
+        "kind": span.kind.value,
+        "first": span.first,
+        "last": span.last,
+        "organizations": [_named(entry) for entry in entries],
+        "own": own,
+    }
+    report = msgspec.convert(said, ReportFacts)
     ordered = words.most_urgent_first(report.organizations)
     return Facts(
         type=REPORT,

@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Protocol, TypeVar
 
-from pydantic import ValidationError
-
 from quota_watch.config import Config, ConfigError, Secret
 from quota_watch.config.models import OrganizationTable
+from quota_watch.config.tables import read
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.account import Account
 from quota_watch.model.organization import Organization
@@ -212,9 +211,9 @@ def _found(client: RybbitClient, credential: Credential, seen: SeenOrganization)
 def _table(config: Config, found: Found) -> OrganizationTable | None:
     organization = found.organization
     other = organization.server if organization.server != config.rybbit.base_url else None
-    try:
-        table = OrganizationTable(id=organization.id, name=found.name, base_url=other)
-    except ValidationError:
+    said = {"id": organization.id, "name": found.name} | ({"base_url": other} if other else {})
+    table, _ = read(OrganizationTable, said)
+    if table is None:
         log.warning("not to be watched: its id is none a config could hold", id=organization.id)
         return None
-    return table.model_copy(update={"api_key": found.secret})
+    return replace(table, api_key=found.secret)

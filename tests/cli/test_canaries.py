@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 
 import pytest
 
 from quota_watch.config import load
-from quota_watch.config.models import CHANNELS, SECTIONS, Section
+from quota_watch.config.models import CHANNELS, SECTIONS
 from quota_watch.config.needs import all_secrets
+from quota_watch.config.tables import Section
 from support.http import Answer, HttpServer, Request
 from support.installation import Installation
 
@@ -19,9 +21,9 @@ ELSEWHERE = {"database.url", "web.token", "channels.routing_key"}
 
 
 def secret_keys(model: type[Section], place: str) -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        if "Secret" in str(field):
-            yield f"{place}.{name}"
+    for field in fields(model):
+        if "Secret" in str(field.type):
+            yield f"{place}.{field.name}"
 
 
 @pytest.fixture

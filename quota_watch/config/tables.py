@@ -1,0 +1,233 @@
+"""Tables of the config as frozen dataclasses: a key's annotation says what may stand there.
+
+In `Annotated[kind, check]` the check makes a value of what stands in the file, or raises
+`InvalidValueError`; `Then(check)` goes over what was read of the kind. All else is said by the
+kind: a section, a tuple, a frozenset, a mapping, or a union of sections that differ by `type`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from quota_watch.config.problems import (
+    InvalidValueError,
+    Problem,
+    closest,
+    key_path,
+    kind_of,
+    quoted,
+)
+
+Location = tuple[str | int, ...]
+_Reader = Callable[[object, "_Place"], Any]
+S = TypeVar("S", bound="Section")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A table of the config: read-only; unknown keys are errors. `given` are the keys it had."""
+
+    given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """A check of what was read, where others are of what stands in the file."""
+
+    check: Callable[[Any], Any]
+
+
+class InFolder:
+    """Marks paths that are relative to the config's folder."""
+
+
+def read(
+    kind: type[S], value: Mapping[str, object], folder: Path = Path()
+) -> tuple[S | None, list[Problem]]:
+    """Return the table that a mapping is, or all the problems that it has by itself."""
+    place = _Place((), value, folder, [])
+    table: Any = kind  # which the cache takes for a key
+    section = _reader(table)(value, place)
+    return section if isinstance(section, kind) else None, place.problems
+
+
+def keys_of(kind: type[Section]) -> tuple[str, ...]:
+    """Return the keys of a table as they are written."""
+    return tuple(_written(each) for each in _keys(kind))
+
+
+def parts_of(section: Section) -> Iterator[tuple[str, Any]]:
+    """Yield each key of a table as it is written, with its value."""
+    for each in _keys(type(section)):
+        yield _written(each), getattr(section, each.name)
+
+
+def _keys(kind: type[Section]) -> Iterator[Field[Any]]:
+    return (each for each in fields(kind) if each.name != "given")
+
+
+def _written(each: Field[Any]) -> str:
+    return each.name.rstrip("_")
+
+
+_BAD = object()
+"""What comes of a value that has a problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in a document a value stands, and the problems found so far."""
+
+    location: Location
+    document: Mapping[str, object]
+    folder: Path
+    problems: list[Problem]
+
+    def at(self, key: str | int) -> "_Place":
+        return _Place((*self.location, key), self.document, self.folder, self.problems)
+
+    def refuse(self, message: str) -> object:
+        self.problems.append(Problem(key_path(self.location, self.document), message))
+        return _BAD
+
+
+@cache
+def _reader(kind: Any) -> _Reader:
+    origin, of = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _checked(*of)
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return _section_reader(kind)
+    if origin in {Union, UnionType}:
+        known = [each for each in of if each is not NoneType]
+        return _reader(known[0]) if len(known) == 1 else _by_type(known)
+    if origin in {tuple, frozenset}:
+        return _list_reader(origin, _reader(of[0]))
+    if origin is Mapping:
+        return _mapping_reader(*map(_reader, of))
+    return lambda value, _: value
+
+
+def _checked(kind: Any, *checks: Any) -> _Reader:
+    readers = [_check_reader(each) for each in checks if not isinstance(each, Then)]
+    readers = readers or [_reader(kind)]
+    readers += [_check_reader(each.check) for each in checks if isinstance(each, Then)]
+
+    def read_checked(value: object, place: _Place) -> Any:
+        for reader in readers:
+            value = reader(value, place)
+            if value is _BAD:
+                break
+        return value
+
+    return read_checked
+
+
+def _check_reader(check: Any) -> _Reader:
+    if check is InFolder:
+        return lambda value, place: place.folder / str(value)
+
+    def read_value(value: object, place: _Place) -> Any:
+        try:
+            return check(value)
+        except InvalidValueError as error:
+            return place.refuse(str(error))
+
+    return read_value
+
+
+def _section_reader(kind: Any) -> _Reader:
+    hints = get_type_hints(kind, include_extras=True)
+    readers = {_written(each): (each.name, _reader(hints[each.name])) for each in _keys(kind)}
+    needed = [
+        _written(each)
+        for each in _keys(kind)
+        if each.default is MISSING and each.default_factory is MISSING
+    ]
+
+    def read_section(value: object, place: _Place) -> Any:
+        if not isinstance(value, Mapping):
+            return place.refuse(f"not a table but {kind_of(value)}{_table_hint(place.location)}")
+        before = len(place.problems)
+        found = {}
+        for key, (name, reader) in readers.items():
+            if key in value:
+                found[name] = reader(value[key], place.at(key))
+            elif key in needed:
+                place.at(key).refuse("is missing")
+        for key in value:
+            if key not in readers:
+                place.at(key).refuse(_unknown_key(key, kind))
+        return kind(**found, given=frozenset(found)) if len(place.problems) == before else _BAD
+
+    return read_section
+
+
+def _by_type(kinds: Sequence[Any]) -> _Reader:
+    """Return a reader of tables whose key `type` tells their kind: its default there."""
+    types = {str(kind.type): kind for kind in kinds}
+
+    def read_one(value: object, place: _Place) -> Any:
+        if not isinstance(value, Mapping):
+            return place.refuse(f"not a table but {kind_of(value)}{_table_hint(place.location)}")
+        given = value.get("type")
+        kind = types.get(given) if isinstance(given, str) else None
+        if kind is None:
+            return place.at("type").refuse(_bad_type(given, types))
+        return _reader(kind)(value, place)
+
+    return read_one
+
+
+def _list_reader(make: Callable[[Any], Any], item: _Reader) -> _Reader:
+    def read_list(value: object, place: _Place) -> Any:
+        if not isinstance(value, list | tuple):
+            return place.refuse(f"not a list but {kind_of(value)}{_list_hint(place.location)}")
+        items = [item(each, place.at(index)) for index, each in enumerate(value)]
+        return _BAD if any(each is _BAD for each in items) else make(items)
+
+    return read_list
+
+
+def _mapping_reader(key: _Reader, item: _Reader) -> _Reader:
+    def read_mapping(value: object, place: _Place) -> Any:
+        if not isinstance(value, Mapping):
+            return place.refuse(f"not a table but {kind_of(value)}{_table_hint(place.location)}")
+        items = [
+            (key(name, place.at(name)), item(each, place.at(name))) for name, each in value.items()
+        ]
+        return _BAD if any(_BAD in pair for pair in items) else dict(items)
+
+    return read_mapping
+
+
+def _unknown_key(key: object, kind: type[Section]) -> str:
+    known = keys_of(kind)
+    meant = closest(key, known)
+    return f"unknown key; allowed: {quoted(known)}" + (
+        f'; did you mean "{meant}"?' if meant else ""
+    )
+
+
+def _bad_type(given: object, known: Mapping[str, object]) -> str:
+    if given is None:
+        return f"is missing; allowed: {quoted(known)}"
+    meant = closest(given, known)
+    what = "unknown channel type"
+    return str(InvalidValueError(what, value=given, allowed=quoted(known), meant=meant))
+
+
+def _list_hint(location: Location) -> str:
+    if location == ("organizations",):
+        return "; write [[organizations]], in double brackets"
+    return "; put it in brackets: […]"
+
+
+def _table_hint(location: Location) -> str:
+    section, *below = location
+    if section in {"channels", "groups", "plans"} and len(below) in {0, 1}:
+        return f"; write [{section}.NAME] and the keys below it"
+    return f"; write [{section}] and the keys below it" if not below else ""
