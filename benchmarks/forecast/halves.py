@@ -19,8 +19,7 @@ from types import ModuleType
 
 from benchmarks.forecast.alarms import Asked, alarms
 from benchmarks.forecast.series import questions, read
-from quota_watch.forecast import forecast, seasonality
-from quota_watch.forecast import level as outlook
+from quota_watch.forecast import forecast, level
 
 MONTHS = 3
 Cost = Callable[[Sequence[Asked]], float]
@@ -38,15 +37,16 @@ def not_worth(months: Sequence[Asked]) -> float:
 
 
 TRIALS: tuple[tuple[ModuleType, str, Cost, tuple[float, ...]], ...] = (
-    (outlook, "_CHOOSINESS", error, (4.0, 7.0, 10.0, 15.0, 25.0)),
-    (outlook, "_CHOICE_FARTHEST", error, (0.4, 0.6, 1.0, 1.5)),
-    (outlook, "_REPLAY_HALF_LIFE", error, (45.0, 80.0, 120.0, 200.0)),
-    (outlook, "_BIAS_DOUBT", error, (4.0, 12.0, 30.0, 1e9)),
-    (outlook, "_YEAR_SLOPE", error, (0.0, 0.2, 0.35, 0.5, 0.7)),
-    (seasonality, "_SPIKE", error, (1.8, 2.2, 2.6, 3.5, 5.0)),
-    (forecast, "_EVIDENCE", not_worth, (2.5, 3.2, 4.0, 5.0, 6.0)),
-    (forecast, "_EVIDENCE_NONE", not_worth, (0.1, 0.14, 0.18, 0.22, 0.26)),
-    (forecast, "_EVIDENCE_SPREAD", not_worth, (0.0, 0.1, 0.25, 0.5)),
+    (level, "_SPIKE", error, (1.8, 2.2, 2.6, 3.5, 5.0)),
+    (level, "_HALF_DOUBT", error, (0.25, 0.5, 1.0, 3.0)),
+    (level, "_WEEKDAY_DOUBT", error, (1.0, 2.0, 3.0, 5.0)),
+    (level, "_CHOOSINESS", error, (7.0, 10.0, 15.0, 25.0)),
+    (level, "_FARTHEST", error, (0.6, 1.0, 1.5)),
+    (level, "_BIAS_DOUBT", error, (4.0, 12.0, 30.0, 1e9)),
+    (level, "_YEAR_SHARE", error, (0.0, 0.2, 0.35, 0.5, 0.7)),
+    (forecast, "_EVIDENCE", not_worth, (3.2, 4.0, 5.0)),
+    (forecast, "_EVIDENCE_NONE", not_worth, (0.14, 0.18, 0.22)),
+    (forecast, "_EVIDENCE_SPREAD", not_worth, (0.1, 0.25, 0.5)),
 )
 
 
@@ -55,7 +55,7 @@ def costs_of(paths: list[Path], cost: Cost) -> tuple[float, float]:
     halves: tuple[list[float], list[float]] = ([], [])
     for path in paths:
         for name, counts in read(path).items():
-            asked = [(q, q.answer()) for q in questions(counts, months=MONTHS)]
+            asked = [(q, q.answer()) for q in questions(counts, most=MONTHS)]
             months = [list(month) for _, month in groupby(asked, lambda each: each[0].period)]
             if months:
                 halves[zlib.crc32(name.encode()) % 2].append(cost(months))

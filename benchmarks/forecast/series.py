@@ -2,13 +2,13 @@
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from quota_watch.forecast.forecast import Forecast, forecast
-from quota_watch.model.period import ONE_DAY, Period, month_of
+from quota_watch.model.period import ONE_DAY, Period, each_day, month_of, previous
 
 CHECK_DAYS = (3, 5, 7, 10, 14, 18, 22, 25)
 _LEAST_HISTORY, _LEAST_TOTAL = 28, 100
@@ -40,17 +40,23 @@ def read(path: Path) -> dict[str, dict[date, int]]:
     return series
 
 
-def questions(counts: dict[date, int], *, months: int) -> Iterator[Question]:
-    """Yield the check days of the last `months` whole months that have a month before them."""
-    first, last = min(counts), max(counts)
-    period = month_of(last + ONE_DAY)
-    while months:
-        period = month_of(period.start - ONE_DAY)
+def months(counts: Mapping[date, int], *, most: int) -> Iterator[Period]:
+    """Yield the last whole months that have a month before them and a hundred events, at most."""
+    first = min(counts)
+    period = month_of(max(counts) + ONE_DAY)
+    while most:
+        period = previous(period)
         if (period.start - first).days < _LEAST_HISTORY:
             return
+        days = each_day(period.start, period.last_day)
+        if sum(counts.get(day, 0) for day in days) >= _LEAST_TOTAL:
+            most -= 1
+            yield period
+
+
+def questions(counts: dict[date, int], *, most: int) -> Iterator[Question]:
+    """Yield the check days of the last months."""
+    for period in months(counts, most=most):
         actual = sum(count for day, count in counts.items() if day in period)
-        if actual >= _LEAST_TOTAL:
-            months -= 1
-            for day in CHECK_DAYS:
-                as_of = period.start + (day - 1) * ONE_DAY
-                yield Question(counts, period, as_of, actual)
+        for day in CHECK_DAYS:
+            yield Question(counts, period, period.start + (day - 1) * ONE_DAY, actual)

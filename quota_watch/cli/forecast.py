@@ -9,9 +9,11 @@ from typing import Any
 import click
 
 from quota_watch.cli.context import Context
-from quota_watch.forecast.forecast import Crossing, Forecast, TooEarly
+from quota_watch.forecast.forecast import Crossing, DateMemory, Forecast, TooEarly
 from quota_watch.forecast.forecast import forecast as foretell
+from quota_watch.forecast.outlook import memory_from_json
 from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib.plain import plain
 from quota_watch.model.period import ONE_DAY, Period
 
 _MOST = 10**15
@@ -81,6 +83,7 @@ def _answer(line: bytes) -> dict[str, Any]:
         period=_period(question),
         as_of=_date(question.get("as_of"), "as_of"),
         limit=limit,
+        previous=_previous(question, limit),
     )
     if isinstance(seen, TooEarly):
         empty = dict.fromkeys(("p10", "p50", "p90", "warn_at", "path"))
@@ -99,6 +102,7 @@ def _shape(seen: Forecast) -> dict[str, Any]:
     if seen.crosses_on is not None:
         answer["probability_over"] = seen.probability_over
         answer["crosses_on"] = _crossing(seen.crosses_on)
+        answer["memory"] = plain(seen.memory)
     return answer
 
 
@@ -130,6 +134,21 @@ def _limit(question: Mapping[str, Any]) -> int | None:
     if limit is None or _is_count(limit):
         return limit
     raise _BadLineError(f"limit {limit!r}: must be a whole number, {_COUNTS}")
+
+
+def _previous(question: Mapping[str, Any], limit: int | None) -> DateMemory | None:
+    """Return the memory in the answer given before; without one, its date is of this limit."""
+    previous = question.get("previous")
+    if previous is None or limit is None:
+        return None
+    try:
+        memory, crossing = previous.get("memory"), previous.get("crosses_on")
+        if memory is None and crossing is not None:
+            anything = {"as_of": date.min.isoformat(), "used": 0, "limit": limit, "sure": True}
+            memory = anything | {"likely": crossing["likely"]}
+        return memory_from_json(memory)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise _BadLineError("previous: must be the answer given before, a JSON object") from None
 
 
 def _history(question: Mapping[str, Any]) -> dict[date, int]:

@@ -1,8 +1,10 @@
-"""Capped days: what is counted after a limit dropped events means nothing, and what was lost."""
+"""Days that are no measure of others: capped ones, with what was lost, and those of an outage."""
 
-from collections.abc import Collection, Mapping
+import operator
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import compress, pairwise
 from statistics import fmean
 
 from quota_watch.lib.figures import Estimate
@@ -12,6 +14,10 @@ from quota_watch.model.usage import is_over
 COLLAPSED = 0.25
 """Below this share of what was expected a day's count is not traffic but what got through."""
 
+_OUTAGE_LONGEST, _OUTAGE_HABIT, _OUTAGE_WEEKS = 10, 2, 26
+_DEAD, _DEAD_LEAST = 0.02, 20
+_ALIKE, _ALIKE_LEAST, _ALIKE_WEEKS, _DAYS_BEFORE = 4, 3, 8, 7
+_ALONE = timedelta(days=3)
 _WEEKS = 6
 _LEAST_DAYS = 3
 _ONE_IN_TEN = 10
@@ -200,3 +206,68 @@ def _sum(estimates: Collection[Estimate]) -> Estimate:
         likely=sum(each.likely for each in estimates),
         high=sum(each.high for each in estimates),
     )
+
+
+def days_to_learn_from(
+    counts: Mapping[date, int], *, as_of: date, excluded: Collection[date] = ()
+) -> tuple[list[date], int]:
+    """Return the days up to `as_of` that say what others will have, in order.
+
+    Not those `excluded` (capped), nor those of an outage, nor those that stand alone: a day with
+    none known within three days is the sum of a week, say. Also how many days an outage lasts
+    that is not over: after ten a site is taken for closed, and then only these days tell.
+    """
+    known = sorted(day for day in counts if day <= as_of)
+    gaps = [later - earlier > _ALONE for earlier, later in pairwise(known)]
+    alone = compress(known, map(operator.and_, [True, *gaps], [*gaps, True]))
+    left_out = {*excluded, *alone}
+    days = [day for day in known if day not in left_out]
+    runs = outages(counts, days)
+    lasting = runs[-1] if runs and runs[-1][-1] == days[-1] else []
+    if len(lasting) > _OUTAGE_LONGEST:
+        return lasting, 0
+    dead = {day for run in runs for day in run}
+    return [day for day in days if day not in dead], len(lasting)
+
+
+def outages(counts: Mapping[date, int], days: Sequence[date]) -> list[list[date]]:
+    """Return the runs of days on which tracking was dead: next to nothing where much is usual.
+
+    Days of nothing within such a run belong to it, quiet weekends too. The third one in half a
+    year is a habit and teaches.
+    """
+    most = _DEAD * max((counts[day] for day in days), default=0)
+    dead: set[date] = set()
+    runs: list[list[date]] = []
+    for place, day in enumerate(days):
+        goes_on = bool(runs) and place > 0 and runs[-1][-1] == days[place - 1]
+        if counts[day] > most or not (
+            (goes_on and not counts[day]) or _is_dead(counts, days, place, dead)
+        ):
+            continue
+        if not goes_on:
+            since = day - timedelta(weeks=_OUTAGE_WEEKS)
+            if sum(run[-1] >= since for run in runs) >= _OUTAGE_HABIT:
+                continue
+            runs.append([])
+        runs[-1].append(day)
+        dead.add(day)
+    return runs
+
+
+def _is_dead(
+    counts: Mapping[date, int], days: Sequence[date], place: int, dead: Collection[date]
+) -> bool:
+    """Tell whether a day has next to nothing where much is usual.
+
+    It is compared with the last four of its weekday, in the first weeks with the days just
+    before, and of them with the second least: days that are often quiet, at weekends or where
+    traffic is sparse, are never dead.
+    """
+    day, before = days[place], days[max(0, place - _DAYS_BEFORE) : place]
+    same = (day - timedelta(weeks=n) for n in range(1, _ALIKE_WEEKS + 1))
+    alike = [counts[each] for each in same if each in counts and each not in dead][:_ALIKE]
+    if len(alike) < _ALIKE_LEAST:
+        alike = [counts[each] for each in before if each not in dead]
+    usual = sorted(alike)[1] if len(alike) >= _ALIKE_LEAST else 0
+    return usual >= _DEAD_LEAST and counts[day] <= _DEAD * usual

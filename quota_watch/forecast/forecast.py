@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from itertools import accumulate
 from statistics import NormalDist
 
+from quota_watch.forecast.capped import days_to_learn_from
 from quota_watch.forecast.level import Level, fit_level
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.model.period import ONE_DAY, Period, each_day
@@ -17,10 +18,11 @@ ENOUGH_DAYS = 3
 NEW_AFTER = 28
 """Days of nothing after which the first event begins something new: they teach nothing."""
 
-_MOST_DAYS = 800
+_MOST_DAYS = 430
 _LONGEST_PERIOD = 366
 _NORMAL = NormalDist()
 _Z10 = _NORMAL.inv_cdf(0.9)
+_STEADY = 0.17
 _EVIDENCE, _EVIDENCE_NONE, _EVIDENCE_SPREAD = 4.0, 0.18, 0.25
 
 
@@ -57,12 +59,28 @@ class Crossing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DateMemory:
+    """What was told last of a limit: the likely day, and whether it was sure enough to warn.
+
+    Without it the told date would move on every third day, there and back. `used` is what the
+    whole days of the period up to `as_of` came to: where they changed it is forgotten.
+    """
+
+    as_of: date
+    used: int
+    limit: int
+    likely: date | None
+    sure: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """What a period will come to, in counted events.
 
     `used` is what was counted. The total will be below `p10`, `p50`, `p90` with 10, 50 and 90
     chances in 100. A limit below `warn_at` is worth a warning now. `path` is what is still to
-    come on each of the days after `as_of`. The last two are None where no limit is known.
+    come on each of the days after `as_of`. What follows is None where no limit is known; `memory`
+    is for the forecast after this one.
     """
 
     as_of: date
@@ -74,6 +92,7 @@ class Forecast:
     path: tuple[float, ...]
     probability_over: float | None
     crosses_on: Crossing | None
+    memory: DateMemory | None = None
 
 
 def forecast(
@@ -84,6 +103,7 @@ def forecast(
     limit: int | None = None,
     excluded: Collection[date] = frozenset(),
     part: PartDay | None = None,
+    previous: DateMemory | None = None,
 ) -> Forecast | TooEarly:
     """Forecast the total of `period` from whole days up to `as_of`: learn, and answer at once.
 
@@ -91,7 +111,9 @@ def forecast(
     """
     counts = dict(history)
     level = learn_level(counts, period=period, as_of=as_of, excluded=excluded)
-    return answer(level, counts, period=period, as_of=as_of, limit=limit, part=part)
+    return answer(
+        level, counts, period=period, as_of=as_of, limit=limit, part=part, previous=previous
+    )
 
 
 def learn_level(
@@ -103,7 +125,7 @@ def learn_level(
 ) -> Level | TooEarly:
     """Learn from whole days up to `as_of` what the rest of the period is like.
 
-    Days that are missing, and those `excluded` (capped, or not to be trusted), teach nothing.
+    Days that are missing, `excluded` (capped) or of an outage teach nothing.
     """
     if not -1 <= (as_of - period.start).days < period.days:
         raise ForecastError(f"as_of {as_of}: must be in {period.start}..{period.last_day}")
@@ -111,11 +133,18 @@ def learn_level(
         raise ForecastError(
             f"a period of {period.days} days: at most {_LONGEST_PERIOD} are foretold"
         )
-    known = _known_days(counts, as_of, excluded)
-    if len(known) < ENOUGH_DAYS:
-        return TooEarly(len(known))
-    horizon = max((period.last_day - as_of).days, 1)
-    return fit_level([counts[day] for day in known], [day.toordinal() for day in known], horizon)
+    days, silent = days_to_learn_from(counts, as_of=as_of, excluded=excluded)
+    # A month of nothing before the first event is none of the organization's.
+    first = next((place for place, day in enumerate(days) if counts[day]), 0)
+    days = days[first if first >= NEW_AFTER else 0 :][-_MOST_DAYS:]
+    if len(days) < ENOUGH_DAYS:
+        return TooEarly(len(days))
+    return fit_level(
+        [counts[day] for day in days],
+        [day.toordinal() for day in days],
+        max((period.last_day - as_of).days, 1),
+        silent=silent,
+    )
 
 
 def answer(
@@ -126,6 +155,7 @@ def answer(
     as_of: date,
     limit: int | None = None,
     part: PartDay | None = None,
+    previous: DateMemory | None = None,
 ) -> Forecast | TooEarly:
     """Bring what was learned of the days up to `as_of` up to the minute.
 
@@ -136,24 +166,41 @@ def answer(
     used = {day: count for day, count in counts.items() if period.start <= day <= as_of}
     ahead = list(each_day(as_of + ONE_DAY, period.last_day))
     odds = _odds(level, ahead, sum(used.values()), part)
+    warn_at = round(odds.warn_at(len(ahead) / period.days))
+    probability = crossing = memory = None
+    if limit is not None:
+        previous = _if_it_holds(previous, used, limit, sure=limit < warn_at)
+        probability = odds.over(limit)
+        crossing = _crossing(odds, used, ahead, limit, previous)
+        memory = DateMemory(
+            as_of=as_of,
+            used=sum(used.values()),
+            limit=limit,
+            likely=crossing.likely,
+            sure=limit < warn_at or (previous is not None and previous.sure),
+        )
     return Forecast(
         as_of=as_of,
         used=odds.used,
         p10=math.floor(odds.total(-_Z10)),
         p50=round(odds.total(0)),
         p90=math.ceil(odds.total(_Z10)),
-        warn_at=round(odds.warn_at(len(ahead) / period.days)),
+        warn_at=warn_at,
         path=odds.path,
-        probability_over=None if limit is None else odds.over(limit),
-        crosses_on=None if limit is None else _crossing(odds, used, ahead, limit),
+        probability_over=probability,
+        crosses_on=crossing,
+        memory=memory,
     )
 
 
-def _known_days(counts: Mapping[date, int], as_of: date, excluded: Collection[date]) -> list[date]:
-    """Return the days to learn from; a month of nothing before the first event is none."""
-    days = sorted(day for day in counts if day <= as_of and day not in excluded)
-    first = next((n for n, day in enumerate(days) if counts[day]), 0)
-    return days[first if first >= NEW_AFTER else 0 :][-_MOST_DAYS:]
+def _if_it_holds(
+    previous: DateMemory | None, used: Mapping[date, int], limit: int, *, sure: bool
+) -> DateMemory | None:
+    """Return what was told before; None where limit or days changed, or it is surer now."""
+    if previous is None or previous.limit != limit or (sure and not previous.sure):
+        return None
+    then = sum(count for day, count in used.items() if day <= previous.as_of)
+    return previous if previous.used == then else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,21 +255,31 @@ def _odds(level: Level, ahead: Sequence[date], used: int, part: PartDay | None) 
     )
 
 
-def _crossing(odds: _Odds, used: Mapping[date, int], ahead: Sequence[date], limit: int) -> Crossing:
+def _crossing(
+    odds: _Odds,
+    used: Mapping[date, int],
+    ahead: Sequence[date],
+    limit: int,
+    previous: DateMemory | None,
+) -> Crossing:
     passed = _day_over(sorted(used.items()), 0, limit)
     if passed is None and odds.used > limit:
         passed = ahead[0]
     if passed is not None:
         return Crossing(early=passed, likely=passed, late=passed)
-    early, likely, late = (
-        _day_over(
-            [(day, count * odds.stretch(z)) for day, count in zip(ahead, odds.path, strict=True)],
-            odds.used,
-            limit,
+
+    def day_at(z: float) -> date | None:
+        stretch = odds.stretch(z)
+        path = zip(ahead, odds.path, strict=True)
+        return _day_over([(day, count * stretch) for day, count in path], odds.used, limit)
+
+    likely = day_at(0.0)
+    if previous is not None and previous.likely != likely:
+        first, last, told = (
+            each or date.max for each in (day_at(_STEADY), day_at(-_STEADY), previous.likely)
         )
-        for z in (_Z10, 0.0, -_Z10)
-    )
-    return Crossing(early=early, likely=likely, late=late)
+        likely = previous.likely if first <= told <= last else likely
+    return Crossing(early=day_at(_Z10), likely=likely, late=day_at(-_Z10))
 
 
 def _day_over(days: Iterable[tuple[date, float]], used: float, limit: int) -> date | None:

@@ -2,43 +2,40 @@
 
 Several ways to guess are replayed on the series' own past, over as many days as lie ahead now.
 Those that did better weigh more, what they have in common is corrected, and what remains wrong
-is the band.
+is the band. The steps that constants belong to are those of docs/forecast.md.
 """
 
 import math
 import operator
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from statistics import fmean
 
-from quota_watch.forecast.seasonality import (
-    WEEK,
-    YearAgo,
-    calmed,
-    six_figures,
-    weekday_factors,
-)
+WEEK, YEAR = 7, 364
+"""Days after which a weekday returns: in a week, and in a year of whole weeks."""
 
-_HALF_LIVES = (3, 7, 14, 28, 60)
-
-_BURSTS_HALF_LIFE, _BURSTS_AFTER, _BURST_MOST = 28, 28, 2.0
-
-_TRENDS = ((1, 3, 0.5), (2, 4, 0.7), (2, 4, 1.5))
-"""Guesses beside the levels: a level, another one, and how much of their distance to go on by."""
-
-_PRIOR = (0.12, 0.17, 0.17, 0.14, 0.08, 0.23, 0.04, 0.03, 0.02)
-"""The weights of the guesses, levels first, before anything is known of the series."""
-
-_SHIFTING = (1, 2)
+_SPIKE, _SPARSE, _BURSTS_AFTER = 2.2, 3, 28
+_SATURDAY = 5
+_WEEKEND, _WEEKEND_DAYS, _HALF_DOUBT = 0.87, 56, 0.5
+_WEEKDAY_DAYS, _WEEKDAY_HALF_LIFE, _WEEKDAY_DOUBT = 182, 42.0, 3.0
+_LEAST_FACTOR, _HIGHEST_RATIO = 0.02, 4.0
+_HALF_LIVES = (3, 7, 60)
+_BURSTS_HALF_LIFE, _BURST_MOST = 28, 2.0
+_PRIOR = (0.20, 0.28, 0.13, 0.39)
+_SHIFTING = 1
 _SHIFT_SHOWN, _SHIFT_CLEAR = 5, 1.05
-
-_REPLAYS, _REPLAY_EVERY, _REPLAY_DAYS, _REPLAY_HALF_LIFE = 20, 6, 300, 200.0
-_CHOOSINESS, _CHOOSE_AFTER, _CHOICE_FARTHEST = 15.0, 3.0, 1.0
+_REPLAYS, _REPLAY_EVERY, _REPLAY_DAYS = 20, 6, 300
+_FARTHEST, _HORIZON_LEAST = 1.0, 5
+_CHOOSINESS, _CHOOSE_AFTER = 15.0, 3.0
 _BIAS_AFTER, _BIAS_DOUBT = 2.0, 12.0
-_YEAR_SLOPE, _YEAR_SLOPE_WEIGHT = 0.35, 2.0
+_YEAR_SHARE, _YEAR_AGO_BASE, _YEAR_AGO_MOST = 0.35, 28, 0.4
 _SPREAD_LEAST, _SPREAD_OF_DAYS, _SPREAD_NEW, _SPREAD_WEIGHT = 0.03, 0.78, 2.0, 2.0
 _UNEVEN, _UNEVEN_DOUBT, _UNEVEN_LEAST = 0.25, 3, 0.02
-_SPREAD_UP, _SPREAD_DOWN, _FARTHEST = 1.15, 0.9, 1.2
+_APART, _CLUMP = 1.3, 8.0
+_SILENT = 0.15
+_DOWN, _UP = 0.87, 1.1
 _NOTHING = 1e-6
 
 
@@ -60,49 +57,116 @@ class Level:
 class _Replays:
     """Past moments at which the days then ahead, `horizon` of them, are known by now.
 
-    Each has its place in the series, its weight, and the errors of the guesses, as logarithms.
+    Each has the errors of the guesses, as logarithms. `independent` is how many of them would
+    tell as much if they did not overlap.
     """
 
-    places: list[int]
-    weights: list[float]
     errors: list[list[float]]
     independent: float
-    total: float
-
-    def mean(self, values: Sequence[float]) -> float:
-        return _dot(self.weights, values) / self.total
 
 
-def fit_level(counts: Sequence[int], ordinals: Sequence[int], horizon: int) -> Level:
+def fit_level(
+    counts: Sequence[int], ordinals: Sequence[int], horizon: int, *, silent: int = 0
+) -> Level:
     """Say what the next `horizon` days (at least one) are like.
 
-    `counts` are those of the known days, oldest first, at least one; `ordinals` their dates.
+    `counts` are those of the days to learn from, oldest first, at least one; `ordinals` their
+    dates. After them came `silent` days without events that are taken for an outage.
     """
     weekdays = [(ordinal - 1) % WEEK for ordinal in ordinals]
     calm = calmed(counts)
     factors = weekday_factors(calm, weekdays)
-    flat = [count / factors[day] for count, day in zip(calm, weekdays, strict=True)]
+    expected = [factors[day] for day in weekdays]
+    flat = list(map(operator.truediv, calm, expected))
     recent = flat[-90:]
     little = 0.02 * sum(recent) / len(recent) + 1e-9
-    expected = [factors[day] for day in weekdays]
     levels = _levels(counts, expected, flat)
     replays = _replay(counts, expected, levels, horizon=horizon, little=little)
     weights = _weigh(replays)
-    guess = _dot(weights, _guesses(levels, len(flat), little))
     errors = [_dot(weights, each) for each in replays.errors]
-    bias = _bias(replays, errors)
-    errors = [error - bias for error in errors]
-    year_ago = YearAgo(ordinals, list(accumulate(flat, initial=0.0)))
-    season, errors = _season(year_ago, replays, errors, horizon)
-    typical = _typical_spread(flat, levels[1], little)
-    spread_down, spread_up = _spreads(replays, errors, typical)
-    level = math.exp(guess + bias + season) - little
+    bias = _bias(errors, replays.independent)
+    guess = _dot(weights, _guesses(levels, len(flat), little))
+    a_day = max(math.exp(guess + bias + _season(flat, ordinals, horizon)) - little, 0.0)
+    uneven = _uneven(flat, levels[_SHIFTING], little)
+    spread = _spread([error - bias for error in errors], replays.independent, uneven, len(flat))
+    few = math.sqrt(_CLUMP * min(1.0, uneven / _UNEVEN) ** 2 / max(a_day * horizon, 1.0))
+    newest = map(operator.truediv, counts[-WEEK:], expected[-WEEK:])
+    below, above = _apart([math.log((n + little) / (a_day + little)) for n in newest], uneven)
     return Level(
-        a_day=six_figures(level) if level > _NOTHING else 0.0,
+        a_day=six_figures(a_day) if a_day > _NOTHING else 0.0,
         factors=tuple(map(six_figures, factors)),
-        spread_down=six_figures(spread_down),
-        spread_up=six_figures(spread_up),
+        spread_down=six_figures(math.hypot(_DOWN * spread, few, below, _SILENT * silent)),
+        spread_up=six_figures(math.hypot(_UP * spread, few, above)),
     )
+
+
+def calmed(counts: Sequence[float]) -> list[float]:
+    """Return the counts as a level may be learned from them: lone spikes are cut.
+
+    To 2.2 times the running median of a week, but never below what every tenth day around
+    reaches: bursts that recur are kept. So are all where days have next to nothing: there bursts
+    are what there is.
+    """
+    calm = list(counts)
+    last = len(counts)
+    for first in range(0, last, WEEK):
+        around = sorted(counts[max(0, first - 21) : first + 14])
+        usual, high = around[len(around) // 2], around[int(0.9 * (len(around) - 1))]
+        if usual >= _SPARSE or last < _BURSTS_AFTER:
+            for day in range(first, min(first + WEEK, last)):
+                if counts[day] > high:
+                    calm[day] = min(counts[day], max(_SPIKE * _running_median(counts, day), high))
+    return calm
+
+
+def _running_median(counts: Sequence[float], day: int) -> float:
+    end = min(len(counts), max(0, day - 3) + WEEK)
+    window = sorted(counts[max(0, end - WEEK) : end])
+    return window[len(window) // 2]
+
+
+def weekday_factors(counts: Sequence[float], weekdays: Sequence[int]) -> list[float]:
+    """Return what each weekday (0 is Monday) is to the mean day; the seven average 1.
+
+    From little data they are shrunk: every weekday toward its half of the week, and the weekend
+    toward the somewhat quieter one that most sites have.
+    """
+    halves = _weekend_factors(counts[-_WEEKEND_DAYS:], weekdays[-_WEEKEND_DAYS:])
+    if len(counts) < 2 * WEEK:
+        return halves
+    sums, weights = [_WEEKDAY_DOUBT * half for half in halves], [_WEEKDAY_DOUBT] * WEEK
+    until = list(accumulate(counts, initial=0.0))
+    days, weight, fading = len(counts), 1.0, 0.5 ** (1 / _WEEKDAY_HALF_LIFE)
+    for day in range(days - 1, max(0, days - _WEEKDAY_DAYS) - 1, -1):
+        first = max(0, min(day - 3, days - WEEK))
+        mean = (until[first + WEEK] - until[first]) / WEEK
+        if mean > 0:
+            sums[weekdays[day]] += weight * min(counts[day] / mean, _HIGHEST_RATIO)
+            weights[weekdays[day]] += weight
+        weight *= fading
+    return _averaging_one(
+        [max(total / each, _LEAST_FACTOR) for total, each in zip(sums, weights, strict=True)]
+    )
+
+
+def _weekend_factors(counts: Sequence[float], weekdays: Sequence[int]) -> list[float]:
+    off = [n for n, day in zip(counts, weekdays, strict=True) if day >= _SATURDAY]
+    work = [n for n, day in zip(counts, weekdays, strict=True) if day < _SATURDAY]
+    weekend = _WEEKEND
+    if off and sum(work) > 0:
+        ratio = min(fmean(off) / fmean(work), _HIGHEST_RATIO)
+        weekend = (len(off) * ratio + _HALF_DOUBT * _WEEKEND) / (len(off) + _HALF_DOUBT)
+    return _averaging_one([1.0] * _SATURDAY + [max(weekend, _LEAST_FACTOR)] * (WEEK - _SATURDAY))
+
+
+def six_figures(value: float) -> float:
+    """Round to six figures, all that what is learned is good for: it is kept briefly then."""
+    return float(f"{value:.6g}")
+
+
+def _averaging_one(factors: Sequence[float]) -> list[float]:
+    mean = sum(factors) / len(factors)
+    return [factor / mean for factor in factors]
 
 
 def _levels(
@@ -110,22 +174,24 @@ def _levels(
 ) -> list[list[float]]:
     """Return levels after each day: calm ones, quick to slow, and one with bursts and all.
 
-    A burst is expected again only where there is a month to see it in.
+    A burst is expected again only where there is a month to see it in. After a shift the second
+    starts anew; the one with bursts only after a fall, for most rises are campaigns and pass.
     """
     # Counts vary with more than the root of what is expected and less than all of it: between
     # counting quiet weekends in full and weighing them by their size lies the root.
-    weights = [math.sqrt(usual) for usual in expected]
+    weights = list(map(math.sqrt, expected))
     weighted = list(map(operator.mul, flat, weights))
     levels = [_fading_means(weighted, weights, half_life) for half_life in _HALF_LIVES]
-    shifts = _shifts(flat, levels[-2])
-    for number in _SHIFTING if shifts else ():
-        levels[number] = _fading_means(weighted, weights, _HALF_LIVES[number], shifts)
+    shifts = _shifts(flat, levels[-1])
+    if shifts:
+        levels[_SHIFTING] = _fading_means(weighted, weights, _HALF_LIVES[_SHIFTING], shifts)
     if len(counts) >= _BURSTS_AFTER:
         weighted = [
             min(count / weight, _BURST_MOST * calm)
             for count, weight, calm in zip(counts, weights, weighted, strict=True)
         ]
-    return [*levels, _fading_means(weighted, weights, _BURSTS_HALF_LIFE)]
+    falls = [day for day in shifts if flat[day] < levels[-1][day]]
+    return [*levels, _fading_means(weighted, weights, _BURSTS_HALF_LIFE, falls)]
 
 
 def _fading_means(
@@ -177,8 +243,7 @@ def _shifts(flat: Sequence[float], slow: Sequence[float]) -> set[int]:
 
 def _guesses(levels: Sequence[Sequence[float]], known: int, little: float) -> list[float]:
     """Return the logarithms of all guesses made from the first `known` days."""
-    logs = [math.log(level[known - 1] + little) for level in levels]
-    return logs + [logs[a] + trend * (logs[a] - logs[b]) for a, b, trend in _TRENDS]
+    return [math.log(level[known - 1] + little) for level in levels]
 
 
 def _replay(
@@ -191,29 +256,26 @@ def _replay(
 ) -> _Replays:
     newest = len(counts) - horizon
     step = max(1, min(_REPLAY_EVERY, newest // _REPLAYS))
-    places = list(range(newest, max(WEEK, newest - _REPLAY_DAYS) - 1, -step))
     counted = list(accumulate(counts, initial=0))
     usual = list(accumulate(expected, initial=0.0))
     errors = []
-    for known in places:
+    for known in range(newest, max(WEEK, newest - _REPLAY_DAYS) - 1, -step):
         end = known + horizon
-        came = math.log(
-            (counted[end] - counted[known]) / (usual[end] - usual[known]) + little,
+        came = math.log((counted[end] - counted[known]) / (usual[end] - usual[known]) + little)
+        errors.append(
+            [
+                max(-_FARTHEST, min(_FARTHEST, came - guess))
+                for guess in _guesses(levels, known, little)
+            ]
         )
-        errors.append([came - guess for guess in _guesses(levels, known, little)])
-    weights = [0.5 ** ((newest - known) / _REPLAY_HALF_LIFE) for known in places]
-    total = sum(weights)
-    return _Replays(places, weights, errors, total * step / max(horizon, 5), total)
+    return _Replays(errors, len(errors) * step / max(horizon, _HORIZON_LEAST))
 
 
 def _weigh(replays: _Replays) -> list[float]:
     """Return the weight of each guess: the prior, moved toward those that did better."""
-    if not replays.places:
+    if not replays.errors:
         return list(_PRIOR)
-    off = [
-        replays.mean([min(abs(error), _CHOICE_FARTHEST) for error in errors])
-        for errors in zip(*replays.errors, strict=True)
-    ]
+    off = [fmean(map(abs, errors)) for errors in zip(*replays.errors, strict=True)]
     usual = _dot(_PRIOR, off) + 1e-3
     trust = replays.independent / (replays.independent + _CHOOSE_AFTER)
     weights = [
@@ -224,63 +286,64 @@ def _weigh(replays: _Replays) -> list[float]:
     return [weight / total for weight in weights]
 
 
-def _bias(replays: _Replays, errors: Sequence[float]) -> float:
+def _bias(errors: Sequence[float], independent: float) -> float:
     """Return by how much the guess was always too low, as far as that is no accident."""
-    if replays.independent <= _BIAS_AFTER:
+    if independent <= _BIAS_AFTER:
         return 0.0
-    tamed = [max(-1.0, min(1.0, error)) for error in errors]
-    mean = replays.mean(tamed)
-    variance = replays.mean([(error - mean) ** 2 for error in tamed])
-    evidence = mean * mean * replays.independent / (variance + 1e-4)
+    mean = fmean(errors)
+    variance = fmean([(error - mean) ** 2 for error in errors])
+    evidence = mean * mean * independent / (variance + 1e-4)
     return mean * evidence / (evidence + _BIAS_DOUBT)
 
 
-def _season(
-    year_ago: YearAgo, replays: _Replays, errors: list[float], horizon: int
-) -> tuple[float, list[float]]:
-    """Return how much of last year's change to expect again, and what errors that leaves.
-
-    The share is learned where there are two years to compare, and cautious where there are not.
-    """
-    ahead = year_ago.change(len(year_ago.ordinals), horizon)
-    if ahead is None:
-        return 0.0, errors
-    changes = [year_ago.change(known, horizon) or 0.0 for known in replays.places]
-    weight = 12 / horizon
-    both = weight * _dot(changes, errors)
-    own = weight * _dot(changes, changes)
-    share = (_YEAR_SLOPE * _YEAR_SLOPE_WEIGHT + both) / (_YEAR_SLOPE_WEIGHT + own)
-    share = max(0.0, min(1.0, share))
-    left = [error - share * change for error, change in zip(errors, changes, strict=True)]
-    return share * ahead, left
+def _season(flat: Sequence[float], ordinals: Sequence[int], horizon: int) -> float:
+    """Return how much of the change that the same days brought a year ago to expect again."""
+    then = bisect_left(ordinals, ordinals[-1] + 1 - YEAR)
+    if then < _YEAR_AGO_BASE or then + horizon >= len(flat):
+        return 0.0
+    little = 0.05 * fmean(flat) + 1e-9
+    after, before = fmean(flat[then : then + horizon]), fmean(flat[then - _YEAR_AGO_BASE : then])
+    change = math.log((after + little) / (before + little))
+    return _YEAR_SHARE * max(-_YEAR_AGO_MOST, min(_YEAR_AGO_MOST, change))
 
 
-def _typical_spread(flat: Sequence[float], level: Sequence[float], little: float) -> float:
-    """Return the spread that days as uneven as the last four weeks' usually lead to.
+def _uneven(flat: Sequence[float], level: Sequence[float], little: float) -> float:
+    """Return how far a day of the last four weeks strayed from the level before it.
 
-    How uneven they are is hardly known from a few days: then it is nearer to the usual.
+    That is hardly known from a few days: then it is nearer to the usual.
     """
     days = range(max(1, len(flat) - 4 * WEEK), len(flat))
     off = [
         min(abs(math.log((flat[day] + little) / (level[day - 1] + little))), 2.0) for day in days
     ]
-    seen = math.log(1.25 * sum(off) / max(len(off), 1) + _UNEVEN_LEAST)
-    seen += (math.log(_UNEVEN) - seen) * _UNEVEN_DOUBT / (len(off) + _UNEVEN_DOUBT)
-    return _SPREAD_LEAST + _SPREAD_OF_DAYS * math.exp(seen) * (1 + _SPREAD_NEW / len(flat))
+    uneven = math.log(1.25 * sum(off) / max(len(off), 1) + _UNEVEN_LEAST)
+    uneven += (math.log(_UNEVEN) - uneven) * _UNEVEN_DOUBT / (len(off) + _UNEVEN_DOUBT)
+    return math.exp(uneven)
 
 
-def _spreads(replays: _Replays, errors: Sequence[float], typical: float) -> tuple[float, float]:
-    """Return the spread down and up: that of the replays, and the typical one where few."""
-    down = up = 0.0
-    if errors:
-        low = 2 * replays.mean([max(-_FARTHEST, min(error, 0.0)) ** 2 for error in errors])
-        high = 2 * replays.mean([min(_FARTHEST, max(error, 0.0)) ** 2 for error in errors])
-        down, up = 0.75 * low + 0.25 * high, 0.25 * low + 0.75 * high
-    seen, doubt = replays.independent, _SPREAD_WEIGHT
-    return (
-        math.sqrt((seen * down + doubt * (_SPREAD_DOWN * typical) ** 2) / (seen + doubt)),
-        math.sqrt((seen * up + doubt * (_SPREAD_UP * typical) ** 2) / (seen + doubt)),
-    )
+def _spread(errors: Sequence[float], independent: float, uneven: float, days: int) -> float:
+    """Return the spread of what the replays got wrong, and where they are few, what is typical.
+
+    That is what days so uneven usually lead to, more for a series of few `days`.
+    """
+    typical = _SPREAD_LEAST + _SPREAD_OF_DAYS * uneven * (1 + _SPREAD_NEW / days)
+    replayed = fmean([error * error for error in errors]) if errors else 0.0
+    whole = independent * replayed + _SPREAD_WEIGHT * typical * typical
+    return math.sqrt(whole / (independent + _SPREAD_WEIGHT))
+
+
+def _apart(off: Sequence[float], uneven: float) -> tuple[float, float]:
+    """Return by how much the newest days are all below the level, or all above it.
+
+    Beyond what one day strays anyhow: the least of three days, or half again of five.
+    """
+    below = above = 0.0
+    for days, share in ((3, 1.0), (5, 0.5), (7, 0.2)):
+        some = off[-days:]
+        if len(some) == days:
+            below = max(below, -max(some) - share * uneven)
+            above = max(above, min(some) - share * uneven)
+    return _APART * below, _APART * above
 
 
 def _dot(left: Sequence[float], right: Sequence[float]) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 from quota_watch.forecast.forecast import (
     NEW_AFTER,
+    DateMemory,
     Forecast,
     PartDay,
     TooEarly,
@@ -38,7 +39,7 @@ from quota_watch.model.period import ONE_DAY, Period, each_day
 from quota_watch.model.usage import Usage, highest_level
 from quota_watch.model.watch import Watch
 
-VERSION = 1
+VERSION = 2
 """Of what is learned: an outlook that another version kept is fitted anew."""
 
 TYPE_DAYS = timedelta(weeks=8)
@@ -57,6 +58,7 @@ class Outlook:
     It holds all that a poll needs of the days before today: `counted` are the whole days of the
     period, `level` what is ahead (or that too few days are known), `shape` the shape of a day,
     `usual` what a day usually has, `usual_types` what each type had in the last four weeks.
+    `memory` is what was told at the end of the day before.
     """
 
     period: Period
@@ -66,6 +68,7 @@ class Outlook:
     shape: DayShape
     usual: Usual | None
     usual_types: Mapping[str, int]
+    memory: DateMemory | None = None
 
     def forecast(self, *, now: datetime, counted: int, limit: int | None) -> Forecast | TooEarly:
         """Forecast the period from what was `counted` of the day after `as_of` by `now`."""
@@ -76,6 +79,7 @@ class Outlook:
             as_of=self.as_of,
             limit=limit,
             part=PartDay(counted, share_at(self.shape, now)),
+            previous=self.memory,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -90,6 +94,7 @@ class Outlook:
             "shape": self.shape.to_json(),
             "usual": plain(self.usual),
             "types": dict(self.usual_types),
+            "memory": plain(self.memory),
         }
 
 
@@ -101,11 +106,12 @@ def fit(
     capped: Collection[date] = (),
     by_type: Mapping[date, Mapping[str, int]] = MappingProxyType({}),
     shape: DayShape | None = None,
+    memory: DateMemory | None = None,
 ) -> Outlook:
     """Fit the model to whole days up to `as_of`: `counted` of two years, `by_type` of four weeks.
 
     On `capped` days events were dropped: they are used up and teach nothing. `shape` is what
-    `learn` made of the snapshots.
+    `learn_shape` made of the snapshots, `memory` what was told at the end of the day before.
     """
     return Outlook(
         period=period,
@@ -115,6 +121,7 @@ def fit(
         shape=shape or flat_shape(),
         usual=usual_days(counted, before=as_of + ONE_DAY, excluded=capped),
         usual_types=_usual_types(by_type),
+        memory=memory,
     )
 
 
@@ -138,6 +145,21 @@ def _restored(kept: Mapping[str, Any]) -> Outlook:
         shape=shape_from_json(kept["shape"]),
         usual=None if usual is None else Usual(**_with_tuples(usual)),
         usual_types={str(name): int(count) for name, count in kept["types"].items()},
+        memory=memory_from_json(kept["memory"]),
+    )
+
+
+def memory_from_json(kept: Mapping[str, Any] | None) -> DateMemory | None:
+    """Read the memory of a date that was written plainly."""
+    if kept is None:
+        return None
+    as_of, likely = kept["as_of"], kept["likely"]
+    return DateMemory(
+        as_of=date.fromisoformat(as_of),
+        used=int(kept["used"]),
+        limit=int(kept["limit"]),
+        likely=None if likely is None else date.fromisoformat(likely),
+        sure=bool(kept["sure"]),
     )
 
 
@@ -165,6 +187,7 @@ class Past:
     `counted` are the counted events of whole days and `capped` those of them on which events were
     dropped; `by_type` the last eight weeks of them by counted type. `snapshots` are those of the
     last days, up to and with this poll's. `sites` are what each had, where upstream told.
+    `memory` is what was told of the limit at the end of the day before.
     """
 
     counted: Mapping[date, int]
@@ -173,6 +196,7 @@ class Past:
     snapshots: Sequence[Snapshot]
     shape: DayShape
     sites: Sequence[SiteCount] = ()
+    memory: DateMemory | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +248,7 @@ def foresee(past: Past, *, watch: Watch, usage: Usage, now: datetime, always: bo
         capped=past.capped,
         by_type=past.by_type,
         shape=past.shape,
+        memory=past.memory,
     )
     seen, usual = (
         outlook.forecast(now=now, counted=usage.used_today, limit=watch.limit),

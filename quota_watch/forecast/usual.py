@@ -13,7 +13,7 @@ from itertools import groupby, pairwise
 from statistics import fmean, median, pstdev
 from typing import Any
 
-from quota_watch.forecast.seasonality import WEEK, calmed, six_figures, weekday_factors
+from quota_watch.forecast.level import WEEK, calmed, six_figures, weekday_factors
 from quota_watch.model.period import ONE_DAY
 
 ENOUGH_DAYS = 7

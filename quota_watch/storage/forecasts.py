@@ -12,13 +12,14 @@ from sqlalchemy import Connection, Row, and_, delete, func, select, update
 
 from quota_watch.forecast.accuracy import days_judged
 from quota_watch.forecast.capped import capped_days
-from quota_watch.forecast.forecast import Forecast
+from quota_watch.forecast.forecast import DateMemory, Forecast
 from quota_watch.forecast.outlook import (
     TYPE_DAYS,
     Foresight,
     Outlook,
     Past,
     from_json,
+    memory_from_json,
     since_first_event,
     stalls_rule_out,
 )
@@ -33,7 +34,7 @@ from quota_watch.storage.among import among
 from quota_watch.storage.schema import forecast, organization, snapshot
 from quota_watch.storage.sites import known_sites
 
-VERSION = 1
+VERSION = 2
 """Of the method; forecasts that another one made are not compared with."""
 
 _MEMORY = timedelta(days=800)
@@ -83,6 +84,7 @@ def past_of(
         ],
         shape=_shape(connection, pk, counted, capped, today),
         sites=comparable(known_sites(sites), now=now),
+        memory=_date_memory(connection, pk, usage.period, today),
     )
 
 
@@ -104,6 +106,7 @@ def forecast_row(pk: int, foresight: Foresight, usage: Usage) -> dict[str, Any] 
             "used": seen.used,
             "probability_over": seen.probability_over,
             "crosses_on": plain(seen.crosses_on),
+            "memory": plain(seen.memory),
             "shape": foresight.past.shape.to_json(),
         },
         "version": VERSION,
@@ -284,6 +287,20 @@ def _shape(
     midnight = datetime.combine(today, time.min, UTC)
     seen = _snapshots(connection, pk, midnight - _SHAPE_DAYS, midnight)
     return learn_shape(seen, totals=counted, today=today, excluded=capped)
+
+
+def _date_memory(connection: Connection, pk: int, period: Period, today: date) -> DateMemory | None:
+    """Return what was told of the limit at the end of the last day that was looked ahead on."""
+    columns = forecast.c
+    query = (
+        select(columns.state["memory"])
+        .where(columns.organization_pk == pk, columns.version == VERSION)
+        .where(columns.as_of.between(period.start - ONE_DAY, today - 2 * ONE_DAY))
+        .where(columns.period_start == period.start)
+        .order_by(columns.as_of.desc())
+        .limit(1)
+    )
+    return memory_from_json(connection.scalar(query))
 
 
 def _snapshots(connection: Connection, pk: int, since: datetime, until: datetime) -> list[Snapshot]:

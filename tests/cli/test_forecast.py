@@ -123,3 +123,19 @@ def test_without_stdin_it_says_how_it_is_used(tmp_path: Path) -> None:
     )
     assert result.returncode == 2
     assert "--stdin" in result.stderr
+
+
+def test_the_date_of_the_answer_before_is_kept_while_it_holds(process) -> None:
+    question = QUESTION | {"limit": 2005}
+    fresh = process.ask(question)
+    assert fresh["crosses_on"]["likely"] == "2024-02-21"
+    before = fresh["memory"] | {"likely": "2024-02-20"}
+    answer = process.ask(question | {"previous": fresh | {"memory": before}})
+    assert answer["crosses_on"]["likely"] == "2024-02-20"
+    other = process.ask(question | {"previous": fresh | {"memory": before | {"limit": 9}}})
+    assert other == fresh
+
+
+def test_an_answer_before_that_is_none_is_refused(process) -> None:
+    answer = process.ask(QUESTION | {"limit": 2000, "previous": 7})
+    assert answer == {"error": "previous: must be the answer given before, a JSON object"}

@@ -104,7 +104,7 @@ def test_the_day_the_odds_and_the_total_are_told(shop: Shop) -> None:
     assert re.search(
         r"\nIt will hit its limit on Thu 26 March \(25.27\), confidence over 97 %\.\n", out
     )
-    assert "At this pace: about 36," in out
+    assert re.search(r"At this pace: about 3[567],", out)
 
 
 def test_the_days_to_come_are_plain_columns_where_piped(shop: Shop) -> None:

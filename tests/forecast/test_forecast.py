@@ -1,6 +1,7 @@
 import math
 import operator
 import random
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import accumulate
 
@@ -106,9 +107,103 @@ def test_a_viral_day_is_counted_and_not_expected_again() -> None:
     assert viral.p50 - 1900 == pytest.approx(calm.p50, rel=0.1)
 
 
-def test_a_step_is_mostly_believed_within_a_week() -> None:
+def test_a_step_up_is_half_believed_within_a_week_and_all_of_it_is_in_the_band() -> None:
     seen = foretold([100] * 83 + [300] * 7)
-    assert seen.p50 > 3 * 100 + 7 * 300 + 21 * 200
+    used = 3 * 100 + 7 * 300
+    assert used + 21 * 170 < seen.p50
+    assert seen.p90 > used + 21 * 300
+
+
+def test_a_step_down_is_mostly_believed_within_a_week() -> None:
+    seen = foretold([300] * 83 + [100] * 7)
+    assert math.fsum(seen.path) < 21 * 150
+
+
+@pytest.mark.parametrize("factor", [3, 1 / 3])
+def test_the_band_reaches_a_step_of_three_days(factor) -> None:
+    seen = foretold([*uneven(87, spread=0.05), *[round(1000 * factor)] * 3])
+    came = seen.used + 21 * 1000 * factor
+    assert seen.p10 < 1.2 * came
+    assert seen.p90 > 0.8 * came
+
+
+def test_tracking_that_was_dead_teaches_nothing_once_it_is_back() -> None:
+    seen = foretold([100] * 78 + [0] * 10 + [100] * 2)
+    assert math.fsum(seen.path) == pytest.approx(2100, rel=0.03)
+
+
+def test_tracking_that_is_dead_for_ten_days_is_expected_back() -> None:
+    assert math.fsum(foretold([100] * 80 + [0] * 10).path) > 0.9 * 2100
+
+
+def test_while_tracking_is_dead_less_is_sure() -> None:
+    alive, dead = foretold(uneven(90)), foretold([*uneven(80), *[0] * 10])
+    assert dead.p10 - dead.used < 0.5 * (alive.p10 - alive.used)
+    assert dead.p90 - dead.used < 1.2 * (alive.p90 - alive.used)
+
+
+def test_a_site_that_is_dead_for_more_than_ten_days_is_closed() -> None:
+    assert math.fsum(foretold([100] * 79 + [0] * 11).path) == 0
+
+
+def test_a_site_that_is_quiet_at_weekends_is_not_dead_there() -> None:
+    first = MARCH_10 - timedelta(days=69)
+    week = [0 if (first + n * ONE_DAY).weekday() > 4 else 100 for n in range(70)]
+    saturday = (date(2026, 3, 14) - MARCH_10).days - 1
+    assert foretold(week).path[saturday] < 5
+
+
+def test_a_third_outage_in_half_a_year_is_a_habit_and_teaches() -> None:
+    once, habit = ([100] * 27 + [0] * 3, ([100] * 27 + [0] * 3) * 3)
+    assert math.fsum(foretold([*habit, *[100] * 5]).path) < math.fsum(
+        foretold([100] * 60 + once + [100] * 5).path
+    )
+
+
+def test_bursts_of_a_sparse_site_are_expected_again() -> None:
+    seen = foretold([0, 0, 0, 0, 0, 0, 70] * 12)
+    assert math.fsum(seen.path) == pytest.approx(21 * 10, rel=0.3)
+
+
+def test_sums_of_weeks_are_no_days() -> None:
+    history = {MARCH_10 - timedelta(weeks=n): 700 for n in range(20)}
+    assert forecast(history, period=MARCH, as_of=MARCH_10) == TooEarly(days=0)
+
+
+def remembered(counts, limit, /, **changed):
+    """Return the date told after `changed` was remembered of the day before."""
+    before = foretold(counts[:-1], limit=limit, until=MARCH_10 - ONE_DAY).memory
+    memory = replace(before, **changed)
+    return foretold(counts, limit=limit, previous=memory).crosses_on.likely
+
+
+def about_to_cross_on_the_eleventh_day(counts) -> tuple[int, date]:
+    seen = foretold(counts)
+    return seen.used + round(math.fsum(seen.path[:10])) + 20, MARCH_10 + 11 * ONE_DAY
+
+
+def test_a_date_told_before_stays_while_it_is_about_as_likely() -> None:
+    limit, fresh = about_to_cross_on_the_eleventh_day(uneven(90))
+    assert foretold(uneven(90), limit=limit).crosses_on.likely == fresh
+    assert remembered(uneven(90), limit, likely=fresh - ONE_DAY) == fresh - ONE_DAY
+    assert remembered(uneven(90), limit, likely=fresh - 3 * ONE_DAY) == fresh
+
+
+def test_a_date_told_of_another_limit_is_forgotten() -> None:
+    limit, fresh = about_to_cross_on_the_eleventh_day(uneven(90))
+    assert remembered(uneven(90), limit, likely=fresh - ONE_DAY, limit=limit + 1) == fresh
+
+
+def test_a_date_is_forgotten_where_a_whole_day_has_changed_since() -> None:
+    limit, fresh = about_to_cross_on_the_eleventh_day(uneven(90))
+    assert remembered(uneven(90), limit, likely=fresh - ONE_DAY, used=7) == fresh
+
+
+def test_a_date_is_forgotten_where_there_is_evidence_to_warn_now() -> None:
+    fresh = foretold(uneven(90), limit=15_000)
+    assert fresh.memory.sure
+    day = fresh.crosses_on.likely + ONE_DAY
+    assert remembered(uneven(90), 15_000, likely=day, sure=False) == fresh.crosses_on.likely
 
 
 def test_steady_growth_goes_on() -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quota_watch.forecast.forecast import TooEarly
+from quota_watch.forecast.forecast import DateMemory, Forecast, TooEarly
 from quota_watch.forecast.outlook import Outlook, fit, from_json, since_first_event
 from quota_watch.forecast.usual import Snapshot, learn_shape
 from support.domain import MARCH as MARCH_MONTH
@@ -120,3 +120,15 @@ def test_bringing_an_outlook_up_to_the_minute_takes_next_to_nothing() -> None:
     for n in range(200):
         kept.forecast(now=NOON, counted=n, limit=30_000)
     assert time.process_time() - began < 0.2
+
+
+def test_a_kept_outlook_remembers_the_date_that_was_told_the_day_before() -> None:
+    memory = DateMemory(
+        as_of=date(2026, 3, 8), used=800, limit=3000, likely=date(2026, 3, 30), sure=True
+    )
+    kept = restored(outlook([100] * 80, memory=memory))
+    assert kept is not None
+    assert kept.memory == memory
+    seen = kept.forecast(now=NOON, counted=50, limit=3000)
+    assert isinstance(seen, Forecast)
+    assert seen.memory.used == 900

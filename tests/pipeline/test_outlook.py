@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
 from quota_watch.model.period import each_day
 from quota_watch.storage.database import Database
@@ -182,3 +183,31 @@ def test_the_first_poll_learns_nothing_from_days_that_a_limit_capped_before(town
     (outcome,) = town.station.poll()
     assert outcome.known.forecast is not None
     assert outcome.known.forecast.p50 > 45_000
+
+
+def _likely(database: Database) -> dict[str, str]:
+    """Return the dates told, by the last whole day they were told from."""
+    columns = forecasts.c
+    with database.read() as connection:
+        rows = connection.execute(select(columns.as_of, columns.state).order_by(columns.as_of))
+        return {row.as_of.isoformat(): row.state["crosses_on"]["likely"] for row in rows}
+
+
+@pytest.mark.parametrize(("first", "told"), [(12, "2026-03-27"), (13, "2026-03-26")])
+def test_the_date_that_was_told_the_day_before_is_kept_while_it_is_about_as_likely(
+    town: Town, database, first, told
+) -> None:
+    for n in range(1, 25):
+        town.counts(f"2026-03-{n:02}", f"2026-03-{n:02}", 1300 if n % 3 else 1000)
+    for n in range(first, 14):
+        town.poll(f"2026-03-{n:02}T23:00")
+    assert _likely(database)["2026-03-12"] == told
+
+
+def test_a_date_is_told_anew_once_the_limit_is_another(town: Town, database) -> None:
+    town.counts("2026-03-01", "2026-03-31", 1200)
+    town.poll("2026-03-14T12:00")
+    town.station = Station(database, town.upstream, [replace(ACME, limit=33_000)], town.clock)
+    town.poll("2026-03-15T12:00")
+    before, after = _likely(database).values()
+    assert date.fromisoformat(after) - date.fromisoformat(before) >= 2 * DAY
