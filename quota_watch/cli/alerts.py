@@ -51,7 +51,7 @@ def alerts(
         shown = views.alerts(connection, watches, only_open=only_open)
         silenced = views.silences_shown(connection, now=context.clock.now())
     if as_json:
-        print_json({"alerts": [each.to_json() for each in shown]})
+        print_json({"alerts": shown})
         return
     if not shown:
         click.echo("no alerts", err=True)
@@ -79,7 +79,7 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
     with context.existing(context.config()) as database, database.read() as connection:
         shown = outbox(connection, only_failed=only_failed, most=most)
     if as_json:
-        print_json({"deliveries": [each.to_json() for each in shown]})
+        print_json({"deliveries": shown})
         return
     if not shown:
         click.echo("no deliveries", err=True)
@@ -144,7 +144,7 @@ def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> in
         built = build_channels(config, resources)
         shown = _send_test(context, config, database, built, channels or tuple(built))
     if as_json:
-        print_json({"deliveries": [each.to_json() for each in shown]})
+        print_json({"deliveries": shown})
     else:
         for each in shown:
             _print_test(each.delivery)

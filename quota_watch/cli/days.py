@@ -69,7 +69,7 @@ def history(
         days = views.history(connection, watch, start, end)
     rows = views.by_month(days) if by == "month" else days
     if as_json:
-        print_json({"history": [row.to_json() for row in rows]})
+        print_json({"history": rows})
     elif as_csv:
         _print_csv(rows)
     else:

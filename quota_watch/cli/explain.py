@@ -45,7 +45,7 @@ def explain(context: Context, organization: str, *, as_json: bool) -> None:
             connection, watch, channels=_channels(config), interval=config.poll.interval, now=now
         )
     if as_json:
-        print_json({"explanations": [found.to_json()]})
+        print_json({"explanations": [found]})
         return
     screen = console() if is_terminal() else None
     for text, style in _Page(found, watch.time_zone, now).lines():

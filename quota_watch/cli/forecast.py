@@ -56,7 +56,7 @@ def _show(context: Context, organization: str, *, as_json: bool) -> None:
     with context.existing(config) as database, database.read() as connection:
         ahead = period_forecast(connection, watch, now=now)
     if as_json:
-        print_json({"forecasts": [ahead.to_json()]})
+        print_json({"forecasts": [ahead]})
     else:
         forecast_text.show(ahead, now=now)
 

@@ -4,14 +4,15 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from quota_watch.lib.plain import plain
 from quota_watch.lib.text import one_line
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ STATES = {
 """Sign and style of each state an organization can be in, the most urgent first."""
 
 
-def print_json(answer: dict[str, Any]) -> None:
-    """Print one object, as every `--json` does; escaped, whatever the output can show."""
-    click.echo(json.dumps(answer, indent=2))
+def print_json(answer: Mapping[str, object]) -> None:
+    """Print one object of facts, as every `--json` does; escaped, whatever the output can show."""
+    click.echo(json.dumps(plain(answer), indent=2))
 
 
 def is_terminal() -> bool:

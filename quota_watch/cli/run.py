@@ -17,8 +17,8 @@ from quota_watch.cli.output import print_json, print_table, progress
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.figures import what_and_advice
 from quota_watch.lib.logs import get_logger, log_uncaught_exceptions
-from quota_watch.lib.plain import plain
-from quota_watch.model.period import Period, period_json
+from quota_watch.lib.plain import by_field
+from quota_watch.model.period import Period
 from quota_watch.model.schedule import span
 from quota_watch.model.source import ErrorKind
 from quota_watch.model.usage import percent
@@ -154,8 +154,7 @@ def poll(
         polled = [_polled(watch, outcomes, put_off.get(watch.organization)) for watch in watches]
         polled = _with_taken_over(polled, watches, database, context)
     if as_json:
-        organizations_json = [each.to_json() for each in polled]
-        print_json({"organizations": organizations_json, "deliveries": deliveries})
+        print_json({"organizations": polled, "deliveries": deliveries})
     else:
         _print_polled(polled, deliveries)
     failed = deliveries["failed"] or not all(each.ok for each in polled)
@@ -179,25 +178,18 @@ class _Polled:
         return None if self.used is None else percent(self.used, self.limit)
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "ok": self.ok,
-            "error": plain(self.error),
-            "used": self.used,
-            "limit": self.limit,
-            "percent": self.percent,
-            "period": None if self.period is None else period_json(self.period),
-            "transitions": [
-                {
-                    "type": f"alert.{each.type}",
-                    "rule": each.story.rule,
-                    "level": each.story.level,
-                    "alert_id": each.story.id,
-                    "told": each.told,
-                }
-                for each in self.transitions
-            ],
-        }
+        transitions = [
+            {
+                "type": f"alert.{each.type}",
+                "rule": each.story.rule,
+                "level": each.story.level,
+                "alert_id": each.story.id,
+                "told": each.told,
+            }
+            for each in self.transitions
+        ]
+        rest = {"percent": self.percent, "transitions": transitions}
+        return by_field(self, without={"transitions"}) | rest
 
 
 def _polled(watch: Watch, outcomes: "Sequence[Outcome]", wait: timedelta | None) -> _Polled:
@@ -253,9 +245,7 @@ def _error(outcome: "Outcome | None", wait: timedelta | None) -> "PollError | No
         )
         return PollError(kind=ErrorKind.RATE_LIMITED, message=message, status=None)
     error = outcome.poll.error if outcome else None
-    if error is None:
-        return None
-    return PollError(kind=error.kind, message=error.message, status=error.status)
+    return None if error is None else PollError.of(error)
 
 
 def _print_polled(polled: Sequence[_Polled], deliveries: dict[str, int]) -> None:

@@ -11,7 +11,6 @@ import click
 from quota_watch.cli.context import GROUP, Context, chosen, refuse_foreign_folder
 from quota_watch.cli.output import print_json, print_table, short_time
 from quota_watch.lib.figures import duration, moment, zone_of
-from quota_watch.lib.plain import plain
 from quota_watch.lib.text import one_line
 from quota_watch.model.period import month_of
 from quota_watch.model.rule import Rule
@@ -103,7 +102,7 @@ def list_silences(context: Context, with_ended: bool, as_json: bool) -> None:
     with context.existing(config) as database, database.read() as connection:
         found = silences_shown(connection, now=now, with_ended=with_ended)
     if as_json:
-        print_json({"silences": plain(found)})
+        print_json({"silences": found})
         return
     if not found:
         click.echo("no silences", err=True)

@@ -102,7 +102,7 @@ def _show_once(
             first = now.date() - (_SPARK_DAYS - 1) * ONE_DAY
             days = daily_totals(connection, keys, first, now.date())
     if as_json:
-        print_json({"organizations": [each.to_json() for each in found]})
+        print_json({"organizations": found})
         return
     show(found, now=now, pending=pending, fits=fits, days=days)
     for watch in watches:

@@ -12,7 +12,7 @@ import msgspec
 
 from quota_watch.forecast.forecast import Crossing
 from quota_watch.lib.figures import Estimate
-from quota_watch.lib.plain import plain
+from quota_watch.lib.plain import by_field
 from quota_watch.messages.words import DO
 from quota_watch.model.period import Period
 from quota_watch.rules.story import TransitionType
@@ -262,8 +262,7 @@ class Facts:
 
     def to_json(self) -> dict[str, Any]:
         """Write the body that webhooks get, and that is kept."""
-        body: dict[str, Any] = plain(self)
-        return body
+        return by_field(self)
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Facts":

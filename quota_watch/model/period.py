@@ -35,6 +35,14 @@ class Period:
         """How many days the period has."""
         return (self.end - self.start).days
 
+    def to_json(self) -> dict[str, Any]:
+        """Write it with its last day inclusive and the moment it resets."""
+        return {
+            "start": self.start.isoformat(),
+            "end": self.last_day.isoformat(),
+            "resets_at": iso(self.resets_at),
+        }
+
 
 def month_of(day: date) -> Period:
     """Cut out the calendar month of `day` in UTC: so Rybbit bills, whatever a subscription's day.
@@ -56,12 +64,3 @@ def each_day(first: date, last: date) -> Iterator[date]:
     while day <= last:
         yield day
         day += ONE_DAY
-
-
-def period_json(period: Period) -> dict[str, Any]:
-    """Write a period with its last day inclusive and the moment it resets."""
-    return {
-        "start": period.start.isoformat(),
-        "end": period.last_day.isoformat(),
-        "resets_at": iso(period.resets_at),
-    }

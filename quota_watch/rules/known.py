@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from quota_watch.forecast.forecast import Crossing, Forecast
 from quota_watch.forecast.outlook import Foresight
 from quota_watch.forecast.remedies import PlanFit, Remedies
 from quota_watch.lib.figures import Estimate
+from quota_watch.lib.plain import by_field
 from quota_watch.model.account import KnownSite, Mismatch, Reported
 from quota_watch.model.limit import NOT_KNOWN, KnownLimit, LimitChange
 from quota_watch.model.period import Period
@@ -40,6 +42,10 @@ class KeptForecast:
     p90: int
     probability_over: float | None
     crosses_on: Crossing | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Write it without what was used, which stands beside it."""
+        return by_field(self, without={"used"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

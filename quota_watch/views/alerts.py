@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Row, func, select
 
-from quota_watch.lib.plain import iso, plain
+from quota_watch.lib.plain import by_field
 from quota_watch.model.rule import Severity
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims, deliveries, silences, stories
@@ -85,11 +85,6 @@ class DeliveryRecord:
             attempts_log=[_attempt(each) for each in row.log or ()],
         )
 
-    def to_json(self) -> Json:
-        """Write it as it stands in every JSON that tells of deliveries."""
-        shape: Json = plain(self)
-        return shape
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxEntry:
@@ -103,7 +98,7 @@ class OutboxEntry:
     def to_json(self) -> Json:
         """Write it as `deliveries --json` prints it."""
         about = {"alert_id": self.alert_id, "organization": self.organization, "title": self.title}
-        return self.delivery.to_json() | about
+        return by_field(self.delivery) | about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +143,7 @@ class Alert:
     level: int | None
     tier: str | None
     severity: str
+    state: str
     held: bool
     reason: str
     title: str
@@ -161,31 +157,6 @@ class Alert:
     def is_open(self) -> bool:
         """Whether it goes on."""
         return self.ended_at is None
-
-    @property
-    def state(self) -> str:
-        """The word for that."""
-        return "open" if self.is_open else "resolved"
-
-    def to_json(self) -> Json:
-        """Write it as every JSON shows an alert."""
-        return {
-            "id": self.id,
-            "organization": self.organization,
-            "rule": self.rule,
-            "level": self.level,
-            "tier": self.tier,
-            "severity": self.severity,
-            "state": self.state,
-            "held": self.held,
-            "reason": self.reason,
-            "title": self.title,
-            "summary": self.summary,
-            "started_at": iso(self.started_at),
-            "ended_at": iso(self.ended_at),
-            "transitions": plain(self.transitions),
-            "deliveries": plain(self.deliveries),
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +223,7 @@ def with_deliveries(
             level=row.level,
             tier=row.tier,
             severity=row.severity,
+            state="open" if row.ended_at is None else "resolved",
             held=row.held,
             reason=row.reason,
             title=row.title,

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, func, select
 
-from quota_watch.lib.plain import plain
+from quota_watch.lib.plain import by_field
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import Period, month_of, previous
 from quota_watch.model.plan import NOT_COUNTED
@@ -51,11 +51,6 @@ class Day:
             capped=row.capped,
             changed_from=changed_from,
         )
-
-    def to_json(self) -> Json:
-        """Write it as `history --json` prints it."""
-        shape: Json = plain(self)
-        return shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,10 +157,9 @@ class ExportedDay:
 
     def to_json(self) -> Json:
         """Write it as `export` does."""
-        shape = self.day.to_json()
-        del shape["changed_from"]
+        day = by_field(self.day, without={"changed_from"})
         whose = {"organization": self.organization.id, "name": self.name}
-        return whose | {"server": self.organization.server} | shape
+        return whose | {"server": self.organization.server} | day
 
 
 def all_days(

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from quota_watch.lib.plain import plain
+from quota_watch.lib.plain import by_field, plain
 from quota_watch.model.period import month_of, previous
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.watch import Watch
@@ -61,9 +61,7 @@ class ExplainedStep:
 
     def to_json(self) -> Json:
         """Write the step, and what explains it."""
-        more = ("why", "not_told", "silence", "deliveries", "not_sent")
-        shape: Json = plain(self.step)
-        return shape | {name: plain(getattr(self, name)) for name in more}
+        return by_field(self.step) | by_field(self, without={"step"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +71,10 @@ class ExplainedAlert:
     alert: Alert
     steps: Sequence[ExplainedStep]
 
+    def to_json(self) -> Json:
+        """Write the story, with what explains its steps in their place."""
+        return by_field(self.alert) | {"transitions": plain(self.steps)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
@@ -81,17 +83,6 @@ class Explanation:
     organization: Status
     rules: Sequence[ExplainedRule]
     alerts: Sequence[ExplainedAlert]
-
-    def to_json(self) -> Json:
-        """Write it as `alerts explain --json` prints it."""
-        return {
-            "organization": self.organization.to_json(),
-            "rules": plain(self.rules),
-            "alerts": [
-                each.alert.to_json() | {"transitions": [step.to_json() for step in each.steps]}
-                for each in self.alerts
-            ],
-        }
 
 
 def explanation(

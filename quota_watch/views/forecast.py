@@ -13,7 +13,7 @@ from quota_watch.forecast.forecast import DayAhead, Expected, TooEarly, course, 
 from quota_watch.forecast.usual import DayShape, flat_shape, shape_from_json, share_at
 from quota_watch.lib.figures import Estimate
 from quota_watch.lib.plain import iso, plain
-from quota_watch.model.period import Period, month_of, period_json
+from quota_watch.model.period import Period, month_of
 from quota_watch.model.usage import is_over, percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import Known
@@ -62,7 +62,7 @@ class PeriodForecast:
             "percent": None if used is None else percent(used, watch.limit),
             "over": None if used is None else is_over(used, watch.limit),
             "drops": watch.drops,
-            "period": period_json(known.period),
+            "period": known.period.to_json(),
             "measured_at": iso(known.measured_at or known.last_ok),
             "too_early": plain(self.too_early),
             "forecast": self._forecast_json(),

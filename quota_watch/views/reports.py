@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, select
 from quota_watch.forecast.capped import lost
 from quota_watch.forecast.remedies import smaller_plan
 from quota_watch.lib.plain import iso, plain
-from quota_watch.model.period import Period, each_day, month_of, period_json, previous
+from quota_watch.model.period import Period, each_day, month_of, previous
 from quota_watch.model.report import ReportKind, ReportSpan
 from quota_watch.model.usage import is_over, percent
 from quota_watch.model.watch import Watch
@@ -124,7 +124,7 @@ def _coming(present: PeriodForecast) -> Json | None:
         return None
     names = ("p10", "p50", "p90", "probability_over", "crosses_on")
     figures = {name: plain(getattr(forecast, name)) for name in names}
-    return {"period": period_json(present.known.period), **figures}
+    return {"period": present.known.period.to_json(), **figures}
 
 
 def _closed(connection: Connection, pk: int, watch: Watch, span: ReportSpan) -> Json:
@@ -137,7 +137,7 @@ def _closed(connection: Connection, pk: int, watch: Watch, span: ReportSpan) -> 
     else:
         used, limit, gone = closed.used, closed.limit, plain(closed.lost)
     return {
-        "period": period_json(period),
+        "period": period.to_json(),
         "used": used,
         "limit": limit,
         "percent": None if used is None else percent(used, limit),

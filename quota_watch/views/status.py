@@ -5,17 +5,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, Row
 
 from quota_watch.lib.figures import Estimate
-from quota_watch.lib.plain import iso, plain
+from quota_watch.lib.plain import by_field
 from quota_watch.model.account import Mismatch
 from quota_watch.model.limit import ENFORCED_EVERY
-from quota_watch.model.period import Period, period_json
+from quota_watch.model.period import Period
 from quota_watch.model.rule import Rule, Severity
-from quota_watch.model.usage import is_over, percent
+from quota_watch.model.source import Trouble, UpstreamError
+from quota_watch.model.usage import Usage, is_over, percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.storage import stories
@@ -29,7 +30,6 @@ STATES = ("critical", "unknown", "warning", "info", "ok")
 """The states of an organization, the most urgent first."""
 
 _TRUSTED_INTERVALS, _LEAST_TRUSTED = 2, timedelta(minutes=1)
-_FORECAST = ("as_of", "p10", "p50", "p90", "probability_over", "crosses_on")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,11 @@ class PollError:
     kind: str
     message: str
     status: int | None
+
+    @classmethod
+    def of(cls, failure: Trouble | UpstreamError) -> Self:
+        """Read what failed."""
+        return cls(kind=failure.kind, message=failure.message, status=failure.status)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +62,7 @@ class LimitDiffers:
     config: int
     upstream: int
     plan: str | None
-    as_of: datetime | None
+    as_of: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,109 +86,63 @@ class SiteStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """An organization as `status` shows it: what is `known`, and what is held of it.
+class Today:
+    """What today has had; None where no good poll of today was: unknown is not zero."""
 
-    `silences` are those that hold now. `lost` estimates what was dropped of this period.
+    date: date
+    used: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """An organization as `status` shows it: what is `known`, and what follows from it.
+
+    All that is of counts is None before the period's first good poll. `state` is one of `STATES`,
+    `lost` estimates what was dropped, `forecast` is what the last poll left; `silences` are those
+    that hold now.
     """
 
     known: Known
+    id: str
+    name: str
+    server: str
+    plan: str | None
+    limit: int | None
+    limit_source: str
+    limit_as_of: datetime | None
+    drops: bool
+    group: str | None
+    used: int | None
+    percent: float | None
+    over: bool | None
+    by_type: Mapping[str, int] | None
+    not_counted: Mapping[str, int] | None
+    today: Today | None
+    crossed_on: date | None
+    last_poll: datetime | None
+    last_ok: datetime | None
+    next_poll: datetime | None
+    failing_since: datetime | None
+    last_error: PollError | None
+    forecast: KeptForecast | None
+    lost: Estimate | None
     stale: bool
+    enforced: bool
     interval: Interval | None
+    sites: Sequence[SiteStatus]
+    limit_pending: LimitPending | None
+    limit_differs: LimitDiffers | None
+    mismatch: Mismatch | None
     silences: Sequence[SilenceRecord]
+    period: Period
+    blind: bool
+    state: str
     open_alerts: Sequence[Alert]
-    lost: Estimate | None = None
-
-    @property
-    def id(self) -> str:
-        """The organization's id, which alone it is asked for by."""
-        return self.known.watch.organization.id
-
-    @property
-    def name(self) -> str:
-        """The config's name for it, else upstream's, else the id."""
-        return self.known.watch.name
-
-    @property
-    def server(self) -> str:
-        """Where it lives."""
-        return self.known.watch.organization.server
-
-    @property
-    def group(self) -> str | None:
-        """The group that the config puts it in."""
-        return self.known.watch.group
-
-    @property
-    def plan(self) -> str | None:
-        """Its plan."""
-        return self.known.watch.plan
-
-    @property
-    def limit(self) -> int | None:
-        """The limit in force."""
-        return self.known.watch.limit
-
-    @property
-    def limit_source(self) -> str:
-        """Where that is from."""
-        return self.known.watch.limit_source
-
-    @property
-    def limit_as_of(self) -> datetime | None:
-        """When it was last in use, or said."""
-        return self.known.limit_as_of
-
-    @property
-    def drops(self) -> bool:
-        """Whether events past it are lost."""
-        return self.known.watch.drops
-
-    @property
-    def period(self) -> Period:
-        """The present period."""
-        return self.known.period
-
-    @property
-    def used(self) -> int | None:
-        """What was counted of it; None before its first good poll."""
-        return None if self.known.usage is None else self.known.usage.used
-
-    @property
-    def percent(self) -> float | None:
-        """That, of the limit."""
-        return None if self.used is None else percent(self.used, self.limit)
-
-    @property
-    def over(self) -> bool | None:
-        """Whether that is past the limit."""
-        return None if self.used is None else is_over(self.used, self.limit)
-
-    @property
-    def by_type(self) -> Mapping[str, int] | None:
-        """The counted events by type."""
-        return None if self.known.usage is None else self.known.usage.by_type
-
-    @property
-    def not_counted(self) -> Mapping[str, int] | None:
-        """The events outside the bill by type."""
-        return None if self.known.usage is None else self.known.usage.not_counted
 
     @property
     def used_today(self) -> int | None:
-        """What today has had; None where no good poll of today was: unknown is not zero."""
-        usage = self.known.usage
-        return usage.used_today if usage and usage.today >= self.known.at.date() else None
-
-    @property
-    def crossed_on(self) -> date | None:
-        """The day on which the limit was passed."""
-        return None if self.known.usage is None else self.known.usage.crossed_on
-
-    @property
-    def forecast(self) -> KeptForecast | None:
-        """What the period was last forecast to come to."""
-        return self.known.kept_forecast
+        """What today has had, as far as it is known."""
+        return None if self.today is None else self.today.used
 
     @property
     def crosses_on(self) -> date | None:
@@ -191,141 +150,9 @@ class Status:
         crossing = self.forecast.crosses_on if self.forecast else None
         return None if crossing is None else crossing.likely
 
-    @property
-    def last_poll(self) -> datetime | None:
-        """When it was last polled, with or without success."""
-        return self.known.last_poll
-
-    @property
-    def last_ok(self) -> datetime | None:
-        """When a poll last worked."""
-        return self.known.last_ok
-
-    @property
-    def next_poll(self) -> datetime | None:
-        """When the next one is due."""
-        return self.known.next_poll
-
-    @property
-    def failing_since(self) -> datetime | None:
-        """When polls began to fail without a good one since."""
-        return None if self.known.trouble is None else self.known.trouble.since
-
-    @property
-    def last_error(self) -> PollError | None:
-        """Why the last of them failed."""
-        trouble = self.known.trouble
-        if trouble is None:
-            return None
-        return PollError(kind=trouble.kind, message=trouble.message, status=trouble.status)
-
-    @property
-    def enforced(self) -> bool:
-        """Whether upstream says that it drops events."""
-        reported = self.known.reported
-        return reported is not None and reported.account.enforced_over is True
-
-    @property
-    def sites(self) -> Sequence[SiteStatus]:
-        """The sites that upstream lists."""
-        return [
-            SiteStatus(id=id_, domain=site.name, requires_plan=site.requires_plan)
-            for id_, site in self.known.sites.items()
-        ]
-
-    @property
-    def limit_pending(self) -> LimitPending | None:
-        """A lower limit that is not believed yet."""
-        limit, reported = self.known.limit, self.known.reported
-        if not self.known.watch.auto or limit.lower_since is None:
-            return None
-        return LimitPending(
-            limit=limit.lower,
-            plan=None if reported is None else reported.account.plan,
-            status=None if reported is None else reported.account.status,
-            since=limit.lower_since,
-            confirmed_at=limit.lower_since + ENFORCED_EVERY,
-        )
-
-    @property
-    def limit_differs(self) -> LimitDiffers | None:
-        """Both limits, where the config's decides and upstream has another."""
-        watch, reported = self.known.watch, self.known.reported
-        if watch.auto or watch.limit is None or reported is None:
-            return None
-        account = reported.account
-        if account.limit is None or account.limit == watch.limit:
-            return None
-        return LimitDiffers(
-            config=watch.limit,
-            upstream=account.limit,
-            plan=account.plan,
-            as_of=reported.as_of,
-        )
-
-    @property
-    def mismatch(self) -> Mismatch | None:
-        """What is held of our count and upstream's own."""
-        return self.known.mismatch
-
-    @property
-    def blind(self) -> bool:
-        """Whether its polls have failed for too long."""
-        return any(each.rule == Rule.BLIND for each in self.open_alerts)
-
-    @property
-    def state(self) -> str:
-        """How bad it is, in one of `STATES`."""
-        worst = max((Severity.of(each.severity) for each in self.open_alerts), default=None)
-        is_judged = self.limit is not None or worst is Severity.CRITICAL
-        if self.stale or self.used is None or not is_judged:
-            return "unknown"
-        return worst.label if worst else "ok"
-
     def to_json(self) -> Json:
         """Write it as `status --json` and the API have it."""
-        is_counted = self.known.usage is not None
-        return {
-            "id": self.id,
-            "name": self.name,
-            "server": self.server,
-            "plan": self.plan,
-            "limit": self.limit,
-            "limit_source": self.limit_source,
-            "limit_as_of": iso(self.limit_as_of),
-            "drops": self.drops,
-            "group": self.group,
-            "used": self.used,
-            "percent": self.percent,
-            "over": self.over,
-            "by_type": plain(self.by_type),
-            "not_counted": plain(self.not_counted),
-            "today": {"date": self.known.at.date().isoformat(), "used": self.used_today}
-            if is_counted
-            else None,
-            "crossed_on": plain(self.crossed_on),
-            "last_poll": iso(self.last_poll),
-            "last_ok": iso(self.last_ok),
-            "next_poll": iso(self.next_poll),
-            "failing_since": iso(self.failing_since),
-            "last_error": plain(self.last_error),
-            "forecast": None
-            if self.forecast is None
-            else {name: plain(getattr(self.forecast, name)) for name in _FORECAST},
-            "lost": plain(self.lost),
-            "stale": self.stale,
-            "enforced": self.enforced,
-            "interval": plain(self.interval),
-            "sites": plain(self.sites),
-            "limit_pending": plain(self.limit_pending),
-            "limit_differs": plain(self.limit_differs),
-            "mismatch": plain(self.mismatch),
-            "silences": plain(self.silences),
-            "period": period_json(self.period),
-            "blind": self.blind,
-            "state": self.state,
-            "open_alerts": [each.to_json() for each in self.open_alerts],
-        }
+        return by_field(self, without={"known"})
 
 
 def statuses(
@@ -344,16 +171,106 @@ def statuses(
     silences = silences_shown(connection, now=now)
     alerts = _open_alerts(connection, found)
     return [
-        Status(
-            known=known,
-            stale=_is_stale(known, interval),
-            interval=_interval(known, interval),
+        _status(
+            known,
+            interval,
+            lost=None if known.pk is None else lost.get(known.pk),
             silences=[each for each in silences if each.is_of(known.watch.organization.id)],
             open_alerts=alerts[known.watch.organization.id],
-            lost=None if known.pk is None else lost.get(known.pk),
         )
         for known in found
     ]
+
+
+def _status(
+    known: Known,
+    interval: timedelta | None,
+    *,
+    lost: Estimate | None,
+    silences: Sequence[SilenceRecord],
+    open_alerts: Sequence[Alert],
+) -> Status:
+    watch, usage, trouble, reported = known.watch, known.usage, known.trouble, known.reported
+    used = None if usage is None else usage.used
+    stale = _is_stale(known, interval)
+    return Status(
+        known=known,
+        id=watch.organization.id,
+        name=watch.name,
+        server=watch.organization.server,
+        plan=watch.plan,
+        limit=watch.limit,
+        limit_source=watch.limit_source,
+        limit_as_of=known.limit_as_of,
+        drops=watch.drops,
+        group=watch.group,
+        used=used,
+        percent=None if used is None else percent(used, watch.limit),
+        over=None if used is None else is_over(used, watch.limit),
+        by_type=usage.by_type if usage else None,
+        not_counted=usage.not_counted if usage else None,
+        today=_today(known, usage) if usage else None,
+        crossed_on=usage.crossed_on if usage else None,
+        last_poll=known.last_poll,
+        last_ok=known.last_ok,
+        next_poll=known.next_poll,
+        failing_since=trouble.since if trouble else None,
+        last_error=PollError.of(trouble) if trouble else None,
+        forecast=known.kept_forecast,
+        lost=lost,
+        stale=stale,
+        enforced=reported is not None and reported.account.enforced_over is True,
+        interval=_interval(known, interval),
+        sites=[
+            SiteStatus(id=id_, domain=site.name, requires_plan=site.requires_plan)
+            for id_, site in known.sites.items()
+        ],
+        limit_pending=_limit_pending(known),
+        limit_differs=_limit_differs(known),
+        mismatch=known.mismatch,
+        silences=silences,
+        period=known.period,
+        blind=any(each.rule == Rule.BLIND for each in open_alerts),
+        state="unknown" if stale or used is None else _state(watch.limit, open_alerts),
+        open_alerts=open_alerts,
+    )
+
+
+def _today(known: Known, usage: Usage) -> Today:
+    today = known.at.date()
+    return Today(date=today, used=usage.used_today if usage.today >= today else None)
+
+
+def _limit_pending(known: Known) -> LimitPending | None:
+    limit, reported = known.limit, known.reported
+    if not known.watch.auto or limit.lower_since is None:
+        return None
+    return LimitPending(
+        limit=limit.lower,
+        plan=reported.account.plan if reported else None,
+        status=reported.account.status if reported else None,
+        since=limit.lower_since,
+        confirmed_at=limit.lower_since + ENFORCED_EVERY,
+    )
+
+
+def _limit_differs(known: Known) -> LimitDiffers | None:
+    limit, reported = known.watch.limit, known.reported
+    if known.watch.auto or limit is None or reported is None:
+        return None
+    account = reported.account
+    if account.limit is None or account.limit == limit:
+        return None
+    return LimitDiffers(
+        config=limit, upstream=account.limit, plan=account.plan, as_of=reported.as_of
+    )
+
+
+def _state(limit: int | None, open_alerts: Iterable[Alert]) -> str:
+    worst = max((Severity.of(each.severity) for each in open_alerts), default=None)
+    if limit is None and worst is not Severity.CRITICAL:
+        return "unknown"
+    return worst.label if worst else "ok"
 
 
 def by_urgency(found: Iterable[Status]) -> list[Status]:

@@ -132,7 +132,7 @@ def _install_api(app: Flask, store: Store) -> None:
         group = request.args.get("group")
         with store.read() as reading:
             found = [each for each in reading.organizations() if group in {None, each.group}]
-        return jsonify({"organizations": [each.to_json() for each in found]})
+        return jsonify(plain({"organizations": found}))
 
     @app.get("/api/v1/organizations/<organization_id>")
     def api_organization(organization_id: str) -> Response:
@@ -151,7 +151,7 @@ def _install_api(app: Flask, store: Store) -> None:
         only_open = request.args.get("open") in {"1", "true"}
         with store.read() as reading:
             found = alerts(reading.connection, None, only_open=only_open)
-        return jsonify({"alerts": [each.to_json() for each in found]})
+        return jsonify(plain({"alerts": found}))
 
 
 _UNITS = ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k"))

@@ -3,7 +3,6 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from quota_watch.lib.plain import iso
-from quota_watch.model.period import period_json
 from support.domain import MARCH
 
 
@@ -21,7 +20,7 @@ def test_moments_are_iso_in_utc(moment, text) -> None:
 
 
 def test_a_period_ends_with_its_last_day() -> None:
-    assert period_json(MARCH) == {
+    assert MARCH.to_json() == {
         "start": "2026-03-01",
         "end": "2026-03-31",
         "resets_at": "2026-04-01T00:00:00Z",

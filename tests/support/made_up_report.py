@@ -8,7 +8,7 @@ from typing import Any
 from quota_watch.lib.plain import iso
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.report import report_facts
-from quota_watch.model.period import ONE_DAY, each_day, month_of, period_json
+from quota_watch.model.period import ONE_DAY, each_day, month_of
 from quota_watch.model.report import ReportKind, ReportSpan, latest_report
 from quota_watch.model.usage import is_over, percent
 from support import made_up
@@ -88,7 +88,7 @@ class _Maker:
             "server": made_up.SERVER,
             "state": "ok" if known else "unknown",
             "blind": False,
-            "period": period_json(period),
+            "period": period.to_json(),
             "used": used,
             "limit": limit,
             "percent": percent(used, limit) if used is not None else None,
@@ -97,7 +97,7 @@ class _Maker:
             "coming": None
             if to_come is None or used is None
             else {
-                "period": period_json(now_period),
+                "period": now_period.to_json(),
                 "p10": used + round(to_come * 0.75),
                 "p50": used + to_come,
                 "p90": used + round(to_come * 1.3),

@@ -5,6 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
 
+from quota_watch.lib.plain import plain
 from quota_watch.storage.schema import delivery
 from quota_watch.views.alerts import alerts
 from quota_watch.views.status import statuses
@@ -39,7 +40,7 @@ def test_organizations_are_those_that_the_command_shows(acme):
 
 def test_alerts_are_those_that_the_command_shows(acme):
     with acme.filler.database.read() as connection:
-        expected = [each.to_json() for each in alerts(connection, None, only_open=False)]
+        expected = plain(alerts(connection, None, only_open=False))
     assert acme.get("/api/v1/alerts").json() == {"alerts": expected}
 
 

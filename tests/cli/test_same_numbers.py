@@ -1,0 +1,162 @@
+"""Whoever asks, by whatever way, is told the same numbers of an organization."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from quota_watch.cli.forecast import forecast
+from quota_watch.cli.run import _polled
+from quota_watch.cli.status import status
+from quota_watch.config import load
+from quota_watch.lib.figures import number, rough
+from quota_watch.lib.plain import plain
+from quota_watch.model.period import each_day
+from quota_watch.model.report import ReportKind, latest_report
+from quota_watch.model.watch import Watch
+from quota_watch.views import reports
+from quota_watch.web.app import create_app
+from quota_watch.web.site import Site
+from support.databases import sqlite_template
+from support.folder import Folder, folder
+from support.played import NOON, noon
+from support.watching import SERVER, Station, Upstream
+
+__all__ = ["folder", "noon", "sqlite_template"]
+
+DAY = timedelta(days=1)
+FIRST = NOON.date() - 60 * DAY
+
+
+class Shop:
+    """One organization, watched in a folder and asked for in every way there is."""
+
+    def __init__(self, folder: Folder, station: Station, upstream: Upstream, watch: Watch) -> None:
+        self.folder, self.station, self.upstream = folder, station, upstream
+        self.watch = watch
+
+    def counts(self, until: timedelta, events: int) -> None:
+        for day in each_day(FIRST, NOON.date() + until):
+            self.upstream.set(self.watch, day, pageview=events + 10 * day.weekday(), error=3)
+
+    def poll(self) -> dict[str, Any]:
+        outcomes = self.station.cycle()
+        polled: dict[str, Any] = plain(_polled(self.watch, outcomes, None))
+        return polled
+
+    def status(self) -> dict[str, Any]:
+        (found,) = self.folder(status, "--json").json["organizations"]
+        return dict(found)
+
+    def forecast(self) -> dict[str, Any]:
+        (found,) = self.folder(forecast, "org_shop", "--json").json["forecasts"]
+        return dict(found)
+
+    def report(self) -> dict[str, Any]:
+        now = self.folder.clock.now()
+        span = latest_report(ReportKind.WEEKLY, now=now, time_zone="UTC")
+        with self.station.database.read() as connection:
+            (entry,) = plain(reports.organizations(connection, [self.watch], span, now=now))
+        return dict(entry)
+
+    def get(self, path: str) -> Any:
+        site = Site.of(load(self.folder.path / "config.toml"))
+        app = create_app(
+            lambda: site,
+            database=self.station.database,
+            clock=self.folder.clock,
+            health=list,
+        )
+        return app.test_client().get(path, headers={"Host": "127.0.0.1"})
+
+    def api(self, path: str) -> dict[str, Any]:
+        (found,) = self.get(f"/api/v1/organizations{path}").json["organizations"]
+        return dict(found)
+
+    def answers(self) -> dict[str, Mapping[str, Any]]:
+        """Ask by every way that answers in JSON."""
+        return {
+            "status": self.status(),
+            "forecast": self.forecast(),
+            "api": self.api(""),
+            "api of one": self.api("/org_shop"),
+            "report": self.report(),
+        }
+
+
+@pytest.fixture
+def shop(folder: Folder) -> Iterator[Shop]:
+    folder.configure(SERVER, "[web]\n")
+    upstream = Upstream()
+    (watch,) = load(folder.path / "config.toml").watches()
+    with closing(folder.open()) as database:
+        station = Station(database, upstream, [watch], folder.clock, history=60 * DAY)
+        yield Shop(folder, station, upstream, watch)
+
+
+def usage(answer: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(answer[name] for name in ("used", "limit", "percent", "over"))
+
+
+def outlook(answer: Mapping[str, Any]) -> tuple[Any, ...]:
+    ahead = answer.get("forecast") or answer["coming"]
+    names = ("p10", "p50", "p90", "probability_over", "crosses_on")
+    return tuple(ahead[name] for name in names)
+
+
+def lost(answer: Mapping[str, Any]) -> Any:
+    estimate = answer["lost"]
+    return estimate.get("total", estimate) if estimate else None
+
+
+def one(values: list[Any]) -> Any:
+    """Return what all of them are."""
+    first, *rest = values
+    assert rest == [first] * len(rest)
+    return first
+
+
+def test_what_is_to_come_is_the_same_everywhere(shop: Shop) -> None:
+    shop.counts(timedelta(), 1_000)
+    polled = shop.poll()
+    answers = list(shop.answers().values())
+    assert one([usage(each) for each in answers])[0] == polled["used"] > 0
+    _, p50, *_ = one([outlook(each) for each in answers])
+    page = shop.get("/organizations/org_shop").text
+    assert number(polled["used"]) in page
+    assert rough(p50) in page or f"{p50:,}" in page
+
+
+def test_what_was_lost_is_the_same_everywhere(shop: Shop) -> None:
+    shop.counts(-4 * DAY, 2_000)
+    for n in (3, 2, 1):
+        shop.upstream.set(shop.watch, NOON.date() - n * DAY, pageview=4)
+    shop.poll()
+    answers = list(shop.answers().values())
+    assert one([usage(each) for each in answers])[-1] is True
+    assert one([lost(each) for each in answers])["likely"] > 4_000
+    assert rough(lost(answers[0])["likely"]) in shop.get("/organizations/org_shop").text
+
+
+def test_while_days_lie_ahead_of_the_clock_all_say_what_the_poll_said(shop: Shop) -> None:
+    shop.counts(3 * DAY, 1_000)
+    shop.folder.clock.advance(3 * DAY)
+    shop.poll()
+    shop.folder.clock.set(NOON)
+    polled = shop.poll()
+    answers = list(shop.answers().values())
+    assert one([usage(each) for each in answers])[0] == polled["used"]
+    one([outlook(each) for each in answers])
+    assert number(polled["used"]) in shop.get("/organizations/org_shop").text
+
+
+def test_a_limit_that_the_config_changed_holds_everywhere_before_the_next_poll(shop: Shop) -> None:
+    shop.counts(timedelta(), 1_000)
+    shop.poll()
+    config = shop.folder.path / "config.toml"
+    config.write_text(config.read_text().replace("20_000", "30_000"))
+    (shop.watch,) = load(config).watches()
+    answers = list(shop.answers().values())
+    assert one([usage(each) for each in answers])[1] == 30_000
