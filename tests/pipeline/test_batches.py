@@ -1,0 +1,103 @@
+"""A batch of polls: read once, written once, and the numbers are those of each alone."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, event
+
+from quota_watch.pipeline.poll import look_back
+from quota_watch.pipeline.watcher import Outcome
+from quota_watch.rules.assess import assess
+from quota_watch.storage.database import Database
+from support.clock import FakeClock
+from support.watching import Station, Upstream, watch, watches
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+ACME = watch(limit=30_000, thresholds=(75, 100), forecast=True, spike=True, stalled_after=DAY)
+TODAY = date(2026, 3, 10)
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+
+Step = Callable[[Upstream, FakeClock], None]
+
+
+def passes(hours: int) -> Step:
+    return lambda _, clock: clock.advance(hours * HOUR)
+
+
+def counted(days_ago: int, n: int) -> Step:
+    return lambda upstream, clock: upstream.set(
+        ACME, clock.now().date() - days_ago * DAY, pageview=n
+    )
+
+
+steps = st.lists(
+    st.builds(passes, st.integers(1, 30))
+    | st.builds(counted, st.just(0) | st.integers(0, 40), st.integers(0, 5000))
+)
+
+
+def is_as_a_fresh_look(outcome: Outcome, database: Database) -> None:
+    known = outcome.known
+    assert known.usage is not None
+    with database.read() as connection:
+        foresight = look_back(connection, outcome.poll, known.watch, known.usage)
+    fresh = replace(known, foresight=foresight)
+    assert known.forecast == fresh.forecast
+    assert assess(known).conditions == assess(fresh).conditions
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 2000), min_size=5, max_size=70), steps)
+def test_the_number_that_a_poll_shows_is_that_of_a_fresh_fit(
+    sqlite_template: Path, history: list[int], steps: list[Step]
+) -> None:
+    upstream, clock = Upstream(), FakeClock(NOON)
+    for n, count in enumerate(history):
+        upstream.set(ACME, TODAY - n * DAY, pageview=count)
+    with TemporaryDirectory() as folder:
+        database = Database(f"sqlite:///{shutil.copy(sqlite_template, folder)}")
+        station = Station(database, upstream, [ACME], clock, history=60 * DAY)
+        for step in (passes(0), *steps):
+            step(upstream, clock)
+            clock.advance(HOUR)
+            for outcome in station.poll():
+                is_as_a_fresh_look(outcome, database)
+        database.close()
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """Collect what is executed meanwhile."""
+    executed: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        executed.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield executed
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def test_a_steady_cycle_takes_a_statement_for_many_organizations(
+    database: Database, clock: FakeClock
+) -> None:
+    upstream, many = Upstream(), watches(100, limit=10_000, forecast=True, stalled_after=DAY)
+    for each in many:
+        for n in range(20):
+            upstream.set(each, clock.now().date() - n * DAY, pageview=100)
+    station = Station(database, upstream, many, clock, history=60 * DAY)
+    station.poll()
+    clock.advance(HOUR)
+    with statements() as executed:
+        outcomes = station.poll()
+    assert all(outcome.known.foresight.is_light for outcome in outcomes)
+    assert len(executed) <= 50
