@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -197,6 +197,13 @@ class Past:
     shape: DayShape
     sites: Sequence[SiteCount] = ()
     memory: DateMemory | None = None
+    _usual: dict[date, Usual | None] = field(default_factory=dict, repr=False, compare=False)
+
+    def usual_before(self, day: date) -> Usual | None:
+        """Return what the whole days before `day` taught to be usual; learned once."""
+        if day not in self._usual:
+            self._usual[day] = usual_days(self.counted, before=day, excluded=self.capped)
+        return self._usual[day]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,9 +320,10 @@ def stalls_rule_out(past: Past, *, after: timedelta | None, today: date) -> floa
     if after < ONE_DAY:
         return math.inf
     earliest = today - timedelta(days=math.ceil(after / ONE_DAY))
-    expected = 0.0
-    for began in each_day(earliest, earliest + ONE_DAY):
-        usual = usual_days(past.counted, before=began, excluded=past.capped)
-        if usual is not None:
-            expected = max(expected, sum(usual.least(day) for day in each_day(earliest, today)))
-    return NEXT_TO_NOTHING * expected
+    latest = today - timedelta(days=after // ONE_DAY)
+    expected = [
+        sum(usual.least(day) for day in each_day(earliest, today))
+        for began in each_day(earliest, latest)
+        if (usual := past.usual_before(began)) is not None
+    ]
+    return NEXT_TO_NOTHING * max(expected) if expected else -1.0

@@ -209,5 +209,6 @@ def look_back(connection: Connection, poll: Poll, watch: Watch, usage: Usage) ->
         now=poll.at,
         fetched=(*(closed.days if closed else ()), *poll.days),
         fetched_from=closed.first if closed else None,
+        row=poll.claim.row,
     )
     return foresee(past, watch=watch, usage=usage, now=poll.at, always=False)

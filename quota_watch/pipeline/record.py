@@ -62,7 +62,9 @@ class Recorder:
         watch, usage = said.watch, poll.count(said.watch)
         self._add(changes, poll, row, said, usage, kept)
         drops = watch.drops and is_over(usage.used, watch.limit)
-        if drops or poll.closed is not None:
+        self._record_closed(transaction, poll, watch, row, changes, kept)
+        was_watched = row.last_ok is not None
+        if drops or (poll.closed is not None and was_watched):
             changes.write_counts(transaction)
         return Known(
             watch=watch,
@@ -77,7 +79,7 @@ class Recorder:
             compared=said.compared,
             mismatch=said.mismatch,
             fell_from=_fell_from(transaction, row, usage),
-            closed=self._record_closed(transaction, poll, watch, row),
+            closed=_closed_period(transaction, poll, watch, row) if was_watched else None,
             lost=_mark_dropped(transaction, row.pk, watch, usage) if drops else None,
         )
 
@@ -165,13 +167,27 @@ class Recorder:
         return slot
 
     def _record_closed(
-        self, transaction: Connection, poll: Poll, watch: Watch, row: Row[Any]
-    ) -> ClosedPeriod | None:
-        """Keep days of closed periods, and return what the last of them came to."""
+        self,
+        transaction: Connection,
+        poll: Poll,
+        watch: Watch,
+        row: Row[Any],
+        changes: Changes,
+        kept: KeptRows,
+    ) -> None:
+        """Keep days of closed periods, and log which of those came to something else since."""
         if poll.closed is None or poll.closed.error is not None:
-            return None
-        changes = record_closed(transaction, row, watch=watch, days=poll.closed.days, now=poll.at)
-        for change in changes:
+            return
+        late = record_closed(
+            transaction,
+            row,
+            watch=watch,
+            days=poll.closed.days,
+            kept=kept,
+            changes=changes,
+            now=poll.at,
+        )
+        for change in late:
             log.warning(
                 "closed period changed",
                 organization=watch.organization.id,
@@ -179,8 +195,6 @@ class Recorder:
                 before=change.before,
                 after=change.after,
             )
-        last = previous(poll.period)
-        return closed_period(transaction, row.pk, watch=watch, period=last)
 
 
 def _asked_columns(poll: Poll, row: Row[Any]) -> dict[str, Any]:
@@ -191,6 +205,15 @@ def _asked_columns(poll: Poll, row: Row[Any]) -> dict[str, Any]:
     reaches_back = row.history_from is None or closed.first < row.history_from
     found = {"history_from": closed.first} if closed.error is None and reaches_back else {}
     return {"reread_on": poll.at.date(), **found}
+
+
+def _closed_period(
+    connection: Connection, poll: Poll, watch: Watch, row: Row[Any]
+) -> ClosedPeriod | None:
+    """Return what the last period came to, where it was counted once more just now."""
+    if poll.closed is None or poll.closed.error is not None:
+        return None
+    return closed_period(connection, row.pk, watch=watch, period=previous(poll.period))
 
 
 def _last_known(transaction: Connection, poll: Poll, watch: Watch, row: Row[Any]) -> Usage | None:

@@ -15,6 +15,7 @@ from quota_watch.model.organization import Organization
 from quota_watch.model.period import previous
 from quota_watch.model.rule import Rule
 from quota_watch.model.source import Source
+from quota_watch.model.usage import DayCounts
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.enqueue import enqueue
 from quota_watch.pipeline.extras import Errands
@@ -189,17 +190,12 @@ class Watcher:
         """Read what is known of all the organizations of a batch, a statement for each kind."""
         now = self._clock.now()
         stories.reopen(transaction, rows, now=now)
-        changed = [
-            poll
-            for poll in polls
-            if not poll.digest or poll.digest != rows[poll.claim.pk].days_digest
-        ]
         return _Facts(
             rows=rows,
             stories=stories.stories_of(transaction, *self._scope(polls)),
             silences=silences.silences_of(transaction, rows, now=now),
             outages=self._outages.among(transaction, polls, rows),
-            days=record.kept_rows(transaction, {poll.claim.pk: poll.days for poll in changed}),
+            days=record.kept_rows(transaction, _days_to_compare(polls, rows)),
         )
 
     def _keep_failure(self, transaction: Connection, poll: Poll, facts: "_Facts") -> None:
@@ -233,6 +229,19 @@ class _Facts:
     silences: Mapping[int | None, Sequence[Silence]]
     outages: BatchOutages
     days: Mapping[int, record.KeptRows]
+
+
+def _days_to_compare(
+    polls: Sequence[Poll], rows: Mapping[int, Row[Any]]
+) -> dict[int, Sequence[DayCounts]]:
+    """Return, by key, the fetched days that may not be kept as they are."""
+    days: dict[int, Sequence[DayCounts]] = {}
+    for poll in polls:
+        pk, closed = poll.claim.pk, poll.closed.days if poll.closed else ()
+        changed = not poll.digest or poll.digest != rows[pk].days_digest
+        if changed or closed:
+            days[pk] = (*closed, *poll.days) if changed else closed
+    return days
 
 
 def _needs_past(known: Known, transitions: Sequence[Transition]) -> bool:

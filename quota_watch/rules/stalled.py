@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from quota_watch.forecast.outlook import NEXT_TO_NOTHING, Past
-from quota_watch.forecast.usual import DayShape, Snapshot, Usual, share_at, usual_days
+from quota_watch.forecast.usual import DayShape, Snapshot, Usual, share_at
 from quota_watch.model.period import ONE_DAY, each_day
 from quota_watch.model.rule import Rule
 from quota_watch.model.usage import is_over
@@ -146,7 +146,7 @@ def _judged(known: Known, past: Past, after: timedelta) -> Verdict:
     return judge_stall(
         Sightings(now=now, snapshots=past.snapshots, totals=past.counted),
         after=after,
-        usual=usual_days(past.counted, before=began.date(), excluded=past.capped),
+        usual=past.usual_before(began.date()),
         shape=past.shape,
         capped=past.capped,
         is_open=open_story is not None,

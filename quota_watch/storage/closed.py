@@ -14,6 +14,7 @@ from quota_watch.model.usage import DayCounts, is_over
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import ClosedPeriod
 from quota_watch.storage import days as record
+from quota_watch.storage.changes import Changes
 from quota_watch.storage.schema import snapshot
 
 BASELINE = timedelta(weeks=10)
@@ -37,28 +38,32 @@ def record_closed(
     *,
     watch: Watch,
     days: Sequence[DayCounts],
+    kept: record.KeptRows,
+    changes: Changes,
     now: datetime,
 ) -> list[LateChange]:
     """Keep closed days from the first with events on, and mark those on which were dropped.
 
-    Returns which periods changed notably since they were over.
+    `kept` are the rows of those days as they are; what differs is added to `changes`, and written
+    at once where days are to be marked. Returns which periods changed notably since they were over.
     """
     first = next((n for n, counts in enumerate(days) if any(counts.by_type.values())), len(days))
-    kept = days[first:]
-    if not kept:
+    if first == len(days):
         return []
-    span = kept[0].day, kept[-1].day
-    before, _ = record.counted_days(connection, row.pk, *span)
-    record.record_days(connection, row.pk, watch=watch, days=kept, now=now, last_ok=row.last_ok)
-    after, _ = record.counted_days(connection, row.pk, *span)
-    changes = []
-    for period in _periods(*span):
+    days = days[first:]
+    rows = record.changed_rows(row.pk, days, kept, watch=watch, now=now, last_ok=row.last_ok)
+    changes.days += rows
+    before = {day: each.used for day, each in kept.items() if day >= days[0].day}
+    after = before | {each["date"]: each["used"] for each in rows}
+    late = []
+    for period in _periods(days[0].day, days[-1].day):
         was, is_ = _sum(before, period), _sum(after, period)
-        if is_over(is_, watch.limit):
+        if watch.drops and is_over(is_, watch.limit):
+            changes.write_counts(connection)
             mark_dropped(connection, row.pk, watch=watch, period=period, today=now.date())
         if _is_notable(was, is_) and _was_whole(row, period):
-            changes.append(LateChange(period, was, is_))
-    return changes
+            late.append(LateChange(period, was, is_))
+    return late
 
 
 def mark_dropped(

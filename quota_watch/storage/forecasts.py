@@ -50,10 +50,12 @@ def past_of(
     now: datetime,
     fetched: Iterable[DayCounts] = (),
     fetched_from: date | None = None,
+    row: Row[Any] | None = None,
 ) -> Past:
     """Return what is known of the days before today; `fetched` days are not kept yet.
 
-    `fetched_from` is the first day that was asked for just now, where closed days were.
+    `fetched_from` is the first day that was asked for just now, where closed days were; `row` is
+    the organization's, where it was read already.
     """
     today, yesterday = usage.today, usage.today - ONE_DAY
     counted, capped = record.counted_days(connection, pk, today - _MEMORY, yesterday)
@@ -61,7 +63,8 @@ def past_of(
     new = tuple(fetched)
     days = {day.day: day for day in (*kept, *new) if day.day < today}
     counted |= {day.day: day.counted(watch.not_counted) for day in days.values()}
-    sites, asked_from = _sites_and_beginning(connection, pk)
+    row = _row(connection, pk) if row is None else row
+    sites, asked_from = (None, None) if row is None else (row.sites, row.history_from)
     asked_from = min((day for day in (asked_from, fetched_from) if day), default=None)
     with_today = {**counted, today: usage.used_today}
     counted = since_first_event(with_today, known_from=asked_from)
@@ -69,6 +72,7 @@ def past_of(
     for period in _closed_periods(new, usage.period):
         capped |= _capped_in(counted, watch, period, today, known=capped)
     capped |= _capped_now(counted, watch, usage, known=capped)
+    was_watched = row is not None and row.last_ok is not None
     since = now - ONE_DAY - (watch.stalled_after or ONE_DAY)
     return Past(
         counted=counted,
@@ -79,10 +83,10 @@ def past_of(
             if day >= today - TYPE_DAYS
         },
         snapshots=[
-            *_snapshots(connection, pk, since, now),
+            *(_snapshots(connection, pk, since, now) if was_watched else ()),
             Snapshot(at=now, today=usage.used_today),
         ],
-        shape=_shape(connection, pk, counted, capped, today),
+        shape=_shape(connection, pk, counted, capped, today) if was_watched else flat_shape(),
         sites=comparable(known_sites(sites), now=now),
         memory=_date_memory(connection, pk, usage.period, today),
     )
@@ -313,11 +317,6 @@ def _snapshots(connection: Connection, pk: int, since: datetime, until: datetime
     return [Snapshot(at=at, today=today) for at, today in connection.execute(query)]
 
 
-def _sites_and_beginning(
-    connection: Connection, pk: int
-) -> tuple[dict[str, Any] | None, date | None]:
-    """Return the sites as they are kept, and from when on closed days were asked for."""
-    columns = organization.c
-    query = select(columns.sites, columns.history_from).where(columns.pk == pk)
-    row = connection.execute(query).one_or_none()
-    return (None, None) if row is None else (row.sites, row.history_from)
+def _row(connection: Connection, pk: int) -> Row[Any] | None:
+    query = select(organization).where(organization.c.pk == pk)
+    return connection.execute(query).one_or_none()

@@ -56,7 +56,7 @@ def stations(
 
 def meeting(upstream: Upstream, n: int) -> list[Upstream]:
     """Return ways to the same upstream whose first polls wait for each other."""
-    together = threading.Barrier(n, timeout=10)
+    together = threading.Barrier(n, timeout=60)
     ways = [copy(upstream) for _ in range(n)]
     for way in ways:
         first = iter([together.wait])
