@@ -26,7 +26,8 @@ class DeliveryError(QuotaWatchError):
     `message` is a sentence without secrets. `permanent`: trying again is of no use. `status` is
     the receiver's code (HTTP or SMTP). `retry_after`: seconds it asked to wait. `start_late`:
     the receiver answered as if it were being rebuilt, so the quick first retries are left out.
-    `by_us`: quota-watch itself failed, before or after the receiver was asked.
+    `by_us`: quota-watch itself failed, before or after the receiver was asked. `remedy`: what to
+    do, where the failure shows that.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class DeliveryError(QuotaWatchError):
         retry_after: float | None = None,
         start_late: bool = False,
         by_us: bool = False,
+        remedy: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -46,6 +48,7 @@ class DeliveryError(QuotaWatchError):
         self.retry_after = retry_after
         self.start_late = start_late
         self.by_us = by_us
+        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,18 @@ _GOES = 421
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)+(?=[a-z]){_LABEL}", re.IGNORECASE)
 
+_OTHER_NAME = {62, 64}  # OpenSSL's numbers for a certificate of another host, or address
+_PLACE = "check smtp.host and smtp.port, and that a firewall lets this machine out"
+_AT_ONCE = 'check smtp.port: one that waits for TLS, such as 465, wants smtp.security = "tls"'
+_NOT_AT_ONCE = 'check smtp.port: "tls" goes with 465; a server at 587 or 25 wants "starttls"'
+_HOST_NAME = "let smtp.host be the name in the server's certificate"
+_AUTHORITY = "if it is signed by an authority of your own, set SSL_CERT_FILE to its certificates"
+_LOGIN = "check smtp.username and smtp.password; some providers want a password made for programs"
+_NO_LOGIN = (
+    'take smtp.username and smtp.password out, or use "starttls" or "tls": many take logins only so'
+)
+_NO_STARTTLS = 'use smtp.security = "tls" with port 465, or "none" within a network you trust'
+
 
 class Security(StrEnum):
     """How the connection is encrypted."""
@@ -239,32 +251,55 @@ class MailServer:
         try:
             yield
         except smtplib.SMTPServerDisconnected:
-            closed = f"{self._place} closed the connection"
-            raise DeliveryError(late if self._guard.is_over else closed) from None
+            what = late if self._guard.is_over else f"{self._place} closed the connection"
+            raise DeliveryError(what, remedy=self._remedy(TimeoutError())) from None
         except smtplib.SMTPAuthenticationError as error:
             self._hang_up()
-            raise self._refused("the login", error.smtp_code, error.smtp_error) from None
+            raise self._refused(
+                "the login", error.smtp_code, error.smtp_error, remedy=_LOGIN
+            ) from None
         except smtplib.SMTPResponseException as error:
             self._hang_up()
             raise self._refused("the connection", error.smtp_code, error.smtp_error) from None
+        except smtplib.SMTPNotSupportedError as error:
+            remedy = _NO_LOGIN if "AUTH" in str(error) else _NO_STARTTLS
+            raise DeliveryError(f"{self._place}: {error}", remedy=remedy) from None
         except smtplib.SMTPException as error:
             raise DeliveryError(f"{self._place}: {self._quoted(str(error))}") from None
         except OSError as error:
             in_time = not self._guard.is_over and not isinstance(error, TimeoutError)
-            raise DeliveryError(no_connection(self._place, error) if in_time else late) from None
+            what = no_connection(self._place, error) if in_time else late
+            raise DeliveryError(what, remedy=self._remedy(error)) from None
 
     def _accepted(self, what: str, reply: tuple[int, bytes], *, final: bool = False) -> None:
         code, text = reply
         if not 200 <= code <= 299:  # noqa: PLR2004 - SMTP's "done"
             raise self._refused(what, code, text, final=final)
 
+    def _remedy(self, error: OSError) -> str:
+        """Say what to do about a connection that was not made, or said nothing."""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return _HOST_NAME if error.verify_code in _OTHER_NAME else _AUTHORITY
+        if isinstance(error, ssl.SSLError):
+            return _NOT_AT_ONCE if self._security is Security.TLS else _PLACE
+        if self._security is not Security.TLS and isinstance(error, TimeoutError):
+            return _AT_ONCE
+        return _PLACE
+
     def _refused(
-        self, what: str, code: int, text: bytes | str, *, final: bool = False
+        self,
+        what: str,
+        code: int,
+        text: bytes | str,
+        *,
+        final: bool = False,
+        remedy: str | None = None,
     ) -> DeliveryError:
         return DeliveryError(
             f"{self._place} refused {what}: {code} {self._quoted(text)}".rstrip(),
             permanent=final and 500 <= code <= 599,  # noqa: PLR2004 - SMTP's "never"
             status=code,
+            remedy=remedy,
         )
 
     def _quoted(self, text: bytes | str) -> str:

@@ -13,6 +13,7 @@ import click
 from quota_watch.cli.context import Context, patiently, refuse_foreign_folder
 from quota_watch.cli.output import plural, print_json
 from quota_watch.config import AppriseTable, Config, ConfigError
+from quota_watch.config.addresses import Listen
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.figures import listed, what_and_advice
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 Check = dict[str, Any]
 
 _WARNING = "warning"
+_INSIDE = "see it as the service does: /usr/local/bin/quota-watch check (deploy/README.md)"
+_PAGE_SECONDS = 3.0
 _LEAST_ROOM = 10 * 1024 * 1024
 
 
@@ -49,7 +52,8 @@ def check(context: Context, offline: bool, as_json: bool) -> int:
             _show(each)
     if as_json:
         print_json({"checks": checks})
-    return 0 if all(each["ok"] for each in checks) else 1
+    verdicts = {each["ok"] for each in checks}
+    return 1 if False in verdicts or (None in verdicts and not offline) else 0
 
 
 def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[Check]:
@@ -68,6 +72,8 @@ def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[Chec
     if "templates.directory" not in problems:
         yield from _templates(config)
     yield from _certificates()
+    if config.web is not None and "web" not in problems:
+        yield _page(config.web.listen)
     if not offline and not problems.keys() & {"rybbit.ca_file", "rybbit.proxy"}:
         yield from _organizations(config, context, problems)
     yield from _channels(config, offline=offline)
@@ -77,10 +83,12 @@ def _database(config: Config, clock: Clock, *, offline: bool) -> Check:
     from quota_watch.service.health import clocks_apart
     from quota_watch.storage import migrate
 
+    if not config.database.url.checkable:
+        return _unknown("database", f"not asked: {config.database.url} can't be read here")
     try:
         with closing(Database(config.database_url())) as database:
             if offline and database.path is None:
-                return _good("database", f"{database.label}: not asked, for want of a network")
+                return _unknown("database", f"{database.label}: not asked, for want of a network")
             refuse_foreign_folder(database)
             if migrate.current(database) is not None:
                 migrate.require_current(database)
@@ -97,6 +105,8 @@ def _room_for(database: Database) -> Check:
     if database.path is None:
         return _good("database", database.label)
     folder = database.path.parent
+    if not folder.is_dir():
+        return _bad("database", f"no folder {folder}", "create it, or set database.url")
     if not os.access(folder, os.W_OK | os.X_OK):
         remedy = "let this user write there, or set database.url"
         return _bad("database", f"nothing can be written in {folder}", remedy)
@@ -119,7 +129,7 @@ def _secrets(config: Config, problems: dict[str, str]) -> Iterator[Check]:
     for secret in config.secrets():
         if not secret.checkable:
             problems.pop(secret.key, None)
-            yield _good(secret.key, f"{secret}: not checkable here, only inside the service")
+            yield _unknown(secret.key, f"{secret}: not checkable here, only inside the service")
         elif secret.key not in problems:
             yield _good(secret.key, "can be read")
 
@@ -153,7 +163,7 @@ def _organizations(config: Config, context: Context, problems: dict[str, str]) -
             message = f"not asked: {secret.key} can't be had"
             yield _bad(organization.id, message, f"correct {secret.key}")
         else:
-            yield _good(organization.id, f"not asked: {secret} can't be read here")
+            yield _unknown(organization.id, f"not asked: {secret} can't be read here")
     limits = {watch.organization: watch.limit for watch in config.watches()}
     with ExitStack() as resources:
         source = build_source(config, keys, resources, pacer=Pacer(), clock=context.clock)
@@ -164,6 +174,36 @@ def _organizations(config: Config, context: Context, problems: dict[str, str]) -
                 yield from checks
         for server, pace in source.tight(config.poll.interval):
             yield _good(_WARNING, f"{server}: {pace.describe()}")
+
+
+def _page(listen: Listen) -> Check:
+    """Check that the status page can listen, or listens there already."""
+    from quota_watch.web.server import ListenError, bound
+
+    try:
+        bound(listen).close()
+    except ListenError as error:
+        if _is_ours(listen):
+            return _good("web", f"the status page answers at {listen}")
+        what, _, remedy = str(error).removeprefix("web.listen: ").partition("; ")
+        return _bad("web", what, remedy)
+    return _good("web", f"the status page can listen at {listen}")
+
+
+def _is_ours(listen: Listen) -> bool:
+    """Ask who listens there: a running daemon's page answers as no other program does."""
+    from http.client import HTTPConnection, HTTPException
+
+    from quota_watch.web.guard import HEADERS, HEALTH
+
+    connection = HTTPConnection(listen.host, listen.port, timeout=_PAGE_SECONDS)
+    try:
+        connection.request("GET", HEALTH)
+        return HEADERS.items() <= set(connection.getresponse().getheaders())
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _certificates() -> Iterator[Check]:
@@ -252,23 +292,36 @@ def _losses(organization: Organization, account: Account) -> Iterator[Check]:
 
 def _channels(config: Config, *, offline: bool) -> Iterator[Check]:
     from quota_watch.channels.build import ChannelBuilder
+    from quota_watch.channels.channel import DeliveryError
+    from quota_watch.config.needs import to_deliver
 
     with ExitStack() as resources:
         builder = ChannelBuilder(config, resources)
         for name, table in config.channels.items():
             if offline and not (isinstance(table, AppriseTable) and table.url.checkable):
                 continue
+            hidden = [s for s in to_deliver({name: table}, config.smtp) if not s.checkable]
+            if hidden:
+                yield _unknown(f"channels.{name}", f"not asked: {hidden[0]} can't be read here")
+                continue
             try:
                 yield _good(f"channels.{name}", builder.build(name).check())
             except ConfigError as error:
                 problem = error.problems[0]
                 yield _bad(f"channels.{name}", problem.message, f"correct {problem.key}")
+            except DeliveryError as error:
+                remedy = error.remedy or f"correct channels.{name} or [smtp]"
+                yield _bad(f"channels.{name}", str(error), remedy)
             except QuotaWatchError as error:
-                yield _bad(f"channels.{name}", str(error), f"correct channels.{name} or [smtp]")
+                yield _bad(f"channels.{name}", str(error), f"correct channels.{name}")
 
 
 def _good(name: str, message: str) -> Check:
     return {"name": name, "ok": True, "message": message, "remedy": None}
+
+
+def _unknown(name: str, message: str) -> Check:
+    return {"name": name, "ok": None, "message": message, "remedy": _INSIDE}
 
 
 def _bad(name: str, message: str, remedy: str) -> Check:
@@ -277,7 +330,7 @@ def _bad(name: str, message: str, remedy: str) -> Check:
 
 def _show(each: Check) -> None:
     sign, colour = ("✓", "green") if each["ok"] else ("✗", "red")
-    if each["name"] == _WARNING:
+    if each["name"] == _WARNING or each["ok"] is None:
         sign, colour = "!", "yellow"
     mark = click.style(sign, fg=colour)
     remedy = f" → {each['remedy']}" if each["remedy"] else ""

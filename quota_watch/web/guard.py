@@ -19,7 +19,7 @@ _ACTIONS = frozenset({"silence", "choose"})
 """The endpoints behind a signed link, which is a permission by itself."""
 
 _MISDIRECTED = 421
-_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
         "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -31,6 +31,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+"""What every answer bears; nobody else's bears all of it."""
 
 
 class MisdirectedRequestError(HTTPException):
@@ -63,7 +64,7 @@ def install(app: Flask, site: Callable[[], Site]) -> None:
 
     @app.after_request
     def add_headers(response: Response) -> Response:
-        response.headers.update(_HEADERS)
+        response.headers.update(HEADERS)
         if request.endpoint != "static":
             response.headers["Cache-Control"] = "no-store"
         return response

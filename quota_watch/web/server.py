@@ -1,5 +1,6 @@
 """The server under the pages: waitress in a thread of its own, which no client can hold up."""
 
+import errno
 import socket
 import threading
 from dataclasses import replace
@@ -28,6 +29,12 @@ _IDLE_SECONDS = 10
 _MOST_HEADERS, _MOST_BODY = 16_384, 4_096
 _LOOP_SECONDS = 1  # whole ones: waitress cuts the rest off, and 0 would be a busy loop
 _STOP_SECONDS = 0.9
+
+
+_REMEDIES = {
+    errno.EADDRINUSE: "choose another port, or end the program that is there",
+    errno.EACCES: "ports below 1024 are for root: choose a higher one, behind a proxy if need be",
+}
 
 
 class ListenError(QuotaWatchError):
@@ -111,7 +118,7 @@ class PageServer:
         self._listen = listen
         self._stopped = False
         app = create_app(lambda: self.site, database=database, clock=clock, health=health)
-        self._socket = _bound(listen)
+        self._socket = bound(listen)
         self._server: TcpWSGIServer = waitress.create_server(
             app,
             sockets=[self._socket],
@@ -171,24 +178,25 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             self.last_activity = before
 
 
-def _bound(listen: Listen) -> socket.socket:
+def bound(listen: Listen) -> socket.socket:
+    """Return a socket that has the page's address; raises `ListenError`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        bound = socket.socket(family, kind, protocol)
+        taken = socket.socket(family, kind, protocol)
         try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind(address)
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(address)
         except OSError:
-            bound.close()
+            taken.close()
             raise
     except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "name an address of this machine")
         raise ListenError(
-            f"web.listen: can't listen at {listen}: {error.strerror}; is another program there? "
-            "Choose another port, or end that program"
+            f"web.listen: can't listen at {listen}: {error.strerror}; {remedy}"
         ) from None
-    return bound
+    return taken
 
 
 _TRUSTED_SECONDS = 5.0

@@ -396,6 +396,35 @@ def test_check_says_only_noop_between_hello_and_goodbye():
     assert [line.partition(" ")[0].upper() for line in dialogue.heard] == ["EHLO", "NOOP", "QUIT"]
 
 
+@pytest.mark.parametrize(
+    ("server", "how", "remedy"),
+    [
+        ({}, {"security": "starttls"}, "none"),
+        ({"starttls": True}, {"security": "tls"}, '"tls" goes with 465'),
+        ({"tls": True}, {"attempt_seconds": 0.5}, 'wants smtp.security = "tls"'),
+        ({"tls": True}, {"security": "tls", "tls": None}, "set SSL_CERT_FILE"),
+        ({"tls": True}, {"security": "tls", "host": "localhost"}, "let smtp.host be the name"),
+        (
+            {"starttls": True, "login": True},
+            {"security": "starttls", "username": USER, "password": "wrong"},
+            "check smtp.username and smtp.password",
+        ),
+    ],
+    ids=["no STARTTLS", "no TLS", "only TLS", "own authority", "other name", "login"],
+)
+def test_each_failure_has_its_own_remedy(certificates, server, how, remedy):
+    tls = {name: certificates.server for name in ("tls", "starttls") if name in server}
+    login = {"login": True} if "login" in server else {}
+    with mail_server(**tls, **login) as running:
+        error = failure(channel(running.port, **{"tls": certificates.client} | how))
+    assert remedy in (error.remedy or "")
+
+
+def test_a_server_that_takes_no_logins_has_a_remedy_too():
+    error = failure_of({}, username=USER, password=PASSWORD)
+    assert "take smtp.username and smtp.password out" in (error.remedy or "")
+
+
 def test_check_fails_as_sending_would():
     with raw_server(Dialogue({"NOOP": "421 busy"})) as port, pytest.raises(DeliveryError):
         channel(port).check()

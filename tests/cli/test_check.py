@@ -1,4 +1,7 @@
 import json
+import socket
+
+import pytest
 
 from support.http import Answer, Request
 from support.installation import Installation
@@ -82,7 +85,53 @@ def test_a_credential_is_not_checkable_outside_the_service(acme: Installation) -
     acme.configure({"org_acme": 1000})
     config = acme.folder / "config.toml"
     config.write_text(config.read_text().replace("env:RYBBIT_API_KEY", "credential:key"))
-    assert checks(acme, "--offline")["rybbit.api_key"] is True
+    assert checks(acme, "--offline")["rybbit.api_key"] is None
+    assert acme.run("check", "--offline").returncode == 0
+    result = acme.run("check")
+    assert result.returncode == 1
+    assert "! rybbit.api_key: credential:key: not checkable here" in result.stdout
+    assert "! org_acme: not asked: credential:key can't be read here" in result.stdout
+    assert "→ see it as the service does" in result.stdout
+
+
+@pytest.mark.parametrize("key", ["password", "url"])
+def test_a_channel_whose_credential_lies_in_the_service_is_no_failure(
+    acme: Installation, key
+) -> None:
+    config = acme.folder / "config.toml"
+    text = config.read_text()
+    if key == "password":
+        text += 'username = "u"\npassword = "credential:smtp"\n'
+        name = "channels.ops"
+    else:
+        text = text.replace(f'url = "{acme.hook.url}/secret-path"', 'url = "credential:hook"')
+        name = "channels.hook"
+    config.write_text(text)
+    assert checks(acme)[name] is None
+
+
+def test_a_port_that_another_program_has_is_told_and_that_of_the_daemon_is_not(
+    acme: Installation,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        acme.configure({"org_acme": 1000}, more=f'[web]\nlisten = "127.0.0.1:{port}"\n')
+        (web,) = [each for each in acme.json("check")["checks"] if each["name"] == "web"]
+        assert (web["ok"], "choose another port" in web["remedy"]) == (False, True)
+    process = acme.start("run")
+    acme.server.wait_for(1)
+    assert checks(acme)["web"] is True
+    process.terminate()
+    assert process.wait(10) == 0
+
+
+def test_a_token_that_is_not_there_is_told(acme: Installation) -> None:
+    acme.configure({"org_acme": 1000}, more='[web]\ntoken = "env:QW_TOKEN"\nlisten = "0.0.0.0:0"\n')
+    result = acme.run("check", "--offline")
+    assert result.returncode == 1
+    assert (
+        "✗ web.token: env:QW_TOKEN: the environment variable QW_TOKEN is not set" in result.stdout
+    )
 
 
 def test_a_template_that_does_not_render_is_found_before_it_is_needed(acme: Installation) -> None:
