@@ -14,7 +14,13 @@ THREADS = 8
 
 
 def configure(
-    folder: Path, url: str, *, organizations: int, history: str = "1d", ca_file: Path | None = None
+    folder: Path,
+    url: str,
+    *,
+    organizations: int,
+    history: str = "1d",
+    ca_file: Path | None = None,
+    threads: int = THREADS,
 ) -> Config:
     """Write and load a config of so many organizations, with a status page at a free port."""
     tables = "".join(
@@ -24,7 +30,7 @@ def configure(
     config = folder / "config.toml"
     config.write_text(
         f'[rybbit]\nbase_url = "{url}"\napi_key = "k123456789"\n{trusted}'
-        f'[poll]\nhistory = "{history}"\nconcurrency = {THREADS}\n'
+        f'[poll]\nhistory = "{history}"\nconcurrency = {threads}\n'
         f'[web]\nlisten = "127.0.0.1:0"\n{tables}'
     )
     config.chmod(0o600)
@@ -39,9 +45,17 @@ def polling(
     history: str = "1d",
     ca_file: Path | None = None,
     clock: Clock | None = None,
+    threads: int = THREADS,
 ) -> tuple[Runtime, list[Organization], Database]:
     """Build a runtime; return it with the organizations it polls and its database."""
-    config = configure(folder, url, organizations=organizations, history=history, ca_file=ca_file)
+    config = configure(
+        folder,
+        url,
+        organizations=organizations,
+        history=history,
+        ca_file=ca_file,
+        threads=threads,
+    )
     # In a process of its own, as a daemon finds it that is not started for the first time.
     command = [sys.executable, "-m", "quota_watch", "-q", "-c", str(config.path), "db", "upgrade"]
     subprocess.run(command, check=True, capture_output=True)

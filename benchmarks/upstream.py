@@ -1,6 +1,7 @@
 """A fast stand-in for Rybbit's event count, in a process of its own, over HTTP or TLS.
 
-`upstream.py CERTIFICATE|- FAULTS` prints its port. Counts follow from organization and day alone.
+`upstream.py CERTIFICATE|- FAULTS LATENCY` prints its port. Counts follow from organization and day
+alone; each answer comes LATENCY seconds after its request.
 Of so many requests per thousand (FAULTS) some get 500, 429, a broken body or a closed connection.
 `GET /connections` answers how many connections there were since it was asked last.
 """
@@ -42,6 +43,7 @@ def _row(organization: str, day: date) -> dict[str, str | int]:
 class _Server(asyncio.Protocol):
     connections = 0
     faults = 0
+    latency = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         _Server.connections += 1
@@ -51,7 +53,11 @@ class _Server(asyncio.Protocol):
         self._buffer += data
         while b"\r\n\r\n" in self._buffer:
             head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
-            self._answer(head.split(b" ", 2)[1].decode())
+            target = head.split(b" ", 2)[1].decode()
+            if _Server.latency:
+                asyncio.get_running_loop().call_later(_Server.latency, self._answer, target)
+            else:
+                self._answer(target)
 
     def _answer(self, target: str) -> None:
         url = urlsplit(target)
@@ -83,9 +89,11 @@ class _Server(asyncio.Protocol):
 
 
 @contextmanager
-def serving(certificate: Path | None = None, *, faults: int = 0) -> Iterator[str]:
+def serving(
+    certificate: Path | None = None, *, faults: int = 0, latency: float = 0.0
+) -> Iterator[str]:
     """Run the server; yields its address."""
-    command = [sys.executable, __file__, str(certificate or "-"), str(faults)]
+    command = [sys.executable, __file__, str(certificate or "-"), str(faults), str(latency)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         port = process.stdout.readline().strip()
@@ -95,8 +103,8 @@ def serving(certificate: Path | None = None, *, faults: int = 0) -> Iterator[str
             process.kill()
 
 
-async def _serve(certificate: str, faults: int) -> None:
-    _Server.faults = faults
+async def _serve(certificate: str, faults: int, latency: float) -> None:
+    _Server.faults, _Server.latency = faults, latency
     context = None
     if certificate != "-":
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -109,4 +117,4 @@ async def _serve(certificate: str, faults: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(_serve(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
