@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
-from quota_watch.cli.app import cli
+from quota_watch.cli.app import EXAMPLES, cli
 from quota_watch.model.rule import Rule
 from quota_watch.model.source import ErrorKind
 from quota_watch.rules.reason import Reason
@@ -26,6 +26,24 @@ def commands() -> dict[str, click.Command]:
         for each, command in group.commands.items()
     }
     return found | inner
+
+
+@pytest.mark.parametrize("name", list(commands()))
+def test_the_help_of_every_command_ends_with_two_examples_of_it(name: str) -> None:
+    command = commands()[name]
+    with click.Context(command, info_name=name, max_content_width=100) as context:
+        *_, heading, first, second = command.get_help(context).splitlines()
+    assert heading.strip() == "Examples:"
+    for line in (first, second):
+        assert re.match(rf"\s+quota-watch (?:\S+ )*{name.split(maxsplit=1)[0]}", line)
+
+
+@pytest.mark.parametrize("name", list(commands()))
+def test_examples_name_options_that_there_are(name: str) -> None:
+    options = {option for each in commands()[name].params for option in each.opts}
+    for example in EXAMPLES[name]:
+        after = example.partition(name)[2].partition("#")[0]
+        assert set(re.findall(r"(?<=\s)--[a-z-]+", after)) <= options
 
 
 def test_every_command_stands_in_the_docs_and_no_other() -> None:

@@ -48,6 +48,48 @@ _COMMANDS = {
 }
 """Each command with where it is, and the sentence that `--help` shows of it."""
 
+EXAMPLES = {
+    "run": ("run", "--log-format json -c /etc/quota-watch/config.toml run"),
+    "poll": ("poll", "poll org_abc123 --no-deliver --json"),
+    "status": ("status", "status --group clients --watch"),
+    "forecast": ("forecast org_abc123", "forecast --stdin < series.jsonl"),
+    "history": ("history org_abc123 --by month", "history Acme --from 2026-01-01 --csv > acme.csv"),
+    "alerts": ("alerts --open", "alerts org_abc123 --json"),
+    "alerts explain": ("alerts explain org_abc123", "alerts explain Acme --json"),
+    "deliveries": ("deliveries --failed", "deliveries --verbose --json"),
+    "deliveries retry": ("deliveries retry --failed", "deliveries retry msg_63e631ebb7513874"),
+    "silence": (
+        'silence org_abc123 --for 24h --reason "upgrade ordered"',
+        'silence --all --rule forecast --until period-end --reason "sale, as planned"',
+    ),
+    "silences": ("silences", "silences --all --json"),
+    "unsilence": ("unsilence 3", "-c /etc/quota-watch/config.toml unsilence 3"),
+    "check": ("check", "-c new.toml check --offline"),
+    "init": ("init", "init --output - --base-url https://analytics.example.com"),
+    "organizations": (
+        "organizations",
+        "organizations --base-url https://analytics.example.com --json",
+    ),
+    "test-alert": ("test-alert", "test-alert ops phone"),
+    "preview": (
+        "preview org_abc123 threshold",
+        "preview Acme forecast --channel ops --output /tmp/preview",
+    ),
+    "export": ("export --output days.csv", "export org_abc123 --from 2026-01-01 --format jsonl"),
+    "backfill": (
+        "backfill org_abc123 --from 2025-01-01",
+        "backfill org_abc123 org_def456 --from 2025-01-01 --again",
+    ),
+    "db": ("db current", "db backup before.db"),
+    "db upgrade": ("db upgrade", "-c /etc/quota-watch/config.toml db upgrade"),
+    "db current": ("db current", "db current --json"),
+    "db check": ("db check", "-v db check"),
+    "db backup": ("db backup before.db", 'db backup "$(date +%F).db"'),
+    "db copy": ("db copy sqlite:////var/lib/quota-watch/new.db", "db copy env:NEW_DATABASE_URL"),
+    "demo": ("demo", "demo --scene lapse --port 8500"),
+}
+"""Two of each command, which its `--help` ends with."""
+
 
 class _Commands(click.Group):
     """Imports a command's module when it is called: starting up counts."""
@@ -64,6 +106,7 @@ class _Commands(click.Group):
             return None
         module, _, name = _COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(f"quota_watch.cli.{module}"), name)
+        _add_examples(cmd_name, command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -76,6 +119,14 @@ class _Commands(click.Group):
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             ctx.fail(f'no command "{args[0]}".{meant(args[0], list(_COMMANDS))}')
         return super().resolve_command(ctx, args)
+
+
+def _add_examples(name: str, command: click.Command) -> None:
+    lines = (f"  quota-watch {example}" for example in EXAMPLES[name])
+    command.epilog = "\n".join(("\b", "Examples:", *lines))
+    if isinstance(command, click.Group):
+        for inner, each in command.commands.items():
+            _add_examples(f"{name} {inner}", each)
 
 
 @click.group(
