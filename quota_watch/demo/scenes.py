@@ -62,7 +62,8 @@ class Scene:
     `base` is an ordinary day's events, `growth` its factor per day from `started` on, before
     which nothing was. `viral` holds days and their factors. Past `limit` counted events of a
     month everything is dropped, from the next half hour on; `changes` replace limit, plan and
-    status, oldest first. In `hiccups` (from, until) the billing lookup fails. The last `unpaid`
+    status, oldest first. In `hiccups` (from, until) the billing lookup fails; in `miscounts` the
+    half-hourly job can't count, and so writes 0 and that nothing is over. The last `unpaid`
     of the sites collect nothing without a plan. `joined` holds when sites with a history came
     from elsewhere, and by how many percent each day has had more events from then on.
 
@@ -84,6 +85,7 @@ class Scene:
     status: str = "active"
     changes: tuple[Terms, ...] = ()
     hiccups: tuple[tuple[datetime, datetime], ...] = ()
+    miscounts: tuple[tuple[datetime, datetime], ...] = ()
     sites: int = 2
     unpaid: int = 0
     joined: tuple[tuple[datetime, int], ...] = ()
@@ -118,6 +120,8 @@ class Scene:
         """Return what the last half-hourly job wrote down; a job takes a minute."""
         done = now - _JOB_TAKES
         looked = done - (done - _EVER) % ENFORCED_EVERY
+        if any(start <= looked < end for start, end in self.miscounts):
+            return Enforced(counted=0, over=False)
         counted = self.billed(looked)
         return Enforced(counted=counted, over=is_over(counted, self.terms(looked).limit))
 

@@ -30,15 +30,17 @@ def capped_days(
     limit: int,
     today: date,
     known: Collection[date] = (),
+    since: date | None = None,
 ) -> frozenset[date]:
     """Return the days of `period` on which events past `limit` were dropped.
 
     `counted` holds the counted events of the period's days and of those before it; `known` are
     days marked earlier, which are no measure of others. A day counts as capped where its count
     collapsed after the crossing; the crossing day where the next one did. Today is judged as
-    yesterday was, until it is over.
+    yesterday was, until it is over. Nothing was dropped before `since`, when the limit was first
+    known to hold.
     """
-    crossing = crossing_day(counted, period=period, limit=limit)
+    crossing = crossing_day(counted, period=period, limit=limit, since=since)
     if crossing is None:
         return frozenset()
     measure = baseline(counted, before=crossing, without=known)
@@ -55,13 +57,17 @@ def capped_days(
     return frozenset(collapsed | {crossing} if first in collapsed else collapsed)
 
 
-def crossing_day(counted: Mapping[date, int], *, period: Period, limit: int) -> date | None:
-    """Return the day on which the period's count went over `limit`, or None."""
+def crossing_day(
+    counted: Mapping[date, int], *, period: Period, limit: int, since: date | None = None
+) -> date | None:
+    """Return the day on which the count went over `limit`, none before `since`, or None."""
+    if since is not None and since >= period.end:
+        return None
     used = 0
     for day in sorted(day for day in counted if day in period):
         used += counted[day]
         if is_over(used, limit):
-            return day
+            return max(day, since or day)
     return None
 
 

@@ -6,7 +6,10 @@ from enum import StrEnum
 from typing import Literal
 
 ENFORCED_EVERY = timedelta(minutes=30)
-"""How often Rybbit counts and enforces; its own number is never older (UPSTREAM.md § 5)."""
+"""How often Rybbit counts and enforces while its database and billing work (UPSTREAM.md § 5)."""
+
+LAPSED = frozenset({"free", "canceled", "past_due", "unpaid"})
+"""What the status of a subscription is called that pays for nothing (UPSTREAM.md § 6)."""
 
 LimitSource = Literal["config", "plan", "upstream", "none"]
 """Where a limit is from; `none` where there is none, or none is known yet."""
@@ -18,7 +21,8 @@ class KnownLimit:
 
     `events` None: no limit. `as_of` is when upstream last said just this; None: it never did.
     While `lower_since` is set, upstream has said `lower` (None: no limit any more) since then
-    and is not believed yet.
+    and is not believed yet. `since` is when it was first read where it took another one's place,
+    and `paid` the plan that was last paid for.
     """
 
     events: int | None
@@ -28,6 +32,13 @@ class KnownLimit:
     as_of: datetime | None = None
     lower: int | None = None
     lower_since: datetime | None = None
+    since: datetime | None = None
+    paid: str | None = None
+
+    @property
+    def lapsed_plan(self) -> str | None:
+        """The plan that was paid for before, where nothing is paid for now."""
+        return self.paid if self.status in LAPSED else None
 
 
 class ChangeKind(StrEnum):

@@ -50,10 +50,12 @@ def count(
     today: date,
     not_counted: Collection[str],
     limit: int | None,
+    since: date | None = None,
 ) -> Usage:
     """Count the days that lie in `period`; the rest are passed over.
 
-    `crossed_on` is the first day whose running total went over `limit`.
+    `crossed_on` is the first day whose running total went over `limit`, none before `since`, when
+    that limit was first known to hold.
     """
     start, end = period.start, period.end
     inside = [counts for counts in days if start <= counts.day < end]
@@ -70,11 +72,16 @@ def count(
         today=today,
         used_today=sum(each.counted(not_counted) for each in inside if each.day == today),
     )
-    return crossing(usage, inside, limit=limit, not_counted=not_counted)
+    return crossing(usage, inside, limit=limit, not_counted=not_counted, since=since)
 
 
 def crossing(
-    usage: Usage, days: Iterable[DayCounts], *, limit: int | None, not_counted: Collection[str]
+    usage: Usage,
+    days: Iterable[DayCounts],
+    *,
+    limit: int | None,
+    not_counted: Collection[str],
+    since: date | None = None,
 ) -> Usage:
     """Add the first day whose running total went over `limit`; `days` are those counted."""
     if not is_over(usage.used, limit):
@@ -83,7 +90,7 @@ def crossing(
     for counts in sorted(days, key=attrgetter("day")):
         used += counts.counted(not_counted) if counts.day in usage.period else 0
         if is_over(used, limit):
-            return replace(usage, crossed_on=counts.day)
+            return replace(usage, crossed_on=max(counts.day, since or counts.day))
     return usage
 
 

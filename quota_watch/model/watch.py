@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Self
 
 from quota_watch.model.limit import LimitSource
@@ -23,6 +23,8 @@ class Watch:
     the config's word and stays. `blind_after` and `stalled_after` None switch the rule off.
     `channels` are names of the config's channels, `fallback` those for what they fail to deliver,
     every other one where it is empty. `quiet_hours` hold all but what is critical.
+    `limit_since` is when the limit was first read that took another one's place, and
+    `lapsed_plan` the plan that was paid for before the subscription lapsed.
     `usual_levels` tells that nobody configured `thresholds`.
     `public_url` is the status page's address. `variants` are watches with what was agreed for
     single rules.
@@ -49,6 +51,8 @@ class Watch:
     remind_from: Severity = Severity.CRITICAL
     fallback: tuple[str, ...] = ()
     quiet_hours: QuietHours | None = None
+    limit_since: date | None = None
+    lapsed_plan: str | None = None
     usual_levels: bool = False
     public_url: str | None = None
     variants: Mapping[Rule, Self] = field(default_factory=dict)

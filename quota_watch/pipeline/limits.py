@@ -93,7 +93,7 @@ def hear(
         reported=reported,
         columns={
             **(limit_columns(in_force.limit) if watch.auto else {}),
-            **account_columns(row, reported),
+            **account_columns(row, reported, in_force.limit),
             "limit_read_at": None if _has_other_status(kept[1], heard) else now,
             "mismatch": mismatch_json(after if verdict is not Comparison.UNKNOWN else before),
         },

@@ -54,19 +54,25 @@ class Poll:
     def count(self, watch: Watch) -> Usage:
         """Return what the days come to, by what was agreed of limit and bill."""
         if self.usage is None or watch.not_counted != self.watch.not_counted:
-            return self.count_days(self.days, watch.not_counted, limit=watch.limit)
-        return crossing(self.usage, self.days, limit=watch.limit, not_counted=watch.not_counted)
+            usage = self.count_days(self.days, watch.not_counted)
+        else:
+            usage = self.usage
+        return crossing(
+            usage,
+            self.days,
+            limit=watch.limit,
+            not_counted=watch.not_counted,
+            since=watch.limit_since,
+        )
 
-    def count_days(
-        self, days: Sequence[DayCounts], not_counted: Collection[str], *, limit: int | None = None
-    ) -> Usage:
+    def count_days(self, days: Sequence[DayCounts], not_counted: Collection[str]) -> Usage:
         """Return what days of the period come to, whichever they are."""
         return count(
             days,
             period=self.period,
             today=self.at.date(),
             not_counted=not_counted,
-            limit=limit,
+            limit=None,
         )
 
     def types_of_today(self, watch: Watch) -> dict[str, int]:

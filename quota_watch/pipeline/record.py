@@ -1,6 +1,7 @@
 """Step two: keep what a poll brought, and say what is known with it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -220,7 +221,7 @@ def _last_known(transaction: Connection, poll: Poll, watch: Watch, row: Row[Any]
     if row.last_ok is None or row.period_start != poll.period.start:
         return None
     kept = record.days_in(transaction, row.pk, poll.period, poll.at.date())
-    return poll.count_days(kept, watch.not_counted, limit=watch.limit)
+    return replace(poll, days=tuple(kept), usage=None).count(watch)
 
 
 def _fell_from(connection: Connection, row: Row[Any], usage: Usage) -> int | None:

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from quota_watch.model.account import Account
-from quota_watch.model.limit import ENFORCED_EVERY, NOT_KNOWN, ChangeKind, KnownLimit, LimitChange
+from quota_watch.model.limit import (
+    ENFORCED_EVERY,
+    LAPSED,
+    NOT_KNOWN,
+    ChangeKind,
+    KnownLimit,
+    LimitChange,
+)
 from quota_watch.model.period import ONE_DAY
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import is_over
@@ -101,6 +108,8 @@ def limit_in_force(
         plan=limit.plan,
         limit_source=limit.source,
         drops=watch.drops if watch.drops_agreed else watch.drops or reported,
+        limit_since=None if limit.since is None else limit.since.date(),
+        lapsed_plan=limit.lapsed_plan,
     )
     return LimitInForce(watch=agreed, limit=limit, changes=changes)
 
@@ -120,6 +129,8 @@ def _limit_before(watch: Watch, kept: KnownLimit) -> KnownLimit:
         plan=watch.plan,
         lower=kept.lower,
         lower_since=kept.lower_since,
+        since=kept.since if watch.auto else None,
+        paid=kept.paid if watch.auto else None,
     )
     if not watch.auto:
         return limit
@@ -149,6 +160,9 @@ def believe(
     if _needs_agreement(known, account) and not _agreed(known, account, now):
         return _disputed(known, account, now), ()
     after = _taken(known, account, now)
+    if after.events != known.events and known.as_of is not None:
+        first = known.lower_since if known.lower == after.events else None
+        after = replace(after, since=first or now)
     return after, _changes(known, after)
 
 
@@ -199,6 +213,8 @@ def _taken(known: KnownLimit, account: Account, now: datetime) -> KnownLimit:
         plan=account.plan or same.plan,
         status=account.status or same.status,
         as_of=now,
+        since=same.since,
+        paid=known.paid if account.status in LAPSED else account.plan or known.paid,
     )
 
 

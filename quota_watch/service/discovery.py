@@ -51,8 +51,8 @@ class Credential:
 class Sight:
     """What upstream says of one organization.
 
-    `used` is Rybbit's own count of this month where it has one, else the sum of the counted
-    events. What could not be had is None, and `trouble` tells why.
+    `used` is Rybbit's own count of this month where it has one, and one that is not nothing, else
+    the sum of the counted events. What could not be had is None, and `trouble` tells why.
     """
 
     organization: Organization
@@ -122,9 +122,9 @@ def look_at(
         sight = replace(sight, trouble=error)
         if error.kind is not ErrorKind.INSUFFICIENT_SCOPE:
             return sight
-    if sight.account is not None and sight.account.limit is not None and sight.used is not None:
+    if sight.account is not None and sight.account.limit is not None and sight.used:
         return sight
-    try:  # a server without limits does not count for itself (UPSTREAM.md § 10)
+    try:  # a server without limits does not count, nor one whose database failed (UPSTREAM.md § 5)
         return replace(sight, used=ask(lambda: _counted(asking, organization, today)))
     except UpstreamError as error:
         return replace(sight, used=None, trouble=sight.trouble or error)

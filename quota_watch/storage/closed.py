@@ -75,7 +75,14 @@ def mark_dropped(
     counted, known = record.counted_days(connection, pk, period.start - BASELINE, period.last_day)
     if not is_over(_sum(counted, period), watch.limit):
         return None
-    capped = capped_days(counted, period=period, limit=watch.limit, today=today, known=known)
+    capped = capped_days(
+        counted,
+        period=period,
+        limit=watch.limit,
+        today=today,
+        known=known,
+        since=watch.limit_since,
+    )
     record.mark_capped(connection, pk, capped - known)
     ours = {day for day in capped | known if day in period}
     return lost(counted, capped=ours, before_today=today, known=known)

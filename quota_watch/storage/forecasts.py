@@ -269,7 +269,14 @@ def _capped_in(
 ) -> frozenset[date]:
     if not watch.drops or watch.limit is None:
         return frozenset()
-    return capped_days(counted, period=period, limit=watch.limit, today=today, known=known)
+    return capped_days(
+        counted,
+        period=period,
+        limit=watch.limit,
+        today=today,
+        known=known,
+        since=watch.limit_since,
+    )
 
 
 def _shape(

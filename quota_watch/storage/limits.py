@@ -24,6 +24,8 @@ def kept_limit(row: Row[Any]) -> KnownLimit:
         as_of=row.limit_as_of,
         lower=row.lower_limit,
         lower_since=row.lower_since,
+        since=moment_of((row.account or {}).get("limit_since")),
+        paid=(row.account or {}).get("paid"),
     )
 
 
@@ -66,8 +68,8 @@ def limit_columns(known: KnownLimit) -> dict[str, Any]:
     }
 
 
-def account_columns(row: Row[Any], reported: Reported) -> dict[str, Any]:
-    """Return how an answer is kept, for showing and for comparing."""
+def account_columns(row: Row[Any], reported: Reported, limit: KnownLimit) -> dict[str, Any]:
+    """Return how an answer is kept, for showing and comparing, with the past of the limit."""
     account = reported.account
     said = {
         "name": account.name or (row.account or {}).get("name"),
@@ -78,6 +80,8 @@ def account_columns(row: Row[Any], reported: Reported) -> dict[str, Any]:
         "over": account.enforced_over,
         "as_of": iso(reported.as_of),
         **{name: iso(getattr(reported, name)) for name in _SINCE},
+        "limit_since": iso(limit.since),
+        "paid": limit.paid,
     }
     sites = {"sites": renamed(row.sites, account.sites)} if account.sites else {}
     return {"account": said, **sites}

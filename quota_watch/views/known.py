@@ -145,6 +145,7 @@ def _known(
         today=at.date(),
         not_counted=watch.not_counted,
         limit=in_force.watch.limit,
+        since=in_force.watch.limit_since,
     )
     return replace(
         known,

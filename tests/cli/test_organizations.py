@@ -1,3 +1,4 @@
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -133,3 +134,20 @@ def test_what_the_config_names_and_the_key_no_longer_sees_is_an_error(ask, play:
     assert said.code == 1
     assert (lost["id"], lost["in_config"], lost["used"]) == ("org_lost", True, None)
     assert lost["error"]["status"] == 403
+
+
+def test_where_rybbit_could_not_count_our_own_count_is_shown(ask, play: Play, noon) -> None:
+    now = noon.now()
+    shop = scene("shop", miscounts=((now - timedelta(hours=1), now),))
+    (shown,) = ask("--json", config=config_of(play(shop).url, "org_shop")).json["organizations"]
+    assert (shown["used"], shown["error"]) == (shop.billed(now), None)
+
+
+def test_where_nothing_can_be_counted_the_use_is_unknown_and_not_zero(
+    ask, play: Play, noon
+) -> None:
+    now, scopes = noon.now(), frozenset({"org:read"})
+    shop = scene("shop", miscounts=((now - timedelta(hours=1), now),), scopes=scopes)
+    (shown,) = ask("--json", config=config_of(play(shop).url, "org_shop")).json["organizations"]
+    assert shown["used"] is None
+    assert shown["limit"] == 100_000

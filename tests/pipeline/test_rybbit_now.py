@@ -7,14 +7,16 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from sqlalchemy import select
 
 from quota_watch.lib.http import Client
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import each_day
 from quota_watch.rybbit.client import RybbitClient
 from quota_watch.storage.database import Database
+from quota_watch.storage.schema import day_usage
 from quota_watch.storage.schema import organization as organizations
-from quota_watch.views import organizations as views
+from quota_watch.views.status import Status, statuses
 from support.clock import FakeClock
 from support.http import Answer, HttpServer, Request
 from support.upstream import http, rybbit_now
@@ -252,9 +254,13 @@ LOWERED = ["critical threshold level_reached", "critical limit limit_lowered"]
 
 
 def pending(town: Town) -> Any:
+    (shown,) = standing(town)
+    return shown.to_json()["limit_pending"]
+
+
+def standing(town: Town) -> list[Status]:
     with town.database.read() as connection:
-        (shown,) = views.organizations(connection, town.watched, now=town.clock.now())
-    return shown["limit_pending"]
+        return statuses(connection, town.watched, now=town.clock.now())
 
 
 def test_a_plan_that_lapsed_is_told_within_the_hour(town: Town, rybbit_now) -> None:
@@ -318,3 +324,39 @@ def test_reads_of_the_account_are_rare(town: Town, rybbit_now) -> None:
     town.counts(200).watches_a_paid_plan(lapsed)
     town.polls(after=DAY)
     assert town.account_reads <= 25
+
+
+def test_nothing_is_said_to_be_dropped_before_the_lower_limit_was_read(
+    town: Town, rybbit_now
+) -> None:
+    lapsed = rybbit_now["sites_plan_lapsed"]
+    for day in range(1, 16):
+        town.counts(3_300, date(2026, 11, day))
+    town.counts(10, date(2026, 11, 8))  # a quiet day long before
+    town.watches_a_paid_plan(lapsed)
+    town.says(lapsed, monthlyEventCount=46_210)
+    town.polls(after=2 * HOUR)
+    (shown,) = standing(town)
+    assert shown.crossed_on == START.date()
+    with town.database.read() as connection:
+        capped = select(day_usage.c.date).where(day_usage.c.capped)
+        assert connection.scalars(capped).all() == []
+
+
+def test_the_advice_of_a_lapsed_plan_is_to_renew_it(town: Town, rybbit_now) -> None:
+    lapsed = rybbit_now["sites_plan_lapsed"]
+    town.counts(49_840).watches_a_paid_plan(lapsed)
+    town.says(lapsed)
+    assert town.polls(after=HOUR + POLL) == LOWERED
+    for message in town.hook.sent[-2:]:
+        alert = message.bodies[0]["alert"]
+        assert "Renew the plan standard100k" in alert["next_step"]
+        assert "Wait for" not in alert["next_step"]
+        assert "Upgrade" not in alert["next_step"]
+    assert "lapsed: its limit fell from 100,000 to 3,000" in alert["title"]
+
+
+def test_a_free_plan_that_was_never_a_paid_one_has_not_lapsed(town: Town, rybbit_now) -> None:
+    town.says(rybbit_now["sites_plan_lapsed"], status="free").counts(49_840).watches_auto()
+    town.polls()
+    assert "Renew" not in town.told["alert"]["next_step"]

@@ -38,7 +38,12 @@ def after(known, *reads):
 def test_the_first_limit_is_believed_and_no_change():
     known, told = after(NOT_KNOWN, (account(100_000), 0))
     assert known == KnownLimit(
-        events=100_000, source="upstream", plan="standard100k", status="active", as_of=NOON
+        events=100_000,
+        source="upstream",
+        plan="standard100k",
+        status="active",
+        as_of=NOON,
+        paid="standard100k",
     )
     assert told == []
 
@@ -105,6 +110,7 @@ def test_a_hiccup_leaves_nothing_behind():
         plan="standard100k",
         status="active",
         as_of=NOON + 15 * MINUTE,
+        paid="standard100k",
     )
     assert told == []
 
@@ -417,3 +423,12 @@ def test_the_configs_name_comes_first_then_upstreams():
     nameless = account(100_000)
     again = limit_in_force(unnamed, PAID, named, heard=nameless, now=NOON)
     assert again.watch.name == "Acme Analytics"
+
+
+def test_a_lower_limit_counts_from_when_it_was_first_read_and_names_what_was_paid_for():
+    lapsed = Account(limit=3_000, plan="free", status="past_due")
+    known, _ = after(NOT_KNOWN, (account(100_000), 0), (lapsed, 60), (lapsed, 95))
+    assert (known.events, known.since) == (3_000, NOON + HOUR)
+    assert known.lapsed_plan == "standard100k"
+    renewed, _ = after(known, (account(100_000), 120))
+    assert (renewed.since, renewed.lapsed_plan) == (NOON + 2 * HOUR, None)

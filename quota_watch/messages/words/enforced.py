@@ -3,8 +3,8 @@
 from quota_watch.lib.figures import events, number
 from quota_watch.lib.text import NAME, join, one_line
 from quota_watch.messages.words import FIX, Situation, Words
+from quota_watch.model.limit import LAPSED
 from quota_watch.model.usage import is_over
-from quota_watch.rules.enforced import LAPSED
 from quota_watch.rules.reason import Reason
 
 
@@ -60,7 +60,7 @@ def _plan(case: Situation) -> str:
 
 
 def _is_lapsed(case: Situation) -> bool:
-    return case.detail.get("status") in LAPSED
+    return case.watch.lapsed_plan is not None or case.detail.get("status") in LAPSED - {"free"}
 
 
 def _why(case: Situation) -> str:

@@ -205,6 +205,10 @@ def choices(case: Situation) -> tuple[str, ...]:
 
 def waiting(case: Situation) -> str:
     """Say what doing nothing costs."""
+    if case.watch.lapsed_plan is not None and case.limit is not None:
+        return (
+            f"Do nothing: without a paid plan at most {number(case.limit)} events a month are kept."
+        )
     lost, end = expected_loss(case), short_day(case.period.end)
     if case.is_over:
         if not case.watch.drops:
@@ -246,6 +250,9 @@ def what_helps(
 def upgrade(fit: PlanFit | None, *, watch: Watch, resumes: bool = False) -> str:
     """Name the plan that would do and its price, or say where to change it."""
     then = ": collection resumes within 30 minutes" if resumes else ""
+    if watch.lapsed_plan is not None:
+        lapsed = one_line(watch.lapsed_plan, NAME)
+        return f"Renew the plan {lapsed} at {watch.organization.server}{then}."
     if not watch.drops:
         return "Agree on a higher limit and set it in the config."
     if fit is None or fit.limit <= (watch.limit or 0):

@@ -75,6 +75,9 @@ def _title(case: Situation, reason: Reason, before: State, after: State) -> str:
     old, new = before.get("limit"), after.get("limit")
     if reason is Reason.STATUS_CHANGED:
         return f"The subscription of {case.name} {_from_to(before, after, 'status') or 'changed'}"
+    if reason is Reason.LIMIT_LOWERED and case.watch.lapsed_plan is not None:
+        fell = f": its limit fell from {number(old)} to {events(new)}" if old and new else ""
+        return f"The plan of {case.name} lapsed{fell}"
     if reason is Reason.LIMIT_REMOVED:
         was = f" (it was {events(old)})" if old is not None else ""
         return f"{case.name} has no limit any more{was}"

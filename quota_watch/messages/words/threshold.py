@@ -77,7 +77,7 @@ def _full(case: Situation) -> Words:
         details=(so_far(case), case.figures()),
         heading=CHOOSE,
         steps=choices(case),
-        note="Switching event types off won't help this month.",
+        note="" if case.watch.lapsed_plan else "Switching event types off won't help this month.",
     )
 
 
@@ -113,6 +113,8 @@ def _next_event(case: Situation) -> str:
 
 
 def _price_of_waiting(case: Situation) -> str:
+    if case.watch.lapsed_plan is not None:
+        return "All new events are lost until the plan is renewed."
     lost = expected_loss(case)
     by = short_day(case.period.last_day)
     gone = f"About {rough(lost.likely)} lost" if lost and lost.likely else "All new events are lost"
