@@ -1,9 +1,14 @@
 """The command line: thin, one module per group of commands."""
 
+import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import NoReturn
+
+_OBJECTS = 50_000
+"""Look for garbage after so many: of what imports make, which are as many, none ever is."""
 
 
 def main(args: list[str] | None = None) -> NoReturn:
@@ -11,8 +16,10 @@ def main(args: list[str] | None = None) -> NoReturn:
 
     A daemon that is told to stop while Python still imports ends with 0, and does not mind being
     told to reload: there is nothing yet to end, or to reload. Any other command that is
-    interrupted ends with 130, at whatever moment.
+    interrupted ends with 130, at whatever moment. Without `args`, as a process of its own, it
+    leaves at once: taking apart all that was imported is a fifth of a short command's time.
     """
+    gc.set_threshold(_OBJECTS)
     if "run" in (sys.argv[1:] if args is None else args):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: os._exit(0))
@@ -24,6 +31,22 @@ def main(args: list[str] | None = None) -> NoReturn:
         run(args)
     except KeyboardInterrupt:  # also while Python imports, or while we end
         sys.exit(130)
+    except SystemExit as end:
+        if args is None:
+            _leave(end.code or 0)
+        raise
+
+
+def _leave(code: object) -> None:
+    """End the process, unless a thread is still at work or something can't be written."""
+    import threading
+
+    if threading.active_count() > 1 or not isinstance(code, int):
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 __all__ = ["main"]

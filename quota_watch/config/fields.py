@@ -52,10 +52,9 @@ def text(value: object) -> str:
 
 def matching(pattern: str, *, what: str, allowed: str) -> Callable[[object], str]:
     """Return a validator of names that match `pattern` as a whole."""
-    compiled = re.compile(pattern)
 
     def validate(value: object) -> str:
-        if not isinstance(value, str) or not compiled.fullmatch(value):
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
             raise InvalidValueError(f"not {what}", value=value, allowed=allowed)
         return value
 

@@ -151,8 +151,8 @@ def all_secrets(value: object, key: str = "") -> Iterator[tuple[str, Secret]]:
             yield key, value
         case Section():
             for name, part in parts_of(value):
-                inner = f"{key}.{name}".removeprefix(".")
-                yield from all_secrets(part, inner)
+                if part is not None:
+                    yield from all_secrets(part, f"{key}.{name}".removeprefix("."))
         case Mapping():
             for name, each in value.items():
                 yield from all_secrets(each, f"{key}.{name}")

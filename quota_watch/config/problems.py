@@ -1,6 +1,5 @@
 """What is wrong with a config, said so that a person can put it right."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -80,6 +79,8 @@ def closest(word: object, known: Iterable[str]) -> str | None:
     """Return the one of `known` that was probably meant by `word`, or None."""
     if not isinstance(word, str) or len(word) > _LONGEST:
         return None
+    import difflib  # noqa: PLC0415  only where something is wrong
+
     names = {name.lower(): name for name in known}
     found = difflib.get_close_matches(word.lower(), names, n=1)
     return names[found[0]] if found else None

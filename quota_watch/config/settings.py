@@ -159,12 +159,10 @@ class Config:
         tables = self._nearest_first(table)
         watch = self._agree(whole, tables)
         rules = {rule for each in tables for rule in each.rules or ()}
-        return replace(
-            watch,
-            variants=MappingProxyType(
-                {rule: self._agree(whole, tables, _of_rule(rule, tables)) for rule in rules}
-            ),
-        )
+        if not rules:
+            return watch
+        variants = {rule: self._agree(whole, tables, _of_rule(rule, tables)) for rule in rules}
+        return replace(watch, variants=MappingProxyType(variants))
 
     def _nearest_first(self, table: OrganizationTable) -> tuple[AlertKeys, ...]:
         """Return the tables that speak of an organization: its own, its group's, everybody's."""

@@ -56,21 +56,21 @@ def read(
 
 def keys_of(kind: type[Section]) -> tuple[str, ...]:
     """Return the keys of a table as they are written."""
-    return tuple(_written(each) for each in _keys(kind))
+    table: Any = kind
+    return tuple(_keys(table))
 
 
 def parts_of(section: Section) -> Iterator[tuple[str, Any]]:
     """Yield each key of a table as it is written, with its value."""
-    for each in _keys(type(section)):
-        yield _written(each), getattr(section, each.name)
+    table: Any = type(section)
+    for key, each in _keys(table).items():
+        yield key, getattr(section, each.name)
 
 
-def _keys(kind: type[Section]) -> Iterator[Field[Any]]:
-    return (each for each in fields(kind) if each.name != "given")
-
-
-def _written(each: Field[Any]) -> str:
-    return each.name.rstrip("_")
+@cache
+def _keys(kind: Any) -> Mapping[str, Field[Any]]:
+    """Return the fields of a table by their keys as they are written."""
+    return {each.name.rstrip("_"): each for each in fields(kind) if each.name != "given"}
 
 
 _BAD = object()
@@ -141,12 +141,13 @@ def _check_reader(check: Any) -> _Reader:
 
 def _section_reader(kind: Any) -> _Reader:
     hints = get_type_hints(kind, include_extras=True)
-    readers = {_written(each): (each.name, _reader(hints[each.name])) for each in _keys(kind)}
-    needed = [
-        _written(each)
-        for each in _keys(kind)
+    keys = _keys(kind)
+    readers = {key: (each.name, _reader(hints[each.name])) for key, each in keys.items()}
+    needed = {
+        key
+        for key, each in keys.items()
         if each.default is MISSING and each.default_factory is MISSING
-    ]
+    }
 
     def read_section(value: object, place: _Place) -> Any:
         if not isinstance(value, Mapping):

@@ -3,7 +3,6 @@
 import re
 import time
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
@@ -35,6 +34,8 @@ class SystemClock:
 
 def http_date(text: str) -> datetime | None:
     """Return the moment that a header's date names, or None where it is none."""
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  with sockets, random and more
+
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
