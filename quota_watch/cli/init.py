@@ -1,23 +1,69 @@
 """`init`: a first config, made of what upstream knows."""
 
+import json
 import os
 import sys
+import textwrap
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from quota_watch.cli.context import Context, patiently
-from quota_watch.cli.keys import VARIABLE, credential, has_key, plain_client, server_url
+from quota_watch.cli.keys import (
+    VARIABLE,
+    credential,
+    has_key,
+    key_reference,
+    plain_client,
+    server_url,
+)
 from quota_watch.cli.output import plural
+from quota_watch.config.addresses import CLOUD
 from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib.figures import what_and_advice
+from quota_watch.lib.text import one_line
 
 if TYPE_CHECKING:
     from quota_watch.service.discovery import Credential, Sight
 
 _STDOUT = Path("-")
+_TLS_AT_ONCE = 465
+
+_WIDTH = 96
+_HEAD = """\
+# quota-watch's configuration, begun by `quota-watch init`.
+# Every key: docs/config.md and config.example.toml of quota-watch. What stands behind "#" and
+# no space is a setting to uncomment. After a change: quota-watch check
+"""
+_CHANNELS = """\
+# Who is told. Without a channel nobody hears of anything: uncomment one and put yours in.
+#[channels.ops]
+#type = "email"
+#to = ["ops@example.com"]
+
+#[smtp]
+#host = "smtp.example.com"
+#username = "quota-watch"
+#password = "env:SMTP_PASSWORD"
+#from = "Quota Watch <quota-watch@example.com>"
+
+# Or a webhook that takes JSON, signed if it has a secret:
+#[channels.hook]
+#type = "webhook"
+#url = "https://example.com/hook"
+#secret = "env:HOOK_SECRET"
+"""
+_DEFAULTS = """\
+[alerts]
+# Percent of the limit; where events are dropped past it, 100 is always there.
+#thresholds = [75, 90, 100]
+# Messages show this zone beside UTC.
+#time_zone = "UTC"
+"""
 
 
 class InitError(QuotaWatchError):
@@ -43,6 +89,13 @@ class InitError(QuotaWatchError):
     multiple=True,
     help="Watch only this one; may be given again. An organization's own key may need it.",
 )
+@click.option(
+    "--api-key",
+    "reference",
+    metavar="REF",
+    callback=key_reference,
+    help="Where the key is, and will be: env:NAME, file:/path or credential:NAME.",
+)
 @click.option("--key-in-file", is_flag=True, help=f"Write the key itself, not env:{VARIABLE}.")
 @click.option("--force", is_flag=True, help="Replace the file if there is one.")
 @click.pass_obj
@@ -53,30 +106,35 @@ def init(
     organizations: tuple[str, ...],
     key_in_file: bool,
     force: bool,
+    reference: str | None,
 ) -> None:
     """Write a commented config of what the key sees.
 
-    The key is that of $RYBBIT_API_KEY, else it is asked for.
+    The key is that of $RYBBIT_API_KEY or of --api-key, else a terminal asks for it, and who is to
+    be told; what was typed stands in the file, which its owner alone can read.
     """
-    from quota_watch.cli.draft import draft
     from quota_watch.config.load import VARIABLE as CONFIG_VARIABLE
 
     usual = context.config_file or Path(os.environ.get(CONFIG_VARIABLE) or "config.toml")
     path = output or usual
     if path != _STDOUT and os.path.lexists(path) and not force:
         raise click.UsageError(f"{path} is there already: name another with --output, or --force")
-    typed = None if has_key() else _asked_key()
-    with_key = credential(typed or f"env:{VARIABLE}", base_url, organizations)
+    named = reference or (f"env:{VARIABLE}" if has_key() else None)
+    with_key = credential(named or _asked_key(), base_url, organizations)
     sights = _look(context, with_key)
-    written = with_key.secret.reveal() if key_in_file else f"env:{VARIABLE}"
-    text = draft(with_key.server, sights, api_key=written)
-    _write(text, path)
+    keeps = path != _STDOUT  # what was typed is no part of what a pipe or a log may show
+    in_file = key_in_file or (named is None and keeps)
+    channels = _asked_channel(keeps=keeps) if sys.stdin.isatty() else ""
+    written = with_key.secret.reveal() if in_file else named or f"env:{VARIABLE}"
+    _write(_draft(with_key.server, sights, api_key=written, channels=channels), path)
     _warn_of_members(sights)
-    if path != _STDOUT:
-        click.echo(f"{path} written: {plural(len(sights), 'organization')}")
-        asked = typed is not None and not key_in_file
-        named = f" -c {path}" if path != usual or context.config_file else ""
-        click.echo("\n  ".join(("next:", *_steps(path, named, asked=asked))), err=True)
+    if not keeps:
+        return
+    click.echo(f"{path} written: {plural(len(sights), 'organization')}")
+    if channels and click.confirm("Send a test message now?", default=True, err=True):
+        _send_test(path, context)
+    option = f" -c {path}" if path != usual or context.config_file else ""
+    click.echo("\n  ".join(("next:", *_steps(path, option, heard=bool(channels)))), err=True)
 
 
 def _asked_key() -> str:
@@ -139,8 +197,130 @@ def _warn_of_members(sights: Sequence["Sight"]) -> None:
             )
 
 
-def _steps(path: Path, named: str, *, asked: bool) -> Iterator[str]:
-    if asked:
-        yield f"export {VARIABLE}=…  # the key that you typed"
-    yield f"uncomment and fill in a channel in {path}: so far nobody would be told"
-    yield from (f"quota-watch{named} {command}" for command in ("check", "test-alert", "run"))
+def _steps(path: Path, option: str, *, heard: bool) -> Iterator[str]:
+    if not heard:
+        yield f"uncomment and fill in a channel in {path}: so far nobody would be told"
+    yield from (f"quota-watch{option} {command}" for command in ("check", "test-alert"))
+    yield f"quota-watch{option} run  # until Ctrl-C; as a service: deploy/README.md"
+    program = Path(sys.argv[0]).absolute()
+    yield f"or, in crontab: */15 * * * * {program} -q -c {path.absolute()} poll"
+
+
+def _asked_channel(*, keeps: bool) -> str:
+    """Ask who is to be told and return the tables that say so; empty where nobody is named."""
+    from quota_watch.config.addresses import mail_address, web_url
+    from quota_watch.config.problems import InvalidValueError
+
+    def receiver(text: str) -> str:
+        text = text.strip()
+        if "://" in text and (complaint := web_url(text)):
+            raise InvalidValueError(complaint)
+        return text if not text or "://" in text else mail_address(text)
+
+    answer = _ask("Who is to be told? A mail address, a webhook's URL, or Enter", receiver)
+    if "://" in answer:
+        return f'[channels.hook]\ntype = "webhook"\nurl = {_string(answer)}\n'
+    return _asked_mail(answer, keeps=keeps) if answer else ""
+
+
+def _asked_mail(address: str, *, keeps: bool) -> str:
+    """Ask by which server mail goes out; the password stands in the file if that `keeps` it."""
+    from quota_watch.config.addresses import host_name, is_loopback
+
+    host = _ask("Mail server", host_name, default=f"smtp.{address.rpartition('@')[2]}")
+    port = click.prompt("Port", default=587, type=click.IntRange(1, 65_535), err=True)
+    username = _ask("User name (Enter: no login)", str.strip)
+    login = ""
+    if username:
+        typed = click.prompt("Password", hide_input=True, err=True) if keeps else ""
+        password = _string(typed) if keeps else '"env:SMTP_PASSWORD"'
+        login = f"username = {_string(username)}\npassword = {password}\n"
+    security = "none" if is_loopback(host) else "starttls"
+    sender = username if "@" in username else address
+    return (
+        f'[channels.ops]\ntype = "email"\nto = [{_string(address)}]\n\n'
+        f"[smtp]\nhost = {_string(host)}\nport = {port}\n"
+        f'security = "{"tls" if port == _TLS_AT_ONCE else security}"\n{login}'
+        f"from = {_string(f'Quota Watch <{sender}>')}\n"
+    )
+
+
+def _ask(question: str, read: Callable[[str], str], *, default: str = "") -> str:
+    """Ask until the answer is one that `read` takes."""
+    from quota_watch.config.problems import InvalidValueError
+
+    while True:
+        answer = click.prompt(question, default=default, show_default=bool(default), err=True)
+        try:
+            return read(str(answer))
+        except InvalidValueError as error:
+            click.echo(str(error), err=True)
+
+
+def _send_test(path: Path, context: Context) -> None:
+    """Hand a few plain words to each channel, and say what became of them."""
+    from quota_watch.channels.build import ChannelBuilder
+    from quota_watch.channels.channel import DeliveryError, Notice
+    from quota_watch.config import load
+
+    now = context.clock.now()
+    title = "Test: quota-watch can reach you"
+    notice = Notice(id=f"test-{now.timestamp():.0f}", title=title, text=f"{title}.\n")
+    with ExitStack() as resources:
+        builder = ChannelBuilder(load(path), resources)
+        for name in load(path).channels:
+            try:
+                builder.build(name).notify(notice, now=now)
+            except DeliveryError as error:
+                remedy = f" → {error.remedy}" if error.remedy else ""
+                click.echo(f"✗ channels.{name}: {error}{remedy}", err=True)
+            else:
+                click.echo(f"✓ channels.{name}: the test message was taken", err=True)
+
+
+def _draft(server: str, sights: Iterable["Sight"], *, api_key: str, channels: str) -> str:
+    """Return a config that watches the organizations; `api_key` is what stands in it."""
+    url = f"base_url = {_string(server)}\n" if server != CLOUD else ""
+    comment = _comment(
+        "An organization key, or the personal key of an owner or admin: a restricted member's"
+        " key sees only some of the sites."
+    )
+    rybbit = f"[rybbit]\n{url}{comment}api_key = {_string(api_key)}\n"
+    tables = [_organization(sight) for sight in sights]
+    return "\n".join((_HEAD, rybbit, *tables, channels or _CHANNELS, _DEFAULTS))
+
+
+def _organization(sight: "Sight") -> str:
+    id_ = sight.organization.id
+    name = one_line(sight.name)
+    named = f"name = {_string(name)}\n" if name and name != id_ else ""
+    return f"[[organizations]]\nid = {_string(id_)}\n{named}{_plan(sight)}"
+
+
+def _plan(sight: "Sight") -> str:
+    account = sight.account
+    if account is None:
+        reason = what_and_advice(sight.trouble.message)[0] if sight.trouble else "unknown"
+        return (
+            _comment(f"Its plan could not be read: {reason}.")
+            + '# If that stays so, name a plan, or a limit instead of it:\nplan = "auto"\n'
+            "#limit = 250_000\n"
+        )
+    if account.limit is None:
+        return (
+            "# This server has no limit. To be warned of one of your own, in events a month:\n"
+            "#limit = 250_000\n"
+        )
+    plan = one_line(account.plan or "unnamed")
+    now = f"Asked upstream once a day; today it is {plan}, {account.limit:,} events a month."
+    return f'{_comment(now)}plan = "auto"\n'
+
+
+def _comment(text: str) -> str:
+    lines = textwrap.wrap(one_line(text, None), _WIDTH, break_on_hyphens=False)
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def _string(text: str) -> str:
+    """Write a TOML string; without control characters JSON's is one too."""
+    return json.dumps(one_line(text, None), ensure_ascii=False)

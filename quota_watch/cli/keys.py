@@ -30,6 +30,23 @@ def server_url(ctx: click.Context, param: click.Parameter, value: str | None) ->
         raise click.BadParameter(str(error), ctx, param) from None
 
 
+def key_reference(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return a reference to a key; refuses the key itself, which a shell would keep."""
+    from quota_watch.config import ConfigError, Secret
+    from quota_watch.config.secrets import api_key
+
+    if value is None:
+        return None
+    secret = Secret(value, check=api_key)
+    if secret.is_literal:
+        raise click.BadParameter("allowed: env:NAME, file:/path, credential:NAME", ctx, param)
+    try:
+        secret.reveal()
+    except ConfigError as error:
+        raise click.BadParameter(error.problems[0].message, ctx, param) from None
+    return value
+
+
 def has_key() -> bool:
     """Tell whether the environment holds a key."""
     return bool(os.environ.get(VARIABLE))

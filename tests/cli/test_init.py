@@ -15,6 +15,7 @@ from quota_watch.model.source import UpstreamError
 from support.clock import FakeClock
 from support.commands import Said, call
 from support.played import KEY, OWN_KEY, Play, noon, play, scene
+from support.smtp import SmtpServer
 
 __all__ = ["noon", "play"]
 
@@ -149,23 +150,96 @@ def test_without_a_key_and_a_terminal_it_says_where_to_put_one(begin) -> None:
         begin("http://127.0.0.1:9", key="")
 
 
-def test_on_a_terminal_the_key_is_asked_for_and_not_shown(play: Play, tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
-    program = [sys.executable, "-m", "quota_watch", "init", "--base-url", play(scene("shop")).url]
-    environ = {name: value for name, value in os.environ.items() if name != "RYBBIT_API_KEY"}
-    environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    child = subprocess.Popen(
-        program, cwd=tmp_path, env=environ, stdin=theirs, stdout=theirs, stderr=theirs,
-        start_new_session=True,
-    )  # fmt: skip
-    os.close(theirs)
-    shown = b""
-    while b"API key of Rybbit" not in shown:
-        shown += os.read(ours, 1000)
-    os.write(ours, f"{KEY}\n".encode())
-    assert child.wait(30) == 0
-    shown += os.read(ours, 10_000)
-    os.close(ours)
-    assert KEY.encode() not in shown
-    assert b"export RYBBIT_API_KEY" in shown
-    assert (tmp_path / "config.toml").exists()
+@pytest.mark.parametrize(
+    ("environ", "output", "message"),
+    [
+        ({"ELSEWHERE": KEY}, "env:ELSEWHERE", None),
+        ({}, "env:ELSEWHERE", "the environment variable ELSEWHERE is not set"),
+        ({}, KEY, "allowed: env:NAME"),
+    ],
+)
+def test_the_key_may_lie_elsewhere_but_not_on_the_command_line(
+    play: Play, noon: FakeClock, tmp_path: Path, monkeypatch, environ, output, message
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    args = ("--base-url", play(scene("shop")).url, "--api-key", output)
+    if message is None:
+        call(init, *args, clock=noon, **environ)
+        assert written()["rybbit"]["api_key"] == "env:ELSEWHERE"
+        return
+    with pytest.raises(click.BadParameter, match=message) as raised:
+        call(init, *args, clock=noon, **environ)
+    assert KEY not in str(raised.value)
+
+
+class Dialogue:
+    """`init` on a terminal, which is answered as it asks."""
+
+    def __init__(self, folder: Path, *args: str) -> None:
+        self._ours, theirs = pty.openpty()
+        environ = {name: value for name, value in os.environ.items() if name != "RYBBIT_API_KEY"}
+        environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "quota_watch", "init", *args],
+            cwd=folder, env=environ, stdin=theirs, stdout=theirs, stderr=theirs,
+            start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
+        self.shown = ""
+
+    def answer(self, question: str, text: str) -> None:
+        while question not in self.shown:
+            self.shown += os.read(self._ours, 1000).decode()
+        os.write(self._ours, f"{text}\n".encode())
+
+    def end(self) -> int:
+        while True:
+            try:
+                self.shown += os.read(self._ours, 1000).decode()
+            except OSError:  # the other end is closed
+                os.close(self._ours)
+                return self._child.wait(30)
+
+
+def test_on_a_terminal_the_key_is_asked_for_and_stands_in_the_file_alone(
+    play: Play, tmp_path: Path
+) -> None:
+    asked = Dialogue(tmp_path, "--base-url", play(scene("shop")).url)
+    asked.answer("API key of Rybbit", KEY)
+    asked.answer("Who is to be told?", "")
+    assert asked.end() == 0
+    assert KEY not in asked.shown
+    file = tmp_path / "config.toml"
+    assert tomllib.loads(file.read_text())["rybbit"]["api_key"] == KEY
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert f"-q -c {file} poll" in asked.shown
+    assert "so far nobody would be told" in asked.shown
+
+
+def test_on_a_terminal_a_mail_address_is_asked_for_and_tried(
+    play: Play, tmp_path: Path, smtp_server: SmtpServer
+) -> None:
+    asked = Dialogue(tmp_path, "--base-url", play(scene("shop")).url)
+    asked.answer("API key of Rybbit", KEY)
+    asked.answer("Who is to be told?", "ops@")
+    asked.answer("not a mail address", "ops@example.com")
+    asked.answer("Mail server [smtp.example.com]", smtp_server.host)
+    asked.answer("Port [587]", str(smtp_server.port))
+    asked.answer("User name", "")
+    asked.answer("Send a test message now?", "y")
+    assert asked.end() == 0
+    assert "channels.ops: the test message was taken" in asked.shown
+    assert smtp_server.wait_for(1)[0].recipients == ("ops@example.com",)
+    assert tomllib.loads((tmp_path / "config.toml").read_text())["smtp"]["security"] == "none"
+
+
+def test_on_a_terminal_a_webhook_is_asked_for_and_one_that_is_down_is_told(
+    play: Play, tmp_path: Path
+) -> None:
+    asked = Dialogue(tmp_path, "--base-url", play(scene("shop")).url)
+    asked.answer("API key of Rybbit", KEY)
+    asked.answer("Who is to be told?", "http://127.0.0.1:9/hook")
+    asked.answer("Send a test message now?", "")
+    assert asked.end() == 0
+    assert "channels.hook: no connection to 127.0.0.1" in asked.shown
+    assert tomllib.loads((tmp_path / "config.toml").read_text())["channels"]["hook"]
