@@ -7,7 +7,15 @@ from datetime import datetime
 
 import click
 
-from quota_watch.cli.output import bar, is_terminal, plural, print_plain, print_table, sparkline
+from quota_watch.cli.output import (
+    DROPPED,
+    bar,
+    is_terminal,
+    plural,
+    print_plain,
+    print_table,
+    sparkline,
+)
 from quota_watch.forecast.accuracy import CheckDay
 from quota_watch.forecast.capped import Losses
 from quota_watch.forecast.forecast import DayAhead, Forecast
@@ -82,10 +90,9 @@ def _outlook(ahead: PeriodForecast, forecast: Forecast, usage: Usage) -> list[st
         return [f"{words.total(forecast, last)}."]
     if is_over(usage.used, limit):
         since = f" since {long_day(usage.crossed_on)}" if usage.crossed_on else ""
-        what = "Over the limit; events are being dropped (or within 30 minutes)"
         whole = f"Without the limit it would come to about {rough(forecast.p50)} events"
         return [
-            f"{what if ahead.known.watch.drops else 'Over the limit'}{since}.",
+            f"Over the limit{since}{DROPPED if ahead.known.watch.drops else ''}.",
             f"{whole} ({words.likely_range(forecast)}) by {long_day(last)}.",
         ]
     if forecast.p50 <= limit:

@@ -29,6 +29,10 @@ STATES = {
 """Sign and style of each state an organization can be in, the most urgent first."""
 
 
+DROPPED = "; Rybbit drops new events within 30 minutes of that"
+"""What follows from being over a limit, where events are dropped."""
+
+
 def print_json(answer: Mapping[str, object]) -> None:
     """Print one object of facts, as every `--json` does; escaped, whatever the output can show."""
     click.echo(json.dumps(plain(answer), indent=2))

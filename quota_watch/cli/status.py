@@ -11,6 +11,7 @@ import click
 
 from quota_watch.cli.context import GROUP, Context, chosen
 from quota_watch.cli.output import (
+    DROPPED,
     STATES,
     bar,
     console,
@@ -251,10 +252,9 @@ def _note(shown: "Status", now: datetime) -> str:
 
 def _of_counts(shown: "Status") -> Iterator[str]:
     if shown.over:
-        drops = "events are being dropped (or within 30 minutes)" if shown.drops else "over"
-        yield f"{drops} since {shown.crossed_on}"
+        yield f"over since {shown.crossed_on}{DROPPED if shown.drops else ''}"
     elif shown.enforced:
-        yield "Rybbit says it is over and drops its events"
+        yield "Rybbit says it is over its limit and drops its events"
     if without := [site.domain for site in shown.sites if site.requires_plan]:
         yield f"without a plan nothing is collected of {listed(without[:_SITES_NAMED])}"
     if lost := shown.lost:
@@ -263,7 +263,7 @@ def _of_counts(shown: "Status") -> Iterator[str]:
     if foretold is None or limit is None or shown.over or foretold.p90 <= limit:
         return
     likely = shown.crosses_on
-    when = f", the limit is likely to be passed on {likely}" if likely else ""
+    when = f", hits its limit around {likely}" if likely else ""
     made = f" of {foretold.as_of}" if shown.stale else ""
     yield f"forecast{made} {_band(foretold)} by the end{when}"
 

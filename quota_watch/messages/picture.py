@@ -157,12 +157,11 @@ def _caption(
 ) -> str:
     part = percent(used, limit)
     parts = [f"{share(part)} used" if part is not None else f"{number(used)} used"]
-    parts.append(f"limit {number(limit)}")
     if forecast is not None and used <= limit:
         bounds = band(forecast.p10, forecast.p90)
         parts.append(f"about {rough(forecast.p50)} expected ({bounds})")
     if drops and likely > max(limit, used):
-        when = "lost" if forecast is None or used > limit else "would be lost"
+        when = "would be lost" if used <= limit else "lost by the end" if forecast else "lost"
         parts.append(f"about {rough(likely - max(limit, used))} {when}")
     return " · ".join(parts)
 

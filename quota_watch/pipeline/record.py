@@ -20,13 +20,13 @@ from quota_watch.pipeline.poll import Poll
 from quota_watch.rules.known import ClosedPeriod, Known
 from quota_watch.rules.limit import limit_in_force
 from quota_watch.storage import days as record
-from quota_watch.storage import forecasts as foresight
 from quota_watch.storage.changes import Changes
 from quota_watch.storage.closed import closed_period, mark_dropped, record_closed
 from quota_watch.storage.days import KeptRows
-from quota_watch.storage.forecasts import forecast_row, outlook_text
+from quota_watch.storage.forecasts import forecast_row, kept_forecasts, outlook_text
 from quota_watch.storage.limits import kept_account, kept_limit
 from quota_watch.storage.sites import with_usage
+from quota_watch.views.known import kept_forecast_of
 
 log = get_logger(__name__)
 
@@ -142,6 +142,7 @@ class Recorder:
         watch = limit_in_force(poll.watch, kept_limit(row), kept_account(row), now=poll.at).watch
         last_known = _last_known(transaction, poll, watch, row)
         trouble = record.goes_on_failing(row, error, poll.at)
+        forecast = kept_forecasts(transaction, [row.pk], poll.period, poll.at.date()).get(row.pk)
         changes.organizations[row.pk] = record.failed_poll_columns(
             row, trouble, watch, error, now=poll.at, next_at=self._after_failure(poll, error)
         )
@@ -152,7 +153,7 @@ class Recorder:
             usage=last_known,
             measured_at=row.last_ok if last_known else None,
             trouble=trouble,
-            crossing=foresight.likely_crossing(transaction, row.pk, poll.period, poll.at.date()),
+            kept_forecast=None if forecast is None else kept_forecast_of(forecast),
         )
 
     def _after_failure(self, poll: Poll, error: UpstreamError) -> datetime:

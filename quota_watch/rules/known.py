@@ -66,7 +66,6 @@ class Known:
     `limit_changes` are upstream's, new with this poll; `compared` tells whether our count could
     be compared with upstream's own, and `mismatch` what is held of that. `fell_from` is what was
     used before where clearly less is used now. `closed` is the last period, counted once more.
-    `crossing` is the day on which the limit was last forecast to be passed, after a failed poll.
     `lost` estimates what was dropped. `today_by_type` are today's counted events, `foresight` is
     what is usual and what is to come, and `forecast`, `advice` and `plan_fit` are of it, where
     there are any.
@@ -98,9 +97,14 @@ class Known:
     fell_from: int | None = None
     closed: ClosedPeriod | None = None
     lost: Estimate | None = None
-    crossing: date | None = None
     today_by_type: Mapping[str, int] = field(default_factory=dict)
     foresight: Foresight | None = None
+
+    @property
+    def crossing(self) -> date | None:
+        """The day on which the limit was last forecast to be passed."""
+        crosses_on = None if self.kept_forecast is None else self.kept_forecast.crosses_on
+        return None if crosses_on is None else crosses_on.likely
 
     @property
     def forecast(self) -> Forecast | None:

@@ -204,13 +204,6 @@ def kept_path(connection: Connection, pk: int, as_of: date) -> list[float]:
     return list(connection.scalar(query) or ())
 
 
-def likely_crossing(connection: Connection, pk: int, period: Period, today: date) -> date | None:
-    """Return the day on which the period's limit was last foretold to be passed, if any."""
-    kept = kept_forecasts(connection, [pk], period, today).get(pk)
-    likely = (kept.crosses_on or {}).get("likely") if kept is not None else None
-    return None if likely is None else date.fromisoformat(likely)
-
-
 def made_on(as_of: date) -> date:
     """Return the day at whose end a kept forecast was made.
 

@@ -115,7 +115,7 @@ def _known(
     reported = reported_of(row)
     account = None if reported is None else reported.account
     in_force = limit_in_force(watch, kept_limit(row), account, now=now)
-    kept = None if forecast is None else _kept_forecast(forecast)
+    kept = None if forecast is None else kept_forecast_of(forecast)
     known = Known(
         watch=in_force.watch,
         limit=in_force.limit,
@@ -153,7 +153,6 @@ def _known(
         usage=usage,
         measured_at=at,
         kept_forecast=kept,
-        crossing=None if kept is None or kept.crosses_on is None else kept.crosses_on.likely,
     )
 
 
@@ -167,7 +166,8 @@ def _types_of_today(known: Known, usage: Usage) -> dict[str, int]:
     }
 
 
-def _kept_forecast(row: Row[Any]) -> KeptForecast:
+def kept_forecast_of(row: Row[Any]) -> KeptForecast:
+    """Read a row of `kept_forecasts`."""
     crossing = row.crosses_on
     return KeptForecast(
         as_of=row.as_of,

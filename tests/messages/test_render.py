@@ -139,13 +139,11 @@ def test_past_the_limit_the_bar_marks_where_that_is():
 
 def test_a_limit_of_nothing_is_a_full_bar_without_a_percentage():
     mail = RENDERER.email(tell(fired(100), 5, of=replace(BIG, limit=0)))
-    assert f"[|{'#' * 40}]\n5 used · limit 0\n" in mail.text
+    assert f"[|{'#' * 40}]\n5 used\n" in mail.text
 
 
 def test_the_bar_of_the_text_is_as_full_as_the_usage():
-    assert (
-        f"[{'#' * 36}{'.' * 4}]\n91.2 % used · limit 100,000" in RENDERER.email(tell(fired())).text
-    )
+    assert f"[{'#' * 36}{'.' * 4}]\n91.2 % used\n" in RENDERER.email(tell(fired())).text
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=80))

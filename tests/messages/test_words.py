@@ -17,7 +17,7 @@ from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.source import ErrorKind
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import TransitionType
-from support.domain import MARCH, NOON, trouble, usage
+from support.domain import KEPT_FORECAST, MARCH, NOON, trouble, usage
 from support.foreseeing import LARGER, foreseen, helped, known
 from support.samples import sample_facts
 from support.telling import BIG, STARTED, about, ended, fired, later, resolved, story, tell
@@ -113,8 +113,8 @@ def test_where_nothing_is_dropped_no_loss_is_expected():
 @pytest.mark.parametrize(
     ("why", "said"),
     [
-        (Reason.WILL_EXCEED, "Upgraded from possible to likely."),
-        (Reason.EARLIER_DATE, "New date: 18 March, sooner than before."),
+        (Reason.WILL_EXCEED, "The days since then confirm it."),
+        (Reason.EARLIER_DATE, "New date: 18 March."),
         (Reason.BECAME_CRITICAL, "Less than 48 hours are left."),
     ],
 )
@@ -122,6 +122,18 @@ def test_what_got_worse_is_said_first(why, said):
     begun = about(Rule.FORECAST, Reason.WILL_EXCEED, tier="will_exceed")
     step = later(begun, TransitionType.ESCALATED, why)
     assert tell(step, USED, **known(SEEN)).alert.lead.startswith(said)
+
+
+def test_an_earlier_date_stands_beside_the_one_before():
+    begun = about(Rule.FORECAST, Reason.WILL_EXCEED, tier="will_exceed", mark="2026-03-21")
+    step = later(begun, TransitionType.ESCALATED, Reason.EARLIER_DATE)
+    lead = tell(step, USED, stories=(begun.story,), **known(SEEN)).alert.lead
+    assert lead.startswith("New date: 18 March (before: 21 March).")
+
+
+def test_blindness_says_where_the_month_ends_at_its_usual_pace():
+    alert = tell(fired(None), 29_929, trouble=trouble(), kept_forecast=KEPT_FORECAST).alert
+    assert "At its usual pace March ends near 90 %." in alert.next_step
 
 
 def test_a_forecast_that_went_away_says_where_the_month_ends():

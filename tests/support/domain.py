@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from quota_watch.forecast.forecast import Crossing
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import Period
 from quota_watch.model.source import ErrorKind, Trouble
@@ -11,7 +12,7 @@ from quota_watch.model.usage import Usage
 from quota_watch.model.watch import Watch
 from quota_watch.rules.assess import assess
 from quota_watch.rules.condition import Findings
-from quota_watch.rules.known import Known
+from quota_watch.rules.known import KeptForecast, Known
 
 ACME = Organization("https://app.rybbit.io", "org_acme")
 MARCH = Period(date(2026, 3, 1), date(2026, 4, 1))
@@ -53,6 +54,18 @@ def trouble(
     return Trouble(since=since, polls=polls, kind=kind, message="no answer")
 
 
+KEPT_FORECAST = KeptForecast(
+    as_of=date(2026, 3, 14),
+    used=50_000,
+    p10=76_000,
+    p50=90_000,
+    p90=104_000,
+    probability_over=0.2,
+    crosses_on=None,
+)
+"""What a poll kept of the period at the end of the day before NOON."""
+
+
 def assess_usage(watch: Watch, usage: Usage) -> Findings:
     """Assess a good poll that counted `usage`; upstream may yet say a limit where there is none."""
     watch = replace(watch, auto=watch.auto or watch.limit is None)
@@ -70,4 +83,7 @@ def assess_trouble(
 ) -> Findings:
     """Assess a failed poll, `last_known` having been counted before."""
     known = Known(watch=watch, period=period, at=now, usage=last_known, trouble=trouble)
-    return assess(replace(known, crossing=crossing))
+    if crossing is not None:
+        crosses_on = Crossing(early=crossing, likely=crossing, late=crossing)
+        known = replace(known, kept_forecast=replace(KEPT_FORECAST, crosses_on=crosses_on))
+    return assess(known)

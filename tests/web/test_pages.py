@@ -69,7 +69,7 @@ def test_an_organization_without_a_limit_has_a_page(page):
 def test_over_the_limit_events_are_being_dropped(page):
     page.show(page.filler.organization("over", daily=[{"pageview": 10_001}] * 10))
     assert "dropping events" in page.get("/").text
-    assert "Events are being dropped" in page.get("/organizations/org_over").text
+    assert "New events are dropped" in page.get("/organizations/org_over").text
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -82,10 +82,10 @@ def _one(case: Situation) -> Words:
         title=f"Can't read {case.name}{_because(case)}",
         lead=f"{_failing(case)} {_unwatched(case)}",
         preheader=_last_count(case),
-        details=(error, _last_count(case), _usual_end(case), case.figures()),
+        details=(error, _last_count(case), case.figures()),
         heading=FIX,
         steps=(*_steps(case), "Run `quota-watch check`."),
-        note=_REJECTED if _kind(case) is ErrorKind.FORBIDDEN else "",
+        note=join([_REJECTED if _kind(case) is ErrorKind.FORBIDDEN else "", _usual_end(case)]),
     )
 
 
@@ -123,11 +123,11 @@ def _last_count(case: Situation) -> str:
 
 def _usual_end(case: Situation) -> str:
     """Say where the period ends at its usual pace: what was expected when it was last seen."""
-    seen, limit = case.known.forecast, case.limit
-    if seen is None or not limit or case.is_over:
+    forecast, limit = case.known.kept_forecast, case.limit
+    if forecast is None or not limit or case.is_over:
         return ""
     name = month(case.period.start)
-    return f"At its usual pace {name} ends near {rough(100 * seen.p50 / limit)} %."
+    return f"At its usual pace {name} ends near {rough(100 * forecast.p50 / limit)} %."
 
 
 def _all(case: Situation) -> Words:

@@ -30,6 +30,7 @@ from quota_watch.messages.words import CHOOSE, Situation, Words
 from quota_watch.model.usage import is_over, percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.reason import Reason
+from quota_watch.rules.story import TransitionType
 
 CALM = "Nothing needs to be done at this pace."
 """What to do where the limit is in no danger."""
@@ -149,10 +150,12 @@ def _lead(case: Situation) -> str:
 def _news(case: Situation, odds: float | None) -> str:
     """Say what is new about a forecast that was told before, and that an early one is early."""
     step, when = case.transition.reason, crossing(case)
-    if step is Reason.WILL_EXCEED and case.transition.type == "escalated" and (odds or 0) >= _EVEN:
-        return "Upgraded from possible to likely."
+    if step is Reason.WILL_EXCEED and case.transition.type is TransitionType.ESCALATED:
+        return "The days since then confirm it."
     if step is Reason.EARLIER_DATE and when.likely is not None:
-        return f"New date: {short_day(when.likely)}, sooner than before."
+        before = _date_before(case)
+        was = f" (before: {short_day(before)})" if before else ""
+        return f"New date: {short_day(when.likely)}{was}."
     if step is Reason.BECAME_CRITICAL:
         return "Less than 48 hours are left."
     if case.transition.story.tier == Reason.AT_RISK and verb(odds or 0.0) == "might":
@@ -160,7 +163,10 @@ def _news(case: Situation, odds: float | None) -> str:
     return ""
 
 
-_EVEN = 0.5
+def _date_before(case: Situation) -> date | None:
+    """Read the date that the story bore before this step."""
+    key = case.transition.story.key
+    return next((_day(story.mark) for story in case.known.stories if story.key == key), None)
 
 
 def _cost_of_waiting(case: Situation) -> str:

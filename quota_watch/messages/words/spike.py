@@ -31,9 +31,9 @@ def ended(case: Situation) -> Words:
     """Say that the day is usual again."""
     return Words(
         title=f"{case.name}: traffic is back to normal",
-        lead="Traffic is back to normal. What was counted meanwhile stays counted.",
+        lead=join(["What was counted meanwhile stays counted.", pace(case)]),
         preheader=pace(case),
-        details=(pace(case), case.figures()),
+        details=(case.figures(),),
     )
 
 
