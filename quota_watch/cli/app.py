@@ -37,7 +37,7 @@ _COMMANDS = {
         "Show what the keys can see upstream: plan, limit and use.",
     ),
     "test-alert": ("alerts:test_alert", "Send a message, marked as a test, to channels."),
-    "preview": ("preview:preview", "Show what would be sent about ORG, sending nothing."),
+    "preview": ("explain:preview", "Show what would be sent about ORG, sending nothing."),
     "export": ("days:export", "Write all daily counts that are kept."),
     "backfill": ("upstream:backfill", "Fetch older days, a month at a time, the newest first."),
     "db": ("db:db", "Look after the database."),

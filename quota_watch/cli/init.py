@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from quota_watch.cli.context import Context, patiently
-from quota_watch.cli.keys import (
+from quota_watch.cli.output import plural
+from quota_watch.cli.upstream import (
     VARIABLE,
     credential,
     has_key,
@@ -21,7 +22,6 @@ from quota_watch.cli.keys import (
     plain_client,
     server_url,
 )
-from quota_watch.cli.output import plural
 from quota_watch.config.addresses import CLOUD
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.figures import what_and_advice

@@ -150,6 +150,11 @@ class Status:
         crossing = self.forecast.crosses_on if self.forecast else None
         return None if crossing is None else crossing.likely
 
+    @property
+    def reached_on(self) -> date | None:
+        """The day on which the limit was passed, else will likely be."""
+        return self.crossed_on or self.crosses_on
+
     def to_json(self) -> Json:
         """Write it as `status --json` and the API have it."""
         return by_field(self, without={"known"})
@@ -171,7 +176,7 @@ def statuses(
     silences = silences_shown(connection, now=now)
     alerts = _open_alerts(connection, found)
     return [
-        _status(
+        status_of(
             known,
             interval,
             lost=None if known.pk is None else lost.get(known.pk),
@@ -182,14 +187,15 @@ def statuses(
     ]
 
 
-def _status(
+def status_of(
     known: Known,
-    interval: timedelta | None,
+    interval: timedelta | None = None,
     *,
-    lost: Estimate | None,
-    silences: Sequence[SilenceRecord],
-    open_alerts: Sequence[Alert],
+    lost: Estimate | None = None,
+    silences: Sequence[SilenceRecord] = (),
+    open_alerts: Sequence[Alert] = (),
 ) -> Status:
+    """Say how one organization stands, from what is known and told of it."""
     watch, usage, trouble, reported = known.watch, known.usage, known.trouble, known.reported
     used = None if usage is None else usage.used
     stale = _is_stale(known, interval)
@@ -277,7 +283,7 @@ def by_urgency(found: Iterable[Status]) -> list[Status]:
     """Sort by state, then by the day of crossing, then by percent."""
 
     def urgency(status: Status) -> tuple[int, date, float]:
-        day = status.crossed_on or status.crosses_on or date.max
+        day = status.reached_on or date.max
         return STATES.index(status.state), day, -(status.percent or 0)
 
     return sorted(found, key=urgency)

@@ -31,9 +31,9 @@ from quota_watch.lib.text import one_line
 from quota_watch.storage.database import Database
 from quota_watch.views.alerts import alerts
 from quota_watch.views.known import look_ahead
-from quota_watch.web import guard, metrics, pages, silence
+from quota_watch.web import metrics, pages
 from quota_watch.web.pages import what_helps
-from quota_watch.web.site import Health, Site, Store
+from quota_watch.web.site import HEALTH, Health, Site, Store, guard, is_for_machines
 
 log = get_logger(__name__)
 
@@ -55,14 +55,13 @@ def create_app(
     app.url_map.strict_slashes = False
     _use_templates(app, site())
     store = Store(database=database, clock=clock, site=site)
-    guard.install(app, site)
+    guard(app, site)
     _install_errors(app)
     pages.install(app, store)
     _install_api(app, store)
     metrics.install(app, store)
-    silence.install(app, store)
 
-    @app.get(guard.HEALTH)
+    @app.get(HEALTH)
     def healthz() -> Response:
         reasons = list(health())
         text = "".join(f"{reason}\n" for reason in reasons) or "ok\n"
@@ -113,7 +112,7 @@ def _path() -> str:
 
 
 def _answer(status: int, name: str, message: str, headers: list[tuple[str, str]]) -> Response:
-    if guard.is_for_machines(request.path):
+    if is_for_machines(request.path):
         response = jsonify({"errors": [{"status": status, "message": message}]})
     else:
         response = Response(

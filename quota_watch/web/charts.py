@@ -4,69 +4,80 @@ They hold no number of their own: all come from the views.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from typing import Any, Self
+from typing import Any
 
 from quota_watch.forecast.forecast import Expected
 from quota_watch.lib.figures import short_day
-from quota_watch.model.period import ONE_DAY, Period
-from quota_watch.rules.known import KeptForecast
+from quota_watch.model.period import ONE_DAY
 from quota_watch.views.alerts import Alert
 from quota_watch.views.days import Day, PeriodSum
 from quota_watch.views.status import Status
-from quota_watch.web.scale import Place, Scale, Tick, scale_of, third
 
-_MOST_TYPES = 5
-_REST = "other types"
-_SECONDS_OF_DAY = 86_400
+_MOST_TYPES, _REST = 5, "other types"
 _DRAWN_FIRST = ("resolved", "info", "warning", "critical")
+_STEPS, _MOST_TICKS = (1, 2, 2.5, 5, 10), 4
+
+Place = tuple[float, float]
+"""How many columns from the left, and the value there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
-    """What pictures tell of a period: the present one, or one that is over."""
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A line across a picture, and what it stands for."""
 
-    period: Period
-    used: int | None
-    limit: int | None
-    drops: bool
-    over: bool | None = None
-    last_ok: datetime | None = None
-    forecast: KeptForecast | None = None
-    crossed_on: date | None = None
+    y: float
+    value: int
 
-    @classmethod
-    def of(cls, status: Status) -> Self:
-        """Draw the present period."""
-        return cls(
-            period=status.period,
-            used=status.used,
-            limit=status.limit,
-            drops=status.drops,
-            over=status.over,
-            last_ok=status.last_ok,
-            forecast=status.forecast,
-            crossed_on=status.crossed_on,
-        )
 
-    @classmethod
-    def past(cls, status: Status, period: Period, days: Sequence[Day]) -> Self:
-        """Draw a period that is over; the limit it had then is not kept."""
-        used = sum(day.used for day in days) if days else None
-        return cls(period=period, used=used, limit=None, drops=status.drops)
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """`columns` of equal width, and 0 to `top` from the bottom to the top."""
 
-    @property
-    def crosses_on(self) -> date | None:
-        """The day on which the limit will likely be passed."""
-        crossing = self.forecast.crosses_on if self.forecast else None
-        return None if crossing is None else crossing.likely
+    columns: int
+    top: float
 
-    @property
-    def reached_on(self) -> date | None:
-        """The day on which it was, else will likely be."""
-        return self.crossed_on or self.crosses_on
+    def x(self, place: float) -> float:
+        """Return where a place of so many columns lies, from the left."""
+        return round(100 * place / self.columns, 2)
+
+    def y(self, value: float) -> float:
+        """Return where a value lies, from the top; what is beyond the picture is at its edge."""
+        return round(100 - 100 * min(max(value, 0) / self.top, 1), 2)
+
+    def height(self, value: float) -> float:
+        """Return how high a value is."""
+        return round(100 - self.y(value), 2)
+
+    def ticks(self) -> list[Tick]:
+        """Return up to four round values within the picture, without zero."""
+        rough = self.top / _MOST_TICKS
+        size = 10 ** math.floor(math.log10(rough))
+        step = next(size * each for each in _STEPS if size * each >= rough * 0.999)
+        step = max(step, 1)
+        values = [step * n for n in range(1, int(self.top / step) + 1)]
+        return [Tick(self.y(value), round(value)) for value in values]
+
+    def line(self, points: Iterable[Place]) -> str:
+        """Return an SVG path through (place, value) points, in a picture of 100 by 100."""
+        return "M" + "L".join(f"{self.x(place)} {self.y(value)}" for place, value in points)
+
+    def area(self, upper: Sequence[Place], lower: Sequence[Place]) -> str:
+        """Return a closed SVG path between two lines."""
+        return self.line([*upper, *reversed(lower)]) + "Z"
+
+
+def scale_of(columns: int, *values: float | None) -> Scale:
+    """Return a scale that holds all values, with a little room above."""
+    known = [value for value in values if value is not None]
+    return Scale(columns, max([*known, 1]) * 1.08)
+
+
+def third(place: float, columns: int) -> str:
+    """Tell in which third of a picture a place is: `left`, `middle` or `right`."""
+    return ("left", "middle", "right")[min(int(3 * place / columns), 2)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +141,7 @@ class Columns:
 
 
 def course_chart(
-    drawn: Drawn, days: Sequence[Day], expected: Sequence[Expected], alerts: Sequence[Alert]
+    drawn: Status, days: Sequence[Day], expected: Sequence[Expected], alerts: Sequence[Alert]
 ) -> Course:
     """Draw the current period: the total so far, what is to come, the limit and the alerts.
 
@@ -168,7 +179,7 @@ def course_chart(
 
 
 def daily_chart(
-    drawn: Drawn, days: Sequence[Day], path: Mapping[date, float], *, today: date
+    drawn: Status, days: Sequence[Day], path: Mapping[date, float], *, today: date
 ) -> Columns:
     """Draw the days of the period by type, and what is expected of those to come.
 
@@ -179,7 +190,7 @@ def daily_chart(
     by_date = {day.date: day for day in days}
     whole = [n + (by_date[day].used if day in by_date else 0) for day, n in path.items()]
     scale = scale_of(length, *(day.used for day in days), *whole)
-    full = _full_on(drawn)
+    full = drawn.reached_on if drawn.drops else None
     bars, points = [], []
     for place in range(length):
         each = start + place * ONE_DAY
@@ -199,12 +210,12 @@ def daily_chart(
             bars.append(_bar(scale, place, 0, scale.top, "capped"))
         points.append(_day_point(each, place, length, day, stacked, come, is_lost=is_lost))
     names = {kind: name for name, kind in kinds.items()} | (
-        {f"type-{_MOST_TYPES}": _REST} if _has_rest(days, kinds) else {}
+        {f"type-{_MOST_TYPES}": _REST} if any(_rest_of(day, kinds) for day in days) else {}
     )
     return Columns(ticks=scale.ticks(), bars=bars, points=points, kinds=list(names.items()))
 
 
-def periods_chart(drawn: Drawn, periods: Sequence[PeriodSum]) -> Columns:
+def periods_chart(drawn: Status, periods: Sequence[PeriodSum]) -> Columns:
     """Draw the last periods against the limit of today; the current one with its forecast."""
     expected = drawn.forecast.p50 if drawn.forecast else None
     scale = scale_of(len(periods), drawn.limit, expected, *(each.used for each in periods))
@@ -240,11 +251,6 @@ def _cut(points: Sequence[Place], most: float) -> list[Place]:
     return cut
 
 
-def _full_on(drawn: Drawn) -> date | None:
-    """Return the day on which the limit is reached if events are dropped from then on."""
-    return drawn.reached_on if drawn.drops else None
-
-
 def _so_far(
     days: Sequence[Day], start: date, seen_at: datetime | None
 ) -> list[tuple[float, float]]:
@@ -256,12 +262,12 @@ def _so_far(
         place = (each - start).days + 1.0
         if seen_at is not None and seen_at.date() == each:
             gone = (seen_at - datetime.combine(each, time.min, UTC)).total_seconds()
-            place += max(gone / _SECONDS_OF_DAY, 0.05) - 1
+            place += max(gone / ONE_DAY.total_seconds(), 0.05) - 1
         points.append((place, float(total)))
     return points
 
 
-def _crossing(drawn: Drawn, start: date, scale: Scale) -> tuple[float, float, float] | None:
+def _crossing(drawn: Status, start: date, scale: Scale) -> tuple[float, float, float] | None:
     """Return where the limit is passed early, likely and late; None where it is not."""
     likely = drawn.reached_on
     if likely is None:
@@ -279,7 +285,7 @@ def _marks(alerts: Sequence[Alert], start: date, scale: Scale) -> list[Mark]:
     marks = []
     for alert in alerts:
         for step in alert.transitions:
-            place = (step.at - midnight).total_seconds() / _SECONDS_OF_DAY
+            place = (step.at - midnight).total_seconds() / ONE_DAY.total_seconds()
             if 0 <= place <= scale.columns:
                 resolved = step.type == "alert.resolved"
                 kind = "resolved" if resolved else step.severity
@@ -288,7 +294,7 @@ def _marks(alerts: Sequence[Alert], start: date, scale: Scale) -> list[Mark]:
 
 
 def _course_points(
-    drawn: Drawn,
+    drawn: Status,
     days: Sequence[Day],
     expected: Sequence[Expected],
     alerts: Sequence[Alert],
@@ -345,15 +351,15 @@ def _kinds(days: Sequence[Day]) -> dict[str, str]:
     return {type_: f"type-{place}" for place, type_ in enumerate(largest[:_MOST_TYPES])}
 
 
-def _has_rest(days: Sequence[Day], kinds: Mapping[str, str]) -> bool:
-    return any(n and type_ not in kinds for day in days for type_, n in day.by_type.items())
-
-
 def _stack(day: Day, kinds: Mapping[str, str]) -> list[tuple[str, str, int]]:
     """Return class, name and count of each piece of a day, the largest type at the bottom."""
     pieces = [(kind, name, day.by_type.get(name, 0)) for name, kind in kinds.items()]
-    rest = sum(n for type_, n in day.by_type.items() if type_ not in kinds)
-    return [each for each in [*pieces, (f"type-{_MOST_TYPES}", _REST, rest)] if each[2]]
+    rest = (f"type-{_MOST_TYPES}", _REST, _rest_of(day, kinds))
+    return [each for each in [*pieces, rest] if each[2]]
+
+
+def _rest_of(day: Day, kinds: Mapping[str, str]) -> int:
+    return sum(n for type_, n in day.by_type.items() if type_ not in kinds)
 
 
 def _bar(

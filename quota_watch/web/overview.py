@@ -14,7 +14,6 @@ from quota_watch.model.period import Period
 from quota_watch.views.alerts import outbox_counts
 from quota_watch.views.days import daily_totals
 from quota_watch.views.status import STATES, Status, Totals, by_urgency, totals
-from quota_watch.web.scale import sparkline
 from quota_watch.web.site import Reading
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -224,3 +223,12 @@ def _cell(value: Any) -> Any:
         return value
     line = one_line(value, None)
     return f"'{line}" if line.startswith(_FORMULA) else line
+
+
+def sparkline(values: Sequence[int | None]) -> str | None:
+    """Return days as bars in one SVG path, in a picture of as many columns by 20."""
+    top = max((value for value in values if value), default=None)
+    if top is None:
+        return None
+    heights = [(n, -(-20 * value // top)) for n, value in enumerate(values) if value]
+    return "".join([f"M{n}.15 20v-{height}h.7v{height}z" for n, height in heights])

@@ -1,26 +1,35 @@
 """The pages for people: overview, one organization, alerts, deliveries."""
 
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from flask import Flask, Response, abort, render_template, request
+from flask import Flask, Response, abort, redirect, render_template, request, url_for
+from werkzeug import Response as WerkzeugResponse
 
 from quota_watch.forecast.forecast import Expected
+from quota_watch.lib.logs import get_logger
+from quota_watch.lib.plain import iso
+from quota_watch.messages.silence_link import SilenceLink
 from quota_watch.messages.words import forecast as words
 from quota_watch.model.period import Period, month_of, previous
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import Known
+from quota_watch.storage import claims, silences
 from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.views import alerts as views
-from quota_watch.views.alerts import Alert
+from quota_watch.views.alerts import Alert, silences_shown
 from quota_watch.views.days import Day, history, last_periods
 from quota_watch.views.forecast import expected_days
 from quota_watch.views.known import look_ahead
+from quota_watch.views.status import Status
 from quota_watch.web import overview as overviews
-from quota_watch.web.charts import Drawn, course_chart, daily_chart, periods_chart
+from quota_watch.web.charts import course_chart, daily_chart, periods_chart
 from quota_watch.web.overview import Query, as_csv
 from quota_watch.web.site import Reading, Store
+
+log = get_logger(__name__)
 
 _STORY = (
     "id", "organization", "rule", "level", "tier", "severity", "state", "title", "started_at",
@@ -34,10 +43,15 @@ Json = dict[str, Any]
 
 _EARLIEST = date(2000, 1, 1)
 _MOST_STORIES, _MOST_DELIVERIES = 100, 200
+_GONE = 410
+_SEE_OTHER = 303
+_DAY, _PERIOD, _NOT_AT_ALL = "24h", "period", "end"
+_REASON = "Asked for from the link in a mail"
 
 
 def install(app: Flask, store: Store) -> None:
     """Add the pages to `app`."""
+    _install_silence(app, store)
 
     @app.get("/")
     def overview() -> str:
@@ -179,7 +193,7 @@ def _organization(reading: Reading, watch: Watch, period: Period) -> Json:
     of_period = [story for story in stories if _touches(story, period, is_now=is_now)]
     expected = expected_days(connection, status.known) if is_now else []
     periods = last_periods(connection, watch, today=today)
-    drawn = Drawn.of(status) if is_now else Drawn.past(status, period, days)
+    drawn = status if is_now else _of_past(status, period, days)
     known = look_ahead(connection, status.known)
     return _common(reading) | {
         "organization": status,
@@ -200,8 +214,22 @@ def _organization(reading: Reading, watch: Watch, period: Period) -> Json:
         "daily": daily_chart(
             drawn, days, _to_come(status.known, expected, today), today=min(today, period.end)
         ),
-        "history": periods_chart(drawn=Drawn.of(status), periods=periods),
+        "history": periods_chart(status, periods),
     }
+
+
+def _of_past(status: Status, period: Period, days: Sequence[Day]) -> Status:
+    """Return what is drawn of a period that is over; the limit it had then is not kept."""
+    return replace(
+        status,
+        period=period,
+        used=sum(day.used for day in days) if days else None,
+        limit=None,
+        over=None,
+        forecast=None,
+        crossed_on=None,
+        last_ok=None,
+    )
 
 
 def _to_come(known: Known, expected: Sequence[Expected], today: date) -> dict[date, float]:
@@ -231,3 +259,84 @@ def what_helps(known: Known) -> list[str]:
 def largest(known: Known) -> str:
     """Say the largest types and sites with their growth; nothing where they are not known."""
     return "" if known.advice is None else words.largest(known.advice)
+
+
+def _install_silence(app: Flask, store: Store) -> None:
+    """Add the page behind a mail's "Silence it": a GET asks, only a POST acts.
+
+    Programs that follow every link of a mail change nothing. The link itself is the permission, so
+    the page needs no token, and shows nothing that the mail did not.
+    """
+
+    @app.get("/silence/<token>")
+    def silence(token: str) -> str:
+        with store.read() as reading:
+            link, watch = _allowed(reading, token)
+            until = _in_force(reading, link)
+        return render_template(
+            "silence.html.j2",
+            link=link,
+            name=watch.name,
+            until=until,
+            zone=watch.time_zone,
+            now=reading.now,
+        )
+
+    @app.post("/silence/<token>")
+    def choose(token: str) -> WerkzeugResponse:
+        with store.read() as reading:
+            link, watch = _allowed(reading, token)
+        ends_at = _end(request.form.get("for", ""), link, reading.now)
+        with store.database.write() as connection:
+            pks = claims.register(connection, [watch], now=reading.now)
+            silences.hold_until(
+                connection,
+                ends_at,
+                organization_pk=pks[link.organization],
+                rule=link.rule,
+                reason=_REASON,
+                author=link.address,
+                now=reading.now,
+            )
+        log.info(
+            "silence asked for by mail",
+            organization=link.organization.id,
+            rule=link.rule,
+            until=iso(ends_at),
+            author=link.address,
+        )
+        return redirect(url_for("silence", token=token), _SEE_OTHER)
+
+
+def _allowed(reading: Reading, token: str) -> tuple[SilenceLink, Watch]:
+    """Read a link that still holds; refuse any other."""
+    links = reading.site.silence_links
+    link = None if links is None else links.read(token)
+    watch = None if link is None else reading.watch(link.organization.id)
+    if link is None or watch is None:
+        abort(404, "This link is not valid: it was cut off, or made before the API key changed.")
+    if link.is_over(reading.now):
+        abort(_GONE, "This link has ended with the month that it was about.")
+    return link, watch
+
+
+def _end(choice: str, link: SilenceLink, now: datetime) -> datetime:
+    ends = {
+        _DAY: now + timedelta(hours=24),
+        _PERIOD: link.period.resets_at,
+        _NOT_AT_ALL: now,
+    }
+    if choice not in ends:
+        abort(400, "Choose how long: 24h, period or end.")
+    return ends[choice]
+
+
+def _in_force(reading: Reading, link: SilenceLink) -> datetime | None:
+    """Say until when the link's own silence holds, None where there is none."""
+    wanted = (link.organization.id, link.rule, link.address, _REASON)
+    ends = [
+        each.ends_at
+        for each in silences_shown(reading.connection, now=reading.now)
+        if (each.organization, each.rule, each.author, each.reason) == wanted
+    ]
+    return max(ends, default=None)

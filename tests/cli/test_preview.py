@@ -9,7 +9,7 @@ from typing import Any
 import click
 import pytest
 
-from quota_watch.cli.preview import preview
+from quota_watch.cli.explain import preview
 from quota_watch.model.organization import Organization
 from quota_watch.service.preview import RULES
 from support.databases import sqlite_template

@@ -7,20 +7,23 @@ from hypothesis import strategies as st
 
 from quota_watch.forecast.forecast import Crossing, course
 from quota_watch.model.period import month_of
-from quota_watch.rules.known import KeptForecast
+from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.views.days import Day, PeriodSum
+from quota_watch.views.status import status_of
 from quota_watch.web.app import between, compact
-from quota_watch.web.charts import Drawn, course_chart, daily_chart, periods_chart
-from quota_watch.web.scale import Scale, scale_of, sparkline, third
-from support.domain import MARCH
+from quota_watch.web.charts import Scale, course_chart, daily_chart, periods_chart, scale_of, third
+from quota_watch.web.overview import sparkline
+from support.domain import MARCH, usage, watch
 
 FIRST = date(2026, 3, 1)
-SHOWN = Drawn(
-    period=MARCH,
-    used=30_000,
-    limit=100_000,
-    drops=False,
-    last_ok=datetime(2026, 3, 10, 12, tzinfo=UTC),
+SHOWN = status_of(
+    Known(
+        watch=watch(limit=100_000, drops=False),
+        period=MARCH,
+        at=datetime(2026, 3, 10, 12, tzinfo=UTC),
+        usage=usage(30_000),
+        last_ok=datetime(2026, 3, 10, 12, tzinfo=UTC),
+    )
 )
 FORECAST = KeptForecast(
     as_of=date(2026, 3, 9),
