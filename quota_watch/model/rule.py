@@ -18,6 +18,7 @@ class Rule(StrEnum):
     DISCOVERED = "discovered"
     ENFORCED = "enforced"
     NO_PLAN = "no_plan"
+    MOVED = "moved"
 
 
 class Severity(IntEnum):

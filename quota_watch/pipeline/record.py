@@ -17,8 +17,9 @@ from quota_watch.model.usage import Usage, is_over
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.limits import Heard, hear
 from quota_watch.pipeline.poll import Poll
-from quota_watch.rules.known import ClosedPeriod, Known
+from quota_watch.rules.known import ClosedPeriod, Known, PastChange
 from quota_watch.rules.limit import limit_in_force
+from quota_watch.rules.moved import has_moved_in, past_change
 from quota_watch.storage import days as record
 from quota_watch.storage.changes import Changes
 from quota_watch.storage.closed import closed_period, mark_dropped, record_closed
@@ -61,7 +62,14 @@ class Recorder:
             now=poll.at,
         )
         watch, usage = said.watch, poll.count(said.watch)
+        change = _past_change(poll, row, watch, kept)
+        moved_in = change is not None and has_moved_in(change)
+        if moved_in:  # what is usual is learned anew once the days before are read again
+            poll = replace(poll, foresight=None)
         self._add(changes, poll, row, said, usage, kept)
+        if moved_in:
+            columns = changes.organizations[row.pk]
+            changes.organizations[row.pk] = {**columns, "history_from": None, "reread_on": None}
         drops = watch.drops and is_over(usage.used, watch.limit)
         self._record_closed(transaction, poll, watch, row, changes, kept)
         was_watched = row.last_ok is not None
@@ -80,7 +88,10 @@ class Recorder:
             compared=said.compared,
             mismatch=said.mismatch,
             fell_from=_fell_from(transaction, row, usage),
-            closed=_closed_period(transaction, poll, watch, row) if was_watched else None,
+            past_change=change,
+            closed=_closed_period(transaction, poll, watch, row)
+            if was_watched and row.history_from is not None and not moved_in
+            else None,
             lost=_mark_dropped(transaction, row.pk, watch, usage) if drops else None,
         )
 
@@ -207,6 +218,17 @@ def _asked_columns(poll: Poll, row: Row[Any]) -> dict[str, Any]:
     reaches_back = row.history_from is None or closed.first < row.history_from
     found = {"history_from": closed.first} if closed.error is None and reaches_back else {}
     return {"reread_on": poll.at.date(), **found}
+
+
+def _past_change(poll: Poll, row: Row[Any], watch: Watch, kept: KeptRows) -> PastChange | None:
+    """Compare days that were over when last counted; none while history is being read again."""
+    if not kept or row.last_ok is None or row.history_from is None:
+        return None
+    closed = poll.closed.days if poll.closed is not None else ()
+    after = {day.day: day.counted(watch.not_counted) for day in (*closed, *poll.days)}
+    over_by = row.last_ok.date()
+    before = {day: each.used for day, each in kept.items() if day < over_by and day in after}
+    return past_change(before, after)
 
 
 def _closed_period(

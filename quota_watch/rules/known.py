@@ -32,6 +32,15 @@ class ClosedPeriod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PastChange:
+    """What days that were over had come to together and come to now, and how many differ."""
+
+    before: int
+    after: int
+    days: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeptForecast:
     """The newest forecast of the period that a poll left: of whole days up to `as_of`."""
 
@@ -65,7 +74,8 @@ class Known:
     `usage` is what was last known of the period, if anything, measured at `measured_at`.
     `limit_changes` are upstream's, new with this poll; `compared` tells whether our count could
     be compared with upstream's own, and `mismatch` what is held of that. `fell_from` is what was
-    used before where clearly less is used now. `closed` is the last period, counted once more.
+    used before where clearly less is used now, and `past_change` how days that were over changed.
+    `closed` is the last period, counted once more.
     `lost` estimates what was dropped. `today_by_type` are today's counted events, `foresight` is
     what is usual and what is to come, and `forecast`, `advice` and `plan_fit` are of it, where
     there are any.
@@ -95,6 +105,7 @@ class Known:
     compared: bool = False
     mismatch: Mismatch | None = None
     fell_from: int | None = None
+    past_change: PastChange | None = None
     closed: ClosedPeriod | None = None
     lost: Estimate | None = None
     today_by_type: Mapping[str, int] = field(default_factory=dict)

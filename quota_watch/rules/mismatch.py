@@ -59,7 +59,10 @@ def events(known: Known) -> Iterator[Condition]:
             reason=Reason.USED_FELL,
             subject=_FALL,
             is_event=True,
-            detail={"before": known.fell_from},
+            detail={
+                "before": known.fell_from,
+                "days": None if known.past_change is None else known.past_change.days,
+            },
         )
 
 

@@ -64,6 +64,7 @@ class Reason(StrEnum):
 
     SITES_NEED_PLAN = "sites_need_plan", "sites collected nothing, as Rybbit wants a plan for them"
     SITES_COLLECT = "sites_collect", "Rybbit wants a plan for none of the sites any more"
+    PAST_DAYS_GREW = "past_days_grew", "past days came to more at once"
 
     BECAME_CRITICAL = "became_critical", "it became more severe"
     STILL_TRUE = "still_true", "a reminder: it was still true"

@@ -11,6 +11,7 @@ from quota_watch.rules import (
     forecast,
     limit,
     mismatch,
+    moved,
     no_plan,
     spike,
     stalled,
@@ -92,5 +93,6 @@ REGISTRY: Mapping[Rule, Entry] = {
         of_limit=True,
         of_period=True,
     ),
+    Rule.MOVED: Entry(verdict=moved.verdict, events=moved.events),
     Rule.NO_PLAN: Entry(verdict=no_plan.verdict, ends=Reason.SITES_COLLECT),
 }

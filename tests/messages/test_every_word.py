@@ -30,6 +30,7 @@ BEGINNINGS = {
     Rule.DISCOVERED: {Reason.DISCOVERED},
     Rule.ENFORCED: {Reason.RYBBIT_DROPS_EVENTS},
     Rule.NO_PLAN: {Reason.SITES_NEED_PLAN},
+    Rule.MOVED: {Reason.PAST_DAYS_GREW},
 }
 STEPS = {
     TransitionType.ESCALATED: {
@@ -163,7 +164,7 @@ def test_names_of_others_cannot_break_a_line():
         "before": {"plan": "a", "status": "b", "limit": 3},
     }
     for rule, reasons in BEGINNINGS.items():
-        for reason in reasons - {Reason.USED_FELL}:
+        for reason in reasons - {Reason.USED_FELL, Reason.PAST_DAYS_GREW}:
             fired = about(rule, reason, Severity.INFO, detail=detail, subject=bad)
             alert = tell(fired).alert
             text = alert.title + alert.summary + alert.next_step

@@ -47,7 +47,9 @@ class Town:
         self._source = RybbitClient(http, keys={self.of: "key"}, timeout=5)
         server.answers = self.answer
 
-    def watches(self, *, hourly: bool = True, **terms: Any) -> "Town":
+    def watches(
+        self, *, hourly: bool = True, history: timedelta = timedelta(0), **terms: Any
+    ) -> "Town":
         values = {"organization": self.of, "name": "Acme"} | terms
         self.watched = [watched(**values)]
         self.station = Station(
@@ -57,10 +59,15 @@ class Town:
             self.clock,
             channels=[self.hook],
             interval=POLL,
-            history=timedelta(0),
+            history=history,
             hourly=hourly,
         )
         return self
+
+    def watches_all(self, **terms: Any) -> "Town":
+        """Watch with a history and with every rule."""
+        rules = {"forecast": True, "spike": True, "stalled_after": DAY}
+        return self.watches(history=timedelta(days=90), **rules, **terms)
 
     def watches_auto(self, *, hourly: bool = True) -> "Town":
         terms: dict[str, Any] = {"limit": None, "limit_source": "none", "drops_agreed": False}
@@ -360,3 +367,56 @@ def test_a_free_plan_that_was_never_a_paid_one_has_not_lapsed(town: Town, rybbit
     town.says(rybbit_now["sites_plan_lapsed"], status="free").counts(49_840).watches_auto()
     town.polls()
     assert "Renew" not in town.told["alert"]["next_step"]
+
+
+MOVED = "info moved past_days_grew"
+
+
+def year_of(town: Town, a_day: int) -> None:
+    for day in each_day(date(2026, 8, 1), START.date() - DAY):
+        town.counts(a_day + (37 * day.day) % 11, day)
+
+
+def test_a_site_with_a_history_that_moved_in_is_told_once_and_is_no_spike(
+    town: Town, rybbit_now
+) -> None:
+    town.says(rybbit_now["sites_failed_open"], monthlyEventCount=15_000, eventLimit=10_000_000)
+    year_of(town, 1_000)
+    town.counts(500, START.date())
+    town.watches_all(limit=10_000_000)
+    assert town.polls(after=HOUR) == []
+    year_of(town, 6_000)
+    town.counts(3_100, START.date())
+    assert town.polls(after=12 * HOUR) == [MOVED]
+    assert (
+        "as 15 past days changed: a site with a history probably moved in"
+        in town.told["alert"]["summary"]
+    )
+
+
+def test_the_forecast_learns_from_the_days_that_changed(town: Town, rybbit_now) -> None:
+    town.says(rybbit_now["sites_failed_open"], monthlyEventCount=15_000, eventLimit=10_000_000)
+    year_of(town, 1_000)
+    town.watches_all(limit=10_000_000).polls(after=HOUR)
+    year_of(town, 6_000)
+    town.polls(after=HOUR)
+    with town.database.read() as connection:
+        july = select(day_usage.c.used).where(day_usage.c.date == date(2026, 9, 3))
+        assert connection.scalar(july) > 6_000
+
+
+def test_a_site_that_moved_out_is_told_with_the_days_that_changed(town: Town, rybbit_now) -> None:
+    town.says(rybbit_now["sites_failed_open"], monthlyEventCount=15_000, eventLimit=10_000_000)
+    year_of(town, 6_000)
+    town.watches_all(limit=10_000_000).polls(after=HOUR)
+    year_of(town, 1_000)
+    assert town.polls(after=HOUR) == ["warning mismatch used_fell"]
+    assert "as 15 past days changed" in town.told["alert"]["summary"]
+
+
+def test_a_day_corrected_late_is_no_site_that_moved(town: Town, rybbit_now) -> None:
+    town.says(rybbit_now["sites_failed_open"], monthlyEventCount=15_000, eventLimit=10_000_000)
+    year_of(town, 1_000)
+    town.watches_all(limit=10_000_000).polls(after=HOUR)
+    town.counts(1_900, date(2026, 11, 15))
+    assert town.polls(after=HOUR) == []

@@ -210,6 +210,9 @@ class _Maker:
             detail={"sites": ["new.example", "newer.example"], "of": 3},
         )
         yield "no_plan", self._told(unpaid)
+        moved = {"before": 27_830, "after": 166_980, "days": 31}
+        grew = self._fired(Rule.MOVED, Reason.PAST_DAYS_GREW, Severity.INFO, detail=moved)
+        yield "moved", self._told(grew)
         yield "sites_collect", self._ended(unpaid, Reason.SITES_COLLECT)
 
     def own_affairs(self) -> Shapes:

@@ -191,6 +191,11 @@ class Situation:
         return f"{number(self.used)} of {events(self.limit)}{part}"
 
 
+def past_days(n: int | None) -> str:
+    """Say that a count changed as past days did; nothing where none did."""
+    return f" as {number(n)} past day{'' if n == 1 else 's'} changed" if n else ""
+
+
 def period_ended(case: Situation) -> Words:
     """Say that a new period ended the alert."""
     story = case.transition.story

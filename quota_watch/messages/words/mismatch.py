@@ -1,7 +1,7 @@
 """Words of `mismatch`: we count something else than Rybbit does."""
 
 from quota_watch.lib.figures import events, number, share
-from quota_watch.messages.words import FIX, Situation, Words
+from quota_watch.messages.words import FIX, Situation, Words, past_days
 from quota_watch.model.usage import percent
 from quota_watch.rules.reason import Reason
 
@@ -76,7 +76,8 @@ def _fell(case: Situation) -> Words:
     title, gone = f"The count of {case.name} fell within the period", ""
     if before is not None and now is not None:
         title = f"The count of {case.name} fell from {number(before)} to {events(now)}"
-        gone = f"{_with_share(before - now, before)} are gone. "
+        changed = past_days(case.detail.get("days"))
+        gone = f"{_with_share(before - now, before)} are gone{changed}. "
     return Words(
         title=title,
         lead=f"{gone}A site was deleted or moved, or the key sees fewer sites now.",
