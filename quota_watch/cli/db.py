@@ -67,9 +67,11 @@ def backup(context: Context, file: Path) -> None:
     """Copy the SQLite database to FILE while it is in use."""
     from quota_watch.storage import migrate
 
-    with context.existing(context.config()) as database:
+    with context.unchecked(context.config()) as database:
         if database.path is None:
-            raise click.UsageError("PostgreSQL has its own tool for this: pg_dump")
+            command = migrate.dump_command(database, str(file))
+            raise click.UsageError(f"PostgreSQL has its own tool for this: {command}")
+        migrate.require_current(database)
         migrate.backup(database.path, file)
         click.echo(f"{database.path} copied to {file}")
 

@@ -35,7 +35,13 @@ def require_current(database: Database) -> None:
         raise StorageError(
             f"database {database.label} has the older schema {revision}: "
             "run `quota-watch db upgrade`"
+            + ("" if database.is_sqlite else f", after `{dump_command(database, 'before.dump')}`")
         )
+
+
+def dump_command(database: Database, file: str) -> str:
+    """Say how PostgreSQL's own tool keeps a copy, which is the way back from a migration."""
+    return f"pg_dump -Fc -f {file} {database.label.replace(':***', '')}"
 
 
 def upgrade(database: Database) -> tuple[str | None, str]:

@@ -1,15 +1,17 @@
 import sqlite3
 from contextlib import closing
 
+import psycopg
 import pytest
 
+from quota_watch.storage.schema import HEAD
 from support.installation import Installation
 
 
 def test_the_schema_is_shown_before_and_after_it_is_made(acme: Installation) -> None:
     assert "is at nothing" in acme.run("db", "current").stdout
     assert acme.run("db", "upgrade").returncode == 0
-    assert acme.json("db", "current")["schemas"][0]["revision"] == "0002"
+    assert acme.json("db", "current")["schemas"][0]["revision"] == HEAD
 
 
 def test_a_newer_schema_is_refused_with_a_sentence(acme: Installation) -> None:
@@ -64,3 +66,18 @@ def test_where_to_copy_to_may_be_a_reference(acme: Installation, postgres_url: s
     missing = acme.run("db", "copy", "env:TARGET")
     assert missing.returncode == 2
     assert "TARGET is not set" in missing.stderr
+
+
+def test_of_postgresql_the_command_is_told_that_keeps_a_way_back(
+    acme: Installation, postgres_url: str
+) -> None:
+    url = postgres_url.replace("postgres@", "postgres:canary@")
+    acme.configure({"org_acme": 1000}, more=f'[database]\nurl = "{url}"\n')
+    acme.run("poll")
+    told = acme.run("db", "backup", "before.dump").stderr
+    assert "pg_dump -Fc -f before.dump postgresql://postgres@" in told
+    with psycopg.connect(postgres_url.replace("+psycopg", "")) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    told += acme.run("status").stderr
+    assert "has the older schema 0001: run `quota-watch db upgrade`, after `pg_dump" in told
+    assert "canary" not in told
