@@ -1,6 +1,7 @@
 """Enqueue: one delivery per transition, channel and recipient, with the facts of the moment."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -9,11 +10,16 @@ from quota_watch.channels.channel import Channel
 from quota_watch.lib.plain import iso
 from quota_watch.messages.freeze import facts_of, test_facts
 from quota_watch.model.watch import Watch
-from quota_watch.pipeline.route import audience, envelopes, put_together
+from quota_watch.pipeline.route import (
+    audience,
+    envelopes,
+    fallback_envelopes,
+    put_together,
+)
 from quota_watch.rules.known import Known
 from quota_watch.rules.story import Transition, TransitionType
 from quota_watch.storage import deliveries, stories
-from quota_watch.storage.deliveries import Envelope, delivery_id
+from quota_watch.storage.deliveries import RESOLVED, Delivery, Envelope, delivery_id
 
 
 def enqueue(
@@ -63,6 +69,24 @@ def enqueue(
     poll = f"{organization_pk} {iso(known.at)}"
     routed = put_together(found, channels, poll=poll, first_look=first_look, now=known.at)
     deliveries.put(connection, routed, now=known.at)
+
+
+def tell_elsewhere(
+    connection: Connection,
+    failed: Iterable[Delivery],
+    channels: Mapping[str, Channel],
+    *,
+    now: datetime,
+) -> None:
+    """Put what these deliveries tell on their fallback channels, with the same id, however often.
+
+    Where the story has ended meanwhile its end goes there too: nothing else would tell it there.
+    """
+    for delivery in failed:
+        ends = [] if delivery.type == RESOLVED else deliveries.ends_of(connection, delivery)
+        told = (delivery, *(replace(end, fallback=delivery.fallback) for end in ends))
+        for each in told:
+            deliveries.put(connection, fallback_envelopes(each, channels, now), now=now)
 
 
 def enqueue_test(

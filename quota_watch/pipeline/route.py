@@ -6,21 +6,30 @@ in one message, and what one poll brought of one organization is one message the
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from quota_watch.channels.channel import Channel
 from quota_watch.model.quiet_hours import until_quiet_ends
+from quota_watch.model.rule import Severity
 from quota_watch.model.watch import Watch
-from quota_watch.pipeline.fallback import COMPANY
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import BY_THEMSELVES
+from quota_watch.rules.reason import BY_THEMSELVES, Reason
 from quota_watch.rules.registry import REGISTRY
 from quota_watch.rules.story import Transition, TransitionType
-from quota_watch.storage.deliveries import Envelope, delivery_id, is_urgent
+from quota_watch.storage.deliveries import (
+    RESOLVED,
+    Delivery,
+    Envelope,
+    delivery_id,
+    is_urgent,
+)
 
 DIGEST = "digest"
 FIRST_LOOK = "first-look"
+
+COMPANY = timedelta(seconds=60)
+"""How long what is not critical waits for more to go in one message with it."""
 
 
 def audience(
@@ -44,16 +53,24 @@ def audience(
             for name, to in sorted(told_as_fallback)
             if name in channels and name not in watch.channels
         ]
-    return [(channel, to) for channel, to in everyone if _wants(channel, transition)]
+    condition, reason = transition.condition, transition.reason
+    by_itself = reason in BY_THEMSELVES or (condition is not None and condition.is_quiet)
+    return [
+        (channel, to)
+        for channel, to in everyone
+        if _wants(channel, transition.story.severity, is_told=transition.told, by_itself=by_itself)
+    ]
 
 
-def _wants(channel: Channel, transition: Transition) -> bool:
-    if not transition.told and not channel.keeps_incidents:
+def _wants(channel: Channel, severity: Severity, *, is_told: bool, by_itself: bool) -> bool:
+    """Decide whether a channel takes a step.
+
+    One that `is_told` to nobody closes incidents alone; one that came `by_itself`, with a new
+    period or a changed config, is for programs.
+    """
+    if not (is_told or channel.keeps_incidents) or (by_itself and not channel.takes_period_ends):
         return False
-    quiet = transition.condition is not None and transition.condition.is_quiet
-    if (quiet or transition.reason in BY_THEMSELVES) and not channel.takes_period_ends:
-        return False
-    return transition.story.severity >= channel.min_severity
+    return severity >= channel.min_severity
 
 
 def envelopes(
@@ -126,3 +143,33 @@ def put_together(
             waits = replace(each, next_at=now + COMPANY, batch=batch)
             routed.append(replace(waits, not_before=held_until))
     return routed
+
+
+def fallback_envelopes(
+    failed: Delivery, channels: Mapping[str, Channel], now: datetime
+) -> Iterator[Envelope]:
+    """Yield what the fallback channels get of what another channel failed to tell."""
+    reason = failed.facts.get("alert", {}).get("reason") if failed.type == RESOLVED else None
+    is_told, by_itself = reason != Reason.OVERTAKEN, reason in BY_THEMSELVES
+    severity = Severity.of(failed.severity)
+    for channel in (channels[name] for name in failed.fallback if name in channels):
+        if channel.name == failed.channel:
+            continue
+        if not _wants(channel, severity, is_told=is_told, by_itself=by_itself):
+            continue
+        waits = channel.batches and not failed.is_urgent
+        for recipient in channel.recipients:
+            yield Envelope(
+                id=delivery_id(failed.transition_id, channel.name, recipient),
+                transition_id=failed.transition_id,
+                alert_pk=failed.alert_pk,
+                channel=channel.name,
+                recipient=recipient,
+                type=failed.type,
+                severity=failed.severity,
+                facts=failed.facts,
+                batch=f"fallback for {failed.channel}" if channel.batches else None,
+                next_at=now + COMPANY if waits else now,
+                quiet=failed.quiet,
+                fallback_for=failed.channel,
+            )
