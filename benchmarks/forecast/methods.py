@@ -1,4 +1,4 @@
-"""Ways to foretell a month, each of which learns a `Level` from the days known."""
+"""Ways to forecast a month, each of which learns a `Level` from the days known."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -116,14 +116,14 @@ def made_up() -> Question:
 
 
 def example_panel() -> Panel:
-    """Return the running total of the made-up month: counted, foretold, and what came."""
+    """Return the running total of the made-up month: counted, forecast, and what came."""
     question = made_up()
     seen, period = question.answer(), question.period
     days = list(each_day(period.start, period.last_day))
     came = list(accumulate((question.history[day] for day in days), initial=0))
     known = (question.as_of + ONE_DAY - period.start).days
     ahead = list(accumulate(seen.path, initial=0.0))
-    panel = Panel(left=70, title="A month foretold on its 10th day", width=640, most=(31, 160_000))
+    panel = Panel(left=70, title="A month, forecast on its 10th day", width=640, most=(31, 160_000))
     panel.axes((1, 5, 10, 15, 20, 25, 31), (0, 50_000, 100_000, 150_000))
 
     def fan(total: int) -> list[Point]:
@@ -146,7 +146,7 @@ def main() -> None:
     (Path(folder) / "forecast-error.svg").write_text(errors)
     legend = [
         ("counted", "#1f2328"),
-        ("foretold, with its 80 % band", COLOURS[0]),
+        ("forecast, with its 80 % band", COLOURS[0]),
         ("what came", COLOURS[2]),
     ]
     (Path(folder) / "forecast-example.svg").write_text(picture([example_panel()], legend))

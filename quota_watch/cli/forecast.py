@@ -10,7 +10,7 @@ import click
 
 from quota_watch.cli.context import Context
 from quota_watch.forecast.forecast import Crossing, DateMemory, Forecast, TooEarly
-from quota_watch.forecast.forecast import forecast as foretell
+from quota_watch.forecast.forecast import forecast as forecast_of
 from quota_watch.forecast.outlook import memory_from_json
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.plain import plain
@@ -78,7 +78,7 @@ def _answer_lines() -> bool:
 def _answer(line: bytes) -> dict[str, Any]:
     question = _question(line)
     limit = _limit(question)
-    seen = foretell(
+    seen = forecast_of(
         _history(question),
         period=_period(question),
         as_of=_date(question.get("as_of"), "as_of"),

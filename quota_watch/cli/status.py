@@ -254,24 +254,24 @@ def _of_counts(shown: "Status") -> Iterator[str]:
     if shown.over:
         yield f"over since {shown.crossed_on}{DROPPED if shown.drops else ''}"
     elif shown.enforced:
-        yield "Rybbit says it is over its limit and drops its events"
+        yield "Rybbit reports it over its limit; new events are dropped"
     if without := [site.domain for site in shown.sites if site.requires_plan]:
         yield f"without a plan nothing is collected of {listed(without[:_SITES_NAMED])}"
     if lost := shown.lost:
         yield f"about {lost.likely:,} events lost ({lost.low:,} to {lost.high:,})"
-    foretold, limit = shown.forecast, shown.limit
-    if foretold is None or limit is None or shown.over or foretold.p90 <= limit:
+    forecast, limit = shown.forecast, shown.limit
+    if forecast is None or limit is None or shown.over or forecast.p90 <= limit:
         return
     likely = shown.crosses_on
     when = f", hits its limit around {likely}" if likely else ""
-    made = f" of {foretold.as_of}" if shown.stale else ""
-    yield f"forecast{made} {_band(foretold)} by the end{when}"
+    made = f" of {forecast.as_of}" if shown.stale else ""
+    yield f"forecast{made} {_band(forecast)} by the end{when}"
 
 
-def _band(foretold: "KeptForecast | None") -> str:
-    if foretold is None:
+def _band(forecast: "KeptForecast | None") -> str:
+    if forecast is None:
         return "-"
-    return f"{foretold.p50:,} ({foretold.p10:,} to {foretold.p90:,})"
+    return f"{forecast.p50:,} ({forecast.p10:,} to {forecast.p90:,})"
 
 
 def _of_limit(shown: "Status", now: datetime) -> Iterator[str]:

@@ -30,7 +30,7 @@ _MEANT = (
     ),
     (
         re.compile(r"\s*(?:env|file|credential)\s*:.*", re.DOTALL | re.IGNORECASE),
-        'write "env:NAME", "file:/path" or "credential:NAME", in small letters, without spaces',
+        'write "env:NAME", "file:/path" or "credential:NAME", in lower case, without spaces',
     ),
     (
         re.compile(r"\S+\s+(?:env|file|credential):\S+"),

@@ -36,7 +36,7 @@ class CheckDay:
     """How forecasts made on one day of the period did.
 
     `error_percent` is the mean of the absolute errors in percent of the total, `worst_percent` the
-    greatest of them, `bias_percent` the mean with its sign (above zero: foretold too much),
+    greatest of them, `bias_percent` the mean with its sign (above zero: the forecast was too high),
     `in_band` the number of periods that ended between p10 and p90.
     """
 

@@ -13,7 +13,7 @@ from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.model.period import ONE_DAY, Period, each_day
 
 ENOUGH_DAYS = 3
-"""Known days without which nothing is foretold."""
+"""Known days without which there is no forecast."""
 
 NEW_AFTER = 28
 """Days of nothing after which the first event begins something new: they teach nothing."""
@@ -32,7 +32,7 @@ class ForecastError(QuotaWatchError):
 
 @dataclass(frozen=True, slots=True)
 class TooEarly:
-    """There are too few known days to foretell anything."""
+    """There are too few known days for a forecast."""
 
     days: int
     needed: int = ENOUGH_DAYS
@@ -131,7 +131,7 @@ def learn_level(
         raise ForecastError(f"as_of {as_of}: must be in {period.start}..{period.last_day}")
     if period.days > _LONGEST_PERIOD:
         raise ForecastError(
-            f"a period of {period.days} days: at most {_LONGEST_PERIOD} are foretold"
+            f"a period of {period.days} days: at most {_LONGEST_PERIOD} can be forecast"
         )
     days, silent = days_to_learn_from(counts, as_of=as_of, excluded=excluded)
     # A month of nothing before the first event is none of the organization's.

@@ -244,7 +244,7 @@ def since_first_event(counted: Mapping[date, int], *, known_from: date | None) -
 
 
 def foresee(past: Past, *, watch: Watch, usage: Usage, now: datetime, always: bool) -> Foresight:
-    """Foretell the period of `usage` at `now`.
+    """Forecast the period of `usage` at `now`.
 
     What would help is worked out where a level is reached or the limit may be passed, or `always`.
     """
@@ -293,7 +293,7 @@ def is_at_stake(seen: Forecast | TooEarly, *, watch: Watch, usage: Usage) -> boo
 
 
 def bring_up_to_date(outlook: Outlook, *, watch: Watch, usage: Usage, now: datetime) -> Foresight:
-    """Foretell the period from a kept outlook and what was counted of today."""
+    """Forecast the period from a kept outlook and what was counted of today."""
     past = Past(
         counted={},
         capped=(),

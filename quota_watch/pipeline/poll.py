@@ -184,7 +184,7 @@ class Poller:
         except StorageError:  # then nothing can be recorded either, and that will be told
             return None
         except Exception:  # as above; a count is worth more than what might follow from it
-            log.exception("nothing foreseen", organization=watch.organization.id)
+            log.exception("forecast failed", organization=watch.organization.id)
             return None
 
     def _ask_sites(

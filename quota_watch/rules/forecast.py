@@ -48,7 +48,7 @@ _SAYS = {
     RiskReason.CLEARLY_BETTER: "it will not end over the limit any more",
     RiskReason.NOT_LIKELY: "not likely enough to end over the limit",
     RiskReason.LIMIT_REACHED: "the limit is reached, which the rule threshold tells",
-    RiskReason.TOO_EARLY: "too few days are known to foretell the period",
+    RiskReason.TOO_EARLY: "too few days are known to forecast the period",
     RiskReason.NO_LIMIT: "no limit is known",
 }
 

@@ -30,7 +30,7 @@ class Reason(StrEnum):
     OVERTAKEN = "overtaken", "it has happened, and the rule threshold tells it"
 
     ABOVE_EXPECTED = "above_expected", "the day was far above what it should have been"
-    AS_EXPECTED_AGAIN = "as_expected_again", "counts are as expected again"
+    AS_EXPECTED_AGAIN = "as_expected_again", "traffic is back to normal"
     NO_EVENTS = "no_events", "counted events stopped where there should be some"
     EVENTS_AGAIN = "events_again", "events come again"
 

@@ -143,14 +143,14 @@ def _refused(status: int, answer: Mapping[str, Any], endpoint: Endpoint) -> _Mea
         scope = quotable(answer.get("required")) or endpoint.scope or "that this needs"
         return _Meaning(
             ErrorKind.INSUFFICIENT_SCOPE,
-            f"the api_key lacks the scope {scope} ({status}). Give it that scope in Rybbit, or"
+            f"API key lacks the scope {scope} ({status}). Give it that scope in Rybbit, or"
             f" make a key without restrictions{endpoint.instead}",
             may_pass=False,
         )
     if error.startswith("No access to organization"):
         return _Meaning(
             ErrorKind.NO_ACCESS,
-            f"the api_key sees no site of this organization ({status}). Either it has none, or"
+            f"API key sees no site of this organization ({status}). Either it has none, or"
             " the key's owner may see none, or it is a Rybbit before 2.7.0, which takes no keys"
             " here, or its database is down",
             may_pass=True,
@@ -158,15 +158,14 @@ def _refused(status: int, answer: Mapping[str, Any], endpoint: Endpoint) -> _Mea
     if endpoint.scope is None:
         return _Meaning(
             ErrorKind.FORBIDDEN,
-            f"the {endpoint.what} was refused ({status}). Rybbit says so for a wrong or expired"
-            " key and while its own database is down: if it lasts, check api_key and base_url",
+            f"the {endpoint.what} was refused ({status}). The API key is wrong or expired; rarely"
+            " an outage: check api_key and base_url",
             may_pass=True,
         )
     return _Meaning(
         ErrorKind.FORBIDDEN,
-        f"the api_key was refused ({status}). Rybbit says so for a wrong, expired or foreign"
-        " key, for an unknown organization or site, and while its own database is down: if it"
-        " lasts, check api_key and id",
+        f"API key rejected ({status}): revoked, expired or of another organization; rarely an"
+        " outage. Check api_key and id",
         may_pass=True,
     )
 

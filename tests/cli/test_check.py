@@ -26,7 +26,7 @@ def test_a_key_that_is_refused_is_named_with_the_remedy(acme: Installation) -> N
     result = acme.run("check")
     assert result.returncode == 1
     assert "✗ org_acme: " in result.stdout
-    assert "check api_key and id" in result.stdout
+    assert "Check api_key and id" in result.stdout
 
 
 def test_a_limit_that_rybbit_reports_otherwise_is_a_warning(acme: Installation) -> None:

@@ -82,7 +82,7 @@ def test_a_key_that_is_refused_ends_with_1_and_what_is_left(folder: Folder, play
     folder.configure(play(scene("other")).url)
     said = folder(backfill, "org_shop", "--from", "2025-12-01")
     assert said.code == 1
-    assert "the api_key was refused (403)" in said.err
+    assert "API key rejected (403)" in said.err
     assert "3 months of org_shop (2025-12 to 2026-02) are left" in said.err
     assert "Traceback" not in said.err
 

@@ -123,7 +123,7 @@ def test_a_lower_limit_that_is_not_believed_yet_is_told() -> None:
     doubtful = KnownLimit(events=100, source="upstream", lower=50, lower_since=NOON)
     standing, text = says(Rule.LIMIT, watch=watch(auto=True), limit=doubtful)
     assert standing is State.UNKNOWN
-    assert text.startswith("Rybbit has said 50 events since 2026-03-15 12:00 UTC")
+    assert text.startswith("Rybbit says 50 events since 2026-03-15 12:00 UTC")
 
 
 def test_a_fixed_limit_tells_no_changes() -> None:

@@ -95,7 +95,7 @@ def test_a_recorded_rate_limit_tells_its_scope_and_wait(golden, generation, scop
 
 def test_a_refused_key_is_explained_in_all_its_senses():
     message = refused(403, {"error": "Forbidden"}).message
-    for sense in ("wrong", "expired", "unknown organization", "database is down"):
+    for sense in ("revoked", "expired", "another organization", "outage"):
         assert sense in message
 
 

@@ -21,7 +21,7 @@ def fired(case: Situation) -> Words:
 
 
 def ended(case: Situation) -> Words:
-    """Say that Rybbit takes events again, or that a level tells of it now."""
+    """Say that collection resumes, or that a level tells of it now."""
     if case.transition.reason is Reason.OVERTAKEN:
         return Words(
             title=f"{case.name}: the limit is reached by our count too",
@@ -29,7 +29,7 @@ def ended(case: Situation) -> Words:
             details=(case.figures(),),
         )
     return Words(
-        title=f"Rybbit takes events of {case.name} again",
+        title=f"{case.name}: collection resumes",
         lead="Two reads of Rybbit agree. What was dropped in between can't be recovered.",
         details=(case.figures(),),
     )
