@@ -93,9 +93,9 @@ class Fit:
     """What brings a total under the limit if it is done now.
 
     `excess` is what the total is over it (0: it fits anyway). `cut_percent` is by how much
-    traffic has to fall from now on, None where even nothing would not do. `switch_off` are the fewest
-    settings that do, and of these the ones that cost least; empty where none are needed or all
-    would not do. `saves` is what they save.
+    traffic has to fall from now on, None where even nothing would not do. `switch_off` are
+    the fewest settings that do, and of these the ones that cost least; empty where none are needed
+    or all would not do. `saves` is what they save.
     """
 
     total: int
