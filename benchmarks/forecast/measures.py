@@ -1,8 +1,8 @@
 """What users read, measured: the date of the crossing, the odds, how steady the date is, the band.
 
-    python -m benchmarks.forecast.measures SERIES.csv… [--method NAME]… [--json FILE]
+    python -m benchmarks.forecast.measures SERIES.csv… [--method NAME]… [--months 6] [--json FILE]
 
-Up to six months of each series that have a month before them; each series weighs the same.
+The last months of each series that have a month before them; each series weighs the same.
 *Date*: limits of 75, 90 and 100 % of what the month came to, asked 5, 10, 15 and 20 days before
 they were passed; a date in no month counts as the day after it. *Odds*: limits of 0.7 to 2 times
 the last 28 days, not yet passed, on the check days. *Steady*: the same limits as for the date,
@@ -109,7 +109,7 @@ class Month:
         return self.period.days + 1 if day is None else (day - self.period.start).days + 1
 
 
-def measure(history: Mapping[date, int], method: str, most: int = 6) -> Measured | None:
+def measure(history: Mapping[date, int], method: str, most: int) -> Measured | None:
     """Ask everything of the last months of a series."""
     periods = list(months(history, most=most))
     if not periods:
@@ -264,11 +264,11 @@ def _reliability(odds: Sequence[tuple[float, bool]]) -> list[tuple[float, float,
     return found
 
 
-def measure_all(paths: Sequence[Path], method: str) -> dict[str, Any]:
+def measure_all(paths: Sequence[Path], method: str, most: int) -> dict[str, Any]:
     """Measure every series of the files."""
     series = [counts for path in paths for counts in read(path).values()]
     with ProcessPoolExecutor(2) as workers:
-        found = workers.map(partial(measure, method=method), series, chunksize=4)
+        found = workers.map(partial(measure, method=method, most=most), series, chunksize=4)
         return summary([each for each in found if each is not None])
 
 
@@ -277,10 +277,12 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("series", type=Path, nargs="+")
     arguments.add_argument("--method", action="append", choices=list(METHODS))
+    arguments.add_argument("--months", type=int, default=6)
     arguments.add_argument("--json", type=Path)
     given = arguments.parse_args()
     found = {
-        method: measure_all(given.series, method) for method in given.method or ["quota-watch"]
+        method: measure_all(given.series, method, given.months)
+        for method in given.method or ["quota-watch"]
     }
     if given.json:
         given.json.write_text(json.dumps(found, indent=1))

@@ -157,13 +157,19 @@ def _history(question: Mapping[str, Any]) -> dict[date, int]:
         raise _BadLineError('history: must be a list such as [["2024-01-01", 123]]')
     history = {}
     for number, row in enumerate(rows):
-        if not (isinstance(row, list) and len(row) == len(("date", "count")) and _is_count(row[1])):
-            raise _BadLineError(
-                f'history[{number}] {row!r}: must be ["YYYY-MM-DD", count], count a whole number, '
-                f"{_COUNTS}"
-            )
-        history[_date(row[0], f"history[{number}]")] = row[1]
+        try:
+            day, count = row
+            history[date.fromisoformat(day)] = count
+        except (TypeError, ValueError):
+            raise _bad_row(number, row) from None
+        if not _is_count(count):
+            raise _bad_row(number, row)
     return history
+
+
+def _bad_row(number: int, row: object) -> _BadLineError:
+    must = f'must be ["YYYY-MM-DD", count], count a whole number, {_COUNTS}'
+    return _BadLineError(f"history[{number}] {row!r}: {must}")
 
 
 def _is_count(value: Any) -> bool:

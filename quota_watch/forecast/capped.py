@@ -1,7 +1,7 @@
 """Days that are no measure of others: capped ones, with what was lost, and those of an outage."""
 
 import operator
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import compress, pairwise
@@ -224,9 +224,7 @@ def days_to_learn_from(
     that is not over: after ten a site is taken for closed, and then only these days tell.
     """
     known = sorted(day for day in counts if day <= as_of)
-    gaps = [later - earlier > _ALONE for earlier, later in pairwise(known)]
-    alone = compress(known, map(operator.and_, [True, *gaps], [*gaps, True]))
-    left_out = {*excluded, *alone}
+    left_out = {*excluded, *_alone(known)}
     days = [day for day in known if day not in left_out]
     runs = outages(counts, days)
     lasting = runs[-1] if runs and runs[-1][-1] == days[-1] else []
@@ -242,14 +240,14 @@ def outages(counts: Mapping[date, int], days: Sequence[date]) -> list[list[date]
     Days of nothing within such a run belong to it, quiet weekends too. The third one in half a
     year is a habit and teaches.
     """
-    most = _DEAD * max((counts[day] for day in days), default=0)
+    most = _DEAD * max(map(counts.__getitem__, days), default=0)
     dead: set[date] = set()
     runs: list[list[date]] = []
     for place, day in enumerate(days):
+        if counts[day] > most:
+            continue
         goes_on = bool(runs) and place > 0 and runs[-1][-1] == days[place - 1]
-        if counts[day] > most or not (
-            (goes_on and not counts[day]) or _is_dead(counts, days, place, dead)
-        ):
+        if not (goes_on and not counts[day]) and not _is_dead(counts, days, place, dead):
             continue
         if not goes_on:
             since = day - timedelta(weeks=_OUTAGE_WEEKS)
@@ -277,3 +275,11 @@ def _is_dead(
         alike = [counts[each] for each in before if each not in dead]
     usual = sorted(alike)[1] if len(alike) >= _ALIKE_LEAST else 0
     return usual >= _DEAD_LEAST and counts[day] <= _DEAD * usual
+
+
+def _alone(known: Sequence[date]) -> Iterable[date]:
+    """Return the days that have no other within three days."""
+    if not known or (known[-1] - known[0]).days < len(known):
+        return ()  # none is missing, as nearly always
+    gaps = [later - earlier > _ALONE for earlier, later in pairwise(known)]
+    return compress(known, map(operator.and_, [True, *gaps], [*gaps, True]))

@@ -19,7 +19,7 @@ WEEK, YEAR = 7, 364
 _SPIKE, _SPARSE, _BURSTS_AFTER = 2.2, 3, 28
 _SATURDAY = 5
 _WEEKEND, _WEEKEND_DAYS, _HALF_DOUBT = 0.87, 56, 0.5
-_WEEKDAY_DAYS, _WEEKDAY_HALF_LIFE, _WEEKDAY_DOUBT = 182, 42.0, 3.0
+_WEEKDAY_DAYS, _WEEKDAY_HALF_LIFE, _WEEKDAY_DOUBT = 126, 42.0, 3.0
 _LEAST_FACTOR, _HIGHEST_RATIO = 0.02, 4.0
 _HALF_LIVES = (3, 7, 60)
 _BURSTS_HALF_LIFE, _BURST_MOST = 28, 2.0
@@ -27,6 +27,7 @@ _PRIOR = (0.20, 0.28, 0.13, 0.39)
 _SHIFTING = 1
 _SHIFT_SHOWN, _SHIFT_CLEAR = 5, 1.05
 _REPLAYS, _REPLAY_EVERY, _REPLAY_DAYS = 20, 6, 300
+_LEVEL_DAYS = 370
 _FARTHEST, _HORIZON_LEAST = 1.0, 5
 _CHOOSINESS, _CHOOSE_AFTER = 15.0, 3.0
 _BIAS_AFTER, _BIAS_DOUBT = 2.0, 12.0
@@ -78,15 +79,17 @@ def fit_level(
     factors = weekday_factors(calm, weekdays)
     expected = [factors[day] for day in weekdays]
     flat = list(map(operator.truediv, calm, expected))
-    recent = flat[-90:]
-    little = 0.02 * sum(recent) / len(recent) + 1e-9
+    season = _season(flat, ordinals, horizon)
+    late = slice(-_LEVEL_DAYS, None)
+    counts, expected, flat = counts[late], expected[late], flat[late]
+    little = 0.02 * fmean(flat[-90:]) + 1e-9
     levels = _levels(counts, expected, flat)
     replays = _replay(counts, expected, levels, horizon=horizon, little=little)
     weights = _weigh(replays)
-    errors = [_dot(weights, each) for each in replays.errors]
+    errors = [_dot(weights, each) for each in zip(*replays.errors, strict=True)]
     bias = _bias(errors, replays.independent)
-    guess = _dot(weights, _guesses(levels, len(flat), little))
-    a_day = max(math.exp(guess + bias + _season(flat, ordinals, horizon)) - little, 0.0)
+    guess = _dot(weights, [math.log(level[-1] + little) for level in levels])
+    a_day = max(math.exp(guess + bias + season) - little, 0.0)
     uneven = _uneven(flat, levels[_SHIFTING], little)
     spread = _spread([error - bias for error in errors], replays.independent, uneven, len(flat))
     few = math.sqrt(_CLUMP * min(1.0, uneven / _UNEVEN) ** 2 / max(a_day * horizon, 1.0))
@@ -222,28 +225,22 @@ def _shifts(flat: Sequence[float], slow: Sequence[float]) -> set[int]:
     That is five days in a row, all clearly beyond what the three weeks before them had.
     """
     shifts: set[int] = set()
-    since = 0
-    for day in range(_SHIFT_SHOWN + 2, len(flat)):
+    above = list(map(operator.gt, flat, slow))
+    since = run = 0
+    for day in range(1, len(flat)):
+        run = run + 1 if above[day] == above[day - 1] else 1
         first = day - _SHIFT_SHOWN + 1
-        above = flat[day] > slow[day]
-        if above != (flat[first] > slow[first]) or above != (flat[day - 2] > slow[day - 2]):
-            continue
-        if first - since < _SHIFT_SHOWN:
+        if run < _SHIFT_SHOWN or first - since < _SHIFT_SHOWN:
             continue
         shown, before = flat[first : day + 1], flat[max(since, first - 3 * WEEK) : first]
         if (
             min(shown) > _SHIFT_CLEAR * max(before)
-            if above
+            if above[day]
             else max(shown) * _SHIFT_CLEAR < min(before)
         ):
             shifts.add(day)
             since = first
     return shifts
-
-
-def _guesses(levels: Sequence[Sequence[float]], known: int, little: float) -> list[float]:
-    """Return the logarithms of all guesses made from the first `known` days."""
-    return [math.log(level[known - 1] + little) for level in levels]
 
 
 def _replay(
@@ -258,24 +255,29 @@ def _replay(
     step = max(1, min(_REPLAY_EVERY, newest // _REPLAYS))
     counted = list(accumulate(counts, initial=0))
     usual = list(accumulate(expected, initial=0.0))
-    errors = []
-    for known in range(newest, max(WEEK, newest - _REPLAY_DAYS) - 1, -step):
-        end = known + horizon
-        came = math.log((counted[end] - counted[known]) / (usual[end] - usual[known]) + little)
-        errors.append(
-            [
-                max(-_FARTHEST, min(_FARTHEST, came - guess))
-                for guess in _guesses(levels, known, little)
-            ]
+    places = range(newest, max(WEEK, newest - _REPLAY_DAYS) - 1, -step)
+    came = [
+        math.log(
+            (counted[known + horizon] - counted[known]) / (usual[known + horizon] - usual[known])
+            + little
         )
-    return _Replays(errors, len(errors) * step / max(horizon, _HORIZON_LEAST))
+        for known in places
+    ]
+    errors = [
+        [
+            max(-_FARTHEST, min(_FARTHEST, log - math.log(level[known - 1] + little)))
+            for known, log in zip(places, came, strict=True)
+        ]
+        for level in levels
+    ]
+    return _Replays(errors, len(places) * step / max(horizon, _HORIZON_LEAST))
 
 
 def _weigh(replays: _Replays) -> list[float]:
     """Return the weight of each guess: the prior, moved toward those that did better."""
-    if not replays.errors:
+    if not replays.independent:
         return list(_PRIOR)
-    off = [fmean(map(abs, errors)) for errors in zip(*replays.errors, strict=True)]
+    off = [fmean(map(abs, errors)) for errors in replays.errors]
     usual = _dot(_PRIOR, off) + 1e-3
     trust = replays.independent / (replays.independent + _CHOOSE_AFTER)
     weights = [
