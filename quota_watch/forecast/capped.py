@@ -110,6 +110,11 @@ def expected(measure: Mapping[date, int], day: date) -> float | None:
     return fmean(measure.values()) if len(measure) >= _LEAST_DAYS else None
 
 
+def _by_weekday(measure: Mapping[date, int], days: Iterable[date]) -> dict[int, float | None]:
+    """Return what days should have by weekday, for those that are among `days`."""
+    return {n: expected(measure, day) for n, day in {day.weekday(): day for day in days}.items()}
+
+
 def baseline(
     counted: Mapping[date, int], *, before: date, without: Collection[date]
 ) -> dict[date, int]:
@@ -120,7 +125,8 @@ def baseline(
 
 def spread(measure: Mapping[date, int]) -> tuple[float, float]:
     """Return the tenth and ninetieth percentile of days in terms of what was expected of them."""
-    ratios = sorted(n / usual for day, n in measure.items() if (usual := expected(measure, day)))
+    usual = _by_weekday(measure, measure)
+    ratios = sorted(n / mean for day, n in measure.items() if (mean := usual[day.weekday()]))
     if not ratios:
         return 1.0, 1.0
     cut = len(ratios) // _ONE_IN_TEN
@@ -171,9 +177,9 @@ def losses(
         return None
     measure = baseline(counted, before=days[0], without=capped)
     band = spread(measure)
-    usual = {
-        day: expected(measure, day) or 0.0 for day in {*days, *each_day(today, period.last_day)}
-    }
+    concerned = {*days, *each_day(today, period.last_day)}
+    weekdays = _by_weekday(measure, concerned)
+    usual = {day: weekdays[day.weekday()] or 0.0 for day in concerned}
     if not any(usual.values()):
         return None
     found = []

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, cast, func, select, update
+from sqlalchemy import Column, Connection, Row, Text, cast, func, select, update
 
 from quota_watch.model.period import ONE_DAY, Period, each_day
 from quota_watch.model.source import ErrorKind, Trouble, UpstreamError
@@ -139,23 +139,41 @@ def failing_alike(connection: Connection, pks: Collection[int], *, kind: str) ->
 def days_of(
     connection: Connection, pks: Collection[int], first: date, last: date
 ) -> Mapping[int, list[DayCounts]]:
-    """Return the kept days from `first` to `last` of many organizations in one query, by date.
+    """Return the kept days from `first` to `last` of many organizations in one query, by date."""
+    found = _by_date(connection, day_usage.c.counts, pks, first, last)
+    dates = {day.isoformat(): day for day in each_day(first, last)}
+    return {
+        pk: [DayCounts(dates[day], days[day]) for day in sorted(days)] for pk, days in found.items()
+    }
+
+
+def totals_of(
+    connection: Connection, pks: Collection[int], first: date, last: date
+) -> Mapping[int, list[int | None]]:
+    """Return the counted events of each day from `first` to `last`; None where it is not kept."""
+    found = _by_date(connection, day_usage.c.used, pks, first, last)
+    dates = [day.isoformat() for day in each_day(first, last)]
+    return {pk: [days.get(day) for day in dates] for pk, days in found.items()}
+
+
+def _by_date(
+    connection: Connection, column: Column[Any], pks: Collection[int], first: date, last: date
+) -> dict[int, dict[str, Any]]:
+    """Read one column of many organizations' days by ISO date.
 
     Each organization's days come as one JSON text: decoding thousands of rows takes several times
     as long.
     """
     columns = day_usage.c
-    entry = '"' + cast(columns.date, Text) + '":' + cast(columns.counts, Text)
+    entry = '"' + cast(columns.date, Text) + '":' + cast(column, Text)
     query = (
         select(columns.organization_pk, func.aggregate_strings(entry, ","))
         .where(among(columns.organization_pk, pks), columns.date.between(first, last))
         .group_by(columns.organization_pk)
     )
-    days: dict[int, list[DayCounts]] = {pk: [] for pk in pks}
-    dates = {day.isoformat(): day for day in each_day(first, last)}
+    days: dict[int, dict[str, Any]] = {pk: {} for pk in pks}
     for pk, entries in connection.execute(query):
-        found = sorted(json.loads(f"{{{entries}}}").items())
-        days[pk] = [DayCounts(dates[day], counts) for day, counts in found]
+        days[pk] = json.loads(f"{{{entries}}}")
     return days
 
 

@@ -174,7 +174,11 @@ def kept_forecasts(
         .group_by(columns.organization_pk)
         .subquery()
     )
-    told = [columns.state[name].label(name) for name in ("used", "probability_over", "crosses_on")]
+    told = (
+        columns.state["used"].as_integer().label("used"),
+        columns.state["probability_over"].as_float().label("probability_over"),
+        columns.state["crosses_on"].label("crosses_on"),
+    )
     query = (
         select(
             columns.organization_pk,
@@ -193,7 +197,8 @@ def kept_forecasts(
         )
         .where(columns.period_start == period.start)
     )
-    return {row.organization_pk: row for row in connection.execute(query)}
+    rows: Iterable[Row[Any]] = connection.execute(query)
+    return {row.organization_pk: row for row in rows}
 
 
 def kept_path(connection: Connection, pk: int, as_of: date) -> list[float]:

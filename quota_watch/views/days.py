@@ -1,14 +1,13 @@
 """Daily counts that are kept: a range of them, sums by month, all of them for other programs."""
 
-import json
 from collections import Counter
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
 from quota_watch.lib.plain import by_field
 from quota_watch.model.organization import Organization
@@ -16,6 +15,7 @@ from quota_watch.model.period import Period, month_of, previous
 from quota_watch.model.plan import NOT_COUNTED
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims
+from quota_watch.storage import days as record
 from quota_watch.storage.among import among
 from quota_watch.storage.schema import day_usage, organization
 
@@ -92,16 +92,8 @@ def daily_totals(
 
     None stands for a day that is not kept.
     """
-    columns = day_usage.c
-    entry = '"' + cast(columns.date, Text) + '":' + cast(columns.used, Text)
-    query = (
-        select(columns.organization_pk, func.aggregate_strings(entry, ","))
-        .where(among(columns.organization_pk, keys), columns.date.between(first, last))
-        .group_by(columns.organization_pk)
-    )
-    found = {pk: json.loads(f"{{{entries}}}") for pk, entries in connection.execute(query)}
-    days = [(first + timedelta(n)).isoformat() for n in range((last - first).days + 1)]
-    return {id_: [found.get(pk, {}).get(day) for day in days] for pk, id_ in keys.items()}
+    totals = record.totals_of(connection, keys, first, last)
+    return {id_: totals[pk] for pk, id_ in keys.items()}
 
 
 def last_periods(

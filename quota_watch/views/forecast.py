@@ -13,7 +13,7 @@ from quota_watch.forecast.forecast import DayAhead, Expected, TooEarly, course, 
 from quota_watch.forecast.usual import DayShape, flat_shape, shape_from_json, share_at
 from quota_watch.lib.figures import Estimate
 from quota_watch.lib.plain import iso, plain
-from quota_watch.model.period import Period, month_of
+from quota_watch.model.period import Period, each_day, month_of
 from quota_watch.model.usage import is_over, percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import Known
@@ -194,17 +194,22 @@ def _counted_days(
 ) -> dict[int, tuple[dict[date, int], set[date]]]:
     """Read counted events by day up to the last good poll's, and which days are capped."""
     columns = day_usage.c
-    query = select(columns.organization_pk, columns.date, columns.used, columns.capped).where(
-        among(columns.organization_pk, found), columns.date >= first
+    last = max((known.at.date() for known in found.values()), default=first)
+    totals = record.totals_of(connection, found, first, last)
+    query = select(columns.organization_pk, columns.date).where(
+        among(columns.organization_pk, found), columns.date >= first, columns.capped
     )
-    days: dict[int, tuple[dict[date, int], set[date]]] = {pk: ({}, set()) for pk in found}
-    for pk, day, used, is_capped in connection.execute(query):
-        usage = found[pk].usage
-        if usage is not None and day < usage.today:
-            days[pk][0][day] = used
-            if is_capped:
-                days[pk][1].add(day)
-    return days
+    capped: dict[int, set[date]] = {pk: set() for pk in found}
+    for pk, day in connection.execute(query):
+        capped[pk].add(day)
+    days = list(each_day(first, last))
+    counted: dict[int, tuple[dict[date, int], set[date]]] = {}
+    for pk, known in found.items():
+        today = known.at.date() if known.usage is None else known.usage.today
+        kept = zip(days, totals[pk], strict=True)
+        before = {day: used for day, used in kept if used is not None and day < today}
+        counted[pk] = before, {day for day in capped[pk] if day < today}
+    return counted
 
 
 def _shapes(connection: Connection, found: Mapping[int, Known]) -> dict[int, DayShape]:

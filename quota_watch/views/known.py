@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Row, select
 
 from quota_watch.forecast.forecast import Crossing
 from quota_watch.forecast.outlook import foresee
-from quota_watch.model.period import Period, month_of, previous
-from quota_watch.model.usage import DayCounts, Usage, count
+from quota_watch.model.period import Period, each_day, month_of, previous
+from quota_watch.model.usage import OTHER, DayCounts, Usage, count
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.rules.limit import limit_in_force
@@ -33,17 +33,20 @@ def known(
     rows: Mapping[int, Row[Any]] | None = None,
     counted: Collection[int] | None = None,
     told: bool = True,
+    types: bool = True,
 ) -> dict[int, Known]:
     """Read what is known of organizations by key, in a handful of statements however many.
 
     `watches` are the config's. `rows` are theirs where they have been read, and locked, already.
     `counted` are the keys whose kept days and forecast are wanted too, all where it is None: a
-    poll that worked brings its own. Without `told` stories and silences are left out.
+    poll that worked brings its own. Without `told` stories and silences are left out, without
+    `types` all that was counted is of the type `other`.
     """
     period = month_of(now.date())
     rows = _rows(connection, watches) if rows is None else rows
     wanted = [pk for pk in rows if counted is None or pk in counted]
-    days = record.days_of(connection, wanted, period.start, now.date())
+    read = record.days_of if types else _untyped_days
+    days = read(connection, wanted, period.start, now.date())
     forecasts = kept_forecasts(connection, wanted, period, now.date())
     organizations = {pk: watches[pk].organization for pk in rows}
     since = previous(period).start
@@ -65,14 +68,18 @@ def known(
 
 
 def known_of(
-    connection: Connection, watches: Sequence[Watch], *, now: datetime, told: bool = True
+    connection: Connection,
+    watches: Sequence[Watch],
+    *,
+    now: datetime,
+    told: bool = True,
+    types: bool = True,
 ) -> list[Known]:
     """Read what is known of watched organizations, in their order, never polled ones too."""
     keys = claims.keys_of(connection, [watch.organization for watch in watches])
     kept = [watch for watch in watches if watch.organization in keys]
-    found = known(
-        connection, {keys[watch.organization]: watch for watch in kept}, now=now, told=told
-    )
+    by_key = {keys[watch.organization]: watch for watch in kept}
+    found = known(connection, by_key, now=now, told=told, types=types)
     return [
         found[keys[watch.organization]] if watch.organization in keys else _never_polled(watch, now)
         for watch in watches
@@ -93,6 +100,20 @@ def _rows(connection: Connection, pks: Iterable[int]) -> dict[int, Row[Any]]:
     columns = [column for column in organization.c if column is not organization.c.outlook]
     query = select(*columns).where(among(organization.c.pk, pks))
     return {row.pk: row for row in connection.execute(query)}
+
+
+def _untyped_days(
+    connection: Connection, pks: Collection[int], first: date, last: date
+) -> dict[int, list[DayCounts]]:
+    days = list(each_day(first, last))
+    return {
+        pk: [
+            DayCounts(day, {OTHER: used})
+            for day, used in zip(days, totals, strict=True)
+            if used is not None
+        ]
+        for pk, totals in record.totals_of(connection, pks, first, last).items()
+    }
 
 
 def _never_polled(watch: Watch, now: datetime) -> Known:

@@ -166,12 +166,13 @@ def statuses(
     *,
     now: datetime,
     interval: timedelta | None = None,
+    types: bool = True,
 ) -> list[Status]:
     """Read how each watched organization stands, in the order of the config.
 
-    `interval` is the configured one.
+    `interval` is the configured one. Without `types` all that was counted is of the type `other`.
     """
-    found = known_of(connection, watches, now=now, told=False)
+    found = known_of(connection, watches, now=now, told=False, types=types)
     lost = losses_so_far(connection, found)
     silences = silences_shown(connection, now=now)
     alerts = _open_alerts(connection, found)

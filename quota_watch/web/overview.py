@@ -136,7 +136,7 @@ class Overview:
 def overview(reading: Reading, query: Query) -> Overview:
     """Read what the overview shows."""
     watches, today = reading.site.watches, reading.now.date()
-    shown = reading.organizations()
+    shown = reading.organizations(types=False)
     chosen = query.chosen(shown)
     keys = {each.known.pk: each.id for each in chosen if each.known.pk is not None}
     recent = daily_totals(reading.connection, keys, today - _RECENT, today)

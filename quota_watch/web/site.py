@@ -77,10 +77,14 @@ class Reading:
     site: Site
     now: datetime
 
-    def organizations(self, watches: Sequence[Watch] | None = None) -> list[Status]:
+    def organizations(
+        self, watches: Sequence[Watch] | None = None, *, types: bool = True
+    ) -> list[Status]:
         """Read what `status` shows of some organizations, or of all."""
         chosen = self.site.watches if watches is None else watches
-        return statuses(self.connection, chosen, now=self.now, interval=self.site.interval)
+        return statuses(
+            self.connection, chosen, now=self.now, interval=self.site.interval, types=types
+        )
 
     def watch(self, organization_id: str) -> Watch | None:
         """Return the watch of an organization by its id, or None."""
