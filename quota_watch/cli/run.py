@@ -151,7 +151,11 @@ def poll(
             raise
         finally:
             runtime.close(_CLOSE_SECONDS)
-        polled = [_polled(watch, outcomes, put_off.get(watch.organization)) for watch in watches]
+        found = {each.poll.watch.organization: each for each in outcomes}
+        polled = [
+            _polled(watch, found.get(watch.organization), put_off.get(watch.organization))
+            for watch in watches
+        ]
         polled = _with_taken_over(polled, watches, database, context)
     if as_json:
         print_json({"organizations": polled, "deliveries": deliveries})
@@ -192,8 +196,7 @@ class _Polled:
         return by_field(self, without={"transitions"}) | rest
 
 
-def _polled(watch: Watch, outcomes: "Sequence[Outcome]", wait: timedelta | None) -> _Polled:
-    outcome = next((each for each in outcomes if each.poll.watch == watch), None)
+def _polled(watch: Watch, outcome: "Outcome | None", wait: timedelta | None) -> _Polled:
     error = outcome.poll.error if outcome else None
     good = outcome.known.usage if outcome and error is None else None
     taken_over = outcome is None and wait is None

@@ -1,7 +1,7 @@
 """A config that is whole and right, and what the rest of the program asks it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -60,6 +60,7 @@ class Config:
     reports: Reports | None
     heartbeat: Heartbeat | None
     web: Web | None
+    _watches: list[Watch] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, document: Document, *, path: Path, is_shared: bool) -> Self:
@@ -72,8 +73,10 @@ class Config:
         return cls(path=path, is_shared=is_shared, **parts)
 
     def watches(self) -> tuple[Watch, ...]:
-        """Return what to watch, in the order of the config."""
-        return tuple(self._watch(table) for table in self.organizations)
+        """Return what to watch, in the order of the config; worked out once."""
+        if not self._watches:
+            self._watches.extend(self._watch(table) for table in self.organizations)
+        return tuple(self._watches)
 
     def credentials(self) -> Mapping[Organization, Secret]:
         """Return the API key of each organization.
