@@ -97,15 +97,34 @@ def _plans(document: Table) -> Iterator[Problem]:
 
 def _groups(document: Table) -> Iterator[Problem]:
     groups = _table(document, "groups")
-    for key, table in _organizations(document):
-        group = table.get("group")
+    for key, group in _named_groups(document):
         if isinstance(group, str) and group.strip() and group not in groups:
             meant = closest(group, list(groups))
             yield Problem(
-                f"{key}.group",
+                key,
                 f"unknown group (value {shown(group)}); allowed: {quoted(groups) or 'none yet'}; "
                 "write a table [groups.NAME]" + (f'; did you mean "{meant}"?' if meant else ""),
             )
+
+
+def _named_groups(document: Table) -> Iterator[tuple[str, object]]:
+    for key, table in _organizations(document):
+        yield f"{key}.group", table.get("group")
+    of_reports = _table(_table(document, "reports"), "groups")
+    for channel, names in of_reports.items():
+        key = f"reports.{key_path(['groups', channel], {})}"
+        for index, name in enumerate(names if isinstance(names, list) else ()):
+            yield f"{key}[{index}]", name
+
+
+def _readers_of_groups(document: Table) -> Iterator[Problem]:
+    reports = _table(document, "reports")
+    lists = [reports.get(name) for name in ("weekly", "monthly")]
+    readers = {name for each in lists if isinstance(each, list) for name in each}
+    for channel in _table(reports, "groups"):
+        if channel not in readers:
+            key = f"reports.{key_path(['groups', channel], {})}"
+            yield Problem(key, "gets no report; name it in weekly or monthly, or take it out here")
 
 
 def _unknown_plan(key: str, plan: str, own: Table) -> Problem:
@@ -242,6 +261,7 @@ _CHECKS: tuple[Callable[[Table], Iterator[Problem]], ...] = (
     _keys,
     _plans,
     _groups,
+    _readers_of_groups,
     _some_organization,
     _ids_once,
     _channel_names,

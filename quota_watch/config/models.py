@@ -258,10 +258,11 @@ class Templates(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Reports(Section):
-    """Channels that get a report."""
+    """Channels that get a report; `groups` are those that a channel reads of, else of all."""
 
     monthly: Names = ()
     weekly: Names = ()
+    groups: Mapping[Text, Names] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

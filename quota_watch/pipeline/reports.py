@@ -24,10 +24,14 @@ _PATIENCE = timedelta(hours=6)
 """How long a report waits until all it tells of was polled; then it says what is not known."""
 
 
+_ALL: Mapping[str, Sequence[str]] = {}
+
+
 class Reports:
     """Enqueues the reports of the channels that `names` lists by kind.
 
-    What `watches` are of, and who hears of each, decides what a channel's report tells of.
+    What `watches` are of, who hears of each, and the `groups` that a channel reads of decide what
+    its report tells of.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Reports:
         names: Mapping[ReportKind, Sequence[str]],
         clock: Clock,
         time_zone: str,
+        groups: Mapping[str, Sequence[str]] = _ALL,
         quiet: QuietHours | None = None,
         public_url: str | None = None,
     ) -> None:
@@ -48,6 +53,7 @@ class Reports:
         self._names = names
         self._clock = clock
         self._time_zone = time_zone
+        self._groups = groups
         self._quiet = quiet
         self._public_url = public_url
 
@@ -99,7 +105,7 @@ class Reports:
     ) -> Facts:
         return facts_for(
             connection,
-            watches_of(channel.name, self._watches),
+            watches_of(channel.name, self._watches, self._groups.get(channel.name, ())),
             span,
             now=now,
             time_zone=self._time_zone,
@@ -144,12 +150,14 @@ def facts_for(
     return report_facts(span, entries, own, now=now, time_zone=time_zone, public_url=public_url)
 
 
-def watches_of(channel: str, watches: Sequence[Watch]) -> list[Watch]:
-    """Return what a channel's report is about.
+def watches_of(channel: str, watches: Sequence[Watch], groups: Sequence[str] = ()) -> list[Watch]:
+    """Choose what a channel's report is about: its `groups`, where there are any.
 
-    The organizations that tell this channel of alerts; all, where none does: nobody reads of
+    Else the organizations that tell this channel of alerts; all, where none does: nobody reads of
     organizations that are not theirs because they hear of some.
     """
+    if groups:
+        return [each for each in watches if each.group in groups]
     return [each for each in watches if channel in _named(each)] or list(watches)
 
 

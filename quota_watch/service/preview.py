@@ -217,11 +217,12 @@ def _report(
     table = config.reports
     weekly = table is not None and channel in table.weekly and channel not in table.monthly
     kind = ReportKind.WEEKLY if weekly else ReportKind.MONTHLY
+    groups = table.groups.get(channel or "", ()) if table else ()
     zone = config.alerts.time_zone or "UTC"
     span = latest_report(kind, now=now, time_zone=zone)
     return facts_for(
         connection,
-        [watch] if channel is None else watches_of(channel, config.watches()),
+        [watch] if channel is None else watches_of(channel, config.watches(), groups),
         span,
         now=now,
         time_zone=zone,

@@ -160,6 +160,7 @@ class Runtime:
             names=names,
             clock=self._clock,
             time_zone=config.alerts.time_zone,
+            groups=config.reports.groups if config.reports else {},
             quiet=config.quiet_hours(),
             public_url=config.web.public_url if config.web else None,
         )

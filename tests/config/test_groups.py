@@ -62,3 +62,14 @@ def test_a_channel_that_is_none_is_found_in_a_group_too(tmp_path):
     path = write(tmp_path, CONFIG.replace('"mailto:anna@gold.example"', '"nobody"'))
     with pytest.raises(ConfigError, match=r"groups\.gold.notify"):
         load(path)
+
+
+def test_reports_filter_by_groups_that_there_are(toml):
+    text = '[groups.gold]\n[reports]\nweekly = ["mailto:a@b.example"]\n[reports.groups]\n'
+    written = (
+        f'{text}"mailto:a@b.example" = ["gold"]\n[smtp]\nhost = "h.example"\nfrom = "q@h.example"\n'
+    )
+    assert dict(toml.load(written).reports.groups) == {"mailto:a@b.example": ("gold",)}
+    problems = toml.problems(f'{text}"mailto:a@b.example" = ["golf"]\n')
+    assert any('did you mean "gold"' in problem for problem in problems.values())
+    assert "gets no report" in str(toml.problems(f'{text}other = ["gold"]\n'))

@@ -1,5 +1,6 @@
 """Reports are made when they are due, and once."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import pytest
@@ -117,6 +118,16 @@ def test_a_channel_reads_only_of_the_organizations_that_tell_it(office: Office) 
 def test_a_channel_of_a_rule_alone_reads_of_that_organization() -> None:
     special = watch("special", variants={"blind": watch("special", channels=("boss",))})
     assert watches_of("boss", [ACME, special]) == [special]
+
+
+def test_a_channel_with_groups_reads_of_those_alone(office: Office) -> None:
+    gold = replace(OTHER, group="gold")
+    assert watches_of("hook", [ACME, gold], ("gold",)) == [gold]
+    office.watches = [ACME, gold]
+    office.at("2026-03-16T08:00", poll=False)
+    office.station.cycle()
+    office.enqueue(groups={"boss": ("gold",)})
+    assert [each["id"] for each in office.reports()["boss"]] == [gold.organization.id]
 
 
 def test_what_was_told_in_the_week_is_in_its_report(office: Office) -> None:
