@@ -21,7 +21,7 @@ from quota_watch.storage import claims, migrate
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import day_usage, forecast, organization
 from quota_watch.web.app import create_app
-from quota_watch.web.site import Site
+from quota_watch.web.site import PageSettings
 
 _REQUESTS, _LIMIT = 30, 100_000
 _DAYS = 60
@@ -92,7 +92,7 @@ def main() -> None:
         # The last day of a month: the most there is to read.
         now = clock.now()
         fill(database, watched, datetime(now.year, now.month, now.day, tzinfo=UTC))
-        site = Site(
+        site = PageSettings(
             watches=watched, channels=("ops",), time_zone="UTC", hosts=frozenset({"localhost"})
         )
         app = create_app(lambda: site, database=database, clock=clock, health=list)

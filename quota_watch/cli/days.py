@@ -27,7 +27,7 @@ from quota_watch.cli.output import (
 from quota_watch.lib.text import one_line
 
 if TYPE_CHECKING:
-    from quota_watch.views.days import Day, ExportedDay
+    from quota_watch.views.days import DayRecord, ExportedDay
 
 _DEFAULT_DAYS = 31
 _BAR, _LARGEST = 16, 3
@@ -88,11 +88,11 @@ def _range(
     return start, end
 
 
-def _types(rows: "Sequence[Day]", part: str) -> list[str]:
+def _types(rows: "Sequence[DayRecord]", part: str) -> list[str]:
     return sorted({kind for row in rows for kind in getattr(row, part)})
 
 
-def _print_csv(rows: "Sequence[Day]") -> None:
+def _print_csv(rows: "Sequence[DayRecord]") -> None:
     counted, rest = _types(rows, "by_type"), _types(rows, "not_counted")
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(["date", "used", *counted, *(f"not_counted:{kind}" for kind in rest), "capped"])
@@ -102,7 +102,7 @@ def _print_csv(rows: "Sequence[Day]") -> None:
         out.writerow([row.date, row.used, *types, *outside, str(row.capped).lower()])
 
 
-def _print_days(rows: "Sequence[Day]") -> None:
+def _print_days(rows: "Sequence[DayRecord]") -> None:
     if not rows:
         click.echo("nothing is kept of these days yet", err=True)
         return
@@ -123,7 +123,7 @@ def _print_days(rows: "Sequence[Day]") -> None:
         )
 
 
-def _print_plain(rows: "Sequence[Day]", rest: Sequence[str]) -> None:
+def _print_plain(rows: "Sequence[DayRecord]", rest: Sequence[str]) -> None:
     counted = _types(rows, "by_type")
     print_table(
         ["date", "used", *counted, *(f"({kind})" for kind in rest), "note"],
@@ -140,7 +140,7 @@ def _print_plain(rows: "Sequence[Day]", rest: Sequence[str]) -> None:
     )
 
 
-def _mix(row: "Day") -> str:
+def _mix(row: "DayRecord") -> str:
     """Return the largest types of a day with their shares, after what makes it no ordinary one."""
     largest = sorted(row.by_type.items(), key=lambda item: -item[1])[:_LARGEST]
     mix = ", ".join(f"{kind} {100 * n // row.used} %" for kind, n in largest if n)

@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryError:
+class AttemptError:
     """What was wrong with the last attempt."""
 
     message: str
@@ -55,7 +55,7 @@ class DeliveryRecord:
     done_at: datetime | None
     next_attempt: datetime | None
     not_before: datetime | None
-    last_error: DeliveryError | None
+    last_error: AttemptError | None
     attempts_log: Sequence[LoggedAttempt]
 
     @classmethod
@@ -81,7 +81,7 @@ class DeliveryRecord:
             not_before=row.not_before,
             last_error=None
             if error is None
-            else DeliveryError(message=error, status=row.last_status),
+            else AttemptError(message=error, status=row.last_status),
             attempts_log=[_attempt(each) for each in row.log or ()],
         )
 

@@ -25,7 +25,7 @@ _ROWS_AT_A_TIME = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Day:
+class DayRecord:
     """What one day had, or the days of a month: then `date` is its first.
 
     `capped`: events were dropped. `changed_from` is what it had come to when it was over, where
@@ -63,7 +63,7 @@ class PeriodSum:
     capped: bool = False
 
 
-def history(connection: Connection, watch: Watch, first: date, last: date) -> list[Day]:
+def history(connection: Connection, watch: Watch, first: date, last: date) -> list[DayRecord]:
     """Read the kept days from `first` to `last`, oldest first."""
     keys = claims.keys_of(connection, [watch.organization])
     query = (
@@ -74,12 +74,12 @@ def history(connection: Connection, watch: Watch, first: date, last: date) -> li
         .order_by(day_usage.c.date)
     )
     rows = connection.execute(query)
-    return [Day.of(row, watch.not_counted, row.changed_from) for row in rows]
+    return [DayRecord.of(row, watch.not_counted, row.changed_from) for row in rows]
 
 
-def by_month(days: Iterable[Day]) -> list[Day]:
+def by_month(days: Iterable[DayRecord]) -> list[DayRecord]:
     """Sum days by calendar month."""
-    months: dict[date, list[Day]] = {}
+    months: dict[date, list[DayRecord]] = {}
     for day in days:
         months.setdefault(day.date.replace(day=1), []).append(day)
     return [_sum_of(first, days) for first, days in months.items()]
@@ -145,7 +145,7 @@ class ExportedDay:
 
     organization: Organization
     name: str
-    day: Day
+    day: DayRecord
 
     def to_json(self) -> Json:
         """Write it as `export` does."""
@@ -174,15 +174,15 @@ def all_days(
     with closing(connection.execute(_streamed(query, wanted))) as rows:
         for row in rows:
             whose = Organization(row.server, row.id)
-            day = Day.of(row, not_counted.get(whose, NOT_COUNTED))
+            day = DayRecord.of(row, not_counted.get(whose, NOT_COUNTED))
             yield ExportedDay(organization=whose, name=row.name, day=day)
 
 
-def _sum_of(first: date, days: Sequence[Day]) -> Day:
+def _sum_of(first: date, days: Sequence[DayRecord]) -> DayRecord:
     """Sum a month's days; what they had come to as well, once one of them was something else."""
     is_changed = any(day.changed_from is not None for day in days)
     before = sum(day.used if day.changed_from is None else day.changed_from for day in days)
-    return Day(
+    return DayRecord(
         date=first,
         used=sum(day.used for day in days),
         by_type=_by_type(day.by_type for day in days),

@@ -86,7 +86,7 @@ class SiteStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Today:
+class TodayCount:
     """What today has had; None where no good poll of today was: unknown is not zero."""
 
     date: date
@@ -117,7 +117,7 @@ class Status:
     over: bool | None
     by_type: Mapping[str, int] | None
     not_counted: Mapping[str, int] | None
-    today: Today | None
+    today: TodayCount | None
     crossed_on: date | None
     last_poll: datetime | None
     last_ok: datetime | None
@@ -243,9 +243,9 @@ def status_of(
     )
 
 
-def _today(known: Known, usage: Usage) -> Today:
+def _today(known: Known, usage: Usage) -> TodayCount:
     today = known.at.date()
-    return Today(date=today, used=usage.used_today if usage.today >= today else None)
+    return TodayCount(date=today, used=usage.used_today if usage.today >= today else None)
 
 
 def _limit_pending(known: Known) -> LimitPending | None:

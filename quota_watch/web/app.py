@@ -33,7 +33,7 @@ from quota_watch.views.alerts import alerts
 from quota_watch.views.known import look_ahead
 from quota_watch.web import metrics, pages
 from quota_watch.web.pages import what_helps
-from quota_watch.web.site import HEALTH, Health, Site, Store, guard, is_for_machines
+from quota_watch.web.site import HEALTH, Health, PageSettings, Store, guard, is_for_machines
 
 log = get_logger(__name__)
 
@@ -43,7 +43,7 @@ _STATIC_SECONDS = 3_600
 
 
 def create_app(
-    site: Callable[[], Site], *, database: Database, clock: Clock, health: Health
+    site: Callable[[], PageSettings], *, database: Database, clock: Clock, health: Health
 ) -> Flask:
     """Build the application; `site` is asked at each request what to show and to whom."""
     app = Flask(__name__, static_folder="static", static_url_path="/static")
@@ -70,7 +70,7 @@ def create_app(
     return app
 
 
-def _use_templates(app: Flask, site: Site) -> None:
+def _use_templates(app: Flask, site: PageSettings) -> None:
     """Render what lies in `web/` of our templates, or of the user's; everything is escaped."""
     own = [] if site.templates is None else [site.templates / "web"]
     app.jinja_options = {

@@ -13,7 +13,7 @@ from quota_watch.forecast.forecast import Expected
 from quota_watch.lib.figures import short_day
 from quota_watch.model.period import ONE_DAY
 from quota_watch.views.alerts import Alert
-from quota_watch.views.days import Day, PeriodSum
+from quota_watch.views.days import DayRecord, PeriodSum
 from quota_watch.views.status import Status
 
 _MOST_TYPES, _REST = 5, "other types"
@@ -141,7 +141,7 @@ class Columns:
 
 
 def course_chart(
-    drawn: Status, days: Sequence[Day], expected: Sequence[Expected], alerts: Sequence[Alert]
+    drawn: Status, days: Sequence[DayRecord], expected: Sequence[Expected], alerts: Sequence[Alert]
 ) -> Course:
     """Draw the current period: the total so far, what is to come, the limit and the alerts.
 
@@ -179,7 +179,7 @@ def course_chart(
 
 
 def daily_chart(
-    drawn: Status, days: Sequence[Day], path: Mapping[date, float], *, today: date
+    drawn: Status, days: Sequence[DayRecord], path: Mapping[date, float], *, today: date
 ) -> Columns:
     """Draw the days of the period by type, and what is expected of those to come.
 
@@ -252,7 +252,7 @@ def _cut(points: Sequence[Place], most: float) -> list[Place]:
 
 
 def _so_far(
-    days: Sequence[Day], start: date, seen_at: datetime | None
+    days: Sequence[DayRecord], start: date, seen_at: datetime | None
 ) -> list[tuple[float, float]]:
     """Return the total at the start, after each whole day, and at the last good poll."""
     points, total = [(0.0, 0.0)], 0
@@ -295,7 +295,7 @@ def _marks(alerts: Sequence[Alert], start: date, scale: Scale) -> list[Mark]:
 
 def _course_points(
     drawn: Status,
-    days: Sequence[Day],
+    days: Sequence[DayRecord],
     expected: Sequence[Expected],
     alerts: Sequence[Alert],
 ) -> list[Point]:
@@ -341,7 +341,7 @@ def _expected_rows(each: Expected, most: int | None) -> list[tuple[str, str]]:
     return rows
 
 
-def _kinds(days: Sequence[Day]) -> dict[str, str]:
+def _kinds(days: Sequence[DayRecord]) -> dict[str, str]:
     """Return the classes of the largest types, by type; the rest shares one class."""
     totals: dict[str, int] = {}
     for day in days:
@@ -351,14 +351,14 @@ def _kinds(days: Sequence[Day]) -> dict[str, str]:
     return {type_: f"type-{place}" for place, type_ in enumerate(largest[:_MOST_TYPES])}
 
 
-def _stack(day: Day, kinds: Mapping[str, str]) -> list[tuple[str, str, int]]:
+def _stack(day: DayRecord, kinds: Mapping[str, str]) -> list[tuple[str, str, int]]:
     """Return class, name and count of each piece of a day, the largest type at the bottom."""
     pieces = [(kind, name, day.by_type.get(name, 0)) for name, kind in kinds.items()]
     rest = (f"type-{_MOST_TYPES}", _REST, _rest_of(day, kinds))
     return [each for each in [*pieces, rest] if each[2]]
 
 
-def _rest_of(day: Day, kinds: Mapping[str, str]) -> int:
+def _rest_of(day: DayRecord, kinds: Mapping[str, str]) -> int:
     return sum(n for type_, n in day.by_type.items() if type_ not in kinds)
 
 
@@ -378,7 +378,7 @@ def _day_point(
     day: date,
     place: int,
     length: int,
-    counted: Day | None,
+    counted: DayRecord | None,
     stacked: Sequence[tuple[str, str, int]],
     come: float | None,
     *,

@@ -15,7 +15,7 @@ import quota_watch
 from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.views.alerts import outbox_counts
 from quota_watch.views.status import STATES, Status
-from quota_watch.web.site import Reading, Site, Store
+from quota_watch.web.site import PageSettings, Reading, Store
 
 _ORGANIZATION = ("organization",)
 _PERCENTILES = {"10": "p10", "50": "p50", "90": "p90"}
@@ -106,7 +106,7 @@ def _build() -> Metric:
     return _gauge("build_info", "The version that runs.", values, labels=("version",))
 
 
-def _config(site: Site) -> Iterator[Metric]:
+def _config(site: PageSettings) -> Iterator[Metric]:
     yield _gauge(
         "config_last_reload_successful",
         "Whether the config that was read last is in force.",

@@ -77,7 +77,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class LimitBar:
     """A bar's parts in percent of its width: each of `band` and `lost` a beginning and a width."""
 
     used: float
@@ -88,11 +88,11 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class OverviewRow:
     """An organization with its bar, and its last days as a path."""
 
     organization: Status
-    bar: Bar | None
+    bar: LimitBar | None
     recent: str | None
 
 
@@ -110,7 +110,7 @@ class Overview:
     """What the overview's template shows."""
 
     query: Query
-    rows: Sequence[Row]
+    rows: Sequence[OverviewRow]
     totals: Totals
     period: Period | None
     age: Age
@@ -144,7 +144,7 @@ def overview(reading: Reading, query: Query) -> Overview:
     return Overview(
         query=query,
         rows=[
-            Row(organization=each, bar=bar(each), recent=sparkline(recent.get(each.id, [])))
+            OverviewRow(organization=each, bar=bar(each), recent=sparkline(recent.get(each.id, [])))
             for each in chosen
         ],
         totals=totals(shown),
@@ -169,7 +169,7 @@ def age(organizations: Sequence[Status]) -> Age:
     )
 
 
-def bar(status: Status) -> Bar | None:
+def bar(status: Status) -> LimitBar | None:
     """Draw a bar; None where there is nothing to draw."""
     limit, used = status.limit, status.used
     if not limit or used is None:
@@ -182,14 +182,14 @@ def bar(status: Status) -> Bar | None:
     # Where events are dropped no more are counted, whatever comes.
     forecast = None if status.over and status.drops else status.forecast
     if forecast is None:
-        return Bar(used=place(used), limit=full)
+        return LimitBar(used=place(used), limit=full)
     low, high = place(max(forecast.p10, used)), place(max(forecast.p90, used))
     likely, lost = place(forecast.p50), None
     if status.drops and high > full:
         lost = (full, round(high - full, 2))
         low, high, likely = (min(each, full) for each in (low, high, likely))
     band = (low, round(high - low, 2))
-    return Bar(used=place(used), limit=full, band=band, likely=likely, lost=lost)
+    return LimitBar(used=place(used), limit=full, band=band, likely=likely, lost=lost)
 
 
 def organizations_csv(organizations: Iterable[Status]) -> str:

@@ -20,7 +20,7 @@ from quota_watch.storage import claims, silences
 from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.views import alerts as views
 from quota_watch.views.alerts import Alert, silences_shown
-from quota_watch.views.days import Day, history, last_periods
+from quota_watch.views.days import DayRecord, history, last_periods
 from quota_watch.views.forecast import expected_days
 from quota_watch.views.known import look_ahead
 from quota_watch.views.status import Status
@@ -134,7 +134,7 @@ def _csv(text: str) -> Response:
     return Response(text, mimetype="text/csv")
 
 
-def _days_csv(days: Sequence[Day]) -> str:
+def _days_csv(days: Sequence[DayRecord]) -> str:
     counts = [{**day.by_type, **day.not_counted} for day in days]
     types = sorted({name for each in counts for name in each})
     rows = [
@@ -218,7 +218,7 @@ def _organization(reading: Reading, watch: Watch, period: Period) -> Json:
     }
 
 
-def _of_past(status: Status, period: Period, days: Sequence[Day]) -> Status:
+def _of_past(status: Status, period: Period, days: Sequence[DayRecord]) -> Status:
     """Return what is drawn of a period that is over; the limit it had then is not kept."""
     return replace(
         status,

@@ -19,7 +19,7 @@ from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.storage.health import prove_write
 from quota_watch.web.app import create_app
-from quota_watch.web.site import REFRESH_SECONDS, Health, Site
+from quota_watch.web.site import REFRESH_SECONDS, Health, PageSettings
 
 log = get_logger(__name__)
 
@@ -70,7 +70,7 @@ class StatusPage:
         """Show what `config` says from now on; raises `ListenError` and changes nothing then."""
         old = self._server
         site = replace(
-            Site.of(config), refresh_seconds=self._refresh_seconds, since=self._clock.now()
+            PageSettings.of(config), refresh_seconds=self._refresh_seconds, since=self._clock.now()
         )
         if config.web is None:
             self._server = None
@@ -105,7 +105,7 @@ class PageServer:
 
     def __init__(
         self,
-        site: Site,
+        site: PageSettings,
         *,
         listen: Listen,
         database: Database,
@@ -144,7 +144,7 @@ class PageServer:
         """The address, with the port that was really taken."""
         return f"http://{Listen(self._listen.host, self._socket.getsockname()[1])}"
 
-    def serves(self, listen: Listen, site: Site) -> bool:
+    def serves(self, listen: Listen, site: PageSettings) -> bool:
         """Tell whether a config with these needs no other server."""
         return (listen, site.prefix, site.templates) == (
             self._listen,

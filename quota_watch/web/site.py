@@ -29,7 +29,7 @@ REFRESH_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class PageSettings:
     """What the pages show and who may see them.
 
     `token` None lets everyone in who reaches the port. `prefix` is the path of the public URL.
@@ -74,7 +74,7 @@ class Reading:
     """One moment of the store, and what to show of it."""
 
     connection: Connection
-    site: Site
+    site: PageSettings
     now: datetime
 
     def organizations(
@@ -98,7 +98,7 @@ class Store:
 
     database: Database
     clock: Clock
-    site: Callable[[], Site]
+    site: Callable[[], PageSettings]
 
     @contextmanager
     def read(self) -> Iterator[Reading]:
@@ -141,7 +141,7 @@ class MisdirectedRequestError(HTTPException):
     )
 
 
-def guard(app: Flask, site: Callable[[], Site]) -> None:
+def guard(app: Flask, site: Callable[[], PageSettings]) -> None:
     """Let `app` refuse what it must, and send the headers that keep browsers safe."""
 
     @app.before_request

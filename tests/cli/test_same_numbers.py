@@ -18,7 +18,7 @@ from quota_watch.model.report import ReportKind, latest_report
 from quota_watch.model.watch import Watch
 from quota_watch.views import reports
 from quota_watch.web.app import create_app
-from quota_watch.web.site import Site
+from quota_watch.web.site import PageSettings
 from support.databases import sqlite_template
 from support.folder import Folder, folder
 from support.played import NOON, noon
@@ -62,7 +62,7 @@ class Shop:
         return dict(entry)
 
     def get(self, path: str) -> Any:
-        site = Site.of(load(self.folder.path / "config.toml"))
+        site = PageSettings.of(load(self.folder.path / "config.toml"))
         app = create_app(
             lambda: site,
             database=self.station.database,

@@ -18,7 +18,7 @@ from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.storage.schema import alert, day_usage, delivery, forecast, organization
 from quota_watch.web.server import PageServer
-from quota_watch.web.site import Site
+from quota_watch.web.site import PageSettings
 from support.clock import FakeClock
 from support.watching import watch
 
@@ -27,7 +27,7 @@ NOW = datetime(2026, 3, 20, 14, 25, tzinfo=UTC)
 """When the page's last poll was; its clock is four minutes later."""
 
 DAY = {"pageview": 3_000, "custom_event": 700, "error": 40}
-SITE = Site(
+SITE = PageSettings(
     watches=(),
     channels=("ops",),
     time_zone="Europe/Berlin",
@@ -205,7 +205,7 @@ class Page:
 
 
 @contextmanager
-def running_page(database: Database, site: Site = SITE, **how: Any) -> Iterator[Page]:
+def running_page(database: Database, site: PageSettings = SITE, **how: Any) -> Iterator[Page]:
     """Serve a page of `database` on loopback."""
     reasons: list[str] = []
     server = PageServer(

@@ -1,0 +1,80 @@
+"""What is known of organizations, read at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event
+
+from quota_watch.model.source import ErrorKind
+from quota_watch.storage import claims
+from quota_watch.views.known import known, known_of
+from support.pages import DAY, NOW, Filler
+from support.watching import watch
+
+ERROR = {"kind": "timeout", "message": "no answer", "status": None}
+
+
+@pytest.fixture
+def filler(database) -> Filler:
+    return Filler(database, NOW)
+
+
+@contextmanager
+def counted(connection) -> Iterator[list[str]]:
+    statements: list[str] = []
+
+    def note(*args: object) -> None:
+        statements.append(str(args[2]))
+
+    event.listen(connection, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(connection, "before_cursor_execute", note)
+
+
+def test_many_are_read_in_as_many_statements_as_one(filler: Filler) -> None:
+    watches = [filler.organization(f"n{n}", daily=[DAY] * 3) for n in range(30)]
+    with filler.database.read() as connection:
+        with counted(connection) as for_one:
+            known_of(connection, watches[:1], now=NOW)
+        with counted(connection) as for_all:
+            found = known_of(connection, watches, now=NOW)
+    assert len(for_one) == len(for_all) <= 7
+    assert [each.usage.used for each in found] == [3 * 3_700] * 30
+
+
+def test_what_was_never_polled_is_known_as_that(filler: Filler) -> None:
+    polled, new = filler.organization("polled", daily=[DAY]), watch("new")
+    with filler.database.read() as connection:
+        _, unknown = known_of(connection, [polled, new], now=NOW)
+    assert (unknown.polled, unknown.pk, unknown.usage) == (False, None, None)
+    assert unknown.watch.limit == new.limit
+
+
+def test_after_a_failed_poll_the_last_count_is_known_with_its_time(filler: Filler) -> None:
+    failing = filler.organization("failing", daily=[DAY], error=ERROR)
+    with filler.database.read() as connection:
+        (found,) = known_of(connection, [failing], now=NOW + timedelta(hours=2))
+    assert (found.usage.used, found.measured_at) == (3_700, NOW)
+    assert found.trouble.kind is ErrorKind.TIMEOUT
+
+
+def test_of_another_period_nothing_is_used_yet(filler: Filler) -> None:
+    one = filler.organization("one", daily=[DAY])
+    with filler.database.read() as connection:
+        (found,) = known_of(connection, [one], now=NOW + timedelta(days=20))
+    assert (found.usage, found.last_ok) == (None, NOW)
+
+
+def test_a_batch_of_polls_needs_the_kept_days_of_those_alone_that_failed(filler: Filler) -> None:
+    watches = [filler.organization(name, daily=[DAY]) for name in ("good", "failed")]
+    with filler.database.read() as connection:
+        keys = claims.keys_of(connection, [each.organization for each in watches])
+        by_key = {keys[each.organization]: each for each in watches}
+        good, failed = by_key
+        found = known(connection, by_key, now=NOW, counted=[failed])
+    assert found[good].days == ()
+    assert found[failed].usage.used == 3_700
