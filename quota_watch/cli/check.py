@@ -248,7 +248,11 @@ def _organization(
     try:
         account = patiently(lambda: source.account(organization))
     except (UpstreamError, NotYet):  # the key may not read that, which is no fault
-        return [_good(organization.id, good)]
+        unread = f"{organization.id}: this key can't read plan and limit (scope org:read)"
+        then = "changes at Rybbit and what it drops are not seen"
+        if limits[organization] is None:
+            then = "no level is judged until it may, or until the config sets a limit"
+        return [_good(organization.id, good), _good(_WARNING, f"{unread}: {then}")]
     used = sum(day.counted(NOT_COUNTED) for day in days)
     verdict = compare(used, account, earlier=None, period=period, now=now)
     if verdict is Comparison.RESTRICTED and account.counted is not None:

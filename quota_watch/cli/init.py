@@ -130,7 +130,8 @@ def init(
     _warn_of_members(sights)
     if not keeps:
         return
-    click.echo(f"{path} written: {plural(len(sights), 'organization')}")
+    watched = sum(not sight.is_empty for sight in sights)
+    click.echo(f"{path} written: {plural(watched, 'organization')}")
     if channels and click.confirm("Send a test message now?", default=True, err=True):
         _send_test(path, context)
     option = f" -c {path}" if path != usual or context.config_file else ""
@@ -160,6 +161,8 @@ def _look(context: Context, credential: "Credential") -> list["Sight"]:
         wanted = [each for each in seen if not credential.named or each.id in credential.named]
         if not wanted:
             raise InitError(f"the key sees no organization at {credential.server}")
+        if all(each.role is not None and not each.sites for each in wanted):
+            raise InitError("none of the organizations has a site yet: nothing could be counted")
         sights = [look_at(client, credential, each, today=today, ask=patiently) for each in wanted]
     for sight in sights:
         was_named = sight.organization.id in credential.named
@@ -294,7 +297,11 @@ def _organization(sight: "Sight") -> str:
     id_ = sight.organization.id
     name = one_line(sight.name)
     named = f"name = {_string(name)}\n" if name and name != id_ else ""
-    return f"[[organizations]]\nid = {_string(id_)}\n{named}{_plan(sight)}"
+    table = f"[[organizations]]\nid = {_string(id_)}\n{named}"
+    if not sight.is_empty:
+        return f"{table}{_plan(sight)}"
+    left_out = _comment("Left out, as it has no site yet: nothing can be counted. Once it has one:")
+    return left_out + "".join(f"#{line}\n" for line in table.splitlines())
 
 
 def _plan(sight: "Sight") -> str:
@@ -312,7 +319,7 @@ def _plan(sight: "Sight") -> str:
             "#limit = 250_000\n"
         )
     plan = one_line(account.plan or "unnamed")
-    now = f"Asked upstream once a day; today it is {plan}, {account.limit:,} events a month."
+    now = f"Asked upstream again and again; today it is {plan}, {account.limit:,} events a month."
     return f'{_comment(now)}plan = "auto"\n'
 
 

@@ -122,7 +122,7 @@ def organizations(scenes: Iterable[Scene]) -> Answer:
 
 def seen_sites(scene: Scene) -> range:
     """Return the sites that the key may see, counted from 1."""
-    return range(1, max(scene.sites * scene.sees // _ALL, 1) + 1)
+    return range(1, max(scene.sites * scene.sees // _ALL, min(scene.sites, 1)) + 1)
 
 
 def site_number(scene: Scene, n: int) -> int:

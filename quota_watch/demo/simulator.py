@@ -132,7 +132,7 @@ _ROUTES = {  # by the scope that each needs
     _PLAN: re.compile(r"/api/organizations/([^/]+)/sites"),
     _USAGE: re.compile(r"/api/sites/([^/]+)/usage"),
 }
-_OLD: Answer = (HTTPStatus.FORBIDDEN, {"error": "No access to organization or no sites found"})
+_NO_SITES: Answer = (HTTPStatus.FORBIDDEN, {"error": "No access to organization or no sites found"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +241,8 @@ class Simulator:
             return organization_sites(scene, now)
         if scope == _USAGE:
             return site_usage(scene, now)
-        if not supports_keys(self._version):
-            return _OLD
+        if not supports_keys(self._version) or not scene.sites:
+            return _NO_SITES
         query = parse_qs(urlsplit(target).query)
         return event_count(scene, {name: values[0] for name, values in query.items()}, now)
 

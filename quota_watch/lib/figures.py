@@ -182,7 +182,7 @@ def duration(span: timedelta) -> str:
         return f"{whole_days} d {hours} h" if hours else f"{whole_days} d"
     if hours:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    return f"{minutes} min"
+    return f"{minutes} min" if minutes else "less than a minute"
 
 
 def ago(at: datetime | None, now: datetime) -> str:

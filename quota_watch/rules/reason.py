@@ -18,6 +18,7 @@ class Reason(StrEnum):
 
     LEVEL_REACHED = "level_reached", "the first level reached in this period with this limit"
     HIGHER_LEVEL_REACHED = "higher_level_reached", "a higher level was reached"
+    DROPPING_BEGAN = "dropping_began", "the limit was used up before, and now events are dropped"
     CLOSED_OVER = "closed_over", "a period that is over turned out to have passed its limit"
 
     AT_RISK = "at_risk", "the period may end over the limit"

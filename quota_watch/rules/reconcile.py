@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 
 from quota_watch.model.organization import Organization
 from quota_watch.model.rule import Rule
-from quota_watch.rules.condition import Condition, Findings
+from quota_watch.rules.condition import NOT_DROPPING, Condition, Findings
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.registry import REGISTRY
 from quota_watch.rules.silence import Silence, is_silenced
@@ -192,7 +192,7 @@ def _why_worse(condition: Condition, story: Story) -> Reason:
         return condition.reason
     if condition.severity > story.severity:
         return Reason.BECAME_CRITICAL
-    return Reason.EARLIER_DATE
+    return Reason.DROPPING_BEGAN if story.mark == NOT_DROPPING else Reason.EARLIER_DATE
 
 
 def _is_less(condition: Condition, story: Story) -> bool:
@@ -204,6 +204,8 @@ def is_above(condition: Condition, story: Story) -> bool:
     """Tell whether a condition says more than the story has told."""
     if (condition.level or 0, condition.severity) > (story.level or 0, story.severity):
         return True
+    if story.mark == NOT_DROPPING:
+        return condition.level == story.level and condition.mark is None
     if condition.mark is None or story.mark is None or condition.severity < story.severity:
         return False
     return date.fromisoformat(story.mark) - date.fromisoformat(condition.mark) >= _CLEARLY_EARLIER

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import highest_level, is_over
 from quota_watch.model.watch import FULL
-from quota_watch.rules.condition import Condition
+from quota_watch.rules.condition import NOT_DROPPING, Condition
+from quota_watch.rules.enforced import is_dropping
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.verdict import NOTHING_COUNTED, State, Verdict
@@ -38,8 +39,13 @@ def verdict(known: Known) -> Verdict:
             severity=severity_of(level),
             reason=Reason.LEVEL_REACHED,
             level=level,
+            mark=NOT_DROPPING if _is_full_and_drops_nothing(known, usage.used) else None,
         ),
     )
+
+
+def _is_full_and_drops_nothing(known: Known, used: int) -> bool:
+    return known.watch.drops and used == known.watch.limit and not is_dropping(known)
 
 
 def _next_level(used: int, limit: int, levels: tuple[int, ...], reached: int | None) -> str:

@@ -53,6 +53,7 @@ class Sight:
 
     `used` is Rybbit's own count of this month where it has one, and one that is not nothing, else
     the sum of the counted events. What could not be had is None, and `trouble` tells why.
+    `is_empty` tells that it has no site yet, so that nothing can be counted.
     """
 
     organization: Organization
@@ -61,6 +62,7 @@ class Sight:
     account: Account | None = None
     used: int | None = None
     trouble: UpstreamError | None = None
+    is_empty: bool = False
 
 
 def credentials_of(config: Config) -> tuple[Credential, ...]:
@@ -111,7 +113,8 @@ def look_at(
     organization = Organization(credential.server, seen.id)
     asking = client.with_keys({organization: credential.secret.reveal()})
     site = seen.sites[0].id if seen.sites else None
-    sight = Sight(organization=organization, name=seen.name, role=seen.role)
+    is_empty = seen.role is not None and not seen.sites  # a role is listed with the sites
+    sight = Sight(organization=organization, name=seen.name, role=seen.role, is_empty=is_empty)
     try:
         account = ask(lambda: asking.account(organization, site=site))
         named = account.name if seen.name == seen.id and account.name else seen.name

@@ -45,6 +45,15 @@ def test_a_key_that_sees_only_some_sites_is_told_with_the_remedy(acme: Installat
     assert "take the key of an owner or admin" in result.stdout
 
 
+def test_a_key_that_can_not_read_the_limit_is_a_warning_with_what_follows(
+    acme: Installation,
+) -> None:
+    result = acme.run("check")
+    assert result.returncode == 0
+    unread = "! warning: org_acme: this key can't read plan and limit (scope org:read): changes at"
+    assert unread in result.stdout
+
+
 def tell_account(installation: Installation, *, counted: int) -> None:
     account = {"organization": {"name": "Acme"}, "sites": [], "subscription": {
         "eventLimit": 250_000, "monthlyEventCount": counted, "planName": "standard250k",

@@ -243,3 +243,19 @@ def test_on_a_terminal_a_webhook_is_asked_for_and_one_that_is_down_is_told(
     assert asked.end() == 0
     assert "channels.hook: no connection to 127.0.0.1" in asked.shown
     assert tomllib.loads((tmp_path / "config.toml").read_text())["channels"]["hook"]
+
+
+def test_an_organization_that_has_no_site_is_left_out_as_a_comment(
+    begin, play: Play, noon: FakeClock
+) -> None:
+    begin(play(scene("shop"), scene("new", sites=0)).url)
+    assert [each["id"] for each in written()["organizations"]] == ["org_shop"]
+    assert '#id = "org_new"' in Path("config.toml").read_text()
+    assert call(check, clock=noon, RYBBIT_API_KEY=KEY).code == 0
+
+
+def test_where_no_organization_has_a_site_no_file_is_written(begin, play: Play) -> None:
+    server = play(scene("new", sites=0)).url
+    with pytest.raises(InitError, match="has a site yet"):
+        begin(server)
+    assert not Path("config.toml").exists()

@@ -42,8 +42,8 @@ def test_a_range_of_days_names_each_month_and_year_once(first, last, expected):
 @pytest.mark.parametrize(
     ("span", "expected"),
     [
-        (timedelta(seconds=-5), "0 min"),
-        (timedelta(seconds=59), "0 min"),
+        (timedelta(seconds=-5), "less than a minute"),
+        (timedelta(seconds=59), "less than a minute"),
         (timedelta(minutes=59), "59 min"),
         (timedelta(hours=2), "2 h"),
         (timedelta(hours=2, minutes=15, seconds=59), "2 h 15 min"),

@@ -35,6 +35,7 @@ BEGINNINGS = {
 STEPS = {
     TransitionType.ESCALATED: {
         Reason.HIGHER_LEVEL_REACHED,
+        Reason.DROPPING_BEGAN,
         Reason.WILL_EXCEED,
         Reason.EARLIER_DATE,
         Reason.BECAME_CRITICAL,

@@ -307,10 +307,19 @@ def test_blindness_of_all_names_server_remedy_and_who_is_hit():
     assert "and 38 more" in facts.alert.summary
 
 
-def test_polls_that_work_again_say_that_nothing_is_missing():
+def test_polls_that_work_again_say_what_counts_hold_and_what_they_can_not():
     alert = tell(resolved(Reason.POLLS_WORK_AGAIN, None)).alert
     assert alert.title == "Polls of Acme work again: 91.2 % used"
-    assert alert.lead == "No count is missing: each poll reads every day of the period."
+    assert alert.lead.startswith("Counts are complete as Rybbit has them")
+    assert "that it lost meanwhile are not in its counts" in alert.next_step
+    assert "Nothing to do" not in alert.next_step
+
+
+def test_a_raised_limit_is_told_twice_in_titles_that_differ():
+    raised = sample_facts(now=NOON)["limit_raised"].alert.title
+    ended = sample_facts(now=NOON)["limit_changed"].alert.title
+    assert "was raised" in raised
+    assert ended.startswith("Level 90 % of ")
 
 
 def test_a_spike_says_how_far_above_and_which_type_grew():

@@ -420,3 +420,26 @@ def test_a_day_corrected_late_is_no_site_that_moved(town: Town, rybbit_now) -> N
     town.watches_all(limit=10_000_000).polls(after=HOUR)
     town.counts(1_900, date(2026, 11, 15))
     assert town.polls(after=HOUR) == []
+
+
+def test_where_a_full_limit_was_told_the_beginning_of_dropping_is_told_once(town: Town) -> None:
+    town.counts(200).watches(limit=200)
+    assert town.polls() == ["critical threshold level_reached"]
+    assert town.told["alert"]["dropping"] is False
+    town.counts(230)
+    assert town.polls(after=POLL) == ["critical threshold dropping_began"]
+    assert (town.told["type"], town.told["alert"]["dropping"]) == ("alert.escalated", True)
+    for used in (200, 230, 260):
+        assert town.counts(used).polls(after=POLL) == []
+
+
+def test_a_limit_that_was_passed_at_once_is_told_once(town: Town) -> None:
+    town.counts(230).watches(limit=200)
+    assert town.polls() == ["critical threshold level_reached"]
+    assert town.counts(260).polls(after=HOUR) == []
+
+
+def test_where_nothing_is_dropped_past_the_limit_no_beginning_is_told(town: Town) -> None:
+    town.counts(200).watches(limit=200, drops=False)
+    assert town.polls() == ["critical threshold level_reached"]
+    assert town.counts(230).polls(after=HOUR) == []

@@ -61,8 +61,14 @@ def test_below_every_level_there_is_nothing_to_tell(teller) -> None:
 
 
 def test_levels_are_told_as_they_are_reached(teller) -> None:
-    told = [teller.counts(used) for used in (74, 75, 76, 90, 99, 100, 101, 500)]
-    assert told == [[], ["fired 75"], [], ["escalated 90"], [], ["escalated 100"], [], []]
+    told = [teller.counts(used) for used in (74, 75, 76, 90, 99, 101, 500)]
+    assert told == [[], ["fired 75"], [], ["escalated 90"], [], ["escalated 100"], []]
+
+
+def test_past_a_full_limit_the_beginning_of_dropping_is_told_once(teller) -> None:
+    told = [teller.counts(used) for used in (100, 100, 101, 100, 102)]
+    assert told == [["fired 100"], [], ["escalated 100"], [], []]
+    assert teller.last.reason is Reason.DROPPING_BEGAN
 
 
 def test_of_several_levels_crossed_at_once_the_highest_is_told(teller) -> None:
@@ -121,9 +127,9 @@ def test_a_story_ended_by_its_period_stays_over_though_the_clock_goes_back(telle
 def test_a_level_never_told_is_told_though_the_clock_was_ahead_for_a_moment(teller) -> None:
     teller.counts(90)
     teller.counts(0, period=APRIL)
-    assert len(teller.counts(100, period=MARCH)) == 1
+    assert len(teller.counts(101, period=MARCH)) == 1
     assert (teller.last.level, teller.last.occurrence) == (100, 2)
-    assert teller.counts(101, period=MARCH) == []
+    assert teller.counts(102, period=MARCH) == []
 
 
 def test_a_clock_that_goes_back_leaves_the_later_story_open(teller) -> None:

@@ -90,7 +90,10 @@ class Model(RuleBasedStateMachine):
     def within_a_story_levels_only_rise_and_the_end_is_last(self) -> None:
         for key in self.stories:
             steps = [each for each in self.told if each.story.key == key]
-            levels = [(each.story.level or 0, each.story.severity) for each in steps[:-1]]
+            levels = [
+                (each.story.level or 0, each.story.severity, each.story.mark is None)
+                for each in steps[:-1]
+            ]
             assert steps[0].type is FIRED
             assert levels == sorted(set(levels))
             assert all(each.type is ESCALATED for each in steps[1:-1])
@@ -130,9 +133,10 @@ class Model(RuleBasedStateMachine):
         before = self.open_levels.get(subject)
         # A clock that is ahead for a moment ends a month too early: what was told stays told.
         told = before or self.ended_at_level.get(subject, 0)
-        if reached is None or told >= reached:
+        degree = 0 if reached is None else degree_of(reached, is_full=used == limit)
+        if reached is None or told >= degree:
             return sorted(steps, key=self.began)
-        self.open_levels[subject] = reached
+        self.open_levels[subject] = degree
         if before is None:
             self.occurrences[Rule.THRESHOLD, *subject] += 1
         number = self.occurrences[Rule.THRESHOLD, *subject]
@@ -140,6 +144,8 @@ class Model(RuleBasedStateMachine):
             (FIRED, Reason.LEVEL_REACHED)
             if before is None
             else (ESCALATED, Reason.HIGHER_LEVEL_REACHED)
+            if before // 2 < reached
+            else (ESCALATED, Reason.DROPPING_BEGAN)
         )
         ends = sorted(steps, key=self.began)
         return [*ends, (step, why, Rule.THRESHOLD, month, limit, number, reached)]
@@ -156,7 +162,7 @@ class Model(RuleBasedStateMachine):
                 self.ended_at_level[subject] = level
             del self.open_levels[subject]
             number = self.occurrences[Rule.THRESHOLD, *subject]
-            ends.append((RESOLVED, reason, Rule.THRESHOLD, *subject, number, level))
+            ends.append((RESOLVED, reason, Rule.THRESHOLD, *subject, number, level // 2))
         return ends
 
     def end_of_outage(self) -> Step:
@@ -194,6 +200,11 @@ class Model(RuleBasedStateMachine):
             if (each.rule, each.period_start, each.limit, each.occurrence)
             == (rule_, month, limit, number)
         )
+
+
+def degree_of(level: int, *, is_full: bool) -> int:
+    """Rank what is told: a level above the lower ones, and dropping above a limit that is full."""
+    return 2 * level if is_full else 2 * level + 1
 
 
 def step_of(transition: Transition) -> Step:

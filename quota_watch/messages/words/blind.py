@@ -56,12 +56,16 @@ def fired(case: Situation) -> Words:
 
 def ended(case: Situation) -> Words:
     """Say that polls work again."""
-    whole = "No count is missing: each poll reads every day of the period."
+    whole = "Counts are complete as Rybbit has them: each poll reads every day of the period."
+    lost = "Was Rybbit itself down? Events that it lost meanwhile are not in its counts."
     if not case.is_of_one:
-        return Words(title=f"Polls at {case.subject} work again", lead=whole)
+        return Words(title=f"Polls at {case.subject} work again", lead=whole, steps=(lost,))
     at = f": {case.percent} used" if case.percent else ""
     return Words(
-        title=f"Polls of {case.name} work again{at}", lead=whole, details=(case.figures(),)
+        title=f"Polls of {case.name} work again{at}",
+        lead=whole,
+        details=(case.figures(),),
+        steps=(lost,),
     )
 
 

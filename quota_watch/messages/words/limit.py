@@ -45,18 +45,25 @@ ended = over
 
 
 def limit_changed(case: Situation) -> Words:
-    """Say that another limit ended an alert."""
-    old, new = case.transition.story.limit, case.limit
+    """Say that another limit ended an alert; the change itself is told by the rule `limit`."""
+    story = case.transition.story
+    old, new = story.limit, case.limit
     at = f": {case.percent} used" if case.percent else ""
     if old is None or new is None:
-        what, then = "is no longer known", "No level can be judged until it is."
+        title = f"The limit of {case.name} is no longer known{at}"
+        lead = "No level can be judged until it is."
     else:
-        is_forecast = case.transition.story.rule is Rule.FORECAST
-        subject = "The forecast is" if is_forecast else "Levels are"
-        what, then = changed(old, new), f"{subject} judged anew under the new limit."
+        ended, subject = "The alert", "It is"
+        if story.rule is Rule.FORECAST:
+            ended, subject = "The forecast", "The forecast is"
+        elif story.level is not None:
+            ended, subject = f"Level {story.level} %", "Levels are"
+        of = f": {case.percent} of {events(new)} used" if case.percent else ""
+        title = f"{ended} of {case.name} no longer applies{of}"
+        lead = f"The limit {changed(old, new)}. {subject} judged anew under the new one."
     return Words(
-        title=f"The limit of {case.name} {what}{at}",
-        lead=then,
+        title=title,
+        lead=lead,
         preheader=pace(case),
         details=(pace(case), case.figures()),
         steps=(f"If that was not meant, check the plan at {case.server} and the config.",),
