@@ -17,7 +17,7 @@ from quota_watch.config.problems import (
     quoted,
     shown,
 )
-from quota_watch.model.plan import RYBBIT_PLANS, find_plan
+from quota_watch.model.limit import RYBBIT_PLANS, find_plan
 
 AUTO = "auto"
 """The plan name that stands for "ask upstream"."""

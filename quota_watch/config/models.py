@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from quota_watch.config import addresses, fields, secrets
 from quota_watch.config.secrets import Secret
 from quota_watch.config.tables import InFolder, Section, Then
-from quota_watch.model.plan import NOT_COUNTED
+from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.rule import Rule, Severity
 
 _MOST_EVENTS = 10**15

@@ -31,10 +31,10 @@ from quota_watch.config.needs import Use, all_secrets
 from quota_watch.config.problems import ConfigError, Problem, listed, organization_key
 from quota_watch.config.secrets import Secret
 from quota_watch.config.tables import keys_of
+from quota_watch.model.limit import NOT_COUNTED, Plan, find_plan
 from quota_watch.model.organization import Organization
-from quota_watch.model.plan import NOT_COUNTED, Plan, find_plan
-from quota_watch.model.quiet_hours import QuietHours
 from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.schedule import QuietHours
 from quota_watch.model.watch import Watch
 
 

@@ -13,8 +13,8 @@ from statistics import fmean
 
 from quota_watch.forecast.forecast import Forecast
 from quota_watch.model.account import KnownSite, SiteUsage
+from quota_watch.model.limit import RYBBIT_PLANS, Plan
 from quota_watch.model.period import ONE_DAY, Period, each_day, month_of, previous
-from quota_watch.model.plan import RYBBIT_PLANS, Plan
 
 _SPANS = (28, 14, 7)
 _KNOWN = 0.6

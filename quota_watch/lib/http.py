@@ -27,11 +27,11 @@ from quota_watch.lib.network import (
     HttpError,
     deadline,
     left,
+    parse_proxy,
     read_headers,
     trust,
     usual_certificates,
 )
-from quota_watch.lib.proxies import parse_proxy
 
 _IDLE_SECONDS = 55.0
 """How long a connection is kept: routers and proxies forget what was silent for a minute."""

@@ -7,8 +7,8 @@ from typing import Self
 
 from quota_watch.model.limit import LimitSource
 from quota_watch.model.organization import Organization
-from quota_watch.model.quiet_hours import QuietHours
 from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.schedule import QuietHours
 
 FULL = 100
 """The level, in percent, at which the limit is reached."""

@@ -9,9 +9,8 @@ from sqlalchemy import Connection, Row
 
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.account import Account, Comparison, Mismatch, Reported
-from quota_watch.model.limit import ENFORCED_EVERY, LimitChange
+from quota_watch.model.limit import ENFORCED_EVERY, NOT_COUNTED, LimitChange
 from quota_watch.model.period import Period
-from quota_watch.model.plan import NOT_COUNTED
 from quota_watch.model.source import UpstreamError
 from quota_watch.model.usage import DayCounts, count
 from quota_watch.model.watch import Watch

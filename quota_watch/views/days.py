@@ -10,9 +10,9 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
 from quota_watch.lib.plain import by_field
+from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import Period, month_of, previous
-from quota_watch.model.plan import NOT_COUNTED
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims
 from quota_watch.storage import days as record

@@ -4,8 +4,8 @@ from datetime import timedelta
 import pytest
 
 from quota_watch.config import ConfigError, Secret
+from quota_watch.model.limit import RYBBIT_PLANS
 from quota_watch.model.organization import Organization
-from quota_watch.model.plan import RYBBIT_PLANS
 from quota_watch.model.rule import Rule, Severity
 
 CLOUD = "https://app.rybbit.io"

@@ -1,6 +1,6 @@
 import pytest
 
-from quota_watch.model.plan import NOT_COUNTED, RYBBIT_PLANS, Plan, find_plan
+from quota_watch.model.limit import NOT_COUNTED, RYBBIT_PLANS, Plan, find_plan
 
 K, M = 1_000, 1_000_000
 BIG = {

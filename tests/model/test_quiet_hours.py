@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.model.quiet_hours import QuietHours, until_quiet_ends
+from quota_watch.model.schedule import QuietHours, until_quiet_ends
 
 MINUTE = timedelta(minutes=1)
 BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"

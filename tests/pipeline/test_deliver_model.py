@@ -8,7 +8,7 @@ import pytest
 
 from quota_watch.channels.channel import DeliveryError
 from quota_watch.messages.facts import Message
-from quota_watch.model.quiet_hours import QuietHours
+from quota_watch.model.schedule import QuietHours
 from quota_watch.storage import outbox
 from quota_watch.storage.claims import new_token
 from quota_watch.storage.deliveries import RESOLVED, is_urgent

@@ -4,7 +4,7 @@ from datetime import time, timedelta
 
 import pytest
 
-from quota_watch.model.quiet_hours import QuietHours
+from quota_watch.model.schedule import QuietHours
 from quota_watch.storage.database import Database
 from support.clock import START, FakeClock
 from support.watching import RecordingChannel, Station, Upstream, refuse, watch

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
-from quota_watch.model.quiet_hours import QuietHours
 from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.schedule import QuietHours
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.route import DIGEST, FIRST_LOOK, audience, envelopes, put_together
 from quota_watch.rules.condition import Condition

@@ -3,7 +3,7 @@ from datetime import time
 import pytest
 from sqlalchemy import select, update
 
-from quota_watch.model.quiet_hours import QuietHours
+from quota_watch.model.schedule import QuietHours
 from quota_watch.storage import deliveries
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import delivery

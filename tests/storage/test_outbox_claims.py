@@ -5,7 +5,7 @@ from datetime import time, timedelta
 
 import pytest
 
-from quota_watch.model.quiet_hours import QuietHours
+from quota_watch.model.schedule import QuietHours
 from quota_watch.storage import attempts, outbox
 from quota_watch.storage.claims import LEASE
 from quota_watch.storage.database import Database

@@ -10,9 +10,9 @@ from quota_watch.lib.figures import Estimate
 from quota_watch.lib.plain import iso
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.freeze import facts_of, test_facts
+from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import Period, month_of, previous
-from quota_watch.model.plan import NOT_COUNTED
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.source import ErrorKind, Trouble
 from quota_watch.model.usage import Usage
