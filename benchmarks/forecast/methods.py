@@ -14,7 +14,7 @@ Method = Callable[[Mapping[date, int], Period, date], Level | TooEarly]
 
 _Z10 = NormalDist().inv_cdf(0.9)
 _MONTH, _HALF_YEAR, _WEEK = 28, 182, 7
-_LEAST_SPREAD = 0.01
+_LEAST_SPREAD, _MOST_SPREAD = 0.01, 3.0
 
 
 def ours(history: Mapping[date, int], period: Period, as_of: date) -> Level | TooEarly:
@@ -79,7 +79,8 @@ def _level(by_weekday: Sequence[float], off_a_day: float, days: int) -> Level:
     a_day = fmean(by_weekday)
     if a_day <= 0:
         return Level(a_day=0.0, factors=(1.0,) * _WEEK, spread_down=1.0, spread_up=1.0)
-    spread = max(off_a_day / a_day / math.sqrt(max(days, 1)), _LEAST_SPREAD)
+    spread = off_a_day / a_day / math.sqrt(max(days, 1))
+    spread = min(max(spread, _LEAST_SPREAD), _MOST_SPREAD)
     return Level(
         a_day=a_day,
         factors=tuple(mean / a_day for mean in by_weekday),

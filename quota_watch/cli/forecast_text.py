@@ -16,7 +16,7 @@ from quota_watch.cli.output import (
     print_table,
     sparkline,
 )
-from quota_watch.forecast.accuracy import CheckDay
+from quota_watch.forecast.accuracy import CheckDay, DateCheck
 from quota_watch.forecast.capped import Losses
 from quota_watch.forecast.forecast import DayAhead, Forecast
 from quota_watch.forecast.remedies import Part
@@ -61,8 +61,9 @@ def show(ahead: PeriodForecast, *, now: datetime) -> None:
         _show_help(ahead)
     if ahead.losses is not None:
         _show_losses(ahead.losses)
-    if ahead.accuracy:
-        _section("How right it was", map(_judged, ahead.accuracy))
+    if ahead.accuracy or ahead.date_accuracy:
+        dates = map(_judged_date, ahead.date_accuracy)
+        _section("How right it was", [*map(_judged, ahead.accuracy), *dates])
 
 
 def _head(ahead: PeriodForecast, now: datetime) -> list[str]:
@@ -208,6 +209,15 @@ def _judged(check: CheckDay) -> str:
         f"On day {check.day} of the last {check.periods} months it was off by {error} on average; "
         f"{check.in_band} of {check.periods} ended inside the band."
     )
+
+
+def _judged_date(check: DateCheck) -> str:
+    limit = "Of the one month that passed the limit later, the day told"
+    if check.periods > 1:
+        limit = f"Of {check.periods} months that passed the limit later, the day told"
+    off = f"{check.days_off:g} {'day' if check.days_off == 1 else 'days'}"
+    mean = " on average" if check.periods > 1 else ""
+    return f"{limit} on day {check.day} was off by {off}{mean}."
 
 
 def _gap() -> None:

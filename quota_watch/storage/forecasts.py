@@ -221,15 +221,17 @@ def thin_out(connection: Connection, pk: int, *, period: Period, oldest: date) -
     """Of closed periods keep only what forecasts are judged by; return the rows deleted."""
     columns = forecast.c
     closed = (columns.organization_pk == pk, columns.as_of < period.start - ONE_DAY)
-    connection.execute(
-        update(forecast)
-        .where(*closed, columns.warn_at.is_not(None))
-        .values(path=[], state={}, warn_at=None)
-    )
     rows = connection.execute(select(columns.period_start, columns.as_of).where(*closed))
     days = _not_judged((row.period_start, row.as_of) for row in rows)
     spare = delete(forecast).where(*closed, columns.as_of.in_(days))
     gone = connection.execute(spare).rowcount
+    whole = select(columns.as_of, columns.state).where(*closed, columns.warn_at.is_not(None))
+    for row in connection.execute(whole).all():
+        connection.execute(
+            update(forecast)
+            .where(*closed, columns.as_of == row.as_of)
+            .values(path=[], state={"memory": row.state.get("memory")}, warn_at=None)
+        )
     ended = delete(forecast).where(columns.organization_pk == pk, columns.as_of < oldest)
     return gone + connection.execute(ended).rowcount
 

@@ -7,13 +7,21 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from quota_watch.forecast.accuracy import CheckDay, PastForecast, PastPeriod, accuracy
+from quota_watch.forecast.accuracy import (
+    CheckDay,
+    DateCheck,
+    PastForecast,
+    PastPeriod,
+    accuracy,
+    date_accuracy,
+)
 from quota_watch.forecast.capped import Losses, capped_days, losses
 from quota_watch.forecast.forecast import DayAhead, Expected, TooEarly, course, days_ahead
+from quota_watch.forecast.outlook import memory_from_json
 from quota_watch.forecast.usual import DayShape, flat_shape, shape_from_json, share_at
 from quota_watch.lib.figures import Estimate
 from quota_watch.lib.plain import iso, plain
-from quota_watch.model.period import Period, each_day, month_of
+from quota_watch.model.period import each_day, month_of
 from quota_watch.model.usage import is_over, percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import Known
@@ -33,14 +41,15 @@ _MOST_PERIODS = 24
 class PeriodForecast:
     """What is `known` of the present period and forecast of it, as of the last good poll.
 
-    `path` are the days from today on. `losses` is what was dropped day by day, `accuracy` how far
-    off forecasts of closed periods were.
+    `path` are the days from today on. `losses` is what was dropped day by day. `accuracy` is how
+    far off forecasts of closed periods were, `date_accuracy` the days told in those that crossed.
     """
 
     known: Known
     path: Sequence[DayAhead] = ()
     losses: Losses | None = None
     accuracy: Sequence[CheckDay] = ()
+    date_accuracy: Sequence[DateCheck] = ()
 
     @property
     def too_early(self) -> TooEarly | None:
@@ -70,6 +79,7 @@ class PeriodForecast:
             "plan_fit": plain(known.plan_fit),
             "lost": plain(self.losses),
             "accuracy": plain(self.accuracy),
+            "date_accuracy": plain(self.date_accuracy),
         }
 
     def _forecast_json(self) -> Json | None:
@@ -93,11 +103,13 @@ def period_forecast(connection: Connection, watch: Watch, *, now: datetime) -> P
     (known,) = known_of(connection, [watch], now=now)
     known = look_ahead(connection, known)
     dropped = losses_of(known)
+    closed, kept = _judged(connection, known)
     return PeriodForecast(
         known=known if dropped is None else replace(known, lost=dropped.total),
         path=() if known.forecast is None else days_ahead(known.forecast),
         losses=dropped,
-        accuracy=() if known.pk is None else accuracy_of(connection, known.pk, known.period),
+        accuracy=accuracy(closed, kept),
+        date_accuracy=date_accuracy(closed, kept),
     )
 
 
@@ -112,23 +124,29 @@ def expected_days(connection: Connection, known: Known) -> list[Expected]:
     )
 
 
-def accuracy_of(connection: Connection, pk: int, before: Period) -> tuple[CheckDay, ...]:
-    """Compare forecasts of closed periods with what those came to that are known whole."""
+def _judged(
+    connection: Connection, known: Known
+) -> tuple[list[PastPeriod], dict[date, PastForecast]]:
+    """Read the closed periods that are known whole, and the forecasts that were made of them."""
     columns = forecast.c
     query = select(forecast).where(
-        columns.organization_pk == pk,
-        columns.period_start < before.start,
+        columns.organization_pk == known.pk,
+        columns.period_start < known.period.start,
         columns.version == VERSION,
     )
     rows = connection.execute(query).all()
     kept = {
         made_on(row.as_of): PastForecast(
-            as_of=made_on(row.as_of), p10=row.p10, p50=row.p50, p90=row.p90
+            as_of=made_on(row.as_of),
+            p10=row.p10,
+            p50=row.p50,
+            p90=row.p90,
+            told=memory_from_json(row.state.get("memory")),
         )
         for row in rows
     }
     starts = sorted({row.period_start for row in rows})[-_MOST_PERIODS:]
-    return accuracy(_closed(connection, pk, starts), kept) if starts else ()
+    return _closed(connection, known.pk, starts), kept
 
 
 def losses_of(known: Known) -> Losses | None:
@@ -227,14 +245,16 @@ def _shapes(connection: Connection, found: Mapping[int, Known]) -> dict[int, Day
     return shapes
 
 
-def _closed(connection: Connection, pk: int, starts: list[date]) -> list[PastPeriod]:
-    """Return what those periods came to of which every day is known."""
+def _closed(connection: Connection, pk: int | None, starts: list[date]) -> list[PastPeriod]:
+    """Return those periods of which every day is known."""
+    if pk is None or not starts:
+        return []
     periods = [month_of(start) for start in starts]
     counted, capped = record.counted_days(connection, pk, starts[0], periods[-1].last_day)
     found = []
     for period in periods:
-        days = [n for day, n in counted.items() if day in period]
+        days = {day: n for day, n in counted.items() if day in period}
         if len(days) == period.days:
             dropped = any(day in period for day in capped)
-            found.append(PastPeriod(start=period.start, total=sum(days), capped=dropped))
+            found.append(PastPeriod(start=period.start, counted=days, capped=dropped))
     return found

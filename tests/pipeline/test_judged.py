@@ -109,3 +109,15 @@ def test_a_period_with_unknown_days_is_no_measure(town: Town) -> None:
     town.evenings("2026-01", 5, 10, 20)
     town.evenings("2026-02", 10)
     assert town.accuracy() == {}
+
+
+def test_a_capped_period_is_a_measure_of_the_day_told_and_thinning_keeps_it(town: Town) -> None:
+    town.counts("2026-01-01", "2026-01-14", 4000)
+    town.counts("2026-01-15", "2026-01-31", 10)
+    town.evenings("2026-01", *CHECK_DAYS)
+    town.evenings("2026-02", 1)
+    town.thin_out("2026-02-03T23:30")
+    with town.database.read() as connection:
+        (five, ten) = period_forecast(connection, ACME, now=town.clock.now()).date_accuracy
+    assert [(each.day, each.periods) for each in (five, ten)] == [(5, 1), (10, 1)]
+    assert ten.days_off < five.days_off
