@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _STDOUT = Path("-")
 _TLS_AT_ONCE = 465
+_PASSWORDS = {"env": "env:SMTP_PASSWORD", "credential": "credential:smtp-password"}
 
 _WIDTH = 96
 _HEAD = """\
@@ -124,7 +125,8 @@ def init(
     sights = _look(context, with_key)
     keeps = path != _STDOUT  # what was typed is no part of what a pipe or a log may show
     in_file = key_in_file or (named is None and keeps)
-    channels = _asked_channel(keeps=keeps) if sys.stdin.isatty() else ""
+    kept_as = None if keeps else _PASSWORDS.get((named or "").partition(":")[0], _PASSWORDS["env"])
+    channels = _asked_channel(kept_as) if sys.stdin.isatty() else ""
     written = with_key.secret.reveal() if in_file else named or f"env:{VARIABLE}"
     _write(_draft(with_key.server, sights, api_key=written, channels=channels), path)
     _warn_of_members(sights)
@@ -209,8 +211,11 @@ def _steps(path: Path, option: str, *, heard: bool) -> Iterator[str]:
     yield f"or, in crontab: */15 * * * * {program} -q -c {path.absolute()} poll"
 
 
-def _asked_channel(*, keeps: bool) -> str:
-    """Ask who is to be told and return the tables that say so; empty where nobody is named."""
+def _asked_channel(password: str | None) -> str:
+    """Ask who is to be told and return the tables that say so; empty where nobody is named.
+
+    A mail server's password is asked for too, unless `password` refers to where it will lie.
+    """
     from quota_watch.config.addresses import mail_address, web_url
     from quota_watch.config.problems import InvalidValueError
 
@@ -223,11 +228,11 @@ def _asked_channel(*, keeps: bool) -> str:
     answer = _ask("Who is to be told? A mail address, a webhook's URL, or Enter", receiver)
     if "://" in answer:
         return f'[channels.hook]\ntype = "webhook"\nurl = {_string(answer)}\n'
-    return _asked_mail(answer, keeps=keeps) if answer else ""
+    return _asked_mail(answer, password) if answer else ""
 
 
-def _asked_mail(address: str, *, keeps: bool) -> str:
-    """Ask by which server mail goes out; the password stands in the file if that `keeps` it."""
+def _asked_mail(address: str, password: str | None) -> str:
+    """Ask by which server mail goes out and return the tables that say so."""
     from quota_watch.config.addresses import host_name, is_loopback
 
     host = _ask("Mail server", host_name, default=f"smtp.{address.rpartition('@')[2]}")
@@ -235,9 +240,8 @@ def _asked_mail(address: str, *, keeps: bool) -> str:
     username = _ask("User name (Enter: no login)", str.strip)
     login = ""
     if username:
-        typed = click.prompt("Password", hide_input=True, err=True) if keeps else ""
-        password = _string(typed) if keeps else '"env:SMTP_PASSWORD"'
-        login = f"username = {_string(username)}\npassword = {password}\n"
+        password = password or click.prompt("Password", hide_input=True, err=True)
+        login = f"username = {_string(username)}\npassword = {_string(password)}\n"
     security = "none" if is_loopback(host) else "starttls"
     sender = username if "@" in username else address
     return (
