@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -25,10 +25,13 @@ from quota_watch.model.usage import percent
 from quota_watch.model.watch import Watch
 
 if TYPE_CHECKING:
+    from quota_watch.config import Config
     from quota_watch.pipeline.watcher import Outcome
     from quota_watch.rules.known import Known
     from quota_watch.rules.story import Transition
+    from quota_watch.service.health import Health
     from quota_watch.service.runtime import Runtime
+    from quota_watch.service.service import Page
     from quota_watch.storage.database import Database
     from quota_watch.views.status import PollError
 
@@ -43,10 +46,8 @@ _CLOSE_SECONDS = 5.0
 @click.pass_obj
 def run(context: Context) -> int:
     """Poll, alert and deliver until stopped: the service."""
-    from quota_watch.service.discovery import with_found
     from quota_watch.service.health import Health, clocks_apart
     from quota_watch.service.liveness import Notifier
-    from quota_watch.service.runtime import Runtime
     from quota_watch.service.service import Page, Service, wait_for_database
 
     # Until the service handles them: there is nothing yet to end, or to reload.
@@ -69,31 +70,7 @@ def run(context: Context) -> int:
         if apart := clocks_apart(database, context.clock):
             log.warning(apart)
 
-        def load(old: "Runtime | None") -> "Runtime":
-            try:
-                return take_up(old)
-            except Exception:
-                page.refuse()
-                raise
-
-        def take_up(old: "Runtime | None") -> "Runtime":
-            new = config if old is None else context.config()
-            context.start_logging(new)
-            if new.database_url() != config.database_url():
-                log.warning("database.url is another one: restart to take it up")
-            for warning in new.warnings():
-                log.warning(warning)
-            found = () if old is None else old.found
-            if new.rybbit.discover == "watch":
-                new = with_found(new, found)
-            with ExitStack() as undo:
-                runtime = Runtime(new, database=database, clock=context.clock, health=health)
-                undo.callback(runtime.close, 0)
-                page.take_up(new)
-                undo.pop_all()
-            runtime.found = found
-            return runtime
-
+        load = _loader(context, config, database, health, page)
         service = Service(load, clock=context.clock, notifier=notifier, health=health)
         service.handle_signals()
         all_ended = service.run()
@@ -103,6 +80,41 @@ def run(context: Context) -> int:
             logging.shutdown()
             os._exit(code)
     return code
+
+
+def _loader(
+    context: Context, first: "Config", database: "Database", health: "Health", page: "Page"
+) -> "Callable[[Runtime | None], Runtime]":
+    """Return what builds a runtime of the `first` config, and later ones of what stands there."""
+    from quota_watch.service.discovery import with_found
+    from quota_watch.service.runtime import Runtime
+
+    def take_up(old: Runtime | None) -> Runtime:
+        new = first if old is None else context.config()
+        context.start_logging(new)
+        if new.database_url() != first.database_url():
+            log.warning("database.url is another one: restart to take it up")
+        for warning in new.warnings():
+            log.warning(warning)
+        found = () if old is None else old.found
+        if new.rybbit.discover == "watch":
+            new = with_found(new, found)
+        with ExitStack() as undo:
+            runtime = Runtime(new, database=database, clock=context.clock, health=health)
+            undo.callback(runtime.close, 0)
+            page.take_up(new)
+            undo.pop_all()
+        runtime.found = found
+        return runtime
+
+    def load(old: Runtime | None) -> Runtime:
+        try:
+            return take_up(old)
+        except Exception:
+            page.refuse()
+            raise
+
+    return load
 
 
 @click.command()
