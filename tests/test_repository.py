@@ -94,8 +94,16 @@ def test_what_a_stranger_looks_for_is_there(name) -> None:
     assert text_of(name).strip()
 
 
-def test_the_check_of_everything_can_be_run() -> None:
-    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+@pytest.mark.parametrize("name", ["run", "release"])
+def test_the_scripts_of_the_whole_can_be_run(name) -> None:
+    assert os.access(ROOT / ".ci" / name, os.X_OK)
+
+
+def test_what_builds_a_release_is_pinned_as_everywhere_and_by_hash() -> None:
+    lines = [line for line in text_of(".ci/build.txt").splitlines() if not line.startswith("#")]
+    pins = {line.partition(" --hash=sha256:")[0] for line in lines}
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}$", line) for line in lines)
+    assert pins <= set(text_of("constraints.txt").splitlines())
 
 
 def test_the_readme_begins_with_the_two_commands_each_on_one_line() -> None:
