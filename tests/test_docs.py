@@ -67,9 +67,45 @@ def test_every_rule_reason_and_error_stands_in_the_docs(words, page) -> None:
     assert [word for word in words if f"`{word}`" not in page] == []
 
 
-def test_what_the_readme_links_to_is_there() -> None:
-    links = re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text())
-    assert [link for link in links if not (ROOT / link).exists()] == []
+PAGES = [ROOT / "README.md", ROOT / "deploy" / "README.md", *(ROOT / "docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_page_stands_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {name for name in pages if f"({name})" not in index} == set()
+
+
+def test_the_readme_is_short_and_begins_with_two_commands() -> None:
+    text = (ROOT / "README.md").read_text()
+    first, second, *_ = re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL)
+    assert len(text.split()) <= 600
+    assert [kind for kind, _ in (first, second)] == ["sh", "sh"]
+    assert all(len(block.strip().splitlines()) == 1 for _, block in (first, second))
+
+
+RECIPES = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_loads_as_it_stands(recipe: str, tmp_path: Path) -> None:
+    from quota_watch.config import load
+
+    least = {
+        "[[organizations]]": '[[organizations]]\nid = "org_abc"\n',
+        "[channels.ops]": '[channels.ops]\ntype = "email"\nto = ["a@b.example"]\n',
+        "[rybbit]": '[rybbit]\napi_key = "env:KEY"\n',
+        "[smtp]": '[smtp]\nhost = "b.example"\nfrom = "q@b.example"\n',
+    }
+    rest = [text for heading, text in least.items() if heading not in recipe]
+    (tmp_path / "config.toml").write_text("\n".join([recipe, *rest]))
+    assert load(tmp_path / "config.toml").organizations
 
 
 def test_the_config_of_the_readme_loads(tmp_path: Path) -> None:

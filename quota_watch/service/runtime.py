@@ -11,6 +11,7 @@ from typing import Any
 
 from quota_watch.channels.build import build_channels
 from quota_watch.config import Config, ConfigError, format_duration
+from quota_watch.config.models import Reports as ReportsTable
 from quota_watch.config.problems import Problem
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.errors import QuotaWatchError
@@ -146,20 +147,15 @@ class Runtime:
         )
 
     def _build_reports(self) -> Reports:
-        config, names = self._config, {}
-        if config.reports is not None:
-            names = {
-                ReportKind.WEEKLY: config.reports.weekly,
-                ReportKind.MONTHLY: config.reports.monthly,
-            }
+        config, table = self._config, self._config.reports or ReportsTable()
         return Reports(
             database=self._database,
             channels=self._channels,
             watches=config.watches(),
-            names=names,
+            names={ReportKind.WEEKLY: table.weekly, ReportKind.MONTHLY: table.monthly},
             clock=self._clock,
             time_zone=config.alerts.time_zone,
-            groups=config.reports.groups if config.reports else {},
+            groups=table.groups,
             quiet=config.quiet_hours(),
             public_url=config.web.public_url if config.web else None,
         )
