@@ -6,16 +6,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
 from quota_watch.forecast.forecast import Crossing
+from quota_watch.forecast.remedies import PlanFit
 from quota_watch.lib.figures import Estimate
 from quota_watch.lib.plain import by_field
 from quota_watch.messages.words import DO
-from quota_watch.model.period import Period
 from quota_watch.rules.story import TransitionType
+from quota_watch.views.reports import EntryFacts, PeriodFacts, StoryFacts
 
 VERSION = 1
 TEST, REPORT = "test", "report"
@@ -53,20 +54,6 @@ class OrganizationFacts:
     plan: str | None
     server: str
     drops: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeriodFacts:
-    """The period that it is about; `end` is its last day."""
-
-    start: date
-    end: date
-    resets_at: datetime
-
-    @classmethod
-    def of(cls, period: Period) -> Self:
-        """Write a period as people read it."""
-        return cls(start=period.start, end=period.last_day, resets_at=period.resets_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,16 +98,6 @@ class PartFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanFacts:
-    """The smallest plan that would do."""
-
-    plan: str
-    limit: int
-    needed: int
-    price: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AdviceFacts:
     """What would help; `cut_percent` and `switch_off` are for the likely total."""
 
@@ -133,77 +110,7 @@ class AdviceFacts:
     cut_percent: int | None
     switch_off: tuple[str, ...]
     saves: int
-    plan_that_fits: PlanFacts | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComingFacts:
-    """Where the present period of a reported organization ends."""
-
-    period: PeriodFacts
-    p10: int
-    p50: int
-    p90: int
-    probability_over: float | None
-    crosses_on: Crossing | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanFacts:
-    """What the reported days had, and how much more than those before, in percent."""
-
-    used: int | None
-    growth: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccuracyFacts:
-    """How far off forecasts were that were made on `day` of a period."""
-
-    day: int
-    periods: int
-    error_percent: float
-    worst_percent: float | None = None
-    bias_percent: float | None = None
-    in_band: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoryFacts:
-    """A story that began within the reported time."""
-
-    id: str
-    rule: str
-    level: int | None
-    severity: str
-    title: str
-    started_at: datetime
-    ended_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryFacts:
-    """What a report says of one organization."""
-
-    id: str
-    name: str
-    plan: str | None
-    server: str
-    state: str
-    blind: bool
-    period: PeriodFacts | None
-    used: int | None
-    limit: int | None
-    percent: float | None
-    over: bool | None
-    measured_at: datetime | None
-    coming: ComingFacts | None
-    lost: Estimate | None
-    span: SpanFacts | None
-    days: tuple[int | None, ...] | None
-    accuracy: AccuracyFacts | None
-    smaller_plan: PlanFacts | None
-    told: tuple[StoryFacts, ...]
+    plan_that_fits: PlanFit | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

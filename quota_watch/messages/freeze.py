@@ -8,7 +8,6 @@ from typing import Any, Protocol, cast
 from urllib.parse import quote
 
 from quota_watch.forecast.remedies import Part
-from quota_watch.lib.plain import plain
 from quota_watch.lib.text import NAME, one_line
 from quota_watch.messages.facts import (
     TEST,
@@ -20,8 +19,6 @@ from quota_watch.messages.facts import (
     LinkFacts,
     OrganizationFacts,
     PartFacts,
-    PeriodFacts,
-    PlanFacts,
     UsageFacts,
 )
 from quota_watch.messages.words import (
@@ -38,6 +35,7 @@ from quota_watch.model.watch import Watch
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import Transition, TransitionType
+from quota_watch.views.reports import PeriodFacts
 
 _TITLE = 120
 _CLOUD = "https://app.rybbit.io"
@@ -277,7 +275,7 @@ def _advice(case: Situation) -> AdviceFacts | None:
         cut_percent=advice.likely.cut_percent,
         switch_off=tuple(each.value for each in advice.likely.switch_off),
         saves=advice.likely.saves,
-        plan_that_fits=None if fit is None else PlanFacts(**plain(fit)),
+        plan_that_fits=fit,
     )
 
 

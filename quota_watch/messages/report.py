@@ -1,21 +1,16 @@
 """A periodic report: its facts, and what a message shows of them. Pure."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Any
-
-import msgspec
 
 from quota_watch.lib.figures import number, short_day, weekday
 from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import (
     REPORT,
-    EntryFacts,
     Facts,
     LinkFacts,
     ReportFacts,
-    StoryFacts,
 )
 from quota_watch.messages.freeze import alert_facts
 from quota_watch.messages.picture import Gauge, gauge_of
@@ -23,6 +18,7 @@ from quota_watch.messages.words import report as words
 from quota_watch.messages.words.report import Standing
 from quota_watch.model.period import ONE_DAY
 from quota_watch.model.report import ReportKind, ReportSpan
+from quota_watch.views.reports import EntryFacts, StoryFacts
 
 _TONES = {
     Standing.OVER: "critical",
@@ -40,23 +36,15 @@ _SPARKS = "▁▂▃▄▅▆▇█"
 
 def report_facts(
     span: ReportSpan,
-    entries: Sequence[Mapping[str, Any]],
-    own: Sequence[Mapping[str, Any]],
+    entries: Sequence[EntryFacts],
+    own: Sequence[StoryFacts],
     *,
     now: datetime,
     time_zone: str,
     public_url: str | None = None,
 ) -> Facts:
     """Freeze a report: `entries` of its organizations, `own` stories of none."""
-    said = {
-        "kind": span.kind.value,
-        "first": span.first,
-        "last": span.last,
-        "organizations": [_named(entry) for entry in entries],
-        "own": own,
-    }
-    report = msgspec.convert(said, ReportFacts)
-    ordered = words.most_urgent_first(report.organizations)
+    ordered = words.most_urgent_first([_named(entry) for entry in entries])
     return Facts(
         type=REPORT,
         id=span.id,
@@ -69,20 +57,20 @@ def report_facts(
             at=now,
         ),
         report=ReportFacts(
-            kind=report.kind,
-            first=report.first,
-            last=report.last,
+            kind=span.kind.value,
+            first=span.first,
+            last=span.last,
             organizations=tuple(ordered),
-            own=report.own,
+            own=tuple(own),
         ),
         links=LinkFacts(organization=None if public_url is None else f"{public_url.rstrip('/')}/"),
         time_zone=time_zone,
     )
 
 
-def _named(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _named(entry: EntryFacts) -> EntryFacts:
     """Give an entry a name that is safe to store and to show."""
-    return {**entry, "name": one_line(entry["name"]) or one_line(entry["id"])}
+    return replace(entry, name=one_line(entry.name) or one_line(entry.id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

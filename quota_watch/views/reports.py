@@ -1,14 +1,17 @@
 """What a periodic report tells: read from the store, computed by the domain alone."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, Row, select
 
 from quota_watch.forecast.capped import lost
-from quota_watch.forecast.remedies import smaller_plan
-from quota_watch.lib.plain import iso, plain
+from quota_watch.forecast.forecast import Crossing
+from quota_watch.forecast.remedies import PlanFit, smaller_plan
+from quota_watch.lib.figures import Estimate
+from quota_watch.lib.plain import by_field
 from quota_watch.model.period import Period, each_day, month_of, previous
 from quota_watch.model.report import ReportKind, ReportSpan
 from quota_watch.model.usage import is_over, percent
@@ -22,10 +25,92 @@ from quota_watch.storage.schema import alert, delivery, organization
 from quota_watch.views.forecast import PeriodForecast, period_forecast
 from quota_watch.views.status import Status, statuses
 
-Json = dict[str, Any]
-
 _CLOSED_PERIODS = 3
 _MOST_STORIES = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodFacts:
+    """The period that it is about; `end` is its last day."""
+
+    start: date
+    end: date
+    resets_at: datetime
+
+    @classmethod
+    def of(cls, period: Period) -> Self:
+        """Write a period as people read it."""
+        return cls(start=period.start, end=period.last_day, resets_at=period.resets_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComingFacts:
+    """Where the present period of a reported organization ends."""
+
+    period: PeriodFacts
+    p10: int
+    p50: int
+    p90: int
+    probability_over: float | None
+    crosses_on: Crossing | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanFacts:
+    """What the reported days had, and how much more than those before, in percent."""
+
+    used: int | None
+    growth: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyFacts:
+    """How far off forecasts were that were made on `day` of a period."""
+
+    day: int
+    periods: int
+    error_percent: float
+    worst_percent: float | None = None
+    bias_percent: float | None = None
+    in_band: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoryFacts:
+    """A story that began within the reported time."""
+
+    id: str
+    rule: str
+    level: int | None
+    severity: str
+    title: str
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryFacts:
+    """What a report says of one organization; None is what is not known, or does not apply."""
+
+    id: str
+    name: str
+    plan: str | None
+    server: str
+    state: str
+    blind: bool
+    period: PeriodFacts | None = None
+    used: int | None = None
+    limit: int | None = None
+    percent: float | None = None
+    over: bool | None = None
+    measured_at: datetime | None = None
+    coming: ComingFacts | None = None
+    lost: Estimate | None = None
+    span: SpanFacts | None = None
+    days: tuple[int | None, ...] | None = None
+    accuracy: AccuracyFacts | None = None
+    smaller_plan: PlanFit | None = None
+    told: tuple[StoryFacts, ...] = ()
 
 
 def is_ready(connection: Connection, watches: Sequence[Watch], span: ReportSpan) -> bool:
@@ -67,92 +152,110 @@ def organizations(
     span: ReportSpan,
     *,
     now: datetime,
-) -> list[Json]:
-    """Return what the report says of each organization."""
-    keys = claims.keys_of(connection, [each.organization for each in watches])
-    stories: dict[int, list[Json]] = {}
-    for row in _stories(connection, span, now, pks=keys.values()):
-        stories.setdefault(row.organization_pk, []).append(_story(row))
-    found = []
-    for watch, status in zip(watches, statuses(connection, watches, now=now), strict=True):
-        entry = _identity(status) | _nothing()
-        pk = status.known.pk
-        if pk is not None:
-            present = period_forecast(connection, watch, now=now)
-            entry |= _now(present)
-            entry["span"], entry["days"] = _span(connection, pk, span)
-            if span.kind is ReportKind.MONTHLY:
-                entry |= _closed(connection, pk, present.known.watch, span)
-            entry["accuracy"] = _accuracy(present)
-            entry["smaller_plan"] = _smaller_plan(connection, pk, present.known)
-            entry["told"] = stories.get(pk, [])
-        found.append(entry)
-    return found
+) -> list[EntryFacts]:
+    """Read what the report says of each organization."""
+    found = statuses(connection, watches, now=now)
+    pks = [status.known.pk for status in found if status.known.pk is not None]
+    told: dict[int, list[StoryFacts]] = {}
+    for row in _stories(connection, span, now, pks=pks):
+        told.setdefault(row.organization_pk, []).append(_story(row))
+    return [
+        _entry(connection, status, watch, span, told)
+        for status, watch in zip(found, watches, strict=True)
+    ]
 
 
-def own_affairs(connection: Connection, span: ReportSpan, *, now: datetime) -> list[Json]:
-    """Return the stories about no single organization: channels, the config, a whole server."""
+def own_affairs(connection: Connection, span: ReportSpan, *, now: datetime) -> list[StoryFacts]:
+    """Read the stories about no single organization: channels, the config, a whole server."""
     return [_story(row) for row in _stories(connection, span, now, pks=None)]
+
+
+def _entry(
+    connection: Connection,
+    status: Status,
+    watch: Watch,
+    span: ReportSpan,
+    told: Mapping[int, Sequence[StoryFacts]],
+) -> EntryFacts:
+    known, pk = status.known, status.known.pk
+    entry = EntryFacts(
+        id=status.id,
+        name=status.name,
+        plan=status.plan,
+        server=status.server,
+        state=status.state,
+        blind=status.blind,
+    )
+    if pk is None:
+        return entry
+    present = period_forecast(connection, watch, now=known.at)
+    had, days = _span(connection, pk, span)
+    entry = replace(
+        entry,
+        period=PeriodFacts.of(known.period),
+        used=status.used,
+        limit=status.limit,
+        percent=status.percent,
+        over=status.over,
+        measured_at=known.measured_at or known.last_ok,
+        coming=_coming(present),
+        lost=status.lost,
+        span=had,
+        days=days,
+        accuracy=_accuracy(present),
+        smaller_plan=_smaller_plan(connection, pk, known),
+        told=tuple(told.get(pk, ())),
+    )
+    is_closed = span.kind is ReportKind.MONTHLY
+    return _closed(connection, pk, known.watch, span, entry) if is_closed else entry
 
 
 def _reread(day: date | None, span: ReportSpan) -> bool:
     return day is not None and day > span.last
 
 
-def _identity(status: Status) -> Json:
-    names = ("id", "name", "plan", "server", "state", "blind")
-    return {name: getattr(status, name) for name in names}
-
-
-def _nothing() -> Json:
-    names = ("period", "used", "limit", "percent", "over", "measured_at", "coming", "lost")
-    rest = ("span", "days", "accuracy", "smaller_plan")
-    return {**dict.fromkeys((*names, *rest)), "told": []}
-
-
-def _now(present: PeriodForecast) -> Json:
-    """Return the present period."""
-    shape = present.to_json()
-    names = ("plan", "period", "used", "limit", "percent", "over", "measured_at")
-    lost = shape["lost"] and shape["lost"]["total"]
-    return {name: shape[name] for name in names} | {"coming": _coming(present), "lost": lost}
-
-
-def _coming(present: PeriodForecast) -> Json | None:
+def _coming(present: PeriodForecast) -> ComingFacts | None:
     forecast = present.known.forecast
     if forecast is None:
         return None
-    names = ("p10", "p50", "p90", "probability_over", "crosses_on")
-    figures = {name: plain(getattr(forecast, name)) for name in names}
-    return {"period": present.known.period.to_json(), **figures}
+    return ComingFacts(
+        period=PeriodFacts.of(present.known.period),
+        p10=forecast.p10,
+        p50=forecast.p50,
+        p90=forecast.p90,
+        probability_over=forecast.probability_over,
+        crosses_on=forecast.crosses_on,
+    )
 
 
-def _closed(connection: Connection, pk: int, watch: Watch, span: ReportSpan) -> Json:
-    """Return the period that has closed, in the place of the present one."""
+def _closed(
+    connection: Connection, pk: int, watch: Watch, span: ReportSpan, entry: EntryFacts
+) -> EntryFacts:
+    """Put the period that has closed in the place of the present one."""
     period = month_of(span.first)
     closed = closed_period(connection, pk, watch=watch, period=period)
     if closed is None:
         used, limit = _sum(connection, pk, period), watch.limit
         gone = _lost(connection, pk, watch, period)
     else:
-        used, limit, gone = closed.used, closed.limit, plain(closed.lost)
-    return {
-        "period": period.to_json(),
-        "used": used,
-        "limit": limit,
-        "percent": None if used is None else percent(used, limit),
-        "over": None if used is None else is_over(used, limit),
-        "lost": gone,
-    }
+        used, limit, gone = closed.used, closed.limit, closed.lost
+    return replace(
+        entry,
+        period=PeriodFacts.of(period),
+        used=used,
+        limit=limit,
+        percent=None if used is None else percent(used, limit),
+        over=None if used is None else is_over(used, limit),
+        lost=gone,
+    )
 
 
-def _lost(connection: Connection, pk: int, watch: Watch, period: Period) -> Json | None:
+def _lost(connection: Connection, pk: int, watch: Watch, period: Period) -> Estimate | None:
     if not watch.drops:
         return None
     counted, capped = record.counted_days(connection, pk, period.start - BASELINE, period.last_day)
     ours = {day for day in capped if day in period}
-    found: Json | None = plain(lost(counted, capped=ours, before_today=period.end))
-    return found
+    return lost(counted, capped=ours, before_today=period.end)
 
 
 def _sum(connection: Connection, pk: int, period: Period) -> int | None:
@@ -161,7 +264,9 @@ def _sum(connection: Connection, pk: int, period: Period) -> int | None:
     return sum(counted.values()) if len(counted) == period.days else None
 
 
-def _span(connection: Connection, pk: int, span: ReportSpan) -> tuple[Json, list[int | None]]:
+def _span(
+    connection: Connection, pk: int, span: ReportSpan
+) -> tuple[SpanFacts, tuple[int | None, ...]]:
     """Return what the days came to, against those before, and what each of them had."""
     counted, _ = record.counted_days(connection, pk, span.before, span.last)
     days = list(each_day(span.first, span.last))
@@ -169,7 +274,7 @@ def _span(connection: Connection, pk: int, span: ReportSpan) -> tuple[Json, list
     before = _mean(counted, [day for day in each_day(span.before, span.last) if day < span.first])
     growth = round(100 * (now / before - 1), 1) if now is not None and before else None
     used = sum(counted[day] for day in days) if now is not None else None
-    return {"used": used, "growth": growth}, [counted.get(day) for day in days]
+    return SpanFacts(used=used, growth=growth), tuple(counted.get(day) for day in days)
 
 
 def _mean(counted: Mapping[date, int], days: Collection[date]) -> float | None:
@@ -178,13 +283,13 @@ def _mean(counted: Mapping[date, int], days: Collection[date]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(days) else None
 
 
-def _accuracy(present: PeriodForecast) -> Json | None:
-    """Return how forecasts of the tenth day did, or of the day nearest to it."""
+def _accuracy(present: PeriodForecast) -> AccuracyFacts | None:
+    """Say how forecasts of the tenth day did, or of the day nearest to it."""
     found = sorted(present.accuracy, key=lambda each: abs(each.day - 10))
-    return plain(found[0]) if found else None
+    return AccuracyFacts(**by_field(found[0])) if found else None
 
 
-def _smaller_plan(connection: Connection, pk: int, known: Known) -> Json | None:
+def _smaller_plan(connection: Connection, pk: int, known: Known) -> PlanFit | None:
     if known.watch.plan is None or known.watch.limit is None:
         return None
     periods = [previous(known.period)]
@@ -194,8 +299,7 @@ def _smaller_plan(connection: Connection, pk: int, known: Known) -> Json | None:
     whole = [total for total in totals if total is not None]
     if len(whole) < len(totals):
         return None
-    plan: Json | None = plain(smaller_plan(whole, plan=known.watch.plan, limit=known.watch.limit))
-    return plan
+    return smaller_plan(whole, plan=known.watch.plan, limit=known.watch.limit)
 
 
 def _stories(
@@ -222,14 +326,14 @@ def _stories(
     return found
 
 
-def _story(row: Row[Any]) -> Json:
-    """Return a story under the title it was first told by."""
-    return {
-        "id": row.id,
-        "rule": row.rule,
-        "level": row.level,
-        "severity": row.severity,
-        "title": row.transitions[0].get("title", row.title),
-        "started_at": iso(row.started_at),
-        "ended_at": iso(row.ended_at),
-    }
+def _story(row: Row[Any]) -> StoryFacts:
+    """Read a story under the title it was first told by."""
+    return StoryFacts(
+        id=row.id,
+        rule=row.rule,
+        level=row.level,
+        severity=row.severity,
+        title=row.transitions[0].get("title", row.title),
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+    )

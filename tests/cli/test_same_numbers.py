@@ -42,8 +42,8 @@ class Shop:
             self.upstream.set(self.watch, day, pageview=events + 10 * day.weekday(), error=3)
 
     def poll(self) -> dict[str, Any]:
-        outcomes = self.station.cycle()
-        polled: dict[str, Any] = plain(_polled(self.watch, outcomes, None))
+        (outcome,) = self.station.cycle()
+        polled: dict[str, Any] = plain(_polled(self.watch, outcome, None))
         return polled
 
     def status(self) -> dict[str, Any]:

@@ -8,12 +8,11 @@ import pytest
 from quota_watch.channels.formats.discord import DISCORD
 from quota_watch.channels.formats.slack import SLACK
 from quota_watch.channels.formats.teams import TEAMS
-from quota_watch.lib.plain import plain
-from quota_watch.messages.facts import SpanFacts
 from quota_watch.messages.render import Renderer
 from quota_watch.messages.report import report_facts
 from quota_watch.messages.words.report import Standing, changed, coming, standing
 from quota_watch.model.report import ReportKind, latest_report
+from quota_watch.views.reports import SpanFacts
 from support.domain import NOON
 from support.samples import sample_facts
 from support.telling import message
@@ -25,8 +24,7 @@ SPAN = latest_report(ReportKind.WEEKLY, now=NOON, time_zone="UTC")
 
 
 def told(*entries, span=SPAN, own=()):
-    bodies = [plain(each) for each in entries]
-    return report_facts(span, bodies, plain(own), now=NOON, time_zone="UTC")
+    return report_facts(span, entries, own, now=NOON, time_zone="UTC")
 
 
 def entry(of="Room to spare", **changes):

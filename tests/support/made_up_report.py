@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from quota_watch.lib.plain import iso
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.report import report_facts
 from quota_watch.model.period import ONE_DAY, each_day, month_of
 from quota_watch.model.report import ReportKind, ReportSpan, latest_report
 from quota_watch.model.usage import is_over, percent
+from quota_watch.views.reports import EntryFacts, StoryFacts
 from support import made_up
 
 
@@ -24,8 +27,8 @@ def report_samples(*, now: datetime, time_zone: str) -> Iterator[tuple[str, Fact
             f"report_{kind}",
             report_facts(
                 span,
-                list(maker.organizations()),
-                own,
+                msgspec.convert(list(maker.organizations()), list[EntryFacts]),
+                msgspec.convert(own, list[StoryFacts]),
                 now=now,
                 time_zone=time_zone,
                 public_url="https://quota.example.com",

@@ -17,10 +17,11 @@ from quota_watch.lib.figures import (
     short_day,
 )
 from quota_watch.lib.text import join, one_line
-from quota_watch.messages.facts import ComingFacts, EntryFacts, ForecastFacts
+from quota_watch.messages.facts import ForecastFacts
 from quota_watch.messages.words import Words
 from quota_watch.messages.words.forecast import hits, risk
 from quota_watch.model.report import ReportKind, ReportSpan
+from quota_watch.views.reports import ComingFacts, EntryFacts
 
 _NAME = 40
 _NAMED = 3
