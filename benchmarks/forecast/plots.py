@@ -1,20 +1,22 @@
 """Draws the plots of docs/forecast.md.
 
-    python -m benchmarks.forecast.plots docs TITLE=RESULTS.json,RESULTS.json… …
+    python -m benchmarks.forecast.plots docs MEASURES.json TITLE=RESULTS.json,RESULTS.json… …
 
-An argument is one panel: its title and the results (`--json-out` of the benchmark) of the
-methods to compare. The example needs no data: it is made up here, the same each time.
+`MEASURES.json` is what `measures` wrote of real series. A further argument is one panel: its
+title and the results (`--json-out` of the benchmark) of the methods to compare. The example needs
+no data: it is made up here, the same each time.
 """
 
 import json
 import math
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 from benchmarks.forecast.series import CHECK_DAYS, Question
 from quota_watch.model.period import ONE_DAY, each_day, month_of
@@ -103,6 +105,27 @@ def error_panels(arguments: Sequence[str]) -> Iterator[Panel]:
         yield panel
 
 
+def date_panel(measures: Mapping[str, Any]) -> Panel:
+    """Return how far off the told day was, by how many days ahead it was asked for."""
+    panel = Panel(left=60, title="Days off, by days until the limit is passed", most=(22, 4))
+    panel.axes((5, 10, 15, 20), (0, 1, 2, 3))
+    for figures, colour in zip(measures.values(), COLOURS, strict=False):
+        by_lead = figures["date_by_lead"]
+        panel.line([(int(lead), days) for lead, days in by_lead.items()], colour)
+    return panel
+
+
+def odds_panel(measures: Mapping[str, Any]) -> Panel:
+    """Return what share of the chances told came true."""
+    panel = Panel(left=430, title="Came true, by the chance told", most=(100, 100))
+    panel.axes((0, 25, 50, 75, 100), (0, 50, 100), " %")
+    panel.line([(0, 0), (100, 100)], "#d0d7de")
+    for figures, colour in zip(measures.values(), COLOURS, strict=False):
+        bins = figures["reliability"]
+        panel.line([(100 * told, 100 * came) for told, came, _ in bins], colour)
+    return panel
+
+
 def made_up() -> Question:
     """Return a site that grows by 3 % a week, with quiet weekends, at the 10th of a month."""
     chance = random.Random(7)  # noqa: S311 -- made-up traffic, nothing secret
@@ -138,8 +161,14 @@ def example_panel() -> Panel:
 
 
 def main() -> None:
-    """Write both plots."""
-    folder, *results = sys.argv[1:]
+    """Write the plots."""
+    folder, measured, *results = sys.argv[1:]
+    measures = json.loads(Path(measured).read_text())
+    users = picture(
+        [date_panel(measures), odds_panel(measures)],
+        list(zip(measures, COLOURS, strict=False)),
+    )
+    (Path(folder) / "forecast-dates.svg").write_text(users)
     methods = [Path(name).read_text() for name in results[0].partition("=")[2].split(",")]
     names = [NAMES[json.loads(text)[0]["method"]] for text in methods]
     errors = picture(list(error_panels(results)), list(zip(names, COLOURS, strict=False)))

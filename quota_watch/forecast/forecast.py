@@ -18,11 +18,15 @@ ENOUGH_DAYS = 3
 NEW_AFTER = 28
 """Days of nothing after which the first event begins something new: they teach nothing."""
 
+# Step 5 looks back a year, four weeks and the days ahead.
 _MOST_DAYS = 430
 _LONGEST_PERIOD = 366
 _NORMAL = NormalDist()
 _Z10 = _NORMAL.inv_cdf(0.9)
+# Step 8 of docs/forecast.md: of 0.15 to 0.18 spreads the told date changes on 21 to 20 % of days
+# and turns back 1.6 to 1.4 times a month, not 2.9 times, and is off by 0.04 to 0.07 days more.
 _STEADY = 0.17
+# Step 7: a tenth more evidence changes what alarms are worth by 0.4 points at most.
 _EVIDENCE, _EVIDENCE_NONE, _EVIDENCE_SPREAD = 4.0, 0.18, 0.25
 
 

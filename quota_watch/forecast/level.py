@@ -16,27 +16,52 @@ from statistics import fmean
 WEEK, YEAR = 7, 364
 """Days after which a weekday returns: in a week, and in a year of whole weeks."""
 
-_SPIKE, _SPARSE, _BURSTS_AFTER = 2.2, 3, 28
+# Step 1: spikes. The cut is worth 1 % of the error; sparing it where the median is below 3 takes
+# another 1 % off, and only 75 % of sparse series' totals still end above p50, not 83.
+_SPIKE, _SPARSE = 2.2, 3
+# Step 3 too: bursts come again only where there is a month to see them in.
+_BURSTS_AFTER = 28
+
+# Step 2: weekdays. With half a weekend day's worth of doubt the error in first months is 0.5 to
+# 4 % less than with three; the doubt of single weekdays is flat ground from 2 to 4.
 _SATURDAY = 5
 _WEEKEND, _WEEKEND_DAYS, _HALF_DOUBT = 0.87, 56, 0.5
 _WEEKDAY_DAYS, _WEEKDAY_HALF_LIFE, _WEEKDAY_DOUBT = 126, 42.0, 3.0
 _LEAST_FACTOR, _HIGHEST_RATIO = 0.02, 4.0
+
+# Step 3: levels. Without that of 3 days the error is 0.5 to 2.3 % greater, without that of 7
+# 0.4 to 0.8, with a single one 5 %. Starting anew at shifts is worth up to 3.6 %.
 _HALF_LIVES = (3, 7, 60)
 _BURSTS_HALF_LIFE, _BURST_MOST = 28, 2.0
 _PRIOR = (0.20, 0.28, 0.13, 0.39)
 _SHIFTING = 1
 _SHIFT_SHOWN, _SHIFT_CLEAR = 5, 1.05
+
+# Step 4: replay, which is worth 3 % of the error. 240 days of it instead of 300 would cost 0.8 %;
+# the levels need two months before the first.
 _REPLAYS, _REPLAY_EVERY, _REPLAY_DAYS = 20, 6, 300
 _LEVEL_DAYS = 370
 _FARTHEST, _HORIZON_LEAST = 1.0, 5
 _CHOOSINESS, _CHOOSE_AFTER = 15.0, 3.0
+# Correcting what guesses have in common takes 3 to 6 % off the error of made series, of which
+# some grow steadily, and costs real ones 0.5 %.
 _BIAS_AFTER, _BIAS_DOUBT = 2.0, 12.0
+
+# Step 5: last year. It is worth 4 % of the error of one set of real series and costs another 2:
+# a third of the change is between them. Learning the share of each series was no better.
 _YEAR_SHARE, _YEAR_AGO_BASE, _YEAR_AGO_MOST = 0.35, 28, 0.4
+
+# Step 6: the band. One spread, less of it down and more up, is as wide as two that are learned
+# apart, and as good in the odds (Brier score 0.089 against 0.090 on real series).
 _SPREAD_LEAST, _SPREAD_OF_DAYS, _SPREAD_NEW, _SPREAD_WEIGHT = 0.03, 0.78, 2.0, 2.0
 _UNEVEN, _UNEVEN_DOUBT, _UNEVEN_LEAST = 0.25, 3, 0.02
-_APART, _CLUMP = 1.3, 8.0
-_SILENT = 0.15
 _DOWN, _UP = 0.87, 1.1
+# Under 1,000 events a month the band holds 81 % of the totals with it, 75 without.
+_CLUMP = 8.0
+# After a third remained for a week the band holds 66 % where it held 53.
+_APART = 1.3
+# Of outages of ten days that end tomorrow the band holds 80 % with it, 65 without.
+_SILENT = 0.15
 _NOTHING = 1e-6
 
 
@@ -52,18 +77,6 @@ class Level:
     factors: tuple[float, ...]
     spread_down: float
     spread_up: float
-
-
-@dataclass(slots=True)
-class _Replays:
-    """Past moments at which the days then ahead, `horizon` of them, are known by now.
-
-    Each has the errors of the guesses, as logarithms. `independent` is how many of them would
-    tell as much if they did not overlap.
-    """
-
-    errors: list[list[float]]
-    independent: float
 
 
 def fit_level(
@@ -84,14 +97,14 @@ def fit_level(
     counts, expected, flat = counts[late], expected[late], flat[late]
     little = 0.02 * fmean(flat[-90:]) + 1e-9
     levels = _levels(counts, expected, flat)
-    replays = _replay(counts, expected, levels, horizon=horizon, little=little)
-    weights = _weigh(replays)
-    errors = [_dot(weights, each) for each in zip(*replays.errors, strict=True)]
-    bias = _bias(errors, replays.independent)
+    replays, independent = _replay(counts, expected, levels, horizon=horizon, little=little)
+    weights = _weigh(replays, independent)
+    errors = [_dot(weights, each) for each in zip(*replays, strict=True)]
+    bias = _bias(errors, independent)
     guess = _dot(weights, [math.log(level[-1] + little) for level in levels])
     a_day = max(math.exp(guess + bias + season) - little, 0.0)
     uneven = _uneven(flat, levels[_SHIFTING], little)
-    spread = _spread([error - bias for error in errors], replays.independent, uneven, len(flat))
+    spread = _spread([error - bias for error in errors], independent, uneven, len(flat))
     few = math.sqrt(_CLUMP * min(1.0, uneven / _UNEVEN) ** 2 / max(a_day * horizon, 1.0))
     newest = map(operator.truediv, counts[-WEEK:], expected[-WEEK:])
     below, above = _apart([math.log((n + little) / (a_day + little)) for n in newest], uneven)
@@ -250,7 +263,12 @@ def _replay(
     *,
     horizon: int,
     little: float,
-) -> _Replays:
+) -> tuple[list[list[float]], float]:
+    """Return by how much each level was too low at past moments, as logarithms.
+
+    They are those at which the days then ahead, `horizon` of them, are known by now. Also how many
+    of them would tell as much if they did not overlap.
+    """
     newest = len(counts) - horizon
     step = max(1, min(_REPLAY_EVERY, newest // _REPLAYS))
     counted = list(accumulate(counts, initial=0))
@@ -270,16 +288,16 @@ def _replay(
         ]
         for level in levels
     ]
-    return _Replays(errors, len(places) * step / max(horizon, _HORIZON_LEAST))
+    return errors, len(places) * step / max(horizon, _HORIZON_LEAST)
 
 
-def _weigh(replays: _Replays) -> list[float]:
+def _weigh(replays: Sequence[Sequence[float]], independent: float) -> list[float]:
     """Return the weight of each guess: the prior, moved toward those that did better."""
-    if not replays.independent:
+    if not independent:
         return list(_PRIOR)
-    off = [fmean(map(abs, errors)) for errors in replays.errors]
+    off = [fmean(map(abs, errors)) for errors in replays]
     usual = _dot(_PRIOR, off) + 1e-3
-    trust = replays.independent / (replays.independent + _CHOOSE_AFTER)
+    trust = independent / (independent + _CHOOSE_AFTER)
     weights = [
         prior * math.exp(-_CHOOSINESS * trust * (each / usual - 1))
         for prior, each in zip(_PRIOR, off, strict=True)
