@@ -24,7 +24,7 @@ from quota_watch.model.period import each_day, month_of
 from quota_watch.model.usage import DayCounts, count
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims, migrate
-from quota_watch.storage.changes import Changes
+from quota_watch.storage.claims import Changes
 from quota_watch.storage.database import Database
 from quota_watch.storage.forecasts import forecast_row, past_of
 from quota_watch.storage.schema import day_usage, snapshot

@@ -151,7 +151,7 @@ def _templates(config: Config) -> Iterator[Check]:
 
 
 def _organizations(config: Config, context: Context, problems: dict[str, str]) -> Iterator[Check]:
-    from quota_watch.pipeline.workers import in_batches
+    from quota_watch.pipeline.due import in_batches
     from quota_watch.rybbit.client import build_source
     from quota_watch.rybbit.pacing import Pacer
 

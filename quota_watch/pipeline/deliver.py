@@ -27,8 +27,8 @@ from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Message
+from quota_watch.pipeline.due import in_batches
 from quota_watch.pipeline.enqueue import tell_elsewhere
-from quota_watch.pipeline.workers import in_batches
 from quota_watch.storage import attempts, deliveries, outbox
 from quota_watch.storage.attempts import Attempt
 from quota_watch.storage.claims import LEASE, new_token

@@ -20,8 +20,7 @@ from quota_watch.model.watch import Watch
 from quota_watch.rules.enforced import is_watched_closely
 from quota_watch.rules.limit import limit_in_force, read_every
 from quota_watch.storage.claims import Claim
-from quota_watch.storage.limits import kept_account, kept_limit, reported_of
-from quota_watch.storage.sites import known_sites
+from quota_watch.storage.limits import kept_account, kept_limit, known_sites, reported_of
 
 _NEEDED = timedelta(seconds=25)  # the longest a request may take
 _AGAIN = timedelta(hours=1)

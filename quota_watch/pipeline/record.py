@@ -21,12 +21,11 @@ from quota_watch.rules.known import ClosedPeriod, Known, PastChange
 from quota_watch.rules.limit import limit_in_force
 from quota_watch.rules.moved import has_moved_in, past_change
 from quota_watch.storage import days as record
-from quota_watch.storage.changes import Changes
+from quota_watch.storage.claims import Changes
 from quota_watch.storage.closed import closed_period, mark_dropped, record_closed
 from quota_watch.storage.days import KeptRows
 from quota_watch.storage.forecasts import forecast_row, kept_forecasts, outlook_text
-from quota_watch.storage.limits import kept_account, kept_limit
-from quota_watch.storage.sites import with_usage
+from quota_watch.storage.limits import kept_account, kept_limit, with_usage
 from quota_watch.views.known import kept_forecast_of
 
 log = get_logger(__name__)

@@ -17,13 +17,13 @@ from quota_watch.model.rule import Rule
 from quota_watch.model.source import Source
 from quota_watch.model.usage import DayCounts
 from quota_watch.model.watch import Watch
+from quota_watch.pipeline.due import in_batches
 from quota_watch.pipeline.enqueue import enqueue
 from quota_watch.pipeline.extras import Errands
-from quota_watch.pipeline.last_line import LastLine
+from quota_watch.pipeline.notices import LastLine
 from quota_watch.pipeline.outages import BatchOutages, Outages
 from quota_watch.pipeline.poll import Poll, Poller, look_back
 from quota_watch.pipeline.record import Recorder
-from quota_watch.pipeline.workers import in_batches
 from quota_watch.rules.assess import assess
 from quota_watch.rules.known import Known
 from quota_watch.rules.reconcile import reconcile
@@ -31,8 +31,7 @@ from quota_watch.rules.silence import Silence
 from quota_watch.rules.story import Story, Transition
 from quota_watch.storage import days as record
 from quota_watch.storage import silences, stories
-from quota_watch.storage.changes import Changes
-from quota_watch.storage.claims import Claim, give_back
+from quota_watch.storage.claims import Changes, Claim, give_back, lock_claimed
 from quota_watch.storage.database import Database, concerns_all
 
 log = get_logger(__name__)
@@ -97,70 +96,32 @@ class Watcher:
         one that raises fails alone, and goes through the steps again as a failed poll. Raises
         `StorageError`.
         """
-        for batch in in_batches(claims, self._poller.poll, threads=self._concurrency):
+        for polled in in_batches(claims, self._poller.poll, threads=self._concurrency):
             with self._database.write() as transaction:
-                rows = record.lock_claimed(transaction, [poll.claim for poll in batch])
+                rows = lock_claimed(transaction, [poll.claim for poll in polled])
                 polls = self._put_off(
-                    transaction, [poll for poll in batch if poll.claim.pk in rows]
+                    transaction, [poll for poll in polled if poll.claim.pk in rows]
                 )
-                done, broken = self._decide(transaction, polls, rows)
+                done, broken = self._all_or_each(transaction, polls, rows)
             _log(done)
             self._last_line.note(rows.keys(), broken)
-            yield batch, done
+            yield polled, done
 
     def _decide(
-        self, transaction: Connection, polls: Sequence[Poll], rows: Mapping[int, Row[Any]]
-    ) -> tuple[list[Outcome], dict[int, Watch]]:
-        """Take all polls through the steps together; where that raises, each alone.
-
-        So one organization fails alone: it goes through the steps once more, as a failed poll. If
-        that raises too, the failure is kept and nothing is decided. Returns what became of the
-        polls, and the organizations that we failed on.
-        """
-        facts = self._read(transaction, polls, rows)
-        done: list[Outcome] = []
-        broken: dict[int, Watch] = {}
-        attempts: list[Sequence[Poll]] = [polls] if polls else []
-        for attempt in attempts:
-            try:
-                with transaction.begin_nested():
-                    done += self._take(transaction, attempt, facts)
-            except Exception as error:  # the boundary of a job, as at a poll
-                if isinstance(error, DBAPIError) and concerns_all(error):
-                    raise  # the database's trouble, not the organization's
-                if len(attempt) > 1:
-                    attempts += [[poll] for poll in attempt]
-                    continue
-                (poll,) = attempt
-                log.exception("organization not recorded", organization=poll.watch.organization.id)
-                broken[poll.claim.pk] = poll.watch
-                if not poll.is_of_ours:
-                    attempts.append([poll.as_failure_of_ours()])
-                else:
-                    self._keep_failure(transaction, poll, facts)
-        if done:
-            facts.outages.tell(transaction, done[-1].known, facts.silences[None])
-        return done, broken
-
-    def _take(
-        self, transaction: Connection, polls: Sequence[Poll], facts: "_Facts"
+        self, transaction: Connection, polls: Sequence[Poll], batch: "_Batch"
     ) -> list[Outcome]:
         """Record, assess, reconcile and enqueue what the polls brought, and write it at once."""
         changes, done = Changes(), list[Outcome]()
         for poll in polls:
-            row = facts.rows[poll.claim.pk]
+            row = batch.rows[poll.claim.pk]
             known = self._recorder.record(
-                transaction, poll, row, changes, facts.days.get(row.pk, {})
+                transaction, poll, row, changes, batch.days.get(row.pk, {})
             )
-            known = replace(
-                known,
-                stories=tuple(facts.stories[row.pk]),
-                silences=tuple(facts.silences[row.pk]),
-            )
-            transitions = self._judge(known, row.pk, facts.outages)
+            known = batch.complete(known, row.pk)
+            transitions = self._judge(known, row.pk, batch.outages)
             if _needs_past(known, transitions):
                 known = _with_past(transaction, poll, known)
-                transitions = self._judge(known, row.pk, facts.outages)
+                transitions = self._judge(known, row.pk, batch.outages)
             enqueue(
                 transaction,
                 transitions,
@@ -184,24 +145,58 @@ class Watcher:
             silences=known.silences,
         )
 
+    def _all_or_each(
+        self, transaction: Connection, polls: Sequence[Poll], rows: Mapping[int, Row[Any]]
+    ) -> tuple[list[Outcome], dict[int, Watch]]:
+        """Take all polls through the steps together; where that raises, each alone.
+
+        So one organization fails alone: it goes through the steps once more, as a failed poll. If
+        that raises too, the failure is kept and nothing is decided. Returns what became of the
+        polls, and the organizations that we failed on.
+        """
+        batch = self._read(transaction, polls, rows)
+        done: list[Outcome] = []
+        broken: dict[int, Watch] = {}
+        attempts: list[Sequence[Poll]] = [polls] if polls else []
+        for attempt in attempts:
+            try:
+                with transaction.begin_nested():
+                    done += self._decide(transaction, attempt, batch)
+            except Exception as error:  # the boundary of a job, as at a poll
+                if isinstance(error, DBAPIError) and concerns_all(error):
+                    raise  # the database's trouble, not the organization's
+                if len(attempt) > 1:
+                    attempts += [[poll] for poll in attempt]
+                    continue
+                (poll,) = attempt
+                log.exception("organization not recorded", organization=poll.watch.organization.id)
+                broken[poll.claim.pk] = poll.watch
+                if not poll.is_of_ours:
+                    attempts.append([poll.as_failure_of_ours()])
+                else:
+                    self._keep_failure(transaction, poll, batch)
+        if done:
+            batch.outages.tell(transaction, done[-1].known, batch.silences[None])
+        return done, broken
+
+    def _keep_failure(self, transaction: Connection, poll: Poll, batch: "_Batch") -> None:
+        changes = Changes()
+        self._recorder.record(transaction, poll, batch.rows[poll.claim.pk], changes, {})
+        changes.write(transaction)
+
     def _read(
         self, transaction: Connection, polls: Sequence[Poll], rows: Mapping[int, Row[Any]]
-    ) -> "_Facts":
+    ) -> "_Batch":
         """Read what is known of all the organizations of a batch, a statement for each kind."""
         now = self._clock.now()
         stories.reopen(transaction, rows, now=now)
-        return _Facts(
+        return _Batch(
             rows=rows,
             stories=stories.stories_of(transaction, *self._scope(polls)),
             silences=silences.silences_of(transaction, rows, now=now),
             outages=self._outages.among(transaction, polls, rows),
             days=record.kept_rows(transaction, _days_to_compare(polls, rows)),
         )
-
-    def _keep_failure(self, transaction: Connection, poll: Poll, facts: "_Facts") -> None:
-        changes = Changes()
-        self._recorder.record(transaction, poll, facts.rows[poll.claim.pk], changes, {})
-        changes.write(transaction)
 
     def _put_off(self, transaction: Connection, polls: Sequence[Poll]) -> list[Poll]:
         """Give back what can't be asked yet, until it can, and return the other polls."""
@@ -221,7 +216,7 @@ class Watcher:
 
 
 @dataclass(frozen=True, slots=True)
-class _Facts:
+class _Batch:
     """What was read for a batch, by key; `days` are kept days that are to be compared."""
 
     rows: Mapping[int, Row[Any]]
@@ -229,6 +224,11 @@ class _Facts:
     silences: Mapping[int | None, Sequence[Silence]]
     outages: BatchOutages
     days: Mapping[int, record.KeptRows]
+
+    def complete(self, known: Known, pk: int) -> Known:
+        """Add what was told of the organization, and who is not to hear of it."""
+        stories, silences = tuple(self.stories[pk]), tuple(self.silences[pk])
+        return replace(known, stories=stories, silences=silences)
 
 
 def _days_to_compare(

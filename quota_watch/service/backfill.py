@@ -11,7 +11,7 @@ from quota_watch.model.period import Period, each_day, month_of, previous
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.model.usage import DayCounts
 from quota_watch.model.watch import Watch
-from quota_watch.storage import backfill as store
+from quota_watch.storage import closed as store
 from quota_watch.storage.database import Database
 
 _WORTH_WAITING = 60.0  # seconds; a bucket is full again by then, a day's budget is not
@@ -86,9 +86,9 @@ class Backfill:
         self._mark(pk, watch, filled)
         return filled
 
-    def _kept(self, pk: int, month: Period) -> store.Kept:
+    def _kept(self, pk: int, month: Period) -> store.KeptPeriod:
         with self.database.read() as connection:
-            return store.kept(connection, pk, month)
+            return store.kept_period(connection, pk, month)
 
     def _missing(self, pk: int, months: Sequence[Period], *, again: bool) -> list[Period]:
         return [month for month in months if again or not self._kept(pk, month).is_complete]

@@ -25,8 +25,7 @@ from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.pipeline.deliver import Outbox
 from quota_watch.pipeline.due import DueOrganizations
 from quota_watch.pipeline.extras import Errands
-from quota_watch.pipeline.last_line import LastLine
-from quota_watch.pipeline.notices import Found, Notices
+from quota_watch.pipeline.notices import Found, LastLine, Notices
 from quota_watch.pipeline.poll import Poll
 from quota_watch.pipeline.reports import Reports
 from quota_watch.pipeline.watcher import Outcome, Watcher

@@ -1,7 +1,7 @@
 """Claims: the one way work is taken, so that each piece is done by one worker at a time.
 
 A claim is a random token and a time it holds until. Taking it never moves `next_at`: the
-transaction that ends it does, and only while the token is still its own.
+transaction that ends it does, with what was found, and only while the token is still its own.
 """
 
 import secrets
@@ -11,12 +11,24 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, and_, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Table,
+    and_,
+    bindparam,
+    or_,
+    select,
+    update,
+)
 
 from quota_watch.model.organization import Organization
 from quota_watch.model.watch import Watch
-from quota_watch.storage.database import insert_missing
-from quota_watch.storage.schema import organization
+from quota_watch.storage.database import insert_into, insert_missing
+from quota_watch.storage.days import write_rows
+from quota_watch.storage.schema import forecast, organization, snapshot
 
 LEASE = timedelta(seconds=55)
 """How long a claim holds: what a dead worker had is taken up and done within a minute."""
@@ -178,3 +190,61 @@ def _take(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> li
 def new_token() -> str:
     """Return a token that no other claim has."""
     return secrets.token_hex(8)
+
+
+def lock_claimed(connection: Connection, claims: Iterable[Claim]) -> dict[int, Row[Any]]:
+    """Lock the organizations whose claims still hold, in key order; return their rows by key."""
+    tokens = {claim.pk: claim.token for claim in claims}
+    query = (
+        select(organization)
+        .where(organization.c.pk.in_(tokens))
+        .order_by(organization.c.pk)
+        .with_for_update()
+    )
+    rows = connection.execute(query)
+    return {row.pk: row for row in rows if row.claimed_by == tokens[row.pk]}
+
+
+_Rows = list[dict[str, Any]]
+
+
+@dataclass(slots=True)
+class Changes:
+    """Rows to write, by table; `organizations` are columns by key, which end the claim too."""
+
+    days: _Rows = field(default_factory=list)
+    snapshots: _Rows = field(default_factory=list)
+    forecasts: _Rows = field(default_factory=list)
+    organizations: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+
+    def write_counts(self, connection: Connection) -> None:
+        """Write days and snapshots, for what has to be read again right away."""
+        if self.days:
+            write_rows(connection, self.days)
+        insert_missing(connection, snapshot, self.snapshots)
+        self.days.clear()
+        self.snapshots.clear()
+
+    def write(self, connection: Connection) -> None:
+        """Write all of it, and hold nothing any more."""
+        self.write_counts(connection)
+        if self.forecasts:
+            _replace(connection, forecast, self.forecasts)
+        alike: dict[frozenset[str], _Rows] = {}
+        for pk, columns in sorted(self.organizations.items()):
+            row = {**columns, "claimed_by": None, "claimed_until": None, "its_pk": pk}
+            alike.setdefault(frozenset(columns), []).append(row)
+        of_key = update(organization).where(organization.c.pk == bindparam("its_pk"))
+        for rows in alike.values():
+            connection.execute(of_key, rows)
+        self.forecasts.clear()
+        self.organizations.clear()
+
+
+def _replace(connection: Connection, table: Table, rows: _Rows) -> None:
+    """Write rows in place of those with the same key."""
+    insert = insert_into(connection, table)
+    keys = list(table.primary_key.columns)
+    names = rows[0].keys() - {key.name for key in keys}
+    changed = {name: insert.excluded[name] for name in names}
+    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed), rows)

@@ -1,21 +1,25 @@
-"""Closed days: what came late is kept beside what was known, and what was dropped is marked."""
+"""Closed days: what came late is kept beside what was known, and what was dropped is marked.
+
+A poll brings those of the last period, a backfill older ones, a month at a time.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, select, update
 
 from quota_watch.forecast.capped import capped_days, lost
 from quota_watch.lib.figures import Estimate
-from quota_watch.model.period import Period, month_of, previous
+from quota_watch.model.period import ONE_DAY, Period, month_of, previous
 from quota_watch.model.usage import DayCounts, is_over
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import ClosedPeriod
 from quota_watch.storage import days as record
-from quota_watch.storage.changes import Changes
-from quota_watch.storage.schema import snapshot
+from quota_watch.storage.claims import Changes
+from quota_watch.storage.days import counted_days, record_days
+from quota_watch.storage.schema import day_usage, organization, snapshot
 
 BASELINE = timedelta(weeks=10)
 """How far before a period its usual days are looked for."""
@@ -144,3 +148,76 @@ def _was_whole(row: Row[Any], period: Period) -> bool:
     """Tell whether the whole period had been fetched after its end before."""
     reread = row.reread_on is not None and row.reread_on >= period.end
     return reread and row.history_from is not None and row.history_from <= period.start
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPeriod:
+    """How a period is kept: whether all its days are final, and whether all were seen at once."""
+
+    is_complete: bool
+    at_once: bool
+
+
+def kept_period(connection: Connection, pk: int, period: Period) -> KeptPeriod:
+    """Return how a period is kept; a day is final if it was seen after its end."""
+    seen = _seen(connection, pk, period.start, period.last_day)
+    final = sum(at >= datetime.combine(day + ONE_DAY, time.min, UTC) for day, at in seen.items())
+    whole = final == period.days
+    return KeptPeriod(is_complete=whole, at_once=whole and len(set(seen.values())) == 1)
+
+
+def write_days(
+    connection: Connection,
+    pk: int,
+    days: Sequence[DayCounts],
+    *,
+    watch: Watch,
+    seen_at: datetime,
+) -> None:
+    """Keep days that follow each other as they were at `seen_at`, before they were asked for.
+
+    What was seen later stays as it is.
+    """
+    first, last = days[0].day, days[-1].day
+    newer = {day for day, at in _seen(connection, pk, first, last).items() if at > seen_at}
+    query = select(organization.c.last_ok).where(organization.c.pk == pk)
+    record_days(
+        connection,
+        pk,
+        watch=watch,
+        days=[counts for counts in days if counts.day not in newer],
+        now=seen_at,
+        last_ok=connection.scalar(query),
+    )
+    columns = day_usage.c
+    older = (
+        columns.organization_pk == pk,
+        columns.date.between(first, last),
+        columns.seen_at < seen_at,
+    )
+    connection.execute(update(day_usage).where(*older).values(seen_at=seen_at))
+
+
+def mark_capped(
+    connection: Connection, pk: int, period: Period, *, watch: Watch, today: date
+) -> int:
+    """Mark the days of a period on which the limit known now dropped events.
+
+    Returns how many had no mark before; one once made is never taken back.
+    """
+    query = select(organization.c.limit, organization.c.drops).where(organization.c.pk == pk)
+    row = connection.execute(query).one()
+    known = replace(watch, limit=row.limit, drops=row.drops)
+    span = period.start, period.last_day
+    _, before = counted_days(connection, pk, *span)
+    mark_dropped(connection, pk, watch=known, period=period, today=today)
+    _, after = counted_days(connection, pk, *span)
+    return len(after - before)
+
+
+def _seen(connection: Connection, pk: int, first: date, last: date) -> dict[date, datetime]:
+    columns = day_usage.c
+    query = select(columns.date, columns.seen_at).where(
+        columns.organization_pk == pk, columns.date.between(first, last)
+    )
+    return {row.date: row.seen_at for row in connection.execute(query)}

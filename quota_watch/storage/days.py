@@ -11,26 +11,11 @@ from quota_watch.model.period import ONE_DAY, Period, each_day
 from quota_watch.model.source import ErrorKind, Trouble, UpstreamError
 from quota_watch.model.usage import DayCounts, Usage
 from quota_watch.model.watch import Watch
-from quota_watch.storage.among import among
-from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import insert_into
-from quota_watch.storage.schema import day_usage, organization, snapshot
+from quota_watch.storage.schema import among, day_usage, organization, snapshot
 
 _TOLD_ON = "told_on"
 """The key, beside an organization's last error, of the day on which a defect was told plainly."""
-
-
-def lock_claimed(connection: Connection, claims: Iterable[Claim]) -> dict[int, Row[Any]]:
-    """Lock the organizations whose claims still hold, in key order; return their rows by key."""
-    tokens = {claim.pk: claim.token for claim in claims}
-    query = (
-        select(organization)
-        .where(organization.c.pk.in_(tokens))
-        .order_by(organization.c.pk)
-        .with_for_update()
-    )
-    rows = connection.execute(query)
-    return {row.pk: row for row in rows if row.claimed_by == tokens[row.pk]}
 
 
 def snapshot_row(pk: int, usage: Usage, *, limit: int | None, now: datetime) -> dict[str, Any]:

@@ -30,9 +30,8 @@ from quota_watch.model.period import ONE_DAY, Period, month_of
 from quota_watch.model.usage import DayCounts, Usage, is_over
 from quota_watch.model.watch import Watch
 from quota_watch.storage import days as record
-from quota_watch.storage.among import among
-from quota_watch.storage.schema import forecast, organization, snapshot
-from quota_watch.storage.sites import known_sites
+from quota_watch.storage.limits import known_sites
+from quota_watch.storage.schema import among, forecast, organization, snapshot
 
 VERSION = 2
 """Of the method; forecasts that another one made are not compared with."""

@@ -9,7 +9,6 @@ from sqlalchemy import Connection, Row, Select, and_, exists, func, or_, select,
 
 from quota_watch.model.rule import Severity
 from quota_watch.storage import migrate
-from quota_watch.storage.among import among
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import (
     TEST,
@@ -20,7 +19,7 @@ from quota_watch.storage.deliveries import (
 )
 from quota_watch.storage.errors import DatabaseLost, StorageError
 from quota_watch.storage.retention import URGENT_PATIENCE, first_attempt
-from quota_watch.storage.schema import HEAD, alert, delivery, organization
+from quota_watch.storage.schema import HEAD, alert, among, delivery, organization
 
 _EXPIRED = timedelta(seconds=60)
 """What was claimed and whose claim ran out so long ago is not being done by anyone."""

@@ -11,9 +11,8 @@ from quota_watch.model.organization import Organization
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import Story, Transition
-from quota_watch.storage.among import among
 from quota_watch.storage.database import insert_into
-from quota_watch.storage.schema import alert
+from quota_watch.storage.schema import alert, among
 
 _CLOCKS_APART = timedelta(minutes=1)
 """How far the clocks of daemons on one database may differ, at the very most."""

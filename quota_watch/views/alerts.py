@@ -11,9 +11,8 @@ from quota_watch.lib.plain import by_field
 from quota_watch.model.rule import Severity
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims, deliveries, silences, stories
-from quota_watch.storage.among import among
 from quota_watch.storage.deliveries import DeliveryState
-from quota_watch.storage.schema import alert, delivery, organization
+from quota_watch.storage.schema import alert, among, delivery, organization
 
 Json = dict[str, Any]
 

@@ -16,8 +16,7 @@ from quota_watch.model.period import Period, month_of, previous
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims
 from quota_watch.storage import days as record
-from quota_watch.storage.among import among
-from quota_watch.storage.schema import day_usage, organization
+from quota_watch.storage.schema import among, day_usage, organization
 
 Json = dict[str, Any]
 

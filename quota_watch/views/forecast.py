@@ -26,10 +26,9 @@ from quota_watch.model.usage import is_over, percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import Known
 from quota_watch.storage import days as record
-from quota_watch.storage.among import among
 from quota_watch.storage.closed import BASELINE
 from quota_watch.storage.forecasts import VERSION, kept_path, made_on
-from quota_watch.storage.schema import day_usage, forecast
+from quota_watch.storage.schema import among, day_usage, forecast
 from quota_watch.views.known import known_of, look_ahead
 
 Json = dict[str, Any]

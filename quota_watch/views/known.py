@@ -18,11 +18,9 @@ from quota_watch.rules.silence import Silence
 from quota_watch.rules.story import Story
 from quota_watch.storage import claims, silences, stories
 from quota_watch.storage import days as record
-from quota_watch.storage.among import among
 from quota_watch.storage.forecasts import kept_forecasts, past_of
-from quota_watch.storage.limits import kept_limit, mismatch_of, reported_of
-from quota_watch.storage.schema import organization
-from quota_watch.storage.sites import known_sites
+from quota_watch.storage.limits import kept_limit, known_sites, mismatch_of, reported_of
+from quota_watch.storage.schema import among, organization
 
 
 def known(

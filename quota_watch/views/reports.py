@@ -19,9 +19,8 @@ from quota_watch.model.watch import Watch
 from quota_watch.rules.known import Known
 from quota_watch.storage import claims
 from quota_watch.storage import days as record
-from quota_watch.storage.among import among
 from quota_watch.storage.closed import BASELINE, closed_period
-from quota_watch.storage.schema import alert, delivery, organization
+from quota_watch.storage.schema import alert, among, delivery, organization
 from quota_watch.views.forecast import PeriodForecast, period_forecast
 from quota_watch.views.status import Status, statuses
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from quota_watch.pipeline.workers import BATCH_SIZE, LINGER_SECONDS, in_batches
+from quota_watch.pipeline.due import BATCH_SIZE, LINGER_SECONDS, in_batches
 from support.threads import wait_until, wait_until_polled
 
 

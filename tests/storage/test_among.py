@@ -1,7 +1,6 @@
 from sqlalchemy import select
 
-from quota_watch.storage.among import among
-from quota_watch.storage.schema import organization
+from quota_watch.storage.schema import among, organization
 from support.pages import NOW, Filler
 
 

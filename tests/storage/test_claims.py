@@ -8,7 +8,6 @@ from sqlalchemy import Row, select, text, update
 from quota_watch.model.organization import Organization
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims
-from quota_watch.storage import days as record
 from quota_watch.storage.claims import LEASE, Claim
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import organization
@@ -241,8 +240,8 @@ def test_the_result_of_a_claim_that_was_taken_over_is_dropped(
 ) -> None:
     old, new = take(database, [acme]), take_over(database, [acme])
     with database.write() as connection:
-        assert record.lock_claimed(connection, old) == {}
-        assert record.lock_claimed(connection, new).keys() == {acme}
+        assert claims.lock_claimed(connection, old) == {}
+        assert claims.lock_claimed(connection, new).keys() == {acme}
 
 
 def test_nothing_is_taken_over_where_nothing_is_named(database: Database, acme: int) -> None:
@@ -286,7 +285,7 @@ def test_the_record_and_a_claim_never_wait_for_each_other(
 
     def lock() -> None:
         with recorder.write() as connection:
-            record.lock_claimed(connection, claimed)
+            claims.lock_claimed(connection, claimed)
 
     work = {take_over: scrambled, give_back: claimed[::-1]}[how]
     with own.write() as holding:

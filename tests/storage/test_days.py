@@ -11,7 +11,7 @@ from quota_watch.model.usage import DayCounts, count
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims
 from quota_watch.storage import days as record
-from quota_watch.storage.changes import Changes
+from quota_watch.storage.claims import Changes
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import day_usage, organization, snapshot
 from support.clock import START

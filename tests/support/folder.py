@@ -11,7 +11,7 @@ import pytest
 from quota_watch.model.organization import Organization
 from quota_watch.model.usage import DayCounts
 from quota_watch.storage import claims
-from quota_watch.storage.backfill import write_days
+from quota_watch.storage.closed import write_days
 from quota_watch.storage.database import Database
 from support.clock import FakeClock
 from support.commands import Said, call

@@ -5,7 +5,7 @@ import pytest
 
 from quota_watch.model.usage import DayCounts
 from quota_watch.storage import claims
-from quota_watch.storage.backfill import write_days
+from quota_watch.storage.closed import write_days
 from quota_watch.storage.database import Database
 from quota_watch.views.days import Wanted, all_days, how_many_days, types_of
 from support.clock import START
