@@ -60,6 +60,8 @@ api_key = "{key}"
 _WEB = """
 [web]
 listen = "127.0.0.1:{port}"
+public_url = "http://127.0.0.1:{port}"
+actions = true
 """
 
 
