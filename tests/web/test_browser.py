@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from support.pages import DAY, NOW
+from support.pages import DAY, NOW, Filler
 
 pytestmark = pytest.mark.needs("chromium")
 
@@ -49,7 +50,10 @@ def look(windows, page):
     error = {"kind": "forbidden", "message": f"{LONG}: refused. {LONG}", "status": 401}
     over = filler.organization("over", daily=[{"pageview": 60_000}] * 2, error=error)
     new = filler.organization("new", shown_as=LONG)
-    page.show(acme, over, new, filler.organization("free", daily=[DAY], limit=None))
+    before = Filler(filler.database, NOW - timedelta(days=3))
+    old = before.organization("old", daily=[DAY] * 17)
+    before.forecast(old, p10=90_000, p50=95_000, p90=99_000)
+    page.show(acme, over, new, old, filler.organization("free", daily=[DAY], limit=None))
     opened = []
 
     def look(name: str, path: str) -> Seen:
