@@ -26,7 +26,7 @@ from quota_watch.model.watch import Watch
 
 if TYPE_CHECKING:
     from quota_watch.config import Config
-    from quota_watch.pipeline.watcher import Outcome
+    from quota_watch.pipeline.watcher import PollSummary
     from quota_watch.rules.known import Known
     from quota_watch.rules.story import Transition
     from quota_watch.service.health import Health
@@ -145,7 +145,7 @@ def poll(
         try:
             with progress("poll", len(watches), bar=len(watches) >= _MANY) as shown:
                 named = [watch.organization for watch in watches]
-                outcomes, put_off = runtime.poll_named(named, done=shown.advance)
+                found, put_off = runtime.poll_named(named, done=shown.advance)
             runtime.report()
             runtime.tell_of_channels()
             deliveries = runtime.flush(_FLUSH_SECONDS)
@@ -153,7 +153,7 @@ def poll(
                 not organizations and group is None
             ):  # who polls from cron has no daemon that does it
                 runtime.thin_out()
-            if config.heartbeat and any(each.poll.error is None for each in outcomes):
+            if config.heartbeat and any(each.error is None for each in found.values()):
                 runtime.look()
                 runtime.beat()
         except QuotaWatchError:
@@ -163,10 +163,9 @@ def poll(
             raise
         finally:
             runtime.close(_CLOSE_SECONDS)
-        found = {each.poll.watch.organization: each for each in outcomes}
         polled = [
-            _polled(watch, found.get(watch.organization), put_off.get(watch.organization))
-            for watch in watches
+            _polled(each, found.get(each.organization), put_off.get(each.organization))
+            for each in watches
         ]
         polled = _with_taken_over(polled, watches, database, context)
     if as_json:
@@ -208,18 +207,17 @@ class _Polled:
         return by_field(self, without={"transitions"}) | rest
 
 
-def _polled(watch: Watch, outcome: "Outcome | None", wait: timedelta | None) -> _Polled:
-    error = outcome.poll.error if outcome else None
-    good = outcome.known.usage if outcome and error is None else None
-    taken_over = outcome is None and wait is None
+def _polled(watch: Watch, found: "PollSummary | None", wait: timedelta | None) -> _Polled:
+    good = found.usage if found else None
+    taken_over = found is None and wait is None
     return _Polled(
         id=watch.organization.id,
         ok=good is not None or taken_over,
-        error=_error(outcome, wait),
+        error=_error(found, wait),
         used=good.used if good else None,
-        limit=outcome.known.watch.limit if outcome else watch.limit,
-        period=outcome.poll.period if outcome else None,
-        transitions=outcome.transitions if outcome else (),
+        limit=found.limit if found else watch.limit,
+        period=found.period if found else None,
+        transitions=found.transitions if found else (),
     )
 
 
@@ -250,16 +248,16 @@ def _as_kept(polled: _Polled, known: "Known") -> _Polled:
     return replace(polled, used=used, limit=known.watch.limit, period=known.period)
 
 
-def _error(outcome: "Outcome | None", wait: timedelta | None) -> "PollError | None":
+def _error(found: "PollSummary | None", wait: timedelta | None) -> "PollError | None":
     from quota_watch.views.status import PollError
 
-    if outcome is None and wait is not None:
+    if found is None and wait is not None:
         message = (
             f"not asked: its key's rate limit leaves no request for the next {span(wait)}. Other"
             " programs with keys of the same owner use it too"
         )
         return PollError(kind=ErrorKind.RATE_LIMITED, message=message, status=None)
-    error = outcome.poll.error if outcome else None
+    error = found.error if found else None
     return None if error is None else PollError.of(error)
 
 

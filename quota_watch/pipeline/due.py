@@ -173,19 +173,20 @@ def in_batches(
     *,
     threads: int,
     linger: float = LINGER_SECONDS,
+    size: Callable[[_Answer], int] = lambda _: 1,
 ) -> Iterator[list[_Answer]]:
     """Do all `work` on a few threads and yield the answers in batches.
 
-    A batch closes at 100 answers, `linger` seconds after its first, or when nothing is under way.
-    `do` must not raise; what `work` raises is raised here once the threads have ended. When the
-    caller stops early, no further work is begun.
+    A batch closes at 100 answers, fewer where their `size` is more than 1, `linger` seconds after
+    its first, or when nothing is under way. `do` must not raise; what `work` raises is raised here
+    once the threads have ended. When the caller stops early, no further work is begun.
     """
     answers: SimpleQueue[_Answer | _Ended] = SimpleQueue()
     shared = _Shared(work)
     for _ in range(threads):
         threading.Thread(target=_work_off, args=(shared, do, answers), daemon=True).start()
     try:
-        yield from _batches(answers, shared, threads, linger)
+        yield from _batches(answers, shared, threads, linger, size)
     finally:
         shared.close()
     if shared.error is not None:
@@ -238,17 +239,21 @@ def _work_off(
 
 
 def _batches(
-    answers: "SimpleQueue[_Answer | _Ended]", shared: _Shared[_Work], threads: int, linger: float
+    answers: "SimpleQueue[_Answer | _Ended]",
+    shared: _Shared[_Work],
+    threads: int,
+    linger: float,
+    size: Callable[[_Answer], int],
 ) -> Iterator[list[_Answer]]:
     batch: list[_Answer] = []
-    answered, closes_at = 0, 0.0
+    answered, filled, closes_at = 0, 0, 0.0
     while threads:
         try:
             wait = max(0.0, closes_at - time.monotonic()) if batch else None
             answer = answers.get(timeout=wait)
         except Empty:
             yield batch
-            batch = []
+            batch, filled = [], 0
             continue
         if isinstance(answer, _Ended):
             threads -= 1
@@ -256,9 +261,10 @@ def _batches(
         if not batch:
             closes_at = time.monotonic() + linger
         batch.append(answer)
+        filled += size(answer)
         answered += 1
-        if len(batch) == BATCH_SIZE or answered == shared.begun:
+        if filled >= BATCH_SIZE or answered == shared.begun:
             yield batch
-            batch = []
+            batch, filled = [], 0
     if batch:
         yield batch

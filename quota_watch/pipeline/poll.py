@@ -27,6 +27,9 @@ from quota_watch.storage.limits import kept_account, kept_limit
 log = get_logger(__name__)
 
 
+_USUAL_DAYS = 40
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poll:
     """What one request brought: days or an error, and the one `at` that judges it.
@@ -50,6 +53,11 @@ class Poll:
     foresight: Foresight | None = None
     digest: str = ""
     sites: Mapping[str, SiteUsage | None] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """How much it holds, where 1 is a usual poll: a year of history is worth ten."""
+        return 1 + (len(self.closed.days) // _USUAL_DAYS if self.closed else 0)
 
     def count(self, watch: Watch) -> Usage:
         """Return what the days come to, by what was agreed of limit and bill."""

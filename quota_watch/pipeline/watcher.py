@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
@@ -12,10 +12,10 @@ from quota_watch.channels.channel import Channel
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.organization import Organization
-from quota_watch.model.period import previous
+from quota_watch.model.period import Period, previous
 from quota_watch.model.rule import Rule
-from quota_watch.model.source import Source
-from quota_watch.model.usage import DayCounts
+from quota_watch.model.source import Source, UpstreamError
+from quota_watch.model.usage import DayCounts, Usage
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.due import in_batches
 from quota_watch.pipeline.enqueue import enqueue
@@ -45,6 +45,24 @@ class Outcome:
     known: Known
     transitions: tuple[Transition, ...]
     was_failing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PollSummary:
+    """What is shown of an outcome, without the days it was judged by: there may be thousands."""
+
+    period: Period
+    error: UpstreamError | None
+    usage: Usage | None
+    limit: int | None
+    transitions: tuple[Transition, ...]
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> Self:
+        """Take it from an outcome; a failed poll counted nothing."""
+        poll, known = outcome.poll, outcome.known
+        usage = known.usage if poll.error is None else None
+        return cls(poll.period, poll.error, usage, known.watch.limit, outcome.transitions)
 
 
 class Watcher:
@@ -96,7 +114,9 @@ class Watcher:
         one that raises fails alone, and goes through the steps again as a failed poll. Raises
         `StorageError`.
         """
-        for polled in in_batches(claims, self._poller.poll, threads=self._concurrency):
+        for polled in in_batches(
+            claims, self._poller.poll, threads=self._concurrency, size=lambda poll: poll.size
+        ):
             with self._database.write() as transaction:
                 rows = lock_claimed(transaction, [poll.claim for poll in polled])
                 polls = self._put_off(

@@ -28,7 +28,7 @@ from quota_watch.pipeline.extras import Errands
 from quota_watch.pipeline.notices import Found, LastLine, Notices
 from quota_watch.pipeline.poll import Poll
 from quota_watch.pipeline.reports import Reports
-from quota_watch.pipeline.watcher import Outcome, Watcher
+from quota_watch.pipeline.watcher import Outcome, PollSummary, Watcher
 from quota_watch.rybbit.client import build_source
 from quota_watch.rybbit.pacing import Pacer
 from quota_watch.service.discovery import find_new
@@ -192,16 +192,16 @@ class Runtime:
         organizations: Iterable[Organization],
         *,
         done: Callable[[int], object] = lambda _: None,
-    ) -> tuple[list[Outcome], Mapping[Organization, timedelta]]:
+    ) -> tuple[Mapping[Organization, PollSummary], Mapping[Organization, timedelta]]:
         """Poll the organizations now, due or not; raises `StorageError`.
 
         `done` is called with how many more have been polled.
 
         Those that must wait a little for a rate limit, or were refused for one within the first
         minute, are asked again after it. The others that
-        must wait are returned beside the outcomes, with how long.
+        must wait are returned beside what was polled, with how long.
         """
-        polled: dict[int, Outcome] = {}
+        polled: dict[Organization, PollSummary] = {}
         put_off: dict[Organization, timedelta] = {}
         asked = [self._pks[each] for each in organizations]
         patient_until = self._clock.monotonic() + _FLOOD_SECONDS
@@ -209,7 +209,7 @@ class Runtime:
             patient = self._clock.monotonic() < patient_until
             soon: dict[int, timedelta] = {}
             for polls, outcomes in self._cycle(self._due.named(asked)):
-                polled |= {outcome.poll.claim.pk: outcome for outcome in outcomes}
+                polled |= {each.poll.watch.organization: PollSummary.of(each) for each in outcomes}
                 for poll in polls:
                     wait = poll.wait or (_wait_of(poll.error) if patient else None)
                     if wait is not None and wait <= _WORTH_WAITING:
@@ -220,7 +220,7 @@ class Runtime:
             asked = list(soon)
             if asked:
                 self._sleep(max(soon.values()).total_seconds())
-        return list(polled.values()), put_off
+        return polled, put_off
 
     def deliver_due(self) -> None:
         """Begin to deliver what is due; raises `StorageError`."""

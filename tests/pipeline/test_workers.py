@@ -150,3 +150,12 @@ def test_a_caller_that_raises_begins_no_further_work(gate: Gate) -> None:
     gate.open()
     wait_until_polled()
     assert sorted(gate.begun) == [1, 2]
+
+
+def test_a_batch_closes_earlier_where_answers_are_large(gate: Gate) -> None:
+    batches = in_batches(
+        iter(range(41)), slow({0}, gate), threads=2, size=lambda _: BATCH_SIZE // 10
+    )
+    assert [len(next(batches)) for _ in range(4)] == [10] * 4
+    gate.open()
+    assert list(batches) == [[0]]

@@ -263,7 +263,7 @@ def test_a_command_waits_as_a_flooded_server_asks_and_polls_all(
     runtime = Runtime(settings, database=sqlite, clock=clock, sleep=clock.advance)
     outcomes, put_off = runtime.poll_named(settings.credentials())
     runtime.close(5)
-    assert ([each.poll.error for each in outcomes], put_off) == ([None] * 20, {})
+    assert ([each.error for each in outcomes.values()], put_off) == ([None] * 20, {})
 
 
 def test_an_organization_is_asked_again_after_what_a_burst_refusal_asks_for(
