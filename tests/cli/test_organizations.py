@@ -1,3 +1,6 @@
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,7 +11,9 @@ from quota_watch.cli.upstream import organizations
 from quota_watch.config import ConfigError
 from support.clock import FakeClock
 from support.commands import Said, call
+from support.http import Answer, HttpServer
 from support.played import KEY, OWN_KEY, Play, noon, play, scene
+from support.upstream import answers_in
 
 __all__ = ["noon", "play"]
 
@@ -31,6 +36,20 @@ def ask(noon: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def config_of(server: str, *ids: str) -> str:
     tables = "".join(f'[[organizations]]\nid = "{id_}"\n' for id_ in ids)
     return f'[rybbit]\nbase_url = "{server}"\napi_key = "env:RYBBIT_API_KEY"\n{tables}'
+
+
+def throttled(seconds: int) -> Answer:
+    (recorded,) = [each for name, each in answers_in("rybbit-now").items() if "throttled" in name]
+    body = json.dumps(recorded["body"] | {"retryAfter": seconds}).encode()
+    return recorded["status"], {"retry-after": str(seconds)}, body
+
+
+@contextmanager
+def served(*answers: Answer) -> Iterator[HttpServer]:
+    server = HttpServer(answers=list(answers))
+    server.start()
+    yield server
+    server.stop()
 
 
 def test_all_that_the_key_sees_is_shown_with_plan_limit_and_use(ask, play: Play, noon) -> None:
@@ -151,3 +170,11 @@ def test_where_nothing_can_be_counted_the_use_is_unknown_and_not_zero(
     (shown,) = ask("--json", config=config_of(play(shop).url, "org_shop")).json["organizations"]
     assert shown["used"] is None
     assert shown["limit"] == 100_000
+
+
+def test_a_list_throttled_for_long_is_a_rate_limit_with_its_wait_and_no_bad_key(ask) -> None:
+    with served(throttled(70_000)) as server:
+        said = ask("--base-url", server.url)
+    assert said.code == 1
+    assert "too many requests for this key's burst limit (429); it asks to wait 19 h" in said.err
+    assert "401" not in said.err
