@@ -19,6 +19,7 @@ from quota_watch.cli.output import (
     plural,
     print_json,
     print_plain,
+    print_table,
     short_time,
     sparkline,
 )
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from quota_watch.model.watch import Watch
     from quota_watch.rules.known import KeptForecast
     from quota_watch.storage.database import Database
-    from quota_watch.views.status import Status
+    from quota_watch.views.status import SiteStatus, Status
 
 _MEDIUM_SCREEN, _WIDE_SCREEN, _WIDE_BAR, _NARROW_BAR = 100, 140, 24, 12
 _SPARK_DAYS = 14
@@ -48,12 +49,14 @@ _SITES_NAMED = 5
 @click.option(
     "--watch", "go_on", is_flag=True, help="Show the worst that fit the window, every few seconds."
 )
+@click.option("--sites", is_flag=True, help="Show each site's share and growth instead.")
 @GROUP
 @click.pass_obj
 def status(
     context: Context,
     organizations: tuple[str, ...],
     as_json: bool,
+    sites: bool,
     go_on: bool,
     group: str | None,
 ) -> None:
@@ -64,9 +67,46 @@ def status(
     watches = chosen(config.watches(), organizations, group)
     with context.existing(config) as database:
         shows = partial(_show_once, context, database, watches, config.poll.interval)
+        if sites and not as_json:
+            _show_sites(context, database, watches)
+            return
         if go_on:
             show_again(partial(shows, as_json=False, fits=True), threading.Event().wait)
         shows(as_json=as_json)
+
+
+def _show_sites(context: Context, database: "Database", watches: Sequence["Watch"]) -> None:
+    """Print who used the plan: each site's share, growth and budget."""
+    from quota_watch.lib.figures import growth, share
+    from quota_watch.views.status import statuses
+
+    with database.read() as connection:
+        found = statuses(connection, watches, now=context.clock.now())
+    rows = [
+        (
+            status.name,
+            site.domain,
+            "-" if site.used is None else f"{site.used:,}",
+            "-" if site.share is None else share(site.share),
+            growth(site.growth) or "-",
+            "-" if site.budget is None else f"{site.budget:,}",
+            _note_of(site),
+        )
+        for status in found
+        for site in status.sites
+    ]
+    print_table(("organization", "site", "used", "share", "growth", "budget", "note"), rows)
+    for status in found:
+        if not status.sites:
+            click.echo(f"{status.id}: Rybbit has listed no site yet", err=True)
+
+
+def _note_of(site: "SiteStatus") -> str:
+    if site.requires_plan:
+        return "collects nothing without a plan"
+    if site.unreadable:
+        return "the key may not read its usage (scope sites:read)"
+    return "not asked for yet" if site.used is None else ""
 
 
 def show_again(show: Callable[[], None], wait: Callable[[float], object]) -> NoReturn:

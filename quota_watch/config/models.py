@@ -167,6 +167,15 @@ class PlanTable(Section):
     limit: Events
     not_counted: frozenset[Text] = NOT_COUNTED
     drops: Flag | None = None
+    price: Text | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteTable(Section):
+    """A site and the share of the plan that it is to have."""
+
+    id: Annotated[int, fields.whole(1, _MOST_EVENTS)]
+    budget: Events
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +189,7 @@ class OrganizationTable(AlertKeys):
     limit: Events | None = None
     base_url: ServerUrl | None = None
     api_key: ApiKey | None = None
+    sites: tuple[SiteTable, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -158,6 +158,8 @@ class Config:
             blind_after=None,
             channels=(),
             public_url=self.web.public_url if self.web else None,
+            budgets={str(site.id): site.budget for site in table.sites},
+            prices={name: each.price for name, each in self.plans.items() if each.price},
         )
         tables = self._nearest_first(table)
         watch = self._agree(whole, tables)

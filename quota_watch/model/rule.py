@@ -19,6 +19,7 @@ class Rule(StrEnum):
     ENFORCED = "enforced"
     NO_PLAN = "no_plan"
     MOVED = "moved"
+    SITE_BUDGET = "site_budget"
 
 
 class Severity(IntEnum):

@@ -26,6 +26,7 @@ class Watch:
     `limit_since` is when the limit was first read that took another one's place, and
     `lapsed_plan` the plan that was paid for before the subscription lapsed.
     `usual_levels` tells that nobody configured `thresholds`.
+    `budgets` are the sites' shares of the plan by the sites' ids, and `prices` what plans cost.
     `public_url` is the status page's address. `variants` are watches with what was agreed for
     single rules.
     """
@@ -55,6 +56,8 @@ class Watch:
     lapsed_plan: str | None = None
     usual_levels: bool = False
     public_url: str | None = None
+    budgets: Mapping[str, int] = field(default_factory=dict)
+    prices: Mapping[str, str] = field(default_factory=dict)
     variants: Mapping[Rule, Self] = field(default_factory=dict)
 
     def of(self, rule: Rule) -> Self:

@@ -93,7 +93,8 @@ class Errands:
         if claim.row is None or (watch.drops and is_over(used, watch.limit)):
             return {}
         known = known_sites(claim.row.sites)
-        due = due_sites(known, every=AT_RISK_EVERY if at_risk else CALM_EVERY, now=now)
+        often = at_risk or bool(watch.budgets)
+        due = due_sites(known, every=AT_RISK_EVERY if often else CALM_EVERY, now=now)
         found: dict[str, SiteUsage | None] = {}
         began = self._clock.monotonic()
         for site in due[:_SITES_A_POLL]:

@@ -25,7 +25,7 @@ from quota_watch.storage.claims import Changes
 from quota_watch.storage.closed import closed_period, mark_dropped, record_closed
 from quota_watch.storage.days import KeptRows
 from quota_watch.storage.forecasts import forecast_row, kept_forecasts, outlook_text
-from quota_watch.storage.limits import kept_account, kept_limit, with_usage
+from quota_watch.storage.limits import kept_account, kept_limit, known_sites, with_usage
 from quota_watch.views.known import kept_forecast_of
 
 log = get_logger(__name__)
@@ -83,6 +83,9 @@ class Recorder:
             today_by_type=poll.types_of_today(watch),
             foresight=poll.foresight,
             reported=said.reported,
+            sites=known_sites(changes.organizations[row.pk].get("sites", row.sites))
+            if watch.budgets
+            else {},
             limit_changes=said.changes,
             compared=said.compared,
             mismatch=said.mismatch,

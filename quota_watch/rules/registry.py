@@ -13,6 +13,7 @@ from quota_watch.rules import (
     mismatch,
     moved,
     no_plan,
+    site_budget,
     spike,
     stalled,
     threshold,
@@ -94,5 +95,6 @@ REGISTRY: Mapping[Rule, Entry] = {
         of_period=True,
     ),
     Rule.MOVED: Entry(verdict=moved.verdict, events=moved.events),
+    Rule.SITE_BUDGET: Entry(verdict=site_budget.verdict, events=site_budget.events),
     Rule.NO_PLAN: Entry(verdict=no_plan.verdict, ends=Reason.SITES_COLLECT),
 }

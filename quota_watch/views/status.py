@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Row
 
+from quota_watch.forecast.remedies import SiteCount, comparable
 from quota_watch.lib.figures import Estimate
 from quota_watch.lib.plain import by_field
 from quota_watch.model.account import Mismatch
@@ -78,11 +79,20 @@ class LimitPending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteStatus:
-    """A site as upstream lists it."""
+    """A site as upstream lists it: its use of this period as it was last asked for.
+
+    `share` is the percent of what all known sites used, `growth` against as much of the last
+    period. `used` None: not asked for yet, or the key may not read it (`unreadable`).
+    """
 
     id: str
     domain: str
     requires_plan: bool | None
+    used: int | None
+    share: float | None
+    growth: float | None
+    budget: int | None
+    unreadable: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,10 +238,7 @@ def status_of(
         stale=stale,
         enforced=reported is not None and reported.account.enforced_over is True,
         interval=_interval(known, interval),
-        sites=[
-            SiteStatus(id=id_, domain=site.name, requires_plan=site.requires_plan)
-            for id_, site in known.sites.items()
-        ],
+        sites=_sites(known),
         limit_pending=_limit_pending(known),
         limit_differs=_limit_differs(known),
         mismatch=known.mismatch,
@@ -330,6 +337,36 @@ def _open_alerts(connection: Connection, found: Sequence[Known]) -> dict[str, li
         met = _met_by(known, shared[known.watch.organization.server])
         by_id[known.watch.organization.id] += [alerts[row.id] for row in met]
     return by_id
+
+
+def _sites(known: Known) -> list[SiteStatus]:
+    """List the sites, those that used most first."""
+    used = {
+        id_: site.used
+        for id_, site in known.sites.items()
+        if site.used is not None and site.as_of and site.as_of.date() in known.period
+    }
+    grown = {each.name: each for each in comparable(known.sites, now=known.at)} if used else {}
+    found = [
+        SiteStatus(
+            id=id_,
+            domain=site.name,
+            requires_plan=site.requires_plan,
+            used=used.get(id_),
+            share=percent(used[id_], sum(used.values())) if id_ in used else None,
+            growth=_growth(grown.get(site.name)),
+            budget=known.watch.budgets.get(id_),
+            unreadable=site.as_of is None and site.asked is not None,
+        )
+        for id_, site in known.sites.items()
+    ]
+    return sorted(found, key=lambda each: -(each.used or 0))
+
+
+def _growth(site: SiteCount | None) -> float | None:
+    if site is None or not site.before:
+        return None
+    return round(100 * (site.counted - site.before) / site.before, 1)
 
 
 def _met_by(known: Known, shared: Iterable[Row[Any]]) -> list[Row[Any]]:

@@ -17,8 +17,9 @@ from sqlalchemy import update
 from quota_watch.cli.days import history
 from quota_watch.cli.output import sparkline
 from quota_watch.cli.status import show, show_again, status
-from quota_watch.model.account import Account
+from quota_watch.model.account import Account, Site, SiteUsage
 from quota_watch.model.organization import Organization
+from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.storage.claims import keys_of
 from quota_watch.storage.schema import day_usage, organization
 from quota_watch.views.days import daily_totals
@@ -201,3 +202,29 @@ def test_watching_fits_the_window_and_shows_the_worst_first(folder: Folder, stat
     assert len(lines) <= 24
     assert "Worst" in next(line for line in lines if "■" in line or "○" in line)
     assert any("organizations less urgent" in line for line in lines)
+
+
+SITES = (Site("1", "small.example"), Site("2", "large.example"))
+
+
+def listed_sites(folder: Folder, upstream: Upstream, station: Station) -> str:
+    upstream.accounts[SHOP.organization] = Account(limit=20_000, sites=SITES)
+    for _ in range(2):
+        station.poll()
+        folder.clock.advance(timedelta(hours=1))
+    return folder(status, "org_shop", "--sites").out
+
+
+def test_sites_are_shown_with_their_shares_the_largest_first(folder, upstream, station) -> None:
+    month = NOON.date().replace(day=1)
+    for site, used in (("1", 250), ("2", 750)):
+        upstream.site_usages[site] = SiteUsage(since=month, counted=used)
+    large, small = listed_sites(folder, upstream, station).splitlines()[1:]
+    assert " ".join(large.split()).partition("large.example ")[2].startswith("750 75.0 % ")
+    assert " ".join(small.split()).partition("small.example ")[2].startswith("250 25.0 % ")
+
+
+def test_where_the_key_may_not_read_a_site_that_is_said(folder, upstream, station) -> None:
+    refusal = UpstreamError(ErrorKind.INSUFFICIENT_SCOPE, "no sites:read", may_pass=False)
+    upstream.site_usages = dict.fromkeys(("1", "2"), refusal)
+    assert "the key may not read its usage" in listed_sites(folder, upstream, station)

@@ -31,6 +31,7 @@ BEGINNINGS = {
     Rule.ENFORCED: {Reason.RYBBIT_DROPS_EVENTS},
     Rule.NO_PLAN: {Reason.SITES_NEED_PLAN},
     Rule.MOVED: {Reason.PAST_DAYS_GREW},
+    Rule.SITE_BUDGET: {Reason.BUDGET_REACHED},
 }
 STEPS = {
     TransitionType.ESCALATED: {

@@ -443,3 +443,22 @@ def test_where_nothing_is_dropped_past_the_limit_no_beginning_is_told(town: Town
     town.counts(200).watches(limit=200, drops=False)
     assert town.polls() == ["critical threshold level_reached"]
     assert town.counts(230).polls(after=HOUR) == []
+
+
+def test_each_level_of_a_site_s_budget_is_told_once_as_information(town: Town, rybbit_now) -> None:
+    answer = rybbit_now["sites_enforced_only"]
+    town.says(answer, over=False, monthlyEventCount=500).counts(500)
+    usage = rybbit_now["usage_plan_lapsed"]["body"] | {"orgEventLimit": 100_000}
+    town.usage = usage | {"siteEventsThisMonth": 700}
+    town.watches(limit=100_000, budgets={"1": 1_000})
+    assert town.polls(after=HOUR) == []
+    town.usage = usage | {"siteEventsThisMonth": 950}
+    assert town.polls(after=DAY + POLL) == ["info site_budget budget_reached"]
+    assert town.told["alert"]["level"] == 90
+    assert town.told["alert"]["dropping"] is False
+    assert "site1.example has used 95.0 % of its budget" in town.told["alert"]["title"]
+    (shown,) = standing(town)
+    assert [(site.used, site.budget) for site in shown.sites] == [(950, 1_000)]
+    town.usage = usage | {"siteEventsThisMonth": 1_100}
+    assert town.polls(after=DAY + POLL) == ["info site_budget budget_reached"]
+    assert town.told["alert"]["level"] == 100

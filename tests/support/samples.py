@@ -213,6 +213,11 @@ class _Maker:
         moved = {"before": 27_830, "after": 166_980, "days": 31}
         grew = self._fired(Rule.MOVED, Reason.PAST_DAYS_GREW, Severity.INFO, detail=moved)
         yield "moved", self._told(grew)
+        spent = {"site": "shop.example", "used": 45_120, "budget": 50_000}
+        budget = self._fired(
+            Rule.SITE_BUDGET, Reason.BUDGET_REACHED, Severity.INFO, level=90, detail=spent
+        )
+        yield "site_budget", self._told(budget)
         yield "sites_collect", self._ended(unpaid, Reason.SITES_COLLECT)
 
     def own_affairs(self) -> Shapes:

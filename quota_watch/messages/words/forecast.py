@@ -257,16 +257,22 @@ def upgrade(fit: PlanFit | None, *, watch: Watch, resumes: bool = False) -> str:
     """Name the plan that would do and its price, or say where to change it."""
     then = ": collection resumes within 30 minutes" if resumes else ""
     if watch.lapsed_plan is not None:
-        lapsed = one_line(watch.lapsed_plan, NAME)
+        lapsed = _priced(watch.lapsed_plan, watch)
         return f"Renew the plan {lapsed} at {watch.organization.server}{then}."
     if not watch.drops:
         return "Agree on a higher limit and set it in the config."
     if fit is None or fit.limit <= (watch.limit or 0):
         return f"Upgrade the plan at {watch.organization.server}{then}."
-    plan = one_line(fit.plan, NAME) + (f", {one_line(fit.price, NAME)}" if fit.price else "")
+    plan = _priced(fit.plan, watch)
     if resumes:
         return f"Upgrade to {plan}{then}."
     return f"Upgrade to {plan} (fits this period and the next two)."
+
+
+def _priced(plan: str, watch: Watch) -> str:
+    """Name a plan, with its price where the config says one."""
+    price = watch.prices.get(plan)
+    return one_line(plan, NAME) + (f", {one_line(price, NAME)}" if price else "")
 
 
 def cut(advice: Remedies) -> str:

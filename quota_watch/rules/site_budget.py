@@ -1,0 +1,58 @@
+"""The rule `site_budget`: a site used the share of the plan that the config gives it."""
+
+from collections.abc import Iterator
+
+from quota_watch.model.account import KnownSite
+from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.usage import highest_level
+from quota_watch.rules.condition import Condition
+from quota_watch.rules.known import Known
+from quota_watch.rules.reason import Reason
+from quota_watch.rules.verdict import State, Verdict
+
+LEVELS = (75, 90, 100)
+"""Percent of a site's budget that are told."""
+
+
+def verdict(known: Known) -> Verdict:
+    """Say how many budgets are used up; levels are told once each as they are reached."""
+    if not known.watch.budgets:
+        return Verdict(state=State.OFF, says="no site has a budget in the config")
+    reached = [level for _, _, level in _levels(known)]
+    if not reached:
+        return Verdict(state=State.UNKNOWN, says="the use of no site with a budget is known")
+    used_up = sum((level or 0) >= max(LEVELS) for level in reached)
+    state = State.TRUE if any(reached) else State.FALSE
+    return Verdict(state=state, says=f"{used_up} of {len(reached)} site budgets are used up")
+
+
+def events(known: Known) -> Iterator[Condition]:
+    """Yield each level of a budget that is reached and was not told in this period."""
+    for id_, site, level in _levels(known):
+        if level is None or level <= _told(known, id_):
+            continue
+        yield Condition(
+            rule=Rule.SITE_BUDGET,
+            severity=Severity.INFO,
+            reason=Reason.BUDGET_REACHED,
+            level=level,
+            subject=id_,
+            is_event=True,
+            detail={"site": site.name, "used": site.used, "budget": known.watch.budgets[id_]},
+        )
+
+
+def _levels(known: Known) -> Iterator[tuple[str, KnownSite, int | None]]:
+    """Yield each site with a budget whose use of this period is known, and the level it reached."""
+    for id_, budget in known.watch.budgets.items():
+        site = known.sites.get(id_)
+        if site is None or site.used is None or site.as_of is None:
+            continue
+        if site.as_of.date() in known.period:
+            yield id_, site, highest_level(site.used, budget, LEVELS)
+
+
+def _told(known: Known, id_: str) -> int:
+    stories = known.stories_of(Rule.SITE_BUDGET)
+    present = [s for s in stories if s.subject == id_ and s.period_start == known.period.start]
+    return max((story.level or 0 for story in present), default=0)
