@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from quota_watch.lib.plain import plain
-from quota_watch.lib.text import one_line
+from quota_watch.lib.text import one_line, plain
 
 if TYPE_CHECKING:
     from rich.console import Console

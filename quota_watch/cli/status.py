@@ -24,8 +24,7 @@ from quota_watch.cli.output import (
     sparkline,
 )
 from quota_watch.lib.figures import ago, listed, what_and_advice
-from quota_watch.lib.plain import iso
-from quota_watch.lib.text import one_line
+from quota_watch.lib.text import iso, one_line
 from quota_watch.model.period import ONE_DAY
 from quota_watch.model.schedule import span
 

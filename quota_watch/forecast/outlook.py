@@ -34,7 +34,7 @@ from quota_watch.forecast.usual import (
     share_at,
     usual_days,
 )
-from quota_watch.lib.plain import plain
+from quota_watch.lib.text import plain
 from quota_watch.model.period import ONE_DAY, Period, each_day
 from quota_watch.model.usage import Usage, highest_level
 from quota_watch.model.watch import Watch

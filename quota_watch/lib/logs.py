@@ -21,8 +21,7 @@ from types import TracebackType
 from typing import Literal, TextIO
 from urllib.parse import quote, quote_plus
 
-from quota_watch.lib.plain import iso
-from quota_watch.lib.text import escape
+from quota_watch.lib.text import escape, iso
 
 _LONGEST = 4_000  # the journal cuts lines at 48 KiB; a second half would look like a line
 _RESERVED = frozenset({"time", "level", "event", "logger", "traceback"})

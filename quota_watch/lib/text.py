@@ -1,7 +1,11 @@
-"""Words of others made fit to be shown: on one line, with nothing in them that steers."""
+"""Text fit to be shown, on one line, with nothing in it that steers; facts fit for JSON."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, date, datetime
+from enum import Enum
+from typing import Any
 
 NAME = 40
 """How much of a name fits into a title."""
@@ -44,3 +48,37 @@ def escape(text: str) -> str:
 
 def _is_unseen(char: str) -> bool:
     return unicodedata.category(char) in _UNSEEN and char not in _JOINERS
+
+
+def plain(fact: Any) -> Any:
+    """Return a fact as dicts, lists, texts and numbers; dates ISO 8601, times in UTC with `Z`.
+
+    What has a shape of its own says so by a method `to_json`; else it is that of the fields.
+    """
+    if hasattr(fact, "to_json"):
+        return fact.to_json()
+    if is_dataclass(fact):
+        return by_field(fact)
+    if isinstance(fact, Mapping):
+        return {str(plain(name)): plain(value) for name, value in fact.items()}
+    if isinstance(fact, (list, tuple)):
+        return [plain(each) for each in fact]
+    if isinstance(fact, date):
+        return iso(fact) if isinstance(fact, datetime) else fact.isoformat()
+    return fact.value if isinstance(fact, Enum) else fact
+
+
+def by_field(fact: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
+    """Return the fields of a dataclass as `plain` has them."""
+    names = (each.name for each in fields(fact) if each.name not in without)
+    return {name: plain(getattr(fact, name)) for name in names}
+
+
+def iso(moment: datetime | None) -> str | None:
+    """Write a moment as ISO 8601 in UTC with `Z`; milliseconds only where there are some."""
+    if moment is None:
+        return None
+    moment = moment.astimezone(UTC)
+    whole = moment.microsecond == 0
+    text = moment.isoformat(timespec="seconds" if whole else "milliseconds")
+    return text.replace("+00:00", "Z")

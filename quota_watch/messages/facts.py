@@ -13,7 +13,7 @@ import msgspec
 from quota_watch.forecast.forecast import Crossing
 from quota_watch.forecast.remedies import PlanFit
 from quota_watch.lib.figures import Estimate
-from quota_watch.lib.plain import by_field
+from quota_watch.lib.text import by_field
 from quota_watch.messages.words import DO
 from quota_watch.rules.story import TransitionType
 from quota_watch.views.reports import EntryFacts, PeriodFacts, StoryFacts

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from quota_watch.lib.plain import iso
+from quota_watch.lib.text import iso
 
 ONE_DAY = timedelta(days=1)
 

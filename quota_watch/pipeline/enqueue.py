@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from quota_watch.channels.channel import Channel
-from quota_watch.lib.plain import iso
+from quota_watch.lib.text import iso
 from quota_watch.messages.freeze import facts_of, test_facts
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.route import (

@@ -9,7 +9,7 @@ from sqlalchemy import Row
 
 from quota_watch.forecast.remedies import AT_RISK_EVERY, CALM_EVERY, due_sites
 from quota_watch.lib.clock import Clock
-from quota_watch.lib.plain import iso
+from quota_watch.lib.text import iso
 from quota_watch.model.account import Account, SiteUsage
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.organization import Organization

@@ -18,7 +18,7 @@ from quota_watch.config import Secret
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.files import FileError, whole_file
 from quota_watch.lib.logs import get_logger
-from quota_watch.lib.plain import iso
+from quota_watch.lib.text import iso
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import month_of
 from quota_watch.model.rule import Rule, Severity

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from quota_watch.channels.channel import Channel
-from quota_watch.lib.plain import iso
+from quota_watch.lib.text import iso
 from quota_watch.model.rule import Rule
 from quota_watch.pipeline.enqueue import enqueue
 from quota_watch.pipeline.notices import watch_of_none

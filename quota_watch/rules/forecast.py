@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
 from quota_watch.forecast.forecast import Forecast, TooEarly
-from quota_watch.lib.plain import plain
+from quota_watch.lib.text import plain
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.rules.condition import Condition
 from quota_watch.rules.known import Known

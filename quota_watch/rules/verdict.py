@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from quota_watch.lib.plain import plain
+from quota_watch.lib.text import plain
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.rules.condition import Condition
 from quota_watch.rules.reason import Reason

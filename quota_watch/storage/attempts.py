@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, select, update
 
-from quota_watch.lib.plain import iso
+from quota_watch.lib.text import iso
 from quota_watch.storage.deliveries import (
     RESOLVED,
     ClaimedMessage,

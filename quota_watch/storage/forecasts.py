@@ -25,7 +25,7 @@ from quota_watch.forecast.outlook import (
 )
 from quota_watch.forecast.remedies import comparable
 from quota_watch.forecast.usual import DayShape, Snapshot, flat_shape, learn_shape, shape_from_json
-from quota_watch.lib.plain import plain
+from quota_watch.lib.text import plain
 from quota_watch.model.period import ONE_DAY, Period, month_of
 from quota_watch.model.usage import DayCounts, Usage, is_over
 from quota_watch.model.watch import Watch

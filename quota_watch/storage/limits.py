@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from quota_watch.forecast.remedies import seen_anew
-from quota_watch.lib.plain import iso
+from quota_watch.lib.text import iso
 from quota_watch.model.account import (
     Account,
     Comparison,

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select, update
 
-from quota_watch.lib.plain import iso
+from quota_watch.lib.text import iso
 from quota_watch.model.organization import Organization
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.rules.reason import Reason

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Row, func, select
 
-from quota_watch.lib.plain import by_field
+from quota_watch.lib.text import by_field
 from quota_watch.model.rule import Severity
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims, deliveries, silences, stories

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
-from quota_watch.lib.plain import by_field
+from quota_watch.lib.text import by_field
 from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import Period, month_of, previous

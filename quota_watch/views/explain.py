@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from quota_watch.lib.plain import by_field, plain
+from quota_watch.lib.text import by_field, plain
 from quota_watch.model.period import month_of, previous
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.watch import Watch

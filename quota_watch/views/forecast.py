@@ -20,7 +20,7 @@ from quota_watch.forecast.forecast import DayAhead, Expected, TooEarly, course, 
 from quota_watch.forecast.outlook import memory_from_json
 from quota_watch.forecast.usual import DayShape, flat_shape, shape_from_json, share_at
 from quota_watch.lib.figures import Estimate
-from quota_watch.lib.plain import iso, plain
+from quota_watch.lib.text import iso, plain
 from quota_watch.model.period import each_day, month_of
 from quota_watch.model.usage import is_over, percent
 from quota_watch.model.watch import Watch

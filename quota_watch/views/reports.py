@@ -11,7 +11,7 @@ from quota_watch.forecast.capped import lost
 from quota_watch.forecast.forecast import Crossing
 from quota_watch.forecast.remedies import PlanFit, smaller_plan
 from quota_watch.lib.figures import Estimate
-from quota_watch.lib.plain import by_field
+from quota_watch.lib.text import by_field
 from quota_watch.model.period import Period, each_day, month_of, previous
 from quota_watch.model.report import ReportKind, ReportSpan
 from quota_watch.model.usage import is_over, percent

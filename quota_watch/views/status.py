@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row
 
 from quota_watch.forecast.remedies import SiteCount, comparable
 from quota_watch.lib.figures import Estimate
-from quota_watch.lib.plain import by_field
+from quota_watch.lib.text import by_field
 from quota_watch.model.account import Mismatch
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import Period

@@ -26,8 +26,7 @@ from quota_watch.lib.figures import (
 )
 from quota_watch.lib.files import resource_dir
 from quota_watch.lib.logs import get_logger
-from quota_watch.lib.plain import iso, plain
-from quota_watch.lib.text import one_line
+from quota_watch.lib.text import iso, one_line, plain
 from quota_watch.storage.database import Database
 from quota_watch.views.alerts import alerts
 from quota_watch.views.known import look_ahead

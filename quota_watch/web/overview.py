@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from quota_watch.lib.plain import plain
-from quota_watch.lib.text import one_line
+from quota_watch.lib.text import one_line, plain
 from quota_watch.model.period import Period
 from quota_watch.views.alerts import outbox_counts
 from quota_watch.views.days import daily_totals

@@ -10,7 +10,7 @@ from werkzeug import Response as WerkzeugResponse
 
 from quota_watch.forecast.forecast import Expected
 from quota_watch.lib.logs import get_logger
-from quota_watch.lib.plain import iso
+from quota_watch.lib.text import iso
 from quota_watch.messages.silence_link import SilenceLink
 from quota_watch.messages.words import forecast as words
 from quota_watch.model.period import Period, month_of, previous

@@ -12,7 +12,7 @@ from quota_watch.cli.run import _polled
 from quota_watch.cli.status import status
 from quota_watch.config import load
 from quota_watch.lib.figures import number, rough
-from quota_watch.lib.plain import plain
+from quota_watch.lib.text import plain
 from quota_watch.model.period import each_day
 from quota_watch.model.report import ReportKind, latest_report
 from quota_watch.model.watch import Watch

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from quota_watch.lib.plain import iso
+from quota_watch.lib.text import iso
 from support.domain import MARCH
 
 

@@ -9,7 +9,7 @@ from quota_watch.forecast.forecast import Crossing, Forecast, TooEarly
 from quota_watch.forecast.outlook import Foresight, Past
 from quota_watch.forecast.remedies import PlanFit, Remedies, remedies
 from quota_watch.forecast.usual import flat_shape
-from quota_watch.lib.plain import iso, plain
+from quota_watch.lib.text import iso, plain
 from quota_watch.model.period import ONE_DAY, Period, each_day
 from quota_watch.model.source import ErrorKind
 from quota_watch.rules.spike import Spike, TypeExcess

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from quota_watch.lib.plain import iso
+from quota_watch.lib.text import iso
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.report import report_facts
 from quota_watch.model.period import ONE_DAY, each_day, month_of

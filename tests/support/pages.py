@@ -10,7 +10,7 @@ import httpx
 from sqlalchemy import insert, select, update
 
 from quota_watch.config.addresses import Listen
-from quota_watch.lib.plain import iso
+from quota_watch.lib.text import iso
 from quota_watch.model.period import each_day, month_of
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims

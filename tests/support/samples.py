@@ -7,7 +7,7 @@ from typing import Any
 
 from quota_watch.forecast.forecast import TooEarly
 from quota_watch.lib.figures import Estimate
-from quota_watch.lib.plain import iso
+from quota_watch.lib.text import iso
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.freeze import facts_of, test_facts
 from quota_watch.model.limit import NOT_COUNTED

@@ -5,7 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
 
-from quota_watch.lib.plain import plain
+from quota_watch.lib.text import plain
 from quota_watch.storage.schema import delivery
 from quota_watch.views.alerts import alerts
 from quota_watch.views.status import statuses

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from quota_watch.config.secrets import Secret
-from quota_watch.lib.plain import plain
+from quota_watch.lib.text import plain
 from quota_watch.messages.silence_link import SilenceLink, SilenceLinks
 from quota_watch.model.period import month_of
 from quota_watch.model.rule import Rule

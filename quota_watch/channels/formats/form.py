@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from quota_watch.channels.channel import Notice
-from quota_watch.lib.plain import iso
+from quota_watch.lib.text import iso
 from quota_watch.messages.facts import Facts, Message
 from quota_watch.messages.render import Renderer, TemplateError
 

@@ -10,8 +10,7 @@ from quota_watch.channels.channel import Notice
 from quota_watch.channels.formats.chat import fit
 from quota_watch.channels.formats.form import Complaint, Form, Post, answered, compact
 from quota_watch.lib.figures import largest_first
-from quota_watch.lib.plain import plain
-from quota_watch.lib.text import join, one_line
+from quota_watch.lib.text import join, one_line, plain
 from quota_watch.messages.facts import TEST, Facts, Message
 from quota_watch.messages.view import subject, view_of
 
