@@ -58,9 +58,9 @@ _UNEVEN, _UNEVEN_DOUBT, _UNEVEN_LEAST = 0.25, 3, 0.02
 _DOWN, _UP = 0.87, 1.1
 # Under 1,000 events a month the band holds 81 % of the totals with it, 75 without.
 _CLUMP = 8.0
-# After a third remained for a week the band holds 66 % where it held 53.
+# After a third remained for a week the band holds 65 % where it held 53.
 _APART = 1.3
-# Of outages of ten days that end tomorrow the band holds 80 % with it, 65 without.
+# Of outages of ten days that end tomorrow the band holds 76 % with it, 65 without.
 _SILENT = 0.15
 _NOTHING = 1e-6
 
