@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,11 @@ from quota_watch.forecast.outlook import memory_from_json
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.text import plain
 from quota_watch.model.period import ONE_DAY, Period
+
+if TYPE_CHECKING:
+    from quota_watch.config import Config
+    from quota_watch.forecast.remedies import PeriodFit
+    from quota_watch.rules.known import Known
 
 _MOST = 10**15
 _COUNTS = f"0 to {_MOST}"
@@ -27,14 +32,25 @@ class _BadLineError(QuotaWatchError):
 @click.command()
 @click.argument("organization", metavar="[ORG]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--plan", metavar="NAME", help="Tell whether this plan would suffice.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Or this limit.")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Answer JSON lines; needs no config.")
 @click.pass_obj
-def forecast(context: Context, organization: str | None, as_json: bool, from_stdin: bool) -> None:
+def forecast(
+    context: Context,
+    organization: str | None,
+    as_json: bool,
+    plan: str | None,
+    limit: int | None,
+    from_stdin: bool,
+) -> None:
     """Forecast what a period will come to, and what would help."""
-    if from_stdin and (organization is not None or as_json):
+    if plan is not None and limit is not None:
+        raise click.UsageError("--plan and --limit exclude each other")
+    if from_stdin and (organization is not None or as_json or plan or limit):
         raise click.UsageError("--stdin takes neither ORG nor --json: it answers JSON lines")
     if organization is not None:
-        _show(context, organization, as_json=as_json)
+        _show(context, organization, as_json=as_json, plan=plan, limit=limit)
     elif not from_stdin:
         raise click.UsageError(
             "name an organization, or give --stdin: one JSON object per line in, one per line out"
@@ -43,7 +59,9 @@ def forecast(context: Context, organization: str | None, as_json: bool, from_std
         raise click.exceptions.Exit(1)
 
 
-def _show(context: Context, organization: str, *, as_json: bool) -> None:
+def _show(
+    context: Context, organization: str, *, as_json: bool, plan: str | None, limit: int | None
+) -> None:
     """Show the forecast of one organization, from the store alone."""
     from quota_watch.cli import forecast_text
     from quota_watch.cli.context import chosen
@@ -53,12 +71,48 @@ def _show(context: Context, organization: str, *, as_json: bool) -> None:
     config = context.config()
     (watch,) = chosen(config.watches(), (organization,))
     now = context.clock.now()
+    wanted = limit if plan is None else _limit_of(config, plan)
     with context.existing(config) as database, database.read() as connection:
         ahead = period_forecast(connection, watch, now=now)
+    fits = None if wanted is None else _fits(ahead.known, wanted)
     if as_json:
-        print_json({"forecasts": [ahead]})
-    else:
-        forecast_text.show(ahead, now=now)
+        asked = {
+            "plan": plan,
+            "limit": wanted,
+            "price": watch.prices.get(plan or ""),
+            "suffices": None if fits is None else all(each.fits for each in fits),
+            "periods": None if fits is None else plain(fits),
+        }
+        print_json({"forecasts": [ahead], **({} if wanted is None else {"plans": [asked]})})
+        return
+    forecast_text.show(ahead, now=now)
+    if wanted is not None:
+        forecast_text.show_fit(fits, wanted, plan=plan, price=watch.prices.get(plan or ""))
+
+
+def _limit_of(config: "Config", plan: str) -> int:
+    """Return the limit of a plan of the config, else of Rybbit's."""
+    from quota_watch.model.limit import RYBBIT_PLANS, find_plan
+
+    own = config.plans.get(plan)
+    sold = find_plan(plan)
+    if own is not None:
+        return own.limit
+    if sold is None:
+        known = ", ".join([*config.plans, *RYBBIT_PLANS])
+        raise click.UsageError(f'no plan "{plan}"; there are {known}')
+    return sold.limit
+
+
+def _fits(known: "Known", limit: int) -> "list[PeriodFit] | None":
+    """Say whether this period and the next two fit a limit; None: too little is known."""
+    from quota_watch.forecast.remedies import fits_ahead, totals_ahead
+
+    if known.forecast is None or known.foresight is None:
+        return None
+    past, period = known.foresight.past, known.period
+    totals = totals_ahead(known.forecast, counted=past.counted, period=period, excluded=past.capped)
+    return fits_ahead(limit, totals, period=period)
 
 
 def _answer_lines() -> bool:

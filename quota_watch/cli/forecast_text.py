@@ -19,7 +19,7 @@ from quota_watch.cli.output import (
 from quota_watch.forecast.accuracy import CheckDay, DateCheck
 from quota_watch.forecast.capped import Losses
 from quota_watch.forecast.forecast import DayAhead, Forecast
-from quota_watch.forecast.remedies import Part
+from quota_watch.forecast.remedies import Part, PeriodFit
 from quota_watch.lib.figures import (
     Estimate,
     ago,
@@ -64,6 +64,24 @@ def show(ahead: PeriodForecast, *, now: datetime) -> None:
     if ahead.accuracy or ahead.date_accuracy:
         dates = map(_judged_date, ahead.date_accuracy)
         _section("How right it was", [*map(_judged, ahead.accuracy), *dates])
+
+
+def show_fit(
+    fits: Sequence[PeriodFit] | None, limit: int, *, plan: str | None, price: str | None
+) -> None:
+    """Say whether another limit would suffice for this period and the next two."""
+    parts = (one_line(plan or "", _NAME), f"{events(limit)} a month", one_line(price or "", _NAME))
+    title = ", ".join(part for part in parts if part)
+    if fits is None:
+        _section(title, ["Too little is known to tell whether that suffices."])
+        return
+    verdict = "It suffices." if all(each.fits for each in fits) else "It does not suffice."
+    periods = [
+        f"{days(each.start, each.end)}: at most about {rough(each.at_most)},"
+        f" {'fits' if each.fits else f'{rough(each.at_most - limit)} over'}."
+        for each in fits
+    ]
+    _section(title, [verdict, *periods])
 
 
 def _head(ahead: PeriodForecast, now: datetime) -> list[str]:

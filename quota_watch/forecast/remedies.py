@@ -296,6 +296,26 @@ def totals_ahead(
     return tuple(totals)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodFit:
+    """A period, its cautious total (p90), and whether that fits a limit."""
+
+    start: date
+    end: date
+    at_most: int
+    fits: bool
+
+
+def fits_ahead(limit: int, totals: Sequence[int], *, period: Period) -> list[PeriodFit]:
+    """Say of this period and those after it whether their totals of `totals_ahead` fit a limit."""
+    found, each = [], period
+    for total in totals:
+        fits = total <= limit
+        found.append(PeriodFit(start=each.start, end=each.last_day, at_most=total, fits=fits))
+        each = month_of(each.end)
+    return found
+
+
 def smallest_plan(needed: Sequence[int], *, plan: str | None) -> PlanFit | None:
     """Return the smallest plan of the same family that holds every total; None: none is sold.
 

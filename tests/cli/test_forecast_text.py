@@ -256,3 +256,29 @@ def test_a_terminal_of_80_columns_shows_it_whole(
     lines = printed_on_terminal(lambda: shown.show(seen, now=shop.clock.now()))
     assert max(len(re.sub(r"\x1b\[\d*m", "", line)) for line in lines) <= 80
     assert any("│" in line and line.endswith(" over ") for line in lines)
+
+
+def test_whether_an_upgrade_suffices_is_told_for_this_period_and_the_next_two(shop: Shop) -> None:
+    busy(shop)
+    small, large = shop.call("--limit", "32000").out, shop.call("--plan", "standard100k").out
+    assert "It does not suffice." in small
+    assert "standard100k, 100,000 events a month" in large
+    assert "It suffices." in large
+    assert [large.count(f"{month} 2026: at most") for month in ("March", "April", "May")] == [1] * 3
+
+
+def test_the_same_as_json_with_the_price_that_the_config_says(shop: Shop) -> None:
+    shop.configure('limit = 30_000\n[plans.standard100k]\nlimit = 100_000\nprice = "19 a month"\n')
+    busy(shop)
+    (asked,) = shop.call("--plan", "standard100k", "--json").json["plans"]
+    assert (asked["limit"], asked["price"], asked["suffices"]) == (100_000, "19 a month", True)
+    assert [each["start"] for each in asked["periods"]] == [
+        "2026-03-01",
+        "2026-04-01",
+        "2026-05-01",
+    ]
+
+
+def test_a_plan_that_nobody_sells_is_bad_usage(shop: Shop) -> None:
+    with pytest.raises(click.UsageError, match="no plan"):
+        shop.call("--plan", "standard99k")
