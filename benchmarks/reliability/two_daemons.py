@@ -21,7 +21,9 @@ from benchmarks.reliability.kill9 import installation, wait_until
 from support.installation import Installation
 from support.postgres import running_postgres
 
-TAKEN_OVER_SECONDS = 60
+TAKEN_OVER_SECONDS = 75
+AGAIN = 8
+"""So many messages the dead one may have sent and not kept: those under way, and those before."""
 PATIENCE_SECONDS = 180
 
 
@@ -82,7 +84,7 @@ def main() -> int:
         f" with {len(second)} ids, {taken:.0f} s after the kill"
     )
     good = len(first) == first.total() == len(second) == many
-    return 0 if good and second.total() <= many + 1 and taken <= TAKEN_OVER_SECONDS else 1
+    return 0 if good and second.total() <= many + AGAIN and taken <= TAKEN_OVER_SECONDS else 1
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from email.headerregistry import (
 from email.message import EmailMessage
 from email.policy import SMTP, Policy
 from email.utils import formataddr, parseaddr
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from quota_watch.channels.channel import ATTEMPT_SECONDS, EMAIL_RETRIES, Notice
 from quota_watch.channels.smtp import MailServer
@@ -131,8 +131,13 @@ class _Line(UnstructuredHeader, BaseHeader):
     """A header of one line, or of encoded words.
 
     The standard library's own folding loses spaces between long encoded words, and encodes ids
-    that don't fit into 78 characters.
+    that don't fit into 78 characters; its parsing is slow, and takes text for encoded words.
     """
+
+    @classmethod
+    def parse(cls, value: str, kwds: dict[str, Any]) -> None:
+        """Take the text as it is."""
+        kwds |= {"decoded": value, "parse_tree": None}
 
     def fold(self, *, policy: Policy) -> str:
         plain = self.isascii() and "=?" not in self

@@ -304,14 +304,15 @@ class Sender:
         """
         accepted = [each.message for each in sent if each.error is None]
         failed = [(each.message, each.error) for each in sent if each.error is not None]
-        self._works = self._works or bool(accepted)
+        works_again = bool(accepted) and not self._works
+        self._works = self._works or works_again
         if self._works:
             self._failed |= {message.id for message, _ in failed}
         now, name = self._clock.now(), self._channel.name
         with self._database.write() as connection:
             attempts.mark_done(connection, accepted, now=now)
             kept = [self._keep_failure(connection, message, error) for message, error in failed]
-            if accepted:
+            if works_again:  # what fails from now on has its own time
                 attempts.make_due(connection, name, now=now, but=self._failed)
         for message in accepted:
             self._count("sent", len(message.rows))
