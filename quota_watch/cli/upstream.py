@@ -4,9 +4,10 @@ import os
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from quota_watch.service.backfill import Filled, OlderDays
     from quota_watch.service.discovery import Credential, Sight
     from quota_watch.storage.database import Database
+    from quota_watch.views.status import PollError
 
 VARIABLE = "RYBBIT_API_KEY"
 """The environment variable that holds the key where no config says otherwise."""
@@ -89,6 +91,24 @@ def plain_client(clock: Clock) -> Iterator["RybbitClient"]:
         yield RybbitClient(http, keys={}, timeout=_TIMEOUT, pacer=Pacer(), clock=clock)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listed:
+    """What a key sees of one organization, as `organizations` shows it."""
+
+    id: str
+    name: str
+    server: str
+    role: str | None
+    plan: str | None
+    status: str | None
+    limit: int | None
+    used: int | None
+    percent: float | None
+    no_limit: bool
+    in_config: bool
+    error: "PollError | None"
+
+
 @click.command()
 @click.option(
     "--base-url",
@@ -106,7 +126,7 @@ def organizations(context: Context, base_url: str | None, as_json: bool) -> int:
     """
     config = None if base_url else _config(context)
     named = {watch.organization for watch in config.watches()} if config else set()
-    rows: list[dict[str, Any]] = []
+    rows: list[_Listed] = []
     failed = False
     with ExitStack() as resources:
         client, credentials = _upstream(context, config, base_url, resources)
@@ -116,12 +136,12 @@ def organizations(context: Context, base_url: str | None, as_json: bool) -> int:
             except (UpstreamError, NotYet) as error:
                 failed = True
                 click.echo(f"error: {_with_place(each, error)}", err=True)
-    unique = list({(row["server"], row["id"]): row for row in reversed(rows)}.values())[::-1]
+    unique = list({(row.server, row.id): row for row in reversed(rows)}.values())[::-1]
     if as_json:
         print_json({"organizations": unique})
     elif unique:
         _print(unique)
-    return 1 if failed or any(row["error"] for row in unique) else 0
+    return 1 if failed or any(row.error for row in unique) else 0
 
 
 def _config(context: Context) -> "Config | None":
@@ -160,7 +180,7 @@ def _rows(
     client: "RybbitClient",
     credential: "Credential",
     named: Collection[Organization],
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[_Listed]:
     from quota_watch.service.discovery import listed, look_at
 
     today = context.clock.now().date()
@@ -169,24 +189,26 @@ def _rows(
         yield _row(sight, in_config=sight.organization in named)
 
 
-def _row(sight: "Sight", *, in_config: bool) -> dict[str, Any]:
+def _row(sight: "Sight", *, in_config: bool) -> _Listed:
+    from quota_watch.views.status import PollError
+
     account, trouble = sight.account, sight.trouble
     limit = account.limit if account else None
-    return {
-        "id": sight.organization.id,
-        "name": sight.name,
-        "server": sight.organization.server,
-        "role": sight.role,
-        "plan": account.plan if account and limit is not None else None,
-        "status": account.status if account and limit is not None else None,
-        "limit": limit,
-        "used": sight.used,
-        "percent": None if sight.used is None else percent(sight.used, limit),
-        "no_limit": account is not None and limit is None,
-        "in_config": in_config,
-        "error": trouble
-        and {"kind": trouble.kind, "message": trouble.message, "status": trouble.status},
-    }
+    is_limited = account is not None and limit is not None
+    return _Listed(
+        id=sight.organization.id,
+        name=sight.name,
+        server=sight.organization.server,
+        role=sight.role,
+        plan=account.plan if account and is_limited else None,
+        status=account.status if account and is_limited else None,
+        limit=limit,
+        used=sight.used,
+        percent=None if sight.used is None else percent(sight.used, limit),
+        no_limit=account is not None and limit is None,
+        in_config=in_config,
+        error=None if trouble is None else PollError.of(trouble),
+    )
 
 
 def _with_place(credential: "Credential", error: UpstreamError | NotYet) -> str:
@@ -195,25 +217,25 @@ def _with_place(credential: "Credential", error: UpstreamError | NotYet) -> str:
     return f"{credential.server}: {error}"
 
 
-def _print(rows: Sequence[dict[str, Any]]) -> None:
+def _print(rows: Sequence[_Listed]) -> None:
     print_table(
         ("organization", "name", "server", "plan", "limit", "used", "in config", "note"),
         [
             (
-                row["id"],
-                row["name"],
-                row["server"],
-                row["plan"] or "-",
-                "none" if row["no_limit"] else "-" if row["limit"] is None else f"{row['limit']:,}",
-                "-" if row["used"] is None else f"{row['used']:,}",
-                "yes" if row["in_config"] else "no",
-                what_and_advice(row["error"]["message"])[0] if row["error"] else "",
+                row.id,
+                row.name,
+                row.server,
+                row.plan or "-",
+                "none" if row.no_limit else "-" if row.limit is None else f"{row.limit:,}",
+                "-" if row.used is None else f"{row.used:,}",
+                "yes" if row.in_config else "no",
+                what_and_advice(row.error.message)[0] if row.error else "",
             )
             for row in rows
         ],
-        piped_only=() if len({row["server"] for row in rows}) > 1 else ("server",),
+        piped_only=() if len({row.server for row in rows}) > 1 else ("server",),
     )
-    new = sum(not row["in_config"] for row in rows)
+    new = sum(not row.in_config for row in rows)
     if new:
         click.echo(f"{plural(new, 'organization')} not in the config", err=True)
 

@@ -89,13 +89,6 @@ def keys_of(connection: Connection, wanted: Collection[Organization]) -> dict[Or
     return {identity: keys[identity] for identity in wanted if identity in keys}
 
 
-def row_of(connection: Connection, wanted: Organization) -> Row[Any] | None:
-    """Return what is kept of one organization, None where it has no row."""
-    columns = organization.c
-    query = select(organization).where(columns.server == wanted.server, columns.id == wanted.id)
-    return connection.execute(query).one_or_none()
-
-
 def find_due(
     connection: Connection,
     *,

@@ -92,13 +92,6 @@ def mark_dropped(
     return lost(counted, capped=ours, before_today=today, known=known)
 
 
-def lost_so_far(connection: Connection, pk: int, *, period: Period, today: date) -> Estimate | None:
-    """Estimate what was dropped of the period, by the days that are marked."""
-    counted, known = record.counted_days(connection, pk, period.start - BASELINE, period.last_day)
-    ours = {day for day in known if day in period}
-    return lost(counted, capped=ours, before_today=today, known=known)
-
-
 def closed_period(
     connection: Connection, pk: int, *, watch: Watch, period: Period
 ) -> ClosedPeriod | None:

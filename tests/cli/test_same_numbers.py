@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from quota_watch.cli.forecast import forecast
-from quota_watch.cli.run import _polled
 from quota_watch.cli.status import status
 from quota_watch.config import load
 from quota_watch.lib.figures import number, rough
@@ -41,10 +40,11 @@ class Shop:
         for day in each_day(FIRST, NOON.date() + until):
             self.upstream.set(self.watch, day, pageview=events + 10 * day.weekday(), error=3)
 
-    def poll(self) -> dict[str, Any]:
+    def poll(self) -> int:
+        """Poll, and return what that counted."""
         (outcome,) = self.station.cycle()
-        polled: dict[str, Any] = plain(_polled(self.watch, outcome, None))
-        return polled
+        assert outcome.known.usage is not None
+        return outcome.known.usage.used
 
     def status(self) -> dict[str, Any]:
         (found,) = self.folder(status, "--json").json["organizations"]
@@ -122,10 +122,10 @@ def test_what_is_to_come_is_the_same_everywhere(shop: Shop) -> None:
     shop.counts(timedelta(), 1_000)
     polled = shop.poll()
     answers = list(shop.answers().values())
-    assert one([usage(each) for each in answers])[0] == polled["used"] > 0
+    assert one([usage(each) for each in answers])[0] == polled > 0
     _, p50, *_ = one([outlook(each) for each in answers])
     page = shop.get("/organizations/org_shop").text
-    assert number(polled["used"]) in page
+    assert number(polled) in page
     assert rough(p50) in page or f"{p50:,}" in page
 
 
@@ -147,9 +147,9 @@ def test_while_days_lie_ahead_of_the_clock_all_say_what_the_poll_said(shop: Shop
     shop.folder.clock.set(NOON)
     polled = shop.poll()
     answers = list(shop.answers().values())
-    assert one([usage(each) for each in answers])[0] == polled["used"]
+    assert one([usage(each) for each in answers])[0] == polled
     one([outlook(each) for each in answers])
-    assert number(polled["used"]) in shop.get("/organizations/org_shop").text
+    assert number(polled) in shop.get("/organizations/org_shop").text
 
 
 def test_a_limit_that_the_config_changed_holds_everywhere_before_the_next_poll(shop: Shop) -> None:
