@@ -138,7 +138,7 @@ def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> in
         hint = meant(unknown[0], list(config.channels)) or f" There are: {known}."
         raise click.UsageError(f'no channel "{unknown[0]}" in the config.{hint}')
     if not config.channels:
-        raise click.UsageError("the config has no [channels]: nobody can be told anything")
+        raise click.UsageError("the config has no [channels]: alerts can reach nobody")
     context.start_logging(config, Use.DELIVER, Use.STORE)
     with context.upgraded(config) as database, ExitStack() as resources:
         built = build_channels(config, resources)

@@ -162,7 +162,7 @@ class _Page:
         for line, _ in _wrapped(head, f"{sign} ", 2):
             yield line, style
         if alert.held:
-            yield from _wrapped("Held by a silence; told at its end if still true.", "  ")
+            yield from _wrapped("Held by a silence; sent at its end if still true.", "  ")
         for step in explained.steps:
             yield from self._step(step)
 
@@ -174,11 +174,11 @@ class _Page:
         for delivery in explained.deliveries:
             yield from _wrapped(self._delivery(delivery), "      ", 8)
         if explained.not_told:
-            yield from _wrapped(f"not told: {self._why_not(explained)}", "      ", 8)
+            yield from _wrapped(f"not sent: {self._why_not(explained)}", "      ", 8)
         elif not explained.deliveries and not explained.not_sent:
-            yield from _wrapped("not told: nobody hears of this rule", "      ", 8)
+            yield from _wrapped("not sent: no channel takes this rule", "      ", 8)
         for each in explained.not_sent:
-            text = f"not told to {each.channel}: {each.because}"
+            text = f"not sent to {each.channel}: {each.because}"
             yield from _wrapped(text, "      ", 8)
 
     def _why_not(self, explained: "ExplainedStep") -> str:
@@ -198,15 +198,15 @@ class _Page:
         error = delivery.last_error
         why = f": {one_line(error.message, None)}" if error else ""
         if delivery.state == "done":
-            return f"told {to}: accepted {self._when(delivery.done_at)}"
+            return f"sent to {to}: accepted {self._when(delivery.done_at)}"
         if delivery.state != "pending":
             over = _OVER.get(delivery.reason or "", "failed for good")
-            return f"not told {to}: {over} {tries}{why}"
+            return f"not sent to {to}: {over} {tries}{why}"
         later = self._when(delivery.next_attempt)
         if delivery.attempts == 0:
             held = "held by quiet hours" if delivery.not_before else "waits"
-            return f"not yet told {to}: {held} until {later}"
-        return f"not yet told {to} {tries}, next {later}{why}"
+            return f"not yet sent to {to}: {held} until {later}"
+        return f"not yet sent to {to} {tries}, next {later}{why}"
 
     def _rule(self, rule: "ExplainedRule") -> str:
         says = str(rule.says)
@@ -234,8 +234,8 @@ def _how_far(alert: "Alert") -> str:
     if alert.held:
         return "held by a silence"
     if "done" in states:
-        return "told already, so not again"
-    return "told, but it has reached nobody yet" if "pending" in states else "it reached nobody"
+        return "sent already, so not again"
+    return "queued, but it has reached nobody yet" if "pending" in states else "it reached nobody"
 
 
 def _span(seconds: int | None) -> str:
@@ -325,7 +325,7 @@ def _said(shown: "Preview", rule: str) -> str:
     if rule == "report":
         return f"The newest report {where}; nothing is sent."
     if shown.is_true:
-        return f"True now, and this is what is told {where}; nothing is sent."
+        return f"True now, and this is what would be sent {where}."
     return f"Not true now: a sample with made-up numbers, {where}; nothing is sent."
 
 

@@ -230,9 +230,9 @@ def _judged(check: CheckDay) -> str:
 
 
 def _judged_date(check: DateCheck) -> str:
-    limit = "Of the one month that passed the limit later, the day told"
+    limit = "Of the one month that passed the limit later, the forecast day"
     if check.periods > 1:
-        limit = f"Of {check.periods} months that passed the limit later, the day told"
+        limit = f"Of {check.periods} months that passed the limit later, the forecast day"
     off = f"{check.days_off:g} {'day' if check.days_off == 1 else 'days'}"
     mean = " on average" if check.periods > 1 else ""
     return f"{limit} on day {check.day} was off by {off}{mean}."

@@ -204,7 +204,7 @@ def _warn_of_members(sights: Sequence["Sight"]) -> None:
 
 def _steps(path: Path, option: str, *, heard: bool) -> Iterator[str]:
     if not heard:
-        yield f"uncomment and fill in a channel in {path}: so far nobody would be told"
+        yield f"uncomment and fill in a channel in {path}: so far alerts would reach nobody"
     yield from (f"quota-watch{option} {command}" for command in ("check", "test-alert"))
     yield f"quota-watch{option} run  # until Ctrl-C; as a service: deploy/README.md"
     program = Path(sys.argv[0]).absolute()
@@ -225,7 +225,7 @@ def _asked_channel(password: str | None) -> str:
             raise InvalidValueError(complaint)
         return text if not text or "://" in text else mail_address(text)
 
-    answer = _ask("Who is to be told? A mail address, a webhook's URL, or Enter", receiver)
+    answer = _ask("Where should alerts go? A mail address, a webhook's URL, or Enter", receiver)
     if "://" in answer:
         return f'[channels.hook]\ntype = "webhook"\nurl = {_string(answer)}\n'
     return _asked_mail(answer, password) if answer else ""

@@ -283,6 +283,6 @@ def _note(polled: _Polled) -> str:
     return ", ".join(
         f"{each.type} {each.story.rule}"
         + (f" {each.story.level} %" if each.story.level is not None else "")
-        + ("" if each.told else " (not told)")
+        + ("" if each.told else " (not sent)")
         for each in polled.transitions
     )

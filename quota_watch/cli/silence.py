@@ -53,7 +53,7 @@ def silence(
 ) -> None:
     """Hold notifications for an agreed time.
 
-    What is still true at its end is told then.
+    What is still true at its end is sent then.
     """
     from quota_watch.storage import claims, silences
 
@@ -85,8 +85,8 @@ def silence(
         what = f"{rule or 'everything'} of {_whom(watch)}"
         click.echo(f"silence {pk}: {what}, until {moment(ends_at, zone)}, by {who}")
     click.echo(
-        "Until then nothing new is told, but the end of what was told; what is still true then is\n"
-        f"told then. What was decided before is still sent. Undo: quota-watch unsilence {pks[0]}"
+        "Until then no new alert is sent, only the end of one that was; what is still true then\n"
+        f"is sent then. What already waits is still sent. Undo: quota-watch unsilence {pks[0]}"
     )
 
 
@@ -116,7 +116,7 @@ def list_silences(context: Context, with_ended: bool, as_json: bool) -> None:
 def unsilence(context: Context, number: int) -> int:
     """End a silence now.
 
-    What it held back is told with the next poll if it is still true.
+    What it held back is sent with the next poll if it is still true.
     """
     from quota_watch.storage import silences
 
@@ -127,7 +127,7 @@ def unsilence(context: Context, number: int) -> int:
     if not ended:
         click.echo(f"no silence {number} is in force: see `quota-watch silences --all`", err=True)
         return 1
-    click.echo(f"silence {number} has ended; what is still true is told with the next poll")
+    click.echo(f"silence {number} has ended; what is still true is sent with the next poll")
     return 0
 
 

@@ -28,8 +28,8 @@ def verdict(known: Known) -> Verdict:
     polls = "1 poll has" if trouble.polls == 1 else f"{trouble.polls:,} polls have"
     says = f"{polls} failed since {trouble.since:%Y-%m-%d %H:%M} UTC"
     if not is_blind(trouble, after=after, now=known.at):
-        told = f"told after {span(after)} of failures, two polls at least"
-        return Verdict(state=State.FALSE, says=f"{says}; {told}")
+        due = f"sent after {span(after)} of failures, two polls at least"
+        return Verdict(state=State.FALSE, says=f"{says}; {due}")
     condition = Condition(rule=Rule.BLIND, severity=_severity(known), reason=Reason.POLLS_FAIL)
     return Verdict(state=State.TRUE, says=says, condition=condition)
 

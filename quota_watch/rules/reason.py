@@ -25,7 +25,7 @@ class Reason(StrEnum):
     WILL_EXCEED = "will_exceed", "the period will probably end over the limit"
     EARLIER_DATE = (
         "earlier_date",
-        "the limit is likely to be passed at least two days sooner than was told",
+        "the limit is likely to be passed at least two days earlier than in the last message",
     )
     NO_LONGER_LIKELY = "no_longer_likely", "it will probably not happen any more"
     OVERTAKEN = "overtaken", "it has happened, and the rule threshold tells it"

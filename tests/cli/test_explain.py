@@ -70,9 +70,9 @@ def test_who_was_told_when_and_why_and_who_was_not(shop, station, upstream) -> N
     page = words(shop)
     assert "◆ threshold 75 %, info, since 15 March 2026, 14:00 CET (13:00 UTC)" in page
     assert "fired 75 %, as the first level reached in this period with this limit" in page
-    assert "told hook: accepted 15 March 2026, 14:00 CET" in page
-    assert "not told to phone: it takes what is critical" in page
-    assert "next level, 90 %, is 2,500 events away; told already, so not again" in page
+    assert "sent to hook: accepted 15 March 2026, 14:00 CET" in page
+    assert "not sent to phone: it takes what is critical" in page
+    assert "next level, 90 %, is 2,500 events away; sent already, so not again" in page
 
 
 def test_what_a_silence_held_and_whose_it_was(shop, station, upstream) -> None:
@@ -80,21 +80,21 @@ def test_what_a_silence_held_and_whose_it_was(shop, station, upstream) -> None:
     cycle(station, upstream, 15_500)
     page = words(shop)
     assert "Silence 1 holds everything until 15 March 2026, 14:30 CET (13:30 UTC)" in page
-    assert "not told: held by silence 1 (anna: moving house), until 15 March 2026, 14:30" in page
+    assert "not sent: held by silence 1 (anna: moving house), until 15 March 2026, 14:30" in page
     assert "is 2,500 events away; held by a silence" in page
     cycle(station, upstream, 15_500)
     page = words(shop)
-    assert "fired 75 %, as a silence had ended, and it was still true told hook" in page
-    assert page.index("not told: held by silence 1") < page.index("told hook: accepted")
+    assert "fired 75 %, as a silence had ended, and it was still true sent to hook" in page
+    assert page.index("not sent: held by silence 1") < page.index("sent to hook: accepted")
 
 
 def test_a_receiver_that_refuses_is_named_with_what_it_said(shop, station, upstream) -> None:
     station.channels["hook"].script = refuse()
     cycle(station, upstream, 15_500)
     page = words(shop)
-    assert "not yet told hook after 1 attempt, next 15 March 2026, 14:00 CET" in page
+    assert "not yet sent to hook after 1 attempt, next 15 March 2026, 14:00 CET" in page
     assert "the receiver refused" in page
-    assert "told, but it has reached nobody yet" in page
+    assert "queued, but it has reached nobody yet" in page
 
 
 def test_what_quiet_hours_hold_says_until_when(shop, upstream) -> None:
@@ -102,7 +102,7 @@ def test_what_quiet_hours_hold_says_until_when(shop, upstream) -> None:
     with closing(shop.open()) as database:
         at_night = replace(SHOP, quiet_hours=quiet, channels=("hook",))
         cycle(Station(database, upstream, [at_night], shop.clock), upstream, 15_500)
-    assert "not yet told hook: held by quiet hours until 15 March 2026, 20:00 CET" in words(shop)
+    assert "not yet sent to hook: held by quiet hours until 15 March 2026, 20:00 CET" in words(shop)
 
 
 def test_an_end_that_nobody_hears_says_why(shop, station, upstream) -> None:
@@ -156,7 +156,7 @@ def test_blindness_of_a_whole_server_is_explained_too(shop, upstream) -> None:
     page = words(shop)
     assert explained(shop)["organization"]["blind"]
     assert "blind of the server, warning, since" in page
-    assert "as all organizations of the server or key failed alike told hook: accepted" in page
+    assert "as all organizations of the server or key failed alike sent to hook: accepted" in page
 
 
 def test_no_line_is_wider_than_80_columns(shop, station, upstream) -> None:

@@ -206,14 +206,14 @@ def test_on_a_terminal_the_key_is_asked_for_and_stands_in_the_file_alone(
 ) -> None:
     asked = Dialogue(tmp_path, "--base-url", play(scene("shop")).url)
     asked.answer("API key of Rybbit", KEY)
-    asked.answer("Who is to be told?", "")
+    asked.answer("Where should alerts go?", "")
     assert asked.end() == 0
     assert KEY not in asked.shown
     file = tmp_path / "config.toml"
     assert tomllib.loads(file.read_text())["rybbit"]["api_key"] == KEY
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert f"-q -c {file} poll" in asked.shown
-    assert "so far nobody would be told" in asked.shown
+    assert "so far alerts would reach nobody" in asked.shown
 
 
 def test_on_a_terminal_a_mail_address_is_asked_for_and_tried(
@@ -221,7 +221,7 @@ def test_on_a_terminal_a_mail_address_is_asked_for_and_tried(
 ) -> None:
     asked = Dialogue(tmp_path, "--base-url", play(scene("shop")).url)
     asked.answer("API key of Rybbit", KEY)
-    asked.answer("Who is to be told?", "ops@")
+    asked.answer("Where should alerts go?", "ops@")
     asked.answer("not a mail address", "ops@example.com")
     asked.answer("Mail server [smtp.example.com]", smtp_server.host)
     asked.answer("Port [587]", str(smtp_server.port))
@@ -238,7 +238,7 @@ def test_on_a_terminal_a_webhook_is_asked_for_and_one_that_is_down_is_told(
 ) -> None:
     asked = Dialogue(tmp_path, "--base-url", play(scene("shop")).url)
     asked.answer("API key of Rybbit", KEY)
-    asked.answer("Who is to be told?", "http://127.0.0.1:9/hook")
+    asked.answer("Where should alerts go?", "http://127.0.0.1:9/hook")
     asked.answer("Send a test message now?", "")
     assert asked.end() == 0
     assert "channels.hook: no connection to 127.0.0.1" in asked.shown

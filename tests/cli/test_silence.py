@@ -57,7 +57,7 @@ def test_a_silence_says_until_when_it_holds_in_the_users_zone_and_utc(berlin: Fo
     assert said.out.splitlines()[0] == (
         "silence 1: everything of Shop, until 1 April 2026, 02:00 CEST (00:00 UTC), by anna"
     )
-    assert "what is still true then is" in said.out
+    assert "what is still true then" in said.out
 
 
 @pytest.mark.parametrize(

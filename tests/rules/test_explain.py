@@ -116,7 +116,7 @@ def test_blindness_says_since_when_and_when_it_is_told(polls, hours, standing) -
     found, text = says(Rule.BLIND, trouble=run)
     assert found is standing
     assert f"{polls} poll" in text
-    assert ("told after 2 h" in text) is (standing is State.FALSE)
+    assert ("sent after 2 h" in text) is (standing is State.FALSE)
 
 
 def test_a_lower_limit_that_is_not_believed_yet_is_told() -> None:
