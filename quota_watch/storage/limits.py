@@ -50,7 +50,8 @@ def reported_of(row: Row[Any]) -> Reported | None:
         enforced_over=kept.get("over"),
         name=kept.get("name"),
         sites=tuple(
-            Site(id_, site.name, site.requires_plan) for id_, site in known_sites(row.sites).items()
+            Site(id_, site["name"], site.get("requires_plan"))
+            for id_, site in (row.sites or {}).items()
         ),
     )
     moments = {name: moment_of(kept.get(name)) for name in _SINCE}

@@ -4,8 +4,10 @@ from datetime import date, timedelta
 
 import pytest
 from markupsafe import escape
+from sqlalchemy import update
 
 from quota_watch.storage import silences
+from quota_watch.storage.schema import organization
 from support.pages import DAY, NOW, SITE, running_page
 
 PATHS = ["/", "/organizations/org_acme", "/alerts", "/deliveries"]
@@ -70,6 +72,21 @@ def test_over_the_limit_events_are_being_dropped(page):
     page.show(page.filler.organization("over", daily=[{"pageview": 10_001}] * 10))
     assert "dropping events" in page.get("/").text
     assert "New events are dropped" in page.get("/organizations/org_over").text
+
+
+def test_sites_are_shown_with_their_shares_and_what_collects_nothing(page):
+    page.show(page.filler.organization("acme", daily=[DAY] * 20))
+    seen = {"as_of": NOW.isoformat(), "before": None}
+    sites = {
+        "1": {"name": "shop.example", "used": 750, **seen},
+        "2": {"name": HOSTILE, "used": 250, "requires_plan": True, **seen},
+    }
+    with page.filler.database.write() as connection:
+        connection.execute(update(organization).values(sites=sites))
+    text = page.get("/organizations/org_acme").text
+    assert 'shop.example</th><td class="n">750</td><td class="n">75.0 %</td>' in text
+    assert "Nothing is collected without a plan" in text
+    assert "<script>alert(1)" not in text
 
 
 @pytest.mark.parametrize("path", PATHS)
