@@ -44,8 +44,9 @@ def _leave(code: object) -> None:
     if threading.active_count() > 1 or not isinstance(code, int):
         return
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
+        if stream is not None:  # closed before we began
+            with suppress(OSError, ValueError):
+                stream.flush()
     os._exit(code)
 
 

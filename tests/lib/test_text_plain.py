@@ -37,4 +37,5 @@ def test_moments_are_written_in_utc() -> None:
 
 def test_what_is_within_becomes_plain_too() -> None:
     kept = {MARCH_10: (PastForecast(as_of=MARCH_10, p10=1, p50=2, p90=3),)}
-    assert plain(kept) == {"2026-03-10": [{"as_of": "2026-03-10", "p10": 1, "p50": 2, "p90": 3}]}
+    whole = {"as_of": "2026-03-10", "p10": 1, "p50": 2, "p90": 3, "told": None}
+    assert plain(kept) == {"2026-03-10": [whole]}
