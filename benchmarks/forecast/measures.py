@@ -184,16 +184,38 @@ def _steadiness(month: Month, found: Measured) -> None:
         found.appears.append(sum((a == never) != (b == never) for a, b in pairwise(told)))
 
 
+def _mean(figures: Sequence[float | None]) -> float | None:
+    known = [each for each in figures if each is not None]
+    return round(fmean(known), 3) if known else None
+
+
+def _mean_of(among: Sequence[Measured], name: str, times: float = 1.0) -> float | None:
+    lists = [list(map(float, getattr(each, name))) for each in among]
+    return _mean([times * fmean(each) for each in lists if each])
+
+
+def _brier(among: Sequence[Measured]) -> float | None:
+    return _mean([fmean((p - came) ** 2 for p, came in each.odds) for each in among if each.odds])
+
+
+def _of_class(among: Sequence[Measured]) -> dict[str, Any]:
+    offs = [[abs(n) for days in each.date_off.values() for n in days] for each in among]
+    return {
+        "series": len(among),
+        "inside": _mean_of(among, "inside", 100),
+        "width": _mean_of(among, "width", 100),
+        "date_off": _mean([fmean(each) for each in offs if each]),
+        "date_inside": _mean_of(among, "date_inside", 100),
+        "brier": _brier(among),
+        "turns": _mean_of(among, "turns"),
+    }
+
+
 def summary(all_measured: Sequence[Measured]) -> dict[str, Any]:
     """Return the figures: means over series, in percent, days or times."""
 
-    def mean(figures: Sequence[float | None]) -> float | None:
-        known = [each for each in figures if each is not None]
-        return round(fmean(known), 3) if known else None
-
     def of(name: str, times: float = 1.0, among: Sequence[Measured] = all_measured) -> float | None:
-        lists = [list(map(float, getattr(each, name))) for each in among]
-        return mean([times * fmean(each) for each in lists if each])
+        return _mean_of(among, name, times)
 
     offs = [[abs(n) for days in each.date_off.values() for n in days] for each in all_measured]
     offs = [each for each in offs if each]
@@ -204,13 +226,13 @@ def summary(all_measured: Sequence[Measured]) -> dict[str, Any]:
         "mean_error": of("error", 100),
         "inside": of("inside", 100),
         "width": round(100 * median(fmean(each.width) for each in all_measured), 1),
-        "date_off": mean([fmean(each) for each in offs]),
+        "date_off": _mean([fmean(each) for each in offs]),
         "date_median": median(every),
-        "date_1": mean([100 * fmean(n <= 1 for n in each) for each in offs]),
-        "date_2": mean([100 * fmean(n <= 2 for n in each) for each in offs]),  # noqa: PLR2004
+        "date_1": _mean([100 * fmean(n <= 1 for n in each) for each in offs]),
+        "date_2": _mean([100 * fmean(n <= 2 for n in each) for each in offs]),  # noqa: PLR2004
         "date_inside": of("date_inside", 100),
         "date_by_lead": {
-            lead: mean(
+            lead: _mean(
                 [
                     fmean(map(abs, each.date_off[lead]))
                     for each in all_measured
@@ -219,32 +241,14 @@ def summary(all_measured: Sequence[Measured]) -> dict[str, Any]:
             )
             for lead in LEADS
         },
-        "brier": mean(
-            [fmean((p - came) ** 2 for p, came in each.odds) for each in all_measured if each.odds]
-        ),
+        "brier": _brier(all_measured),
         "reliability": _reliability([pair for each in all_measured for pair in each.odds]),
         "told_off": of("told_off"),
         "changes": of("changes", 100),
         "turns": of("turns"),
         "appears": of("appears"),
         "by_volume": {
-            name: {
-                "series": len(among),
-                "inside": of("inside", 100, among),
-                "width": of("width", 100, among),
-                "date_off": mean(
-                    [
-                        fmean([abs(n) for days in each.date_off.values() for n in days])
-                        for each in among
-                        if each.date_off
-                    ]
-                ),
-                "date_inside": of("date_inside", 100, among),
-                "brier": mean(
-                    [fmean((p - came) ** 2 for p, came in each.odds) for each in among if each.odds]
-                ),
-                "turns": of("turns", 1, among),
-            }
+            name: _of_class(among)
             for name, _ in CLASSES
             if (among := [each for each in all_measured if each.volume == name])
         },

@@ -17,14 +17,8 @@ from quota_watch.forecast.forecast import (
     learn_level,
 )
 from quota_watch.forecast.level import Level
-from quota_watch.forecast.remedies import (
-    PlanFit,
-    Remedies,
-    SiteCount,
-    remedies,
-    smallest_plan,
-    totals_ahead,
-)
+from quota_watch.forecast.remedies import PlanFit, Remedies, remedies, smallest_plan, totals_ahead
+from quota_watch.forecast.sites import SiteCount
 from quota_watch.forecast.usual import (
     DayShape,
     Snapshot,
@@ -201,6 +195,8 @@ class Past:
 
     def usual_before(self, day: date) -> Usual | None:
         """Return what the whole days before `day` taught to be usual; learned once."""
+        if not self.counted:
+            return None
         if day not in self._usual:
             self._usual[day] = usual_days(self.counted, before=day, excluded=self.capped)
         return self._usual[day]

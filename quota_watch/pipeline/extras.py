@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from quota_watch.forecast.remedies import AT_RISK_EVERY, CALM_EVERY, due_sites
+from quota_watch.forecast.sites import AT_RISK_EVERY, CALM_EVERY, due_sites
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.text import iso
 from quota_watch.model.account import Account, SiteUsage

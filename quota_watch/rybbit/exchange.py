@@ -6,6 +6,7 @@ Every request to upstream goes through `Asker.read`; no secret leaves it but in 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -110,7 +111,7 @@ class Asker:
         headers = {"Accept": "application/json"}
         if question.key is not None:
             headers["Authorization"] = f"Bearer {_sendable(question.key, question)}"
-        asked = f"?{urlencode(question.asked)}" if question.asked else ""
+        asked = _query(tuple(question.asked.items()))
         try:
             request = self._http.build_request(
                 "GET", question.server, below=question.path + asked, headers=headers
@@ -123,6 +124,12 @@ class Asker:
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError) as error:
             failure = _failure(error, question, self._timeout)
         raise failure  # out here it does not drag the original along, which may quote upstream
+
+
+@lru_cache(maxsize=64)
+def _query(asked: tuple[tuple[str, str], ...]) -> str:
+    """Write what is asked, which is the same for all organizations of a day."""
+    return f"?{urlencode(asked)}" if asked else ""
 
 
 def _read(question: Question, answer: Response, parse: Callable[[bytes], T]) -> T:

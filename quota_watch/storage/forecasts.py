@@ -23,9 +23,8 @@ from quota_watch.forecast.outlook import (
     since_first_event,
     stalls_rule_out,
 )
-from quota_watch.forecast.remedies import comparable
+from quota_watch.forecast.sites import comparable
 from quota_watch.forecast.usual import DayShape, Snapshot, flat_shape, learn_shape, shape_from_json
-from quota_watch.lib.text import plain
 from quota_watch.model.period import ONE_DAY, Period, month_of
 from quota_watch.model.usage import DayCounts, Usage, is_over
 from quota_watch.model.watch import Watch
@@ -108,8 +107,8 @@ def forecast_row(pk: int, foresight: Foresight, usage: Usage) -> dict[str, Any] 
         "state": {
             "used": seen.used,
             "probability_over": seen.probability_over,
-            "crosses_on": plain(seen.crosses_on),
-            "memory": plain(seen.memory),
+            "crosses_on": msgspec.to_builtins(seen.crosses_on),
+            "memory": msgspec.to_builtins(seen.memory),
             "shape": foresight.past.shape.to_json(),
         },
         "version": VERSION,

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from quota_watch.forecast.remedies import seen_anew
+from quota_watch.forecast.sites import seen_anew
 from quota_watch.lib.text import iso
 from quota_watch.model.account import (
     Account,

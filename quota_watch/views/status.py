@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Row
 
-from quota_watch.forecast.remedies import SiteCount, comparable
+from quota_watch.forecast.sites import SiteCount, comparable
 from quota_watch.lib.figures import Estimate
 from quota_watch.lib.text import by_field
 from quota_watch.model.account import Mismatch

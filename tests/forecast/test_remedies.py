@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_watch.forecast.forecast import Forecast
-from quota_watch.forecast.remedies import Remedies, Setting, SiteCount, remedies
+from quota_watch.forecast.remedies import Remedies, Setting, remedies
+from quota_watch.forecast.sites import SiteCount
 from support.domain import MARCH, NOON
 
 YESTERDAY = date(2026, 3, 14)

@@ -3,7 +3,7 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.forecast.remedies import MOST_A_DAY, SiteCount, comparable, due_sites, seen_anew
+from quota_watch.forecast.sites import MOST_A_DAY, SiteCount, comparable, due_sites, seen_anew
 from quota_watch.model.account import KnownSite, SiteUsage
 from quota_watch.model.period import month_of
 

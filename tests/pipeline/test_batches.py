@@ -1,10 +1,12 @@
 """A batch of polls: read once, written once, and the numbers are those of each alone."""
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +17,7 @@ from sqlalchemy import Engine, event
 from quota_watch.pipeline.poll import look_back
 from quota_watch.pipeline.watcher import Outcome
 from quota_watch.rules.assess import assess
+from quota_watch.storage import claims
 from quota_watch.storage.database import Database
 from support.clock import FakeClock
 from support.watching import Station, Upstream, watch, watches
@@ -59,8 +62,8 @@ def test_the_number_that_a_poll_shows_is_that_of_a_fresh_fit(
     sqlite_template: Path, history: list[int], steps: list[Step]
 ) -> None:
     upstream, clock = Upstream(), FakeClock(NOON)
-    for n, count in enumerate(history):
-        upstream.set(ACME, TODAY - n * DAY, pageview=count)
+    for n, events in enumerate(history):
+        upstream.set(ACME, TODAY - n * DAY, pageview=events)
     with TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{shutil.copy(sqlite_template, folder)}")
         station = Station(database, upstream, [ACME], clock, history=60 * DAY)
@@ -87,6 +90,21 @@ def statements() -> Iterator[list[str]]:
         event.remove(Engine, "before_cursor_execute", note)
 
 
+def waits_for_all_others(n: int) -> Callable[[object], None]:
+    """Let the first poll wait until the last one began: something is under way till then."""
+    lock, begun, last_began = threading.Lock(), count(1), threading.Event()
+
+    def before(_: object) -> None:
+        with lock:
+            number = next(begun)
+        if number == n:
+            last_began.set()
+        elif number == 1:
+            last_began.wait(60)
+
+    return before
+
+
 def test_a_steady_cycle_takes_a_statement_for_many_organizations(
     database: Database, clock: FakeClock
 ) -> None:
@@ -97,7 +115,11 @@ def test_a_steady_cycle_takes_a_statement_for_many_organizations(
     station = Station(database, upstream, many, clock, history=60 * DAY)
     station.poll()
     clock.advance(HOUR)
+    with database.write() as connection:
+        claimed = claims.claim_now(connection, list(station.keys.values()), now=clock.now())
+    upstream.before = waits_for_all_others(len(many))
     with statements() as executed:
-        outcomes = station.poll()
+        outcomes = [each for _, batch in station.watcher.watch(iter(claimed)) for each in batch]
+    assert len(outcomes) == len(many)
     assert all(outcome.known.foresight.is_light for outcome in outcomes)
     assert len(executed) <= 50
