@@ -19,6 +19,8 @@ _DEBUG, _INFO, _WARNING = 10, 20, 30  # logging's own, which takes long to impor
 
 _LAST_STANDARD = 2
 
+_BEFORE_COMMANDS = {"-c", "--config", "-v", "--verbose", "-q", "--quiet", "--log-format"}
+
 _COMMANDS = {
     "run": ("run:run", "Poll, alert and deliver until stopped: the service."),
     "poll": ("run:poll", "Run one cycle now and send what it decides."),
@@ -170,6 +172,8 @@ def main(args: list[str] | None = None) -> NoReturn:
             sys.stdout.flush()
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.NoSuchOption) and error.option_name in _BEFORE_COMMANDS:
+            click.echo("It stands before the command: quota-watch -c FILE status", err=True)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         code = INTERRUPTED

@@ -68,7 +68,8 @@ def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[Chec
     problems = dict(_problems(config))
     yield from _secrets(config, problems)
     for key, problem in problems.items():
-        yield _bad(key, problem, f"correct {key}")
+        what, _, remedy = problem.rpartition("; ")
+        yield _bad(key, what or remedy, remedy if what else f"correct {key}")
     if "templates.directory" not in problems:
         yield from _templates(config)
     yield from _certificates()

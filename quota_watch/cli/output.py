@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -177,7 +177,17 @@ def _nothing(_: object) -> None:
     return
 
 
-DATE = click.DateTime(["%Y-%m-%d"])
+class _Day(click.DateTime):
+    """A day that is refused with words instead of a format."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"'{value}' is no day; write it as 2026-11-01", param, ctx)
+
+
+DATE = _Day(["%Y-%m-%d"])
 """The type of an option that is a day in UTC."""
 
 

@@ -58,7 +58,7 @@ def silence(
     from quota_watch.storage import claims, silences
 
     if (organization is not None) + for_all + (group is not None) != 1:
-        raise click.UsageError("name an organization, or say --all, or a --group")
+        raise click.UsageError("give one of these: an organization, --all, or --group NAME")
     config, now = context.config(), context.clock.now()
     zone = config.alerts.time_zone
     ends_at = _end(length, until, now=now, zone=zone)

@@ -275,6 +275,8 @@ def backfill(context: Context, organizations: tuple[str, ...], first: datetime, 
 
 def _start(config: "Config", first: date, today: date) -> date:
     """Return the first day of the month to go back to; refuses what would be thinned out."""
+    if first >= today:
+        raise click.UsageError(f"--from {first} is not over yet; give a day before today")
     start = first.replace(day=1)
     oldest = today - config.database.keep_days
     if start < oldest:

@@ -128,6 +128,9 @@ def _readers_of_groups(document: Table) -> Iterator[Problem]:
 
 
 def _unknown_plan(key: str, plan: str, own: Table) -> Problem:
+    sizes = [name for name in RYBBIT_PLANS if name.removeprefix(plan)[:1].isdigit()]
+    if sizes:
+        return Problem(key, f"plan {shown(plan)} comes in sizes; write which: {quoted(sizes)}")
     meant = closest(plan, [AUTO, *own, *RYBBIT_PLANS])
     names = f"{quoted([AUTO, *own])}, " + quoted(
         name for name in RYBBIT_PLANS if name.startswith(("free", "basic", "pro1m", "appsumo-1"))

@@ -9,16 +9,13 @@ from urllib.parse import urlsplit
 
 from quota_watch.config import addresses, fields, secrets
 from quota_watch.config.secrets import Secret
-from quota_watch.config.tables import InFolder, Section, Then
+from quota_watch.config.tables import FORMATS, InFolder, Section, Then
 from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.rule import Rule, Severity
 
 _MOST_EVENTS = 10**15
 _SECOND, _LONGEST_REQUEST = timedelta(seconds=1), timedelta(seconds=25)
 _LISTEN = addresses.Listen("127.0.0.1", 8420)
-FORMATS = ("json", "slack", "discord", "teams", "pagerduty")
-"""The formats of webhooks."""
-
 _NAME = r"[A-Za-z0-9_-]{1,64}"
 
 Text = Annotated[str, fields.text]

@@ -21,6 +21,9 @@ from quota_watch.config.problems import (
     quoted,
 )
 
+FORMATS = ("json", "slack", "discord", "teams", "pagerduty")
+"""The formats of webhooks."""
+
 Location = tuple[str | int, ...]
 _Reader = Callable[[object, "_Place"], Any]
 S = TypeVar("S", bound="Section")
@@ -216,6 +219,9 @@ def _unknown_key(key: object, kind: type[Section]) -> str:
 def _bad_type(given: object, known: Mapping[str, object]) -> str:
     if given is None:
         return f"is missing; allowed: {quoted(known)}"
+    if isinstance(given, str) and given in FORMATS:
+        name = quoted([given])
+        return f'{name} is a format; write type = "webhook" and format = {name}'
     meant = closest(given, known)
     what = "unknown channel type"
     return str(InvalidValueError(what, value=given, allowed=quoted(known), meant=meant))

@@ -79,8 +79,8 @@ def test_ends_are_understood(berlin: Folder, said, ends_at) -> None:
 @pytest.mark.parametrize(
     ("args", "complaint"),
     [
-        (("--for", "1h"), "name an organization, or say --all"),
-        (("org_shop", "--all", "--for", "1h"), "name an organization, or say --all"),
+        (("--for", "1h"), "give one of these: an organization"),
+        (("org_shop", "--all", "--for", "1h"), "give one of these: an organization"),
         (("org_shop",), "say how long"),
         (("org_shop", "--for", "1h", "--until", "period-end"), "say how long"),
         (("org_shop", "--for", "soon"), "not a duration"),

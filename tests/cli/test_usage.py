@@ -20,6 +20,8 @@ GOOD = '[[organizations]]\nid = "org_a"\nlimit = 10\n'
         ('[[organizations]]\nid = "org_a"\nplan = "standart100k"\n', 'mean "standard100k"'),
         (GOOD + 'notify = ["opps"]\n[channels.ops]\ntype = "webhook"\nurl = "http://x"\n', '"ops"'),
         (GOOD + "thresholds = [0]\n", "thresholds"),
+        (GOOD + '[channels.ops]\ntype = "slack"\nurl = "http://x"\n', 'format = "slack"'),
+        ('[[organizations]]\nid = "org_a"\nplan = "standard"\n', '"standard250k"'),
         (GOOD + "[pol]\n", 'mean "poll"'),
         (GOOD + "[poll]\nintervall = 3\n", 'mean "interval"'),
         (GOOD + "[poll]\ninterval = 3\n", "15m"),
@@ -54,6 +56,21 @@ def test_a_variable_that_is_not_set_is_named(acme: Installation) -> None:
     assert result.returncode == 2
     assert "env:RYBBIT_API_KEY" in result.stderr
     assert "env:HOOK_SECRET" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("status", "-c", "config.toml"), "quota-watch -c FILE status"),
+        (("history", "org_acme", "--from", "yesterday"), "write it as 2026-11-01"),
+        (("backfill", "org_acme", "--from", "2999-01-01"), "is not over yet"),
+        (("silence", "org_acme", "--all", "--for", "1h", "--reason", "x"), "give one of these"),
+    ],
+)
+def test_a_wrong_command_says_what_would_be_right(acme: Installation, args, words) -> None:
+    result = acme.run(*args)
+    assert result.returncode == 2
+    assert words in result.stderr
 
 
 def test_a_command_that_does_not_exist_is_bad_usage(acme: Installation) -> None:
