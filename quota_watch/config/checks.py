@@ -120,7 +120,7 @@ def _named_groups(document: Table) -> Iterator[tuple[str, object]]:
 def _readers_of_groups(document: Table) -> Iterator[Problem]:
     reports = _table(document, "reports")
     lists = [reports.get(name) for name in ("weekly", "monthly")]
-    readers = {name for each in lists if isinstance(each, list) for name in each}
+    readers = [name for each in lists if isinstance(each, list) for name in each]
     for channel in _table(reports, "groups"):
         if channel not in readers:
             key = f"reports.{key_path(['groups', channel], {})}"

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from datetime import timedelta
 
@@ -55,12 +55,17 @@ def stations(
 
 
 def meeting(upstream: Upstream, n: int) -> list[Upstream]:
-    """Return ways to the same upstream whose first polls wait for each other."""
-    together = threading.Barrier(n, timeout=60)
+    """Return ways to the same upstream whose polls wait until each way has one."""
+    together, all_there = threading.Barrier(n, timeout=60), threading.Event()
     ways = [copy(upstream) for _ in range(n)]
     for way in ways:
         first = iter([together.wait])
-        way.before = lambda _, first=first: next(first, bool)()
+
+        def before(_: object, first: Iterator[Callable[[], object]] = first) -> None:
+            next(first, all_there.wait)()
+            all_there.set()
+
+        way.before = before
     return ways
 
 

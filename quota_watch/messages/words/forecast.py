@@ -257,21 +257,20 @@ def upgrade(fit: PlanFit | None, *, watch: Watch, resumes: bool = False) -> str:
     """Name the plan that would do and its price, or say where to change it."""
     then = ": collection resumes within 30 minutes" if resumes else ""
     if watch.lapsed_plan is not None:
-        lapsed = _priced(watch.lapsed_plan, watch)
+        lapsed = _priced(watch.lapsed_plan, watch.prices.get(watch.lapsed_plan))
         return f"Renew the plan {lapsed} at {watch.organization.server}{then}."
     if not watch.drops:
         return "Agree on a higher limit and set it in the config."
     if fit is None or fit.limit <= (watch.limit or 0):
         return f"Upgrade the plan at {watch.organization.server}{then}."
-    plan = _priced(fit.plan, watch)
+    plan = _priced(fit.plan, fit.price or watch.prices.get(fit.plan))
     if resumes:
         return f"Upgrade to {plan}{then}."
     return f"Upgrade to {plan} (fits this period and the next two)."
 
 
-def _priced(plan: str, watch: Watch) -> str:
+def _priced(plan: str, price: str | None) -> str:
     """Name a plan, with its price where the config says one."""
-    price = watch.prices.get(plan)
     return one_line(plan, NAME) + (f", {one_line(price, NAME)}" if price else "")
 
 
