@@ -276,7 +276,7 @@ def foresee(past: Past, *, watch: Watch, usage: Usage, now: datetime, always: bo
             sites=past.sites,
             excluded=past.capped,
         ),
-        plan_fit=smallest_plan(totals, plan=watch.plan),
+        plan_fit=smallest_plan(totals, plan=watch.plan, prices=watch.prices),
     )
 
 

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from itertools import combinations
 from statistics import fmean
+from types import MappingProxyType
 
 from quota_watch.forecast.forecast import Forecast
 from quota_watch.forecast.sites import SiteCount
@@ -295,21 +296,30 @@ def fits_ahead(limit: int, totals: Sequence[int], *, period: Period) -> list[Per
     return found
 
 
-def smallest_plan(needed: Sequence[int], *, plan: str | None) -> PlanFit | None:
+def smallest_plan(
+    needed: Sequence[int], *, plan: str | None, prices: Mapping[str, str] = MappingProxyType({})
+) -> PlanFit | None:
     """Return the smallest plan of the same family that holds every total; None: none is sold.
 
-    A `basic` plan that is outgrown becomes `standard`.
+    A `basic` plan that is outgrown becomes `standard`. `prices` are the config's, by plan.
     """
     most = max(needed, default=0)
     family = family_of(plan)
     for each in (family, _USUAL_FAMILY):
         fitting = [p for p in _plans(each) if p.limit >= most]
         if fitting:
-            return PlanFit(plan=fitting[0].name, limit=fitting[0].limit, needed=most)
+            name, limit = fitting[0].name, fitting[0].limit
+            return PlanFit(plan=name, limit=limit, needed=most, price=prices.get(name))
     return None
 
 
-def smaller_plan(totals: Sequence[int], *, plan: str | None, limit: int) -> PlanFit | None:
+def smaller_plan(
+    totals: Sequence[int],
+    *,
+    plan: str | None,
+    limit: int,
+    prices: Mapping[str, str] = MappingProxyType({}),
+) -> PlanFit | None:
     """Return a smaller plan that would do, from the totals of closed periods, oldest first.
 
     Only where the last three used at most 40 % of the limit, and with a fifth of room to spare.
@@ -319,7 +329,7 @@ def smaller_plan(totals: Sequence[int], *, plan: str | None, limit: int) -> Plan
         return None
     if max(latest) * 100 > HARDLY_USED_PERCENT * limit:
         return None
-    found = smallest_plan([math.ceil(max(latest) / _ROOM)], plan=plan)
+    found = smallest_plan([math.ceil(max(latest) / _ROOM)], plan=plan, prices=prices)
     return found if found is not None and found.limit < limit else None
 
 

@@ -298,7 +298,9 @@ def _smaller_plan(connection: Connection, pk: int, known: Known) -> PlanFit | No
     whole = [total for total in totals if total is not None]
     if len(whole) < len(totals):
         return None
-    return smaller_plan(whole, plan=known.watch.plan, limit=known.watch.limit)
+    return smaller_plan(
+        whole, plan=known.watch.plan, limit=known.watch.limit, prices=known.watch.prices
+    )
 
 
 def _stories(

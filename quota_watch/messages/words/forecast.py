@@ -263,7 +263,7 @@ def upgrade(fit: PlanFit | None, *, watch: Watch, resumes: bool = False) -> str:
         return "Agree on a higher limit and set it in the config."
     if fit is None or fit.limit <= (watch.limit or 0):
         return f"Upgrade the plan at {watch.organization.server}{then}."
-    plan = _priced(fit.plan, fit.price or watch.prices.get(fit.plan))
+    plan = _priced(fit.plan, fit.price)
     if resumes:
         return f"Upgrade to {plan}{then}."
     return f"Upgrade to {plan} (fits this period and the next two)."
