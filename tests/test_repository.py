@@ -112,7 +112,7 @@ def test_the_readme_begins_with_the_two_commands_each_on_one_line() -> None:
     assert (first, second) == ("sh", "sh")
     assert [try_it.count("\n"), test_it.count("\n")] == [1, 1]
     assert try_it.endswith("/quota-watch demo\n")
-    assert test_it.endswith("-m pytest -n auto\n")
+    assert test_it.endswith("-m pytest -n 4\n")
 
 
 def test_the_changelog_tells_of_this_version() -> None:
