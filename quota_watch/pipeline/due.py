@@ -97,11 +97,6 @@ class DueOrganizations:
         self._held = {}
         self._changed.set()
 
-    @property
-    def is_stopping(self) -> bool:
-        """Whether no further claims are handed out."""
-        return self._stopping.is_set()
-
     def stop(self) -> None:
         """Hand out no further claims."""
         self._stopping.set()

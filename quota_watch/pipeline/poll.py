@@ -26,7 +26,6 @@ from quota_watch.storage.limits import kept_account, kept_limit
 
 log = get_logger(__name__)
 
-
 _USUAL_DAYS = 40
 
 
@@ -155,11 +154,9 @@ class Poller:
         used = poll.count(watch).used
         account = errands.account(watch, claim, used=used, now=poll.at)
         closed = errands.closed(watch, claim, period=poll.period, now=poll.at)
-        return (
-            poll
-            if account is None and closed is None
-            else replace(poll, account=account, closed=closed)
-        )
+        if account is None and closed is None:
+            return poll
+        return replace(poll, account=account, closed=closed)
 
     def _looking_ahead(self, poll: Poll) -> Poll:
         """Look ahead here, where many threads may, so that the transaction has only to write."""

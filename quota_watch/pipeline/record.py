@@ -1,6 +1,6 @@
 """Step two: keep what a poll brought, and say what is known with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,6 +35,10 @@ _MOMENT, _SHORT_WAIT = timedelta(seconds=1), timedelta(minutes=1)  # of a bucket
 _FALL_SHARE, _FALL_LEAST = 0.05, 100  # of what was used, and events; less is late correction
 
 
+_NOT_ASKED: Mapping[str, Any] = {"history_from": None, "reread_on": None}
+"""As if closed days had never been asked for: the next poll reads them all."""
+
+
 class Recorder:
     """Writes polls into the store; `pace` tells how often an organization is polled."""
 
@@ -65,10 +69,8 @@ class Recorder:
         moved_in = change is not None and has_moved_in(change)
         if moved_in:  # what is usual is learned anew once the days before are read again
             poll = replace(poll, foresight=None)
-        self._add(changes, poll, row, said, usage, kept)
-        if moved_in:
-            columns = changes.organizations[row.pk]
-            changes.organizations[row.pk] = {**columns, "history_from": None, "reread_on": None}
+        asked = _NOT_ASKED if moved_in else _asked_columns(poll, row)
+        self._add(changes, poll, row, said, usage, kept, asked)
         drops = watch.drops and is_over(usage.used, watch.limit)
         self._record_closed(transaction, poll, watch, row, changes, kept)
         was_watched = row.last_ok is not None
@@ -105,15 +107,17 @@ class Recorder:
         said: Heard,
         usage: Usage,
         kept: KeptRows,
+        asked: Mapping[str, Any],
     ) -> None:
-        """Add what a good poll changes, table by table."""
+        """Add what a good poll changes, table by table; `asked` tells of closed days."""
         watch, today = said.watch, poll.at.date()
         interval = self._pace(watch.organization)
         next_at = next_slot(watch.organization, after=poll.at, interval=interval)
         columns = record.good_poll_columns(
             watch, usage, now=poll.at, next_at=next_at, interval=interval
         )
-        columns |= said.columns | _asked_columns(poll, row) | self._site_columns(poll, row, said)
+        columns |= said.columns | self._site_columns(poll, row, said)
+        columns |= asked
         same = poll.digest != "" and poll.digest == row.days_digest
         days = [day for day in poll.days if day.day >= today] if same else poll.days
         changes.days += record.changed_rows(

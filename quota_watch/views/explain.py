@@ -11,7 +11,7 @@ from quota_watch.lib.text import by_field, plain
 from quota_watch.model.period import month_of, previous
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.watch import Watch
-from quota_watch.rules.explain import explain
+from quota_watch.rules.assess import explain
 from quota_watch.rules.reason import BY_THEMSELVES, Reason
 from quota_watch.views.alerts import (
     Alert,

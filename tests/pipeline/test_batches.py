@@ -2,8 +2,7 @@
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
@@ -12,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 
 from quota_watch.pipeline.poll import look_back
 from quota_watch.pipeline.watcher import Outcome
@@ -20,6 +19,7 @@ from quota_watch.rules.assess import assess
 from quota_watch.storage import claims
 from quota_watch.storage.database import Database
 from support.clock import FakeClock
+from support.statements import statements
 from support.watching import Station, Upstream, watch, watches
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -75,21 +75,6 @@ def test_the_number_that_a_poll_shows_is_that_of_a_fresh_fit(
         database.close()
 
 
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """Collect what is executed meanwhile."""
-    executed: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        executed.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield executed
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-
-
 def waits_for_all_others(n: int) -> Callable[[object], None]:
     """Let the first poll wait until the last one began: something is under way till then."""
     lock, begun, last_began = threading.Lock(), count(1), threading.Event()
@@ -118,7 +103,7 @@ def test_a_steady_cycle_takes_a_statement_for_many_organizations(
     with database.write() as connection:
         claimed = claims.claim_now(connection, list(station.keys.values()), now=clock.now())
     upstream.before = waits_for_all_others(len(many))
-    with statements() as executed:
+    with statements(Engine) as executed:
         outcomes = [each for _, batch in station.watcher.watch(iter(claimed)) for each in batch]
     assert len(outcomes) == len(many)
     assert all(outcome.known.foresight.is_light for outcome in outcomes)

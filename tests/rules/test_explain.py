@@ -9,7 +9,7 @@ from quota_watch.model.account import Comparison, Mismatch
 from quota_watch.model.limit import KnownLimit
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.rules import forecast, spike, stalled
-from quota_watch.rules.explain import explain
+from quota_watch.rules.assess import explain
 from quota_watch.rules.forecast import Risk, RiskReason, Tier
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason

@@ -1,16 +1,14 @@
 """What is known of organizations, read at once."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
 
 from quota_watch.model.source import ErrorKind
 from quota_watch.storage import claims
 from quota_watch.views.known import known, known_of
 from support.pages import DAY, NOW, Filler
+from support.statements import statements
 from support.watching import watch
 
 ERROR = {"kind": "timeout", "message": "no answer", "status": None}
@@ -21,26 +19,12 @@ def filler(database) -> Filler:
     return Filler(database, NOW)
 
 
-@contextmanager
-def counted(connection) -> Iterator[list[str]]:
-    statements: list[str] = []
-
-    def note(*args: object) -> None:
-        statements.append(str(args[2]))
-
-    event.listen(connection, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(connection, "before_cursor_execute", note)
-
-
 def test_many_are_read_in_as_many_statements_as_one(filler: Filler) -> None:
     watches = [filler.organization(f"n{n}", daily=[DAY] * 3) for n in range(30)]
     with filler.database.read() as connection:
-        with counted(connection) as for_one:
+        with statements(connection) as for_one:
             known_of(connection, watches[:1], now=NOW)
-        with counted(connection) as for_all:
+        with statements(connection) as for_all:
             found = known_of(connection, watches, now=NOW)
     assert len(for_one) == len(for_all) <= 7
     assert [each.usage.used for each in found] == [3 * 3_700] * 30

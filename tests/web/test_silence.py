@@ -101,6 +101,14 @@ def test_any_other_answer_is_refused(acme, path, choice):
     assert in_force(acme) == []
 
 
+def test_organizations_of_two_servers_may_have_the_same_id(links, link):
+    other = replace(link.organization, server="https://other.example")
+    key = Secret("rb_another_key_0123456789")
+    both = replace(links, credentials={other: key, **links.credentials})
+    assert both.read(both.token(link)) == link
+    assert both.read(both.token(replace(link, organization=other))).organization == other
+
+
 def test_a_link_that_was_changed_is_not_valid(acme, path):
     for changed in (path[:-1], f"/silence/x{path[9:]}"):
         assert acme.get(changed).status_code == 404
