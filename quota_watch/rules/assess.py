@@ -1,7 +1,7 @@
 """Assess: ask every rule what it says of what is known, and bring the verdicts together."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from quota_watch.model.limit import ChangeKind
 from quota_watch.model.rule import Rule, Severity
@@ -106,20 +106,3 @@ def _reminded(condition: Condition, rule: Rule, known: Known) -> Condition:
     watch = known.watch.of(rule)
     every = watch.remind_every if condition.severity >= watch.remind_from else None
     return replace(condition, remind_every=every)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleNow:
-    """What a rule says now, and in words why."""
-
-    rule: Rule
-    standing: State
-    says: str
-
-
-def explain(known: Known) -> list[RuleNow]:
-    """Say of each rule about an organization what its verdict is: the one reconcile acts on."""
-    return [
-        RuleNow(rule=rule, standing=verdict.state, says=verdict.says)
-        for rule, verdict in verdicts_of(known).items()
-    ]

@@ -11,7 +11,7 @@ from quota_watch.lib.text import by_field, plain
 from quota_watch.model.period import month_of, previous
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.watch import Watch
-from quota_watch.rules.assess import explain
+from quota_watch.rules.assess import verdicts_of
 from quota_watch.rules.reason import BY_THEMSELVES, Reason
 from quota_watch.views.alerts import (
     Alert,
@@ -22,7 +22,7 @@ from quota_watch.views.alerts import (
     alerts_of_server,
     silences_shown,
 )
-from quota_watch.views.known import known_of, look_ahead
+from quota_watch.views.known import look_ahead
 from quota_watch.views.status import Status, statuses
 
 Json = dict[str, Any]
@@ -97,20 +97,19 @@ def explanation(
 
     `channels` are the config's, each with the least severity that it takes.
     """
-    (status,) = statuses(connection, [watch], now=now, interval=interval)
-    (known,) = known_of(connection, [watch], now=now)
+    (status,) = statuses(connection, [watch], now=now, interval=interval, told=True)
     silences = silences_shown(connection, now=now, with_ended=True)
     explainer = _Explainer(watch, channels, silences)
     return Explanation(
         organization=status,
         rules=[
             ExplainedRule(
-                rule=each.rule,
-                standing=each.standing,
-                says=each.says,
-                channels=watch.of(each.rule).channels,
+                rule=rule,
+                standing=verdict.state,
+                says=verdict.says,
+                channels=watch.of(rule).channels,
             )
-            for each in explain(look_ahead(connection, known))
+            for rule, verdict in verdicts_of(look_ahead(connection, status.known)).items()
         ],
         alerts=[explainer.alert(each) for each in _lately(connection, watch, now)],
     )

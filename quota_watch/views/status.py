@@ -176,13 +176,15 @@ def statuses(
     *,
     now: datetime,
     interval: timedelta | None = None,
+    told: bool = False,
     types: bool = True,
 ) -> list[Status]:
     """Read how each watched organization stands, in the order of the config.
 
-    `interval` is the configured one. Without `types` all that was counted is of the type `other`.
+    `interval` is the configured one. With `told` stories and silences are known too; without
+    `types` all that was counted is of the type `other`.
     """
-    found = known_of(connection, watches, now=now, told=False, types=types)
+    found = known_of(connection, watches, now=now, told=told, types=types)
     lost = losses_so_far(connection, found)
     silences = silences_shown(connection, now=now)
     alerts = _open_alerts(connection, found)

@@ -9,7 +9,7 @@ from quota_watch.model.account import Comparison, Mismatch
 from quota_watch.model.limit import KnownLimit
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.rules import forecast, spike, stalled
-from quota_watch.rules.assess import explain
+from quota_watch.rules.assess import verdicts_of
 from quota_watch.rules.forecast import Risk, RiskReason, Tier
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
@@ -34,8 +34,8 @@ STALL = Stall(since=NOON, hours=26.5, counted=1, expected=1200, last_seen=None)
 
 def says(rule: Rule, **known: Any) -> tuple[State, str]:
     values = {"watch": ALL_ON, "period": MARCH, "at": NOON, "usage": usage(80)}
-    found = explain(Known(**(values | known)))
-    return next((each.standing, each.says) for each in found if each.rule is rule)
+    verdict = verdicts_of(Known(**(values | known)))[rule]
+    return verdict.state, verdict.says
 
 
 @pytest.mark.parametrize(
