@@ -119,19 +119,33 @@ def _first_ready(
 def _related(
     connection: Connection, channel: str, due: Sequence[Row[Any]], now: datetime
 ) -> Sequence[Row[Any]]:
-    """Return the pending rows that may go with those that are due, or have to go before them."""
-    decided = {row.message_id for row in due if row.message_id is not None}
-    batches = {row.batch for row in due if row.batch is not None and row.message_id is None}
+    """Return the pending rows that may go with those that are due, or have to go before them.
+
+    What goes before may be of a message that was decided: that one goes whole, so its rows and
+    what is under way of their stories belong here too.
+    """
     rows = {row.pk: row for row in due}
-    if decided or batches:
+
+    def add(which: ColumnElement[bool]) -> None:
+        query = _rows_of(channel, now).where(is_pending(), which)
+        rows.update((row.pk, row) for row in connection.execute(query))
+
+    def decided() -> set[str]:
+        return {row.message_id for row in rows.values() if row.message_id is not None}
+
+    def of_their_stories() -> ColumnElement[bool]:
+        stories = {row.alert_pk for row in rows.values() if row.alert_pk is not None}
+        return delivery.c.alert_pk.in_(stories)
+
+    whole = decided()
+    batches = {row.batch for row in due if row.batch is not None and row.message_id is None}
+    if whole or batches:
         joining = and_(delivery.c.batch.in_(batches), delivery.c.message_id.is_(None))
-        query = _rows_of(channel, now).where(
-            is_pending(), or_(delivery.c.message_id.in_(decided), joining)
-        )
-        rows |= {row.pk: row for row in connection.execute(query)}
-    stories = {row.alert_pk for row in rows.values() if row.alert_pk is not None}
-    query = _rows_of(channel, now).where(is_pending(), delivery.c.alert_pk.in_(stories))
-    rows |= {row.pk: row for row in connection.execute(query)}
+        add(or_(delivery.c.message_id.in_(whole), joining))
+    add(of_their_stories())
+    if parts := decided() - whole:
+        add(delivery.c.message_id.in_(parts))
+        add(of_their_stories())
     return sorted(rows.values(), key=lambda row: row.pk)
 
 

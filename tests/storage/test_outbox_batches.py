@@ -21,6 +21,7 @@ from support.posting import (
     states,
     stories_of,
     story,
+    take,
 )
 
 
@@ -118,3 +119,24 @@ def test_many_that_were_accepted_are_kept_at_once(database: Database) -> None:
         assert attempts.mark_done(connection, claimed, now=START + HOUR)
         assert not attempts.mark_done(connection, claimed, now=START + HOUR)
     assert states(database) == [(FIRED, "done")] * 3
+
+
+def test_what_goes_before_something_critical_goes_with_all_that_it_went_with_before(
+    database: Database,
+) -> None:
+    one, two = fill(database, 2, batch="digest")
+    together = take(database)
+    later(database, together, at=START + HOUR)
+    put(database, envelope(one, ESCALATED, severity="critical"), now=START + MINUTE)
+    (message,) = claim_many(database, 1, now=START + MINUTE)
+    assert (message.id, stories_of(message)) == (together.id, [one, two])
+
+
+def test_it_waits_for_what_of_its_other_stories_is_under_way(database: Database) -> None:
+    one, two = fill(database, 2, batch="digest")
+    later(database, take(database), at=START + HOUR)
+    put(database, envelope(two, ESCALATED, severity="critical"))
+    (message,) = claim_many(database, 1, token="ours")
+    assert [row.type for row in message.rows] == [ESCALATED]
+    put(database, envelope(one, ESCALATED, severity="critical"), now=START + MINUTE)
+    assert claim_many(database, 1, token="ours", now=START + MINUTE) == []
