@@ -16,7 +16,7 @@ from support.smtp import SmtpServer
 
 KEY = "canary-key-4f1d9c2b7a"
 HOOK_SECRET = "whsec_Y2FuYXJ5LWhvb2stc2VjcmV0LTEyMzQ="
-SECONDS = 30
+SECONDS = 90
 
 
 @dataclass(slots=True)
