@@ -12,7 +12,7 @@ import click
 
 from quota_watch.cli.context import Context, patiently, refuse_foreign_folder
 from quota_watch.cli.output import plural, print_json
-from quota_watch.config import AppriseTable, Config, ConfigError
+from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, warnings
 from quota_watch.config.addresses import Listen
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.errors import QuotaWatchError
@@ -62,7 +62,7 @@ def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[Chec
         plural(len(config.channels), "channel"),
     )
     yield _good("config", f"{config.path}: {', '.join(parts)}")
-    for warning in config.warnings():
+    for warning in warnings(config):
         yield _good(_WARNING, warning)
     yield _database(config, context.clock, offline=offline)
     problems = dict(_problems(config))
@@ -298,14 +298,15 @@ def _losses(organization: Organization, account: Account) -> Iterator[Check]:
 def _channels(config: Config, *, offline: bool) -> Iterator[Check]:
     from quota_watch.channels.build import ChannelBuilder
     from quota_watch.channels.channel import DeliveryError
-    from quota_watch.config.needs import to_deliver
+    from quota_watch.config.settings import all_secrets
 
     with ExitStack() as resources:
         builder = ChannelBuilder(config, resources)
         for name, table in config.channels.items():
             if offline and not (isinstance(table, AppriseTable) and table.url.checkable):
                 continue
-            hidden = [s for s in to_deliver({name: table}, config.smtp) if not s.checkable]
+            needed = all_secrets((table, config.smtp if isinstance(table, EmailTable) else None))
+            hidden = [secret for _, secret in needed if not secret.checkable]
             if hidden:
                 yield _unknown(f"channels.{name}", f"not asked: {hidden[0]} can't be read here")
                 continue

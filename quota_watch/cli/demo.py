@@ -25,7 +25,7 @@ from quota_watch.cli.context import Context
 from quota_watch.cli.output import STATES, is_terminal, plural
 from quota_watch.cli.status import show
 from quota_watch.config import Config, load
-from quota_watch.config.needs import has_web
+from quota_watch.config.settings import has_web
 from quota_watch.demo.casts import CASTS, cast
 from quota_watch.demo.scenes import Scene
 from quota_watch.demo.simulator import Simulator

@@ -86,6 +86,7 @@ def _loader(
     context: Context, first: "Config", database: "Database", health: "Health", page: "Page"
 ) -> "Callable[[Runtime | None], Runtime]":
     """Return what builds a runtime of the `first` config, and later ones of what stands there."""
+    from quota_watch.config import warnings
     from quota_watch.service.discovery import with_found
     from quota_watch.service.runtime import Runtime
 
@@ -94,7 +95,7 @@ def _loader(
         context.start_logging(new)
         if new.database_url() != first.database_url():
             log.warning("database.url is another one: restart to take it up")
-        for warning in new.warnings():
+        for warning in warnings(new):
             log.warning(warning)
         found = () if old is None else old.found
         if new.rybbit.discover == "watch":

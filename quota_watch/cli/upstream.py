@@ -50,11 +50,11 @@ def server_url(ctx: click.Context, param: click.Parameter, value: str | None) ->
 def key_reference(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Return a reference to a key; refuses the key itself, which a shell would keep."""
     from quota_watch.config import ConfigError, Secret
-    from quota_watch.config.secrets import api_key
+    from quota_watch.config.secrets import API_KEY
 
     if value is None:
         return None
-    secret = Secret(value, check=api_key)
+    secret = Secret(value, check=API_KEY)
     if secret.is_literal:
         raise click.BadParameter("allowed: env:NAME, file:/path, credential:NAME", ctx, param)
     try:
@@ -73,10 +73,10 @@ def credential(key: str, server: str | None, named: tuple[str, ...] = ()) -> "Cr
     """Return a key, literal or `env:…`, for a server or else Rybbit's own."""
     from quota_watch.config import Secret
     from quota_watch.config.addresses import CLOUD
-    from quota_watch.config.secrets import api_key
+    from quota_watch.config.secrets import API_KEY
     from quota_watch.service.discovery import Credential
 
-    secret = Secret(key, key="the API key", check=api_key)
+    secret = Secret(key, key="the API key", check=API_KEY)
     return Credential(server=server or CLOUD, secret=secret, named=named)
 
 

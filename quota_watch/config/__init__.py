@@ -1,12 +1,11 @@
 """The configuration: TOML → frozen models → what to watch, whom to tell, with which secrets."""
 
 from quota_watch.config.fields import format_duration, parse_duration
-from quota_watch.config.load import find_config, load
+from quota_watch.config.load import find_config, load, warnings
 from quota_watch.config.models import AppriseTable, Channel, EmailTable, Smtp, WebhookTable
-from quota_watch.config.needs import Use
 from quota_watch.config.problems import ConfigError, Problem
 from quota_watch.config.secrets import Secret
-from quota_watch.config.settings import Config
+from quota_watch.config.settings import Config, Use
 
 __all__ = [
     "AppriseTable",
@@ -23,4 +22,5 @@ __all__ = [
     "format_duration",
     "load",
     "parse_duration",
+    "warnings",
 ]

@@ -7,6 +7,7 @@ what has the wrong shape is passed over here, its own section tells of it.
 from collections.abc import Callable, Iterator, Mapping
 
 from quota_watch.config import addresses
+from quota_watch.config.models import EmailTable
 from quota_watch.config.problems import (
     InvalidValueError,
     Problem,
@@ -151,6 +152,13 @@ def _channel_names(document: Table) -> Iterator[Problem]:
             problem = _bad_channel(name, known) if name.strip() else None
             if problem:
                 yield Problem(f"{key}[{index}]", problem)
+
+
+def mail_channels(document: Table) -> dict[str, EmailTable]:
+    """Return a mail channel for each address that stands where a channel could be named."""
+    names = {name for _, names in _places(document) for name in names}
+    found = {name: addresses.mailto(name) for name in sorted(names)}
+    return {name: EmailTable(to=(address,)) for name, address in found.items() if address}
 
 
 def _places(document: Table) -> Iterator[tuple[str, list[str]]]:

@@ -1,17 +1,20 @@
-"""From a file to a `Config`, or to everything that is wrong with it."""
+"""From a file to a `Config`, or to all that is wrong with it; and what is worth a warning."""
 
 import os
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from quota_watch.config.checks import cross_check
-from quota_watch.config.models import Document
-from quota_watch.config.problems import ConfigError, Problem
-from quota_watch.config.settings import Config
+from quota_watch.config import addresses
+from quota_watch.config.checks import cross_check, mail_channels
+from quota_watch.config.models import AppriseTable, Channel, Document, WebhookTable
+from quota_watch.config.problems import ConfigError, Problem, listed, organization_key
+from quota_watch.config.secrets import Secret
+from quota_watch.config.settings import Config, all_secrets
 from quota_watch.config.tables import keys_of, read
 
 VARIABLE = "QUOTA_WATCH_CONFIG"
@@ -21,6 +24,9 @@ _PLACES = (Path("config.toml"), Path("/etc/quota-watch/config.toml"))
 _ORDER = {name: place for place, name in enumerate(keys_of(Document))}
 _DEEPEST = 12
 _MOST_BYTES = 8 * 2**20
+
+_TELLING_NAMES = ("authorization", "cookie", "key", "password", "secret", "token")
+_TLS_AT_ONCE = 465
 
 
 def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
@@ -59,7 +65,8 @@ def validate(document: dict[str, object], path: Path, *, is_shared: bool = False
     problems += cross_check(document)
     if parsed is None or problems:
         raise ConfigError(path, sorted(problems, key=_place))
-    return Config.of(parsed, path=path, is_shared=is_shared)
+    mails = mail_channels(document)
+    return Config.of(parsed, path=path, is_shared=is_shared, mails=mails)
 
 
 def _is_deep(document: dict[str, object]) -> bool:
@@ -125,3 +132,107 @@ def _is_shared(file: BinaryIO) -> bool:
     status = os.fstat(file.fileno())
     by_group = stat.S_IRGRP if status.st_uid != 0 else 0
     return stat.S_ISREG(status.st_mode) and bool(status.st_mode & (stat.S_IROTH | by_group))
+
+
+def warnings(config: Config) -> tuple[str, ...]:
+    """Return what is allowed but worth telling, a sentence each, without secrets."""
+    return tuple(
+        chain(
+            _unheard(config),
+            _unread_reports(config),
+            _exposed_servers(config),
+            _exposed_mail(config),
+            _unreachable_page(config),
+            _readable_secrets(config),
+        )
+    )
+
+
+def _unheard(config: Config) -> Iterator[str]:
+    if not config.channels:
+        yield "nobody would hear of any alert: there is no [channels.NAME] table; add one"
+        return
+    silent = [watch.organization.id for watch in config.watches() if not watch.channels]
+    if silent:
+        yield (
+            f"nobody would hear of alerts about {listed(silent)}: "
+            "notify is empty; name a channel there or leave the key out"
+        )
+
+
+def _unread_reports(config: Config) -> Iterator[str]:
+    reports = config.reports
+    for name in () if reports is None else dict.fromkeys((*reports.weekly, *reports.monthly)):
+        channel = config.channels[name]
+        if isinstance(channel, WebhookTable) and channel.routing_key is not None:
+            yield f'reports: the channel "{name}" is of pagerduty, which gets no reports'
+
+
+def _exposed_servers(config: Config) -> Iterator[str]:
+    servers = [("rybbit.base_url", config.rybbit.base_url)]
+    for index, table in enumerate(config.organizations):
+        if table.base_url is not None:
+            servers.append((f"{organization_key(index, table.id)}.base_url", table.base_url))
+    for key, server in servers:
+        if addresses.is_exposed(server):
+            yield f"{key}: {server} is not encrypted, so the API key travels in clear; use https"
+        if server.endswith("/api"):
+            yield f"{key}: {server} ends in /api, which is added to it anyway; leave it out"
+
+
+def _exposed_mail(config: Config) -> Iterator[str]:
+    smtp = config.smtp
+    if smtp is None:
+        return
+    if smtp.security == "none" and smtp.password and not addresses.is_loopback(smtp.host):
+        yield 'smtp.security: "none" sends the password in clear; use "starttls" or "tls"'
+    if (smtp.port == _TLS_AT_ONCE) != (smtp.security == "tls"):
+        yield (
+            f'smtp.port: {smtp.port} with security = "{smtp.security}" is unusual; '
+            '"tls" goes with port 465, "starttls" with 587'
+        )
+
+
+def _unreachable_page(config: Config) -> Iterator[str]:
+    web = config.web
+    if web and addresses.is_everywhere(web.listen.host) and web.hosts() == {"localhost"}:
+        yield (
+            f"web.listen: {web.listen} is open to other machines, but the page answers to "
+            "localhost alone; name the host they ask for in web.public_url or web.allowed_hosts"
+        )
+
+
+def _readable_secrets(config: Config) -> Iterator[str]:
+    keys = list(_plain_secrets(config)) if config.is_shared else []
+    if keys:
+        yield (
+            f"{config.path} can be read by other users and {listed(keys)} stands there in plain "
+            "text; chmod 600 it, or use env:, file: or credential:"
+        )
+
+
+def _plain_secrets(config: Config) -> Iterator[str]:
+    """Yield the keys of literals that are surely secret: many URLs and headers are not."""
+    for name in ("rybbit", "database", "organizations", "channels", "smtp", "web"):
+        for key, secret in all_secrets(getattr(config, name), name):
+            if secret.is_literal and _is_telling(config, key, secret):
+                yield key
+
+
+def _is_telling(config: Config, key: str, secret: Secret) -> bool:
+    name = key.rpartition(".")[2].lower()
+    if key in {f"channels.{each}.url" for each, table in config.channels.items() if _is_key(table)}:
+        return True
+    if name in {"url", "proxy"}:
+        url = secret.reveal()
+        is_telling = addresses.holds_password(url)
+        return is_telling if key == "database.url" else is_telling or "@" in url or "?" in url
+    return any(word in name for word in _TELLING_NAMES)
+
+
+def _is_key(channel: Channel) -> bool:
+    """Tell whether a channel's URL is all that one needs to post there."""
+    chats = {"slack", "discord", "teams"}
+    return isinstance(channel, AppriseTable) or (
+        isinstance(channel, WebhookTable) and channel.format in chats
+    )

@@ -28,13 +28,13 @@ TimeZone = Annotated[str, fields.time_zone]
 ServerUrl = Annotated[str, addresses.server]
 Sender = Annotated[str, addresses.sender]
 LocalPath = Annotated[Path, fields.text, InFolder]
-ApiKey = Annotated[Secret, secrets.secret(secrets.api_key)]
-Password = Annotated[Secret, secrets.secret(secrets.password)]
-HeaderValue = Annotated[Secret, secrets.secret(secrets.header_value)]
+ApiKey = Annotated[Secret, secrets.secret(secrets.API_KEY)]
+Password = Annotated[Secret, secrets.secret(secrets.PASSWORD)]
+HeaderValue = Annotated[Secret, secrets.secret(secrets.HEADER_VALUE)]
 ProxyUrl = Annotated[Secret, secrets.secret(addresses.proxy_url)]
 SecretUrl = Annotated[Secret, secrets.secret(addresses.web_url)]
 AnyUrl = Annotated[Secret, secrets.secret(addresses.any_url)]
-RoutingKey = Annotated[Secret, secrets.secret(secrets.routing_key)]
+RoutingKey = Annotated[Secret, secrets.secret(secrets.ROUTING_KEY)]
 RuleName = Annotated[Rule, fields.rule]
 Names = Annotated[tuple[Text, ...], Then(fields.fold)]
 Levels = Annotated[tuple[Level, ...], Then(lambda levels: tuple(sorted(fields.fold(levels))))]
@@ -237,11 +237,6 @@ class AppriseTable(_Channel):
 
 
 Channel = EmailTable | WebhookTable | AppriseTable
-CHANNELS: Mapping[str, type[Channel]] = {
-    "email": EmailTable,
-    "webhook": WebhookTable,
-    "apprise": AppriseTable,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,7 +280,7 @@ class Web(Section):
     """The status page."""
 
     listen: Annotated[addresses.Listen, addresses.listen] = _LISTEN
-    token: Annotated[Secret, secrets.secret(secrets.web_token)] | None = None
+    token: Annotated[Secret, secrets.secret(secrets.WEB_TOKEN)] | None = None
     public_url: ServerUrl | None = None
     actions: Flag = False
     allowed_hosts: Annotated[
@@ -317,20 +312,3 @@ class Document(Section):
     reports: Reports | None = None
     heartbeat: Heartbeat | None = None
     web: Web | None = None
-
-
-SECTIONS: Mapping[str, type[Section]] = {
-    "rybbit": Rybbit,
-    "poll": Poll,
-    "database": Database,
-    "alerts": Alerts,
-    "plans": PlanTable,
-    "groups": AlertKeys,
-    "organizations": OrganizationTable,
-    "smtp": Smtp,
-    "templates": Templates,
-    "reports": Reports,
-    "heartbeat": Heartbeat,
-    "web": Web,
-}
-"""The model of each section's table, but for channels, whose type decides."""

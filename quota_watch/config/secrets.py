@@ -44,8 +44,6 @@ _MEANT = (
 """What was surely meant as something else than itself, and the right form."""
 
 _MOST_BYTES = 65_536
-_SHORTEST_TOKEN = 16
-_PRINTABLE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 class Secret:
@@ -143,39 +141,28 @@ def signing_secrets(value: object) -> tuple[Secret, ...]:
     return tuple(secret(signing_secret)(one) for one in several)
 
 
-def api_key(value: str) -> str | None:
-    """Complain about an API key that can't go into an `Authorization` header."""
-    if re.fullmatch(r"[!-~]+", value):
-        return None
-    return "not an API key: it holds spaces, line breaks or characters outside ASCII"
+def shaped(pattern: str, complaint: str) -> Check:
+    """Return a check that complains about a value that `pattern` does not match as a whole."""
+    return lambda value: None if re.fullmatch(pattern, value) else complaint
 
 
-def routing_key(value: str) -> str | None:
-    """Complain about an integration key that is surely none of PagerDuty's."""
-    if re.fullmatch(r"[A-Za-z0-9_-]{16,64}", value):
-        return None
-    return "not an integration key of PagerDuty: those are 32 letters and digits"
-
-
-def header_value(value: str) -> str | None:
-    """Complain about a value that can't go into an HTTP header."""
-    if _PRINTABLE.fullmatch(value):
-        return None
-    return "not a header value: it holds line breaks, outer spaces or characters outside ASCII"
-
-
-def password(value: str) -> str | None:
-    """Complain about a password that SMTP's login can't carry."""
-    if re.fullmatch(r"[ -~]+", value):
-        return None
-    return "not a password for SMTP: it holds line breaks or characters outside ASCII"
-
-
-def web_token(value: str) -> str | None:
-    """Complain about a token of the status page that is easy to guess, or hard to send."""
-    if re.fullmatch(rf"[!-~]{{{_SHORTEST_TOKEN},}}", value):
-        return None
-    return f"not a good token: at least {_SHORTEST_TOKEN} printable ASCII characters, no spaces"
+API_KEY = shaped(
+    r"[!-~]+", "not an API key: it holds spaces, line breaks or characters outside ASCII"
+)
+ROUTING_KEY = shaped(
+    r"[A-Za-z0-9_-]{16,64}",
+    "not an integration key of PagerDuty: those are 32 letters and digits",
+)
+HEADER_VALUE = shaped(
+    r"[!-~](?:[ -~]*[!-~])?",
+    "not a header value: it holds line breaks, outer spaces or characters outside ASCII",
+)
+PASSWORD = shaped(
+    r"[ -~]+", "not a password for SMTP: it holds line breaks or characters outside ASCII"
+)
+WEB_TOKEN = shaped(
+    r"[!-~]{16,}", "not a good token: at least 16 printable ASCII characters, no spaces"
+)
 
 
 def signing_secret(value: str) -> str | None:

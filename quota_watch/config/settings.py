@@ -1,45 +1,62 @@
 """A config that is whole and right, and what the rest of the program asks it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-from quota_watch.config import addresses, needs
+from quota_watch.config import addresses
 from quota_watch.config.checks import AUTO
 from quota_watch.config.models import (
     AlertKeys,
-    Alerts,
-    AppriseTable,
     Channel,
-    Database,
     Document,
-    Heartbeat,
+    EmailTable,
     OrganizationTable,
-    PlanTable,
-    Poll,
-    Reports,
+    QuietTable,
     RuleKeys,
-    Rybbit,
-    Smtp,
-    Templates,
-    Web,
-    WebhookTable,
 )
-from quota_watch.config.needs import Use, all_secrets
 from quota_watch.config.problems import ConfigError, Problem, listed, organization_key
 from quota_watch.config.secrets import Secret
-from quota_watch.config.tables import keys_of
+from quota_watch.config.tables import Section, parts_of
 from quota_watch.model.limit import NOT_COUNTED, Plan, find_plan
 from quota_watch.model.organization import Organization
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.schedule import QuietHours
 from quota_watch.model.watch import Watch
 
+_WEB_PACKAGES = ("flask", "waitress", "prometheus_client")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+
+class Use(StrEnum):
+    """What a command needs secrets and files for."""
+
+    POLL = "poll"
+    DELIVER = "deliver"
+    STORE = "store"
+    HEARTBEAT = "heartbeat"
+    SERVE = "serve"
+
+
+_USES = {
+    "organizations": Use.POLL,
+    "rybbit": Use.POLL,
+    "channels": Use.DELIVER,
+    "smtp": Use.DELIVER,
+    "database": Use.STORE,
+    "heartbeat": Use.HEARTBEAT,
+    "web": Use.SERVE,
+}
+"""What the secrets of each section are for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Document):
     """The whole config. `is_shared` tells whether others than the owner may read the file.
 
     Among the `channels` are those that `notify` names by a mail address alone.
@@ -47,28 +64,17 @@ class Config:
 
     path: Path
     is_shared: bool
-    rybbit: Rybbit
-    poll: Poll
-    database: Database
-    alerts: Alerts
-    plans: Mapping[str, PlanTable]
-    groups: Mapping[str, AlertKeys]
-    organizations: tuple[OrganizationTable, ...]
-    channels: Mapping[str, Channel]
-    smtp: Smtp | None
-    templates: Templates
-    reports: Reports | None
-    heartbeat: Heartbeat | None
-    web: Web | None
     _watches: list[Watch] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
-    def of(cls, document: Document, *, path: Path, is_shared: bool) -> Self:
+    def of(
+        cls, document: Document, *, path: Path, is_shared: bool, mails: Mapping[str, Channel]
+    ) -> Self:
         """Make a config of a document that passed all checks; its secrets learn their keys."""
-        for key, secret in needs.all_secrets(document):
+        for key, secret in all_secrets(document):
             secret.bind(path, key)
-        parts = {name: getattr(document, name) for name in keys_of(Document)}
-        parts["channels"] = parts["channels"] | needs.mail_channels(document)
+        parts = {each.name: getattr(document, each.name) for each in fields(document)}
+        parts["channels"] = parts["channels"] | mails
         parts |= {name: MappingProxyType(parts[name]) for name in ("plans", "groups", "channels")}
         return cls(path=path, is_shared=is_shared, **parts)
 
@@ -112,7 +118,13 @@ class Config:
 
     def secrets(self, *uses: Use) -> tuple[Secret, ...]:
         """Return the secrets needed for `uses`, for everything where none is given."""
-        return tuple(secret for use in uses or Use for secret in self._needed(use))
+        return tuple(
+            secret
+            for section, use in _USES.items()
+            if use in (uses or Use)
+            for key, secret in all_secrets(getattr(self, section), section)
+            if self._needs(key, secret)
+        )
 
     def reveal_all(self, *uses: Use) -> Mapping[str, str]:
         """Return the secrets needed for `uses` by key path, for everything where none is given.
@@ -127,14 +139,35 @@ class Config:
                 values[secret.key] = secret.reveal()
             except ConfigError as error:
                 problems += error.problems
-        problems += [problem for use in uses or Use for problem in self._unusable_files(use)]
+        for use, (key, complain) in _FILES.items():
+            complaint = complain(self) if use in (uses or Use) else None
+            if complaint is not None:
+                problems.append(Problem(key, complaint))
         if problems:
             raise ConfigError(self.path, problems)
         return values
 
-    def warnings(self) -> tuple[str, ...]:
-        """Return what is allowed but worth telling, a sentence each, without secrets."""
-        return tuple(warnings(self))
+    def quiet_hours(self) -> QuietHours | None:
+        """Return the quiet hours of what is about no single organization."""
+        return _quiet_hours(self.alerts.quiet_hours, self.alerts.time_zone or "UTC")
+
+    def heard_by(self, rule: Rule) -> tuple[str, ...]:
+        """Return the channels that hear of a rule where it is about no organization."""
+        tables = [*_of_rule(rule, [self.alerts]), self.alerts]
+        names: tuple[str, ...] = _first(tables, "notify", self._named_channels())
+        return names
+
+    def _needs(self, key: str, secret: Secret) -> bool:
+        """Tell whether a secret is used at all, and is one."""
+        match key:
+            case "rybbit.api_key":
+                return any(secret is each for each in self.credentials().values())
+            case "smtp.password":
+                return any(isinstance(channel, EmailTable) for channel in self.channels.values())
+            case "database.url":
+                return not secret.is_literal or addresses.holds_password(secret.reveal())
+            case _:
+                return True
 
     def _organization(self, table: OrganizationTable) -> Organization:
         return Organization(server=table.base_url or self.rybbit.base_url, id=table.id)
@@ -181,41 +214,25 @@ class Config:
 
         What they say for the rule alone wins over what they say for all.
         """
-        said = _Said([*of_rule, *tables])
-        zone = said("time_zone", watch.time_zone)
-        names = said("notify", self._named_channels())
-        quiet = said("quiet_hours", None)
-        hours = quiet and QuietHours(start=quiet.from_, end=quiet.to, time_zone=zone)
+        first = partial(_first, [*of_rule, *tables])
+        zone = first("time_zone", watch.time_zone)
+        names = first("notify", self._named_channels())
         for_rule = any(table.remind is not None for table in of_rule)
         return replace(
             watch,
-            thresholds=said("thresholds", watch.thresholds),
+            thresholds=first("thresholds", watch.thresholds),
             usual_levels=all("thresholds" not in table.given for table in tables),
-            blind_after=said("blind", None) or None,
-            forecast=said("forecast", watch.forecast),
-            spike=said("spike", watch.spike),
-            stalled_after=said("stalled", None) or None,
-            remind_every=said("remind", None) or None,
+            blind_after=first("blind", None) or None,
+            forecast=first("forecast", watch.forecast),
+            spike=first("spike", watch.spike),
+            stalled_after=first("stalled", None) or None,
+            remind_every=first("remind", None) or None,
             remind_from=Severity.INFO if for_rule else Severity.CRITICAL,
             channels=names,
-            fallback=said("fallback", names),
-            quiet_hours=hours or None,
+            fallback=first("fallback", names),
+            quiet_hours=_quiet_hours(first("quiet_hours", None), zone),
             time_zone=zone,
         )
-
-    def quiet_hours(self) -> QuietHours | None:
-        """Return the quiet hours of what is about no single organization."""
-        quiet = self.alerts.quiet_hours
-        if not quiet:
-            return None
-        zone = self.alerts.time_zone or "UTC"
-        return QuietHours(start=quiet.from_, end=quiet.to, time_zone=zone)
-
-    def heard_by(self, rule: Rule) -> tuple[str, ...]:
-        """Return the channels that hear of a rule where it is about no organization."""
-        said = _Said([*_of_rule(rule, [self.alerts]), self.alerts])
-        names: tuple[str, ...] = said("notify", self._named_channels())
-        return names
 
     def _named_channels(self) -> tuple[str, ...]:
         return tuple(name for name in self.channels if not name.startswith(addresses.MAILTO))
@@ -229,40 +246,11 @@ class Config:
         sold = find_plan(table.plan)
         return sold and replace(sold, name=table.plan)
 
-    def _needed(self, use: Use) -> tuple[Secret, ...]:
-        match use:
-            case Use.POLL:
-                return needs.to_poll(self.rybbit, self.credentials())
-            case Use.DELIVER:
-                return needs.to_deliver(self.channels, self.smtp)
-            case Use.STORE:
-                return needs.to_store(self.database)
-            case Use.SERVE:
-                return needs.to_serve(self.web)
-            case Use.HEARTBEAT:
-                return needs.to_beat(self.heartbeat)
 
-    def _unusable_files(self, use: Use) -> tuple[Problem, ...]:
-        match use:
-            case Use.POLL:
-                return needs.bad_ca_file(self.rybbit)
-            case Use.DELIVER:
-                return needs.bad_templates(self.templates)
-            case Use.STORE | Use.HEARTBEAT:
-                return ()
-            case Use.SERVE:
-                return needs.missing_packages(self.web)
-
-
-class _Said:
-    """Looks keys up in tables, the first of which that says something wins."""
-
-    def __init__(self, tables: Sequence[RuleKeys]) -> None:
-        self._tables = tables
-
-    def __call__(self, key: str, otherwise: Any) -> Any:
-        values = (getattr(table, key) for table in self._tables)
-        return next((value for value in values if value is not None), otherwise)
+def _first(tables: Iterable[RuleKeys], key: str, otherwise: Any) -> Any:
+    """Look a key up in tables: the first that says something wins."""
+    values = (getattr(table, key) for table in tables)
+    return next((value for value in values if value is not None), otherwise)
 
 
 def _of_rule(rule: Rule, tables: Iterable[AlertKeys]) -> list[RuleKeys]:
@@ -270,113 +258,76 @@ def _of_rule(rule: Rule, tables: Iterable[AlertKeys]) -> list[RuleKeys]:
     return [table.rules[rule] for table in tables if table.rules and rule in table.rules]
 
 
-_TELLING_NAMES = ("authorization", "cookie", "key", "password", "secret", "token")
-_TLS_AT_ONCE = 465
+def _quiet_hours(quiet: QuietTable | None, zone: str) -> QuietHours | None:
+    return QuietHours(start=quiet.from_, end=quiet.to, time_zone=zone) if quiet else None
 
 
-def warnings(config: "Config") -> Iterator[str]:
-    """Yield a sentence for each thing worth telling."""
-    yield from _unheard(config)
-    yield from _unread_reports(config)
-    yield from _exposed_servers(config)
-    yield from _exposed_mail(config)
-    yield from _unreachable_page(config)
-    yield from _readable_secrets(config)
+def all_secrets(value: object, key: str = "") -> Iterator[tuple[str, Secret]]:
+    """Yield every secret of a document, or of a part at `key`, with the path of its key."""
+    match value:
+        case Secret():
+            yield key, value
+        case Section():
+            for name, part in parts_of(value):
+                if part is not None:
+                    yield from all_secrets(part, f"{key}.{name}".removeprefix("."))
+        case Mapping():
+            for name, each in value.items():
+                yield from all_secrets(each, f"{key}.{name}")
+        case tuple():
+            for index, each in enumerate(value):
+                yield from all_secrets(each, _item_key(key, index, each, len(value)))
+        case _:
+            pass
 
 
-def _unheard(config: "Config") -> Iterator[str]:
-    if not config.channels:
-        yield "nobody would hear of any alert: there is no [channels.NAME] table; add one"
-        return
-    silent = [watch.organization.id for watch in config.watches() if not watch.channels]
-    if silent:
-        yield (
-            f"nobody would hear of alerts about {listed(silent)}: "
-            "notify is empty; name a channel there or leave the key out"
-        )
+def _item_key(key: str, index: int, item: object, count: int) -> str:
+    if isinstance(item, OrganizationTable):
+        return organization_key(index, item.id)
+    return f"{key}[{index}]" if count > 1 else key
 
 
-def _unread_reports(config: "Config") -> Iterator[str]:
-    reports = config.reports
-    for name in () if reports is None else dict.fromkeys((*reports.weekly, *reports.monthly)):
-        channel = config.channels[name]
-        if isinstance(channel, WebhookTable) and channel.routing_key is not None:
-            yield f'reports: the channel "{name}" is of pagerduty, which gets no reports'
+def has_web() -> bool:
+    """Tell whether what the status page is made with is installed."""
+    return not _absent()
 
 
-def _exposed_servers(config: "Config") -> Iterator[str]:
-    servers = [("rybbit.base_url", config.rybbit.base_url)]
-    for index, table in enumerate(config.organizations):
-        if table.base_url is not None:
-            servers.append((f"{organization_key(index, table.id)}.base_url", table.base_url))
-    for key, server in servers:
-        if addresses.is_exposed(server):
-            yield f"{key}: {server} is not encrypted, so the API key travels in clear; use https"
-        if server.endswith("/api"):
-            yield f"{key}: {server} ends in /api, which is added to it anyway; leave it out"
+def _absent() -> list[str]:
+    return [each for each in _WEB_PACKAGES if find_spec(each) is None]
 
 
-def _exposed_mail(config: "Config") -> Iterator[str]:
-    smtp = config.smtp
-    if smtp is None:
-        return
-    if smtp.security == "none" and smtp.password and not addresses.is_loopback(smtp.host):
-        yield 'smtp.security: "none" sends the password in clear; use "starttls" or "tls"'
-    if (smtp.port == _TLS_AT_ONCE) != (smtp.security == "tls"):
-        yield (
-            f'smtp.port: {smtp.port} with security = "{smtp.security}" is unusual; '
-            '"tls" goes with port 465, "starttls" with 587'
-        )
+def _bad_ca_file(document: Document) -> str | None:
+    file = document.rybbit.ca_file
+    if file is None:
+        return None
+    import ssl  # noqa: PLC0415  only commands that poll, with this key, need it
+
+    try:
+        ssl.create_default_context(cafile=file)
+    except ssl.SSLError:
+        return f"no certificates (PEM) in {file}"
+    except OSError as error:
+        return f"can't read {file}: {error.strerror}"
+    return None
 
 
-def _unreachable_page(config: "Config") -> Iterator[str]:
-    web = config.web
-    if web and addresses.is_everywhere(web.listen.host) and web.hosts() == {"localhost"}:
-        yield (
-            f"web.listen: {web.listen} is open to other machines, but the page answers to "
-            "localhost alone; name the host they ask for in web.public_url or web.allowed_hosts"
-        )
+def _bad_templates(document: Document) -> str | None:
+    folder = document.templates.directory
+    if folder is None or os.access(folder / ".", os.R_OK | os.X_OK):
+        return None
+    return f"no folder that this user may read: {folder}"
 
 
-def _readable_secrets(config: "Config") -> Iterator[str]:
-    keys = list(_plain_secrets(config)) if config.is_shared else []
-    if keys:
-        yield (
-            f"{config.path} can be read by other users and {listed(keys)} stands there in plain "
-            "text; chmod 600 it, or use env:, file: or credential:"
-        )
+def _missing_packages(document: Document) -> str | None:
+    absent = _absent()
+    if document.web is None or not absent:
+        return None
+    return f"the status page needs {listed(absent)}: pip install 'quota-watch[web]'"
 
 
-def _plain_secrets(config: "Config") -> Iterator[str]:
-    """Yield the keys of literals that are surely secret: many URLs and headers are not."""
-    sections: Iterable[tuple[str, object]] = (
-        ("rybbit", config.rybbit),
-        ("database", config.database),
-        ("organizations", config.organizations),
-        ("channels", config.channels),
-        ("smtp", config.smtp),
-        ("web", config.web),
-    )
-    for name, section in sections:
-        for key, secret in all_secrets(section, name):
-            if secret.is_literal and _is_telling(config, key, secret):
-                yield key
-
-
-def _is_telling(config: "Config", key: str, secret: Secret) -> bool:
-    name = key.rpartition(".")[2].lower()
-    if key in {f"channels.{each}.url" for each, table in config.channels.items() if _is_key(table)}:
-        return True
-    if name in {"url", "proxy"}:
-        url = secret.reveal()
-        is_telling = addresses.holds_password(url)
-        return is_telling if key == "database.url" else is_telling or "@" in url or "?" in url
-    return any(word in name for word in _TELLING_NAMES)
-
-
-def _is_key(channel: Channel) -> bool:
-    """Tell whether a channel's URL is all that one needs to post there."""
-    chats = {"slack", "discord", "teams"}
-    return isinstance(channel, AppriseTable) or (
-        isinstance(channel, WebhookTable) and channel.format in chats
-    )
+_FILES: Mapping[Use, tuple[str, Callable[[Document], str | None]]] = {
+    Use.POLL: ("rybbit.ca_file", _bad_ca_file),
+    Use.DELIVER: ("templates.directory", _bad_templates),
+    Use.SERVE: ("web", _missing_packages),
+}
+"""What else each use needs: the key that names it, and what complains where it can't be used."""

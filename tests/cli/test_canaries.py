@@ -8,11 +8,11 @@ from dataclasses import fields
 import pytest
 
 from quota_watch.config import load
-from quota_watch.config.models import CHANNELS, SECTIONS
-from quota_watch.config.needs import all_secrets
+from quota_watch.config.settings import all_secrets
 from quota_watch.config.tables import Section
 from support.http import Answer, HttpServer, Request
 from support.installation import Installation
+from support.sections import CHANNELS, SECTIONS
 
 SIGNING = "Y2FuYXJ5LXNpZ25pbmctc2VjcmV0LTEyMzQ="
 WORDS = (b"canary-", SIGNING.encode(), SIGNING.rstrip("=").encode())

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from quota_watch.config import ConfigError, format_duration, load, parse_duration
 from quota_watch.config.load import validate
-from quota_watch.config.models import CHANNELS, SECTIONS
 from quota_watch.config.tables import keys_of
+from support.sections import CHANNELS, SECTIONS
 
 PATH = Path("/nowhere/config.toml")
 CANARY = "canary3f1c"

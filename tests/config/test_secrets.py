@@ -7,7 +7,7 @@ import pytest
 import trustme
 from standardwebhooks import Webhook
 
-from quota_watch.config import ConfigError, Secret, Use
+from quota_watch.config import ConfigError, Secret, Use, warnings
 
 CANARY = "canary-3f1c"
 ORG = '[[organizations]]\nid = "org_a"\nlimit = 5\n'
@@ -216,7 +216,7 @@ def secretive(toml):
 def test_no_text_of_a_config_shows_a_secret(toml):
     config = secretive(toml)
     models = (config.rybbit, config.database, *config.channels.values(), config.smtp, config.web)
-    texts = [repr(config), str(config), str(config.warnings()), str(dataclasses.replace(config))]
+    texts = [repr(config), str(config), str(warnings(config)), str(dataclasses.replace(config))]
     texts += [repr(dataclasses.asdict(model)) for model in models]
     assert "canary" not in "".join(texts)
 

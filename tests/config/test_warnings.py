@@ -1,14 +1,14 @@
 import pytest
 
-from quota_watch.config import load
+from quota_watch.config import load, warnings
 
 ORG = '[[organizations]]\nid = "org_a"\nlimit = 5\n'
 HOOK = '[channels.hook]\ntype = "webhook"\nurl = "https://example.com/"\n'
 SMTP = '[smtp]\nhost = "mail.example.com"\nusername = "u"\npassword = "env:P"\n'
 
 
-def warnings(toml, text):
-    return toml.load(text if "channels" in text else text + "\n" + HOOK).warnings()
+def warned(toml, text):
+    return warnings(toml.load(text if "channels" in text else text + "\n" + HOOK))
 
 
 PAGER = '[channels.pager]\ntype = "webhook"\nformat = "pagerduty"\nrouting_key = "env:K"\n'
@@ -28,7 +28,7 @@ PAGER = '[channels.pager]\ntype = "webhook"\nformat = "pagerduty"\nrouting_key =
     ],
 )
 def test_what_is_worth_telling_is_told_once(toml, text, warning):
-    (told,) = warnings(toml, text)
+    (told,) = warned(toml, text)
     assert warning in told
 
 
@@ -47,11 +47,11 @@ def test_what_is_worth_telling_is_told_once(toml, text, warning):
     ],
 )
 def test_what_is_in_order_or_off_is_not_told(toml, text):
-    assert warnings(toml, text) == ()
+    assert warned(toml, text) == ()
 
 
 def test_without_a_channel_nobody_hears(toml):
-    assert toml.load().warnings() == (
+    assert warnings(toml.load()) == (
         "nobody would hear of any alert: there is no [channels.NAME] table; add one",
     )
 
@@ -72,14 +72,14 @@ PLAIN = [
 
 @pytest.mark.parametrize("text", PLAIN)
 def test_a_secret_that_others_can_read_is_told(toml, text):
-    assert warnings(toml, text) == ()
+    assert warned(toml, text) == ()
     toml.path.chmod(0o644)
-    (told,) = load(toml.path).warnings()
+    (told,) = warnings(load(toml.path))
     assert "can be read by other users" in told
     assert "chmod 600" in told
 
 
 def test_a_config_without_plain_secrets_may_be_read_by_all(toml):
-    warnings(toml, '[database]\nurl = "postgresql://h/d"\n' + HOOK + 'headers = {X-Team = "web"}')
+    warned(toml, '[database]\nurl = "postgresql://h/d"\n' + HOOK + 'headers = {X-Team = "web"}')
     toml.path.chmod(0o644)
-    assert load(toml.path).warnings() == ()
+    assert warnings(load(toml.path)) == ()

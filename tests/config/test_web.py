@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from quota_watch.config import ConfigError, Use
+from quota_watch.config import ConfigError, Use, warnings
 from quota_watch.config.addresses import Listen
 
 TOKEN = 'token = "0123456789abcdef"\n'
@@ -58,10 +58,10 @@ def test_it_answers_to_its_own_names(toml):
 
 def test_open_to_all_but_answering_to_none_is_a_warning(toml):
     open_to_all = f'[web]\nlisten = "0.0.0.0:80"\n{TOKEN}'
-    text = "\n".join(toml.load(open_to_all).warnings())
+    text = "\n".join(warnings(toml.load(open_to_all)))
     assert "web.listen: 0.0.0.0:80 is open to other machines" in text
     named = toml.load(f'{open_to_all}allowed_hosts = ["a.example"]\n')
-    assert "web.listen" not in "\n".join(named.warnings())
+    assert "web.listen" not in "\n".join(warnings(named))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from quota_watch.config import Config, load
+from quota_watch.config import Config, load, warnings
 from quota_watch.lib.http import Client, build_client
 from quota_watch.model.organization import Organization
 from quota_watch.model.source import NotYet
@@ -110,7 +110,7 @@ def test_found_ones_are_watched_with_the_common_keys_and_their_finders(
     (_, blog) = watching.watches()
     assert (blog.name, blog.thresholds, blog.limit_source) == ("Blog", (50,), "none")
     assert watching.credentials()[blog.organization].reveal() == KEY
-    assert watching.warnings()[0].startswith("nobody would hear")
+    assert warnings(watching)[0].startswith("nobody would hear")
 
 
 def test_what_is_found_on_another_server_is_watched_there(play: Play, configure, client) -> None:
