@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from datetime import datetime
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +24,7 @@ from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import month_of
 from quota_watch.model.source import NotYet, UpstreamError
-from quota_watch.rules.mismatch import compare
+from quota_watch.rules.mismatch import compare, sees_less
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 
@@ -248,34 +249,81 @@ def _organization(
     good = f"{organization.server} answers"
     try:
         account = patiently(lambda: source.account(organization))
-    except (UpstreamError, NotYet):  # the key may not read that, which is no fault
-        unread = f"{organization.id}: this key can't read plan and limit (scope org:read)"
-        then = "changes at Rybbit and what it drops are not seen"
-        if limits[organization] is None:
-            then = "no level is judged until it may, or until the config sets a limit"
-        return [_good(organization.id, good), _good(_WARNING, f"{unread}: {then}")]
+    except (UpstreamError, NotYet) as error:  # where the key may not, that is no fault
+        unread = _unread(organization, error, is_known=limits[organization] is not None)
+        return [_good(organization.id, good), unread]
     used = sum(day.counted(NOT_COUNTED) for day in days)
+    hidden = _hidden(source, organization, account, used=used, now=now)
+    if hidden is not None:
+        ours, theirs = hidden
+        lists = f" and lists {plural(len(account.sites), 'site')}" if account.sites else ""
+        remedy = "create an organization key in Rybbit, or take the key of an owner or admin"
+        what = f"the key sees only {ours:,} of {theirs:,} events{lists}"
+        return [_bad(organization.id, f"{what}: it is that of a restricted member", remedy)]
+    checks = _plan_and_limit(organization, account, limits[organization], good)
+    if account.may_be_restricted:
+        role = f"{organization.id}: the key's holder is a {account.role} there"
+        then = "an organization key counts every site, also those that come later"
+        checks.append(_good(_WARNING, f"{role}, who may be kept from some sites; {then}"))
+    return checks
+
+
+def _unread(organization: Organization, error: UpstreamError | NotYet, *, is_known: bool) -> Check:
+    """Warn of what follows where plan and limit can't be read."""
+    unread = f"{organization.id}: this key can't read plan and limit (scope org:read)"
+    if not isinstance(error, UpstreamError) or error.status != HTTPStatus.FORBIDDEN:
+        what, _ = what_and_advice(str(error))
+        unread = f"{organization.id}: plan and limit could not be read now ({what})"
+    then = "changes at Rybbit, what it drops and whether the key sees every site are not seen"
+    if not is_known:
+        then = "no level is judged until they can, or until the config sets a limit"
+    return _good(_WARNING, f"{unread}: {then}")
+
+
+def _hidden(
+    source: "RybbitClient",
+    organization: Organization,
+    account: Account,
+    *,
+    used: int,
+    now: datetime,
+) -> tuple[int, int] | None:
+    """Return our count and Rybbit's own where the key sees less; None where nothing tells so.
+
+    The usage of any site tells what the whole organization has by now. We count once more after
+    it, so that what an unrestricted key sees is never less, however fast events come.
+    """
+    period = month_of(now.date())
+    if account.may_be_restricted and account.sites:
+        try:
+            usage = patiently(lambda: source.site_usage(organization, account.sites[0].id))
+            days = patiently(lambda: source.days(organization, period.start, now.date()))
+        except (UpstreamError, NotYet):  # an older release, or a scope less: by the job's count
+            usage, days = None, ()
+        if usage is not None and usage.of_all is not None and usage.since == period.start:
+            ours = sum(day.counted(NOT_COUNTED) for day in days)
+            less = sees_less(account, ours=ours, theirs=usage.of_all, meanwhile=ours - used)
+            return (ours, usage.of_all) if less else None
     verdict = compare(used, account, earlier=None, period=period, now=now)
-    if verdict is Comparison.RESTRICTED and account.counted is not None:
-        return [
-            _bad(
-                organization.id,
-                f"the key sees only {used:,} of {account.counted:,} events: it is that of a"
-                " restricted member",
-                "create an organization key in Rybbit, or take the key of an owner or admin",
-            )
-        ]
+    if verdict is not Comparison.RESTRICTED or account.counted is None:
+        return None
+    return used, account.counted
+
+
+def _plan_and_limit(
+    organization: Organization, account: Account, limit: int | None, good: str
+) -> list[Check]:
     if account.limit is None:
         checks = [_good(organization.id, f"{good}; it reports no limit")]
-        if limits[organization] is None:
+        if limit is None:
             unknown = f"no limit is known for {organization.id}: set limit, or no level is judged"
             checks.append(_good(_WARNING, unknown))
         return checks
     plan = f"plan {account.plan}, " if account.plan else ""
     told = f"{good}; it reports {plan}limit {account.limit:,}"
     checks = [_good(organization.id, told), *_losses(organization, account)]
-    if account.limit and limits[organization] not in {None, account.limit}:
-        other = f"the config's limit of {organization.id} is {limits[organization]:,}"
+    if account.limit and limit not in {None, account.limit}:
+        other = f"the config's limit of {organization.id} is {limit:,}"
         checks.append(
             _good(_WARNING, f"{other}, but {organization.server} reports {account.limit:,}")
         )

@@ -24,7 +24,7 @@ from quota_watch.config.models import (
 from quota_watch.config.problems import ConfigError, Problem, listed, organization_key
 from quota_watch.config.secrets import Secret
 from quota_watch.config.tables import Section, parts_of
-from quota_watch.model.limit import NOT_COUNTED, Plan, find_plan
+from quota_watch.model.limit import LIST_PRICES, NOT_COUNTED, Plan, find_plan
 from quota_watch.model.organization import Organization
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.schedule import QuietHours
@@ -192,7 +192,10 @@ class Config(Document):
             channels=(),
             public_url=self.web.public_url if self.web else None,
             budgets={str(site.id): site.budget for site in table.sites},
-            prices={name: each.price for name, each in self.plans.items() if each.price},
+            prices={
+                **(LIST_PRICES if organization.server == addresses.CLOUD else {}),
+                **{name: each.price for name, each in self.plans.items() if each.price},
+            },
         )
         tables = self._nearest_first(table)
         watch = self._agree(whole, tables)

@@ -16,6 +16,9 @@ Answer = tuple[HTTPStatus, Any]
 FREE_LIMIT = 3_000
 """The limit Rybbit takes where it finds no plan (UPSTREAM.md § 6)."""
 
+ORGANIZATION_KEY = "rb_org_"
+"""How an organization's own key begins."""
+
 _ALL = 100  # percent
 
 FAILED: Answer = (
@@ -67,6 +70,7 @@ def organization_sites(scene: Scene, now: datetime) -> Answer:
             }
             for n in seen_sites(scene)
         ],
+        "role": role(scene),
         "subscription": {
             "monthlyEventCount": counted,
             "eventLimit": limit,
@@ -104,7 +108,7 @@ def organizations(scenes: Iterable[Scene]) -> Answer:
             "name": scene.name,
             "slug": scene.id,
             "logo": None,
-            "role": "owner" if scene.sees == _ALL else "member",
+            "role": role(scene),
             "members": [],
             "sites": [
                 {
@@ -123,6 +127,13 @@ def organizations(scenes: Iterable[Scene]) -> Answer:
 def seen_sites(scene: Scene) -> range:
     """Return the sites that the key may see, counted from 1."""
     return range(1, max(scene.sites * scene.sees // _ALL, min(scene.sites, 1)) + 1)
+
+
+def role(scene: Scene) -> str:
+    """Return what the key's holder is in the organization, whose own key acts as admin."""
+    if scene.api_key.startswith(ORGANIZATION_KEY):
+        return "admin"
+    return scene.role if scene.sees == _ALL else "member"
 
 
 def site_number(scene: Scene, n: int) -> int:

@@ -68,8 +68,9 @@ class Scene:
     from elsewhere, and by how many percent each day has had more events from then on.
 
     At `revoked_at` the key ends. `scopes` None: it is unrestricted. It shows `sees` percent of
-    the events and as much of the `sites`. A key that begins with `rb_org_` is the
-    organization's own; any other may stand in several scenes.
+    the events and as much of the `sites`; its holder, whose `role` that is, is a member where it is
+    less than all. A key that begins with `rb_org_` is the organization's own; any other may stand
+    in several scenes.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Scene:
     unpaid: int = 0
     joined: tuple[tuple[datetime, int], ...] = ()
     sees: int = 100
+    role: str = "owner"
     scopes: frozenset[str] | None = None
     revoked_at: datetime | None = None
     seed: int = 0

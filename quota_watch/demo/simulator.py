@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from quota_watch.demo.answers import (
     FORBIDDEN,
+    ORGANIZATION_KEY,
     UNAUTHORIZED,
     Answer,
     event_count,
@@ -125,7 +126,6 @@ __all__ = ("Scene", "Simulator", "Terms")
 
 _IDLE = 30.0  # seconds before a silent connection is closed
 _EVENT_COUNT = "/api/org-event-count/"
-_ORGANIZATION_KEY = "rb_org_"
 _PLAN, _USAGE = "org:read", "sites:read"
 _ROUTES = {  # by the scope that each needs
     "analytics:read": re.compile(rf"{_EVENT_COUNT}([^/]+)"),
@@ -213,7 +213,7 @@ class Simulator:
             case "/api/organizations":
                 now = self._clock.now()
                 seen = [each for each in self._scenes.values() if _opens(each, key, now)]
-                listed = seen and not key.startswith(_ORGANIZATION_KEY)
+                listed = seen and not key.startswith(ORGANIZATION_KEY)
                 return _Reply(*(organizations(seen) if listed else UNAUTHORIZED))
             case str() if path == _EVENT_COUNT:
                 return _Reply(HTTPStatus.BAD_REQUEST, {"error": "Organization ID required"})

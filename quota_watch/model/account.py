@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
+_SEE_EVERY_SITE = frozenset({"owner", "admin"})
+"""An organization's own key acts as admin."""
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -23,7 +26,8 @@ class Account:
 
     `limit` None: the server has none (self-hosted); 0: it does not know its own plan and drops
     everything. `counted` is upstream's own count of this period, as its half-hourly job left it;
-    `enforced_over` whether that job drops events. Whatever upstream did not say is None.
+    `enforced_over` whether that job drops events. `role` is that of the key's holder there.
+    Whatever upstream did not say is None.
     """
 
     limit: int | None
@@ -32,7 +36,18 @@ class Account:
     counted: int | None = None
     enforced_over: bool | None = None
     name: str | None = None
+    role: str | None = None
     sites: tuple[Site, ...] = ()
+
+    @property
+    def sees_every_site(self) -> bool:
+        """Whether the key's role is one that no site is hidden from (UPSTREAM.md § 2)."""
+        return self.role in _SEE_EVERY_SITE
+
+    @property
+    def may_be_restricted(self) -> bool:
+        """Whether the key's role is one that may see only some sites."""
+        return self.role is not None and not self.sees_every_site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +70,14 @@ class Reported:
 class SiteUsage:
     """What upstream has counted of a site since the period's first day.
 
-    `limit` is that of its organization, as far as upstream says it beside.
+    `limit` is that of its organization and `of_all` what that has had on all its sites by now,
+    as far as upstream says it beside.
     """
 
     since: date
     counted: int
     limit: int | None = None
+    of_all: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

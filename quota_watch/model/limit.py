@@ -69,6 +69,14 @@ NOT_COUNTED = frozenset({"error"})
 """Event types that Rybbit stores and shows but does not bill (UPSTREAM.md § 5)."""
 
 _ANNUAL = "-annual"
+_SIZES = {"100k": 100_000, "250k": 250_000, "500k": 500_000} | {
+    f"{n}m": n * 1_000_000 for n in (1, 2, 5, 10, 20, 30, 40, 50)
+}
+_DOLLARS_A_MONTH = {
+    "standard": (19, 29, 49, 69, 99, 149, 249, 399, 549, 699, 849),
+    "pro": (39, 59, 99, 139, 199, 299, 499, 799, 1_099, 1_399, 1_699),
+}
+_MONTHS_PAID_A_YEAR = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +93,30 @@ class Plan:
 
 
 def _catalogue() -> dict[str, Plan]:
-    sizes = {"100k": 100_000, "250k": 250_000, "500k": 500_000} | {
-        f"{n}m": n * 1_000_000 for n in (1, 2, 5, 10, 20, 30, 40, 50)
-    }
     appsumo = (20_000, 100_000, 250_000, 500_000, 1_000_000, 2_000_000, 3_000_000)
     limits = {"free": 3_000, "basic100k": 100_000, "basic250k": 250_000}
-    limits |= {f"{tier}{size}": n for tier in ("standard", "pro") for size, n in sizes.items()}
+    limits |= {f"{tier}{size}": n for tier in _DOLLARS_A_MONTH for size, n in _SIZES.items()}
     limits |= {f"appsumo-{tier}": n for tier, n in enumerate(appsumo, start=1)}
     return {name: Plan(name, limit) for name, limit in limits.items()}
 
 
 RYBBIT_PLANS: Mapping[str, Plan] = MappingProxyType(_catalogue())
+
+
+def _list_prices() -> dict[str, str]:
+    prices = {}
+    for tier, dollars in _DOLLARS_A_MONTH.items():
+        for size, price in zip(_SIZES, dollars, strict=True):
+            prices[f"{tier}{size}"] = f"${price:,} a month"
+            prices[f"{tier}{size}{_ANNUAL}"] = f"${price * _MONTHS_PAID_A_YEAR:,} a year"
+    return prices
+
+
+LIST_PRICES: Mapping[str, str] = MappingProxyType(_list_prices())
+"""What Rybbit's own price list asks for a plan, by its name: as of September 2026, without taxes.
+
+From `docs/src/components/PricingSection.tsx` (UPSTREAM.md § 6). Plans that are not on it have none.
+"""
 
 
 def find_plan(name: str) -> Plan | None:

@@ -16,6 +16,7 @@ from quota_watch.rules.verdict import State, Verdict
 _SETTLED = 2 * ENFORCED_EVERY  # after a period's start; before, their number may be the last one's
 _SHARE = 20  # one part in 20, 5 %, is what two honest counts may differ
 _FEW = 100  # events; a smaller difference tells nothing
+_HARDLY_ANY = 5  # events; of a key that may be restricted every larger gap tells something
 _ENOUGH = 500  # events; two counts smaller than this agree by accident
 _NEXT_DAILY = timedelta(hours=20)  # two daily reads, however their times wander
 
@@ -73,19 +74,31 @@ def compare(
 
     `used` is what we counted of `period` at `now`, as Rybbit bills it; `earlier` what we had
     counted of it more than half an hour before, if known. Ours clearly below theirs is
-    `restricted`: the key sees only some sites (UPSTREAM.md § 2). Theirs clearly below what was
-    already there before their last count is `stale`. Unknown where upstream has no limit and
-    so no count, in the first hour of a period, and where there are too few events.
+    `restricted`: the key sees only some sites (UPSTREAM.md § 2). Of a member's key any gap is
+    clear, for ours is the newer count; of an owner's none is, for that sees every site. Theirs
+    clearly below what was already there before their last count is `stale`. Unknown where
+    upstream has no limit and so no count, in the first hour of a period, and where there are too
+    few events.
     """
     counted = account.counted
     opened = datetime.combine(period.start, time.min, UTC)
     if account.limit is None or counted is None or now < opened + _SETTLED:
         return Comparison.UNKNOWN
-    if _clearly_below(used, counted):
+    if sees_less(account, ours=used, theirs=counted):
         return Comparison.RESTRICTED
+    if _clearly_below(used, counted):
+        return Comparison.UNKNOWN if account.sees_every_site else Comparison.RESTRICTED
     if earlier is not None and _clearly_below(counted, earlier):
         return Comparison.STALE
     return Comparison.AGREES if max(used, counted) >= _ENOUGH else Comparison.UNKNOWN
+
+
+def sees_less(account: Account, *, ours: int, theirs: int, meanwhile: int = 0) -> bool:
+    """Tell whether a key that may be restricted misses events that were counted before ours.
+
+    `meanwhile` is how many came between the two counts.
+    """
+    return account.may_be_restricted and theirs - ours > max(meanwhile, _HARDLY_ANY)
 
 
 def _clearly_below(less: int, more: int) -> bool:

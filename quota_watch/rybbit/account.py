@@ -56,6 +56,7 @@ def parse_account(body: bytes, *, organization: str) -> Account:
         counted=_counted(subscription, "monthlyEventCount"),
         enforced_over=over if isinstance(over, bool) else None,
         name=quotable(record.get("name")),
+        role=quotable(answer.get("role")),
         sites=_sites(answer.get("sites"), "siteId"),
     )
 
@@ -84,7 +85,12 @@ def parse_site_count(body: bytes) -> SiteUsage:
         raise bad_answer(f"periodStart is {excerpt(since)}, not a date") from error
     if counted is None:
         raise bad_answer(f"siteEventsThisMonth is missing{own_error(answer)}")
-    return SiteUsage(since=first, counted=counted, limit=as_count(answer.get("orgEventLimit")))
+    return SiteUsage(
+        since=first,
+        counted=counted,
+        limit=as_count(answer.get("orgEventLimit")),
+        of_all=as_count(answer.get("orgEventsThisMonth")),
+    )
 
 
 def parse_organizations(body: bytes) -> tuple[SeenOrganization, ...]:

@@ -26,6 +26,15 @@ def test_what_is_not_said_has_the_documented_value(toml):
     assert (config.smtp, dict(config.channels), dict(config.plans)) == (None, {}, {})
 
 
+def test_rybbits_own_price_list_holds_on_the_cloud_until_the_config_says_another(toml):
+    mine = "[plans.standard250k]\nlimit = 250_000\nprice = '€ 25 a month'\n"
+    prices = watch(toml, mine + ORG).prices
+    assert prices["standard250k"] == "€ 25 a month"
+    assert prices["standard500k"] == "$49 a month"
+    own_server = '[rybbit]\napi_key = "x"\nbase_url = "https://rybbit.example.com"\n'
+    assert watch(toml, own_server + ORG).prices == {}
+
+
 def test_an_organization_by_its_limit(toml):
     seen = watch(toml, ORG + "limit = 250_000")
     assert (seen.limit, seen.limit_source, seen.plan) == (250_000, "config", None)

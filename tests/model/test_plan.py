@@ -1,6 +1,6 @@
 import pytest
 
-from quota_watch.model.limit import NOT_COUNTED, RYBBIT_PLANS, Plan, find_plan
+from quota_watch.model.limit import LIST_PRICES, NOT_COUNTED, RYBBIT_PLANS, Plan, find_plan
 
 K, M = 1_000, 1_000_000
 BIG = {
@@ -45,6 +45,22 @@ def test_a_yearly_plan_has_the_monthly_limit_of_its_namesake(name, limit) -> Non
     plan = find_plan(f"{name}-annual")
     assert plan is not None
     assert plan.limit == limit
+
+
+@pytest.mark.parametrize(
+    ("name", "price"),
+    [
+        ("standard100k", "$19 a month"),
+        ("standard250k", "$29 a month"),
+        ("standard250k-annual", "$232 a year"),
+        ("pro50m", "$1,699 a month"),
+        ("basic100k", None),
+        ("appsumo-3", None),
+        ("free", None),
+    ],
+)
+def test_a_plan_has_the_price_of_rybbits_own_list(name, price) -> None:
+    assert LIST_PRICES.get(name) == price
 
 
 def test_there_is_no_other_plan() -> None:

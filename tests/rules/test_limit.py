@@ -9,7 +9,7 @@ from quota_watch.model.account import Account, Comparison, Mismatch
 from quota_watch.model.limit import NOT_KNOWN, ChangeKind, KnownLimit
 from quota_watch.model.period import month_of
 from quota_watch.rules.limit import believe, limit_in_force, read_every
-from quota_watch.rules.mismatch import compare, mismatch
+from quota_watch.rules.mismatch import compare, mismatch, sees_less
 from support.domain import watch
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -288,8 +288,8 @@ def test_a_limit_in_doubt_is_read_again_after_half_an_hour():
         assert read_every(doubted, used=5, near=False, story_open=False) == HALF_HOUR
 
 
-def verdict(used, counted, *, earlier=None, now=NOON, limit=100_000):
-    told = Account(limit=limit, counted=counted)
+def verdict(used, counted, *, earlier=None, now=NOON, limit=100_000, role=None):
+    told = Account(limit=limit, counted=counted, role=role)
     return compare(used, told, earlier=earlier, period=NOVEMBER, now=now)
 
 
@@ -314,6 +314,27 @@ def verdict(used, counted, *, earlier=None, now=NOON, limit=100_000):
 )
 def test_two_counts_are_compared(used, counted, earlier, expected):
     assert verdict(used, counted, earlier=earlier) is expected
+
+
+@pytest.mark.parametrize(
+    ("used", "counted", "role", "expected"),
+    [
+        (379, 385, "member", Comparison.RESTRICTED),
+        (379, 384, "member", Comparison.UNKNOWN),
+        (0, 6, "viewer", Comparison.RESTRICTED),
+        (379, 756, "admin", Comparison.UNKNOWN),
+        (379, 300, "member", Comparison.UNKNOWN),
+    ],
+)
+def test_of_a_member_s_key_a_few_events_tell_and_of_an_owner_s_none(used, counted, role, expected):
+    assert verdict(used, counted, role=role) is expected
+
+
+def test_what_came_between_two_counts_is_no_sign_of_a_restricted_key():
+    member = Account(limit=None, role="member")
+    assert sees_less(member, ours=379, theirs=756)
+    assert not sees_less(member, ours=379, theirs=399, meanwhile=20)
+    assert not sees_less(Account(limit=None, role="owner"), ours=379, theirs=756)
 
 
 def test_nothing_is_compared_where_upstream_has_no_limit_or_no_count():

@@ -130,7 +130,7 @@ def test_any_other_limit_is_taken_as_it_is(limit):
 def test_a_recorded_usage_tells_what_the_site_itself_had(golden):
     answer = golden["v5cloud_site_usage"]["body"]
     assert parse_site_count(told(answer)) == SiteUsage(
-        since=date(2026, 11, 1), counted=1145, limit=100_000
+        since=date(2026, 11, 1), counted=1145, limit=100_000, of_all=1658
     )
 
 
