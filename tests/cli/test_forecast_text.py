@@ -122,7 +122,7 @@ def test_what_would_help_names_the_setting_the_cut_and_the_budget(shop: Shop) ->
     assert "Switching off Web Vitals (Site Settings, Tracking) is enough" in out
     assert "performance" in out
     assert "setting Web Vitals" in out
-    assert "Upgrade to standard100k (fits this period and the next two)." in out
+    assert "Upgrade to standard100k, $19 a month (fits this period and the next two)." in out
 
 
 def test_it_is_what_the_daemon_foretold_with_its_last_poll(shop: Shop) -> None:
