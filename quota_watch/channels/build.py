@@ -16,7 +16,8 @@ from quota_watch.channels.formats.teams import TEAMS
 from quota_watch.channels.webhook import AT_ONCE, WebhookChannel
 from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, Problem, WebhookTable
 from quota_watch.lib.http import Client, build_client
-from quota_watch.lib.network import HttpError, proxy_for
+from quota_watch.lib.network import HttpError
+from quota_watch.lib.urls import proxy_for
 from quota_watch.messages.examples import EXAMPLES_AT, examples
 from quota_watch.messages.facts import Message
 from quota_watch.messages.render import Renderer, TemplateError

@@ -1,7 +1,7 @@
 """A mail server: one session for all messages that are due, one deadline for each of them.
 
 `smtplib` knows timeouts per operation only, and a server that trickles bytes never ends those;
-here a timer shuts the sockets themselves.
+here it speaks over a stream each of whose waits ends at the deadline.
 """
 
 import re
@@ -9,18 +9,23 @@ import smtplib
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
-from types import TracebackType
-from typing import Self
-
-import httpcore
+from types import SimpleNamespace
+from typing import cast
 
 from quota_watch.channels.channel import DeliveryError, no_connection, too_late
 from quota_watch.lib.logs import Redactor
-from quota_watch.lib.network import Backend, deadline, trust
+from quota_watch.lib.network import (
+    ConnectError,
+    HttpError,
+    Stream,
+    TimedOut,
+    connect,
+    deadline,
+    trust,
+)
 from quota_watch.lib.text import one_line
 
 _GOODBYE_SECONDS = 2.0
@@ -49,78 +54,6 @@ class Security(StrEnum):
     NONE = "none"
 
 
-class SocketGuard:
-    """A context that lasts `seconds`; when they are over, the sockets it opened are shut.
-
-    Entered again it lasts as long again, and the sockets stay open in between; `close` ends them.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._ends = 0.0
-        self._sockets: list[socket.socket] = []
-        self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
-
-    def __enter__(self) -> Self:
-        self._ends = time.monotonic() + self.seconds
-        self._timer = threading.Timer(self.seconds, self._shut)
-        self._timer.daemon = True
-        self._timer.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the time is up."""
-        return time.monotonic() >= self._ends
-
-    def connect(self, host: str, port: int) -> socket.socket:
-        """Connect to the first of the host's addresses that answers.
-
-        Raises `OSError`, `TimeoutError` where the time is up.
-        """
-        try:
-            with deadline(self._ends - time.monotonic()):
-                stream = Backend().connect_tcp(host, port)
-        except httpcore.TimeoutException:
-            raise TimeoutError("the time is up") from None
-        except httpcore.ConnectError as error:
-            raise OSError(str(error)) from None
-        connection: socket.socket = stream.get_extra_info("socket")
-        connection.settimeout(self.seconds)  # longer than is left: the timer is what ends it
-        self._guard(connection)
-        return connection
-
-    def close(self) -> None:
-        """Let go of the sockets it opened."""
-        with self._lock:
-            for guarded in self._sockets:
-                guarded.close()
-            self._sockets.clear()
-
-    def _guard(self, connection: socket.socket) -> None:
-        """Keep a second handle: wrapping a socket in TLS takes the first one away."""
-        with self._lock:
-            self._sockets.append(connection.dup())
-        if self.is_over:
-            self._shut()
-
-    def _shut(self) -> None:
-        with self._lock:
-            for guarded in self._sockets:
-                with suppress(OSError):
-                    guarded.shutdown(socket.SHUT_RDWR)
-
-
 class MailServer:
     """Takes mails in one session, which lasts until `rest` or until the server ends it.
 
@@ -144,8 +77,8 @@ class MailServer:
         self._username, self._password = username, password or ""
         self._tls = tls
         self._redact = Redactor([password] if password else [])
-        self._guard = SocketGuard(seconds)
-        self._smtp: smtplib.SMTP | None = None
+        self._seconds = seconds
+        self._smtp: _Session | None = None
         self._lock = threading.Lock()
 
     def send(self, content: bytes, *, sender: str, recipient: str) -> None:
@@ -174,9 +107,7 @@ class MailServer:
             smtp = self._smtp
             if smtp is None:
                 return
-            with suppress(smtplib.SMTPException, OSError):
-                if smtp.sock is not None:
-                    smtp.sock.settimeout(_GOODBYE_SECONDS)
+            with suppress(smtplib.SMTPException, HttpError, OSError), deadline(_GOODBYE_SECONDS):
                 smtp.quit()
             self._hang_up()
 
@@ -187,7 +118,7 @@ class MailServer:
     @contextmanager
     def _attempt(self) -> Iterator[None]:
         """Give one message its time; let go of a session that may be in no good state."""
-        with self._lock, self._guard:
+        with self._lock, deadline(self._seconds):
             try:
                 with self._explained():
                     yield
@@ -206,8 +137,7 @@ class MailServer:
                 self._accepted("RSET", self._smtp.rset())
                 return self._addressed(self._smtp, sender, recipient)
             except smtplib.SMTPServerDisconnected:
-                if self._guard.is_over:
-                    raise
+                pass
             except DeliveryError as error:
                 if error.status != _GOES:
                     raise
@@ -222,10 +152,10 @@ class MailServer:
     def _open(self) -> smtplib.SMTP:
         context = self._tls or (None if self._security is Security.NONE else trust())
         direct = context if self._security is Security.TLS else None
-        smtp = _Connection(self._host, self._port, guard=self._guard, tls=direct)
+        smtp = _Session(self._host, self._port, tls=direct)
         self._smtp = smtp
-        if self._security is Security.STARTTLS:
-            smtp.starttls(context=context)
+        if context is not None and direct is None:
+            smtp.go_on_encrypted(context)
         smtp.ehlo_or_helo_if_needed()
         if self._username is not None:
             self._log_in(smtp, self._username)
@@ -242,16 +172,17 @@ class MailServer:
         if self._smtp is not None:
             self._smtp.close()
         self._smtp = None
-        self._guard.close()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Let whatever goes wrong be a `DeliveryError`."""
-        late = too_late(self._place, self._guard.seconds)
         try:
             yield
+        except TimedOut:
+            late = too_late(self._place, self._seconds)
+            raise DeliveryError(late, remedy=self._remedy(TimeoutError())) from None
         except smtplib.SMTPServerDisconnected:
-            what = late if self._guard.is_over else f"{self._place} closed the connection"
+            what = f"{self._place} closed the connection"
             raise DeliveryError(what, remedy=self._remedy(TimeoutError())) from None
         except smtplib.SMTPAuthenticationError as error:
             self._hang_up()
@@ -266,17 +197,17 @@ class MailServer:
             raise DeliveryError(f"{self._place}: {error}", remedy=remedy) from None
         except smtplib.SMTPException as error:
             raise DeliveryError(f"{self._place}: {self._quoted(str(error))}") from None
-        except OSError as error:
-            in_time = not self._guard.is_over and not isinstance(error, TimeoutError)
-            what = no_connection(self._place, error) if in_time else late
-            raise DeliveryError(what, remedy=self._remedy(error)) from None
+        except (ConnectError, OSError) as error:
+            cause = error.__cause__ or error
+            what = no_connection(self._place, cause)
+            raise DeliveryError(what, remedy=self._remedy(cause)) from None
 
     def _accepted(self, what: str, reply: tuple[int, bytes], *, final: bool = False) -> None:
         code, text = reply
         if not 200 <= code <= 299:  # noqa: PLR2004 - SMTP's "done"
             raise self._refused(what, code, text, final=final)
 
-    def _remedy(self, error: OSError) -> str:
+    def _remedy(self, error: BaseException) -> str:
         """Say what to do about a connection that was not made, or said nothing."""
         if isinstance(error, ssl.SSLCertVerificationError):
             return _HOST_NAME if error.verify_code in _OTHER_NAME else _AUTHORITY
@@ -308,34 +239,33 @@ class MailServer:
         return one_line(self._redact(words))
 
 
-class _Connection(smtplib.SMTP):
-    """The standard library's client on a guarded socket, with TLS from the start if asked.
+class _Session(smtplib.SMTP):
+    """The standard library's client on a stream that knows the deadline, encrypted if asked.
 
     `_get_socket` is the hook that its own SMTP_SSL and LMTP use.
     """
 
-    def __init__(
-        self, host: str, port: int, *, guard: SocketGuard, tls: ssl.SSLContext | None
-    ) -> None:
-        self._guard = guard
-        self._wrap = tls
-        super().__init__(host, port, local_hostname="localhost")
+    def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None) -> None:
+        self._tls = tls
+        try:
+            super().__init__(host, port, local_hostname="localhost")
+        except BaseException:
+            self.close()
+            raise
         if self.sock is not None:
             self.local_hostname = own_name(socket.gethostname(), self.sock.getsockname()[0])
 
-    def getreply(self) -> tuple[int, bytes]:
-        """Read the server's answer, unless it was cut off: half a line could pass for one."""
-        reply = super().getreply()
-        if self._guard.is_over:
-            self.close()
-            raise smtplib.SMTPServerDisconnected("the time is up")
-        return reply
+    def go_on_encrypted(self, context: ssl.SSLContext) -> None:
+        """Say STARTTLS; its way to wrap a socket is ours to wrap a stream."""
 
-    def _get_socket(self, host: str, port: int, _timeout: float) -> socket.socket:
-        connection = self._guard.connect(host, port)
-        if self._wrap is None:
-            return connection
-        return self._wrap.wrap_socket(connection, server_hostname=host)
+        def wrap_socket(stream: Stream, server_hostname: str) -> Stream:
+            return stream.start_tls(context, server_hostname)
+
+        self.starttls(context=cast("ssl.SSLContext", SimpleNamespace(wrap_socket=wrap_socket)))
+
+    def _get_socket(self, host: str, port: int, _timeout: float) -> Stream:
+        stream = connect(host, port)
+        return stream if self._tls is None else stream.start_tls(self._tls, host)
 
 
 def own_name(name: str, address: str) -> str:

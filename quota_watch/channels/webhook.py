@@ -6,9 +6,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
 
-import httpcore
-import httpx
-
 from quota_watch.channels.channel import (
     ATTEMPT_SECONDS,
     WEBHOOK_RETRIES,
@@ -21,9 +18,18 @@ from quota_watch.channels.formats.form import FACTS, Form, Post
 from quota_watch.lib.clock import seconds_until
 from quota_watch.lib.http import Client, Response, glance
 from quota_watch.lib.logs import Redactor
-from quota_watch.lib.network import Backend, deadline, trust
+from quota_watch.lib.network import (
+    ConnectError,
+    HttpError,
+    Stream,
+    TimedOut,
+    connect,
+    deadline,
+    trust,
+)
 from quota_watch.lib.signing import signature, signing_key
 from quota_watch.lib.text import one_line
+from quota_watch.lib.urls import parse_url
 from quota_watch.messages.facts import Message
 from quota_watch.messages.render import TemplateError
 from quota_watch.model.rule import Severity
@@ -71,11 +77,11 @@ class WebhookChannel:
         self.keeps_incidents = form.keeps_incidents
         self.at_once = AT_ONCE
         self._form = form
-        self._proxy = None if proxy is None else httpx.URL(proxy)
+        self._proxy = None if proxy is None else parse_url(proxy)
         self._redact = Redactor([url, *hidden])
-        self._url = httpx.URL(url)
+        self._url = url
         self._keys = tuple(signing_key(secret) for secret in secrets)
-        self._headers = dict(headers)
+        self._headers = {header.lower(): value for header, value in headers.items()}
         self._client = client
         self._tls = tls
         self._attempt_seconds = attempt_seconds
@@ -100,9 +106,9 @@ class WebhookChannel:
         try:
             with deadline(self._attempt_seconds):
                 self._connect().close()
-        except httpcore.TimeoutException:
+        except TimedOut:
             raise DeliveryError(too_late(self._place, self._attempt_seconds)) from None
-        except (httpcore.ConnectError, OSError) as error:
+        except (ConnectError, OSError) as error:
             raise DeliveryError(no_connection(self._place, error.__cause__ or error)) from None
         through = "" if self._proxy is None else f", which leads to {self._host},"
         return f"{self._place}{through} can be reached (nothing was sent)"
@@ -115,18 +121,17 @@ class WebhookChannel:
     def rest(self) -> None:
         """Do nothing: the client keeps its own connections."""
 
-    def _connect(self) -> httpcore.NetworkStream:
+    def _connect(self) -> Stream:
         """Connect as a request would; a proxy is only reached, as it would ask for a request."""
-        url = self._proxy or self._url
+        url = self._proxy or parse_url(self._url)
+        stream = connect(url.host, url.port)
         is_https = url.scheme == "https"
-        port = url.port or (443 if is_https else 80)
-        stream = Backend().connect_tcp(url.host, port)
         return stream.start_tls(self._tls or trust(), url.host) if is_https else stream
 
     @property
     def _host(self) -> str:
         """All that may be shown of the URL."""
-        return one_line(self._url.host)
+        return one_line(parse_url(self._url).host)
 
     @property
     def _place(self) -> str:
@@ -138,17 +143,16 @@ class WebhookChannel:
         """Let whatever goes wrong be a `DeliveryError` that shows nothing but the host."""
         try:
             yield
-        except httpx.TimeoutException:
+        except TimedOut:
             raise DeliveryError(too_late(self._host, self._attempt_seconds)) from None
-        except httpx.ConnectError as error:
+        except ConnectError as error:
             raise DeliveryError(no_connection(self._place, error)) from None
-        except httpx.HTTPError as error:
+        except HttpError as error:
             what = type(error).__name__
             raise DeliveryError(f"the exchange with {self._host} broke off ({what})") from None
 
     def _post(self, post: Post, id: str, now: datetime) -> None:  # noqa: A002 - as in the specification
-        headers = httpx.Headers(self._headers)  # which knows names in any case
-        headers.update(self._standard(post, id, int(now.timestamp())))
+        headers = self._headers | self._standard(post, id, int(now.timestamp()))
         request = self._client.build_request("POST", self._url, content=post.body, headers=headers)
         response = glance(
             self._client,
@@ -163,7 +167,7 @@ class WebhookChannel:
     def _standard(self, post: Post, id: str, timestamp: int) -> dict[str, str]:  # noqa: A002 - as in the specification
         """Return the headers of Standard Webhooks; the timestamp is the attempt's."""
         headers = {
-            "Content-Type": post.content_type,
+            "content-type": post.content_type,
             "webhook-id": id,
             "webhook-timestamp": str(timestamp),
         }

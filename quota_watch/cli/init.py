@@ -233,7 +233,8 @@ def _asked_channel(password: str | None) -> str:
 
 def _asked_mail(address: str, password: str | None) -> str:
     """Ask by which server mail goes out and return the tables that say so."""
-    from quota_watch.config.addresses import host_name, is_loopback
+    from quota_watch.config.addresses import host_name
+    from quota_watch.lib.urls import is_loopback
 
     host = _ask("Mail server", host_name, default=f"smtp.{address.rpartition('@')[2]}")
     port = click.prompt("Port", default=587, type=click.IntRange(1, 65_535), err=True)

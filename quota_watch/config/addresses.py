@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from quota_watch.config.problems import InvalidValueError
 from quota_watch.lib.text import has_unseen
+from quota_watch.lib.urls import is_loopback
 
 CLOUD = "https://app.rybbit.io"
 """Rybbit's own server."""
@@ -109,14 +110,6 @@ def is_exposed(url: str) -> bool:
     """Tell whether what is sent to this base URL travels in clear over a network."""
     parts = urlsplit(url)
     return parts.scheme == "http" and not is_loopback(parts.hostname or "")
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine itself."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def is_everywhere(host: str) -> bool:

@@ -18,6 +18,7 @@ from quota_watch.config.problems import (
     quoted,
     shown,
 )
+from quota_watch.lib.urls import is_loopback
 from quota_watch.model.limit import RYBBIT_PLANS, find_plan
 
 AUTO = "auto"
@@ -254,7 +255,7 @@ def _page_is_safe(document: Table) -> Iterator[Problem]:
         host = addresses.listen(page["listen"]).host if "listen" in page else "localhost"
     except ValueError:
         return
-    if "token" not in page and not addresses.is_loopback(host):
+    if "token" not in page and not is_loopback(host):
         yield Problem(
             "web.token",
             f"is missing: at {shown(page['listen'])} other machines reach the status page; add "

@@ -16,6 +16,7 @@ from quota_watch.config.problems import ConfigError, Problem, listed, organizati
 from quota_watch.config.secrets import Secret
 from quota_watch.config.settings import Config, all_secrets
 from quota_watch.config.tables import keys_of, read
+from quota_watch.lib.urls import is_loopback
 
 VARIABLE = "QUOTA_WATCH_CONFIG"
 """The environment variable that names the config file."""
@@ -184,7 +185,7 @@ def _exposed_mail(config: Config) -> Iterator[str]:
     smtp = config.smtp
     if smtp is None:
         return
-    if smtp.security == "none" and smtp.password and not addresses.is_loopback(smtp.host):
+    if smtp.security == "none" and smtp.password and not is_loopback(smtp.host):
         yield 'smtp.security: "none" sends the password in clear; use "starttls" or "tls"'
     if (smtp.port == _TLS_AT_ONCE) != (smtp.security == "tls"):
         yield (

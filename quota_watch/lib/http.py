@@ -4,7 +4,6 @@ Redirects are not followed, cookies not kept, the environment's proxies and `.ne
 credential goes where the caller sent it and nowhere else.
 """
 
-import base64
 import ssl
 import threading
 import time
@@ -12,26 +11,29 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import h11
-import httpcore
-import httpx
 
 from quota_watch import __version__
 from quota_watch.lib.network import (
-    Backend,
+    ConnectError,
     Connection,
     HttpError,
+    ProtocolError,
+    ReadError,
+    Stream,
+    TimedOut,
+    connect,
     deadline,
     left,
-    parse_proxy,
     read_headers,
     trust,
     usual_certificates,
 )
+from quota_watch.lib.urls import Url, parse_proxy, parse_url
 
 _IDLE_SECONDS = 55.0
 """How long a connection is kept: routers and proxies forget what was silent for a minute."""
@@ -45,14 +47,6 @@ _HEADERS = {
     "User-Agent": f"quota-watch/{__version__}",
 }
 
-_LOWER = (
-    h11.ProtocolError,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.TimeoutException,
-)
-
 MAX_BODY = 16 * 1024 * 1024
 """The largest body that is believed, in bytes."""
 
@@ -65,7 +59,7 @@ class BodyError(HttpError):
         self.status = status
 
 
-class TooLarge(BodyError):  # noqa: N818 - reads as what happened, like TooManyRedirects in httpx
+class TooLarge(BodyError):  # noqa: N818 - reads as what happened
     """The body was larger than allowed; the rest of it was not read."""
 
 
@@ -87,7 +81,7 @@ class Request:
     """A request as it is sent; `target` is what is asked of `url`'s server, quoted already."""
 
     method: str
-    url: httpx.URL
+    url: Url
     target: bytes
     headers: Sequence[tuple[bytes, bytes]]
     content: bytes = b""
@@ -101,7 +95,7 @@ _ReadBody = Callable[[Iterator[bytes], int, Mapping[str, str]], bytes]
 class _Idle:
     """A connection that waits for its next request since `since`, by the monotonic clock."""
 
-    way: bytes
+    way: str
     connection: Connection
     since: float
 
@@ -113,7 +107,7 @@ class Client:
     """
 
     def __init__(
-        self, *, trusted: Callable[[], ssl.SSLContext], proxy: httpx.Proxy | None, connections: int
+        self, *, trusted: Callable[[], ssl.SSLContext], proxy: Url | None, connections: int
     ) -> None:
         self._trusted = trusted
         self._proxy = proxy
@@ -138,7 +132,7 @@ class Client:
     def build_request(
         self,
         method: str,
-        url: str | httpx.URL,
+        url: str,
         *,
         below: str = "",
         headers: Mapping[str, str] | None = None,
@@ -146,24 +140,23 @@ class Client:
     ) -> Request:
         """Return a request with the headers that all have.
 
-        `below` goes on from the URL's path, quoted already. Raises `httpx.InvalidURL`, and
-        `UnicodeError` for what no header can carry.
+        `below` goes on from the URL's path, quoted already. Raises `ValueError` for what is no
+        URL, and for what no header can carry.
         """
-        url = _parsed(url)
-        named = {"Host": url.netloc.decode("ascii"), **_HEADERS}
-        if url.userinfo:
-            user = f"{url.username}:{url.password}".encode()
-            named["Authorization"] = f"Basic {base64.b64encode(user).decode()}"
+        place = parse_url(url)
+        named = {"Host": place.authority, **_HEADERS}
+        if place.login:
+            named["Authorization"] = place.login.decode()
         if content is not None:
             named["Content-Length"] = str(len(content))
         given = dict(headers or {})
         same = {name.lower() for name in given}
         named = {name: each for name, each in named.items() if name.lower() not in same} | given
-        target = url.raw_path.rstrip(b"/") + below.encode("ascii") if below else url.raw_path
+        target = place.target.rstrip("/") + below if below else place.target
         return Request(
             method=method,
-            url=url,
-            target=target,
+            url=place,
+            target=target.encode("ascii"),
             headers=[(name.encode("ascii"), each.encode("ascii")) for name, each in named.items()],
             content=content or b"",
         )
@@ -174,20 +167,20 @@ class Client:
         What can't have reached the server, as its connection died while it was idle, is sent once
         more on a new one.
         """
-        with _as_httpx(), self._slot():
+        with _explained(), self._slot():
             way = self._way(request.url)
             repeatable = request.method == "GET"
             connection = self._take(way, _IDLE_SECONDS if repeatable else _IDLE_POST_SECONDS)
             if connection is not None:
                 try:
                     return self._ask(connection, way, request, read_body)
-                except (httpcore.NetworkError, httpcore.RemoteProtocolError):
+                except (ReadError, ProtocolError, h11.RemoteProtocolError):
                     if connection.heard or not repeatable:
                         raise
             return self._ask(self._connect(request.url), way, request, read_body)
 
     def _ask(
-        self, connection: Connection, way: bytes, request: Request, read_body: _ReadBody
+        self, connection: Connection, way: str, request: Request, read_body: _ReadBody
     ) -> Response:
         try:
             connection.send(self._head(request), request.content)
@@ -205,14 +198,14 @@ class Client:
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
-        if not self._free.acquire(timeout=left(None, httpcore.PoolTimeout)):
-            raise httpcore.PoolTimeout("every connection is in use")
+        if not self._free.acquire(timeout=left()):
+            raise TimedOut("every connection is in use")
         try:
             yield
         finally:
             self._free.release()
 
-    def _take(self, way: bytes, seconds: float) -> Connection | None:
+    def _take(self, way: str, seconds: float) -> Connection | None:
         """Return the connection that was used last, if it is alive; close what is not."""
         since = time.monotonic() - seconds
         while True:
@@ -235,29 +228,27 @@ class Client:
         for each in old:
             each.connection.close()
 
-    def _way(self, url: httpx.URL) -> bytes:
+    def _way(self, url: Url) -> str:
         """Name what a connection for this URL is connected to."""
         if self._proxy is not None and url.scheme == "http":
-            return b"proxy"
-        return b"%s://%s:%d" % (url.raw_scheme, url.raw_host, _port(url))
+            return "proxy"
+        return f"{url.scheme}://{url.host}:{url.port}"
 
     def _head(self, request: Request) -> h11.Request:
         url, target, headers = request.url, request.target, request.headers
         if self._proxy is not None and url.scheme == "http":
-            target = b"%s://%s%s" % (url.raw_scheme, url.netloc, target)
+            target = f"{url.scheme}://{url.authority}".encode("ascii") + target
             headers = [*headers, *self._proxy_headers()]
         return h11.Request(method=request.method, target=target, headers=list(headers))
 
-    def _connect(self, url: httpx.URL) -> Connection:
-        if url.scheme not in {"http", "https"} or not url.host:
-            raise httpx.UnsupportedProtocol("the address does not begin with http:// or https://")
-        way = url if self._proxy is None else self._proxy.url
-        stream = Backend().connect_tcp(way.raw_host.decode("ascii"), _port(way))
+    def _connect(self, url: Url) -> Connection:
+        way = self._proxy or url
+        stream = connect(way.host, way.port)
         try:
             if url.scheme == "https":
                 if self._proxy is not None:
-                    self._tunnel(stream, b"%s:%d" % (_bracketed(url), _port(url)))
-                stream = stream.start_tls(self._context(), url.raw_host.decode("ascii"))
+                    self._tunnel(stream, url)
+                stream.start_tls(self._context(), url.host)
         except BaseException:
             stream.close()
             raise
@@ -267,23 +258,23 @@ class Client:
         try:
             return self._trusted()
         except OSError as error:
-            raise httpcore.ConnectError(str(error)) from error
+            raise ConnectError(str(error)) from error
 
-    def _tunnel(self, stream: httpcore.NetworkStream, target: bytes) -> None:
-        """Let the proxy connect us through to `target`."""
+    def _tunnel(self, stream: Stream, url: Url) -> None:
+        """Let the proxy connect us through to the URL's server."""
         connection = Connection(stream)
+        host = f"[{url.host}]" if ":" in url.host else url.host
+        target = f"{host}:{url.port}".encode("ascii")
         headers = [(b"Host", target), *self._proxy_headers()]
         connection.send(h11.Request(method="CONNECT", target=target, headers=headers))
         head = connection.receive_head()
         if not 200 <= head.status_code < 300:  # noqa: PLR2004 -- success
             reason = head.reason.decode("ascii", errors="ignore")
-            raise httpcore.ProxyError(f"{head.status_code} {reason}".strip())
+            raise ConnectError(f"{head.status_code} {reason}".strip())
 
     def _proxy_headers(self) -> list[tuple[bytes, bytes]]:
-        auth = self._proxy and self._proxy.raw_auth
-        if not auth:
-            return []
-        return [(b"Proxy-Authorization", b"Basic " + base64.b64encode(b":".join(auth)))]
+        login = self._proxy and self._proxy.login
+        return [(b"Proxy-Authorization", login)] if login else []
 
 
 def build_client(
@@ -307,8 +298,8 @@ def fetch(
 ) -> Response:
     """Send `request` and return the whole answer, whatever its status.
 
-    Takes at most `seconds`. Raises `httpx.HTTPError` (`httpx.TimeoutException` when time is
-    up), `TooLarge` beyond `max_bytes` of body, or `UnreadableBody`; both know the status.
+    Takes at most `seconds`. Raises `HttpError`: `TimedOut` when time is up, `TooLarge` beyond
+    `max_bytes` of body, or `UnreadableBody`; both know the status.
     """
     with deadline(seconds):
         return client.exchange(request, partial(_whole, max_bytes=max_bytes))
@@ -320,12 +311,12 @@ def glance(
     """Send `request` and return its status with the beginning of the body, as far as it comes.
 
     A body that is long, slow or broken changes nothing. Takes at most `seconds`, of which
-    `body_seconds` for the body. Raises `httpx.HTTPError` where no status came.
+    `body_seconds` for the body. Raises `HttpError` where no status came.
     """
 
     def read(pieces: Iterator[bytes], _status: int, _headers: Mapping[str, str]) -> bytes:
         body = bytearray()
-        with suppress(*_LOWER), deadline(body_seconds):
+        with suppress(HttpError, h11.ProtocolError), deadline(body_seconds):
             for piece in pieces:
                 body += piece
                 if len(body) > max_bytes:
@@ -373,24 +364,9 @@ def _decompressed(
 
 
 @contextmanager
-def _as_httpx() -> Iterator[None]:
-    """Raise httpx's own errors for what goes wrong below."""
+def _explained() -> Iterator[None]:
+    """Raise an error of ours where the answer is not proper HTTP."""
     try:
         yield
-    except _LOWER as error:
-        kind = getattr(httpx, type(error).__name__)
-        raise kind(str(error)) from error
-
-
-@lru_cache(maxsize=64)
-def _parsed(url: str | httpx.URL) -> httpx.URL:
-    return httpx.URL(url)
-
-
-def _port(url: httpx.URL) -> int:
-    return url.port or (443 if url.scheme == "https" else 80)
-
-
-def _bracketed(url: httpx.URL) -> bytes:
-    host = url.raw_host
-    return b"[%s]" % host if b":" in host else host
+    except h11.ProtocolError as error:
+        raise ProtocolError(str(error)) from error

@@ -107,9 +107,9 @@ def setup_logging(
 ) -> Redactor:
     """Send all logging to stderr (or `stream`) and return what takes secrets learned later.
 
-    `level` is that of quota-watch; libraries speak from WARNING on, since httpx would log whole
-    URLs. Called again, as after a reload, it replaces its own earlier handler and no other; what
-    was secret before stays so.
+    `level` is that of quota-watch; libraries speak from WARNING on, since some log whole URLs.
+    Called again, as after a reload, it replaces its own earlier handler and no other; what was
+    secret before stays so.
     """
     stream = stream or sys.stderr
     root = logging.getLogger()

@@ -11,11 +11,10 @@ from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlencode
 
-import httpx
-
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.http import BodyError, Client, Response, fetch
 from quota_watch.lib.logs import Redactor
+from quota_watch.lib.network import HttpError, ProtocolError, TimedOut
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.rybbit.answers import bad_answer, quotable
 from quota_watch.rybbit.pacing import Pacer, Purpose
@@ -24,7 +23,7 @@ from quota_watch.rybbit.refusals import Endpoint, error_of, place
 T = TypeVar("T")
 
 _WORTH_HIDING = 8  # characters; a shorter key could be a part of any honest answer
-_BROKEN_OFF = ("disconnected", "peer closed")  # how httpcore and h11 name a hang-up
+_BROKEN_OFF = ("disconnected", "peer closed")  # how a hang-up is named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +120,7 @@ class Asker:
             if error.status != HTTPStatus.OK:  # a refusal is understood without its body
                 return Response(error.status, {}, b"")
             failure = _not_believed(question, str(error))
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError) as error:
+        except (HttpError, ValueError, OSError) as error:
             failure = _failure(error, question, self._timeout)
         raise failure  # out here it does not drag the original along, which may quote upstream
 
@@ -152,20 +151,20 @@ def _read(question: Question, answer: Response, parse: Callable[[bytes], T]) -> 
 def _failure(error: Exception, question: Question, timeout: float) -> UpstreamError:
     """Return what kept an answer from coming, as our own error."""
     reason = quotable(str(error)[:200]) or type(error).__name__
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, TimedOut):
         return UpstreamError(
             ErrorKind.TIMEOUT,
             f"{question.place}: no whole answer within {timeout:g} s ({reason}). If that"
             " lasts, look whether the server is up, or raise rybbit.timeout",
             may_pass=True,
         )
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL | UnicodeError):
+    if isinstance(error, ValueError):
         return UpstreamError(
             ErrorKind.CONNECTION,
             f"{question.place}: this address can't be asked ({reason}). Correct base_url",
             may_pass=False,
         )
-    if isinstance(error, httpx.RemoteProtocolError):
+    if isinstance(error, ProtocolError):
         reason = reason.partition(":")[0]  # what follows is upstream's own bytes
         if not any(words in reason for words in _BROKEN_OFF):
             return bad_answer(
@@ -190,7 +189,7 @@ def _advice(reason: str) -> str:
 
 
 def _sendable(key: str, question: Question) -> str:
-    """Return the key if a header can carry it; httpx's own complaint would show it whole."""
+    """Return the key if a header can carry it; the encoder's own complaint would show it whole."""
     if key.isascii() and key.isprintable() and key == key.strip() and key:
         return key
     raise UpstreamError(

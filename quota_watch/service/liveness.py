@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from http import HTTPStatus
 
-import httpx
-
 from quota_watch.channels.channel import no_connection, too_late
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.http import BodyError, Client, Request, fetch
 from quota_watch.lib.logs import get_logger
+from quota_watch.lib.network import ConnectError, HttpError, TimedOut
 from quota_watch.lib.text import one_line
+from quota_watch.lib.urls import parse_url
 
 log = get_logger(__name__)
 
@@ -88,7 +88,7 @@ class Heartbeat:
     """
 
     def __init__(self, url: str, *, interval: timedelta, client: Client, clock: Clock) -> None:
-        self._url = httpx.URL(url)
+        self._url = url
         self._interval = interval.total_seconds()
         self._client = client
         self._clock = clock
@@ -128,17 +128,17 @@ class Heartbeat:
     @property
     def _host(self) -> str:
         """All that may be shown of the URL."""
-        return one_line(self._url.host)
+        return one_line(parse_url(self._url).host)
 
     def _failure(self) -> str | None:
         request = self._client.build_request("GET", self._url)
         try:
             status = self._ask(request)
-        except httpx.TimeoutException:
+        except TimedOut:
             return too_late(self._host, _PING_SECONDS)
-        except httpx.ConnectError as error:
+        except ConnectError as error:
             return no_connection(self._host, error)
-        except httpx.HTTPError as error:
+        except HttpError as error:
             return f"the exchange with {self._host} broke off ({type(error).__name__})"
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return None

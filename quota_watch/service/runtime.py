@@ -17,7 +17,8 @@ from quota_watch.lib.clock import Clock
 from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.http import build_client
 from quota_watch.lib.logs import get_logger
-from quota_watch.lib.network import HttpError, proxy_for
+from quota_watch.lib.network import HttpError
+from quota_watch.lib.urls import proxy_for
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import ONE_DAY
 from quota_watch.model.report import ReportKind

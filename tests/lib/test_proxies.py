@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from quota_watch.lib.network import proxy_for
+from quota_watch.lib.urls import proxy_for
 
 ENVIRON = {"HTTPS_PROXY": "http://p:1", "http_proxy": "http://q:2", "NO_PROXY": "b.example,.c:81"}
 
