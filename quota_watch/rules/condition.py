@@ -9,19 +9,16 @@ from quota_watch.model.period import Period
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.rules.reason import Reason
 
-NOT_DROPPING = "not_dropping"
-"""The mark of a limit that is used up while nothing is dropped yet: one event more, and it is."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
     """Something that is true now and that people may have to be told.
 
-    What has a `mark`, an ISO date, is told again when the date comes two days nearer; what was
-    marked `NOT_DROPPING`, when it no longer is. An event
-    (`is_event`) is over as soon as it is told. What `is_quiet` is shown, and sent to programs
-    alone. `period` is given where it is not the present one, `subject` where several of a rule
-    can be true at once. `detail` is for those who read of it.
+    `mark` is what the rule compares with that of the story, to see whether there is more to tell:
+    a date, or what it is about. An event (`is_event`) is over as soon as it is told. What
+    `is_quiet` is shown, and sent to programs alone. `period` is given where it is not the present
+    one, `subject` where several of a rule can be true at once. `detail` is for those who read of
+    it.
     """
 
     rule: Rule

@@ -16,6 +16,7 @@ from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, State, Verdict
 _SOON = timedelta(hours=48)
 _AT_RISK = 0.85
 _CLEARED, _AGAIN = 0.05, 0.9
+_CLEARLY_EARLIER = timedelta(days=2)
 
 
 class Tier(StrEnum):
@@ -100,6 +101,16 @@ def verdict(known: Known) -> Verdict:
         condition=None if verdict.figures is None else condition_of(verdict.figures),
         end=Reason.OVERTAKEN if overtaken else None,
     )
+
+
+def says_more(condition: Condition, story: Story) -> Reason | None:
+    """Compare the likely date with the one that was told last: two days sooner are news."""
+    if condition.mark is None or story.mark is None or condition.severity < story.severity:
+        return None
+    sooner = date.fromisoformat(story.mark) - date.fromisoformat(condition.mark)
+    if sooner < _CLEARLY_EARLIER:
+        return None
+    return Reason.EARLIER_DATE if condition.tier == story.tier else condition.reason
 
 
 def _told(story: Story) -> ToldRisk:

@@ -5,6 +5,7 @@ from quota_watch.model.rule import Rule, Severity
 from quota_watch.rules.condition import Condition
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
+from quota_watch.rules.story import Story
 from quota_watch.rules.verdict import State, Verdict
 
 
@@ -13,6 +14,7 @@ def verdict(known: Known) -> Verdict:
     sites = known.reported.account.sites if known.reported is not None else ()
     without = sites_without_plan(known)
     if without:
+        told = _told(known.open_story(Rule.NO_PLAN))
         names = [site.name for site in without]
         return Verdict(
             state=State.TRUE,
@@ -21,12 +23,27 @@ def verdict(known: Known) -> Verdict:
                 rule=Rule.NO_PLAN,
                 severity=Severity.CRITICAL,
                 reason=Reason.SITES_NEED_PLAN,
-                detail={"sites": names, "of": len(sites)},
+                mark=" ".join(sorted(told | {site.id for site in without})),
+                detail={
+                    "sites": names,
+                    "of": len(sites),
+                    "new": [site.name for site in without if site.id not in told],
+                },
             ),
         )
     if not sites or any(site.requires_plan is None for site in sites):
         return Verdict(state=State.UNKNOWN, says="Rybbit does not say which sites need a plan")
     return Verdict(state=State.FALSE, says="no site needs a plan to collect events")
+
+
+def says_more(condition: Condition, story: Story) -> Reason | None:
+    """Find a site that the story has not told of; each is told once within it."""
+    sites = set((condition.mark or "").split())
+    return Reason.MORE_SITES_NEED_PLAN if sites - _told(story) else None
+
+
+def _told(story: Story | None) -> set[str]:
+    return set() if story is None else set((story.mark or "").split())
 
 
 def sites_without_plan(known: Known) -> list[Site]:

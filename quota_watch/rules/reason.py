@@ -64,6 +64,7 @@ class Reason(StrEnum):
     )
 
     SITES_NEED_PLAN = "sites_need_plan", "sites collected nothing, as Rybbit wants a plan for them"
+    MORE_SITES_NEED_PLAN = "more_sites_need_plan", "another site collected nothing without a plan"
     SITES_COLLECT = "sites_collect", "Rybbit wants a plan for none of the sites any more"
     PAST_DAYS_GREW = "past_days_grew", "past days came to more at once"
     BUDGET_REACHED = "budget_reached", "a site used so much of its budget"

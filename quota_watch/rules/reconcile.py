@@ -6,18 +6,17 @@ level is told once within one.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from quota_watch.model.organization import Organization
 from quota_watch.model.rule import Rule
-from quota_watch.rules.condition import NOT_DROPPING, Condition, Findings
+from quota_watch.rules.condition import Condition, Findings
 from quota_watch.rules.reason import Reason
 from quota_watch.rules.registry import REGISTRY
 from quota_watch.rules.silence import Silence, is_silenced
 from quota_watch.rules.story import Story, Transition, TransitionType
 
 _UNTOLD_ENDS = frozenset({Reason.OVERTAKEN})
-_CLEARLY_EARLIER = timedelta(days=2)
 
 
 def reconcile(
@@ -97,9 +96,10 @@ class _Teller:
         untold = latest.told_at is None and not self.silenced
         if not latest.is_open and (untold or latest.reason is not Reason.PERIOD_ENDED):
             return self._fire(latest)
-        if not is_above(condition, latest):
+        reason = why_worse(condition, latest)
+        if reason is None:
             return self._remind(latest) if latest.is_open else None
-        return self._escalate(latest) if latest.is_open else self._fire(latest)
+        return self._escalate(latest, reason) if latest.is_open else self._fire(latest)
 
     def _is_about(self, story: Story) -> bool:
         condition = self.condition
@@ -141,11 +141,11 @@ class _Teller:
         """Tell what a silence held back, as it is now that the silence has ended."""
         first = story.told_at is None
         type_ = TransitionType.FIRED if first else TransitionType.ESCALATED
-        worst = _raised(story, self.condition) if is_above(self.condition, story) else story
+        is_worse = why_worse(self.condition, story) is not None
+        worst = _raised(story, self.condition) if is_worse else story
         return self._step(type_, replace(worst, reason=Reason.SILENCE_ENDED))
 
-    def _escalate(self, story: Story) -> Transition:
-        reason = _why_worse(self.condition, story)
+    def _escalate(self, story: Story, reason: Reason) -> Transition:
         raised = replace(_raised(story, self.condition), reason=reason)
         return self._step(TransitionType.ESCALATED, raised)
 
@@ -185,30 +185,21 @@ def _raised(story: Story, condition: Condition) -> Story:
     )
 
 
-def _why_worse(condition: Condition, story: Story) -> Reason:
-    if (condition.level or 0) > (story.level or 0):
+def why_worse(condition: Condition, story: Story) -> Reason | None:
+    """Explain in what a condition says more than the story has told; None: it does not."""
+    level, told = condition.level or 0, story.level or 0
+    if level > told:
         return Reason.HIGHER_LEVEL_REACHED
-    if condition.tier is not None and condition.tier != story.tier:
-        return condition.reason
-    if condition.severity > story.severity:
-        return Reason.BECAME_CRITICAL
-    return Reason.DROPPING_BEGAN if story.mark == NOT_DROPPING else Reason.EARLIER_DATE
+    if level == told and condition.severity > story.severity:
+        turned = condition.tier is not None and condition.tier != story.tier
+        return condition.reason if turned else Reason.BECAME_CRITICAL
+    says_more = REGISTRY[story.rule].says_more
+    return None if says_more is None else says_more(condition, story)
 
 
 def _is_less(condition: Condition, story: Story) -> bool:
     """Tell whether what the story told is not true as a whole any more."""
     return (condition.level or 0) < (story.level or 0)
-
-
-def is_above(condition: Condition, story: Story) -> bool:
-    """Tell whether a condition says more than the story has told."""
-    if (condition.level or 0, condition.severity) > (story.level or 0, story.severity):
-        return True
-    if story.mark == NOT_DROPPING:
-        return condition.level == story.level and condition.mark is None
-    if condition.mark is None or story.mark is None or condition.severity < story.severity:
-        return False
-    return date.fromisoformat(story.mark) - date.fromisoformat(condition.mark) >= _CLEARLY_EARLIER
 
 
 def _resolve(story: Story, reason: Reason, now: datetime) -> Transition:

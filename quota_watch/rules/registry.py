@@ -21,6 +21,7 @@ from quota_watch.rules import (
 from quota_watch.rules.condition import Condition
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
+from quota_watch.rules.story import Story
 from quota_watch.rules.verdict import Verdict
 
 
@@ -39,7 +40,8 @@ class Entry:
 
     `verdict` judges it of an organization; None where it is judged of none. `events` are what it
     tells once, as it happens. `ends` is why a story ends when the rule is false; None: then it
-    goes on. `of_limit`: its stories are of a period under one limit and end with either.
+    goes on. `says_more` is why a condition is news within a story although neither its level nor
+    its severity rose. `of_limit`: its stories are of a period under one limit and end with either.
     `of_period`: they mean nothing any more once the period is over. `ends_when_off`: switching it
     off ends them.
     """
@@ -48,6 +50,7 @@ class Entry:
     verdict: Callable[[Known], Verdict] | None = None
     events: Callable[[Known], Iterator[Condition]] | None = None
     ends: Reason | None = None
+    says_more: Callable[[Condition, Story], Reason | None] | None = None
     of_limit: bool = False
     of_period: bool = False
     ends_when_off: bool = False
@@ -57,12 +60,14 @@ REGISTRY: Mapping[Rule, Entry] = {
     Rule.THRESHOLD: Entry(
         verdict=threshold.verdict,
         events=threshold.events,
+        says_more=threshold.says_more,
         of_limit=True,
         of_period=True,
     ),
     Rule.FORECAST: Entry(
         verdict=forecast.verdict,
         ends=Reason.NO_LONGER_LIKELY,
+        says_more=forecast.says_more,
         of_limit=True,
         of_period=True,
         ends_when_off=True,
@@ -96,5 +101,9 @@ REGISTRY: Mapping[Rule, Entry] = {
     ),
     Rule.MOVED: Entry(verdict=moved.verdict, events=moved.events),
     Rule.SITE_BUDGET: Entry(verdict=site_budget.verdict, events=site_budget.events),
-    Rule.NO_PLAN: Entry(verdict=no_plan.verdict, ends=Reason.SITES_COLLECT),
+    Rule.NO_PLAN: Entry(
+        verdict=no_plan.verdict,
+        ends=Reason.SITES_COLLECT,
+        says_more=no_plan.says_more,
+    ),
 }

@@ -5,11 +5,15 @@ from collections.abc import Iterator
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import highest_level, is_over
 from quota_watch.model.watch import FULL
-from quota_watch.rules.condition import NOT_DROPPING, Condition
+from quota_watch.rules.condition import Condition
 from quota_watch.rules.enforced import is_dropping
 from quota_watch.rules.known import Known
 from quota_watch.rules.reason import Reason
+from quota_watch.rules.story import Story
 from quota_watch.rules.verdict import NOTHING_COUNTED, State, Verdict
+
+_NOT_DROPPING = "not_dropping"
+"""The mark of a limit that is used up while nothing is dropped yet: one event more, and it is."""
 
 WARNING_LEVEL = 90
 """The level, in percent, from which on reaching one is a warning."""
@@ -39,9 +43,15 @@ def verdict(known: Known) -> Verdict:
             severity=severity_of(level),
             reason=Reason.LEVEL_REACHED,
             level=level,
-            mark=NOT_DROPPING if _is_full_and_drops_nothing(known, usage.used) else None,
+            mark=_NOT_DROPPING if _is_full_and_drops_nothing(known, usage.used) else None,
         ),
     )
+
+
+def says_more(condition: Condition, story: Story) -> Reason | None:
+    """Notice that events began to be dropped, where the story told that none is yet."""
+    began = story.mark == _NOT_DROPPING and condition.mark is None
+    return Reason.DROPPING_BEGAN if began and condition.level == story.level else None
 
 
 def _is_full_and_drops_nothing(known: Known, used: int) -> bool:

@@ -37,6 +37,7 @@ STEPS = {
     TransitionType.ESCALATED: {
         Reason.HIGHER_LEVEL_REACHED,
         Reason.DROPPING_BEGAN,
+        Reason.MORE_SITES_NEED_PLAN,
         Reason.WILL_EXCEED,
         Reason.EARLIER_DATE,
         Reason.BECAME_CRITICAL,

@@ -243,6 +243,21 @@ def test_a_site_that_collects_nothing_without_a_plan_is_named_once(town: Town, r
     assert "site2.example" not in alert["summary"]
 
 
+def test_a_second_site_without_a_plan_is_told_once_while_the_first_is_open(
+    town: Town, rybbit_now
+) -> None:
+    town.says(rybbit_now["sites_requires_plan"]).watches_auto().polls()
+    first, second = town.account["sites"]
+    town.account |= {"sites": [first, second | {"requiresPlan": True}]}
+    assert town.polls(after=DAY) == ["critical no_plan more_sites_need_plan"]
+    assert town.told["type"] == "alert.escalated"
+    assert "now 2 of 2 sites collect nothing without a plan" in town.told["alert"]["title"]
+    assert "New is site2.example." in town.told["alert"]["summary"]
+    for sites in ([first, second], [first, second | {"requiresPlan": True}]):
+        town.account |= {"sites": sites}
+        assert town.polls(after=DAY) == []
+
+
 def test_it_ends_when_every_site_listed_says_false(town: Town, rybbit_now) -> None:
     town.says(rybbit_now["sites_requires_plan"]).watches_auto().polls()
     first, second = town.account["sites"]

@@ -16,7 +16,7 @@ from quota_watch.rules.forecast import (
     judge_risk,
 )
 from quota_watch.rules.reason import Reason
-from quota_watch.rules.reconcile import is_above
+from quota_watch.rules.reconcile import why_worse
 from quota_watch.rules.story import Story
 from quota_watch.rules.verdict import State, Verdict
 from support.domain import MARCH, NOON
@@ -53,7 +53,7 @@ def tells(risk: Risk, told: ToldRisk) -> bool:
         tier=told.tier,
         mark=None if told.likely is None else told.likely.isoformat(),
     )
-    return is_above(condition_of(risk), story)
+    return why_worse(condition_of(risk), story) is not None
 
 
 def judged(chance, *, sure=False, told=None, ended_before=False, **changes) -> Verdict:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from quota_watch.lib.figures import listed, number
 from quota_watch.lib.text import NAME, one_line
 from quota_watch.messages.words import FIX, Situation, Words
+from quota_watch.rules.reason import Reason
 
 _MOST_NAMES = 5
 
@@ -12,9 +13,12 @@ _MOST_NAMES = 5
 def fired(case: Situation) -> Words:
     """Say which sites collect nothing."""
     names, of = case.detail.get("sites") or (), case.detail.get("of") or 0
+    more = case.transition.reason is Reason.MORE_SITES_NEED_PLAN
+    another = case.detail.get("new") or ()
+    new = f"New is {_listed(another)}. " if more and another else ""
     return Words(
-        title=f"{case.name}: {nothing(names, of)} without a plan",
-        lead=f"{why(names)} What isn't tracked can't be recovered.",
+        title=f"{case.name}: {'now ' if more else ''}{nothing(names, of)} without a plan",
+        lead=f"{new}{why(names)} What isn't tracked can't be recovered.",
         preheader="Every event of these sites is lost until there is a plan.",
         details=(case.figures(),),
         heading=FIX,
@@ -41,10 +45,15 @@ def nothing(names: Sequence[str], of: int) -> str:
 
 def why(names: Sequence[str]) -> str:
     """Say why sites collect nothing, and which."""
+    which = f": {_listed(names)}" if names else ""
+    return f"Rybbit collects nothing for sites of recent date without a plan{which}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    """List the first names and say how many more there are."""
     shown = [one_line(str(name), NAME) for name in names[:_MOST_NAMES]]
     more = [f"{number(len(names) - len(shown))} more"] if len(names) > len(shown) else []
-    which = f": {listed([*shown, *more])}" if shown else ""
-    return f"Rybbit collects nothing for sites of recent date without a plan{which}."
+    return listed([*shown, *more])
 
 
 def plan_step(server: str) -> str:
