@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -294,15 +293,31 @@ def build_client(
 
 
 def fetch(
-    client: Client, request: Request, *, seconds: float, max_bytes: int = MAX_BODY
+    client: Client,
+    request: Request,
+    *,
+    seconds: float,
+    max_bytes: int = MAX_BODY,
+    check: Callable[[Response], object] = lambda _: None,
 ) -> Response:
     """Send `request` and return the whole answer, whatever its status.
 
     Takes at most `seconds`. Raises `HttpError`: `TimedOut` when time is up, `TooLarge` beyond
-    `max_bytes` of body, or `UnreadableBody`; both know the status.
+    `max_bytes` of body, or `UnreadableBody`; both know the status. Where `check` raises the
+    connection ends: who sent what nobody asked for has more to come.
     """
+
+    def read(pieces: Iterator[bytes], status: int, headers: Mapping[str, str]) -> bytes:
+        body = bytearray()
+        for piece in _decompressed(pieces, status, headers, max_bytes):
+            body += piece
+            if len(body) > max_bytes:
+                raise TooLarge(f"the body is larger than {max_bytes} bytes", status=status)
+        check(Response(status, headers, bytes(body)))
+        return bytes(body)
+
     with deadline(seconds):
-        return client.exchange(request, partial(_whole, max_bytes=max_bytes))
+        return client.exchange(request, read)
 
 
 def glance(
@@ -325,17 +340,6 @@ def glance(
 
     with deadline(seconds):
         return client.exchange(request, read)
-
-
-def _whole(
-    pieces: Iterator[bytes], status: int, headers: Mapping[str, str], *, max_bytes: int
-) -> bytes:
-    body = bytearray()
-    for piece in _decompressed(pieces, status, headers, max_bytes):
-        body += piece
-        if len(body) > max_bytes:
-            raise TooLarge(f"the body is larger than {max_bytes} bytes", status=status)
-    return bytes(body)
 
 
 def _decompressed(

@@ -68,9 +68,16 @@ class Asker:
         self._reserve(question)
         answer: Response | None = None
         failure: UpstreamError | None = None
+        parsed: list[T] = []
+
+        def check(heard: Response) -> None:
+            nonlocal answer
+            answer = heard
+            parsed.append(_read(question, heard, parse))
+
         try:
-            answer = self._send(question)
-            return _read(question, answer, parse)
+            self._send(question, check)
+            return parsed[0]
         except UpstreamError as error:
             failure = _without_key(error, question.key)
         finally:  # whatever happened: until then it counts as under way
@@ -105,8 +112,8 @@ class Asker:
             purpose=question.purpose,
         )
 
-    def _send(self, question: Question) -> Response:
-        """Return the answer, whatever its status."""
+    def _send(self, question: Question, check: Callable[[Response], None]) -> None:
+        """Send the question and let `check` have the answer, whatever its status."""
         headers = {"Accept": "application/json"}
         if question.key is not None:
             headers["Authorization"] = f"Bearer {_sendable(question.key, question)}"
@@ -115,13 +122,15 @@ class Asker:
             request = self._http.build_request(
                 "GET", question.server, below=question.path + asked, headers=headers
             )
-            return fetch(self._http, request, seconds=self._timeout)
+            fetch(self._http, request, seconds=self._timeout, check=check)
         except BodyError as error:
             if error.status != HTTPStatus.OK:  # a refusal is understood without its body
-                return Response(error.status, {}, b"")
+                check(Response(error.status, {}, b""))
             failure = _not_believed(question, str(error))
         except (HttpError, ValueError, OSError) as error:
             failure = _failure(error, question, self._timeout)
+        else:
+            return
         raise failure  # out here it does not drag the original along, which may quote upstream
 
 

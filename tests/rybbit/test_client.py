@@ -112,6 +112,14 @@ def test_a_second_answer_to_one_question_never_passes_for_the_next(ask, serve, o
     assert server.connections == 2
 
 
+def test_after_an_answer_that_is_not_believed_the_connection_ends(ask, serve, october):
+    answers = iter([b"{}", json.dumps(data(october)).encode()])
+    server = serve(lambda c: c.answer(next(answers)))
+    refusal(lambda: ask(server.url), ErrorKind.BAD_ANSWER)
+    assert len(ask(server.url)) == 3
+    assert server.connections == 2
+
+
 def test_a_packed_answer_is_read(ask, serve, october):
     packed = gzip.compress(json.dumps(data(october)).encode())
     server = serve(lambda c: c.answer(packed, "content-encoding: gzip"))
