@@ -9,19 +9,18 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType, PersistentStoreMode
 
 from quota_watch.channels.channel import (
     ATTEMPT_SECONDS,
-    WEBHOOK_RETRIES,
+    Channel,
     DeliveryError,
     Notice,
     too_late,
 )
-from quota_watch.channels.formats.chat import headline, plain_text
-from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.channels.chat import headline, plain_text
+from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Facts, Message
 from quota_watch.messages.view import tone_of
@@ -49,13 +48,8 @@ class UnknownServiceError(QuotaWatchError):
     """A URL that apprise does not understand; the message does not show it."""
 
 
-class AppriseChannel:
+class AppriseChannel(Channel):
     """Sends through one apprise URL. Raises `UnknownServiceError`."""
-
-    takes_period_ends: Final = False
-    batches: Final = True
-    keeps_incidents: Final = False
-    at_once: Final = 1
 
     def __init__(
         self,
@@ -66,9 +60,7 @@ class AppriseChannel:
         attempt_seconds: float = ATTEMPT_SECONDS,
     ) -> None:
         self.name = name
-        self.recipients = ("",)
         self.min_severity = min_severity
-        self.retries = WEBHOOK_RETRIES
         self._attempt_seconds = attempt_seconds
         self._attempt: _Attempt | None = None
         _be_quiet()
@@ -133,9 +125,6 @@ class AppriseChannel:
     def check(self) -> str:
         """Tell which service the URL is for: apprise can't connect without sending."""
         return f"the URL is one for {self._service} (nothing was sent, so only a test will tell)"
-
-    def rest(self) -> None:
-        """Do nothing: nothing is kept open."""
 
     def _tell(self, facts: tuple[Facts, ...], now: datetime) -> bool:
         return bool(

@@ -6,14 +6,13 @@ from contextlib import ExitStack
 from functools import partial
 
 from quota_watch.channels.channel import Channel
+from quota_watch.channels.discord import DISCORD
 from quota_watch.channels.email import EmailChannel
-from quota_watch.channels.formats.discord import DISCORD
-from quota_watch.channels.formats.form import FACTS, Form, own_template
-from quota_watch.channels.formats.pagerduty import URL as PAGERDUTY
-from quota_watch.channels.formats.pagerduty import pagerduty
-from quota_watch.channels.formats.slack import SLACK
-from quota_watch.channels.formats.teams import TEAMS
-from quota_watch.channels.webhook import AT_ONCE, WebhookChannel
+from quota_watch.channels.pagerduty import URL as PAGERDUTY
+from quota_watch.channels.pagerduty import pagerduty
+from quota_watch.channels.slack import SLACK
+from quota_watch.channels.teams import TEAMS
+from quota_watch.channels.webhook import AT_ONCE, FACTS, Form, WebhookChannel, own_template
 from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, Problem, WebhookTable
 from quota_watch.lib.http import Client, build_client
 from quota_watch.lib.network import HttpError

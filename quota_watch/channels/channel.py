@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Message
 from quota_watch.model.rule import Severity
@@ -99,37 +99,29 @@ EMAIL_RETRIES = RetrySchedule(
 class Channel(Protocol):
     """A configured destination."""
 
-    @property
-    def name(self) -> str:
-        """What the config calls it."""
+    name: str
+    """What the config calls it."""
 
-    @property
-    def recipients(self) -> tuple[str, ...]:
-        """Who gets a delivery each; one empty name where the channel itself is the receiver."""
+    recipients: tuple[str, ...] = ("",)
+    """Who gets a delivery each; one empty name where the channel itself is the receiver."""
 
-    @property
-    def min_severity(self) -> Severity:
-        """The least severity that is sent here."""
+    min_severity: Severity
+    """The least severity that is sent here."""
 
-    @property
-    def retries(self) -> RetrySchedule:
-        """When to try again."""
+    retries: RetrySchedule = WEBHOOK_RETRIES
+    """When to try again."""
 
-    @property
-    def takes_period_ends(self) -> bool:
-        """Whether ends that a new period or the config brings are sent here."""
+    takes_period_ends: bool = False
+    """Whether ends that a new period or the config brings are sent here."""
 
-    @property
-    def keeps_incidents(self) -> bool:
-        """Whether something stays open there until it is told of the end, wanted or not."""
+    keeps_incidents: bool = False
+    """Whether something stays open there until it is told of the end, wanted or not."""
 
-    @property
-    def batches(self) -> bool:
-        """Whether several facts go into one message; else each message has one."""
+    batches: bool = True
+    """Whether several facts go into one message; else each message has one."""
 
-    @property
-    def at_once(self) -> int:
-        """How many messages may be under way at a time."""
+    at_once: int = 1
+    """How many messages may be under way at a time."""
 
     def send(self, message: Message, *, now: datetime) -> None:
         """Hand the message over; returning means the receiver accepted it.
@@ -151,6 +143,7 @@ class Channel(Protocol):
 
     def rest(self) -> None:
         """Let go of what was kept open from one message to the next: nothing more is due now."""
+        return
 
 
 def too_late(place: str, seconds: float) -> str:

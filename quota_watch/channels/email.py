@@ -14,9 +14,9 @@ from email.headerregistry import (
 from email.message import EmailMessage
 from email.policy import SMTP, Policy
 from email.utils import formataddr, parseaddr
-from typing import Any, Final, cast
+from typing import Any, cast
 
-from quota_watch.channels.channel import ATTEMPT_SECONDS, EMAIL_RETRIES, Notice
+from quota_watch.channels.channel import ATTEMPT_SECONDS, EMAIL_RETRIES, Channel, Notice
 from quota_watch.channels.smtp import MailServer
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import one_line
@@ -31,13 +31,10 @@ _WORD_BYTES = 39  # 52 characters of base64, so that an encoded word stays under
 log = get_logger(__name__)
 
 
-class EmailChannel:
+class EmailChannel(Channel):
     """Sends through one mail server. Raises `ValueError` for addresses that are none."""
 
-    takes_period_ends: Final = False
-    batches: Final = True
-    keeps_incidents: Final = False
-    at_once: Final = 1
+    retries = EMAIL_RETRIES
 
     def __init__(
         self,
@@ -60,7 +57,6 @@ class EmailChannel:
         self.name = name
         self.recipients = tuple(recipients)
         self.min_severity = min_severity
-        self.retries = EMAIL_RETRIES
         self._sender = address(from_address)
         self._reply_to = None if reply_to is None else address(reply_to)
         self._renderer = renderer

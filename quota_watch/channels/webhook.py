@@ -1,20 +1,29 @@
-"""Messages over HTTP, in the form a service wants, to a URL that may itself be a secret."""
+"""Messages over HTTP, in the form a service wants, to a URL that may itself be a secret.
 
+The form is the facts themselves, what a template of the user's makes, or that of a service.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
+from typing import Any
 
 from quota_watch.channels.channel import (
     ATTEMPT_SECONDS,
-    WEBHOOK_RETRIES,
+    Channel,
     DeliveryError,
     Notice,
     no_connection,
     too_late,
 )
-from quota_watch.channels.formats.form import FACTS, Form, Post
+from quota_watch.config.secrets import signing_key
 from quota_watch.lib.clock import seconds_until
 from quota_watch.lib.http import Client, Response, glance
 from quota_watch.lib.logs import Redactor
@@ -27,11 +36,10 @@ from quota_watch.lib.network import (
     deadline,
     trust,
 )
-from quota_watch.lib.signing import signature, signing_key
-from quota_watch.lib.text import one_line
+from quota_watch.lib.text import iso, one_line
 from quota_watch.lib.urls import parse_url
-from quota_watch.messages.facts import Message
-from quota_watch.messages.render import TemplateError
+from quota_watch.messages.facts import Facts, Message
+from quota_watch.messages.render import Renderer, TemplateError
 from quota_watch.model.rule import Severity
 
 _ANSWER_BYTES = 64 * 1024
@@ -44,14 +52,136 @@ _PASSING = frozenset(
 AT_ONCE = 4
 """How many messages of one channel may be under way at a time."""
 
+JSON_TYPE = "application/json"
+_TEXT_TYPE = "text/plain; charset=utf-8"
+_MUST_BE_JSON = ".json.j2"
 
-class WebhookChannel:
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One request's body."""
+
+    body: bytes
+    content_type: str = JSON_TYPE
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What a service says of its refusal: its words, and the seconds it asks to wait."""
+
+    words: str = ""
+    seconds: float | None = None
+
+
+def no_complaint(_answer: bytes) -> Complaint:
+    """Read nothing: what an unknown receiver says may be anything, even what it was told."""
+    return Complaint()
+
+
+def plain_notice(notice: Notice, now: datetime) -> Post:
+    """Make a body whose words most receivers find: ours, Slack's and Discord's names for them."""
+    words = f"{notice.title}\n{notice.text}"
+    body = {"version": 1, "type": "notice", "id": notice.id, "timestamp": iso(now)}
+    return Post(compact({**body, "title": notice.title, "text": words, "content": words}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How a message becomes requests, sent in order, and how a refusal of them is read.
+
+    `posts` may raise `TemplateError`. What follows it is the channel's.
+    """
+
+    posts: Callable[[Message, datetime], Sequence[Post]]
+    notice: Callable[[Notice, datetime], Post] = plain_notice
+    complaint: Callable[[bytes], Complaint] = no_complaint
+    takes_period_ends: bool
+    batches: bool
+    keeps_incidents: bool = False
+
+
+def chat_form(
+    payload: Callable[[Sequence[Facts], datetime], Mapping[str, Any]],
+    *,
+    complaint: Callable[[bytes], Complaint],
+    notice: Callable[[Notice, datetime], Post] = plain_notice,
+) -> Form:
+    """Return the form of a chat service: one request for all that goes together."""
+
+    def posts(message: Message, now: datetime) -> tuple[Post, ...]:
+        return (Post(compact(payload(message.facts, now))),)
+
+    return Form(
+        posts=posts, notice=notice, complaint=complaint, takes_period_ends=False, batches=True
+    )
+
+
+def compact(payload: Mapping[str, Any]) -> bytes:
+    """Return JSON in the same bytes however the payload was stored in between."""
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode()
+
+
+def _facts_alone(message: Message, _now: datetime) -> tuple[Post, ...]:
+    return tuple(Post(compact(body)) for body in message.bodies)
+
+
+FACTS = Form(posts=_facts_alone, takes_period_ends=True, batches=False)
+"""`format = "json"`: the facts as they are."""
+
+
+def answered(answer: bytes) -> Mapping[str, Any]:
+    """Return an answer's JSON object; an empty one where it is none."""
+    try:
+        found = json.loads(answer)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def own_template(renderer: Renderer, name: str, *, variables: Mapping[str, Any]) -> Form:
+    """Return the form of the template `webhook/NAME`, which sees `variables` as `vars`.
+
+    What parses as JSON is sent as that, all else as text; a `*.json.j2` must make JSON.
+    """
+
+    def posts(message: Message, now: datetime) -> tuple[Post, ...]:
+        return tuple(_post(each, now) for each in message.facts)
+
+    def _post(facts: Facts, now: datetime) -> Post:
+        text = renderer.webhook(name, facts, variables=variables, now=now)
+        broken = _not_json(text)
+        if broken and name.endswith(_MUST_BE_JSON):
+            raise TemplateError(f"template webhook/{name} doesn't make JSON: {broken}")
+        return Post(text.encode(), _TEXT_TYPE if broken else JSON_TYPE)
+
+    return Form(posts=posts, takes_period_ends=True, batches=False)
+
+
+def _not_json(text: str) -> str | None:
+    """Return what keeps a text from being JSON, None where it is."""
+    try:
+        json.loads(text, parse_constant=_no_number)
+    except json.JSONDecodeError as error:
+        return f"{error.msg} in line {error.lineno} of what it made; use the filter tojson"
+    except (ValueError, RecursionError) as error:
+        return str(error)
+    return None
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+class WebhookChannel(Channel):
     """Posts each message in its `form` to one URL, signed with each of `secrets`.
 
     `client` is the caller's, shared and closed by it; `proxy` is the proxy it goes through.
     `hidden` are secrets that a receiver may repeat. `tls` is for `check` alone. Raises
     `SigningSecretError`.
     """
+
+    at_once = AT_ONCE
 
     def __init__(
         self,
@@ -69,13 +199,10 @@ class WebhookChannel:
         attempt_seconds: float = ATTEMPT_SECONDS,
     ) -> None:
         self.name = name
-        self.recipients = ("",)
         self.min_severity = min_severity
-        self.retries = WEBHOOK_RETRIES
         self.takes_period_ends = form.takes_period_ends
         self.batches = form.batches
         self.keeps_incidents = form.keeps_incidents
-        self.at_once = AT_ONCE
         self._form = form
         self._proxy = None if proxy is None else parse_url(proxy)
         self._redact = Redactor([url, *hidden])
@@ -117,9 +244,6 @@ class WebhookChannel:
         with deadline(self._attempt_seconds), self._explained():
             for post in posts:
                 self._post(post, id, now)
-
-    def rest(self) -> None:
-        """Do nothing: the client keeps its own connections."""
 
     def _connect(self) -> Stream:
         """Connect as a request would; a proxy is only reached, as it would ask for a request."""
@@ -196,3 +320,10 @@ def _named(status: int) -> str:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         return str(status)
+
+
+def signature(keys: Iterable[bytes], *, id: str, timestamp: int, body: bytes) -> str:  # noqa: A002 - the name the specification has for it
+    """Sign a body as Standard Webhooks has it: one entry per key, so that keys can be changed."""
+    signed = b".".join((id.encode(), str(timestamp).encode(), body))
+    digests = (hmac.new(key, signed, hashlib.sha256).digest() for key in keys)
+    return " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests)

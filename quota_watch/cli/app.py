@@ -12,7 +12,7 @@ import click
 
 from quota_watch import __version__
 from quota_watch.cli.context import Context, meant
-from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib import QuotaWatchError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 _DEBUG, _INFO, _WARNING = 10, 20, 30  # logging's own, which takes long to import

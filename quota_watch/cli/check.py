@@ -15,8 +15,8 @@ from quota_watch.cli.context import Context, patiently, refuse_foreign_folder
 from quota_watch.cli.output import plural, print_json
 from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, warnings
 from quota_watch.config.addresses import Listen
+from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.clock import Clock
-from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.figures import listed, what_and_advice
 from quota_watch.lib.text import one_line
 from quota_watch.model.account import Account, Comparison

@@ -39,7 +39,7 @@ from quota_watch.demo.stage import (
     free_port,
     write_config,
 )
-from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.figures import days
 from quota_watch.lib.logs import setup_logging
 from quota_watch.lib.text import one_line

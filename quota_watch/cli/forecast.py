@@ -12,7 +12,7 @@ from quota_watch.cli.context import Context
 from quota_watch.forecast.forecast import Crossing, DateMemory, Forecast, TooEarly
 from quota_watch.forecast.forecast import forecast as forecast_of
 from quota_watch.forecast.outlook import memory_from_json
-from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.text import plain
 from quota_watch.model.period import ONE_DAY, Period
 

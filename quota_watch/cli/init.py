@@ -23,7 +23,7 @@ from quota_watch.cli.upstream import (
     server_url,
 )
 from quota_watch.config.addresses import CLOUD
-from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.figures import what_and_advice
 from quota_watch.lib.text import one_line
 

@@ -14,7 +14,7 @@ import click
 
 from quota_watch.cli.context import GROUP, Context, chosen
 from quota_watch.cli.output import print_json, print_table, progress
-from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.figures import what_and_advice
 from quota_watch.lib.logs import get_logger, log_uncaught_exceptions
 from quota_watch.lib.text import by_field

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
 
-from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.text import escape
 
 _LONGEST = 60

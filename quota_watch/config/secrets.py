@@ -1,5 +1,6 @@
 """The one type that holds a secret, and the ways to say where a secret lies."""
 
+import base64
 import os
 import re
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn, Self
 
 from quota_watch.config.problems import ConfigError, InvalidValueError, Problem
-from quota_watch.lib.signing import SigningSecretError, signing_key
+from quota_watch.lib import QuotaWatchError
 
 Check = Callable[[str], str | None]
 """Tells what is wrong with a secret's value, in words that hold nothing of it, or None."""
@@ -44,6 +45,7 @@ _MEANT = (
 """What was surely meant as something else than itself, and the right form."""
 
 _MOST_BYTES = 65_536
+_SIGNING_PREFIX = "whsec_"
 
 
 class Secret:
@@ -163,6 +165,27 @@ PASSWORD = shaped(
 WEB_TOKEN = shaped(
     r"[!-~]{16,}", "not a good token: at least 16 printable ASCII characters, no spaces"
 )
+
+
+class SigningSecretError(QuotaWatchError):
+    """A signing secret that is none; the message does not show it."""
+
+
+def signing_key(secret: str) -> bytes:
+    """Return the key in a secret, `whsec_` and base64, whose padding may be missing.
+
+    Raises `SigningSecretError`.
+    """
+    coded = secret.removeprefix(_SIGNING_PREFIX).rstrip("=")
+    try:
+        key = base64.b64decode(coded + "=" * (-len(coded) % 4), validate=True)
+    except ValueError:
+        key = b""
+    if not key or not secret.startswith(_SIGNING_PREFIX):
+        raise SigningSecretError(
+            'not a signing secret; allowed: "whsec_" and then base64 of at least one byte'
+        )
+    return key
 
 
 def signing_secret(value: str) -> str | None:

@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 from quota_watch.forecast.capped import days_to_learn_from
 from quota_watch.forecast.level import Level, fit_level
-from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib import QuotaWatchError
 from quota_watch.model.period import ONE_DAY, Period, each_day
 
 ENOUGH_DAYS = 3

@@ -22,7 +22,7 @@ from typing import Any, Self
 import certifi
 import h11
 
-from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib import QuotaWatchError
 
 _MOST_HEAD = 100 * 1024
 _AT_ONCE = 64 * 1024

@@ -8,8 +8,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from quota_watch.channels.build import form_of
+from quota_watch.channels.chat import headline, plain_text
 from quota_watch.channels.email import address, compose
-from quota_watch.channels.formats.chat import headline, plain_text
 from quota_watch.config import AppriseTable, Config, EmailTable, WebhookTable
 from quota_watch.messages.examples import EXAMPLES_AT, example_of
 from quota_watch.messages.facts import REPORT, Facts, Message

@@ -13,8 +13,8 @@ from quota_watch.channels.build import build_channels
 from quota_watch.config import Config, ConfigError, format_duration
 from quota_watch.config.models import Reports as ReportsTable
 from quota_watch.config.problems import Problem
+from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.clock import Clock
-from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.http import build_client
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.network import HttpError

@@ -12,8 +12,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from quota_watch.config import Config
+from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.clock import Clock
-from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.logs import get_logger
 from quota_watch.service.health import Health
 from quota_watch.service.liveness import Notifier

@@ -1,6 +1,6 @@
 """What can go wrong with the database, in words."""
 
-from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib import QuotaWatchError
 
 
 class StorageError(QuotaWatchError):

@@ -9,8 +9,8 @@ from flask import Flask, Response, abort, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from quota_watch.forecast.forecast import Crossing
+from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.clock import Clock
-from quota_watch.lib.errors import QuotaWatchError
 from quota_watch.lib.figures import (
     ago,
     days,

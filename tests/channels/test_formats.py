@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.channels.formats import discord, pagerduty, slack, teams
-from quota_watch.channels.formats.chat import fit, plain_text, rest, section_of, units
-from quota_watch.channels.formats.form import Form
+from quota_watch.channels import discord, pagerduty, slack, teams
+from quota_watch.channels.chat import fit, plain_text, rest, section_of, units
+from quota_watch.channels.webhook import Form
 from quota_watch.messages.facts import Facts, LinkFacts
 from quota_watch.rules.reconcile import Reason
 from support.domain import NOON, usage

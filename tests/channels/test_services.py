@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from quota_watch.channels.channel import DeliveryError
-from quota_watch.channels.formats.discord import DISCORD
-from quota_watch.channels.formats.form import FACTS, Form, own_template
-from quota_watch.channels.formats.pagerduty import pagerduty
-from quota_watch.channels.formats.slack import SLACK
-from quota_watch.channels.formats.teams import TEAMS
-from quota_watch.channels.webhook import WebhookChannel
+from quota_watch.channels.discord import DISCORD
+from quota_watch.channels.pagerduty import pagerduty
+from quota_watch.channels.slack import SLACK
+from quota_watch.channels.teams import TEAMS
+from quota_watch.channels.webhook import FACTS, Form, WebhookChannel, own_template
 from quota_watch.lib.http import Client, build_client
 from quota_watch.messages.render import Renderer
 from quota_watch.model.rule import Severity

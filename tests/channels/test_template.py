@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quota_watch.channels.formats.form import Post, own_template
+from quota_watch.channels.webhook import Post, own_template
 from quota_watch.messages.render import Renderer, TemplateError
 from support.domain import NOON
 from support.samples import sample_facts

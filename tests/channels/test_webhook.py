@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError
-from quota_watch.channels.formats.form import compact
-from quota_watch.channels.webhook import WebhookChannel
+from quota_watch.channels.webhook import WebhookChannel, compact
+from quota_watch.config.secrets import SigningSecretError
 from quota_watch.lib.clock import seconds_until
 from quota_watch.lib.http import Client, build_client
-from quota_watch.lib.signing import SigningSecretError
 from quota_watch.model.rule import Severity
 from support.domain import NOON
 from support.http import HttpServer

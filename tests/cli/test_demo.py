@@ -14,7 +14,7 @@ from quota_watch.cli.forecast import forecast
 from quota_watch.cli.status import status
 from quota_watch.demo.casts import CASTS
 from quota_watch.demo.stage import free_port
-from quota_watch.lib.errors import QuotaWatchError
+from quota_watch.lib import QuotaWatchError
 from quota_watch.model.usage import DayCounts
 from support.clock import FakeClock
 from support.commands import Said, call

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from quota_watch.channels.formats.discord import DISCORD
-from quota_watch.channels.formats.slack import SLACK
-from quota_watch.channels.formats.teams import TEAMS
+from quota_watch.channels.discord import DISCORD
+from quota_watch.channels.slack import SLACK
+from quota_watch.channels.teams import TEAMS
 from quota_watch.messages.render import Renderer
 from quota_watch.messages.report import report_facts
 from quota_watch.messages.words.report import Standing, changed, coming, standing

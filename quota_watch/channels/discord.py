@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from quota_watch.channels.formats.chat import (
+from quota_watch.channels.chat import (
     Section,
     fit,
     fit_lines,
@@ -19,9 +19,9 @@ from quota_watch.channels.formats.chat import (
     sections_of,
     units,
 )
-from quota_watch.channels.formats.form import Complaint, Form, Post, answered, compact
+from quota_watch.channels.webhook import Complaint, answered, chat_form
 from quota_watch.lib.text import one_line
-from quota_watch.messages.facts import Facts, Message
+from quota_watch.messages.facts import Facts
 from quota_watch.messages.view import Button
 
 _CONTENT, _TITLE, _LINE, _TEXT = 1_000, 256, 1_000, 4_000
@@ -40,7 +40,7 @@ _COLOURS = {
 _MARKUP = re.compile(r"[\\*_~`|\[\]<@]|^[#>-]|(?:(?<=^\d)|(?<=^\d\d))\.(?=\s)|:(?=//|\w+:)")
 
 
-def payload(facts: Sequence[Facts], *, now: datetime) -> dict[str, Any]:
+def payload(facts: Sequence[Facts], now: datetime) -> dict[str, Any]:
     """Return the message for one or more facts, the most severe first."""
     sections = sections_of(facts, now)
     budget = _EMBEDS_TEXT - (_REST if len(sections) > 1 else 0)
@@ -95,9 +95,5 @@ def _length(embed: Mapping[str, Any]) -> int:
     return units(embed["title"]) + units(embed["description"])
 
 
-def _posts(message: Message, now: datetime) -> tuple[Post, ...]:
-    return (Post(compact(payload(message.facts, now=now))),)
-
-
-DISCORD = Form(posts=_posts, complaint=complaint, takes_period_ends=False, batches=True)
+DISCORD = chat_form(payload, complaint=complaint)
 """`format = "discord"`."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from quota_watch.channels.formats.chat import (
+from quota_watch.channels.chat import (
     Section,
     fit,
     fit_lines,
@@ -18,8 +18,8 @@ from quota_watch.channels.formats.chat import (
     rest,
     sections_of,
 )
-from quota_watch.channels.formats.form import Complaint, Form, Post, compact
-from quota_watch.messages.facts import Facts, Message
+from quota_watch.channels.webhook import Complaint, chat_form, compact
+from quota_watch.messages.facts import Facts
 from quota_watch.messages.view import Button
 
 _TEXT, _LINE, _FALLBACK, _LABEL = 3_000, 1_200, 600, 75
@@ -38,7 +38,7 @@ _LOOKALIKES = str.maketrans({
 _OUTER_LINE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 
-def payload(facts: Sequence[Facts], *, now: datetime) -> dict[str, Any]:
+def payload(facts: Sequence[Facts], now: datetime) -> dict[str, Any]:
     """Return the message for one or more facts, the most severe first."""
     sections = sections_of(facts, now)
     most = (_BLOCKS - 1) // _BLOCKS_OF_ONE
@@ -96,9 +96,5 @@ def _length(blocks: list[dict[str, Any]]) -> int:
     return len(compact({"blocks": blocks}))
 
 
-def _posts(message: Message, now: datetime) -> tuple[Post, ...]:
-    return (Post(compact(payload(message.facts, now=now))),)
-
-
-SLACK = Form(posts=_posts, complaint=complaint, takes_period_ends=False, batches=True)
+SLACK = chat_form(payload, complaint=complaint)
 """`format = "slack"`."""

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from quota_watch.channels.channel import Notice
-from quota_watch.channels.formats.chat import Section, fit, headline, pack, rest, sections_of
-from quota_watch.channels.formats.form import Complaint, Form, Post, answered, compact
+from quota_watch.channels.chat import Section, fit, headline, pack, rest, sections_of
+from quota_watch.channels.webhook import Complaint, Post, answered, chat_form, compact
 from quota_watch.lib.text import one_line
-from quota_watch.messages.facts import Facts, Message
+from quota_watch.messages.facts import Facts
 
 _BYTES, _REST = 20_000, 1_000
 _TITLE, _LINE, _SECTIONS = 300, 1_000, 20
@@ -26,7 +26,7 @@ _COLOURS = {
 }
 
 
-def payload(facts: Sequence[Facts], *, now: datetime) -> dict[str, Any]:
+def payload(facts: Sequence[Facts], now: datetime) -> dict[str, Any]:
     """Return the message for one or more facts, the most severe first."""
     sections = sections_of(facts, now)
     made, left = pack(sections, _container, cost=_length, most=_SECTIONS, budget=_BYTES)
@@ -99,11 +99,5 @@ def _length(container: dict[str, Any]) -> int:
     return len(compact(container))
 
 
-def _posts(message: Message, now: datetime) -> tuple[Post, ...]:
-    return (Post(compact(payload(message.facts, now=now))),)
-
-
-TEAMS = Form(
-    posts=_posts, notice=_notice, complaint=complaint, takes_period_ends=False, batches=True
-)
+TEAMS = chat_form(payload, complaint=complaint, notice=_notice)
 """`format = "teams"`."""
