@@ -90,12 +90,8 @@ class EmailChannel(Channel):
     def notify(self, notice: Notice, *, now: datetime) -> None:
         """Send a mail of plain text to each recipient."""
         for each in self.recipients:
-            mail, recipient = EmailMessage(policy=_POLICY), address(each)
-            mail["From"], mail["To"] = self._sender, recipient
-            mail["Subject"] = one_line(notice.title)
-            mail["Date"] = now
-            mail["Message-ID"] = f"<{notice.id}@{self._sender.domain}>"
-            mail["Auto-Submitted"] = "auto-generated"
+            recipient = address(each)
+            mail = _headed(notice.id, notice.title, self._sender, recipient, now)
             mail.set_content(notice.text, cte="quoted-printable")
             self._server.send(
                 mail.as_bytes(), sender=self._sender.addr_spec, recipient=recipient.addr_spec
@@ -195,22 +191,34 @@ def compose(
 
     `id` makes its `Message-ID`, the same at every retry; the stories' ids are the threads'.
     """
-    mail = EmailMessage(policy=_POLICY)
+    mail = _headed(id, rendered.subject, sender, recipient, now)
     threads = [f"<{story}@{sender.domain}>" for story in _alerts(facts)]
-    mail["From"], mail["To"] = sender, recipient
     if reply_to is not None:
         mail["Reply-To"] = reply_to
-    mail["Subject"] = one_line(rendered.subject)
-    mail["Date"] = now
-    mail["Message-ID"] = f"<{id}@{sender.domain}>"
     mail["In-Reply-To"] = threads[0]
     # The last one is the thread that mail programs sort by: the most severe.
     mail["References"] = " ".join(reversed(threads))
-    mail["Auto-Submitted"] = "auto-generated"
     for name, value in _filters(facts):
         mail[f"X-Quota-Watch-{name}"] = value
     mail.set_content(rendered.text, cte="quoted-printable")
     mail.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
+    return mail
+
+
+def _headed(
+    id: str,  # noqa: A002 - a delivery's id is called so everywhere
+    subject: str,
+    sender: Address,
+    recipient: Address,
+    now: datetime,
+) -> EmailMessage:
+    """Begin a message with the headers that all have."""
+    mail = EmailMessage(policy=_POLICY)
+    mail["From"], mail["To"] = sender, recipient
+    mail["Subject"] = one_line(subject)
+    mail["Date"] = now
+    mail["Message-ID"] = f"<{id}@{sender.domain}>"
+    mail["Auto-Submitted"] = "auto-generated"
     return mail
 
 
