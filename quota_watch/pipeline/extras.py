@@ -152,6 +152,14 @@ class Errands:
         return min(first, month_of(row.reread_on).start)
 
 
+def awaits_past(row: Row[Any]) -> bool:
+    """Tell whether all closed days are to be read again, as a site with a history moved in.
+
+    Until then those that are kept and those of the period are of different sites.
+    """
+    return row.last_ok is not None and row.history_from is None and row.reread_on is None
+
+
 def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bool:
     """Tell whether plan and limit are to be read with this poll.
 

@@ -16,7 +16,7 @@ from quota_watch.model.period import Period, month_of
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.model.usage import DayCounts, Usage, count, crossing
 from quota_watch.model.watch import Watch
-from quota_watch.pipeline.extras import ClosedDays, Errands
+from quota_watch.pipeline.extras import ClosedDays, Errands, awaits_past
 from quota_watch.rules.limit import limit_in_force
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
@@ -166,7 +166,9 @@ class Poller:
         watch = _agreed(poll, row)
         usage = poll.count(watch)
         digest = digest_of(poll.days, watch, usage.today)
-        foresight = self._foresee(poll, row, digest, watch, usage)
+        read = poll.closed is not None and poll.closed.error is None
+        is_mixed = self._errands is not None and awaits_past(row) and not read
+        foresight = None if is_mixed else self._foresee(poll, row, digest, watch, usage)
         if foresight is None:
             return replace(poll, digest=digest)
         sites = self._ask_sites(poll, watch, usage, foresight)

@@ -15,6 +15,7 @@ from quota_watch.model.schedule import next_slot
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.model.usage import Usage, is_over
 from quota_watch.model.watch import Watch
+from quota_watch.pipeline.extras import awaits_past
 from quota_watch.pipeline.limits import Heard, hear
 from quota_watch.pipeline.poll import Poll
 from quota_watch.rules.known import ClosedPeriod, Known, PastChange
@@ -219,8 +220,8 @@ class Recorder:
 def _asked_columns(poll: Poll, row: Row[Any]) -> dict[str, Any]:
     """Return columns that tell which closed days were asked for, and how far back they go."""
     closed = poll.closed
-    if closed is None:
-        return {}
+    if closed is None or (closed.error is not None and awaits_past(row)):
+        return {}  # what is not learned anew yet is asked for with every poll
     reaches_back = row.history_from is None or closed.first < row.history_from
     found = {"history_from": closed.first} if closed.error is None and reaches_back else {}
     return {"reread_on": poll.at.date(), **found}

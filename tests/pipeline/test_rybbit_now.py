@@ -43,6 +43,7 @@ class Town:
         self.usage: dict[str, Any] = {}
         self.used: dict[date, int] = {}
         self.account_reads = 0
+        self.fails_for_the_past = False
         self.of = Organization(server.url, "acme")
         self._source = RybbitClient(http, keys={self.of: "key"}, timeout=5)
         server.answers = self.answer
@@ -122,6 +123,8 @@ class Town:
             return 200, JSON, json.dumps(self.usage).encode()
         asked = parse_qs(url.query)
         first, last = (date.fromisoformat(asked[name][0]) for name in ("start_date", "end_date"))
+        if self.fails_for_the_past and first.month != self.clock.now().month:
+            return 500, JSON, b'{"error":"Failed to fetch organization event count"}'
         rows = [
             {
                 "event_date": f"{day} 00:00:00",
@@ -418,6 +421,23 @@ def test_the_forecast_learns_from_the_days_that_changed(town: Town, rybbit_now) 
     with town.database.read() as connection:
         july = select(day_usage.c.used).where(day_usage.c.date == date(2026, 9, 3))
         assert connection.scalar(july) > 6_000
+
+
+def test_until_the_past_is_read_again_nothing_is_judged_by_mixed_days(
+    town: Town, rybbit_now
+) -> None:
+    town.says(rybbit_now["sites_failed_open"], monthlyEventCount=15_000, eventLimit=10_000_000)
+    year_of(town, 1_000)
+    town.watches_all(limit=10_000_000).polls(after=HOUR)
+    year_of(town, 9_000)
+    town.counts(9_000, START.date())
+    town.fails_for_the_past = True
+    assert town.polls(after=12 * HOUR) == [MOVED]
+    town.fails_for_the_past = False
+    assert town.polls(after=HOUR) == []
+    with town.database.read() as connection:
+        september = select(day_usage.c.used).where(day_usage.c.date == date(2026, 9, 3))
+        assert connection.scalar(september) > 9_000
 
 
 def test_a_site_that_moved_out_is_told_with_the_days_that_changed(town: Town, rybbit_now) -> None:
