@@ -10,6 +10,9 @@ from typing import Literal
 ENFORCED_EVERY = timedelta(minutes=30)
 """How often Rybbit counts and enforces while its database and billing work (UPSTREAM.md § 5)."""
 
+NEARLY = timedelta(seconds=30)
+"""How early a poll may be, by its place in a batch, and still count as half an hour later."""
+
 LAPSED = frozenset({"free", "canceled", "past_due", "unpaid"})
 """What the status of a subscription is called that pays for nothing (UPSTREAM.md § 6)."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
 from quota_watch.lib.figures import zone_of
+from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.organization import Organization
 
 PERCENT_FOR_US = 80
@@ -14,7 +15,6 @@ PERCENT_FOR_US = 80
 EXTRA_PER_DAY = 2.0
 """Requests a day that an organization costs beside its polls: its limit, the closed period."""
 
-_HOURS = 24
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY = timedelta(days=1)
@@ -74,12 +74,15 @@ class Pace:
         return None if self.daily_limit is None else self.daily_limit * PERCENT_FOR_US // 100
 
     @property
-    def reads_hourly(self) -> bool:
-        """Whether plan and limit are read every hour; once a day where the budget is too small."""
+    def reads_every(self) -> timedelta:
+        """How often plan and limit are read: as often as upstream enforces, if the budget allows.
+
+        Else as what polls leave of it allows, once a day at least.
+        """
         if self.ours is None:
-            return True
-        each = _DAY / self.interval + EXTRA_PER_DAY + _HOURS
-        return self.organizations * each <= self.ours
+            return ENFORCED_EVERY
+        spare = self.ours / self.organizations - _DAY / self.interval - EXTRA_PER_DAY
+        return max(ENFORCED_EVERY, _DAY / max(spare, 1.0))
 
     @property
     def needed(self) -> int:
@@ -106,8 +109,11 @@ class Pace:
             says += f"; other programs used {self.used_by_others:,} today"
         if self.stretched:
             says += f"; so {span(self.configured)} is stretched to {span(self.interval)}"
-        if not self.reads_hourly:
-            says += "; plan and limit are read once a day, not every hour"
+        if self.reads_every > ENFORCED_EVERY:
+            says += (
+                f"; plan and limit are read every {span(self.reads_every)}, not every"
+                f" {span(ENFORCED_EVERY)}"
+            )
         if self.rests is not None:
             says += f"; nothing is asked for the next {span(self.rests)}"
         return says

@@ -11,7 +11,7 @@ from quota_watch.forecast.sites import AT_RISK_EVERY, CALM_EVERY, due_sites
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.text import iso
 from quota_watch.model.account import Account, SiteUsage
-from quota_watch.model.limit import ENFORCED_EVERY
+from quota_watch.model.limit import ENFORCED_EVERY, NEARLY
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import ONE_DAY, Period, month_of, previous
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
@@ -44,7 +44,7 @@ class Errands:
     """Asks what is due, after a good poll, while its claim leaves the time.
 
     A failure here is none of the poll. `history` is how far back the first poll looks, and
-    `hourly` whether an organization's budget lets plan and limit be read every hour.
+    `reads_every` how often an organization's budget lets plan and limit be read.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class Errands:
         *,
         clock: Clock,
         history: timedelta,
-        hourly: Callable[[Organization], bool] = lambda _: True,
+        reads_every: Callable[[Organization], timedelta] = lambda _: ENFORCED_EVERY,
     ) -> None:
         self._source = source
         self._clock = clock
         self._history = history
-        self._hourly = hourly
+        self._reads_every = reads_every
 
     def account(
         self, watch: Watch, claim: Claim, *, used: int, now: datetime
@@ -67,8 +67,8 @@ class Errands:
         if claim.row is None or not self._has_time(claim):
             return None
         due = limit_is_due(watch, claim.row, used=used, now=now)
-        hourly = self._hourly(watch.organization)
-        if not due and not _is_worth_a_look(claim.row, used=used, now=now, hourly=hourly):
+        every = self._reads_every(watch.organization)
+        if not due and not _is_worth_a_look(claim.row, used=used, now=now, every=every):
             return None
         try:
             return self._source.account(watch.organization, spare=not due)
@@ -167,7 +167,7 @@ def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bo
     """
     if row.limit_read_at is None or row.limit_read_at > now:
         return True
-    since: timedelta = now - row.limit_read_at
+    since: timedelta = now - row.limit_read_at + NEARLY
     if is_watched_closely(reported_of(row), now=now) and since >= ENFORCED_EVERY:
         return True
     if not watch.auto:
@@ -177,6 +177,8 @@ def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bo
     reported = None if account is None else account.limit
     if known.events is None and (row.limit is not None or reported is not None):
         return True  # the config named one until now, or what upstream says is not in use yet
+    if known.lower_since is not None:
+        return now - known.lower_since + NEARLY >= ENFORCED_EVERY
     every = read_every(
         known,
         used=used,
@@ -189,15 +191,13 @@ def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bo
     return since >= every
 
 
-def _is_worth_a_look(row: Row[Any], *, used: int, now: datetime, hourly: bool) -> bool:
-    """Tell whether plan and limit are read where the budget allows: hourly, or as events stopped.
+def _is_worth_a_look(row: Row[Any], *, used: int, now: datetime, every: timedelta) -> bool:
+    """Tell whether plan and limit are read where the budget allows, or as events stopped.
 
-    A plan that lapses is to be known within the hour.
+    A plan that lapses is to be known within the hour, and a lower limit takes two reads.
     """
-    since: timedelta = now - row.limit_read_at
-    if since >= _AGAIN:
-        return hourly or _has_stopped(row, used, now)
-    return hourly and since >= ENFORCED_EVERY and _has_stopped(row, used, now)
+    since: timedelta = now - row.limit_read_at + NEARLY
+    return since >= every or (since >= ENFORCED_EVERY and _has_stopped(row, used, now))
 
 
 def _has_stopped(row: Row[Any], used: int, now: datetime) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, time
 
 from quota_watch.model.account import Account, Reported
-from quota_watch.model.limit import ENFORCED_EVERY, LAPSED
+from quota_watch.model.limit import ENFORCED_EVERY, LAPSED, NEARLY
 from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import has_reached
 from quota_watch.model.watch import FULL
@@ -72,7 +72,7 @@ def _is_told_as_level(known: Known) -> bool:
 
 def _cleared(reported: Reported, *, is_open: bool) -> Verdict:
     since = reported.clear_since or reported.as_of
-    if is_open and reported.as_of - since < ENFORCED_EVERY:
+    if is_open and reported.as_of - since + NEARLY < ENFORCED_EVERY:
         says = "Rybbit says it drops nothing any more, believed once a later read says so too"
         return Verdict(state=State.UNKNOWN, says=says)
     return Verdict(state=State.FALSE, says="Rybbit says it drops no events")

@@ -12,6 +12,7 @@ from quota_watch.model.account import Account
 from quota_watch.model.limit import (
     ENFORCED_EVERY,
     LAPSED,
+    NEARLY,
     NOT_KNOWN,
     ChangeKind,
     KnownLimit,
@@ -176,7 +177,11 @@ def _agreed(known: KnownLimit, account: Account, now: datetime) -> bool:
     if _enforced(known, account):
         return True
     since = known.lower_since
-    return since is not None and known.lower == account.limit and now - since >= ENFORCED_EVERY
+    return (
+        since is not None
+        and known.lower == account.limit
+        and now - since + NEARLY >= ENFORCED_EVERY
+    )
 
 
 def _enforced(known: KnownLimit, account: Account) -> bool:
@@ -239,6 +244,4 @@ def read_every(known: KnownLimit, *, used: int | None, near: bool, story_open: b
     """
     if known.events is not None and used is not None and used >= known.events:
         return timedelta(0)
-    if known.lower_since is not None:
-        return ENFORCED_EVERY
     return timedelta(hours=1) if near or story_open else ONE_DAY

@@ -15,6 +15,7 @@ from quota_watch.lib.clock import Clock, SystemClock
 from quota_watch.lib.http import Client, build_client
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.account import Account, SiteUsage
+from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.organization import Organization
 from quota_watch.model.schedule import Pace
 from quota_watch.model.source import ErrorKind, UpstreamError
@@ -132,10 +133,12 @@ class RybbitClient:
         self._logged[credential] = state
         return pace.interval
 
-    def reads_hourly(self, organization: Organization, configured: timedelta) -> bool:
-        """Tell whether the key's budget lets plan and limit be read every hour."""
+    def reads_every(self, organization: Organization, configured: timedelta) -> timedelta:
+        """Return how often the key's budget lets plan and limit be read."""
+        if self._pacer is None:
+            return ENFORCED_EVERY
         credential = (organization.server, self._keys[organization])
-        return self._pacer is None or self._pace(credential, self._pacer, configured).reads_hourly
+        return self._pace(credential, self._pacer, configured).reads_every
 
     def tight(self, configured: timedelta) -> list[tuple[str, Pace]]:
         """Return the paces, with their servers, of keys whose budget allows less than is wanted.
@@ -145,7 +148,11 @@ class RybbitClient:
         if self._pacer is None:
             return []
         paces = {each: self._pace(each, self._pacer, configured) for each in self._sharing}
-        return [(server, pace) for (server, _), pace in paces.items() if not pace.reads_hourly]
+        return [
+            (server, pace)
+            for (server, _), pace in paces.items()
+            if pace.reads_every > ENFORCED_EVERY
+        ]
 
     def _pace(self, credential: tuple[str, str], pacer: Pacer, configured: timedelta) -> Pace:
         return pacer.pace(*credential, self._sharing[credential], configured)

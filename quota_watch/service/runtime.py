@@ -142,7 +142,7 @@ class Runtime:
                 self._source,
                 clock=self._clock,
                 history=config.poll.history,
-                hourly=self._reads_hourly,
+                reads_every=self._reads_every,
             ),
         )
 
@@ -180,8 +180,8 @@ class Runtime:
         self._intervals[organization] = interval
         return interval
 
-    def _reads_hourly(self, organization: Organization) -> bool:
-        return self._source.reads_hourly(organization, self._config.poll.interval)
+    def _reads_every(self, organization: Organization) -> timedelta:
+        return self._source.reads_every(organization, self._config.poll.interval)
 
     def poll_due(self) -> None:
         """Poll what is due, until nothing is; raises `StorageError`."""

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,15 +82,17 @@ def test_a_pace_as_configured_says_what_it_needs() -> None:
     assert not pace.stretched
     assert pace.describe() == (
         "40 organizations every 15 min need 3,920 requests a day, the key's budget is 5,000 and"
-        " 80 % of it is 4,000; plan and limit are read once a day, not every hour"
+        " 80 % of it is 4,000; plan and limit are read every 12 h, not every 30 min"
     )
-    assert not pace.reads_hourly
 
 
-def test_where_the_budget_leaves_room_plan_and_limit_are_read_every_hour() -> None:
-    thirty = Pace(organizations=30, configured=QUARTER, interval=QUARTER, daily_limit=5000)
-    assert thirty.reads_hourly
-    assert "once a day" not in thirty.describe()
+@pytest.mark.parametrize(
+    ("organizations", "minutes"), [(1, 30), (27, 30), (30, 40), (36, 109), (40, 720), (100, 1440)]
+)
+def test_plan_and_limit_are_read_as_often_as_polls_leave_room_for(organizations, minutes) -> None:
+    pace = Pace(organizations=organizations, configured=QUARTER, interval=QUARTER, daily_limit=5000)
+    assert pace.reads_every // timedelta(minutes=1) == minutes
+    assert ("plan and limit are read every" in pace.describe()) is (minutes > 30)
 
 
 def test_a_pace_without_a_budget_says_so() -> None:

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from quota_watch.model.account import Account
+from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.storage import stories
 from quota_watch.storage.database import Database
@@ -31,7 +32,7 @@ class Town:
         self.upstream, self.hook = Upstream(), RecordingChannel()
         self.watch_as(AUTO)
 
-    def watch_as(self, watched, *, hourly: bool = True) -> None:
+    def watch_as(self, watched, *, reads_every: timedelta = ENFORCED_EVERY) -> None:
         self.watched = watched
         self.station = Station(
             self.database,
@@ -40,7 +41,7 @@ class Town:
             self.clock,
             channels=[self.hook],
             history=timedelta(0),
-            hourly=hourly,
+            reads_every=reads_every,
         )
 
     def says(self, said: Account | UpstreamError) -> "Town":
@@ -125,18 +126,11 @@ def test_another_status_of_the_subscription_is_told(town: Town) -> None:
 
 @pytest.mark.parametrize(("used", "reads"), [(100, 1), (740, 9), (800, 9), (1000, 9)], ids=str)
 def test_the_limit_is_read_the_more_often_the_more_it_matters(town: Town, used, reads) -> None:
-    town.watch_as(AUTO, hourly=False)
+    town.watch_as(AUTO, reads_every=DAY)
     town.says(account(1000))
     for _ in range(9):
         town.polls(used, after=HOUR)
     assert town.upstream.account_reads == reads
-
-
-def test_where_the_budget_allows_it_is_read_every_hour(town: Town) -> None:
-    town.says(account(1000))
-    for _ in range(18):
-        town.polls(100, after=HOUR / 2)
-    assert town.upstream.account_reads == 9
 
 
 def test_at_the_limit_every_poll_reads_it(town: Town) -> None:
@@ -150,7 +144,7 @@ def test_at_the_limit_every_poll_reads_it(town: Town) -> None:
 def test_a_limit_that_the_config_fixes_is_compared_once_a_day_and_told_of_nobody(
     town: Town,
 ) -> None:
-    town.watch_as(watch(limit=100), hourly=False)
+    town.watch_as(watch(limit=100), reads_every=DAY)
     town.says(account(1000))
     for _ in range(25):
         assert town.polls(10, after=HOUR) == []

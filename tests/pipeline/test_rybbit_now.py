@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from quota_watch.lib.http import Client
+from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import each_day
 from quota_watch.rybbit.client import RybbitClient
@@ -49,7 +50,11 @@ class Town:
         server.answers = self.answer
 
     def watches(
-        self, *, hourly: bool = True, history: timedelta = timedelta(0), **terms: Any
+        self,
+        *,
+        reads_every: timedelta = ENFORCED_EVERY,
+        history: timedelta = timedelta(0),
+        **terms: Any,
     ) -> "Town":
         values = {"organization": self.of, "name": "Acme"} | terms
         self.watched = [watched(**values)]
@@ -61,7 +66,7 @@ class Town:
             channels=[self.hook],
             interval=POLL,
             history=history,
-            hourly=hourly,
+            reads_every=reads_every,
         )
         return self
 
@@ -70,14 +75,16 @@ class Town:
         rules = {"forecast": True, "spike": True, "stalled_after": DAY}
         return self.watches(history=timedelta(days=90), **rules, **terms)
 
-    def watches_auto(self, *, hourly: bool = True) -> "Town":
+    def watches_auto(self, *, reads_every: timedelta = ENFORCED_EVERY) -> "Town":
         terms: dict[str, Any] = {"limit": None, "limit_source": "none", "drops_agreed": False}
-        return self.watches(hourly=hourly, auto=True, drops=False, **terms)
+        return self.watches(reads_every=reads_every, auto=True, drops=False, **terms)
 
-    def watches_a_paid_plan(self, answer: dict[str, Any], *, hourly: bool = True) -> "Town":
+    def watches_a_paid_plan(
+        self, answer: dict[str, Any], *, reads_every: timedelta = ENFORCED_EVERY
+    ) -> "Town":
         """Begin with a plan of 100,000 events that is paid for, as `answer` is of a lapsed one."""
         paid = {"planName": "standard100k", "eventLimit": 100_000, "status": "active"}
-        self.says(answer, over=False, **paid).watches_auto(hourly=hourly).polls()
+        self.says(answer, over=False, **paid).watches_auto(reads_every=reads_every).polls()
         return self
 
     def says(self, answer: dict[str, Any], **subscription: Any) -> "Town":
@@ -292,7 +299,21 @@ def test_a_plan_that_lapsed_is_told_within_the_hour(town: Town, rybbit_now) -> N
     lapsed = rybbit_now["sites_plan_lapsed"]
     town.counts(49_840).watches_a_paid_plan(lapsed)
     town.says(lapsed)
-    assert town.polls(after=HOUR + POLL) == LOWERED
+    assert town.polls(after=HOUR) == LOWERED
+
+
+@pytest.mark.parametrize("status", ["canceled", "active", None])
+@pytest.mark.parametrize("read_before", [0, 15], ids=str)
+def test_so_it_is_without_rybbits_flag_and_without_a_sign(
+    town: Town, rybbit_now, status, read_before
+) -> None:
+    lapsed = rybbit_now["sites_plan_lapsed"]
+    town.counts(49_840).watches_a_paid_plan(lapsed)
+    town.polls(after=read_before * MINUTE)
+    town.clock.advance(timedelta(seconds=3))
+    town.says(lapsed, over=False, status=status)
+    town.clock.advance(-timedelta(seconds=5))  # polls are a little early or late
+    assert town.polls(after=HOUR) == LOWERED
 
 
 def test_while_a_lower_limit_awaits_its_second_read_the_state_shows_it(
@@ -302,7 +323,7 @@ def test_while_a_lower_limit_awaits_its_second_read_the_state_shows_it(
     town.counts(49_840).watches_a_paid_plan(lapsed)
     assert pending(town) is None
     town.says(lapsed, over=False)
-    assert town.polls(after=HOUR + 5 * MINUTE) == []
+    assert town.polls(after=35 * MINUTE) == []
     shown = pending(town)
     assert (shown["limit"], shown["status"]) == (3_000, "canceled")
     confirmed_at = datetime.fromisoformat(shown["confirmed_at"])
@@ -317,7 +338,7 @@ def test_a_billing_lookup_that_failed_for_a_moment_is_told_to_nobody(
     lapsed = rybbit_now["sites_plan_lapsed"]
     town.counts(49_840).watches_a_paid_plan(lapsed)
     town.says(lapsed, over=False, status="free")
-    assert town.polls(after=HOUR + 5 * MINUTE) == []
+    assert town.polls(after=35 * MINUTE) == []
     paid = {"planName": "standard100k", "eventLimit": 100_000, "status": "active"}
     town.says(lapsed, over=False, **paid)
     assert town.polls(after=3 * HOUR) == []
@@ -329,7 +350,7 @@ def test_where_the_budget_is_tight_another_limit_beside_a_site_s_usage_is_a_sign
 ) -> None:
     lapsed = rybbit_now["sites_plan_lapsed"]
     town.usage = rybbit_now["usage_plan_lapsed"]["body"]
-    town.counts(49_840).watches_a_paid_plan(lapsed, hourly=False)
+    town.counts(49_840).watches_a_paid_plan(lapsed, reads_every=DAY)
     town.says(lapsed)
     assert town.polls(after=3 * POLL) == LOWERED
 
@@ -337,18 +358,20 @@ def test_where_the_budget_is_tight_another_limit_beside_a_site_s_usage_is_a_sign
 def test_where_the_budget_is_tight_events_that_stop_are_a_sign(town: Town, rybbit_now) -> None:
     lapsed = rybbit_now["sites_plan_lapsed"]
     town.usage = rybbit_now["usage_plan_lapsed"]["body"] | {"orgEventLimit": 100_000}
-    town.counts(49_840).watches_a_paid_plan(lapsed, hourly=False)
+    town.counts(49_840).watches_a_paid_plan(lapsed, reads_every=DAY)
     town.says(lapsed)
     town.counts(40, START.date()).polls(after=POLL)
     assert town.polls(after=HOUR + POLL) == LOWERED
 
 
-def test_reads_of_the_account_are_rare(town: Town, rybbit_now) -> None:
+def test_the_account_is_read_every_half_hour_where_the_budget_allows(
+    town: Town, rybbit_now
+) -> None:
     lapsed = rybbit_now["sites_plan_lapsed"]
     town.usage = rybbit_now["usage_plan_lapsed"]["body"] | {"orgEventLimit": 100_000}
     town.counts(200).watches_a_paid_plan(lapsed)
     town.polls(after=DAY)
-    assert town.account_reads <= 25
+    assert town.account_reads == 49
 
 
 def test_nothing_is_said_to_be_dropped_before_the_lower_limit_was_read(

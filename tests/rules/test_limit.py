@@ -282,12 +282,6 @@ def test_the_nearer_the_limit_the_more_often_it_is_read(used, near, story, every
     assert read_every(PAID, used=used, near=near, story_open=story) == every
 
 
-def test_a_limit_in_doubt_is_read_again_after_half_an_hour():
-    for known in (PAID, NOT_KNOWN):
-        doubted, _ = after(known, (FREE, 0))
-        assert read_every(doubted, used=5, near=False, story_open=False) == HALF_HOUR
-
-
 def verdict(used, counted, *, earlier=None, now=NOON, limit=100_000, role=None):
     told = Account(limit=limit, counted=counted, role=role)
     return compare(used, told, earlier=earlier, period=NOVEMBER, now=now)

@@ -572,7 +572,7 @@ def test_a_hundred_organizations_are_stretched_and_told_with_the_figures(drive) 
     assert drive.pace(100).describe() == (
         "100 organizations every 15 min need 9,800 requests a day, the key's budget is 5,000 and"
         " 80 % of it is 4,000; so 15 min is stretched to 37 min 54 s; plan and"
-        " limit are read once a day, not every hour"
+        " limit are read every 1 d, not every 30 min"
     )
 
 

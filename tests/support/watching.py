@@ -11,6 +11,7 @@ from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.clock import Clock
 from quota_watch.messages.facts import Message
 from quota_watch.model.account import Account, SiteUsage
+from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import each_day
 from quota_watch.model.rule import Severity
@@ -172,9 +173,8 @@ def refuse(**how: Any) -> Callable[[Message], None]:
 class Station:
     """Claims, watcher and outbox over a database: a process of quota-watch without clockwork.
 
-    With `history` plans, limits and closed days are asked for too, `hourly` where the budget lets
-    that be. With `together` all
-    organizations are of one server and key.
+    With `history` plans, limits and closed days are asked for too, as often as the
+    budget lets that be, `reads_every`. With `together` all organizations are of one server and key.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class Station:
         interval: timedelta = timedelta(hours=1),
         concurrency: int = 8,
         history: timedelta | None = None,
-        hourly: bool = True,
+        reads_every: timedelta = ENFORCED_EVERY,
         together: bool = False,
         stretched: Callable[[Organization, timedelta], timedelta] = lambda _, configured: (
             configured
@@ -228,7 +228,7 @@ class Station:
             pace=pace,
             errands=None
             if history is None
-            else Errands(upstream, clock=clock, history=history, hourly=lambda _: hourly),
+            else Errands(upstream, clock=clock, history=history, reads_every=lambda _: reads_every),
             groups=dict.fromkeys(by_key, SERVER) if together else None,
         )
         self.outbox = Outbox(
