@@ -198,9 +198,9 @@ class Runtime:
 
         `done` is called with how many more have been polled.
 
-        Those that must wait a little for a rate limit, or were refused for one within the first
-        minute, are asked again after it. The others that
-        must wait are returned beside what was polled, with how long.
+        Those that must wait a little for a rate limit are asked again after it, and so are those
+        that were refused for one, until nobody has got through for a minute. The others that must
+        wait are returned beside what was polled, with how long.
         """
         polled: dict[Organization, PollSummary] = {}
         put_off: dict[Organization, timedelta] = {}
@@ -211,6 +211,8 @@ class Runtime:
             soon: dict[int, timedelta] = {}
             for polls, outcomes in self._cycle(self._due.named(asked)):
                 polled |= {each.poll.watch.organization: PollSummary.of(each) for each in outcomes}
+                if any(each.poll.error is None for each in outcomes):
+                    patient_until = self._clock.monotonic() + _FLOOD_SECONDS
                 for poll in polls:
                     wait = poll.wait or (_wait_of(poll.error) if patient else None)
                     if wait is not None and wait <= _WORTH_WAITING:

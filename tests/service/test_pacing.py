@@ -3,15 +3,15 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Row, func, select
 
 from quota_watch.config import Config, load
-from quota_watch.demo.simulator import Scene, Simulator
-from quota_watch.lib.http import Client, build_client
+from quota_watch.demo.simulator import BURST, Scene, Simulator
+from quota_watch.lib.http import Client, build_client, fetch
 from quota_watch.model.organization import Organization
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.model.usage import DayCounts
@@ -23,7 +23,7 @@ from quota_watch.storage.database import Database
 from quota_watch.storage.schema import organization, snapshot
 from support.clock import START, FakeClock
 from support.databases import Opened
-from support.http import Answer, HttpServer
+from support.http import Answer, HttpServer, Request
 from support.watching import NO_ANSWER, Station, Upstream, watch
 
 MINUTE = timedelta(minutes=1)
@@ -251,19 +251,76 @@ def test_a_command_waits_for_its_turn_and_polls_all(
     assert clock.now() < START + timedelta(seconds=30)
 
 
+def _refusal(seconds: int) -> Answer:
+    body = {"error": "Rate limit exceeded", "scope": "burst", "retryAfter": seconds}
+    return 429, {"retry-after": str(seconds)}, json.dumps(body).encode()
+
+
+def _one_day() -> bytes:
+    day = {"event_date": f"{START:%Y-%m-%d} 00:00:00", "pageview_count": 7, "event_count": 7}
+    return json.dumps({"data": [day]}).encode()
+
+
 def test_a_command_waits_as_a_flooded_server_asks_and_polls_all(
     sqlite: Database, clock: FakeClock, tmp_path: Path, http_server: HttpServer
 ) -> None:
-    body = {"error": "Rate limit exceeded", "scope": "burst", "retryAfter": 1}
-    refusal: Answer = (429, {"retry-after": "1"}, json.dumps(body).encode())
-    day = {"event_date": f"{START:%Y-%m-%d} 00:00:00", "pageview_count": 7, "event_count": 7}
-    days = json.dumps({"data": [day]}).encode()
-    http_server.answers = [*[refusal] * 5, (200, {}, days)]
+    http_server.answers = [*[_refusal(1)] * 5, (200, {}, _one_day())]
     settings = config(tmp_path, http_server, scenes_of(20))
     runtime = Runtime(settings, database=sqlite, clock=clock, sleep=clock.advance)
     outcomes, put_off = runtime.poll_named(settings.credentials())
     runtime.close(5)
     assert ([each.error for each in outcomes.values()], put_off) == ([None] * 20, {})
+
+
+class Neighbour:
+    """Another program with a key of the same owner, that takes whatever the bucket holds."""
+
+    def __init__(self, http: Client, simulator: Simulator, scenes: Sequence[Scene]) -> None:
+        self._http, self._url, self._path = (
+            http,
+            simulator.url,
+            f"/api/org-event-count/{scenes[0].id}",
+        )
+
+    def takes(self, requests: int = BURST) -> None:
+        for _ in range(requests):
+            headers = {"Authorization": f"Bearer {KEY}"}
+            request = self._http.build_request("GET", self._url, below=self._path, headers=headers)
+            fetch(self._http, request, seconds=10)
+
+
+def test_a_flood_by_another_program_costs_many_organizations_seconds_and_no_interval(
+    play: Play, http: Client
+) -> None:
+    cloud = play(60)
+    neighbour = Neighbour(http, cloud.simulator, scenes_of(1))
+    for _ in range(15):
+        neighbour.takes()
+        cloud.run(timedelta(seconds=1), step=timedelta(seconds=0.5))
+    assert 429 in cloud.statuses()
+    cloud.run(timedelta(seconds=30), step=timedelta(seconds=0.5))
+    assert len(cloud.polls()) == 60
+    assert {row.failing_since for row in cloud.rows()} == {None}
+
+
+def test_a_command_in_a_flood_goes_on_as_long_as_anyone_gets_through(
+    sqlite: Database, clock: FakeClock, tmp_path: Path, http_server: HttpServer
+) -> None:
+    through: list[datetime] = []
+
+    def answer(request: Request) -> Answer:
+        if through and clock.now() < through[-1] + timedelta(seconds=8):
+            return _refusal(1)
+        through.append(clock.now())
+        return 200, {}, _one_day()
+
+    http_server.answers = answer
+    settings = config(tmp_path, http_server, scenes_of(10))
+    runtime = Runtime(settings, database=sqlite, clock=clock, sleep=clock.advance)
+    outcomes, put_off = runtime.poll_named(settings.credentials())
+    runtime.close(5)
+    assert ([each.error for each in outcomes.values()], put_off) == ([None] * 10, {})
+    assert clock.now() > START + MINUTE
 
 
 def test_an_organization_is_asked_again_after_what_a_burst_refusal_asks_for(
