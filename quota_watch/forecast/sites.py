@@ -1,6 +1,6 @@
 """Sites: of which to ask what they have, and what of the answers can be compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 
@@ -49,16 +49,16 @@ def seen_anew(site: KnownSite, usage: SiteUsage | None, *, now: datetime) -> Kno
     return replace(site, used=usage.counted, before=before, as_of=now, asked=None)
 
 
-def comparable(known: Mapping[str, KnownSite], *, now: datetime) -> Sequence[SiteCount]:
-    """Return what each site has had of this period by now, and by as much of the last one.
+def comparable(known: Mapping[str, KnownSite], *, now: datetime) -> dict[str, SiteCount]:
+    """Return what sites have had of this period by now, and by as much of the last one, by id.
 
     Counts of some days ago are carried on; where the period is younger than a week nothing is
     compared. Sites not asked for since the period's second day are left out.
     """
     period = month_of(now.date())
     gone, whole = _days(period, now), previous(period).days
-    found = []
-    for site in known.values():
+    found = {}
+    for id_, site in known.items():
         if site.used is None or site.as_of is None or site.as_of.date() not in period:
             continue
         then = _days(period, site.as_of)
@@ -68,7 +68,25 @@ def comparable(known: Mapping[str, KnownSite], *, now: datetime) -> Sequence[Sit
         if site.before is not None and then >= _ENOUGH_DAYS:
             before = round(site.before * gone / whole)
         counted = round(site.used * max(gone / then, 1.0))
-        found.append(SiteCount(name=site.name, counted=counted, before=before))
+        found[id_] = SiteCount(name=site.name, counted=counted, before=before)
+    return found
+
+
+def closed_counts(known: Mapping[str, KnownSite], period: Period) -> dict[str, SiteCount]:
+    """Return what sites came to in a period that is over, and in the one before, by their ids.
+
+    A site that was asked for since is known by what was carried on to the period's end.
+    """
+    after = month_of(period.end)
+    found = {}
+    for id_, site in known.items():
+        seen = None if site.as_of is None else site.as_of.date()
+        if seen is not None and seen in period:
+            counted, before = _whole(site, period), site.before
+        else:
+            counted, before = site.before if seen is not None and seen in after else None, None
+        if counted is not None:
+            found[id_] = SiteCount(name=site.name, counted=counted, before=before)
     return found
 
 

@@ -78,7 +78,8 @@ class Row:
     """What is shown of one organization.
 
     `tone` is as of a message, `standing` how it stands, `used` its count, `lines` what else is
-    told, `stories` what was told in the time, `more` how many others were.
+    told, `sites` who used the plan, `stories` what was told in the time, `more` how many others
+    were.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Row:
     gauge: Gauge | None
     days: tuple["ReportDay", ...]
     lines: tuple[str, ...]
+    sites: tuple[str, ...]
     stories: tuple[str, ...]
     more: int
 
@@ -181,6 +183,7 @@ def _row(entry: EntryFacts, kind: ReportKind, first: date) -> Row:
         gauge=gauge_of(entry.used, entry.limit, forecast),
         days=_days(entry.days or (), first),
         lines=tuple(line for line in lines if line),
+        sites=words.sites(entry),
         stories=tuple(stories[:_MOST_STORIES]),
         more=max(len(stories) - _MOST_STORIES, 0),
     )

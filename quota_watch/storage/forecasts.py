@@ -85,7 +85,7 @@ def past_of(
             Snapshot(at=now, today=usage.used_today),
         ],
         shape=_shape(connection, pk, counted, capped, today) if was_watched else flat_shape(),
-        sites=comparable(known_sites(sites), now=now),
+        sites=tuple(comparable(known_sites(sites), now=now).values()),
         memory=_date_memory(connection, pk, usage.period, today),
     )
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, select
 from quota_watch.forecast.capped import lost
 from quota_watch.forecast.forecast import Crossing
 from quota_watch.forecast.remedies import PlanFit, smaller_plan
+from quota_watch.forecast.sites import closed_counts
 from quota_watch.lib.figures import Estimate
 from quota_watch.lib.text import by_field
 from quota_watch.model.period import Period, each_day, month_of, previous
@@ -22,10 +23,11 @@ from quota_watch.storage import days as record
 from quota_watch.storage.closed import BASELINE, closed_period
 from quota_watch.storage.schema import alert, among, delivery, organization
 from quota_watch.views.forecast import PeriodForecast, period_forecast
-from quota_watch.views.status import Status, statuses
+from quota_watch.views.status import SiteStatus, Status, present_sites, site_statuses, statuses
 
 _CLOSED_PERIODS = 3
 _MOST_STORIES = 12
+_MOST_SITES = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,10 @@ class StoryFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryFacts:
-    """What a report says of one organization; None is what is not known, or does not apply."""
+    """What a report says of one organization; None is what is not known, or does not apply.
+
+    `sites` None: upstream lists none to this key.
+    """
 
     id: str
     name: str
@@ -109,6 +114,7 @@ class EntryFacts:
     days: tuple[int | None, ...] | None = None
     accuracy: AccuracyFacts | None = None
     smaller_plan: PlanFit | None = None
+    sites: tuple[SiteStatus, ...] | None = ()
     told: tuple[StoryFacts, ...] = ()
 
 
@@ -203,10 +209,22 @@ def _entry(
         days=days,
         accuracy=_accuracy(present),
         smaller_plan=_smaller_plan(connection, pk, known),
+        sites=_sites(known, span),
         told=tuple(told.get(pk, ())),
     )
     is_closed = span.kind is ReportKind.MONTHLY
     return _closed(connection, pk, known.watch, span, entry) if is_closed else entry
+
+
+def _sites(known: Known, span: ReportSpan) -> tuple[SiteStatus, ...] | None:
+    """List who used the plan: in the present period or, of a month, in the one that ended."""
+    if not known.sites:
+        return None if known.reported is None else ()
+    if span.kind is ReportKind.WEEKLY:
+        return tuple(present_sites(known)[:_MOST_SITES])
+    counts = closed_counts(known.sites, month_of(span.first))
+    used = {id_: each.counted for id_, each in counts.items()}
+    return tuple(site_statuses(known, used, counts)[:_MOST_SITES])
 
 
 def _reread(day: date | None, span: ReportSpan) -> bool:

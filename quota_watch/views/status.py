@@ -240,7 +240,7 @@ def status_of(
         stale=stale,
         enforced=reported is not None and reported.account.enforced_over is True,
         interval=_interval(known, interval),
-        sites=_sites(known),
+        sites=present_sites(known),
         limit_pending=_limit_pending(known),
         limit_differs=_limit_differs(known),
         mismatch=known.mismatch,
@@ -341,14 +341,20 @@ def _open_alerts(connection: Connection, found: Sequence[Known]) -> dict[str, li
     return by_id
 
 
-def _sites(known: Known) -> list[SiteStatus]:
-    """List the sites, those that used most first."""
+def present_sites(known: Known) -> list[SiteStatus]:
+    """List the sites with what they used of the present period."""
     used = {
         id_: site.used
         for id_, site in known.sites.items()
         if site.used is not None and site.as_of and site.as_of.date() in known.period
     }
-    grown = {each.name: each for each in comparable(known.sites, now=known.at)} if used else {}
+    return site_statuses(known, used, comparable(known.sites, now=known.at))
+
+
+def site_statuses(
+    known: Known, used: Mapping[str, int], counts: Mapping[str, SiteCount]
+) -> list[SiteStatus]:
+    """List the sites, those that used most first; `counts` say how they grew."""
     found = [
         SiteStatus(
             id=id_,
@@ -356,7 +362,7 @@ def _sites(known: Known) -> list[SiteStatus]:
             requires_plan=site.requires_plan,
             used=used.get(id_),
             share=percent(used[id_], sum(used.values())) if id_ in used else None,
-            growth=_growth(grown.get(site.name)),
+            growth=_growth(counts.get(id_)),
             budget=known.watch.budgets.get(id_),
             unreadable=site.as_of is None and site.asked is not None,
         )

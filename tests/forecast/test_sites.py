@@ -1,9 +1,17 @@
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.forecast.sites import MOST_A_DAY, SiteCount, comparable, due_sites, seen_anew
+from quota_watch.forecast.sites import (
+    MOST_A_DAY,
+    SiteCount,
+    closed_counts,
+    comparable,
+    due_sites,
+    seen_anew,
+)
 from quota_watch.model.account import KnownSite, SiteUsage
 from quota_watch.model.period import month_of
 
@@ -18,7 +26,7 @@ def seen(site=SHOP, usage=MARCH, now=NOON) -> KnownSite:
 
 
 def compared(*sites: KnownSite, now=NOON) -> list[SiteCount]:
-    return list(comparable(dict(enumerate(sites)), now=now))
+    return list(comparable(dict(enumerate(sites)), now=now).values())
 
 
 def test_a_site_is_due_when_its_count_is_too_old_the_oldest_first() -> None:
@@ -57,6 +65,19 @@ def test_a_count_of_the_first_week_or_of_an_older_period_foretells_no_end() -> N
     may = SiteUsage(since=date(2026, 5, 1), counted=5)
     assert seen(early, april, NOON + 20 * DAY).before is None
     assert seen(seen(), may, NOON + 60 * DAY).before is None
+
+
+def test_what_a_site_came_to_in_a_period_that_is_over_is_known_before_and_after_it_is_asked() -> (
+    None
+):
+    march = month_of(NOON.date())
+    site = replace(seen(), before=2800)
+    assert closed_counts({"1": site}, march)["1"] == SiteCount(
+        name="shop.example", counted=3100, before=2800
+    )
+    april = seen(site, SiteUsage(since=date(2026, 4, 1), counted=5), NOON + 20 * DAY)
+    assert closed_counts({"1": april}, march)["1"] == SiteCount(name="shop.example", counted=3100)
+    assert closed_counts({"1": SHOP, "2": seen(now=NOON + 60 * DAY)}, march) == {}
 
 
 def test_a_count_of_another_period_is_none() -> None:

@@ -10,7 +10,7 @@ from quota_watch.channels.slack import SLACK
 from quota_watch.channels.teams import TEAMS
 from quota_watch.messages.render import Renderer
 from quota_watch.messages.report import report_facts
-from quota_watch.messages.words.report import Standing, changed, coming, standing
+from quota_watch.messages.words.report import Standing, changed, coming, sites, standing
 from quota_watch.model.report import ReportKind, latest_report
 from quota_watch.views.reports import SpanFacts
 from support.domain import NOON
@@ -44,6 +44,30 @@ def entry(of="Room to spare", **changes):
 )
 def test_each_organization_stands_somewhere(name, stands):
     assert standing(ENTRIES[name]) is stands
+
+
+def test_who_used_the_plan_is_told_by_site_and_what_the_key_may_not_read():
+    assert sites(ENTRIES["Over & Out <Ltd>"]) == (
+        "shop.example: 62,300 events, 59.7 %, up 41 %, 124.6 % of its budget of 50,000",
+        "blog.example: 42,010 events, 40.2 %, down 3 %",
+        "The key may not read the use of 1 site (scope sites:read).",
+        "Not counted yet: 1 site.",
+    )
+
+
+def test_of_many_sites_the_largest_are_named():
+    (shop, *_) = ENTRIES["Over & Out <Ltd>"].sites
+    many = tuple(replace(shop, id=str(n), budget=None) for n in range(9))
+    assert sites(entry(sites=many))[-1] == "and 4 more that used less."
+
+
+def test_of_a_single_site_there_is_nothing_to_share():
+    (_, blog, *_) = ENTRIES["Over & Out <Ltd>"].sites
+    assert sites(entry(sites=(blog,))) == ()
+
+
+def test_where_the_key_sees_no_list_of_sites_it_says_so():
+    assert sites(entry(sites=None)) == ("Rybbit lists no sites to this key (scope org:read).",)
 
 
 def test_the_most_urgent_come_first():

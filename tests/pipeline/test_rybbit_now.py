@@ -13,10 +13,12 @@ from quota_watch.lib.http import Client
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.organization import Organization
 from quota_watch.model.period import each_day
+from quota_watch.model.report import ReportKind, latest_report
 from quota_watch.rybbit.client import RybbitClient
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import day_usage
 from quota_watch.storage.schema import organization as organizations
+from quota_watch.views import reports
 from quota_watch.views.status import Status, statuses
 from support.clock import FakeClock
 from support.http import Answer, HttpServer, Request
@@ -517,6 +519,10 @@ def test_each_level_of_a_site_s_budget_is_told_once_as_information(town: Town, r
     assert "site1.example has used 95.0 % of its budget" in town.told["alert"]["title"]
     (shown,) = standing(town)
     assert [(site.used, site.budget) for site in shown.sites] == [(950, 1_000)]
+    week = latest_report(ReportKind.WEEKLY, now=town.clock.now(), time_zone="UTC")
+    with town.database.read() as connection:
+        (entry,) = reports.organizations(connection, town.watched, week, now=town.clock.now())
+    assert [(site.domain, site.used) for site in entry.sites or ()] == [("site1.example", 950)]
     town.usage = usage | {"siteEventsThisMonth": 1_100}
     assert town.polls(after=DAY + POLL) == ["info site_budget budget_reached"]
     assert town.told["alert"]["level"] == 100

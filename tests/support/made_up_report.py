@@ -50,6 +50,12 @@ class _Maker:
             ),
             self.story("spike", "Over & Out <Ltd> has far more events today than usual", over=True),
         ]
+        over["sites"] = [
+            self._site("shop.example", 62_300, 59.7, growth=41.2, budget=50_000),
+            self._site("blog.example", 42_010, 40.2, growth=-3.1),
+            self._site("new.example", None, None),
+            self._site("hidden.example", None, None, unreadable=True),
+        ]
         yield over
         yield self._entry("Söhne GmbH", 61_950, to_come=55_480, odds=0.93)
         yield self._entry("Nearly there", 42_000, to_come=50_000, odds=0.2)
@@ -69,6 +75,27 @@ class _Maker:
             "title": title,
             "started_at": iso(began),
             "ended_at": iso(began + ONE_DAY) if over else None,
+        }
+
+    @staticmethod
+    def _site(
+        domain: str,
+        used: int | None,
+        share: float | None,
+        *,
+        growth: float | None = None,
+        budget: int | None = None,
+        unreadable: bool = False,
+    ) -> dict[str, Any]:
+        return {
+            "id": domain,
+            "domain": domain,
+            "requires_plan": False,
+            "used": used,
+            "share": share,
+            "growth": growth,
+            "budget": budget,
+            "unreadable": unreadable,
         }
 
     def _entry(
@@ -124,6 +151,7 @@ class _Maker:
             if to_come
             else None,
             "smaller_plan": None,
+            "sites": [],
             "told": [],
         }
 

@@ -9,6 +9,7 @@ from quota_watch.lib.figures import (
     certainty,
     days,
     events,
+    growth,
     listed,
     long_day,
     number,
@@ -21,10 +22,13 @@ from quota_watch.messages.facts import ForecastFacts
 from quota_watch.messages.words import Words
 from quota_watch.messages.words.forecast import hits, risk
 from quota_watch.model.report import ReportKind, ReportSpan
+from quota_watch.model.usage import percent
 from quota_watch.views.reports import ComingFacts, EntryFacts
+from quota_watch.views.status import SiteStatus
 
 _NAME = 40
 _NAMED = 3
+_SITES = 5
 _EVEN, _AT_RISK = 0.5, 0.1
 
 
@@ -237,6 +241,37 @@ def lost(entry: EntryFacts) -> str:
     if entry.lost is None or not entry.lost.likely:
         return ""
     return f"Lost: {about(entry.lost)} events, dropped past the limit."
+
+
+def sites(entry: EntryFacts) -> tuple[str, ...]:
+    """Say who used the plan, those that used most first, and of whom that can't be said."""
+    if entry.sites is None:
+        return ("Rybbit lists no sites to this key (scope org:read).",) if entry.used else ()
+    counted = [site for site in entry.sites if site.used is not None]
+    unreadable = sum(site.unreadable for site in entry.sites)
+    waiting = len(entry.sites) - len(counted) - unreadable
+    shown = counted[:_SITES] if len(entry.sites) > 1 or any(s.budget for s in counted) else []
+    lines = [_of_site(site) for site in shown]
+    if shown and len(counted) > len(shown):
+        lines.append(f"and {number(len(counted) - len(shown))} more that used less.")
+    if unreadable:
+        lines.append(f"The key may not read the use of {_so_many(unreadable)} (scope sites:read).")
+    if shown and waiting:
+        lines.append(f"Not counted yet: {_so_many(waiting)}.")
+    return tuple(lines)
+
+
+def _so_many(n: int) -> str:
+    return f"{number(n)} site{'' if n == 1 else 's'}"
+
+
+def _of_site(site: SiteStatus) -> str:
+    used = site.used or 0
+    parts = [events(used), share(site.share)]
+    parts += [growth(site.growth)] if site.growth is not None else []
+    if site.budget:
+        parts.append(f"{share(percent(used, site.budget))} of its budget of {number(site.budget)}")
+    return f"{one_line(site.domain, _NAME)}: {', '.join(parts)}"
 
 
 def accurate(entry: EntryFacts) -> str:
