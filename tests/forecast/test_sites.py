@@ -67,9 +67,7 @@ def test_a_count_of_the_first_week_or_of_an_older_period_foretells_no_end() -> N
     assert seen(seen(), may, NOON + 60 * DAY).before is None
 
 
-def test_what_a_site_came_to_in_a_period_that_is_over_is_known_before_and_after_it_is_asked() -> (
-    None
-):
+def test_what_a_site_came_to_in_a_closed_period_is_known_once_it_is_asked_anew() -> None:
     march = month_of(NOON.date())
     site = replace(seen(), before=2800)
     assert closed_counts({"1": site}, march)["1"] == SiteCount(
