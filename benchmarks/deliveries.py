@@ -147,7 +147,7 @@ def configure(folder: Path, url: str, ports: list[str]) -> Path:
 
 def put(database: "Database", channel: str, alerts: int) -> None:  # noqa: F821
     """Enqueue so many alerts, each of a story of its own."""
-    from quota_watch.messages.examples import examples  # noqa: PLC0415
+    from quota_watch.messages.facts import examples  # noqa: PLC0415
     from quota_watch.storage import deliveries  # noqa: PLC0415
     from quota_watch.storage.deliveries import Envelope, delivery_id  # noqa: PLC0415
     from quota_watch.storage.schema import alert  # noqa: PLC0415

@@ -7,9 +7,9 @@ import click
 import pytest
 
 from quota_watch.cli.app import EXAMPLES, cli
-from quota_watch.model.rule import Rule
 from quota_watch.model.source import ErrorKind
-from quota_watch.rules.reason import Reason
+from quota_watch.model.watch import Rule
+from quota_watch.rules.verdict import Reason
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()

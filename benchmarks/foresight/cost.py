@@ -19,7 +19,7 @@ from statistics import median
 from sqlalchemy import Connection, insert
 
 from quota_watch.forecast.outlook import foresee
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.period import each_day, month_of
 from quota_watch.model.usage import DayCounts, count
 from quota_watch.model.watch import Watch

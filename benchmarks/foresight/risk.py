@@ -20,12 +20,11 @@ from quota_watch.forecast.forecast import Forecast, TooEarly
 from quota_watch.forecast.outlook import fit
 from quota_watch.forecast.usual import Snapshot, learn_shape
 from quota_watch.model.period import ONE_DAY, Period, each_day, month_of
-from quota_watch.model.rule import Rule
+from quota_watch.model.watch import Rule
 from quota_watch.rules.forecast import ToldRisk, condition_of, judge_risk
-from quota_watch.rules.reason import Reason
 from quota_watch.rules.reconcile import is_above
 from quota_watch.rules.story import Story
-from quota_watch.rules.verdict import State
+from quota_watch.rules.verdict import Reason, State
 
 LIMITS = (0.8, 0.95, 1.05, 1.25)
 EVERY = 4

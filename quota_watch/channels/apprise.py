@@ -24,7 +24,7 @@ from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Facts, Message
 from quota_watch.messages.view import tone_of
-from quota_watch.model.rule import Severity
+from quota_watch.model.watch import Severity
 
 _TYPES = {
     "critical": NotifyType.FAILURE,

@@ -17,8 +17,7 @@ from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, Pr
 from quota_watch.lib.http import Client, build_client
 from quota_watch.lib.network import HttpError
 from quota_watch.lib.urls import proxy_for
-from quota_watch.messages.examples import EXAMPLES_AT, examples
-from quota_watch.messages.facts import Message
+from quota_watch.messages.facts import EXAMPLES_AT, Message, examples
 from quota_watch.messages.render import Renderer, TemplateError
 from quota_watch.messages.silence_link import SilenceLinks
 

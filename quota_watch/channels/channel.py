@@ -9,7 +9,7 @@ from typing import Protocol
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Message
-from quota_watch.model.rule import Severity
+from quota_watch.model.watch import Severity
 
 ATTEMPT_SECONDS = 30.0
 """How long one attempt may take in all, from name lookup to the receiver's answer."""

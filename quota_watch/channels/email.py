@@ -23,7 +23,7 @@ from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Facts, Message
 from quota_watch.messages.render import Rendered, Renderer, TemplateError
 from quota_watch.messages.silence_link import SilenceLinks
-from quota_watch.model.rule import Severity
+from quota_watch.model.watch import Severity
 
 _MOST_IDS = 4
 _WORD_BYTES = 39  # 52 characters of base64, so that an encoded word stays under the 75 allowed

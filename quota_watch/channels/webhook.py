@@ -40,7 +40,7 @@ from quota_watch.lib.text import iso, one_line
 from quota_watch.lib.urls import parse_url
 from quota_watch.messages.facts import Facts, Message
 from quota_watch.messages.render import Renderer, TemplateError
-from quota_watch.model.rule import Severity
+from quota_watch.model.watch import Severity
 
 _ANSWER_BYTES = 64 * 1024
 _ANSWER_SECONDS = 2.0

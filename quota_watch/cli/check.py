@@ -19,9 +19,8 @@ from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.figures import listed, what_and_advice
 from quota_watch.lib.text import one_line
-from quota_watch.model.account import Account, Comparison
+from quota_watch.model.account import Account, Comparison, Organization
 from quota_watch.model.limit import NOT_COUNTED
-from quota_watch.model.organization import Organization
 from quota_watch.model.period import month_of
 from quota_watch.model.source import NotYet, UpstreamError
 from quota_watch.rules.mismatch import compare, sees_less

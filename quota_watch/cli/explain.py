@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from quota_watch.cli.context import meant
 from quota_watch.lib.files import whole_file
-from quota_watch.model.rule import Rule
+from quota_watch.model.watch import Rule
 
 if TYPE_CHECKING:
     from quota_watch.config import Config

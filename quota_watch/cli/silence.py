@@ -13,7 +13,7 @@ from quota_watch.cli.output import print_json, print_table, short_time
 from quota_watch.lib.figures import duration, moment, zone_of
 from quota_watch.lib.text import one_line
 from quota_watch.model.period import month_of
-from quota_watch.model.rule import Rule
+from quota_watch.model.watch import Rule
 
 if TYPE_CHECKING:
     from quota_watch.model.watch import Watch

@@ -15,7 +15,7 @@ from quota_watch.cli.context import Context, chosen, patiently, refuse_foreign_f
 from quota_watch.cli.output import DATE, plural, print_json, print_table, progress
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.figures import what_and_advice
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.schedule import span
 from quota_watch.model.source import NotYet, UpstreamError
 from quota_watch.model.usage import percent

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from quota_watch.config.problems import InvalidValueError, closest, quoted
 from quota_watch.lib.text import has_unseen
-from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.watch import Rule, Severity
 
 LONGEST = timedelta(days=36_500)
 """The longest duration that can be written."""

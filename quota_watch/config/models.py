@@ -11,7 +11,7 @@ from quota_watch.config import addresses, fields, secrets
 from quota_watch.config.secrets import Secret
 from quota_watch.config.tables import FORMATS, InFolder, Section, Then
 from quota_watch.model.limit import NOT_COUNTED
-from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.watch import Rule, Severity
 
 _MOST_EVENTS = 10**15
 _SECOND, _LONGEST_REQUEST = timedelta(seconds=1), timedelta(seconds=25)

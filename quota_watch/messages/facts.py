@@ -3,9 +3,11 @@
 `to_json` is the body that webhooks get; whatever else is sent is rendered from the same facts.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -13,8 +15,10 @@ import msgspec
 from quota_watch.forecast.forecast import Crossing
 from quota_watch.forecast.remedies import PlanFit
 from quota_watch.lib.figures import Estimate
+from quota_watch.lib.files import resource_dir
 from quota_watch.lib.text import by_field
 from quota_watch.messages.words import DO
+from quota_watch.model.watch import Rule, Watch
 from quota_watch.rules.story import TransitionType
 from quota_watch.views.reports import EntryFacts, PeriodFacts, StoryFacts
 
@@ -198,3 +202,35 @@ class Message:
     def facts(self) -> tuple[Facts, ...]:
         """What the bodies say."""
         return tuple(Facts.from_json(body) for body in self.bodies)
+
+
+EXAMPLES_AT = datetime(2026, 3, 15, 12, tzinfo=UTC)
+"""The moment that the examples are of."""
+
+_NAME, _ID = 'Example & "Söhne" <GmbH>', "org_example"
+_TYPICAL = {Rule.THRESHOLD: "fired_with_advice", Rule.FORECAST: "will_exceed"}
+"""Where the first example of a rule is not the one that shows most of it."""
+
+
+def examples() -> dict[str, Facts]:
+    """Read examples by name; together they take every branch of a template."""
+    return {name: Facts.from_json(body) for name, body in json.loads(_text()).items()}
+
+
+def example_of(rule: Rule, watch: Watch) -> Facts:
+    """Read the example of a rule, with the organization of a watch put in."""
+    text = _text()
+    for made_up, real in ((_NAME, watch.name), (_ID, watch.organization.id)):
+        text = text.replace(_quoted(made_up), _quoted(real))
+    bodies: dict[str, Any] = json.loads(text)
+    first = next(name for name, body in bodies.items() if body["alert"]["rule"] == rule)
+    return Facts.from_json(bodies[_TYPICAL.get(rule, first)])
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+@cache
+def _text() -> str:
+    return (resource_dir("templates") / "examples.json").read_text(encoding="utf-8")

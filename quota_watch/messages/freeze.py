@@ -29,12 +29,11 @@ from quota_watch.messages.words import (
     switched_off,
 )
 from quota_watch.model.period import ONE_DAY, Period, each_day
-from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import percent
-from quota_watch.model.watch import Watch
+from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import Transition, TransitionType
+from quota_watch.rules.verdict import Reason
 from quota_watch.views.reports import PeriodFacts
 
 _TITLE = 120

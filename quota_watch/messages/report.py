@@ -17,7 +17,7 @@ from quota_watch.messages.picture import Gauge, gauge_of
 from quota_watch.messages.words import report as words
 from quota_watch.messages.words.report import Standing
 from quota_watch.model.period import ONE_DAY
-from quota_watch.model.report import ReportKind, ReportSpan
+from quota_watch.model.schedule import ReportKind, ReportSpan
 from quota_watch.views.reports import EntryFacts, StoryFacts
 
 _TONES = {

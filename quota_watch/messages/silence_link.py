@@ -18,9 +18,9 @@ from typing import Self
 from quota_watch.config import Config, ConfigError
 from quota_watch.config.secrets import Secret
 from quota_watch.messages.facts import Facts
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.period import Period, month_of
-from quota_watch.model.rule import Rule
+from quota_watch.model.watch import Rule
 
 _PURPOSE = b"quota-watch: silence link, version 1"
 _SHORTEST_KEY = 16

@@ -1,8 +1,17 @@
-"""What an upstream says of an organization: its plan, its own count, its sites."""
+"""An organization, and what an upstream says of it: its plan, its own count, its sites."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Organization:
+    """Who is watched: a server's base URL and the organization's id there."""
+
+    server: str
+    id: str
+
 
 _SEE_EVERY_SITE = frozenset({"owner", "admin"})
 """An organization's own key acts as admin."""

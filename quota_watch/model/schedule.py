@@ -1,13 +1,15 @@
-"""When organizations are polled, evenly spread and without drift; and when people have quiet."""
+"""When organizations are polled, evenly and without drift; when reports are due, and quiet."""
 
 import hashlib
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from enum import StrEnum
 
 from quota_watch.lib.figures import zone_of
+from quota_watch.model.account import Organization
 from quota_watch.model.limit import ENFORCED_EVERY
-from quota_watch.model.organization import Organization
+from quota_watch.model.period import ONE_DAY, month_of, previous
 
 PERCENT_FOR_US = 80
 """How much of a credential's requests of a day is used; the rest is for its other users."""
@@ -17,8 +19,11 @@ EXTRA_PER_DAY = 2.0
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_DAY = timedelta(days=1)
+_MINUTE = timedelta(minutes=1)
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_AT = time(7)
+_WEEK = timedelta(days=7)
+_LATE = timedelta(days=2)
 
 
 def phase_of(organization: Organization, interval: timedelta) -> timedelta:
@@ -44,7 +49,7 @@ def needed_interval(
     """
     ours = daily_limit * PERCENT_FOR_US / 100
     polls = max(ours - organizations_on_credential * extra_per_day, ours / 2)
-    seconds = organizations_on_credential * _DAY.total_seconds() / polls
+    seconds = organizations_on_credential * ONE_DAY.total_seconds() / polls
     return timedelta(seconds=math.ceil(round(seconds, 6)))
 
 
@@ -81,13 +86,13 @@ class Pace:
         """
         if self.ours is None:
             return ENFORCED_EVERY
-        spare = self.ours / self.organizations - _DAY / self.interval - EXTRA_PER_DAY
-        return max(ENFORCED_EVERY, _DAY / max(spare, 1.0))
+        spare = self.ours / self.organizations - ONE_DAY / self.interval - EXTRA_PER_DAY
+        return max(ENFORCED_EVERY, ONE_DAY / max(spare, 1.0))
 
     @property
     def needed(self) -> int:
         """How many requests a day the configured interval needs."""
-        polls = _DAY / self.configured
+        polls = ONE_DAY / self.configured
         return math.ceil(self.organizations * (polls + EXTRA_PER_DAY))
 
     def describe(self) -> str:
@@ -130,9 +135,6 @@ def span(duration: timedelta) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
-_MINUTE = timedelta(minutes=1)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuietHours:
     """From `start` until `end`, whole minutes of the clocks in `time_zone`, every day.
@@ -165,7 +167,7 @@ def until_quiet_ends(quiet: QuietHours | None, now: datetime) -> datetime | None
     today = now.astimezone(zone).date()
     shown = [
         datetime.combine(day, quiet.end, zone).replace(fold=fold)
-        for day in (today, today + _DAY, today + 2 * _DAY)
+        for day in (today, today + ONE_DAY, today + 2 * ONE_DAY)
         for fold in (0, 1)
     ]
     ends = (moment.astimezone(UTC) for moment in shown)
@@ -173,3 +175,94 @@ def until_quiet_ends(quiet: QuietHours | None, now: datetime) -> datetime | None
     while end - _MINUTE > now and not quiet.hold(end - _MINUTE):
         end -= _MINUTE
     return end
+
+
+class ReportKind(StrEnum):
+    """How often a report comes."""
+
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSpan:
+    """The whole days a report is about, from `first` to `last`, and when it is due.
+
+    `before` is the first of the days it is compared with, which end where it begins. `name` is
+    that of the week or month: `2026-W12`, `2026-03`.
+    """
+
+    kind: ReportKind
+    name: str
+    before: date
+    first: date
+    last: date
+    due_at: datetime
+
+    @property
+    def id(self) -> str:
+        """What the report is known by, the same whoever makes it."""
+        return f"report|{self.kind}|{self.name}"
+
+    @property
+    def ended_at(self) -> datetime:
+        """When its last day was over."""
+        return _midnight(self.last + ONE_DAY)
+
+    @property
+    def expires_at(self) -> datetime:
+        """When it is too late to send it."""
+        return self.due_at + _LATE
+
+
+def due_report(kind: ReportKind, *, now: datetime, time_zone: str) -> ReportSpan | None:
+    """Return the report that is due at `now`, or None.
+
+    A report is due at the first 07:00 on the clocks of `time_zone` after its days have ended,
+    which are UTC's; for two days, so that one is sent late rather than never, but none of old.
+    """
+    end = now.astimezone(UTC).date()
+    for _ in range(2):  # the newest may not be due yet while the one before still is
+        span = _ended_before(kind, end, time_zone)
+        if span.due_at <= now < span.expires_at:
+            return span
+        end = span.last
+    return None
+
+
+def latest_report(kind: ReportKind, *, now: datetime, time_zone: str) -> ReportSpan:
+    """Return the newest report whose days have ended, due or not."""
+    return _ended_before(kind, now.astimezone(UTC).date(), time_zone)
+
+
+def _ended_before(kind: ReportKind, day: date, time_zone: str) -> ReportSpan:
+    """Return the report about the last whole week or period that was over when `day` began."""
+    if kind is ReportKind.WEEKLY:
+        end = day - timedelta(days=day.weekday())
+        first, before = end - _WEEK, end - 2 * _WEEK
+        year, week, _ = first.isocalendar()
+        name = f"{year}-W{week:02}"
+    else:
+        period = previous(month_of(day))
+        end, first, before = period.end, period.start, previous(period).start
+        name = f"{first:%Y-%m}"
+    return ReportSpan(
+        kind=kind,
+        name=name,
+        before=before,
+        first=first,
+        last=end - ONE_DAY,
+        due_at=_next_morning(_midnight(end), zone_of(time_zone)),
+    )
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, UTC)
+
+
+def _next_morning(at: datetime, zone: tzinfo) -> datetime:
+    local = at.astimezone(zone)
+    morning = datetime.combine(local.date(), _AT, zone)
+    if morning < local:
+        morning = datetime.combine(local.date() + ONE_DAY, _AT, zone)
+    return morning.astimezone(UTC)

@@ -7,8 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from quota_watch.lib import QuotaWatchError
-from quota_watch.model.account import Account, SiteUsage
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Account, Organization, SiteUsage
 from quota_watch.model.usage import DayCounts
 
 

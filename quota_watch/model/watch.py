@@ -1,14 +1,52 @@
-"""What to watch, and all that was agreed about it."""
+"""What to watch and all that was agreed about it, by the rules there are."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from enum import IntEnum, StrEnum
 from typing import Self
 
+from quota_watch.model.account import Organization
 from quota_watch.model.limit import LimitSource
-from quota_watch.model.organization import Organization
-from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.schedule import QuietHours
+
+
+class Rule(StrEnum):
+    """What an alert is about."""
+
+    THRESHOLD = "threshold"
+    FORECAST = "forecast"
+    SPIKE = "spike"
+    STALLED = "stalled"
+    BLIND = "blind"
+    LIMIT = "limit"
+    MISMATCH = "mismatch"
+    DELIVERY = "delivery"
+    CONFIG = "config"
+    DISCOVERED = "discovered"
+    ENFORCED = "enforced"
+    NO_PLAN = "no_plan"
+    MOVED = "moved"
+    SITE_BUDGET = "site_budget"
+
+
+class Severity(IntEnum):
+    """How much an alert matters; ordered."""
+
+    INFO = 1
+    WARNING = 2
+    CRITICAL = 3
+
+    @property
+    def label(self) -> str:
+        """The word for it, as it stands in JSON, mails and the config."""
+        return self.name.lower()
+
+    @classmethod
+    def of(cls, label: str) -> "Severity":
+        """Return the severity called `label`."""
+        return cls[label.upper()]
+
 
 FULL = 100
 """The level, in percent, at which the limit is reached."""

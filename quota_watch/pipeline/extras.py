@@ -10,9 +10,8 @@ from sqlalchemy import Row
 from quota_watch.forecast.sites import AT_RISK_EVERY, CALM_EVERY, due_sites
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.text import iso
-from quota_watch.model.account import Account, SiteUsage
+from quota_watch.model.account import Account, Organization, SiteUsage
 from quota_watch.model.limit import ENFORCED_EVERY, NEARLY
-from quota_watch.model.organization import Organization
 from quota_watch.model.period import ONE_DAY, Period, month_of, previous
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.model.usage import DayCounts, highest_level, is_over

@@ -19,16 +19,14 @@ from quota_watch.lib.clock import Clock
 from quota_watch.lib.files import FileError, whole_file
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import iso
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.period import month_of
-from quota_watch.model.rule import Rule, Severity
-from quota_watch.model.watch import Watch
+from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.pipeline.enqueue import enqueue
-from quota_watch.rules.condition import Condition, Findings
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.story import Transition
+from quota_watch.rules.verdict import Condition, Findings, Reason
 from quota_watch.storage import silences, stories
 from quota_watch.storage.database import Database
 from quota_watch.storage.days import take_notice_of_day

@@ -9,16 +9,14 @@ from sqlalchemy import Connection, Row
 
 from quota_watch.channels.channel import Channel
 from quota_watch.lib.text import iso
-from quota_watch.model.rule import Rule
+from quota_watch.model.watch import Rule
 from quota_watch.pipeline.enqueue import enqueue
 from quota_watch.pipeline.notices import watch_of_none
 from quota_watch.pipeline.poll import Poll
-from quota_watch.rules.condition import Condition, Findings
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
 from quota_watch.rules.reconcile import reconcile
-from quota_watch.rules.silence import Silence, is_silenced
-from quota_watch.rules.story import Story, Transition
+from quota_watch.rules.story import Silence, Story, Transition, is_silenced
+from quota_watch.rules.verdict import Condition, Findings, Reason
 from quota_watch.storage import stories
 from quota_watch.storage.days import failing_alike
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row
 
 from quota_watch.lib.figures import Estimate
 from quota_watch.lib.logs import get_logger
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.period import previous
 from quota_watch.model.schedule import next_slot
 from quota_watch.model.source import ErrorKind, UpstreamError

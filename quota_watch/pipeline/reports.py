@@ -10,8 +10,13 @@ from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.report import report_facts
-from quota_watch.model.report import ReportKind, ReportSpan, due_report
-from quota_watch.model.schedule import QuietHours, until_quiet_ends
+from quota_watch.model.schedule import (
+    QuietHours,
+    ReportKind,
+    ReportSpan,
+    due_report,
+    until_quiet_ends,
+)
 from quota_watch.model.watch import Watch
 from quota_watch.storage import deliveries
 from quota_watch.storage.database import Database

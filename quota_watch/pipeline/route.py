@@ -10,13 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from quota_watch.channels.channel import Channel
-from quota_watch.model.rule import Severity
 from quota_watch.model.schedule import until_quiet_ends
-from quota_watch.model.watch import Watch
+from quota_watch.model.watch import Severity, Watch
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import BY_THEMSELVES, Reason
 from quota_watch.rules.registry import REGISTRY
 from quota_watch.rules.story import Transition, TransitionType
+from quota_watch.rules.verdict import BY_THEMSELVES, Reason
 from quota_watch.storage.deliveries import (
     RESOLVED,
     Delivery,

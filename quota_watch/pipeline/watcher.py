@@ -11,12 +11,11 @@ from sqlalchemy.exc import DBAPIError
 from quota_watch.channels.channel import Channel
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.period import Period, previous
-from quota_watch.model.rule import Rule
 from quota_watch.model.source import Source, UpstreamError
 from quota_watch.model.usage import DayCounts, Usage
-from quota_watch.model.watch import Watch
+from quota_watch.model.watch import Rule, Watch
 from quota_watch.pipeline.due import in_batches
 from quota_watch.pipeline.enqueue import enqueue
 from quota_watch.pipeline.extras import Errands
@@ -24,11 +23,10 @@ from quota_watch.pipeline.notices import LastLine
 from quota_watch.pipeline.outages import BatchOutages, Outages
 from quota_watch.pipeline.poll import Poll, Poller, look_back
 from quota_watch.pipeline.record import Recorder
-from quota_watch.rules.assess import assess
 from quota_watch.rules.known import Known
 from quota_watch.rules.reconcile import reconcile
-from quota_watch.rules.silence import Silence
-from quota_watch.rules.story import Story, Transition
+from quota_watch.rules.registry import assess
+from quota_watch.rules.story import Silence, Story, Transition
 from quota_watch.storage import days as record
 from quota_watch.storage import silences, stories
 from quota_watch.storage.claims import Changes, Claim, give_back, lock_claimed

@@ -3,15 +3,13 @@
 from datetime import datetime, timedelta
 
 from quota_watch.model.period import ONE_DAY
-from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.schedule import span
 from quota_watch.model.source import Trouble
 from quota_watch.model.usage import has_reached
-from quota_watch.rules.condition import Condition
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
 from quota_watch.rules.threshold import WARNING_LEVEL
-from quota_watch.rules.verdict import OFF, State, Verdict
+from quota_watch.rules.verdict import OFF, Condition, Reason, State, Verdict
 
 _BLIND_POLLS = 2
 

@@ -9,13 +9,10 @@ from datetime import UTC, datetime, time
 
 from quota_watch.model.account import Account, Reported
 from quota_watch.model.limit import ENFORCED_EVERY, LAPSED, NEARLY
-from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import has_reached
-from quota_watch.model.watch import FULL
-from quota_watch.rules.condition import Condition
+from quota_watch.model.watch import FULL, Rule, Severity
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
-from quota_watch.rules.verdict import State, Verdict
+from quota_watch.rules.verdict import Condition, Reason, State, Verdict
 
 _LAGS = 2 * ENFORCED_EVERY  # behind a new period, a raised limit, a better plan
 _NOT_KNOWN = Verdict(state=State.UNKNOWN, says="Rybbit's own word on dropping events is not known")

@@ -6,12 +6,10 @@ from enum import StrEnum
 
 from quota_watch.forecast.forecast import Forecast, TooEarly
 from quota_watch.lib.text import plain
-from quota_watch.model.rule import Rule, Severity
-from quota_watch.rules.condition import Condition
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import Story
-from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, State, Verdict
+from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, Condition, Reason, State, Verdict
 
 _SOON = timedelta(hours=48)
 _AT_RISK = 0.85

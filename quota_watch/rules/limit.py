@@ -19,13 +19,10 @@ from quota_watch.model.limit import (
     LimitChange,
 )
 from quota_watch.model.period import ONE_DAY
-from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import is_over
-from quota_watch.model.watch import Watch
-from quota_watch.rules.condition import Condition
+from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
-from quota_watch.rules.verdict import State, Verdict
+from quota_watch.rules.verdict import Condition, Reason, State, Verdict
 
 _CHANGES = {
     ChangeKind.RAISED: Reason.LIMIT_RAISED,

@@ -7,11 +7,9 @@ from datetime import UTC, datetime, time, timedelta
 from quota_watch.model.account import Account, Comparison, Mismatch
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import Period
-from quota_watch.model.rule import Rule, Severity
-from quota_watch.rules.condition import Condition
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
-from quota_watch.rules.verdict import State, Verdict
+from quota_watch.rules.verdict import Condition, Reason, State, Verdict
 
 _SETTLED = 2 * ENFORCED_EVERY  # after a period's start; before, their number may be the last one's
 _SHARE = 20  # one part in 20, 5 %, is what two honest counts may differ

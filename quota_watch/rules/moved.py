@@ -3,11 +3,9 @@
 from collections.abc import Iterator, Mapping
 from datetime import date
 
-from quota_watch.model.rule import Rule, Severity
-from quota_watch.rules.condition import Condition
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.known import Known, PastChange
-from quota_watch.rules.reason import Reason
-from quota_watch.rules.verdict import State, Verdict
+from quota_watch.rules.verdict import Condition, Reason, State, Verdict
 
 _SHARE, _LEAST = 0.05, 100  # of what past days had, and events; less is late correction
 _LEAST_DAYS = 2  # one day alone may have been counted late

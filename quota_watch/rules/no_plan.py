@@ -1,12 +1,10 @@
 """The rule `no_plan`: a site collects nothing at all, as Rybbit wants a plan for it."""
 
 from quota_watch.model.account import Site
-from quota_watch.model.rule import Rule, Severity
-from quota_watch.rules.condition import Condition
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import Story
-from quota_watch.rules.verdict import State, Verdict
+from quota_watch.rules.verdict import Condition, Reason, State, Verdict
 
 
 def verdict(known: Known) -> Verdict:

@@ -8,13 +8,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from quota_watch.model.organization import Organization
-from quota_watch.model.rule import Rule
-from quota_watch.rules.condition import Condition, Findings
-from quota_watch.rules.reason import Reason
+from quota_watch.model.account import Organization
+from quota_watch.model.watch import Rule
 from quota_watch.rules.registry import REGISTRY
-from quota_watch.rules.silence import Silence, is_silenced
-from quota_watch.rules.story import Story, Transition, TransitionType
+from quota_watch.rules.story import Silence, Story, Transition, TransitionType, is_silenced
+from quota_watch.rules.verdict import Condition, Findings, Reason
 
 _UNTOLD_ENDS = frozenset({Reason.OVERTAKEN})
 

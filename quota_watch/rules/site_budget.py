@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 
 from quota_watch.model.account import KnownSite
-from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import highest_level
-from quota_watch.rules.condition import Condition
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
-from quota_watch.rules.verdict import State, Verdict
+from quota_watch.rules.verdict import Condition, Reason, State, Verdict
 
 LEVELS = (75, 90, 100)
 """Percent of a site's budget that are told."""

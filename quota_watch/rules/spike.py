@@ -7,10 +7,9 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 
 from quota_watch.forecast.usual import DayShape, Usual, share_at
-from quota_watch.model.rule import Rule
+from quota_watch.model.watch import Rule
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
-from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, State, Verdict, warning
+from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, Reason, State, Verdict, warning
 
 UNSHAPED_FACTOR = 3
 """Times a whole day's expectation that today has to pass until the day's shape is learned."""

@@ -10,13 +10,11 @@ from itertools import pairwise
 from quota_watch.forecast.outlook import NEXT_TO_NOTHING, Past
 from quota_watch.forecast.usual import DayShape, Snapshot, Usual, share_at
 from quota_watch.model.period import ONE_DAY, each_day
-from quota_watch.model.rule import Rule
 from quota_watch.model.usage import is_over
-from quota_watch.model.watch import FULL
+from quota_watch.model.watch import FULL, Rule
 from quota_watch.rules.enforced import is_dropping
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
-from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, State, Verdict, warning
+from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, Reason, State, Verdict, warning
 
 _ENOUGH_DAYS = 14
 _LEAST_EXPECTED = 20.0

@@ -1,14 +1,14 @@
-"""A story: one alert from fired to resolved, and the steps that are told of it."""
+"""A story: one alert from fired to resolved, the steps told of it, and what silences them."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
-from quota_watch.model.organization import Organization
-from quota_watch.model.rule import Rule, Severity
-from quota_watch.rules.condition import Condition
-from quota_watch.rules.reason import Reason
+from quota_watch.model.account import Organization
+from quota_watch.model.watch import Rule, Severity
+from quota_watch.rules.verdict import Condition, Reason
 
 
 class TransitionType(StrEnum):
@@ -108,3 +108,21 @@ class Transition:
 def _digest(prefix: str, *parts: str) -> str:
     digest = hashlib.sha256("\n".join(parts).encode())
     return f"{prefix}_{digest.hexdigest()[:16]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """Nothing is told from `starts_at` up to `ends_at`; `rule` None: of any rule."""
+
+    rule: Rule | None
+    starts_at: datetime
+    ends_at: datetime
+
+    def holds(self, rule: Rule, now: datetime) -> bool:
+        """Tell whether it holds back what `rule` has to say now."""
+        return self.rule in {None, rule} and self.starts_at <= now < self.ends_at
+
+
+def is_silenced(silences: Iterable[Silence], rule: Rule, now: datetime) -> bool:
+    """Tell whether any of the silences holds `rule` back."""
+    return any(silence.holds(rule, now) for silence in silences)

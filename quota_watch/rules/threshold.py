@@ -2,15 +2,12 @@
 
 from collections.abc import Iterator
 
-from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import highest_level, is_over
-from quota_watch.model.watch import FULL
-from quota_watch.rules.condition import Condition
+from quota_watch.model.watch import FULL, Rule, Severity
 from quota_watch.rules.enforced import is_dropping
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import Story
-from quota_watch.rules.verdict import NOTHING_COUNTED, State, Verdict
+from quota_watch.rules.verdict import NOTHING_COUNTED, Condition, Reason, State, Verdict
 
 _NOT_DROPPING = "not_dropping"
 """The mark of a limit that is used up while nothing is dropped yet: one event more, and it is."""

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Protocol
 
 from quota_watch.lib.clock import Clock
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.period import Period, each_day, month_of, previous
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.model.usage import DayCounts

@@ -9,9 +9,8 @@ from quota_watch.config import Config, ConfigError, Secret
 from quota_watch.config.models import OrganizationTable
 from quota_watch.config.tables import read
 from quota_watch.lib.logs import get_logger
-from quota_watch.model.account import Account
+from quota_watch.model.account import Account, Organization
 from quota_watch.model.limit import NOT_COUNTED
-from quota_watch.model.organization import Organization
 from quota_watch.model.period import month_of
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.model.usage import count

@@ -11,18 +11,16 @@ from quota_watch.channels.build import form_of
 from quota_watch.channels.chat import headline, plain_text
 from quota_watch.channels.email import address, compose
 from quota_watch.config import AppriseTable, Config, EmailTable, WebhookTable
-from quota_watch.messages.examples import EXAMPLES_AT, example_of
-from quota_watch.messages.facts import REPORT, Facts, Message
+from quota_watch.messages.facts import EXAMPLES_AT, REPORT, Facts, Message, example_of
 from quota_watch.messages.freeze import facts_of
 from quota_watch.messages.render import Renderer
-from quota_watch.model.report import ReportKind, latest_report
-from quota_watch.model.rule import Rule
-from quota_watch.model.watch import Watch
+from quota_watch.model.schedule import ReportKind, latest_report
+from quota_watch.model.watch import Rule, Watch
 from quota_watch.pipeline.reports import facts_for, watches_of
-from quota_watch.rules.assess import assess
-from quota_watch.rules.condition import Condition
 from quota_watch.rules.known import Known
+from quota_watch.rules.registry import assess
 from quota_watch.rules.story import Story, Transition, TransitionType
+from quota_watch.rules.verdict import Condition
 from quota_watch.views.forecast import period_forecast
 
 RULES = (*(each.value for each in Rule), REPORT)

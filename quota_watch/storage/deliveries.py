@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from quota_watch.model.rule import Severity
 from quota_watch.model.schedule import QuietHours
+from quota_watch.model.watch import Severity
 from quota_watch.storage.claims import is_free
 from quota_watch.storage.database import insert_missing
 from quota_watch.storage.schema import delivery

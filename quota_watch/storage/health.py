@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, exists, func, or_, select, text
 
-from quota_watch.model.rule import Severity
+from quota_watch.model.watch import Severity
 from quota_watch.storage import migrate
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import (

@@ -25,8 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
-from quota_watch.model.rule import Severity
 from quota_watch.model.schedule import until_quiet_ends
+from quota_watch.model.watch import Severity
 from quota_watch.storage.attempts import drop_expired, log_with
 from quota_watch.storage.claims import LEASE, is_due, is_free
 from quota_watch.storage.deliveries import (

@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from quota_watch.model.rule import Rule
-from quota_watch.rules.silence import Silence
+from quota_watch.model.watch import Rule
+from quota_watch.rules.story import Silence
 from quota_watch.storage.schema import organization, silence
 
 

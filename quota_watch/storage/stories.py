@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, or_, select, update
 
 from quota_watch.lib.text import iso
-from quota_watch.model.organization import Organization
-from quota_watch.model.rule import Rule, Severity
-from quota_watch.rules.reason import Reason
+from quota_watch.model.account import Organization
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.story import Story, Transition
+from quota_watch.rules.verdict import Reason
 from quota_watch.storage.database import insert_into
 from quota_watch.storage.schema import alert, among
 

@@ -8,8 +8,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, Row, func, select
 
 from quota_watch.lib.text import by_field
-from quota_watch.model.rule import Severity
-from quota_watch.model.watch import Watch
+from quota_watch.model.watch import Severity, Watch
 from quota_watch.storage import claims, deliveries, silences, stories
 from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.storage.schema import alert, among, delivery, organization

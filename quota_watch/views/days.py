@@ -10,8 +10,8 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
 from quota_watch.lib.text import by_field
+from quota_watch.model.account import Organization
 from quota_watch.model.limit import NOT_COUNTED
-from quota_watch.model.organization import Organization
 from quota_watch.model.period import Period, month_of, previous
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims

@@ -9,10 +9,9 @@ from sqlalchemy import Connection
 
 from quota_watch.lib.text import by_field, plain
 from quota_watch.model.period import month_of, previous
-from quota_watch.model.rule import Rule, Severity
-from quota_watch.model.watch import Watch
-from quota_watch.rules.assess import verdicts_of
-from quota_watch.rules.reason import BY_THEMSELVES, Reason
+from quota_watch.model.watch import Rule, Severity, Watch
+from quota_watch.rules.registry import verdicts_of
+from quota_watch.rules.verdict import BY_THEMSELVES, Reason
 from quota_watch.views.alerts import (
     Alert,
     DeliveryRecord,

@@ -14,8 +14,7 @@ from quota_watch.model.usage import OTHER, DayCounts, Usage, count
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.rules.limit import limit_in_force
-from quota_watch.rules.silence import Silence
-from quota_watch.rules.story import Story
+from quota_watch.rules.story import Silence, Story
 from quota_watch.storage import claims, silences, stories
 from quota_watch.storage import days as record
 from quota_watch.storage.forecasts import kept_forecasts, past_of

@@ -14,7 +14,7 @@ from quota_watch.forecast.sites import closed_counts
 from quota_watch.lib.figures import Estimate
 from quota_watch.lib.text import by_field
 from quota_watch.model.period import Period, each_day, month_of, previous
-from quota_watch.model.report import ReportKind, ReportSpan
+from quota_watch.model.schedule import ReportKind, ReportSpan
 from quota_watch.model.usage import is_over, percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import Known

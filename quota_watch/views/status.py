@@ -15,10 +15,9 @@ from quota_watch.lib.text import by_field
 from quota_watch.model.account import Mismatch
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import Period
-from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.source import Trouble, UpstreamError
 from quota_watch.model.usage import Usage, is_over, percent
-from quota_watch.model.watch import Watch
+from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.storage import stories
 from quota_watch.views.alerts import Alert, SilenceRecord, silences_shown, with_deliveries

@@ -10,7 +10,7 @@ import pytest
 
 from quota_watch.channels.apprise import AppriseChannel, UnknownServiceError
 from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError
-from quota_watch.model.rule import Severity
+from quota_watch.model.watch import Severity
 from support.domain import NOON
 from support.http import HttpServer
 from support.samples import sample_facts

@@ -12,7 +12,7 @@ from quota_watch.channels.build import ChannelBuilder, build_channels, template_
 from quota_watch.channels.email import EmailChannel
 from quota_watch.channels.webhook import WebhookChannel
 from quota_watch.config import Config, ConfigError, load
-from quota_watch.model.rule import Severity
+from quota_watch.model.watch import Severity
 from support.domain import NOON
 from support.samples import sample_facts
 from support.telling import message

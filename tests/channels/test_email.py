@@ -20,7 +20,7 @@ from quota_watch.config.secrets import Secret
 from quota_watch.messages.facts import Message
 from quota_watch.messages.render import Renderer
 from quota_watch.messages.silence_link import SilenceLinks
-from quota_watch.model.rule import Severity
+from quota_watch.model.watch import Severity
 from support.domain import ACME, NOON
 from support.servers import (
     DRIP,

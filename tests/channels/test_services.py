@@ -14,7 +14,7 @@ from quota_watch.channels.teams import TEAMS
 from quota_watch.channels.webhook import FACTS, Form, WebhookChannel, own_template
 from quota_watch.lib.http import Client, build_client
 from quota_watch.messages.render import Renderer
-from quota_watch.model.rule import Severity
+from quota_watch.model.watch import Severity
 from support.domain import NOON
 from support.http import HttpServer
 from support.samples import sample_facts

@@ -20,7 +20,7 @@ from quota_watch.channels.webhook import WebhookChannel, compact
 from quota_watch.config.secrets import SigningSecretError
 from quota_watch.lib.clock import seconds_until
 from quota_watch.lib.http import Client, build_client
-from quota_watch.model.rule import Severity
+from quota_watch.model.watch import Severity
 from support.domain import NOON
 from support.http import HttpServer
 from support.servers import raw_server, shut

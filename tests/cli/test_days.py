@@ -11,7 +11,7 @@ import pytest
 
 from quota_watch.cli.days import export, history
 from quota_watch.cli.upstream import backfill
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.period import each_day
 from quota_watch.model.usage import DayCounts
 from quota_watch.rybbit.answers import KNOWN_TYPES

@@ -12,10 +12,10 @@ import pytest
 
 from quota_watch.cli.alerts import alerts
 from quota_watch.cli.silence import silence
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.period import each_day
-from quota_watch.model.rule import Severity
 from quota_watch.model.schedule import QuietHours
+from quota_watch.model.watch import Severity
 from support.databases import sqlite_template
 from support.folder import SERVER, Folder, folder
 from support.played import NOON, noon

@@ -13,7 +13,7 @@ from quota_watch.config import load
 from quota_watch.lib.figures import number, rough
 from quota_watch.lib.text import plain
 from quota_watch.model.period import each_day
-from quota_watch.model.report import ReportKind, latest_report
+from quota_watch.model.schedule import ReportKind, latest_report
 from quota_watch.model.watch import Watch
 from quota_watch.views import reports
 from quota_watch.web.app import create_app

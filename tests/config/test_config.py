@@ -4,9 +4,9 @@ from datetime import timedelta
 import pytest
 
 from quota_watch.config import ConfigError, Secret
+from quota_watch.model.account import Organization
 from quota_watch.model.limit import RYBBIT_PLANS
-from quota_watch.model.organization import Organization
-from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.watch import Rule, Severity
 
 CLOUD = "https://app.rybbit.io"
 ORG = '[[organizations]]\nid = "org_a"\n'

@@ -5,9 +5,8 @@ import pytest
 
 from quota_watch.demo.simulator import Scene, Simulator, Terms
 from quota_watch.lib.http import fetch
-from quota_watch.model.account import Account, Comparison, SiteUsage
+from quota_watch.model.account import Account, Comparison, Organization, SiteUsage
 from quota_watch.model.limit import NOT_COUNTED, NOT_KNOWN
-from quota_watch.model.organization import Organization
 from quota_watch.model.period import each_day, month_of
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.rules.limit import believe

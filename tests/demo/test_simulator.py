@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quota_watch.demo.simulator import Scene, Simulator
 from quota_watch.lib.http import fetch
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.period import each_day, month_of
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.rybbit.client import RybbitClient

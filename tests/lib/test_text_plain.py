@@ -3,7 +3,7 @@ from datetime import UTC, date, datetime
 
 from quota_watch.forecast.accuracy import PastForecast
 from quota_watch.lib.text import plain
-from quota_watch.model.rule import Severity
+from quota_watch.model.watch import Severity
 from quota_watch.rules.forecast import Risk, Tier
 from quota_watch.rules.stalled import Stall
 

@@ -8,8 +8,8 @@ import pytest
 
 from quota_watch.lib.files import resource_dir
 from quota_watch.messages.render import FILTERS
-from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import TransitionType
+from quota_watch.rules.verdict import Reason
 from support.domain import NOON
 from support.samples import sample_facts
 from support.telling import fired, tell

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from quota_watch.model.rule import Rule, Severity
-from quota_watch.rules.reason import Reason
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.registry import REGISTRY
 from quota_watch.rules.story import TransitionType
+from quota_watch.rules.verdict import Reason
 from support.domain import ACME
 from support.telling import BIG, about, ended, later, tell
 

@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 
 from quota_watch.lib.files import resource_dir
-from quota_watch.messages.examples import EXAMPLES_AT, example_of, examples
-from quota_watch.messages.facts import Facts
-from quota_watch.model.rule import Rule
+from quota_watch.messages.facts import EXAMPLES_AT, Facts, example_of, examples
+from quota_watch.model.watch import Rule
 from support.domain import NOON
 from support.samples import sample_facts
 from support.telling import BIG

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from quota_watch.messages import freeze as module
 from quota_watch.messages.facts import Facts
-from quota_watch.rules.reason import Reason
+from quota_watch.rules.verdict import Reason
 from support.domain import NOON, trouble, usage
 from support.samples import sample_facts
 from support.telling import BIG, STARTED, fired, resolved, tell

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from quota_watch.channels.email import address, compose
 from quota_watch.messages.render import Rendered, Renderer
-from quota_watch.rules.reason import Reason
+from quota_watch.rules.verdict import Reason
 from support.domain import NOON, trouble
 from support.samples import sample_facts
 from support.telling import BIG, STARTED, fired, resolved, tell

@@ -11,7 +11,7 @@ from quota_watch.channels.teams import TEAMS
 from quota_watch.messages.render import Renderer
 from quota_watch.messages.report import report_facts
 from quota_watch.messages.words.report import Standing, changed, coming, sites, standing
-from quota_watch.model.report import ReportKind, latest_report
+from quota_watch.model.schedule import ReportKind, latest_report
 from quota_watch.views.reports import SpanFacts
 from support.domain import NOON
 from support.samples import sample_facts

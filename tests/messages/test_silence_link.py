@@ -5,8 +5,8 @@ import pytest
 
 from quota_watch.config.secrets import Secret
 from quota_watch.messages.silence_link import SilenceLink, SilenceLinks
-from quota_watch.model.rule import Rule
-from quota_watch.rules.reason import Reason
+from quota_watch.model.watch import Rule
+from quota_watch.rules.verdict import Reason
 from support.domain import ACME, MARCH
 from support.telling import fired, resolved, tell
 

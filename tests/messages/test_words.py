@@ -13,10 +13,10 @@ from quota_watch.lib.figures import Estimate, certainty, verb
 from quota_watch.messages.view import is_late, subject
 from quota_watch.messages.words.forecast import SWITCHES, largest
 from quota_watch.model.account import Account, Reported, Site
-from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.source import ErrorKind
-from quota_watch.rules.reason import Reason
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.story import TransitionType
+from quota_watch.rules.verdict import Reason
 from support.domain import KEPT_FORECAST, MARCH, NOON, trouble, usage
 from support.foreseeing import LARGER, foreseen, helped, known
 from support.samples import sample_facts

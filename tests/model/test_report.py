@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.model.report import ReportKind, due_report
+from quota_watch.model.schedule import ReportKind, due_report
 
 
 def due(kind, at, zone="UTC"):

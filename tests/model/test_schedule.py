@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.schedule import Pace, needed_interval, next_slot, phase_of, span
 
 organizations = st.builds(Organization, st.text(max_size=20), st.text(max_size=20))

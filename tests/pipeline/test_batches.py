@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from quota_watch.pipeline.poll import look_back
 from quota_watch.pipeline.watcher import Outcome
-from quota_watch.rules.assess import assess
+from quota_watch.rules.registry import assess
 from quota_watch.storage import claims
 from quota_watch.storage.database import Database
 from support.clock import FakeClock

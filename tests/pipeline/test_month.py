@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.period import each_day
 from quota_watch.model.usage import DayCounts
 from quota_watch.model.watch import Watch

@@ -7,8 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from quota_watch.model.period import each_day
-from quota_watch.model.report import ReportKind
-from quota_watch.model.schedule import QuietHours
+from quota_watch.model.schedule import QuietHours, ReportKind
 from quota_watch.pipeline.reports import Reports, watches_of
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import delivery

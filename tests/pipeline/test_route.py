@@ -5,14 +5,12 @@ from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
-from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.schedule import QuietHours
-from quota_watch.model.watch import Watch
+from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.pipeline.route import DIGEST, FIRST_LOOK, audience, envelopes, put_together
-from quota_watch.rules.condition import Condition
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import Story, Transition, TransitionType
+from quota_watch.rules.verdict import Condition, Reason
 from quota_watch.storage.deliveries import Envelope
 from support.domain import ACME, MARCH, NOON, usage
 from support.watching import RecordingChannel, watch

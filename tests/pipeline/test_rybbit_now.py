@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import select
 
 from quota_watch.lib.http import Client
+from quota_watch.model.account import Organization
 from quota_watch.model.limit import ENFORCED_EVERY
-from quota_watch.model.organization import Organization
 from quota_watch.model.period import each_day
-from quota_watch.model.report import ReportKind, latest_report
+from quota_watch.model.schedule import ReportKind, latest_report
 from quota_watch.rybbit.client import RybbitClient
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import day_usage

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from quota_watch.channels.channel import DeliveryError, should_split
 from quota_watch.messages.facts import Message
-from quota_watch.model.rule import Severity
-from quota_watch.rules.reason import BY_THEMSELVES
+from quota_watch.model.watch import Severity
+from quota_watch.rules.verdict import BY_THEMSELVES
 from quota_watch.storage.deliveries import delivery_id
 from support.post import HOUR, MINUTE, Post, ids, told
 from support.watching import RecordingChannel, refuse

@@ -6,11 +6,10 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import Row, select, text
 
-from quota_watch.model.organization import Organization
-from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.account import Organization
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.model.usage import DayCounts
-from quota_watch.model.watch import Watch
+from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.storage import claims, deliveries, stories
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError

@@ -4,11 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from quota_watch.model.account import Account, Reported
-from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.enforced import report, verdict
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
-from quota_watch.rules.verdict import State
+from quota_watch.rules.verdict import Reason, State
 from support.domain import MARCH, NOON, usage, watch
 from support.telling import story
 

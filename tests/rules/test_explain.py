@@ -7,15 +7,14 @@ import pytest
 
 from quota_watch.model.account import Comparison, Mismatch
 from quota_watch.model.limit import KnownLimit
-from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules import forecast, spike, stalled
-from quota_watch.rules.assess import verdicts_of
 from quota_watch.rules.forecast import Risk, RiskReason, Tier
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
+from quota_watch.rules.registry import verdicts_of
 from quota_watch.rules.spike import SpikeReason
 from quota_watch.rules.stalled import Stall, StallReason
-from quota_watch.rules.verdict import State, Verdict
+from quota_watch.rules.verdict import Reason, State, Verdict
 from support.domain import MARCH, NOON, trouble, usage, watch
 from support.foreseeing import foreseen
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_watch.forecast.forecast import Crossing, Forecast, TooEarly, forecast
-from quota_watch.model.rule import Rule, Severity
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.forecast import (
     Risk,
     RiskReason,
@@ -15,10 +15,9 @@ from quota_watch.rules.forecast import (
     condition_of,
     judge_risk,
 )
-from quota_watch.rules.reason import Reason
 from quota_watch.rules.reconcile import why_worse
 from quota_watch.rules.story import Story
-from quota_watch.rules.verdict import State, Verdict
+from quota_watch.rules.verdict import Reason, State, Verdict
 from support.domain import MARCH, NOON
 
 LIMIT = 100_000

@@ -6,12 +6,12 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.period import month_of
-from quota_watch.model.rule import Rule, Severity
-from quota_watch.rules.reason import Reason
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.story import Story, Transition, TransitionType
+from quota_watch.rules.verdict import Reason
 from support.domain import ACME, MARCH, NOON, assess_trouble, assess_usage, trouble, usage, watch
 
 APRIL, FEBRUARY = month_of(date(2026, 4, 1)), month_of(date(2026, 2, 1))

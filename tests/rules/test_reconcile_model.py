@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from quota_watch.model.period import Period, month_of, previous
-from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import Usage
-from quota_watch.rules.condition import Findings
-from quota_watch.rules.reason import Reason
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.story import Story, Transition, TransitionType
+from quota_watch.rules.verdict import Findings, Reason
 from support.domain import ACME, assess_trouble, assess_usage, trouble, usage, watch
 
 LEVELS = (25, 50, 75, 90, 100)

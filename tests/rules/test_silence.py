@@ -9,16 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_watch.model.period import month_of
-from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import highest_level
-from quota_watch.model.watch import Watch
-from quota_watch.rules.assess import assess
-from quota_watch.rules.condition import Condition, Findings
+from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.rules.known import ClosedPeriod, Known
-from quota_watch.rules.reason import Reason
 from quota_watch.rules.reconcile import reconcile
-from quota_watch.rules.silence import Silence, is_silenced
-from quota_watch.rules.story import Story
+from quota_watch.rules.registry import assess
+from quota_watch.rules.story import Silence, Story, is_silenced
+from quota_watch.rules.verdict import Condition, Findings, Reason
 from support.domain import ACME, MARCH, NOON, assess_trouble, assess_usage, trouble, usage, watch
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.usage import highest_level
-from quota_watch.rules.assess import assess
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.blind import is_blind
 from quota_watch.rules.known import Known
 from quota_watch.rules.reconcile import reconcile
+from quota_watch.rules.registry import assess
 from quota_watch.rules.threshold import severity_of
 from support import made_up
 from support.domain import ACME, MARCH, NOON, assess_trouble, assess_usage, trouble, usage, watch

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from quota_watch.demo.simulator import Scene, Simulator
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.rybbit.client import RybbitClient
 from support.clock import FakeClock

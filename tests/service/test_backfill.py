@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 from sqlalchemy import select
 
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.period import each_day
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.model.usage import DayCounts

@@ -12,7 +12,7 @@ from sqlalchemy import Row, func, select
 from quota_watch.config import Config, load
 from quota_watch.demo.simulator import BURST, Scene, Simulator
 from quota_watch.lib.http import Client, build_client, fetch
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.model.usage import DayCounts
 from quota_watch.rybbit.client import RybbitClient

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from quota_watch.model.rule import Rule
-from quota_watch.rules.silence import Silence
+from quota_watch.model.watch import Rule
+from quota_watch.rules.story import Silence
 from quota_watch.storage import claims, silences
 from quota_watch.storage.database import Database
 from support.domain import NOON

@@ -4,9 +4,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from quota_watch.model.rule import Rule, Severity
-from quota_watch.rules.reason import Reason
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.story import Story, Transition, TransitionType
+from quota_watch.rules.verdict import Reason
 from quota_watch.storage import claims, stories
 from quota_watch.storage.database import Database
 from support.clock import START

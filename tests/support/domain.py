@@ -5,14 +5,14 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from quota_watch.forecast.forecast import Crossing
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.period import Period
 from quota_watch.model.source import ErrorKind, Trouble
 from quota_watch.model.usage import Usage
 from quota_watch.model.watch import Watch
-from quota_watch.rules.assess import assess
-from quota_watch.rules.condition import Findings
 from quota_watch.rules.known import KeptForecast, Known
+from quota_watch.rules.registry import assess
+from quota_watch.rules.verdict import Findings
 
 ACME = Organization("https://app.rybbit.io", "org_acme")
 MARCH = Period(date(2026, 3, 1), date(2026, 4, 1))

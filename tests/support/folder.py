@@ -8,7 +8,7 @@ from typing import Any
 import click
 import pytest
 
-from quota_watch.model.organization import Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.usage import DayCounts
 from quota_watch.storage import claims
 from quota_watch.storage.closed import write_days

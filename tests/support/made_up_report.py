@@ -11,7 +11,7 @@ from quota_watch.lib.text import iso
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.report import report_facts
 from quota_watch.model.period import ONE_DAY, each_day, month_of
-from quota_watch.model.report import ReportKind, ReportSpan, latest_report
+from quota_watch.model.schedule import ReportKind, ReportSpan, latest_report
 from quota_watch.model.usage import is_over, percent
 from quota_watch.views.reports import EntryFacts, StoryFacts
 from support import made_up

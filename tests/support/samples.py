@@ -10,18 +10,16 @@ from quota_watch.lib.figures import Estimate
 from quota_watch.lib.text import iso
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.freeze import facts_of, test_facts
+from quota_watch.model.account import Organization
 from quota_watch.model.limit import NOT_COUNTED
-from quota_watch.model.organization import Organization
 from quota_watch.model.period import Period, month_of, previous
-from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.source import ErrorKind, Trouble
 from quota_watch.model.usage import Usage
-from quota_watch.model.watch import FULL, Watch
-from quota_watch.rules.condition import Condition
+from quota_watch.model.watch import FULL, Rule, Severity, Watch
 from quota_watch.rules.known import ClosedPeriod, Known
-from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import Story, Transition, TransitionType
 from quota_watch.rules.threshold import severity_of
+from quota_watch.rules.verdict import Condition, Reason
 from support import made_up
 from support.made_up_report import report_samples
 

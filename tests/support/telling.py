@@ -7,15 +7,13 @@ from typing import Any
 from quota_watch.messages.facts import Facts, Message
 from quota_watch.messages.freeze import facts_of
 from quota_watch.model.period import Period
-from quota_watch.model.rule import Rule, Severity
 from quota_watch.model.source import Trouble
 from quota_watch.model.usage import Usage
-from quota_watch.model.watch import Watch
-from quota_watch.rules.condition import Condition
+from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.rules.known import Known
-from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import Story, Transition, TransitionType
 from quota_watch.rules.threshold import severity_of
+from quota_watch.rules.verdict import Condition, Reason
 from support import made_up
 from support.domain import ACME, MARCH, NOON, usage, watch
 

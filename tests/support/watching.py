@@ -10,14 +10,12 @@ from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError, Notice
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.clock import Clock
 from quota_watch.messages.facts import Message
-from quota_watch.model.account import Account, SiteUsage
+from quota_watch.model.account import Account, Organization, SiteUsage
 from quota_watch.model.limit import ENFORCED_EVERY
-from quota_watch.model.organization import Organization
 from quota_watch.model.period import each_day
-from quota_watch.model.rule import Severity
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.model.usage import DayCounts
-from quota_watch.model.watch import Watch
+from quota_watch.model.watch import Severity, Watch
 from quota_watch.pipeline.deliver import Outbox
 from quota_watch.pipeline.due import DueOrganizations
 from quota_watch.pipeline.extras import Errands

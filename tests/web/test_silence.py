@@ -10,7 +10,7 @@ from quota_watch.config.secrets import Secret
 from quota_watch.lib.text import plain
 from quota_watch.messages.silence_link import SilenceLink, SilenceLinks
 from quota_watch.model.period import month_of
-from quota_watch.model.rule import Rule
+from quota_watch.model.watch import Rule
 from quota_watch.views.alerts import silences_shown
 from support.pages import NOW
 

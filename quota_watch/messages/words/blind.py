@@ -8,7 +8,7 @@ from quota_watch.lib.text import NAME, join, one_line
 from quota_watch.messages.words import FIX, Situation, Words
 from quota_watch.model.source import ErrorKind
 from quota_watch.model.usage import percent
-from quota_watch.rules.reason import Reason
+from quota_watch.rules.verdict import Reason
 
 _MOST_NAMES = 10
 _NEAR = 90

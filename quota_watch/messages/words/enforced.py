@@ -5,7 +5,7 @@ from quota_watch.lib.text import NAME, join, one_line
 from quota_watch.messages.words import FIX, Situation, Words
 from quota_watch.model.limit import LAPSED
 from quota_watch.model.usage import is_over
-from quota_watch.rules.reason import Reason
+from quota_watch.rules.verdict import Reason
 
 
 def fired(case: Situation) -> Words:

@@ -29,8 +29,8 @@ from quota_watch.lib.text import NAME, join, one_line
 from quota_watch.messages.words import CHOOSE, Situation, Words
 from quota_watch.model.usage import is_over, percent
 from quota_watch.model.watch import Watch
-from quota_watch.rules.reason import Reason
 from quota_watch.rules.story import TransitionType
+from quota_watch.rules.verdict import Reason
 
 CALM = "Nothing needs to be done at this pace."
 """What to do where the limit is in no danger."""

@@ -7,8 +7,8 @@ from quota_watch.lib.figures import events, number
 from quota_watch.lib.text import NAME, join, one_line
 from quota_watch.messages.words import CHOOSE, Situation, Words, over
 from quota_watch.messages.words.forecast import choices, pace
-from quota_watch.model.rule import Rule, Severity
-from quota_watch.rules.reason import Reason
+from quota_watch.model.watch import Rule, Severity
+from quota_watch.rules.verdict import Reason
 
 State = Mapping[str, Any]
 

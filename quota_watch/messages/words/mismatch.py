@@ -3,7 +3,7 @@
 from quota_watch.lib.figures import events, number, share
 from quota_watch.messages.words import FIX, Situation, Words, past_days
 from quota_watch.model.usage import percent
-from quota_watch.rules.reason import Reason
+from quota_watch.rules.verdict import Reason
 
 
 def fired(case: Situation) -> Words:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from quota_watch.lib.figures import listed, number
 from quota_watch.lib.text import NAME, one_line
 from quota_watch.messages.words import FIX, Situation, Words
-from quota_watch.rules.reason import Reason
+from quota_watch.rules.verdict import Reason
 
 _MOST_NAMES = 5
 

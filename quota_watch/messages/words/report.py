@@ -21,7 +21,7 @@ from quota_watch.lib.text import join, one_line
 from quota_watch.messages.facts import ForecastFacts
 from quota_watch.messages.words import Words
 from quota_watch.messages.words.forecast import hits, risk
-from quota_watch.model.report import ReportKind, ReportSpan
+from quota_watch.model.schedule import ReportKind, ReportSpan
 from quota_watch.model.usage import percent
 from quota_watch.views.reports import ComingFacts, EntryFacts
 from quota_watch.views.status import SiteStatus

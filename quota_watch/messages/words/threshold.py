@@ -16,7 +16,7 @@ from quota_watch.messages.words.forecast import (
     upgrade,
 )
 from quota_watch.model.usage import percent
-from quota_watch.rules.reason import Reason
+from quota_watch.rules.verdict import Reason
 
 _ENFORCED_WITHIN = timedelta(minutes=30)
 
