@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from quota_watch.forecast.forecast import Crossing
 from quota_watch.forecast.remedies import PlanFit
 from quota_watch.lib.figures import Estimate
 from quota_watch.lib.files import resource_dir
@@ -20,7 +19,7 @@ from quota_watch.lib.text import by_field
 from quota_watch.messages.words import DO
 from quota_watch.model.watch import Rule, Watch
 from quota_watch.rules.story import TransitionType
-from quota_watch.views.reports import EntryFacts, PeriodFacts, StoryFacts
+from quota_watch.views.reports import EntryFacts, ForecastFacts, PeriodFacts, StoryFacts
 
 VERSION = 1
 TEST, REPORT = "test", "report"
@@ -69,17 +68,6 @@ class UsageFacts:
     percent: float | None
     by_type: Mapping[str, int]
     measured_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForecastFacts:
-    """Where the period ends."""
-
-    p10: int
-    p50: int
-    p90: int
-    probability_over: float | None
-    crosses_on: Crossing | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

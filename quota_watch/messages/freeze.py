@@ -15,7 +15,6 @@ from quota_watch.messages.facts import (
     AlertFacts,
     DayFacts,
     Facts,
-    ForecastFacts,
     LinkFacts,
     OrganizationFacts,
     PartFacts,
@@ -34,7 +33,7 @@ from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.rules.known import Known
 from quota_watch.rules.story import Transition, TransitionType
 from quota_watch.rules.verdict import Reason
-from quota_watch.views.reports import PeriodFacts
+from quota_watch.views.reports import ForecastFacts, PeriodFacts
 
 _TITLE = 120
 _CLOUD = "https://app.rybbit.io"
@@ -221,16 +220,8 @@ def _closed_usage(case: Situation) -> UsageFacts | None:
 
 
 def _forecast(case: Situation) -> ForecastFacts | None:
-    seen = case.known.forecast
-    if seen is None:
-        return None
-    return ForecastFacts(
-        p10=seen.p10,
-        p50=seen.p50,
-        p90=seen.p90,
-        probability_over=seen.probability_over,
-        crosses_on=seen.crosses_on,
-    )
+    forecast = case.known.forecast
+    return None if forecast is None else ForecastFacts.of(forecast)
 
 
 def _daily(known: Known, period: Period) -> tuple[DayFacts, ...] | None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import date
 
 from quota_watch.lib.figures import Estimate, band, number, rough, share, short_day, weekday
-from quota_watch.messages.facts import DayFacts, Facts, ForecastFacts
+from quota_watch.messages.facts import DayFacts, Facts
 from quota_watch.model.usage import percent
+from quota_watch.views.reports import ForecastFacts
 
 _TALLEST = 64
 _MARKS = {"used": "#", "likely": "=", "range": "-", "lost": "x", "free": ".", "limit": "|"}

@@ -174,13 +174,12 @@ def _row(entry: EntryFacts, kind: ReportKind, first: date) -> Row:
         words.accurate(entry),
     )
     stories = [_story(each) for each in entry.told]
-    forecast = words.forecast_of(coming) if coming is not None and same else None
     return Row(
         name=entry.name,
         tone=_TONES[stands],
         standing=words.label(stands, kind),
         used=words.used(entry),
-        gauge=gauge_of(entry.used, entry.limit, forecast),
+        gauge=gauge_of(entry.used, entry.limit, coming if same else None),
         days=_days(entry.days or (), first),
         lines=tuple(line for line in lines if line),
         sites=words.sites(entry),

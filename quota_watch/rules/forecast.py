@@ -9,7 +9,15 @@ from quota_watch.lib.text import plain
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.known import Known
 from quota_watch.rules.story import Story
-from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, Condition, Reason, State, Verdict
+from quota_watch.rules.verdict import (
+    NOTHING_COUNTED,
+    OFF,
+    Condition,
+    Reason,
+    State,
+    Verdict,
+    Worded,
+)
 
 _SOON = timedelta(hours=48)
 _AT_RISK = 0.85
@@ -27,29 +35,17 @@ class Tier(StrEnum):
 _TIERS = {Tier.AT_RISK: Reason.AT_RISK, Tier.WILL_EXCEED: Reason.WILL_EXCEED}
 
 
-class RiskReason(StrEnum):
+class RiskReason(Worded):
     """Why the forecast is or is not worth telling."""
 
-    LIKELY_OVER = "likely_over"
-    SURE_ENOUGH = "sure_enough"
-    STILL_POSSIBLE = "still_possible"
-    CLEARLY_BETTER = "clearly_better"
-    NOT_LIKELY = "not_likely"
-    LIMIT_REACHED = "limit_reached"
-    TOO_EARLY = "too_early"
-    NO_LIMIT = "no_limit"
-
-
-_SAYS = {
-    RiskReason.LIKELY_OVER: "it may end over the limit",
-    RiskReason.SURE_ENOUGH: "it will probably end over the limit",
-    RiskReason.STILL_POSSIBLE: "it got better, but is not safe yet",
-    RiskReason.CLEARLY_BETTER: "it will not end over the limit any more",
-    RiskReason.NOT_LIKELY: "not likely enough to end over the limit",
-    RiskReason.LIMIT_REACHED: "the limit is reached, which the rule threshold tells",
-    RiskReason.TOO_EARLY: "too few days are known to forecast the period",
-    RiskReason.NO_LIMIT: "no limit is known",
-}
+    LIKELY_OVER = "likely_over", "it may end over the limit"
+    SURE_ENOUGH = "sure_enough", "it will probably end over the limit"
+    STILL_POSSIBLE = "still_possible", "it got better, but is not safe yet"
+    CLEARLY_BETTER = "clearly_better", "it will not end over the limit any more"
+    NOT_LIKELY = "not_likely", "not likely enough to end over the limit"
+    LIMIT_REACHED = "limit_reached", "the limit is reached, which the rule threshold tells"
+    TOO_EARLY = "too_early", "too few days are known to forecast the period"
+    NO_LIMIT = "no_limit", "no limit is known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +129,7 @@ def condition_of(risk: Risk) -> Condition:
 
 def says(verdict: Verdict, forecast: Forecast | None) -> str:
     """Say why, with the chance and the date where there are any."""
-    words, risk = _SAYS[RiskReason(verdict.reason)], verdict.figures
+    words, risk = RiskReason(verdict.reason).says, verdict.figures
     chance = None if forecast is None else forecast.probability_over
     if chance is not None and verdict.reason is not RiskReason.LIMIT_REACHED:
         words += f" (chance {_percent(chance)})"

@@ -4,12 +4,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from enum import StrEnum
 
 from quota_watch.forecast.usual import DayShape, Usual, share_at
 from quota_watch.model.watch import Rule
 from quota_watch.rules.known import Known
-from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, Reason, State, Verdict, warning
+from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, Reason, State, Verdict, Worded, warning
 
 UNSHAPED_FACTOR = 3
 """Times a whole day's expectation that today has to pass until the day's shape is learned."""
@@ -23,19 +22,19 @@ _CALM_FROM, _CALM_FROM_UNSHAPED = 0.5, 0.9
 _LONGEST_DAYS = 7
 
 
-class SpikeReason(StrEnum):
+class SpikeReason(Worded):
     """Why today is or is not called a spike."""
 
-    FAR_ABOVE_USUAL = "far_above_usual"
-    STILL_ABOVE_USUAL = "still_above_usual"
-    USUAL = "usual"
-    TOO_SMALL = "too_small"
-    TOLD_TODAY = "told_today"
-    NEW_USUAL = "new_usual"
-    CAPPED = "capped"
-    NO_LIMIT = "no_limit"
-    TOO_LITTLE_HISTORY = "too_little_history"
-    DAY_TOO_YOUNG = "day_too_young"
+    FAR_ABOVE_USUAL = "far_above_usual", "today is far above what is usual"
+    STILL_ABOVE_USUAL = "still_above_usual", "today is still above what is usual"
+    USUAL = "usual", "today is as usual"
+    TOO_SMALL = "too_small", "today is above what is usual, but by too little to matter"
+    TOLD_TODAY = "told_today", "today is above what is usual, and was told already"
+    NEW_USUAL = "new_usual", "it has lasted so long that it is the usual now"
+    CAPPED = "capped", "events are being dropped today, so its count tells nothing"
+    NO_LIMIT = "no_limit", "no limit is known, so what matters is not either"
+    TOO_LITTLE_HISTORY = "too_little_history", "too few days are known to say what is usual"
+    DAY_TOO_YOUNG = "day_too_young", "the day is too young to say that it is over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,20 +82,6 @@ class Spike:
     types: tuple[TypeExcess, ...]
 
 
-_SAYS = {
-    SpikeReason.FAR_ABOVE_USUAL: "today is far above what is usual",
-    SpikeReason.STILL_ABOVE_USUAL: "today is still above what is usual",
-    SpikeReason.USUAL: "today is as usual",
-    SpikeReason.TOO_SMALL: "today is above what is usual, but by too little to matter",
-    SpikeReason.TOLD_TODAY: "today is above what is usual, and was told already",
-    SpikeReason.NEW_USUAL: "it has lasted so long that it is the usual now",
-    SpikeReason.CAPPED: "events are being dropped today, so its count tells nothing",
-    SpikeReason.NO_LIMIT: "no limit is known, so what matters is not either",
-    SpikeReason.TOO_LITTLE_HISTORY: "too few days are known to say what is usual",
-    SpikeReason.DAY_TOO_YOUNG: "the day is too young to say that it is over",
-}
-
-
 def verdict(known: Known) -> Verdict:
     """Judge the day that is on, in view of the stories so far."""
     usage, foresight = known.usage, known.foresight
@@ -120,7 +105,7 @@ def verdict(known: Known) -> Verdict:
         open_since=None if open_story is None else open_story.started_at.date(),
         last_told=stories[-1].started_at.date() if stories else None,
     )
-    says, spike = _SAYS[SpikeReason(verdict.reason)], verdict.figures
+    says, spike = SpikeReason(verdict.reason).says, verdict.figures
     if spike is not None:
         says += f": {spike.counted:,} events by then, {spike.expected:,} expected"
     return replace(

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from enum import StrEnum
 from itertools import pairwise
 
 from quota_watch.forecast.outlook import NEXT_TO_NOTHING, Past
@@ -14,7 +13,7 @@ from quota_watch.model.usage import is_over
 from quota_watch.model.watch import FULL, Rule
 from quota_watch.rules.enforced import is_dropping
 from quota_watch.rules.known import Known
-from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, Reason, State, Verdict, warning
+from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, Reason, State, Verdict, Worded, warning
 
 _ENOUGH_DAYS = 14
 _LEAST_EXPECTED = 20.0
@@ -25,17 +24,17 @@ _AGAIN_SHARE, _AGAIN_EXPECTED, _AGAIN_EVENTS = 0.2, 10.0, 3
 _AGAIN_SPANS = tuple(timedelta(hours=hours) for hours in (1, 2, 3, 6, 12, 24))
 
 
-class StallReason(StrEnum):
+class StallReason(Worded):
     """Why counted events are or are not called stalled."""
 
-    NEXT_TO_NOTHING = "next_to_nothing"
-    NOT_BACK_YET = "not_back_yet"
-    EVENTS_COME = "events_come"
-    TOO_SPARSE = "too_sparse"
-    SILENCES_ARE_USUAL = "silences_are_usual"
-    CAPPED = "capped"
-    TOO_LITTLE_HISTORY = "too_little_history"
-    NOT_SEEN = "not_seen"
+    NEXT_TO_NOTHING = "next_to_nothing", "next to nothing is counted where there should be events"
+    NOT_BACK_YET = "not_back_yet", "events are not back yet"
+    EVENTS_COME = "events_come", "events come"
+    TOO_SPARSE = "too_sparse", "there are too few events for a silence to tell anything"
+    SILENCES_ARE_USUAL = "silences_are_usual", "such silences are usual here"
+    CAPPED = "capped", "events were dropped, so no events tell nothing"
+    TOO_LITTLE_HISTORY = "too_little_history", "too few days are known to say what is usual"
+    NOT_SEEN = "not_seen", "it was not watched for long enough"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,18 +98,6 @@ class Sightings:
         return rest + sum(self.totals.get(day, 0) for day in between) + later.today
 
 
-_SAYS = {
-    StallReason.NEXT_TO_NOTHING: "next to nothing is counted where there should be events",
-    StallReason.NOT_BACK_YET: "events are not back yet",
-    StallReason.EVENTS_COME: "events come",
-    StallReason.TOO_SPARSE: "there are too few events for a silence to tell anything",
-    StallReason.SILENCES_ARE_USUAL: "such silences are usual here",
-    StallReason.CAPPED: "events were dropped, so no events tell nothing",
-    StallReason.TOO_LITTLE_HISTORY: "too few days are known to say what is usual",
-    StallReason.NOT_SEEN: "it was not watched for long enough",
-}
-
-
 def verdict(known: Known) -> Verdict:
     """Judge the last hours, in view of the open story."""
     if known.watch.stalled_after is None:
@@ -125,7 +112,7 @@ def verdict(known: Known) -> Verdict:
 
 def says(verdict: Verdict) -> str:
     """Say why, with the figures where there are any."""
-    words, stall = _SAYS[StallReason(verdict.reason)], verdict.figures
+    words, stall = StallReason(verdict.reason).says, verdict.figures
     if stall is None:
         return words
     return (

@@ -11,17 +11,21 @@ from quota_watch.model.period import Period
 from quota_watch.model.watch import Rule, Severity
 
 
-class Reason(StrEnum):
-    """Why a step of a story was taken, each with the words for it: half a sentence."""
+class Worded(StrEnum):
+    """Names that have the words for them beside: half a sentence each."""
 
     says: str
 
     def __new__(cls, value: str, says: str = "") -> Self:
-        """Build a reason that is its value and has its words beside it."""
+        """Build a name that is its value and has its words beside it."""
         reason = str.__new__(cls, value)
         reason._value_ = value
         reason.says = says
         return reason
+
+
+class Reason(Worded):
+    """Why a step of a story was taken."""
 
     LEVEL_REACHED = "level_reached", "the first level reached in this period with this limit"
     HIGHER_LEVEL_REACHED = "higher_level_reached", "a higher level was reached"

@@ -1,18 +1,18 @@
 """What a periodic report tells: read from the store, computed by the domain alone."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, time
 from typing import Any, Self
 
 from sqlalchemy import Connection, Row, select
 
+from quota_watch.forecast.accuracy import CheckDay
 from quota_watch.forecast.capped import lost
-from quota_watch.forecast.forecast import Crossing
+from quota_watch.forecast.forecast import Crossing, Forecast
 from quota_watch.forecast.remedies import PlanFit, smaller_plan
 from quota_watch.forecast.sites import closed_counts
 from quota_watch.lib.figures import Estimate
-from quota_watch.lib.text import by_field
 from quota_watch.model.period import Period, each_day, month_of, previous
 from quota_watch.model.schedule import ReportKind, ReportSpan
 from quota_watch.model.usage import is_over, percent
@@ -45,15 +45,27 @@ class PeriodFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComingFacts:
-    """Where the present period of a reported organization ends."""
+class ForecastFacts:
+    """What the period is likely to end with, how sure, and when the limit is reached."""
 
-    period: PeriodFacts
     p10: int
     p50: int
     p90: int
     probability_over: float | None
     crosses_on: Crossing | None
+
+    @classmethod
+    def of(cls, forecast: Forecast, **more: Any) -> Self:
+        """Take from a forecast what is told of it."""
+        told = {each.name: getattr(forecast, each.name) for each in fields(ForecastFacts)}
+        return cls(**told, **more)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComingFacts(ForecastFacts):
+    """Where the present period of a reported organization ends."""
+
+    period: PeriodFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,18 +74,6 @@ class SpanFacts:
 
     used: int | None
     growth: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccuracyFacts:
-    """How far off forecasts were that were made on `day` of a period."""
-
-    day: int
-    periods: int
-    error_percent: float
-    worst_percent: float | None = None
-    bias_percent: float | None = None
-    in_band: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ class EntryFacts:
     lost: Estimate | None = None
     span: SpanFacts | None = None
     days: tuple[int | None, ...] | None = None
-    accuracy: AccuracyFacts | None = None
+    accuracy: CheckDay | None = None
     smaller_plan: PlanFit | None = None
     sites: tuple[SiteStatus, ...] | None = ()
     told: tuple[StoryFacts, ...] = ()
@@ -235,14 +235,7 @@ def _coming(present: PeriodForecast) -> ComingFacts | None:
     forecast = present.known.forecast
     if forecast is None:
         return None
-    return ComingFacts(
-        period=PeriodFacts.of(present.known.period),
-        p10=forecast.p10,
-        p50=forecast.p50,
-        p90=forecast.p90,
-        probability_over=forecast.probability_over,
-        crosses_on=forecast.crosses_on,
-    )
+    return ComingFacts.of(forecast, period=PeriodFacts.of(present.known.period))
 
 
 def _closed(
@@ -300,10 +293,10 @@ def _mean(counted: Mapping[date, int], days: Collection[date]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(days) else None
 
 
-def _accuracy(present: PeriodForecast) -> AccuracyFacts | None:
+def _accuracy(present: PeriodForecast) -> CheckDay | None:
     """Say how forecasts of the tenth day did, or of the day nearest to it."""
     found = sorted(present.accuracy, key=lambda each: abs(each.day - 10))
-    return AccuracyFacts(**by_field(found[0])) if found else None
+    return found[0] if found else None
 
 
 def _smaller_plan(connection: Connection, pk: int, known: Known) -> PlanFit | None:

@@ -18,12 +18,11 @@ from quota_watch.lib.figures import (
     short_day,
 )
 from quota_watch.lib.text import join, one_line
-from quota_watch.messages.facts import ForecastFacts
 from quota_watch.messages.words import Words
 from quota_watch.messages.words.forecast import hits, risk
 from quota_watch.model.schedule import ReportKind, ReportSpan
 from quota_watch.model.usage import percent
-from quota_watch.views.reports import ComingFacts, EntryFacts
+from quota_watch.views.reports import EntryFacts
 from quota_watch.views.status import SiteStatus
 
 _NAME = 40
@@ -223,17 +222,6 @@ def coming(entry: EntryFacts) -> str:
     if odds >= _EVEN and ahead.crosses_on is not None and ahead.crosses_on.likely:
         return f"{total}; {hits(ahead.crosses_on, odds)} (confidence {certainty(odds)})."
     return f"{total}, within the limit." if odds < _AT_RISK else f"{total}; {risk(odds)}."
-
-
-def forecast_of(ahead: ComingFacts) -> ForecastFacts:
-    """Take the forecast alone."""
-    return ForecastFacts(
-        p10=ahead.p10,
-        p50=ahead.p50,
-        p90=ahead.p90,
-        probability_over=ahead.probability_over,
-        crosses_on=ahead.crosses_on,
-    )
 
 
 def lost(entry: EntryFacts) -> str:
