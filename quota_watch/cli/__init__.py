@@ -7,8 +7,9 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
-_OBJECTS = 50_000
-"""Look for garbage after so many: of what imports make, which are as many, none ever is."""
+_LONG = {"run", "poll", "demo"}
+_OBJECTS, _OBJECTS_OF_A_SHORT_COMMAND = 50_000, 1_000_000
+"""Look for garbage after so many: what imports make never is, nor what a short command makes."""
 
 
 def main(args: list[str] | None = None) -> NoReturn:
@@ -19,8 +20,9 @@ def main(args: list[str] | None = None) -> NoReturn:
     interrupted ends with 130, at whatever moment. Without `args`, as a process of its own, it
     leaves at once: taking apart all that was imported is a fifth of a short command's time.
     """
-    gc.set_threshold(_OBJECTS)
-    if "run" in (sys.argv[1:] if args is None else args):
+    words = sys.argv[1:] if args is None else args
+    gc.set_threshold(_OBJECTS_OF_A_SHORT_COMMAND if _LONG.isdisjoint(words) else _OBJECTS)
+    if "run" in words:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: os._exit(0))
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -46,7 +46,7 @@ def alerts(
         explain(context, organizations[1], as_json=as_json)
         return
     config = context.config()
-    watches = chosen(config.watches(), organizations) if organizations else None
+    watches = chosen(config, organizations) if organizations else None
     with context.existing(config) as database, database.read() as connection:
         shown = views.alerts(connection, watches, only_open=only_open)
         silenced = views.silences_shown(connection, now=context.clock.now())

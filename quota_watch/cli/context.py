@@ -16,6 +16,7 @@ from quota_watch.lib.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from quota_watch.config import Config, Use
+    from quota_watch.config.models import OrganizationTable
     from quota_watch.model.watch import Watch
     from quota_watch.storage.database import Database
 
@@ -107,31 +108,34 @@ GROUP = click.option("--group", metavar="NAME", help="Those of a [groups.NAME] t
 
 
 def chosen(
-    watches: Sequence["Watch"], names: Sequence[str], group: str | None = None
+    config: "Config", names: Sequence[str], group: str | None = None
 ) -> tuple["Watch", ...]:
     """Return the organizations named by id or name, all if none is named, of a group if given.
 
     Raises `click.UsageError` that says what was probably meant.
     """
+    if not names and group is None:
+        return config.watches()
+    tables: Sequence[OrganizationTable] = config.organizations
     if group is not None:
-        groups = dict.fromkeys(watch.group for watch in watches if watch.group)
+        groups = dict.fromkeys(table.group for table in tables if table.group)
         if group not in groups:
             raise click.UsageError(
                 f'no organization in a group "{group}".{meant(group, list(groups))}'
             )
-        watches = [watch for watch in watches if watch.group == group]
+        tables = [table for table in tables if table.group == group]
     if not names:
-        return tuple(watches)
-    known = {watch.name: watch for watch in watches}
-    known |= {watch.organization.id: watch for watch in watches}
+        return tuple(map(config.watch, tables))
+    known = {table.name or table.id: table for table in tables}
+    known |= {table.id: table for table in tables}
     for name in names:
         if name not in known:
-            hint = meant(name, known) or " See the config's [[organizations]]."
+            hint = meant(name, list(known)) or " See the config's [[organizations]]."
             raise click.UsageError(f'no organization "{name}" in the config.{hint}')
-    return tuple({known[name].organization: known[name] for name in names}.values())
+    return tuple(map(config.watch, {known[name].id: known[name] for name in names}.values()))
 
 
-def meant(word: str, known: Sequence[str] | dict[str, "Watch"]) -> str:
+def meant(word: str, known: Sequence[str]) -> str:
     """Return ` Did you mean "…"?` for the closest of the known words, or nothing."""
     from quota_watch.config.problems import closest
 

@@ -63,7 +63,7 @@ def history(
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
     config = context.config()
-    (watch,) = chosen(config.watches(), (organization,))
+    (watch,) = chosen(config, (organization,))
     start, end = _range(first, last, context.clock.now().date(), by_month=by == "month")
     with context.existing(config) as database, database.read() as connection:
         days = views.history(connection, watch, start, end)
@@ -195,7 +195,7 @@ def export(
     with context.existing(config) as database, database.read() as connection:
         pks = None
         if organizations:
-            named = [watch.organization for watch in chosen(watches, organizations)]
+            named = [watch.organization for watch in chosen(config, organizations)]
             pks = list(claims.keys_of(connection, named).values())
         wanted = Wanted(pks=pks, first=day_of(first), last=day_of(last))
         outside = {watch.organization: watch.not_counted for watch in watches}

@@ -52,7 +52,7 @@ def explain(context: Context, organization: str, *, as_json: bool) -> None:
     from quota_watch.views.explain import explanation
 
     config, now = context.config(), context.clock.now()
-    (watch,) = chosen(config.watches(), (organization,))
+    (watch,) = chosen(config, (organization,))
     with context.existing(config) as database, database.read() as connection:
         found = explanation(
             connection, watch, channels=_channels(config), interval=config.poll.interval, now=now
@@ -292,7 +292,7 @@ def preview(
     if rule not in RULES:
         raise click.UsageError(f'no rule "{rule}".{meant(rule, RULES)} One of: {", ".join(RULES)}.')
     config = context.config()
-    (watch,) = chosen(config.watches(), [organization])
+    (watch,) = chosen(config, [organization])
     name = _channel(config, watch, channel)
     now = context.clock.now()
     with context.existing(config) as database, database.read() as connection:

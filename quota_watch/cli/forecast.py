@@ -69,7 +69,7 @@ def _show(
     from quota_watch.views.forecast import period_forecast
 
     config = context.config()
-    (watch,) = chosen(config.watches(), (organization,))
+    (watch,) = chosen(config, (organization,))
     now = context.clock.now()
     wanted = limit if plan is None else _limit_of(config, plan)
     with context.existing(config) as database, database.read() as connection:

@@ -139,7 +139,7 @@ def poll(
     from quota_watch.service.runtime import Runtime
 
     config = context.config()
-    watches = chosen(config.watches(), organizations, group)
+    watches = chosen(config, organizations, group)
     context.start_logging(config, Use.POLL, Use.DELIVER, Use.STORE)
     with context.upgraded(config) as database:
         runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)

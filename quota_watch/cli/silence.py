@@ -63,7 +63,7 @@ def silence(
     zone = config.alerts.time_zone
     ends_at = _end(length, until, now=now, zone=zone)
     named = () if organization is None else (organization,)
-    watches: Sequence[Watch | None] = (None,) if for_all else chosen(config.watches(), named, group)
+    watches: Sequence[Watch | None] = (None,) if for_all else chosen(config, named, group)
     why, who = _text(reason, "--reason"), _text(author or _user(), "--author")
     with context.existing(config) as database:
         refuse_foreign_folder(database)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn
@@ -29,6 +29,8 @@ from quota_watch.model.period import ONE_DAY
 from quota_watch.model.schedule import span
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from quota_watch.model.watch import Watch
     from quota_watch.rules.known import KeptForecast
     from quota_watch.storage.database import Database
@@ -63,7 +65,7 @@ def status(
     if as_json and go_on:
         raise click.UsageError("--json and --watch exclude each other")
     config = context.config()
-    watches = chosen(config.watches(), organizations, group)
+    watches = chosen(config, organizations, group)
     with context.existing(config) as database:
         shows = partial(_show_once, context, database, watches, config.poll.interval)
         if sites and not as_json:
@@ -128,26 +130,31 @@ def _show_once(
     as_json: bool,
     fits: bool = False,
 ) -> None:
-    from quota_watch.storage import deliveries
-    from quota_watch.views.days import daily_totals
     from quota_watch.views.status import statuses
 
     now = context.clock.now()
-    days: Mapping[str, Sequence[int | None]] = {}
     with database.read() as connection:
         found = statuses(connection, watches, now=now, interval=interval)
+        if as_json:
+            print_json({"organizations": found})
+            return
+        from quota_watch.storage import deliveries
+
         pending = deliveries.count_pending(connection)
-        if not as_json and is_terminal():
-            keys = {each.known.pk: each.id for each in found if each.known.pk is not None}
-            first = now.date() - (_SPARK_DAYS - 1) * ONE_DAY
-            days = daily_totals(connection, keys, first, now.date())
-    if as_json:
-        print_json({"organizations": found})
-        return
+        days = _last_days(connection, found, now.date()) if is_terminal() else {}
     show(found, now=now, pending=pending, fits=fits, days=days)
     for watch in watches:
         if not watch.channels and not fits:
             click.echo(f"{watch.organization.id}: nobody hears of its alerts", err=True)
+
+
+def _last_days(
+    connection: "Connection", found: Sequence["Status"], today: date
+) -> Mapping[str, Sequence[int | None]]:
+    from quota_watch.views.days import daily_totals
+
+    keys = {each.known.pk: each.id for each in found if each.known.pk is not None}
+    return daily_totals(connection, keys, today - (_SPARK_DAYS - 1) * ONE_DAY, today)
 
 
 def show(

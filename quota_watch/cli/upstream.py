@@ -261,7 +261,7 @@ def backfill(context: Context, organizations: tuple[str, ...], first: datetime, 
     from quota_watch.config import Use
 
     config = context.config()
-    watches = chosen(config.watches(), organizations)
+    watches = chosen(config, organizations)
     start = _start(config, first.date(), context.clock.now().date())
     context.start_logging(config, Use.POLL, Use.STORE)
     with context.existing(config) as database, ExitStack() as resources:

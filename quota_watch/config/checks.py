@@ -59,7 +59,7 @@ def _keys(document: Table) -> Iterator[Problem]:
     default = _server(rybbit.get("base_url", addresses.CLOUD))
     needing = []
     for key, table in _organizations(document):
-        own = _server(table.get("base_url", default))
+        own = _server(table["base_url"]) if "base_url" in table else default
         if "api_key" in table or own is None or default is None:
             continue
         if own == default:

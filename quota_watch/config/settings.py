@@ -80,7 +80,7 @@ class Config(Document):
     def watches(self) -> tuple[Watch, ...]:
         """Return what to watch, in the order of the config; worked out once."""
         if not self._watches:
-            self._watches.extend(self._watch(table) for table in self.organizations)
+            self._watches.extend(map(self.watch, self.organizations))
         return tuple(self._watches)
 
     def credentials(self) -> Mapping[Organization, Secret]:
@@ -171,7 +171,8 @@ class Config(Document):
     def _organization(self, table: OrganizationTable) -> Organization:
         return Organization(server=table.base_url or self.rybbit.base_url, id=table.id)
 
-    def _watch(self, table: OrganizationTable) -> Watch:
+    def watch(self, table: OrganizationTable) -> Watch:
+        """Return what to watch of one of the organizations."""
         plan = self._plan(table)
         organization = self._organization(table)
         drops = None if plan is None else plan.drops

@@ -208,6 +208,8 @@ def with_deliveries(
     connection: Connection, rows: Collection[Row[Any]], ids: Mapping[int, str]
 ) -> list[Alert]:
     """Read the deliveries of rows of the alert table; `ids` are organizations' by key."""
+    if not rows:
+        return []
     found: dict[int, list[DeliveryRecord]] = {}
     its = among(delivery.c.alert_pk, [row.pk for row in rows])
     shown = [column for column in delivery.c if column is not delivery.c.facts]
