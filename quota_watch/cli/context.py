@@ -107,9 +107,7 @@ GROUP = click.option("--group", metavar="NAME", help="Those of a [groups.NAME] t
 """The option of commands that can be asked for the organizations of one group."""
 
 
-def chosen(
-    config: "Config", names: Sequence[str], group: str | None = None
-) -> tuple["Watch", ...]:
+def chosen(config: "Config", names: Sequence[str], group: str | None = None) -> tuple["Watch", ...]:
     """Return the organizations named by id or name, all if none is named, of a group if given.
 
     Raises `click.UsageError` that says what was probably meant.

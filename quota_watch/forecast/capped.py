@@ -49,8 +49,10 @@ def capped_days(
         return frozenset()
     measure = baseline(counted, before=crossing, without=known)
     collapsed: set[date] = set()
-    for day in each_day(crossing + timedelta(days=1), min(today, period.last_day)):
-        usual = expected(measure, day)
+    after = list(each_day(crossing + timedelta(days=1), min(today, period.last_day)))
+    weekdays = _by_weekday(measure, after)
+    for day in after:
+        usual = weekdays[day.weekday()]
         if day == today:
             judged = not collapsed or day - timedelta(days=1) in collapsed
             if judged and collapsed:
@@ -108,15 +110,17 @@ def lost(
 
 def expected(measure: Mapping[date, int], day: date) -> float | None:
     """Return what `day` should have: the mean of its weekday, else of all days; None if too few."""
-    same = [n for each, n in measure.items() if each.weekday() == day.weekday()]
-    if len(same) >= _LEAST_DAYS:
-        return fmean(same)
-    return fmean(measure.values()) if len(measure) >= _LEAST_DAYS else None
+    return _by_weekday(measure, [day])[day.weekday()]
 
 
 def _by_weekday(measure: Mapping[date, int], days: Iterable[date]) -> dict[int, float | None]:
     """Return what days should have by weekday, for those that are among `days`."""
-    return {n: expected(measure, day) for n, day in {day.weekday(): day for day in days}.items()}
+    same: dict[int, list[int]] = {day.weekday(): [] for day in days}
+    for day, n in measure.items():
+        if (weekday := day.weekday()) in same:
+            same[weekday].append(n)
+    of_all = fmean(measure.values()) if len(measure) >= _LEAST_DAYS else None
+    return {n: fmean(found) if len(found) >= _LEAST_DAYS else of_all for n, found in same.items()}
 
 
 def baseline(

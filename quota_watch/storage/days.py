@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, Text, cast, func, select, update
+from sqlalchemy import Column, Connection, Row, Text, case, cast, func, select, update
 
 from quota_watch.model.period import ONE_DAY, Period, each_day
 from quota_watch.model.source import ErrorKind, Trouble, UpstreamError
@@ -139,6 +139,21 @@ def totals_of(
     found = _by_date(connection, day_usage.c.used, pks, first, last)
     dates = [day.isoformat() for day in each_day(first, last)]
     return {pk: [days.get(day) for day in dates] for pk, days in found.items()}
+
+
+def sums_of(
+    connection: Connection, pks: Collection[int], first: date, last: date
+) -> Mapping[int, tuple[int, int]]:
+    """Return the counted events of the days from `first` to `last` together, and of the last."""
+    columns = day_usage.c
+    of_last = func.sum(case((columns.date == last, columns.used), else_=0))
+    query = (
+        select(columns.organization_pk, func.sum(columns.used), of_last)
+        .where(among(columns.organization_pk, pks), columns.date.between(first, last))
+        .group_by(columns.organization_pk)
+    )
+    found = {pk: (int(used), int(day)) for pk, used, day in connection.execute(query)}
+    return dict.fromkeys(pks, (0, 0)) | found
 
 
 def _by_date(

@@ -1,19 +1,20 @@
 """All that is known of organizations, read at once: what all that is shown and told starts from."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from quota_watch.forecast.capped import crossing_day
 from quota_watch.forecast.forecast import Crossing
 from quota_watch.forecast.outlook import foresee
 from quota_watch.model.period import Period, each_day, month_of, previous
-from quota_watch.model.usage import OTHER, DayCounts, Usage, count
+from quota_watch.model.usage import OTHER, DayCounts, Usage, count, is_over
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast, Known
-from quota_watch.rules.limit import limit_in_force
+from quota_watch.rules.limit import LimitInForce, limit_in_force
 from quota_watch.rules.story import Silence, Story
 from quota_watch.storage import claims, silences, stories
 from quota_watch.storage import days as record
@@ -22,65 +23,63 @@ from quota_watch.storage.limits import kept_limit, known_sites, mismatch_of, rep
 from quota_watch.storage.schema import among, organization
 
 
-def known(
-    connection: Connection,
-    watches: Mapping[int, Watch],
-    *,
-    now: datetime,
-    rows: Mapping[int, Row[Any]] | None = None,
-    counted: Collection[int] | None = None,
-    told: bool = True,
-    types: bool = True,
-) -> dict[int, Known]:
-    """Read what is known of organizations by key, in a handful of statements however many.
-
-    `watches` are the config's. `rows` are theirs where they have been read, and locked, already.
-    `counted` are the keys whose kept days and forecast are wanted too, all where it is None: a
-    poll that worked brings its own. Without `told` stories and silences are left out, without
-    `types` all that was counted is of the type `other`.
-    """
-    period = month_of(now.date())
-    rows = _rows(connection, watches) if rows is None else rows
-    wanted = [pk for pk in rows if counted is None or pk in counted]
-    read = record.days_of if types else _untyped_days
-    days = read(connection, wanted, period.start, now.date())
-    forecasts = kept_forecasts(connection, wanted, period, now.date())
-    organizations = {pk: watches[pk].organization for pk in rows}
-    since = previous(period).start
-    found = stories.stories_of(connection, organizations, since) if told else {}
-    silenced = silences.silences_of(connection, rows, now=now) if told else {}
-    return {
-        pk: _known(
-            row,
-            watches[pk],
-            days=days.get(pk, ()),
-            forecast=forecasts.get(pk),
-            stories=tuple(found.get(pk, ())),
-            silences=tuple(silenced.get(pk, ())),
-            period=period,
-            now=now,
-        )
-        for pk, row in rows.items()
-    }
-
-
 def known_of(
     connection: Connection,
     watches: Sequence[Watch],
     *,
     now: datetime,
-    told: bool = True,
+    told: bool = False,
     types: bool = True,
 ) -> list[Known]:
-    """Read what is known of watched organizations, in their order, never polled ones too."""
+    """Read what is known of watched organizations, in their order, never polled ones too.
+
+    A handful of statements do, however many they are. `watches` are the config's. With `told`
+    stories and silences are known too; without `types` all that was counted is of the type
+    `other`, and the days by themselves are left out.
+    """
     keys = claims.keys_of(connection, [watch.organization for watch in watches])
-    kept = [watch for watch in watches if watch.organization in keys]
-    by_key = {keys[watch.organization]: watch for watch in kept}
-    found = known(connection, by_key, now=now, told=told, types=types)
+    by_key = {keys[watch.organization]: watch for watch in watches if watch.organization in keys}
+    found = _known_by_key(connection, by_key, now=now, told=told, types=types)
     return [
         found[keys[watch.organization]] if watch.organization in keys else _never_polled(watch, now)
         for watch in watches
     ]
+
+
+def _known_by_key(
+    connection: Connection, watches: Mapping[int, Watch], *, now: datetime, told: bool, types: bool
+) -> dict[int, Known]:
+    period = month_of(now.date())
+    rows = _rows(connection, watches)
+    limits = {pk: _in_force(row, watches[pk], now) for pk, row in rows.items()}
+    agreed = {pk: limits[pk].watch for pk, row in rows.items() if _is_counted(row, period)}
+    # Of what came after the last good poll nothing is known.
+    measured = {pk: min(now, rows[pk].last_ok) for pk in agreed}
+    days = record.days_of(connection, agreed, period.start, now.date()) if types else {}
+    usages = (
+        {pk: _count(days[pk], watch, period, measured[pk]) for pk, watch in agreed.items()}
+        if types
+        else _sums(connection, agreed, period, measured, now.date())
+    )
+    forecasts = kept_forecasts(connection, agreed, period, now.date())
+    organizations = {pk: watches[pk].organization for pk in rows}
+    found = stories.stories_of(connection, organizations, previous(period).start) if told else {}
+    silenced = silences.silences_of(connection, rows, now=now) if told else {}
+    return {
+        pk: _known(
+            row,
+            limits[pk],
+            at=now,
+            period=period,
+            usage=usages.get(pk),
+            measured_at=measured.get(pk),
+            days=days.get(pk, ()),
+            kept_forecast=kept_forecast_of(forecasts[pk]) if pk in forecasts else None,
+            stories=tuple(found.get(pk, ())),
+            silences=tuple(silenced.get(pk, ())),
+        )
+        for pk, row in rows.items()
+    }
 
 
 def look_ahead(connection: Connection, known: Known) -> Known:
@@ -99,18 +98,67 @@ def _rows(connection: Connection, pks: Iterable[int]) -> dict[int, Row[Any]]:
     return {row.pk: row for row in connection.execute(query)}
 
 
-def _untyped_days(
-    connection: Connection, pks: Collection[int], first: date, last: date
-) -> dict[int, list[DayCounts]]:
-    days = list(each_day(first, last))
+def _in_force(row: Row[Any], watch: Watch, now: datetime) -> LimitInForce:
+    reported = reported_of(row)
+    account = None if reported is None else reported.account
+    return limit_in_force(watch, kept_limit(row), account, now=now)
+
+
+def _is_counted(row: Row[Any], period: Period) -> bool:
+    return row.last_ok is not None and row.period_start == period.start
+
+
+def _count(days: Iterable[DayCounts], watch: Watch, period: Period, at: datetime) -> Usage:
+    return count(
+        days,
+        period=period,
+        today=at.date(),
+        not_counted=watch.not_counted,
+        limit=watch.limit,
+        since=watch.limit_since,
+    )
+
+
+def _sums(
+    connection: Connection,
+    watches: Mapping[int, Watch],
+    period: Period,
+    measured: Mapping[int, datetime],
+    today: date,
+) -> dict[int, Usage]:
+    """Let the database sum the days, and read them where a limit was passed or today not seen."""
+    sums = record.sums_of(connection, watches, period.start, today)
+    by_day = [
+        pk
+        for pk, watch in watches.items()
+        if is_over(sums[pk][0], watch.limit) or measured[pk].date() != today
+    ]
+    totals = record.totals_of(connection, by_day, period.start, today)
+    days = list(each_day(period.start, today))
+    counted = {pk: {day: n or 0 for day, n in zip(days, totals[pk], strict=True)} for pk in by_day}
     return {
-        pk: [
-            DayCounts(day, {OTHER: used})
-            for day, used in zip(days, totals, strict=True)
-            if used is not None
-        ]
-        for pk, totals in record.totals_of(connection, pks, first, last).items()
+        pk: _sum(watch, period, measured[pk].date(), used, counted.get(pk, {today: of_today}))
+        for pk, watch in watches.items()
+        for used, of_today in [sums[pk]]
     }
+
+
+def _sum(
+    watch: Watch, period: Period, today: date, used: int, counted: Mapping[date, int]
+) -> Usage:
+    crossed_on = None
+    if watch.limit is not None and is_over(used, watch.limit):
+        since = watch.limit_since
+        crossed_on = crossing_day(counted, period=period, limit=watch.limit, since=since)
+    return Usage(
+        period=period,
+        used=used,
+        by_type={OTHER: used},
+        not_counted={},
+        today=today,
+        used_today=counted.get(today, 0),
+        crossed_on=crossed_on,
+    )
 
 
 def _never_polled(watch: Watch, now: datetime) -> Known:
@@ -121,24 +169,27 @@ def _never_polled(watch: Watch, now: datetime) -> Known:
 
 def _known(
     row: Row[Any],
-    watch: Watch,
+    in_force: LimitInForce,
     *,
+    at: datetime,
+    period: Period,
+    usage: Usage | None,
+    measured_at: datetime | None,
     days: Sequence[DayCounts],
-    forecast: Row[Any] | None,
+    kept_forecast: KeptForecast | None,
     stories: tuple[Story, ...],
     silences: tuple[Silence, ...],
-    period: Period,
-    now: datetime,
 ) -> Known:
     reported = reported_of(row)
-    account = None if reported is None else reported.account
-    in_force = limit_in_force(watch, kept_limit(row), account, now=now)
-    kept = None if forecast is None else kept_forecast_of(forecast)
-    known = Known(
+    return Known(
         watch=in_force.watch,
         limit=in_force.limit,
         period=period,
-        at=now,
+        at=at,
+        usage=usage,
+        measured_at=measured_at,
+        days=days,
+        kept_forecast=kept_forecast,
         pk=row.pk,
         reported=reported,
         sites=known_sites(row.sites),
@@ -151,26 +202,8 @@ def _known(
         next_poll=row.next_at,
         interval=None if row.interval_seconds is None else timedelta(seconds=row.interval_seconds),
         trouble=record.trouble_of(row),
-        compared=account is not None and account.counted is not None,
+        compared=reported is not None and reported.account.counted is not None,
         mismatch=mismatch_of(row),
-    )
-    if row.last_ok is None or row.period_start != period.start:
-        return known
-    at = min(now, row.last_ok)  # of what came after it nothing is known
-    usage = count(
-        days,
-        period=period,
-        today=at.date(),
-        not_counted=watch.not_counted,
-        limit=in_force.watch.limit,
-        since=in_force.watch.limit_since,
-    )
-    return replace(
-        known,
-        days=days,
-        usage=usage,
-        measured_at=at,
-        kept_forecast=kept,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import chain
 from typing import Any, Self
@@ -176,26 +176,33 @@ def statuses(
     now: datetime,
     interval: timedelta | None = None,
     told: bool = False,
-    types: bool = True,
+    brief: bool = False,
 ) -> list[Status]:
     """Read how each watched organization stands, in the order of the config.
 
-    `interval` is the configured one. With `told` stories and silences are known too; without
-    `types` all that was counted is of the type `other`.
+    `interval` is the configured one. With `told` stories and silences are known too. What is
+    `brief` tells no event types, and nothing of what was lost: `with_losses` adds that.
     """
-    found = known_of(connection, watches, now=now, told=told, types=types)
-    lost = losses_so_far(connection, found)
+    found = known_of(connection, watches, now=now, told=told, types=not brief)
     silences = silences_shown(connection, now=now)
     alerts = _open_alerts(connection, found)
-    return [
+    shown = [
         status_of(
             known,
             interval,
-            lost=None if known.pk is None else lost.get(known.pk),
             silences=[each for each in silences if each.is_of(known.watch.organization.id)],
             open_alerts=alerts[known.watch.organization.id],
         )
         for known in found
+    ]
+    return shown if brief else with_losses(connection, shown)
+
+
+def with_losses(connection: Connection, found: Sequence[Status]) -> list[Status]:
+    """Add what each lost by events that were dropped."""
+    lost = losses_so_far(connection, [each.known for each in found])
+    return [
+        replace(each, lost=lost[each.known.pk]) if each.known.pk in lost else each for each in found
     ]
 
 
@@ -203,7 +210,6 @@ def status_of(
     known: Known,
     interval: timedelta | None = None,
     *,
-    lost: Estimate | None = None,
     silences: Sequence[SilenceRecord] = (),
     open_alerts: Sequence[Alert] = (),
 ) -> Status:
@@ -235,7 +241,7 @@ def status_of(
         failing_since=trouble.since if trouble else None,
         last_error=PollError.of(trouble) if trouble else None,
         forecast=known.kept_forecast,
-        lost=lost,
+        lost=None,
         stale=stale,
         enforced=reported is not None and reported.account.enforced_over is True,
         interval=_interval(known, interval),

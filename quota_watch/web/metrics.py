@@ -47,7 +47,7 @@ class StoreCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return every metric; raises `StorageError`."""
         with self._store.read() as reading:
-            shown = reading.organizations(types=False)
+            shown = reading.organizations(brief=True)
             counts = outbox_counts(reading.connection)
         yield _build()
         yield from _config(reading.site)

@@ -2,8 +2,9 @@
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -12,7 +13,7 @@ from quota_watch.lib.text import one_line, plain
 from quota_watch.model.period import Period
 from quota_watch.views.alerts import outbox_counts
 from quota_watch.views.days import daily_totals
-from quota_watch.views.status import STATES, Status, Totals, by_urgency, totals
+from quota_watch.views.status import STATES, Status, Totals, by_urgency, totals, with_losses
 from quota_watch.web.site import Reading
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -20,7 +21,10 @@ _RECENT = timedelta(days=27)
 _BAR_TOP = 125
 """Percent of the limit at the right end of a bar: what goes beyond the limit is seen too."""
 
-_LONGEST_SEARCH = 100
+_LONGEST_SEARCH, _LONG_NUMBER = 100, 7
+_ROWS = 50
+"""So many organizations stand on a page; search, states, order and CSV are of all."""
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _ORDERS: Mapping[str, Callable[[Status], Any]] = {
     "name": lambda shown: shown.name.casefold(),
@@ -36,27 +40,30 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What an overview was asked for: words of a name or id, a state, a group, an order."""
+    """What an overview was asked for: words of a name or id, a state, a group, an order, a page."""
 
     search: str = ""
     state: str = ""
     sort: str = ""
     group: str = ""
+    page: int = 1
 
     @classmethod
     def of(cls, asked: Mapping[str, str]) -> Self:
         """Read query parameters; what is not known asks for nothing."""
-        state, sort = asked.get("state", ""), asked.get("sort", "")
+        state, sort, page = asked.get("state", ""), asked.get("sort", ""), asked.get("page", "")
+        number = int(page) if page.isascii() and page.isdigit() and len(page) < _LONG_NUMBER else 1
         return cls(
             search=one_line(asked.get("q", ""), _LONGEST_SEARCH),
             state=state if state in STATES else "",
             sort=sort if sort in _ORDERS else "",
             group=asked.get("group", ""),
+            page=max(number, 1),
         )
 
-    def with_(self, **changes: str) -> str:
-        """Write the query with something else in it, as the end of a link."""
-        values = {"q": self.search, "state": self.state, "sort": self.sort}
+    def with_(self, **changes: str | int) -> str:
+        """Write the query with something else in it, as the end of a link to its first page."""
+        values: dict[str, str | int] = {"q": self.search, "state": self.state, "sort": self.sort}
         values |= {"group": self.group} | changes
         text = urlencode({name: value for name, value in values.items() if value})
         return f"?{text}" if text else "?"
@@ -106,9 +113,10 @@ class Age:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """What the overview's template shows."""
+    """What the overview's template shows: of the `chosen` organizations those of one page."""
 
     query: Query
+    chosen: int
     rows: Sequence[OverviewRow]
     totals: Totals
     period: Period | None
@@ -117,6 +125,16 @@ class Overview:
     failed: int
     groups: Sequence[str]
     unheard: Sequence[str]
+
+    @property
+    def first(self) -> int:
+        """The place of the first row among all that are chosen, from 1 on."""
+        return (self.query.page - 1) * _ROWS + 1
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are."""
+        return _pages(self.chosen)
 
     @property
     def worst(self) -> str:
@@ -135,17 +153,21 @@ class Overview:
 def overview(reading: Reading, query: Query) -> Overview:
     """Read what the overview shows."""
     watches, today = reading.site.watches, reading.now.date()
-    shown = reading.organizations(types=False)
+    shown = reading.organizations(brief=True)
     chosen = query.chosen(shown)
-    keys = {each.known.pk: each.id for each in chosen if each.known.pk is not None}
+    query = replace(query, page=min(query.page, _pages(len(chosen))))
+    first = (query.page - 1) * _ROWS
+    on_page = with_losses(reading.connection, chosen[first : first + _ROWS])
+    keys = {each.known.pk: each.id for each in on_page if each.known.pk is not None}
     recent = daily_totals(reading.connection, keys, today - _RECENT, today)
     counts = outbox_counts(reading.connection)
     return Overview(
         query=query,
         rows=[
             OverviewRow(organization=each, bar=bar(each), recent=sparkline(recent.get(each.id, [])))
-            for each in chosen
+            for each in on_page
         ],
+        chosen=len(chosen),
         totals=totals(shown),
         period=shown[0].period if shown else None,
         age=age(shown),
@@ -154,6 +176,10 @@ def overview(reading: Reading, query: Query) -> Overview:
         groups=sorted({watch.group for watch in watches if watch.group}),
         unheard=[watch.organization.id for watch in watches if not watch.channels],
     )
+
+
+def _pages(organizations: int) -> int:
+    return max(math.ceil(organizations / _ROWS), 1)
 
 
 def age(organizations: Sequence[Status]) -> Age:

@@ -63,7 +63,7 @@ def install(app: Flask, store: Store) -> None:
     @app.get("/organizations.csv")
     def organizations_csv() -> Response:
         with store.read() as reading:
-            chosen = Query.of(request.args).chosen(reading.organizations(types=False))
+            chosen = Query.of(request.args).chosen(reading.organizations(brief=True))
         return _csv(overviews.organizations_csv(chosen))
 
     @app.get("/organizations/<organization_id>")

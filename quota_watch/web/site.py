@@ -78,12 +78,12 @@ class Reading:
     now: datetime
 
     def organizations(
-        self, watches: Sequence[Watch] | None = None, *, types: bool = True
+        self, watches: Sequence[Watch] | None = None, *, brief: bool = False
     ) -> list[Status]:
-        """Read what `status` shows of some organizations, or of all."""
+        """Read what `status` shows of some organizations, or of all, or the `brief` of it."""
         chosen = self.site.watches if watches is None else watches
         return statuses(
-            self.connection, chosen, now=self.now, interval=self.site.interval, types=types
+            self.connection, chosen, now=self.now, interval=self.site.interval, brief=brief
         )
 
     def watch(self, organization_id: str) -> Watch | None:

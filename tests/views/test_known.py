@@ -1,12 +1,12 @@
 """What is known of organizations, read at once."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from quota_watch.model.source import ErrorKind
-from quota_watch.storage import claims
-from quota_watch.views.known import known, known_of
+from quota_watch.views.known import known_of
 from support.pages import DAY, NOW, Filler
 from support.statements import statements
 from support.watching import watch
@@ -53,12 +53,16 @@ def test_of_another_period_nothing_is_used_yet(filler: Filler) -> None:
     assert (found.usage, found.last_ok) == (None, NOW)
 
 
-def test_a_batch_of_polls_needs_the_kept_days_of_those_alone_that_failed(filler: Filler) -> None:
-    watches = [filler.organization(name, daily=[DAY]) for name in ("good", "failed")]
+def test_without_types_the_counts_are_the_same(filler: Filler) -> None:
+    earlier = Filler(filler.database, NOW - timedelta(days=2))
+    over = filler.organization("over", daily=[DAY] * 15, limit=30_000)
+    stale = earlier.organization("stale", daily=[DAY] * 13)
+    failing = filler.organization("failing", daily=[DAY] * 3, error=ERROR)
+    watches = [over, stale, failing]
     with filler.database.read() as connection:
-        keys = claims.keys_of(connection, [each.organization for each in watches])
-        by_key = {keys[each.organization]: each for each in watches}
-        good, failed = by_key
-        found = known(connection, by_key, now=NOW, counted=[failed])
-    assert found[good].days == ()
-    assert found[failed].usage.used == 3_700
+        whole = known_of(connection, watches, now=NOW)
+        brief = known_of(connection, watches, now=NOW, types=False)
+    for one, other in zip(whole, brief, strict=True):
+        used = {"other": one.usage.used}
+        assert other.usage == replace(one.usage, by_type=used, not_counted={})
+    assert brief[0].usage.crossed_on is not None

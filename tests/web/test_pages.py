@@ -242,6 +242,44 @@ def test_the_overview_is_searched_filtered_and_sorted(three, query, names):
     assert [row.split(",")[1] for row in rows[1:]] == names
 
 
+@pytest.fixture
+def many(page):
+    """A page of 120 organizations."""
+    page.show(*(page.filler.organization(f"n{n:03}", daily=[DAY]) for n in range(120)))
+    return page
+
+
+def names_in(text: str) -> list[str]:
+    return re.findall(r'<th scope="row"><a [^>]*>([^<]+)<', text)
+
+
+@pytest.mark.parametrize(
+    ("page_", "first", "count"), [("1", "n000", 50), ("3", "n100", 20), ("99", "n100", 20)]
+)
+def test_many_organizations_stand_on_several_pages(many, page_, first, count):
+    names = names_in(many.get(f"/?sort=name&page={page_}").text)
+    assert (names[0], len(names)) == (first, count)
+
+
+@pytest.mark.parametrize("page_", ["0", "-1", "x", "1e3", "9" * 30, "²"])
+def test_a_page_that_is_none_is_the_first(many, page_):
+    assert names_in(many.get(f"/?sort=name&page={page_}").text)[0] == "n000"
+
+
+def test_a_link_to_another_page_keeps_what_was_asked_for(many):
+    text = many.get("/?q=n&sort=name&page=2").text
+    assert 'rel="next" href="?q=n&amp;sort=name&amp;page=3"' in text
+    assert "51 to 100 of 120" in text
+
+
+def test_what_is_searched_is_found_whatever_page_it_would_be_on(many):
+    assert names_in(many.get("/?q=n117").text) == ["n117"]
+
+
+def test_a_csv_has_the_organizations_of_all_pages(many):
+    assert len(many.get("/organizations.csv").text.splitlines()) == 121
+
+
 def test_a_group_is_shown_alone(page):
     gold = page.filler.organization("rich", daily=[DAY], group="gold")
     page.show(gold, page.filler.organization("poor", daily=[DAY]))
