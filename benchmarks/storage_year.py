@@ -22,7 +22,8 @@ from pathlib import Path
 from sqlalchemy import insert, select
 
 from quota_watch.config import load
-from quota_watch.demo.simulator import Scene, Simulator
+from quota_watch.demo.scenes import Scene
+from quota_watch.demo.simulator import Simulator
 from quota_watch.service.runtime import Runtime
 from quota_watch.storage import migrate
 from quota_watch.storage.database import Database

@@ -26,8 +26,7 @@ from quota_watch.cli.output import STATES, is_terminal, plural
 from quota_watch.cli.status import show
 from quota_watch.config import Config, load
 from quota_watch.config.settings import has_web
-from quota_watch.demo.casts import CASTS, cast
-from quota_watch.demo.scenes import Scene
+from quota_watch.demo.scenes import CASTS, Scene, cast
 from quota_watch.demo.simulator import Simulator
 from quota_watch.demo.stage import (
     PLAYED_EVERY,

@@ -1,25 +1,34 @@
-"""The bodies that the simulator answers with, in the shape of recorded ones (UPSTREAM.md § 9)."""
+"""What the simulator answers: bodies in the shape of recorded ones, and rate limits as the cloud's.
 
+UPSTREAM.md § 9 and § 8.
+"""
+
+import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from hashlib import blake2b
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
-from quota_watch.demo.scenes import Scene
+from quota_watch.demo.scenes import FREE_LIMIT, Scene
 from quota_watch.model.period import ONE_DAY, each_day, month_of
 from quota_watch.model.usage import is_over
 from quota_watch.rybbit.answers import KNOWN_TYPES
 
 Answer = tuple[HTTPStatus, Any]
 
-FREE_LIMIT = 3_000
-"""The limit Rybbit takes where it finds no plan (UPSTREAM.md § 6)."""
-
 ORGANIZATION_KEY = "rb_org_"
 """How an organization's own key begins."""
 
 _ALL = 100  # percent
+
+BURST = 50
+REFILL = 5.0  # a second
+DAILY = 5_000
+DAILY_PRO = 25_000
 
 FAILED: Answer = (
     HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -165,3 +174,81 @@ def _row(scene: Scene, day: date, now: datetime) -> dict[str, Any]:
     counts = scene.counts(day, now)
     fields = {f"{type_}_count": counts[type_] * scene.sees // _ALL for type_ in KNOWN_TYPES}
     return {"event_date": f"{day} 00:00:00", **fields, "event_count": sum(fields.values())}
+
+
+def daily_limit(plan: str) -> int:
+    """Return how many requests a day a plan allows."""
+    return DAILY_PRO if "pro" in plan or plan == "custom" else DAILY
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """What a request came to: the headers of its answer, and the body of a 429 if it is one."""
+
+    headers: Mapping[str, str]
+    refusal: Mapping[str, Any] | None
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    at: datetime
+
+
+@dataclass(slots=True)
+class Budgets:
+    """One budget per owner. A request refused by one limit is not charged to the other."""
+
+    _buckets: dict[str, _Bucket] = field(default_factory=dict)
+    _days: Counter[tuple[str, date]] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def charge(self, owner: str, *, daily: int, now: datetime) -> Charged:
+        """Take one request from the owner's budget, or refuse it."""
+        with self._lock:
+            bucket = self._refilled(owner, now)
+            scope = None
+            if self._days[owner, now.date()] >= daily:
+                scope = "daily"
+            elif bucket.tokens < 1:
+                scope = "burst"
+            else:
+                bucket.tokens -= 1
+                self._days[owner, now.date()] += 1
+            return _charged(
+                scope,
+                tokens=bucket.tokens,
+                daily=daily,
+                left=max(daily - self._days[owner, now.date()], 0),
+                now=now,
+            )
+
+    def _refilled(self, owner: str, now: datetime) -> _Bucket:
+        bucket = self._buckets.setdefault(owner, _Bucket(BURST, now))
+        passed = max((now - bucket.at).total_seconds(), 0.0)
+        bucket.tokens, bucket.at = min(BURST, bucket.tokens + passed * REFILL), now
+        return bucket
+
+
+def _charged(scope: str | None, *, tokens: float, daily: int, left: int, now: datetime) -> Charged:
+    """Write the headers, all of whose resets are in seconds from now, and the refusal."""
+    midnight = datetime.combine(now.date() + ONE_DAY, time.min, UTC)
+    burst = (BURST, int(tokens), ceil((BURST - int(tokens)) / REFILL))
+    day = (daily, left, ceil((midnight - now).total_seconds()))
+    nearer = min(burst, day, key=lambda tier: tier[1] / tier[0])
+    tiers = {"x-ratelimit-burst": burst, "x-ratelimit-daily": day, "ratelimit": nearer}
+    headers = {
+        f"{tier}-{name}": str(value)
+        for tier, values in tiers.items()
+        for name, value in zip(("limit", "remaining", "reset"), values, strict=True)
+    }
+    if scope is None:
+        return Charged(headers, None)
+    wait = day[2] if scope == "daily" else max(ceil((1 - tokens) / REFILL), 1)
+    refusal = {
+        "error": "Rate limit exceeded",
+        "scope": scope,
+        "limit": daily if scope == "daily" else BURST,
+        "retryAfter": wait,
+    }
+    return Charged(headers | {"retry-after": str(wait)}, refusal)

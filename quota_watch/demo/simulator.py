@@ -10,14 +10,13 @@ import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import datetime
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from math import ceil
-from socketserver import TCPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -26,6 +25,9 @@ from quota_watch.demo.answers import (
     ORGANIZATION_KEY,
     UNAUTHORIZED,
     Answer,
+    Budgets,
+    Charged,
+    daily_limit,
     event_count,
     hex_id,
     organization_sites,
@@ -33,96 +35,9 @@ from quota_watch.demo.answers import (
     site_number,
     site_usage,
 )
-from quota_watch.demo.scenes import Scene, Terms
+from quota_watch.demo.scenes import Scene
 from quota_watch.lib.clock import Clock
-from quota_watch.model.period import ONE_DAY
 from quota_watch.rybbit.account import supports_keys
-
-BURST = 50
-REFILL = 5.0  # a second
-DAILY = 5_000
-DAILY_PRO = 25_000
-
-
-def daily_limit(plan: str) -> int:
-    """Return how many requests a day a plan allows."""
-    return DAILY_PRO if "pro" in plan or plan == "custom" else DAILY
-
-
-@dataclass(frozen=True, slots=True)
-class Charged:
-    """What a request came to: the headers of its answer, and the body of a 429 if it is one."""
-
-    headers: Mapping[str, str]
-    refusal: Mapping[str, Any] | None
-
-
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    at: datetime
-
-
-@dataclass(slots=True)
-class Budgets:
-    """One budget per owner. A request refused by one limit is not charged to the other."""
-
-    _buckets: dict[str, _Bucket] = field(default_factory=dict)
-    _days: Counter[tuple[str, date]] = field(default_factory=Counter)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def charge(self, owner: str, *, daily: int, now: datetime) -> Charged:
-        """Take one request from the owner's budget, or refuse it."""
-        with self._lock:
-            bucket = self._refilled(owner, now)
-            scope = None
-            if self._days[owner, now.date()] >= daily:
-                scope = "daily"
-            elif bucket.tokens < 1:
-                scope = "burst"
-            else:
-                bucket.tokens -= 1
-                self._days[owner, now.date()] += 1
-            return _charged(
-                scope,
-                tokens=bucket.tokens,
-                daily=daily,
-                left=max(daily - self._days[owner, now.date()], 0),
-                now=now,
-            )
-
-    def _refilled(self, owner: str, now: datetime) -> _Bucket:
-        bucket = self._buckets.setdefault(owner, _Bucket(BURST, now))
-        passed = max((now - bucket.at).total_seconds(), 0.0)
-        bucket.tokens, bucket.at = min(BURST, bucket.tokens + passed * REFILL), now
-        return bucket
-
-
-def _charged(scope: str | None, *, tokens: float, daily: int, left: int, now: datetime) -> Charged:
-    """Write the headers, all of whose resets are in seconds from now, and the refusal."""
-    midnight = datetime.combine(now.date() + ONE_DAY, time.min, UTC)
-    burst = (BURST, int(tokens), ceil((BURST - int(tokens)) / REFILL))
-    day = (daily, left, ceil((midnight - now).total_seconds()))
-    nearer = min(burst, day, key=lambda tier: tier[1] / tier[0])
-    tiers = {"x-ratelimit-burst": burst, "x-ratelimit-daily": day, "ratelimit": nearer}
-    headers = {
-        f"{tier}-{name}": str(value)
-        for tier, values in tiers.items()
-        for name, value in zip(("limit", "remaining", "reset"), values, strict=True)
-    }
-    if scope is None:
-        return Charged(headers, None)
-    wait = day[2] if scope == "daily" else max(ceil((1 - tokens) / REFILL), 1)
-    refusal = {
-        "error": "Rate limit exceeded",
-        "scope": scope,
-        "limit": daily if scope == "daily" else BURST,
-        "retryAfter": wait,
-    }
-    return Charged(headers | {"retry-after": str(wait)}, refusal)
-
-
-__all__ = ("Scene", "Simulator", "Terms")
 
 _IDLE = 30.0  # seconds before a silent connection is closed
 _EVENT_COUNT = "/api/org-event-count/"
@@ -142,7 +57,57 @@ class _Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Simulator:
+class Loopback(ThreadingTCPServer):
+    """A server on a free port of loopback, for as long as it is used as a context."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, handler: type[BaseRequestHandler]) -> None:
+        self._open: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", 0), handler)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self.socket.getsockname()[1])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self._hang_up()
+        self.server_close()
+        self._thread.join()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Pass over clients that hang up in the middle."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Remember the connection, to hang up at the end."""
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget it: its client or its thread was done."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def _hang_up(self) -> None:
+        """Shut every connection, so that no thread goes on waiting for its client."""
+        for connection in tuple(self._open):
+            with suppress(OSError):  # the client was faster
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+class Simulator(Loopback):
     """Serves the scenes over real HTTP while used as a context manager.
 
     `clock` says what time it is at the server. Each request reads it once. With `rate_limits`
@@ -170,32 +135,15 @@ class Simulator:
         self._budgets = Budgets() if rate_limits else None
         self._version = version
         self._counting = threading.Lock()
-        self._server = _Server(self._reply)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), name="simulator", daemon=True
-        )
+        super().__init__(_Handler)
 
     @property
     def url(self) -> str:
         """The base URL of the server."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.hang_up()
-        self._server.server_close()
-        self._thread.join()
-
-    def _reply(self, target: str, authorization: str) -> _Reply:
+    def reply(self, target: str, authorization: str) -> _Reply:
+        """Answer a GET, and count it."""
         path = urlsplit(target).path
         key = authorization.removeprefix("Bearer ") if authorization.startswith("Bearer ") else ""
         reply = self._public(path, key) or self._guarded(target, path, key)
@@ -273,50 +221,11 @@ def _no_route(target: str) -> Answer:
     return status, {"message": message, "error": "Not Found", "statusCode": status}
 
 
-class _Server(ThreadingHTTPServer):
-    """An HTTP server that can hang up on clients that keep their connections open."""
-
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
-    def __init__(self, reply: Callable[[str, str], _Reply]) -> None:
-        self.reply = reply
-        self._open: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def server_bind(self) -> None:
-        """Bind without the name lookup of `HTTPServer`, which may take seconds."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = "127.0.0.1", self.socket.getsockname()[1]
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Pass over clients that hang up in the middle."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._open.discard(request)
-        super().shutdown_request(request)
-
-    def hang_up(self) -> None:
-        """Shut every connection, so that no thread goes on waiting for its client."""
-        for connection in tuple(self._open):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:  # the client was faster
-                continue
-
-
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = _IDLE
     wbufsize = -1  # headers and body leave together
-    server: _Server
+    server: Simulator
 
     def do_GET(self) -> None:
         reply = self.server.reply(self.path, self.headers.get("Authorization", ""))

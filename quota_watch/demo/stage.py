@@ -11,9 +11,10 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from quota_watch.demo.scenes import Scene
+from quota_watch.demo.simulator import Loopback
 from quota_watch.lib.clock import Clock
 
 PLAYED_EVERY, REAL_EVERY = timedelta(hours=4), timedelta(minutes=5)
@@ -139,7 +140,6 @@ def free_port(wanted: int) -> int:
     return 0
 
 
-_SERVE_SECONDS = 0.05
 _IDLE_SECONDS = 10.0
 _ANSWERS = {
     b"EHLO": b"250 demo",
@@ -152,34 +152,7 @@ _ANSWERS = {
 }
 
 
-class _Sink(socketserver.ThreadingTCPServer):
-    """A small server on a free port of loopback, for as long as it is used as a context."""
-
-    allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, handler: type[socketserver.BaseRequestHandler]) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(
-            target=self.serve_forever, args=(_SERVE_SECONDS,), daemon=True
-        )
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return int(self.socket.getsockname()[1])
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
-
-
-class MailSink(_Sink):
+class MailSink(Loopback):
     """Takes mails over SMTP and keeps each as `.eml` and, as a browser shows it, `.html`."""
 
     def __init__(self, folder: Path, on_mail: Callable[[EmailMessage], None]) -> None:
@@ -232,7 +205,7 @@ class _SmtpConversation(socketserver.StreamRequestHandler):
         self.wfile.write(answer + b"\r\n")
 
 
-class WebhookSink(_Sink):
+class WebhookSink(Loopback):
     """Takes JSON webhooks and hands each body over."""
 
     def __init__(self, on_body: Callable[[dict[str, Any]], None]) -> None:

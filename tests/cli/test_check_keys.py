@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from quota_watch.demo.simulator import Scene, Simulator
+from quota_watch.demo.scenes import Scene
+from quota_watch.demo.simulator import Simulator
 from quota_watch.lib.clock import SystemClock
 from support.installation import KEY, Installation
 

@@ -12,7 +12,7 @@ import pytest
 from quota_watch.cli.demo import demo
 from quota_watch.cli.forecast import forecast
 from quota_watch.cli.status import status
-from quota_watch.demo.casts import CASTS
+from quota_watch.demo.scenes import CASTS
 from quota_watch.demo.stage import free_port
 from quota_watch.lib import QuotaWatchError
 from quota_watch.model.usage import DayCounts

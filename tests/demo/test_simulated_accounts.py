@@ -3,7 +3,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from quota_watch.demo.simulator import Scene, Simulator, Terms
+from quota_watch.demo.scenes import Scene, Terms
+from quota_watch.demo.simulator import Simulator
 from quota_watch.lib.http import fetch
 from quota_watch.model.account import Account, Comparison, Organization, SiteUsage
 from quota_watch.model.limit import NOT_COUNTED, NOT_KNOWN

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.demo.simulator import Scene, Simulator
+from quota_watch.demo.scenes import Scene
+from quota_watch.demo.simulator import Simulator
 from quota_watch.lib.http import fetch
 from quota_watch.model.account import Organization
 from quota_watch.model.period import each_day, month_of

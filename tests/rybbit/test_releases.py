@@ -3,7 +3,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from quota_watch.demo.simulator import Scene, Simulator
+from quota_watch.demo.scenes import Scene
+from quota_watch.demo.simulator import Simulator
 from quota_watch.model.account import Organization
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.rybbit.client import RybbitClient

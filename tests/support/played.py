@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from quota_watch.demo.simulator import Scene, Simulator
+from quota_watch.demo.scenes import Scene
+from quota_watch.demo.simulator import Simulator
 from support.clock import FakeClock
 
 NOON = datetime(2026, 3, 15, 12, tzinfo=UTC)
