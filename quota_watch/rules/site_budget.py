@@ -6,6 +6,7 @@ from quota_watch.model.account import KnownSite
 from quota_watch.model.usage import highest_level
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.known import Known
+from quota_watch.rules.story import is_silenced
 from quota_watch.rules.verdict import Condition, Reason, State, Verdict
 
 LEVELS = (75, 90, 100)
@@ -25,9 +26,13 @@ def verdict(known: Known) -> Verdict:
 
 
 def events(known: Known) -> Iterator[Condition]:
-    """Yield each level of a budget that is reached and was not told in this period."""
+    """Yield each level of a budget that is reached and was not told in this period.
+
+    What a silence holds back is noted once, and told when it ends.
+    """
+    silenced = is_silenced(known.silences, Rule.SITE_BUDGET, known.at)
     for id_, site, level in _levels(known):
-        if level is None or level <= _told(known, id_):
+        if level is None or level <= _noted(known, id_, untold=silenced):
             continue
         yield Condition(
             rule=Rule.SITE_BUDGET,
@@ -35,6 +40,7 @@ def events(known: Known) -> Iterator[Condition]:
             reason=Reason.BUDGET_REACHED,
             level=level,
             subject=id_,
+            mark=str(known.watch.budgets[id_]),
             is_event=True,
             detail={"site": site.name, "used": site.used, "budget": known.watch.budgets[id_]},
         )
@@ -50,7 +56,13 @@ def _levels(known: Known) -> Iterator[tuple[str, KnownSite, int | None]]:
             yield id_, site, highest_level(site.used, budget, LEVELS)
 
 
-def _told(known: Known, id_: str) -> int:
-    stories = known.stories_of(Rule.SITE_BUDGET)
-    present = [s for s in stories if s.subject == id_ and s.period_start == known.period.start]
+def _noted(known: Known, id_: str, *, untold: bool) -> int:
+    """Return the level noted of the budget as it is now; another budget has levels of its own."""
+    budget = str(known.watch.budgets[id_])
+    stories = (
+        story
+        for story in known.stories_of(Rule.SITE_BUDGET)
+        if story.subject == id_ and story.period_start == known.period.start
+    )
+    present = [s for s in stories if s.mark in {None, budget} and (untold or s.told_at)]
     return max((story.level or 0 for story in present), default=0)

@@ -15,6 +15,7 @@ from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import each_day
 from quota_watch.model.schedule import ReportKind, latest_report
 from quota_watch.rybbit.client import RybbitClient
+from quota_watch.storage import silences
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import day_usage
 from quota_watch.storage.schema import organization as organizations
@@ -71,6 +72,27 @@ class Town:
             reads_every=reads_every,
         )
         return self
+
+    def uses_of_its_budget(self, rybbit_now, *, used: int, budget: int) -> None:
+        """Let Rybbit say what site 1 has, and watch it with a budget."""
+        self.says(rybbit_now["sites_enforced_only"], over=False, monthlyEventCount=used)
+        self.usage = rybbit_now["usage_plan_lapsed"]["body"] | {
+            "orgEventLimit": 100_000,
+            "siteEventsThisMonth": used,
+        }
+        self.counts(used).watches(limit=100_000, budgets={"1": budget})
+
+    def is_silent_for(self, time: timedelta) -> None:
+        with self.database.write() as connection:
+            silences.begin(
+                connection,
+                organization_pk=None,
+                rule=None,
+                starts_at=self.clock.now(),
+                ends_at=self.clock.now() + time,
+                reason="moving",
+                author="anna",
+            )
 
     def watches_all(self, **terms: Any) -> "Town":
         """Watch with a history and with every rule."""
@@ -526,3 +548,22 @@ def test_each_level_of_a_site_s_budget_is_told_once_as_information(town: Town, r
     town.usage = usage | {"siteEventsThisMonth": 1_100}
     assert town.polls(after=DAY + POLL) == ["info site_budget budget_reached"]
     assert town.told["alert"]["level"] == 100
+
+
+def test_a_level_of_a_budget_that_a_silence_held_back_is_told_at_its_end(
+    town: Town, rybbit_now
+) -> None:
+    town.uses_of_its_budget(rybbit_now, used=950, budget=1_000)
+    town.is_silent_for(2 * HOUR)
+    assert town.polls(after=HOUR) == []
+    assert town.polls(after=POLL) == []
+    assert town.polls(after=HOUR) == ["info site_budget budget_reached"]
+    assert town.polls(after=HOUR) == []
+
+
+def test_another_budget_has_levels_of_its_own(town: Town, rybbit_now) -> None:
+    town.uses_of_its_budget(rybbit_now, used=1_900, budget=1_000)
+    assert town.polls(after=HOUR) == ["info site_budget budget_reached"]
+    town.watches(limit=100_000, budgets={"1": 2_000})
+    assert town.polls(after=HOUR) == ["info site_budget budget_reached"]
+    assert town.told["alert"]["level"] == 90
