@@ -23,9 +23,11 @@ def measure(url: str, organizations: int, cycles: int, *, page: bool) -> None:
     """Poll so many cycles, as the daemon does, and print what is held then."""
     from apscheduler.schedulers.background import BackgroundScheduler  # noqa: F401, PLC0415
 
+    from quota_watch.cli.run import share_one_heap  # noqa: PLC0415
     from quota_watch.lib.clock import SystemClock  # noqa: PLC0415
     from quota_watch.service.service import Page  # noqa: PLC0415
 
+    share_one_heap()
     with TemporaryDirectory() as name:
         settings = {"organizations": organizations, "history": "400d"}
         running, watched, database = polling(Path(name), url, **settings)
