@@ -89,7 +89,7 @@ class SilenceLinks:
             content, mac = _decoded(coded), _decoded(coded_mac)
             id_, rule, start, address = map(str, json.loads(content))
             rule, period = Rule(rule), month_of(date.fromisoformat(start))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):  # no month follows that of year 9999
             return None
         for organization in self.credentials:  # two servers may know the same id
             if organization.id == id_ and self._signed(organization, content, mac):

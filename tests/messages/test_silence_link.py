@@ -1,3 +1,4 @@
+from base64 import urlsafe_b64encode
 from dataclasses import replace
 from datetime import timedelta
 
@@ -52,6 +53,11 @@ def test_every_changed_character_spoils_it():
 @pytest.mark.parametrize("token", ["", ".", "a.b", "W10.W10", "é", "x" * 5_000, "bnVsbA.AA"])
 def test_what_is_no_link_is_none(token):
     assert links().read(token) is None
+
+
+def test_a_month_that_no_month_follows_is_no_link():
+    said = b'["org_acme","blind","9999-12-01","anna@example.com"]'
+    assert links().read(f"{urlsafe_b64encode(said).decode()}.AA") is None
 
 
 def test_another_key_ends_it():
