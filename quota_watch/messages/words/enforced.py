@@ -12,9 +12,9 @@ def fired(case: Situation) -> Words:
     """Say that events are lost though our numbers don't say so, and why that may be."""
     return Words(
         title=f"Rybbit is dropping events of {case.name}",
-        lead=join([_dropped(case), _differs(case)]),
+        lead=join([_dropped(case), _why(case), _differs(case)]),
         preheader="Every new event is lost until the plan or the limit is set right.",
-        details=(_why(case), case.figures()),
+        details=(case.figures(),),
         heading=FIX,
         steps=_steps(case),
     )
@@ -41,8 +41,10 @@ def _dropped(case: Situation) -> str:
 
 
 def _differs(case: Situation) -> str:
-    """Say both numbers, and both limits."""
+    """Say both numbers, and both limits, where they differ."""
     theirs, their_limit = case.detail.get("theirs"), case.detail.get("their_limit")
+    if theirs == case.used and not (case.limit or their_limit):
+        return ""
     ours = "" if case.used is None else f"We count {_of(case.used, case.limit)}"
     if theirs is None:
         return f"{ours}." if ours else ""
