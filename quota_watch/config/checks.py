@@ -179,8 +179,8 @@ def _places(document: Table) -> Iterator[tuple[str, list[str]]]:
     lists += [("reports", _table(document, "reports"), name) for name in ("monthly", "weekly")]
     for key, table, name in lists:
         found = table.get(name)
-        entries = found if isinstance(found, list | tuple) else ()
-        yield f"{key}.{name}", [each if isinstance(each, str) else "" for each in entries]
+        if isinstance(found, list | tuple):
+            yield f"{key}.{name}", [each if isinstance(each, str) else "" for each in found]
 
 
 def _bad_channel(name: str, known: tuple[str, ...]) -> str | None:

@@ -1,9 +1,9 @@
 """The config's sections as frozen models: their keys, defaults and what may stand there."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import time, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from quota_watch.model.watch import Rule, Severity
 
 _MOST_EVENTS = 10**15
 _SECOND, _LONGEST_REQUEST = timedelta(seconds=1), timedelta(seconds=25)
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _LISTEN = addresses.Listen("127.0.0.1", 8420)
 _NAME = r"[A-Za-z0-9_-]{1,64}"
 
@@ -78,7 +79,6 @@ HeaderName = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Rybbit(Section):
     """The default server and credential."""
 
@@ -92,7 +92,6 @@ class Rybbit(Section):
     discover: Annotated[str, fields.one_of("tell", "watch", "off")] = "tell"
 
 
-@dataclass(frozen=True, kw_only=True)
 class Poll(Section):
     """How often and how many at a time."""
 
@@ -101,20 +100,16 @@ class Poll(Section):
     history: Duration = timedelta(days=400)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Database(Section):
     """Where what was seen and told is kept; `Config.database_url()` resolves the URL."""
 
-    url: Annotated[Secret, secrets.secret(addresses.database_complaint)] = field(
-        default_factory=lambda: Secret(
-            addresses.DEFAULT_DATABASE, check=addresses.database_complaint
-        )
+    url: Annotated[Secret, secrets.secret(addresses.database_complaint)] = Secret(
+        addresses.DEFAULT_DATABASE, check=addresses.database_complaint
     )
     keep_snapshots: Duration = timedelta(days=400)
     keep_days: Duration = timedelta(days=1830)
 
 
-@dataclass(frozen=True, kw_only=True)
 class QuietTable(Section):
     """Hours by the clock on the wall; `to` may be earlier than `from`: then it is the next day."""
 
@@ -122,7 +117,6 @@ class QuietTable(Section):
     to: Annotated[time, fields.time_of_day]
 
 
-@dataclass(frozen=True, kw_only=True)
 class RuleKeys(Section):
     """What can be said for all rules and for each; None where it is not said."""
 
@@ -138,14 +132,12 @@ class RuleKeys(Section):
     quiet_hours: QuietTable | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class AlertKeys(RuleKeys):
     """What can be said for all organizations and for each; None where it is not said."""
 
     rules: Mapping[RuleName, RuleKeys] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class Alerts(AlertKeys):
     """What holds for every organization that says nothing else."""
 
@@ -157,7 +149,6 @@ class Alerts(AlertKeys):
     time_zone: TimeZone = "UTC"
 
 
-@dataclass(frozen=True, kw_only=True)
 class PlanTable(Section):
     """A plan of the user's own."""
 
@@ -167,7 +158,6 @@ class PlanTable(Section):
     price: Text | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class SiteTable(Section):
     """A site and the share of the plan that it is to have."""
 
@@ -175,7 +165,6 @@ class SiteTable(Section):
     budget: Events
 
 
-@dataclass(frozen=True, kw_only=True)
 class OrganizationTable(AlertKeys):
     """An organization to watch, and what holds for it alone."""
 
@@ -189,12 +178,10 @@ class OrganizationTable(AlertKeys):
     sites: tuple[SiteTable, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
 class _Channel(Section):
     min_severity: Annotated[Severity, fields.severity] = Severity.INFO
 
 
-@dataclass(frozen=True, kw_only=True)
 class EmailTable(_Channel):
     """People who get mails, one each; `from_` None means the `from` of `[smtp]`."""
 
@@ -208,7 +195,6 @@ class EmailTable(_Channel):
     reply_to: Sender | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class WebhookTable(_Channel):
     """A URL that gets JSON; signed with each of `secret`, unsigned where there is none.
 
@@ -221,14 +207,13 @@ class WebhookTable(_Channel):
         tuple[Secret, ...],
         secrets.signing_secrets,
     ] = ()
-    headers: Mapping[HeaderName, HeaderValue] = field(default_factory=dict)
+    headers: Mapping[HeaderName, HeaderValue] = _NOTHING
     format: Annotated[str, fields.one_of(*FORMATS)] = "json"
     template: TemplateName | None = None
-    vars: Mapping[str, Any] = field(default_factory=dict)
+    vars: Mapping[str, Any] = _NOTHING
     routing_key: RoutingKey | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class AppriseTable(_Channel):
     """Whatever the library apprise can reach by a URL."""
 
@@ -239,7 +224,6 @@ class AppriseTable(_Channel):
 Channel = EmailTable | WebhookTable | AppriseTable
 
 
-@dataclass(frozen=True, kw_only=True)
 class Smtp(Section):
     """The mail server that email channels use."""
 
@@ -251,23 +235,20 @@ class Smtp(Section):
     from_: Sender | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class Templates(Section):
     """Where the user's own templates lie."""
 
     directory: LocalPath | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class Reports(Section):
     """Channels that get a report; `groups` are those that a channel reads of, else of all."""
 
     monthly: Names = ()
     weekly: Names = ()
-    groups: Mapping[Text, Names] = field(default_factory=dict)
+    groups: Mapping[Text, Names] = _NOTHING
 
 
-@dataclass(frozen=True, kw_only=True)
 class Heartbeat(Section):
     """A URL that hears that all is well."""
 
@@ -275,7 +256,6 @@ class Heartbeat(Section):
     interval: Annotated[timedelta, fields.duration(_SECOND)] = timedelta(minutes=5)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Web(Section):
     """The status page."""
 
@@ -295,20 +275,19 @@ class Web(Section):
         return frozenset(name.lower() for name in named)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Document(Section):
     """The whole file."""
 
-    rybbit: Rybbit = field(default_factory=Rybbit)
-    poll: Poll = field(default_factory=Poll)
-    database: Database = field(default_factory=Database)
-    alerts: Alerts = field(default_factory=Alerts)
-    plans: Mapping[Name, PlanTable] = field(default_factory=dict)
-    groups: Mapping[Name, AlertKeys] = field(default_factory=dict)
+    rybbit: Rybbit = Rybbit()
+    poll: Poll = Poll()
+    database: Database = Database()
+    alerts: Alerts = Alerts()
+    plans: Mapping[Name, PlanTable] = _NOTHING
+    groups: Mapping[Name, AlertKeys] = _NOTHING
     organizations: tuple[OrganizationTable, ...] = ()
-    channels: Mapping[Name, Channel] = field(default_factory=dict)
+    channels: Mapping[Name, Channel] = _NOTHING
     smtp: Smtp | None = None
-    templates: Templates = field(default_factory=Templates)
+    templates: Templates = Templates()
     reports: Reports | None = None
     heartbeat: Heartbeat | None = None
     web: Web | None = None

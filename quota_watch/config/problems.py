@@ -1,5 +1,6 @@
 """What is wrong with a config, said so that a person can put it right."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -9,6 +10,7 @@ from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.text import escape
 
 _LONGEST = 60
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _HIDDEN = object()
 
 
@@ -113,7 +115,7 @@ def key_path(location: Iterable[str | int], document: Mapping[str, object]) -> s
 
 def organization_key(index: int, identity: object) -> str:
     """Return the path of an organization's table, with its id if that is a plain one."""
-    plain = isinstance(identity, str) and 0 < len(identity) <= _LONGEST and _is_bare(identity)
+    plain = isinstance(identity, str) and len(identity) <= _LONGEST and _is_bare(identity)
     return f"organizations[{index}]" + (f" ({identity})" if plain else "")
 
 
@@ -125,7 +127,7 @@ def _id_label(document: Mapping[str, object], index: int) -> str:
 
 
 def _is_bare(key: str) -> bool:
-    return key.isascii() and key.replace("_", "").replace("-", "").isalnum()
+    return _BARE.fullmatch(key) is not None
 
 
 def _key(key: str) -> str:

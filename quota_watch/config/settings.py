@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from enum import StrEnum
-from functools import partial
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -54,7 +54,6 @@ _USES = {
 """What the secrets of each section are for."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Config(Document):
     """The whole config. `is_shared` tells whether others than the owner may read the file.
 
@@ -63,7 +62,6 @@ class Config(Document):
 
     path: Path
     is_shared: bool
-    _watches: list[Watch] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -72,16 +70,18 @@ class Config(Document):
         """Make a config of a document that passed all checks; its secrets learn their keys."""
         for key, secret in all_secrets(document):
             secret.bind(path, key)
-        parts = {each.name: getattr(document, each.name) for each in fields(document)}
-        parts["channels"] = parts["channels"] | mails
-        parts |= {name: MappingProxyType(parts[name]) for name in ("plans", "groups", "channels")}
+        parts = vars(document) | {"channels": {**document.channels, **mails}}
+        names = ("plans", "groups", "channels")
+        parts |= {name: MappingProxyType(parts[name]) for name in names if name in parts}
         return cls(path=path, is_shared=is_shared, **parts)
 
     def watches(self) -> tuple[Watch, ...]:
         """Return what to watch, in the order of the config; worked out once."""
-        if not self._watches:
-            self._watches.extend(map(self.watch, self.organizations))
-        return tuple(self._watches)
+        return self._watches
+
+    @cached_property
+    def _watches(self) -> tuple[Watch, ...]:
+        return tuple(map(self.watch, self.organizations))
 
     def credentials(self) -> Mapping[Organization, Secret]:
         """Return the API key of each organization.

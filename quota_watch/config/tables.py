@@ -1,4 +1,4 @@
-"""Tables of the config as frozen dataclasses: a key's annotation says what may stand there.
+"""Tables of the config as frozen classes: a key's annotation says what may stand there.
 
 In `Annotated[kind, check]` the check makes a value of what stands in the file, or raises
 `InvalidValueError`; `Then(check)` goes over what was read of the kind. All else is said by the
@@ -6,11 +6,22 @@ kind: a section, a tuple, a frozenset, a mapping, or a union of sections that di
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    NoReturn,
+    Self,
+    TypeVar,
+    Union,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from quota_watch.config.problems import (
     InvalidValueError,
@@ -29,11 +40,37 @@ _Reader = Callable[[object, "_Place"], Any]
 S = TypeVar("S", bound="Section")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Section:
-    """A table of the config: read-only; unknown keys are errors. `given` are the keys it had."""
+    """A table of the config: read-only; unknown keys are errors. `given` are the keys it had.
 
-    given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    Its subclasses are written like dataclasses, with defaults that can't change. These methods do
+    for all of them: a dataclass has its own compiled, which takes a while for twenty tables.
+    """
+
+    given: frozenset[str] = frozenset()
+
+    def __init__(self, **values: Any) -> None:
+        vars(self).update(values)
+
+    def __setattr__(self, name: str, _: object) -> NoReturn:
+        raise AttributeError(f"{name} can't be changed")
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for _, name in _keys(type(self)))
+
+    __hash__ = None  # type: ignore[assignment]  # as of all that holds mappings
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{key}={getattr(self, name)!r}" for key, name in _keys(type(self)))
+        return f"{type(self).__name__}({parts})"
+
+    def but(self, **changes: Any) -> Self:
+        """Return the table with something else in it."""
+        values = {name: getattr(self, name) for _, name in _keys(type(self))}
+        return type(self)(**{"given": self.given} | values | changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +96,20 @@ def read(
 
 def keys_of(kind: type[Section]) -> tuple[str, ...]:
     """Return the keys of a table as they are written."""
-    table: Any = kind
-    return tuple(_keys(table))
+    return tuple(key for key, _ in _keys(kind))
 
 
 def parts_of(section: Section) -> Iterator[tuple[str, Any]]:
-    """Yield each key of a table as it is written, with its value."""
-    table: Any = type(section)
-    for key, each in _keys(table).items():
-        yield key, getattr(section, each.name)
+    """Yield each key that a table had, as it is written, with its value."""
+    for name in section.given:
+        yield name.rstrip("_"), getattr(section, name)
 
 
-@cache
-def _keys(kind: Any) -> Mapping[str, Field[Any]]:
-    """Return the fields of a table by their keys as they are written."""
-    return {each.name.rstrip("_"): each for each in fields(kind) if each.name != "given"}
+def _keys(kind: type[Section]) -> Sequence[tuple[str, str]]:
+    """Return the keys of a table as they are written, with the names of its attributes."""
+    classes = [each for each in reversed(kind.mro()) if issubclass(each, Section)]
+    names = dict.fromkeys(name for each in classes for name in each.__annotations__)
+    return [(name.rstrip("_"), name) for name in names if name != "given"]
 
 
 _BAD = object()
@@ -144,13 +180,8 @@ def _check_reader(check: Any) -> _Reader:
 
 def _section_reader(kind: Any) -> _Reader:
     hints = get_type_hints(kind, include_extras=True)
-    keys = _keys(kind)
-    readers = {key: (each.name, _reader(hints[each.name])) for key, each in keys.items()}
-    needed = {
-        key
-        for key, each in keys.items()
-        if each.default is MISSING and each.default_factory is MISSING
-    }
+    readers = {key: (name, _reader(hints[name])) for key, name in _keys(kind)}
+    needed = {key for key, name in _keys(kind) if not hasattr(kind, name)}
 
     def read_section(value: object, place: _Place) -> Any:
         if not isinstance(value, Mapping):

@@ -174,7 +174,7 @@ def with_found(config: Config, found: Iterable[Found]) -> Config:
         if table is not None and table.id not in known:
             known.add(table.id)
             tables.append(table)
-    return replace(config, organizations=(*config.organizations, *tables))
+    return config.but(organizations=(*config.organizations, *tables))
 
 
 def _counted(client: RybbitClient, organization: Organization, today: date) -> int:
@@ -218,4 +218,4 @@ def _table(config: Config, found: Found) -> OrganizationTable | None:
     if table is None:
         log.warning("not to be watched: its id is none a config could hold", id=organization.id)
         return None
-    return replace(table, api_key=found.secret)
+    return table.but(api_key=found.secret)

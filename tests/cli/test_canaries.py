@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import fields
+from typing import get_type_hints
 
 import pytest
 
@@ -21,9 +21,9 @@ ELSEWHERE = {"database.url", "web.token", "channels.routing_key"}
 
 
 def secret_keys(model: type[Section], place: str) -> Iterator[str]:
-    for field in fields(model):
-        if "Secret" in str(field.type):
-            yield f"{place}.{field.name}"
+    for name, kind in get_type_hints(model, include_extras=True).items():
+        if "Secret" in str(kind):
+            yield f"{place}.{name}"
 
 
 @pytest.fixture

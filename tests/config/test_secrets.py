@@ -1,5 +1,4 @@
 import copy
-import dataclasses
 import pickle
 import traceback
 
@@ -216,8 +215,8 @@ def secretive(toml):
 def test_no_text_of_a_config_shows_a_secret(toml):
     config = secretive(toml)
     models = (config.rybbit, config.database, *config.channels.values(), config.smtp, config.web)
-    texts = [repr(config), str(config), str(warnings(config)), str(dataclasses.replace(config))]
-    texts += [repr(dataclasses.asdict(model)) for model in models]
+    texts = [repr(config), str(config), str(warnings(config)), str(config.but())]
+    texts += [repr(vars(model)) for model in models]
     assert "canary" not in "".join(texts)
 
 
