@@ -508,6 +508,7 @@ def test_where_a_full_limit_was_told_the_beginning_of_dropping_is_told_once(town
     town.counts(200).watches(limit=200)
     assert town.polls() == ["critical threshold level_reached"]
     assert town.told["alert"]["dropping"] is False
+    assert "Nothing needs to be done" not in town.told["alert"]["next_step"]
     town.counts(230)
     assert town.polls(after=POLL) == ["critical threshold dropping_began"]
     assert (town.told["type"], town.told["alert"]["dropping"]) == ("alert.escalated", True)

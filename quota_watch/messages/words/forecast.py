@@ -250,6 +250,8 @@ def what_helps(
         return (upgrade(fit, watch=watch, resumes=watch.drops),)
     if advice.high.excess:
         return (upgrade(fit, watch=watch), cut(advice))
+    if used == watch.limit:  # none is expected, but one would be too many
+        return (upgrade(fit, watch=watch),)
     return (CALM, room(advice))
 
 
