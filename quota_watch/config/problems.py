@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from functools import lru_cache
 from pathlib import Path
 
 from quota_watch.lib import QuotaWatchError
@@ -115,8 +116,13 @@ def key_path(location: Iterable[str | int], document: Mapping[str, object]) -> s
 
 def organization_key(index: int, identity: object) -> str:
     """Return the path of an organization's table, with its id if that is a plain one."""
-    plain = isinstance(identity, str) and len(identity) <= _LONGEST and _is_bare(identity)
-    return f"organizations[{index}]" + (f" ({identity})" if plain else "")
+    return _organization_key(index, identity if isinstance(identity, str) else "")
+
+
+@lru_cache(4_096)  # each check asks for those of all organizations
+def _organization_key(index: int, identity: str) -> str:
+    is_plain = len(identity) <= _LONGEST and _is_bare(identity)
+    return f"organizations[{index}]" + (f" ({identity})" if is_plain else "")
 
 
 def _id_label(document: Mapping[str, object], index: int) -> str:
