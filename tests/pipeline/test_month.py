@@ -164,6 +164,7 @@ class Month:
             self.clock,
             channels=self.channels,
             interval=STEP * HOUR,
+            concurrency=1,
         )
 
     def poll(self) -> None:

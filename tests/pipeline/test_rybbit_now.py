@@ -68,6 +68,7 @@ class Town:
             self.clock,
             channels=[self.hook],
             interval=POLL,
+            concurrency=1,
             history=history,
             reads_every=reads_every,
         )
@@ -125,13 +126,13 @@ class Town:
         self.used[day] = used
         return self
 
-    def polls(self, *, after: timedelta = timedelta(0)) -> list[str]:
-        """Return what is told of polls every quarter of an hour, up to so long after."""
+    def polls(self, *, after: timedelta = timedelta(0), every: timedelta = POLL) -> list[str]:
+        """Return what is told of polls up to so long after, one every quarter of an hour."""
         end = self.clock.now() + after
         before = len(self.hook.sent)
         self.station.cycle()
         while self.clock.now() < end:
-            self.clock.advance(min(POLL, end - self.clock.now()))
+            self.clock.advance(min(every, end - self.clock.now()))
             self.station.cycle()
         bodies = [body for message in self.hook.sent[before:] for body in message.bodies]
         return [_brief(body) for body in bodies]
@@ -195,7 +196,7 @@ def test_rybbit_says_over_where_the_config_s_limit_is_far_away(town: Town, rybbi
     assert alert["dropping"] is True
     assert "49,000 of 1,000,000" in alert["summary"]
     assert "100,412 of 100,000" in alert["summary"]
-    assert town.polls(after=DAY / 2) == []
+    assert town.polls(after=DAY / 2, every=HOUR) == []
 
 
 def test_it_ends_when_two_reads_half_an_hour_apart_say_so(town: Town, rybbit_now) -> None:
@@ -217,7 +218,7 @@ def test_a_plan_unknown_from_one_read_on_leaves_the_limit_that_held(town: Town, 
     town.says(rybbit_now["sites_enforced_only"], monthlyEventCount=48_910, over=False)
     town.counts(48_910).watches_auto().polls()
     town.says(rybbit_now["sites_unknown_plan"])
-    assert town.polls(after=2 * DAY) == [DROPS]
+    assert town.polls(after=2 * DAY, every=HOUR) == [DROPS]
     assert town.row.limit == 100_000
 
 
@@ -230,7 +231,7 @@ def test_a_level_of_100_percent_overtakes_it_without_a_message(town: Town, rybbi
 
 def test_over_by_our_count_it_is_told_as_a_level_alone(town: Town, rybbit_now) -> None:
     town.says(rybbit_now["sites_enforced_only"]).counts(100_412).watches_auto()
-    assert town.polls(after=DAY) == ["critical threshold level_reached"]
+    assert town.polls(after=DAY, every=HOUR) == ["critical threshold level_reached"]
 
 
 def test_in_the_first_hour_of_a_month_the_old_flag_says_nothing(town: Town, rybbit_now) -> None:
@@ -261,7 +262,7 @@ def test_a_count_that_failed_open_is_no_end_and_no_mismatch(town: Town, rybbit_n
     town.says(rybbit_now["sites_enforced_only"]).counts(100_412).watches(limit=1_000_000)
     assert town.polls() == [DROPS]
     town.says(rybbit_now["sites_failed_open"])
-    assert town.polls(after=2 * DAY) == []
+    assert town.polls(after=2 * DAY, every=HOUR) == []
     assert town.row.mismatch is None
 
 
@@ -270,7 +271,7 @@ NO_PLAN = "critical no_plan sites_need_plan"
 
 def test_a_site_that_collects_nothing_without_a_plan_is_named_once(town: Town, rybbit_now) -> None:
     town.says(rybbit_now["sites_requires_plan"]).watches_auto()
-    assert town.polls(after=2 * DAY) == [NO_PLAN]
+    assert town.polls(after=2 * DAY, every=HOUR) == [NO_PLAN]
     alert = town.told["alert"]
     assert "1 of 2 sites collects nothing without a plan" in alert["title"]
     assert "site1.example" in alert["summary"]
@@ -283,27 +284,27 @@ def test_a_second_site_without_a_plan_is_told_once_while_the_first_is_open(
     town.says(rybbit_now["sites_requires_plan"]).watches_auto().polls()
     first, second = town.account["sites"]
     town.account |= {"sites": [first, second | {"requiresPlan": True}]}
-    assert town.polls(after=DAY) == ["critical no_plan more_sites_need_plan"]
+    assert town.polls(after=DAY, every=HOUR) == ["critical no_plan more_sites_need_plan"]
     assert town.told["type"] == "alert.escalated"
     assert "now 2 of 2 sites collect nothing without a plan" in town.told["alert"]["title"]
     assert "New is site2.example." in town.told["alert"]["summary"]
     for sites in ([first, second], [first, second | {"requiresPlan": True}]):
         town.account |= {"sites": sites}
-        assert town.polls(after=DAY) == []
+        assert town.polls(after=DAY, every=HOUR) == []
 
 
 def test_it_ends_when_every_site_listed_says_false(town: Town, rybbit_now) -> None:
     town.says(rybbit_now["sites_requires_plan"]).watches_auto().polls()
     first, second = town.account["sites"]
     town.account |= {"sites": [first | {"requiresPlan": None}, second]}
-    assert town.polls(after=DAY + POLL) == []
+    assert town.polls(after=DAY + POLL, every=HOUR) == []
     town.account |= {"sites": [second]}
-    assert town.polls(after=DAY + POLL) == ["critical no_plan sites_collect"]
+    assert town.polls(after=DAY + POLL, every=HOUR) == ["critical no_plan sites_collect"]
 
 
 def test_a_server_that_says_nothing_of_it_begins_nothing(town: Town, rybbit_now) -> None:
     town.says(rybbit_now["sites_failed_open"]).watches_auto()
-    assert town.polls(after=DAY) == []
+    assert town.polls(after=DAY, every=HOUR) == []
 
 
 LOWERED = ["critical threshold level_reached", "critical limit limit_lowered"]
@@ -452,7 +453,7 @@ def test_a_site_with_a_history_that_moved_in_is_told_once_and_is_no_spike(
     assert town.polls(after=HOUR) == []
     year_of(town, 6_000)
     town.counts(3_100, START.date())
-    assert town.polls(after=12 * HOUR) == [MOVED]
+    assert town.polls(after=12 * HOUR, every=HOUR) == [MOVED]
     assert (
         "as 15 past days changed: a site with a history probably moved in"
         in town.told["alert"]["summary"]
@@ -479,7 +480,7 @@ def test_until_the_past_is_read_again_nothing_is_judged_by_mixed_days(
     year_of(town, 9_000)
     town.counts(9_000, START.date())
     town.fails_for_the_past = True
-    assert town.polls(after=12 * HOUR) == [MOVED]
+    assert town.polls(after=12 * HOUR, every=HOUR) == [MOVED]
     town.fails_for_the_past = False
     assert town.polls(after=HOUR) == []
     with town.database.read() as connection:
@@ -536,7 +537,7 @@ def test_each_level_of_a_site_s_budget_is_told_once_as_information(town: Town, r
     town.watches(limit=100_000, budgets={"1": 1_000})
     assert town.polls(after=HOUR) == []
     town.usage = usage | {"siteEventsThisMonth": 950}
-    assert town.polls(after=DAY + POLL) == ["info site_budget budget_reached"]
+    assert town.polls(after=DAY + POLL, every=HOUR) == ["info site_budget budget_reached"]
     assert town.told["alert"]["level"] == 90
     assert town.told["alert"]["dropping"] is False
     assert "site1.example has used 95.0 % of its budget" in town.told["alert"]["title"]
@@ -547,7 +548,7 @@ def test_each_level_of_a_site_s_budget_is_told_once_as_information(town: Town, r
         (entry,) = reports.organizations(connection, town.watched, week, now=town.clock.now())
     assert [(site.domain, site.used) for site in entry.sites or ()] == [("site1.example", 950)]
     town.usage = usage | {"siteEventsThisMonth": 1_100}
-    assert town.polls(after=DAY + POLL) == ["info site_budget budget_reached"]
+    assert town.polls(after=DAY + POLL, every=HOUR) == ["info site_budget budget_reached"]
     assert town.told["alert"]["level"] == 100
 
 
