@@ -24,7 +24,7 @@ from quota_watch.cli.output import (
     progress,
     refuse_backward,
 )
-from quota_watch.lib.text import one_line
+from quota_watch.lib.text import csv_text
 
 if TYPE_CHECKING:
     from quota_watch.views.days import DayRecord, ExportedDay
@@ -150,7 +150,6 @@ def _mix(row: "DayRecord") -> str:
 _FORMATS = ("csv", "json", "jsonl")
 _COLUMNS = ("organization", "name", "server", "date", "used", "not_counted", "capped")
 _STEP = 500
-_FORMULA = ("=", "+", "-", "@")
 
 Writer = Callable[[TextIO, "Iterable[ExportedDay]"], None]
 
@@ -249,17 +248,11 @@ def _csv(found: Iterable[str]) -> Writer:
         for row in rows:
             day, whose = row.day, row.organization
             counts = {**day.by_type, **day.not_counted}
-            cells = (whose.id, _harmless(row.name), whose.server, day.date, day.used)
+            cells = (whose.id, csv_text(row.name), whose.server, day.date, day.used)
             rest = (sum(day.not_counted.values()), str(day.capped).lower())
             out.writerow((*cells, *rest, *(counts.get(type_, 0) for type_ in types)))
 
     return write
-
-
-def _harmless(name: str) -> str:
-    """Return a name that no spreadsheet takes for a formula."""
-    line = one_line(name)
-    return f"'{line}" if line.startswith(_FORMULA) else line
 
 
 def _json(file: TextIO, rows: "Iterable[ExportedDay]") -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quota_watch.cli.context import Context
-from quota_watch.forecast.forecast import Crossing, DateMemory, Forecast, TooEarly
+from quota_watch.forecast.forecast import DateMemory, Forecast, TooEarly
 from quota_watch.forecast.forecast import forecast as forecast_of
 from quota_watch.forecast.outlook import memory_from_json
 from quota_watch.lib import QuotaWatchError
@@ -155,14 +155,9 @@ def _shape(seen: Forecast) -> dict[str, Any]:
     }
     if seen.crosses_on is not None:
         answer["probability_over"] = seen.probability_over
-        answer["crosses_on"] = _crossing(seen.crosses_on)
+        answer["crosses_on"] = plain(seen.crosses_on)
         answer["memory"] = plain(seen.memory)
     return answer
-
-
-def _crossing(crosses_on: Crossing) -> dict[str, str | None]:
-    days = {"early": crosses_on.early, "likely": crosses_on.likely, "late": crosses_on.late}
-    return {name: day.isoformat() if day else None for name, day in days.items()}
 
 
 def _question(line: bytes) -> Mapping[str, Any]:

@@ -27,6 +27,12 @@ def one_line(text: str, longest: int | None = 200) -> str:
     return line if longest is None or len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
+def csv_text(text: str) -> str:
+    """Return `text` as one line that no spreadsheet takes for a formula."""
+    line = one_line(text, None)
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
+
+
 def join(sentences: Iterable[str]) -> str:
     """Return sentences as one text; empty ones are left out."""
     return " ".join(part for part in sentences if part)

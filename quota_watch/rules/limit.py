@@ -98,6 +98,8 @@ def limit_in_force(
     if heard is not None and watch.auto:
         limit, changes = believe(limit, heard, now=now)
     answers = [each for each in (heard, account) if each is not None]
+    if not answers and not watch.auto:
+        return LimitInForce(watch=watch, limit=limit)
     reported = bool(answers) and answers[0].limit is not None
     agreed = replace(
         watch,
@@ -121,23 +123,20 @@ def _name(watch: Watch, answers: Sequence[Account]) -> str:
 
 def _limit_before(watch: Watch, kept: KnownLimit) -> KnownLimit:
     """Return the limit that held until now: upstream's where it said one, else the config's."""
-    limit = KnownLimit(
-        events=watch.limit,
-        source=watch.limit_source,
-        plan=watch.plan,
+    is_theirs = watch.auto and kept.source == "upstream"
+    return KnownLimit(
+        events=kept.events if is_theirs else watch.limit,
+        source="upstream" if is_theirs else watch.limit_source,
+        plan=kept.plan if is_theirs else watch.plan,
+        status=kept.status if watch.auto else None,
+        # Of a limit that is the config's, the time tells when it was last in use; that upstream
+        # has none is its word too.
+        as_of=kept.as_of if is_theirs or (watch.auto and kept.source == "none") else None,
         lower=kept.lower,
         lower_since=kept.lower_since,
         since=kept.since if watch.auto else None,
         paid=kept.paid if watch.auto else None,
     )
-    if not watch.auto:
-        return limit
-    if kept.source == "upstream":
-        limit = replace(limit, events=kept.events, source="upstream", plan=kept.plan)
-    # Of a limit that is the config's, the time tells when it was last in use; that upstream has
-    # none is its word too.
-    as_of = kept.as_of if kept.source in {"upstream", "none"} else None
-    return replace(limit, status=kept.status, as_of=as_of)
 
 
 def believe(

@@ -1,7 +1,6 @@
 """How organizations stand: what `status`, page and API show, from what is known of each."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import chain
@@ -302,31 +301,6 @@ def by_urgency(found: Iterable[Status]) -> list[Status]:
         return STATES.index(status.state), day, -(status.percent or 0)
 
     return sorted(found, key=urgency)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Totals:
-    """Sums over organizations; `limit` of those that are known, `unknown` counts unknown usages."""
-
-    organizations: int
-    states: Mapping[str, int]
-    used: int
-    limit: int
-    unknown: int
-    open_alerts: int
-
-
-def totals(found: Collection[Status]) -> Totals:
-    """Sum how organizations stand; `states` come the most urgent first."""
-    states = Counter(each.state for each in found)
-    return Totals(
-        organizations=len(found),
-        states={state: states[state] for state in STATES if states[state]},
-        used=sum(each.used or 0 for each in found),
-        limit=sum(each.limit or 0 for each in found),
-        unknown=sum(each.used is None for each in found),
-        open_alerts=sum(len(each.open_alerts) for each in found),
-    )
 
 
 def _open_alerts(connection: Connection, found: Sequence[Known]) -> dict[str, list[Alert]]:

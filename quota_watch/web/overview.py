@@ -3,17 +3,18 @@
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from quota_watch.lib.text import one_line, plain
+from quota_watch.lib.text import csv_text, one_line, plain
 from quota_watch.model.period import Period
 from quota_watch.views.alerts import outbox_counts
 from quota_watch.views.days import daily_totals
-from quota_watch.views.status import STATES, Status, Totals, by_urgency, totals, with_losses
+from quota_watch.views.status import STATES, Status, by_urgency, with_losses
 from quota_watch.web.site import Reading
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -25,7 +26,6 @@ _LONGEST_SEARCH, _LONG_NUMBER = 100, 7
 _ROWS = 50
 """So many organizations stand on a page; search, states, order and CSV are of all."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _ORDERS: Mapping[str, Callable[[Status], Any]] = {
     "name": lambda shown: shown.name.casefold(),
     "used": lambda shown: -(-1 if shown.percent is None else shown.percent),
@@ -112,6 +112,18 @@ class Age:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Sums over organizations; `limit` of those that are known, `unknown` counts unknown usages."""
+
+    organizations: int
+    states: Mapping[str, int]
+    used: int
+    limit: int
+    unknown: int
+    open_alerts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """What the overview's template shows: of the `chosen` organizations those of one page."""
 
@@ -168,13 +180,26 @@ def overview(reading: Reading, query: Query) -> Overview:
             for each in on_page
         ],
         chosen=len(chosen),
-        totals=totals(shown),
+        totals=_totals(shown),
         period=shown[0].period if shown else None,
         age=age(shown),
         pending=sum(n for (_, state), n in counts.items() if state == "pending"),
         failed=sum(n for (_, state), n in counts.items() if state == "failed"),
         groups=sorted({watch.group for watch in watches if watch.group}),
         unheard=[watch.organization.id for watch in watches if not watch.channels],
+    )
+
+
+def _totals(found: Collection[Status]) -> Totals:
+    """Sum how organizations stand; `states` come the most urgent first."""
+    states = Counter(each.state for each in found)
+    return Totals(
+        organizations=len(found),
+        states={state: states[state] for state in STATES if states[state]},
+        used=sum(each.used or 0 for each in found),
+        limit=sum(each.limit or 0 for each in found),
+        unknown=sum(each.used is None for each in found),
+        open_alerts=sum(len(each.open_alerts) for each in found),
     )
 
 
@@ -244,10 +269,7 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
     value = plain(value)
-    if not isinstance(value, str):
-        return value
-    line = one_line(value, None)
-    return f"'{line}" if line.startswith(_FORMULA) else line
+    return csv_text(value) if isinstance(value, str) else value
 
 
 def sparkline(values: Sequence[int | None]) -> str | None:

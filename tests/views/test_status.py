@@ -6,7 +6,7 @@ from quota_watch.views.alerts import outbox_counts
 from quota_watch.views.days import daily_totals, last_periods
 from quota_watch.views.forecast import expected_days
 from quota_watch.views.known import known_of
-from quota_watch.views.status import Totals, by_urgency, statuses, totals
+from quota_watch.views.status import by_urgency, statuses
 from support.pages import DAY, NOW, Filler
 
 
@@ -37,19 +37,6 @@ def test_the_most_urgent_is_the_worst_then_the_soonest_then_the_fullest(filler):
     ordered = [critical, unknown, soon, later, full, well, fine]
     found = by_urgency(shown(filler, *reversed(ordered)))
     assert [each.id for each in found] == [each.organization.id for each in ordered]
-
-
-def test_totals_sum_what_is_known(filler):
-    one = filler.organization("one", daily=[DAY])
-    new = filler.organization("new", limit=None)
-    assert totals(shown(filler, one, new)) == Totals(
-        organizations=2,
-        states={"unknown": 1, "ok": 1},
-        used=3_700,
-        limit=100_000,
-        unknown=1,
-        open_alerts=0,
-    )
 
 
 def test_daily_totals_hold_none_for_days_not_kept(filler):

@@ -242,6 +242,14 @@ def test_the_overview_is_searched_filtered_and_sorted(three, query, names):
     assert [row.split(",")[1] for row in rows[1:]] == names
 
 
+def test_the_sums_are_of_what_is_known(page):
+    known = page.filler.organization("one", daily=[DAY])
+    page.show(known, page.filler.organization("new", limit=None))
+    text = page.get("/").text
+    assert "<dd>3,700 <small>1 has no data</small>" in text
+    assert "<dt>Limits in all</dt><dd>100,000</dd>" in text
+
+
 @pytest.fixture
 def many(page):
     """A page of 120 organizations."""
