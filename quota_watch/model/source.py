@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from quota_watch.lib import QuotaWatchError
 from quota_watch.model.account import Account, Organization, SiteUsage
@@ -61,6 +61,11 @@ class UpstreamError(QuotaWatchError):
         self.status = status
         self.retry_after = retry_after
         self.scope = scope
+
+    def without_trace(self) -> Self:
+        """Return it without the frames it came through: kept, it would keep all that they hold."""
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
 
 
 class NotYet(QuotaWatchError):  # noqa: N818 - reads as what it is: no error

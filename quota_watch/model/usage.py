@@ -24,7 +24,8 @@ class DayCounts:
 
     def counted(self, not_counted: Collection[str]) -> int:
         """Return the day's events that count toward the bill."""
-        return sum(n for type_, n in self.by_type.items() if type_ not in not_counted)
+        by_type = self.by_type
+        return sum(by_type.values()) - sum(by_type.get(type_, 0) for type_ in not_counted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,13 @@
 Answers come back in batches worth a transaction.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from quota_watch.lib.clock import Clock
 from quota_watch.storage import claims
@@ -173,23 +174,65 @@ def in_batches(
     """Do all `work` on a few threads and yield the answers in batches.
 
     A batch closes at 100 answers, fewer where their `size` is more than 1, `linger` seconds after
-    its first, or when nothing is under way. `do` must not raise; what `work` raises is raised here
-    once the threads have ended. When the caller stops early, no further work is begun.
+    its first, or when nothing is under way. No work is begun while as much waits to be taken.
+    `do` must not raise; what `work` raises is raised here once the threads have ended. When the
+    caller stops early, no further work is begun.
     """
-    answers: SimpleQueue[_Answer | _Ended] = SimpleQueue()
     shared = _Shared(work)
+    answers = _Answers(size)
     for _ in range(threads):
         threading.Thread(target=_work_off, args=(shared, do, answers), daemon=True).start()
     try:
-        yield from _batches(answers, shared, threads, linger, size)
+        yield from _batches(answers, shared, threads, linger)
     finally:
         shared.close()
+        answers.close()
     if shared.error is not None:
         raise shared.error
 
 
 class _Ended:
     """Put on the queue by each thread when there is nothing left for it."""
+
+
+class _Answers(Generic[_Answer]):
+    """The answers that wait to be taken, up to about a batch of them."""
+
+    def __init__(self, size: Callable[[_Answer], int]) -> None:
+        self._queue: SimpleQueue[_Answer | _Ended] = SimpleQueue()
+        self._size = size
+        self._waiting = 0
+        self._changed = threading.Condition()
+
+    def put(self, answer: _Answer | _Ended) -> None:
+        """Add an answer for who takes them."""
+        self._queue.put(answer)
+        self._count(answer, 1)
+
+    def take(self, timeout: float | None) -> tuple[_Answer | _Ended, int]:
+        """Return the next one with its size; raises `Empty` after `timeout` seconds."""
+        answer = self._queue.get(timeout=timeout)
+        return answer, self._count(answer, -1)
+
+    def wait_for_room(self) -> None:
+        """Return once less than a batch waits."""
+        if self._waiting >= BATCH_SIZE:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting < BATCH_SIZE)
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        with self._changed:
+            self._waiting = -sys.maxsize
+            self._changed.notify_all()
+
+    def _count(self, answer: _Answer | _Ended, sign: int) -> int:
+        size = 0 if isinstance(answer, _Ended) else self._size(answer)
+        with self._changed:
+            self._waiting += sign * size
+            if sign < 0:
+                self._changed.notify_all()
+        return size
 
 
 class _Shared(Iterator[_Work]):
@@ -224,28 +267,24 @@ class _Shared(Iterator[_Work]):
 def _work_off(
     shared: Iterator[_Work],
     do: Callable[[_Work], _Answer],
-    answers: "SimpleQueue[_Answer | _Ended]",
+    answers: _Answers[_Answer],
 ) -> None:
     try:
         for work in shared:
             answers.put(do(work))
+            answers.wait_for_room()
     finally:
         answers.put(_Ended())
 
 
 def _batches(
-    answers: "SimpleQueue[_Answer | _Ended]",
-    shared: _Shared[_Work],
-    threads: int,
-    linger: float,
-    size: Callable[[_Answer], int],
+    answers: _Answers[_Answer], shared: _Shared[_Work], threads: int, linger: float
 ) -> Iterator[list[_Answer]]:
     batch: list[_Answer] = []
     answered, filled, closes_at = 0, 0, 0.0
     while threads:
         try:
-            wait = max(0.0, closes_at - time.monotonic()) if batch else None
-            answer = answers.get(timeout=wait)
+            answer, size = answers.take(max(0.0, closes_at - time.monotonic()) if batch else None)
         except Empty:
             yield batch
             batch, filled = [], 0
@@ -256,7 +295,7 @@ def _batches(
         if not batch:
             closes_at = time.monotonic() + linger
         batch.append(answer)
-        filled += size(answer)
+        filled += size
         answered += 1
         if filled >= BATCH_SIZE or answered == shared.begun:
             yield batch

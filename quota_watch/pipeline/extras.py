@@ -72,7 +72,7 @@ class Errands:
         try:
             return self._source.account(watch.organization, spare=not due)
         except UpstreamError as error:
-            return error
+            return error.without_trace()
         except NotYet:
             return None
 
@@ -121,7 +121,7 @@ class Errands:
         try:
             days = self._source.days(watch.organization, first, period.start - ONE_DAY)
         except UpstreamError as error:
-            return ClosedDays(first, error=error)
+            return ClosedDays(first, error=error.without_trace())
         except NotYet:
             return None
         return ClosedDays(first, tuple(days))

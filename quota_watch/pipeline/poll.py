@@ -26,7 +26,7 @@ from quota_watch.storage.limits import kept_account, kept_limit
 
 log = get_logger(__name__)
 
-_USUAL_DAYS = 40
+_USUAL_DAYS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,7 @@ class Poller:
             )
             return self._looking_ahead(poll)
         except UpstreamError as error:
-            return replace(poll, error=error)
+            return replace(poll, error=error.without_trace())
         except NotYet as not_yet:
             return replace(poll, wait=timedelta(milliseconds=ceil(not_yet.seconds * 1000)))
         except Exception:  # the boundary of a job: a defect of ours must not stop the others

@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import msgspec
 from sqlalchemy import (
     URL,
     Connection,
@@ -86,8 +86,13 @@ _NO_WRITES = frozenset({"25006", "0A000"})
 
 _PAUSE_SECONDS = 0.02
 
-_compact = partial(json.dumps, separators=(",", ":"))
-"""Writes JSON columns: a tenth of a day's row would be spaces."""
+
+def _compact(value: Any) -> str:
+    """Write a JSON column; without spaces, which would be a tenth of a day's row."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:  # half of a character, which only an escape can write
+        return json.dumps(value, separators=(",", ":"))
 
 
 class Database:
@@ -218,6 +223,7 @@ class Database:
             if self._disk_is_read_only:
                 return
             (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            connection.execute("PRAGMA cache_size = -256")
             if pages == 0:  # of use only then; on a file in use it would wait for the writer
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             _use_wal(connection)

@@ -14,6 +14,7 @@ from quota_watch.model.watch import Watch
 from quota_watch.storage.database import insert_into
 from quota_watch.storage.schema import among, day_usage, organization, snapshot
 
+_ROWS_AT_A_TIME = 500
 _TOLD_ON = "told_on"
 """The key, beside an organization's last error, of the day on which a defect was told plainly."""
 
@@ -283,13 +284,13 @@ def changed_rows(
     for counts in days:
         before = kept.get(counts.day)
         used = counts.counted(watch.not_counted)
-        if before is not None and (before.counts, before.used) == (dict(counts.by_type), used):
+        if before is not None and (before.counts, before.used) == (counts.by_type, used):
             continue
         rows.append(
             {
                 "organization_pk": pk,
                 "date": counts.day,
-                "counts": dict(counts.by_type),
+                "counts": counts.by_type,
                 "used": used,
                 "capped": False,
                 "seen_at": now,
@@ -305,7 +306,9 @@ def write_rows(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Non
     names = ("counts", "used", "seen_at", "changed_from")
     changed = {name: insert.excluded[name] for name in names}
     keys = [day_usage.c.organization_pk, day_usage.c.date]
-    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+    statement = insert.on_conflict_do_update(index_elements=keys, set_=changed)
+    for first in range(0, len(rows), _ROWS_AT_A_TIME):
+        connection.execute(statement, rows[first : first + _ROWS_AT_A_TIME])
 
 
 def _changed_from(before: Any, day: date, used: int, last_ok: datetime | None) -> int | None:

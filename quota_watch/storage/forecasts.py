@@ -57,7 +57,7 @@ def past_of(
     """
     today, yesterday = usage.today, usage.today - ONE_DAY
     counted, capped = record.counted_days(connection, pk, today - _MEMORY, yesterday)
-    kept = record.days_of(connection, [pk], today - TYPE_DAYS, yesterday)[pk]
+    kept = record.days_of(connection, [pk], today - TYPE_DAYS, yesterday)[pk] if counted else ()
     new = tuple(fetched)
     days = {day.day: day for day in (*kept, *new) if day.day < today}
     counted |= {day.day: day.counted(watch.not_counted) for day in days.values()}
@@ -86,7 +86,7 @@ def past_of(
         ],
         shape=_shape(connection, pk, counted, capped, today) if was_watched else flat_shape(),
         sites=tuple(comparable(known_sites(sites), now=now).values()),
-        memory=_date_memory(connection, pk, usage.period, today),
+        memory=_date_memory(connection, pk, usage.period, today) if was_watched else None,
     )
 
 
