@@ -26,7 +26,7 @@ from quota_watch.storage.limits import kept_account, kept_limit
 
 log = get_logger(__name__)
 
-_USUAL_DAYS = 20
+_USUAL_DAYS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

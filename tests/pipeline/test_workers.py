@@ -159,3 +159,14 @@ def test_a_batch_closes_earlier_where_answers_are_large(gate: Gate) -> None:
     assert [len(next(batches)) for _ in range(4)] == [10] * 4
     gate.open()
     assert list(batches) == [[0]]
+
+
+def test_no_work_is_begun_while_a_batch_waits_to_be_taken() -> None:
+    begun: list[int] = []
+    batches = in_batches(
+        iter(range(100)), lambda n: begun.append(n) or n, threads=2, size=lambda _: BATCH_SIZE
+    )
+    next(batches)
+    wait_until(lambda: len(begun) >= 2)
+    assert len(begun) <= 4  # the one taken, one that waits, and one more of each thread at most
+    assert len(list(batches)) == 99
