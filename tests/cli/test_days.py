@@ -9,7 +9,7 @@ from datetime import date, timedelta
 import click
 import pytest
 
-from quota_watch.cli.days import export, history
+from quota_watch.cli.store import export, history
 from quota_watch.cli.upstream import backfill
 from quota_watch.model.account import Organization
 from quota_watch.model.period import each_day
