@@ -283,6 +283,9 @@ def own_name(name: str, address: str) -> str:
 def _data(smtp: smtplib.SMTP, content: bytes) -> tuple[int, bytes]:
     try:
         return smtp.data(content)
-    except smtplib.SMTPDataError as error:
+    except smtplib.SMTPDataError as error:  # before any of the content was sent
+        if 200 <= error.smtp_code <= 299:  # noqa: PLR2004 - a "done" that nothing was done for
+            what = f"answered {error.smtp_code} before the message was sent"
+            raise smtplib.SMTPException(what) from None
         text = error.smtp_error
         return error.smtp_code, text.encode() if isinstance(text, str) else text

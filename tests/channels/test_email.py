@@ -314,6 +314,12 @@ def verbs(dialogue: Dialogue) -> list[str]:
     return [line.partition(" ")[0].upper() for line in dialogue.heard]
 
 
+def test_a_server_that_says_done_before_it_has_the_message_has_not_accepted_it():
+    error = failure_of({"DATA": "250 OK"})
+    assert "answered 250 before the message was sent" in str(error)
+    assert not error.permanent
+
+
 def test_messages_that_are_due_go_out_in_one_session():
     dialogue = Dialogue({})
     with raw_server(dialogue) as port, closing_channel(port) as ops:
