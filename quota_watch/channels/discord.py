@@ -61,8 +61,8 @@ def escape(text: str) -> str:
 
 def complaint(answer: bytes) -> Complaint:
     """Return Discord's words and, where it limits the rate, the seconds to wait."""
-    said = answered(answer)
-    words, seconds = said.get("message"), said.get("retry_after")
+    body = answered(answer)
+    words, seconds = body.get("message"), body.get("retry_after")
     known = isinstance(seconds, int | float) and 0 <= seconds <= _LONGEST_SECONDS
     return Complaint(
         one_line(words, _WORDS) if isinstance(words, str) else "",

@@ -39,9 +39,9 @@ def payloads(facts: Facts, *, routing_key: str, now: datetime) -> tuple[dict[str
 
 def complaint(answer: bytes) -> Complaint:
     """Return PagerDuty's words for what is wrong with an event."""
-    said = answered(answer)
-    errors = said.get("errors")
-    parts = [said.get("message"), *(errors[:_ERRORS] if isinstance(errors, list) else ())]
+    body = answered(answer)
+    errors = body.get("errors")
+    parts = [body.get("message"), *(errors[:_ERRORS] if isinstance(errors, list) else ())]
     return Complaint(one_line("; ".join(part for part in parts if isinstance(part, str)), _WORDS))
 
 

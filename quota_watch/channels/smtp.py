@@ -11,7 +11,6 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from enum import StrEnum
 from types import SimpleNamespace
 from typing import cast
 
@@ -28,6 +27,7 @@ from quota_watch.lib.network import (
 )
 from quota_watch.lib.text import one_line
 
+_TLS, _NONE = "tls", "none"
 _GOODBYE_SECONDS = 2.0
 _GOES = 421
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -44,14 +44,6 @@ _NO_LOGIN = (
     'take smtp.username and smtp.password out, or use "starttls" or "tls": many take logins only so'
 )
 _NO_STARTTLS = 'use smtp.security = "tls" with port 465, or "none" within a network you trust'
-
-
-class Security(StrEnum):
-    """How the connection is encrypted."""
-
-    STARTTLS = "starttls"
-    TLS = "tls"
-    NONE = "none"
 
 
 class MailServer:
@@ -73,7 +65,7 @@ class MailServer:
         seconds: float,
     ) -> None:
         self._host, self._port = host, port
-        self._security = Security(security)
+        self._security = security
         self._username, self._password = username, password or ""
         self._tls = tls
         self._redact = Redactor([password] if password else [])
@@ -98,8 +90,8 @@ class MailServer:
             self._accepted("NOOP", self._open().noop())
         self.rest()
         login = "" if self._username is None else ", login accepted"
-        how = {Security.STARTTLS: " (STARTTLS)", Security.TLS: " (TLS)", Security.NONE: ""}
-        return f"{self._place} answers{how[self._security]}{login}"
+        how = "" if self._security == _NONE else f" ({self._security.upper()})"
+        return f"{self._place} answers{how}{login}"
 
     def rest(self) -> None:
         """Leave politely; what was accepted stays so whatever the server answers."""
@@ -150,8 +142,8 @@ class MailServer:
         return smtp
 
     def _open(self) -> smtplib.SMTP:
-        context = self._tls or (None if self._security is Security.NONE else trust())
-        direct = context if self._security is Security.TLS else None
+        context = self._tls or (None if self._security == _NONE else trust())
+        direct = context if self._security == _TLS else None
         smtp = _Session(self._host, self._port, tls=direct)
         self._smtp = smtp
         if context is not None and direct is None:
@@ -212,8 +204,8 @@ class MailServer:
         if isinstance(error, ssl.SSLCertVerificationError):
             return _HOST_NAME if error.verify_code in _OTHER_NAME else _AUTHORITY
         if isinstance(error, ssl.SSLError):
-            return _NOT_AT_ONCE if self._security is Security.TLS else _PLACE
-        if self._security is not Security.TLS and isinstance(error, TimeoutError):
+            return _NOT_AT_ONCE if self._security == _TLS else _PLACE
+        if self._security != _TLS and isinstance(error, TimeoutError):
             return _AT_ONCE
         return _PLACE
 

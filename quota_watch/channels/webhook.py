@@ -133,10 +133,10 @@ FACTS = Form(posts=_facts_alone, takes_period_ends=True, batches=False)
 def answered(answer: bytes) -> Mapping[str, Any]:
     """Return an answer's JSON object; an empty one where it is none."""
     try:
-        found = json.loads(answer)
+        body = json.loads(answer)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return body if isinstance(body, dict) else {}
 
 
 def own_template(renderer: Renderer, name: str, *, variables: Mapping[str, Any]) -> Form:
@@ -178,7 +178,7 @@ class WebhookChannel(Channel):
 
     `client` is the caller's, shared and closed by it; `proxy` is the proxy it goes through.
     `hidden` are secrets that a receiver may repeat. `tls` is for `check` alone. Raises
-    `SigningSecretError`.
+    `InvalidValueError`.
     """
 
     at_once = AT_ONCE
@@ -303,9 +303,9 @@ class WebhookChannel(Channel):
     def _refusal(self, response: Response, now: datetime) -> DeliveryError:
         status = response.status
         passing = status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        said = self._form.complaint(response.body)
-        words = one_line(self._redact(said.words))
-        waits = (seconds_until(response.headers.get("retry-after", ""), now), said.seconds)
+        complaint = self._form.complaint(response.body)
+        words = one_line(self._redact(complaint.words))
+        waits = (seconds_until(response.headers.get("retry-after", ""), now), complaint.seconds)
         return DeliveryError(
             f"{self._host} answered {_named(status)}" + (f": {words}" if words else ""),
             permanent=status in _PERMANENT,

@@ -50,15 +50,15 @@ class Listen(NamedTuple):
 
 def listen(value: object) -> Listen:
     """Split the `host:port` where a server is to listen; an IPv6 address stands in brackets."""
-    found = _LISTEN.fullmatch(value) if isinstance(value, str) else None
-    host = (found[1] or found[2]).lower() if found else ""
-    if found is None or not _is_host(host) or int(found[3]) > _MOST_PORT:
+    match = _LISTEN.fullmatch(value) if isinstance(value, str) else None
+    host = (match[1] or match[2]).lower() if match else ""
+    if match is None or not _is_host(host) or int(match[3]) > _MOST_PORT:
         raise InvalidValueError(
             "not a host and a port",
             value=value,
             allowed='host:port, such as "127.0.0.1:8420" or "[::1]:8420"',
         )
-    return Listen(host, int(found[3]))
+    return Listen(host, int(match[3]))
 
 
 def server(value: object) -> str:
@@ -149,8 +149,8 @@ def mailto(value: str) -> str | None:
 def sender(value: object) -> str:
     """Return a mail address with or without a name before it."""
     text = value if isinstance(value, str) and len(value) <= _LONGEST_SENDER else ""
-    named = _SENDER.fullmatch(text)
-    if has_unseen(text) or not _is_address(named[1] if named else text):
+    match = _SENDER.fullmatch(text)
+    if has_unseen(text) or not _is_address(match[1] if match else text):
         raise InvalidValueError(
             "not a mail address",
             value=value,
@@ -243,13 +243,13 @@ def _sqlite_complaint(url: str) -> str | None:
 
 
 def _postgresql_complaint(url: str) -> str | None:
-    found = _POSTGRESQL.fullmatch(url)
-    if found is None:
+    match = _POSTGRESQL.fullmatch(url)
+    if match is None:
         meant = '; did you mean "postgresql://"?' if url.startswith("postgres") else ""
         return f"not a database URL of a kind that is supported; {_DATABASES}{meant}"
-    if found[1].count("@") > 1:
+    if match[1].count("@") > 1:
         return "a password with @ in it is written with %40 in a URL"
-    authority = found[1].rpartition("@")[2].partition("/")[0]
+    authority = match[1].rpartition("@")[2].partition("/")[0]
     port = _PORT.fullmatch(authority)
     if port is None or (port[1] is not None and not 0 < int(port[1]) <= _MOST_PORT):
         return f"not a database URL: its host or port is wrong; {_DATABASES}"

@@ -178,9 +178,9 @@ def _places(document: Table) -> Iterator[tuple[str, list[str]]]:
     lists = [(key, table, name) for key, table in tables for name in ("notify", "fallback")]
     lists += [("reports", _table(document, "reports"), name) for name in ("monthly", "weekly")]
     for key, table, name in lists:
-        found = table.get(name)
-        if isinstance(found, list | tuple):
-            yield f"{key}.{name}", [each if isinstance(each, str) else "" for each in found]
+        value = table.get(name)
+        if isinstance(value, list | tuple):
+            yield f"{key}.{name}", [each if isinstance(each, str) else "" for each in value]
 
 
 def _bad_channel(name: str, known: tuple[str, ...]) -> str | None:
@@ -286,13 +286,13 @@ _CHECKS: tuple[Callable[[Table], Iterator[Problem]], ...] = (
 
 
 def _table(document: Table, name: str) -> Table:
-    found = document.get(name)
-    return found if isinstance(found, dict) else {}
+    table = document.get(name)
+    return table if isinstance(table, dict) else {}
 
 
 def _lacks(document: Table, name: str, key: str) -> bool:
-    found = document.get(name)
-    return isinstance(found, dict) and key not in found
+    table = document.get(name)
+    return isinstance(table, dict) and key not in table
 
 
 def _organizations(document: Table) -> Iterator[tuple[str, Table]]:

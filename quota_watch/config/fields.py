@@ -167,10 +167,10 @@ def parse_duration(
     value: object, *, least: timedelta = timedelta(0), most: timedelta = LONGEST
 ) -> timedelta:
     """Return the duration that `value` says; raises `ValueError` in words for a person."""
-    found = _PATTERN.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
+    match = _PATTERN.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
         raise InvalidValueError("not a duration", value=value, allowed=_ALLOWED)
-    seconds = int(found[1]) * _SECONDS[found[2]]
+    seconds = int(match[1]) * _SECONDS[match[2]]
     if not least.total_seconds() <= seconds <= most.total_seconds():
         complaint = "too short" if seconds < least.total_seconds() else "too long"
         allowed = f"{format_duration(least)} to {format_duration(most)}"

@@ -38,15 +38,15 @@ def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
     named = environ.get(VARIABLE)
     if explicit is not None or named:
         return explicit or Path(named or "")
-    found = next((place for place in _PLACES if os.path.lexists(place)), None)
-    if found is None:
+    path = next((place for place in _PLACES if os.path.lexists(place)), None)
+    if path is None:
         looked = ", ".join(f"./{p}" if not p.is_absolute() else str(p) for p in _PLACES)
         message = f"no config file: ${VARIABLE} is not set and there is none at {looked}"
         raise ConfigError(
             None,
             [Problem("", f"{message}; `quota-watch init` writes one, or use -c FILE")],
         )
-    return found
+    return path
 
 
 def load(path: Path) -> Config:
@@ -81,8 +81,8 @@ def _is_deep(document: dict[str, object]) -> bool:
 
 def _place(problem: Problem) -> tuple[int, int]:
     """Return what sorts problems by section and organization."""
-    found = re.match(r"(\w+)(?:\[(\d+)\])?", problem.key)
-    section, index = found.groups() if found else ("", None)
+    match = re.match(r"(\w+)(?:\[(\d+)\])?", problem.key)
+    section, index = match.groups() if match else ("", None)
     return _ORDER.get(section, -1), int(index or 0)
 
 

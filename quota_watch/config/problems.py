@@ -85,8 +85,8 @@ def closest(word: object, known: Iterable[str]) -> str | None:
     import difflib  # noqa: PLC0415  only where something is wrong
 
     names = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower(), names, n=1)
-    return names[found[0]] if found else None
+    matches = difflib.get_close_matches(word.lower(), names, n=1)
+    return names[matches[0]] if matches else None
 
 
 def quoted(words: Iterable[str]) -> str:

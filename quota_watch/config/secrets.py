@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NoReturn, Self
 
 from quota_watch.config.problems import ConfigError, InvalidValueError, Problem
-from quota_watch.lib import QuotaWatchError
 
 Check = Callable[[str], str | None]
 """Tells what is wrong with a secret's value, in words that hold nothing of it, or None."""
@@ -167,14 +166,10 @@ WEB_TOKEN = shaped(
 )
 
 
-class SigningSecretError(QuotaWatchError):
-    """A signing secret that is none; the message does not show it."""
-
-
 def signing_key(secret: str) -> bytes:
     """Return the key in a secret, `whsec_` and base64, whose padding may be missing.
 
-    Raises `SigningSecretError`.
+    Raises `InvalidValueError`.
     """
     coded = secret.removeprefix(_SIGNING_PREFIX).rstrip("=")
     try:
@@ -182,7 +177,7 @@ def signing_key(secret: str) -> bytes:
     except ValueError:
         key = b""
     if not key or not secret.startswith(_SIGNING_PREFIX):
-        raise SigningSecretError(
+        raise InvalidValueError(
             'not a signing secret; allowed: "whsec_" and then base64 of at least one byte'
         )
     return key
@@ -192,7 +187,7 @@ def signing_secret(value: str) -> str | None:
     """Complain about a secret that is not of the Standard Webhooks kind."""
     try:
         signing_key(value)
-    except SigningSecretError as error:
+    except InvalidValueError as error:
         return str(error)
     return None
 

@@ -187,16 +187,16 @@ def _section_reader(kind: Any) -> _Reader:
         if not isinstance(value, Mapping):
             return place.refuse(f"not a table but {kind_of(value)}{_table_hint(place.location)}")
         before = len(place.problems)
-        found = {}
+        parts = {}
         for key, (name, reader) in readers.items():
             if key in value:
-                found[name] = reader(value[key], place.at(key))
+                parts[name] = reader(value[key], place.at(key))
             elif key in needed:
                 place.at(key).refuse("is missing")
         for key in value:
             if key not in readers:
                 place.at(key).refuse(_unknown_key(key, kind))
-        return kind(**found, given=frozenset(found)) if len(place.problems) == before else _BAD
+        return kind(**parts, given=frozenset(parts)) if len(place.problems) == before else _BAD
 
     return read_section
 

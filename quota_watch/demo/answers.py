@@ -56,16 +56,16 @@ def event_count(scene: Scene, asked: Mapping[str, str], now: datetime) -> Answer
 
 def organization_sites(scene: Scene, now: datetime) -> Answer:
     """Answer what an organization pays for, and the sites that the key may see."""
-    stored, paid = scene.enforced(now), _paid(scene, now)
+    enforced, paid = scene.enforced(now), _paid(scene, now)
     limit = paid["eventLimit"]
-    counted = 0 if limit is None else stored.counted
+    counted = 0 if limit is None else enforced.counted
     return HTTPStatus.OK, {
         "organization": {
             "id": scene.id,
             "name": scene.name,
             "slug": scene.id,
             "monthlyEventCount": counted,
-            "overMonthlyLimit": stored.over,
+            "overMonthlyLimit": enforced.over,
         },
         "sites": [
             {

@@ -218,8 +218,8 @@ def _billed(counts: Counter[str]) -> int:
 
 def _chance(scene: Scene, day: date, sides: int) -> int:
     """Return what a die with so many sides shows that day, the same every time."""
-    thrown = blake2b(f"{scene.seed}/{scene.id}/{day}/{sides}".encode(), digest_size=8)
-    return int.from_bytes(thrown.digest()) % sides
+    roll = blake2b(f"{scene.seed}/{scene.id}/{day}/{sides}".encode(), digest_size=8)
+    return int.from_bytes(roll.digest()) % sides
 
 
 def cast(name: str, *, start: datetime, now: datetime) -> list[Scene]:

@@ -160,9 +160,9 @@ class Simulator(Loopback):
                 return _Reply(HTTPStatus.OK, "OK")
             case "/api/organizations":
                 now = self._clock.now()
-                seen = [each for each in self._scenes.values() if _opens(each, key, now)]
-                listed = seen and not key.startswith(ORGANIZATION_KEY)
-                return _Reply(*(organizations(seen) if listed else UNAUTHORIZED))
+                scenes = [each for each in self._scenes.values() if _opens(each, key, now)]
+                listed = scenes and not key.startswith(ORGANIZATION_KEY)
+                return _Reply(*(organizations(scenes) if listed else UNAUTHORIZED))
             case str() if path == _EVENT_COUNT:
                 return _Reply(HTTPStatus.BAD_REQUEST, {"error": "Organization ID required"})
         return None

@@ -51,19 +51,11 @@ MAX_BODY = 16 * 1024 * 1024
 
 
 class BodyError(HttpError):
-    """An answer of status `status` came, but not its body."""
+    """An answer of status `status` came, but no body that can be taken."""
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
         self.status = status
-
-
-class TooLarge(BodyError):  # noqa: N818 - reads as what happened
-    """The body was larger than allowed; the rest of it was not read."""
-
-
-class UnreadableBody(BodyError):  # noqa: N818
-    """The body came compressed in a way that can't be undone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +201,13 @@ class Client:
         since = time.monotonic() - seconds
         while True:
             with self._lock:
-                found = next((each for each in reversed(self._idle) if each.way == way), None)
-                if found is None or found.since < since:
+                idle = next((each for each in reversed(self._idle) if each.way == way), None)
+                if idle is None or idle.since < since:
                     return None
-                self._idle.remove(found)
-            if found.connection.is_quiet():
-                return found.connection
-            found.connection.close()
+                self._idle.remove(idle)
+            if idle.connection.is_quiet():
+                return idle.connection
+            idle.connection.close()
 
     def _keep(self, idle: _Idle) -> None:
         with self._lock:
@@ -312,7 +304,7 @@ def fetch(
         for piece in _decompressed(pieces, status, headers, max_bytes):
             body += piece
             if len(body) > max_bytes:
-                raise TooLarge(f"the body is larger than {max_bytes} bytes", status=status)
+                raise BodyError(f"the body is larger than {max_bytes} bytes", status=status)
         check(Response(status, headers, bytes(body)))
         return bytes(body)
 
@@ -354,7 +346,7 @@ def _decompressed(
         yield from pieces
         return
     if encoding not in {"gzip", "x-gzip", "deflate"}:
-        raise UnreadableBody("the body is packed in a way that was not asked for", status=status)
+        raise BodyError("the body is packed in a way that was not asked for", status=status)
     unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # gzip or zlib, as its header says
     began = False
     try:
@@ -362,9 +354,9 @@ def _decompressed(
             began = True
             yield unzip.decompress(piece, max_bytes + 1)
     except zlib.error:
-        raise UnreadableBody("the body says gzip but is not", status=status) from None
+        raise BodyError("the body says gzip but is not", status=status) from None
     if began and (not unzip.eof or unzip.unused_data):
-        raise UnreadableBody("the packed body is cut short or runs past its end", status=status)
+        raise BodyError("the packed body is cut short or runs past its end", status=status)
 
 
 @contextmanager

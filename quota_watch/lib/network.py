@@ -244,11 +244,11 @@ class Connection:
 
 def read_headers(head: h11.Response) -> dict[str, str]:
     """Return the headers of an answer; what stands there several times is joined."""
-    found: dict[str, str] = {}
+    headers: dict[str, str] = {}
     for raw_name, raw_value in head.headers:
         name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 def trust(ca_file: Path | None = None) -> ssl.SSLContext:
@@ -291,11 +291,11 @@ def _resolve(host: str, port: int) -> list[str]:
 
     def look_up() -> None:
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, OverflowError, UnicodeError) as error:
             answer.put(error)
         else:
-            answer.put(list(dict.fromkeys(str(address[0]) for *_, address in found)))
+            answer.put(list(dict.fromkeys(str(address[0]) for *_, address in places)))
 
     threading.Thread(target=look_up, name="name-lookup", daemon=True).start()
     try:

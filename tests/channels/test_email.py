@@ -461,11 +461,9 @@ def test_a_whole_name_is_told_else_the_address(name, address, expected):
     assert own_name(name, address) == expected
 
 
-@pytest.mark.parametrize(
-    "changes", [{"security": "ssl"}, {"from_address": "nobody"}, {"reply_to": "x@"}]
-)
+@pytest.mark.parametrize("changes", [{"from_address": "nobody"}, {"reply_to": "x@"}])
 def test_values_that_make_no_channel_are_refused_at_once(changes):
-    with pytest.raises(ValueError, match=r"not a (valid|mail)"):
+    with pytest.raises(ValueError, match="not a mail"):
         channel(25, **changes)
 
 

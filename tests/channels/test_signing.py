@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from quota_watch.channels.webhook import signature
-from quota_watch.config.secrets import SigningSecretError, signing_key
+from quota_watch.config.problems import InvalidValueError
+from quota_watch.config.secrets import signing_key
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + base64.b64encode(b"another secret of 32 bytes, or so").decode()
@@ -54,6 +55,6 @@ def test_a_missing_padding_is_accepted():
     "secret", ["", "whsec_", "whsec_====", "whsec_canary!", "whsec_canaré", "canary0w"]
 )
 def test_a_bad_secret_is_refused_without_showing_it(secret):
-    with pytest.raises(SigningSecretError) as caught:
+    with pytest.raises(InvalidValueError) as caught:
         signing_key(secret)
     assert "canar" not in str(caught.value)

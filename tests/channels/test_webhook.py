@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 
 from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError
 from quota_watch.channels.webhook import WebhookChannel, compact
-from quota_watch.config.secrets import SigningSecretError
+from quota_watch.config.problems import InvalidValueError
 from quota_watch.lib.clock import seconds_until
 from quota_watch.lib.http import Client, build_client
 from quota_watch.model.watch import Severity
@@ -284,7 +284,7 @@ def test_a_slow_body_after_the_status_is_not_waited_for(client):
 
 
 def test_a_bad_secret_is_refused_at_once(client):
-    with pytest.raises(SigningSecretError):
+    with pytest.raises(InvalidValueError):
         channel(client, "https://example.com", secrets=("whsec_",))
 
 

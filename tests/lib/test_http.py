@@ -17,8 +17,6 @@ from quota_watch.lib.http import (
     MAX_BODY,
     BodyError,
     HttpError,
-    TooLarge,
-    UnreadableBody,
     build_client,
     fetch,
 )
@@ -319,7 +317,7 @@ def test_a_request_that_timed_out_ends_its_connection(http, serve):
 def test_a_body_that_is_too_large_ends_its_connection(http, serve):
     server = serve(lambda c: c.answer(b"x" * 2000))
     for _ in range(2):
-        with pytest.raises(TooLarge):
+        with pytest.raises(BodyError, match="larger than"):
             get(http, server.url, max_bytes=1000)
     assert server.connections == 2
 
@@ -407,7 +405,7 @@ def test_a_body_of_exactly_the_allowed_size_is_taken(http, serve):
 
 def test_a_body_one_byte_larger_is_not_taken(http, serve):
     server = serve(lambda c: c.answer(b"x" * 1001, status="503 Busy"))
-    with pytest.raises(TooLarge, match="larger than 1000 bytes") as caught:
+    with pytest.raises(BodyError, match="larger than 1000 bytes") as caught:
         get(http, server.url, max_bytes=1000)
     assert caught.value.status == 503
 
@@ -418,7 +416,7 @@ def test_an_endless_body_is_cut_off(http, serve):
         while True:
             c.send(b"1000\r\n" + b"x" * 4096 + b"\r\n")
 
-    with pytest.raises(TooLarge):
+    with pytest.raises(BodyError, match="larger than"):
         get(http, serve(pour).url, max_bytes=100_000)
 
 
@@ -432,7 +430,7 @@ def test_a_small_body_that_unpacks_to_a_huge_one_is_not_taken_nor_held(http, ser
     bomb = gzip.compress(bytes(50_000_000))
     server = serve(lambda c: c.answer(bomb, "content-encoding: gzip"))
     tracemalloc.start()
-    with pytest.raises(TooLarge):
+    with pytest.raises(BodyError, match="larger than"):
         get(http, server.url, max_bytes=1_000_000)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -451,7 +449,7 @@ def test_a_small_body_that_unpacks_to_a_huge_one_is_not_taken_nor_held(http, ser
 )
 def test_a_body_that_can_not_be_unpacked_is_an_error(http, serve, encoding, body):
     server = serve(lambda c: c.answer(body, f"content-encoding: {encoding}"))
-    with pytest.raises(UnreadableBody):
+    with pytest.raises(BodyError, match="packed|gzip"):
         get(http, server.url)
 
 
@@ -463,7 +461,7 @@ def test_an_empty_body_needs_no_unpacking(http, serve):
 def test_after_an_error_the_client_goes_on(http, serve):
     sizes = iter([b"x" * 2000, b"fine"])
     server = serve(lambda c: c.answer(next(sizes)))
-    with pytest.raises(BodyError):
+    with pytest.raises(BodyError, match="larger than"):
         get(http, server.url, max_bytes=1000)
     assert get(http, server.url, max_bytes=1000).body == b"fine"
 
