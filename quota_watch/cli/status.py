@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from quota_watch.model.watch import Watch
     from quota_watch.rules.known import KeptForecast
     from quota_watch.storage.database import Database
-    from quota_watch.views.status import SiteStatus, Status
+    from quota_watch.views.known import SiteStatus
+    from quota_watch.views.status import Status
 
 _MEDIUM_SCREEN, _WIDE_SCREEN, _WIDE_BAR, _NARROW_BAR = 100, 140, 24, 12
 _SPARK_DAYS = 14

@@ -1,7 +1,7 @@
 """All that is known of organizations, read at once: what all that is shown and told starts from."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -10,8 +10,9 @@ from sqlalchemy import Connection, Row, select
 from quota_watch.forecast.capped import crossing_day
 from quota_watch.forecast.forecast import Crossing
 from quota_watch.forecast.outlook import foresee
+from quota_watch.forecast.sites import SiteCount, closed_counts, comparable
 from quota_watch.model.period import Period, each_day, month_of, previous
-from quota_watch.model.usage import OTHER, DayCounts, Usage, count, is_over
+from quota_watch.model.usage import OTHER, DayCounts, Usage, count, is_over, percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.rules.limit import LimitInForce, limit_in_force
@@ -235,3 +236,55 @@ def kept_forecast_of(row: Row[Any]) -> KeptForecast:
 
 def _day(text: str | None) -> date | None:
     return None if text is None else date.fromisoformat(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteStatus:
+    """A site as upstream lists it: its use of this period as it was last asked for.
+
+    `share` is the percent of what all known sites used, `growth` against as much of the last
+    period. `used` None: not asked for yet, or the key may not read it (`unreadable`).
+    """
+
+    id: str
+    domain: str
+    requires_plan: bool | None
+    used: int | None
+    share: float | None
+    growth: float | None
+    budget: int | None
+    unreadable: bool
+
+
+def sites_of(known: Known, period: Period) -> list[SiteStatus]:
+    """List the sites with what they used of a period, the present or a closed one, most first."""
+    if period == known.period:
+        counts = comparable(known.sites, now=known.at)
+        used = {
+            id_: site.used
+            for id_, site in known.sites.items()
+            if site.used is not None and site.as_of and site.as_of.date() in period
+        }
+    else:
+        counts = closed_counts(known.sites, period)
+        used = {id_: each.counted for id_, each in counts.items()}
+    found = [
+        SiteStatus(
+            id=id_,
+            domain=site.name,
+            requires_plan=site.requires_plan,
+            used=used.get(id_),
+            share=percent(used[id_], sum(used.values())) if id_ in used else None,
+            growth=_growth(counts.get(id_)),
+            budget=known.watch.budgets.get(id_),
+            unreadable=site.as_of is None and site.asked is not None,
+        )
+        for id_, site in known.sites.items()
+    ]
+    return sorted(found, key=lambda each: -(each.used or 0))
+
+
+def _growth(site: SiteCount | None) -> float | None:
+    if site is None or not site.before:
+        return None
+    return round(100 * (site.counted - site.before) / site.before, 1)

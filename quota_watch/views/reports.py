@@ -11,7 +11,6 @@ from quota_watch.forecast.accuracy import CheckDay
 from quota_watch.forecast.capped import lost
 from quota_watch.forecast.forecast import Crossing, Forecast
 from quota_watch.forecast.remedies import PlanFit, smaller_plan
-from quota_watch.forecast.sites import closed_counts
 from quota_watch.lib.figures import Estimate
 from quota_watch.model.period import Period, each_day, month_of, previous
 from quota_watch.model.schedule import ReportKind, ReportSpan
@@ -23,7 +22,8 @@ from quota_watch.storage import days as record
 from quota_watch.storage.closed import BASELINE, closed_period
 from quota_watch.storage.schema import alert, among, delivery, organization
 from quota_watch.views.forecast import PeriodForecast, period_forecast
-from quota_watch.views.status import SiteStatus, Status, present_sites, site_statuses, statuses
+from quota_watch.views.known import SiteStatus, sites_of
+from quota_watch.views.status import Status, statuses
 
 _CLOSED_PERIODS = 3
 _MOST_STORIES = 12
@@ -220,11 +220,8 @@ def _sites(known: Known, span: ReportSpan) -> tuple[SiteStatus, ...] | None:
     """List who used the plan: in the present period or, of a month, in the one that ended."""
     if not known.sites:
         return None if known.reported is None else ()
-    if span.kind is ReportKind.WEEKLY:
-        return tuple(present_sites(known)[:_MOST_SITES])
-    counts = closed_counts(known.sites, month_of(span.first))
-    used = {id_: each.counted for id_, each in counts.items()}
-    return tuple(site_statuses(known, used, counts)[:_MOST_SITES])
+    period = known.period if span.kind is ReportKind.WEEKLY else month_of(span.first)
+    return tuple(sites_of(known, period)[:_MOST_SITES])
 
 
 def _reread(day: date | None, span: ReportSpan) -> bool:

@@ -8,7 +8,6 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Row
 
-from quota_watch.forecast.sites import SiteCount, comparable
 from quota_watch.lib.figures import Estimate
 from quota_watch.lib.text import by_field
 from quota_watch.model.account import Mismatch
@@ -21,7 +20,7 @@ from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.storage import stories
 from quota_watch.views.alerts import Alert, SilenceRecord, silences_shown, with_deliveries
 from quota_watch.views.forecast import losses_so_far
-from quota_watch.views.known import known_of
+from quota_watch.views.known import SiteStatus, known_of, sites_of
 
 Json = dict[str, Any]
 
@@ -73,24 +72,6 @@ class LimitPending:
     status: str | None
     since: datetime
     confirmed_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteStatus:
-    """A site as upstream lists it: its use of this period as it was last asked for.
-
-    `share` is the percent of what all known sites used, `growth` against as much of the last
-    period. `used` None: not asked for yet, or the key may not read it (`unreadable`).
-    """
-
-    id: str
-    domain: str
-    requires_plan: bool | None
-    used: int | None
-    share: float | None
-    growth: float | None
-    budget: int | None
-    unreadable: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +225,7 @@ def status_of(
         stale=stale,
         enforced=reported is not None and reported.account.enforced_over is True,
         interval=_interval(known, interval),
-        sites=present_sites(known),
+        sites=sites_of(known, known.period),
         limit_pending=_limit_pending(known),
         limit_differs=_limit_differs(known),
         mismatch=known.mismatch,
@@ -318,42 +299,6 @@ def _open_alerts(connection: Connection, found: Sequence[Known]) -> dict[str, li
         met = _met_by(known, shared[known.watch.organization.server])
         by_id[known.watch.organization.id] += [alerts[row.id] for row in met]
     return by_id
-
-
-def present_sites(known: Known) -> list[SiteStatus]:
-    """List the sites with what they used of the present period."""
-    used = {
-        id_: site.used
-        for id_, site in known.sites.items()
-        if site.used is not None and site.as_of and site.as_of.date() in known.period
-    }
-    return site_statuses(known, used, comparable(known.sites, now=known.at))
-
-
-def site_statuses(
-    known: Known, used: Mapping[str, int], counts: Mapping[str, SiteCount]
-) -> list[SiteStatus]:
-    """List the sites, those that used most first; `counts` say how they grew."""
-    found = [
-        SiteStatus(
-            id=id_,
-            domain=site.name,
-            requires_plan=site.requires_plan,
-            used=used.get(id_),
-            share=percent(used[id_], sum(used.values())) if id_ in used else None,
-            growth=_growth(counts.get(id_)),
-            budget=known.watch.budgets.get(id_),
-            unreadable=site.as_of is None and site.asked is not None,
-        )
-        for id_, site in known.sites.items()
-    ]
-    return sorted(found, key=lambda each: -(each.used or 0))
-
-
-def _growth(site: SiteCount | None) -> float | None:
-    if site is None or not site.before:
-        return None
-    return round(100 * (site.counted - site.before) / site.before, 1)
 
 
 def _met_by(known: Known, shared: Iterable[Row[Any]]) -> list[Row[Any]]:

@@ -22,8 +22,8 @@ from quota_watch.messages.words import Words
 from quota_watch.messages.words.forecast import hits, risk
 from quota_watch.model.schedule import ReportKind, ReportSpan
 from quota_watch.model.usage import percent
+from quota_watch.views.known import SiteStatus
 from quota_watch.views.reports import EntryFacts
-from quota_watch.views.status import SiteStatus
 
 _NAME = 40
 _NAMED = 3
