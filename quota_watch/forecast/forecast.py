@@ -22,12 +22,14 @@ NEW_AFTER = 28
 _MOST_DAYS = 430
 _LONGEST_PERIOD = 366
 _NORMAL = NormalDist()
-_Z10 = _NORMAL.inv_cdf(0.9)
+_ONE_IN_TEN = 0.1
+_Z10 = _NORMAL.inv_cdf(1 - _ONE_IN_TEN)
 # Step 8 of docs/forecast.md: of 0.15 to 0.18 spreads the told date changes on 21 to 20 % of days
 # and turns back 1.6 to 1.4 times a month, not 2.9 times, and is off by 0.04 to 0.07 days more.
 _STEADY = 0.17
-# Step 7: a tenth more evidence changes what alarms are worth by 0.4 points at most.
-_EVIDENCE, _EVIDENCE_NONE, _EVIDENCE_SPREAD = 4.0, 0.18, 0.25
+# Step 7: a tenth more evidence changes what alarms are worth by 0.4 points at most. Without the
+# least, a quarter more of the alarms at 1.25 times the total are false.
+_EVIDENCE, _EVIDENCE_NONE, _EVIDENCE_SPREAD, _EVIDENCE_LEAST = 4.0, 0.18, 0.25, 0.15
 
 
 class ForecastError(QuotaWatchError):
@@ -186,9 +188,9 @@ def answer(
     return Forecast(
         as_of=as_of,
         used=odds.used,
-        p10=math.floor(odds.total(-_Z10)),
-        p50=round(odds.total(0)),
-        p90=math.ceil(odds.total(_Z10)),
+        p10=math.floor(odds.total(odds.low())),
+        p50=round(odds.total(1)),
+        p90=math.ceil(odds.total(odds.stretch(_Z10))),
         warn_at=warn_at,
         path=odds.path,
         probability_over=probability,
@@ -209,12 +211,16 @@ def _if_it_holds(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Odds:
-    """How the total is spread: what was used, and a sum to come that is log-normal each side."""
+    """How the total is spread: what was used, and a sum to come that is log-normal each side.
+
+    `lasts` is the chance that an outage goes on to the end of the period and nothing comes.
+    """
 
     used: int
     path: tuple[float, ...]
     spread_down: float
     spread_up: float
+    lasts: float
 
     @property
     def to_come(self) -> float:
@@ -224,8 +230,12 @@ class _Odds:
         """Return what the days ahead come to at `z` standard deviations, over the expected."""
         return math.exp(z * (self.spread_up if z > 0 else self.spread_down))
 
-    def total(self, z: float) -> float:
-        return self.used + self.to_come * self.stretch(z)
+    def low(self) -> float:
+        """Return what the days ahead come to, over the expected, with one chance in ten of less."""
+        return 0.0 if self.lasts > _ONE_IN_TEN else self.stretch(-_Z10)
+
+    def total(self, stretch: float) -> float:
+        return self.used + self.to_come * stretch
 
     def over(self, limit: int) -> float:
         """Return the probability that the total ends over the limit."""
@@ -235,27 +245,34 @@ class _Odds:
             return float(room < 0)
         distance = math.log(room / self.to_come)
         spread = self.spread_up if distance > 0 else self.spread_down
-        return round(_NORMAL.cdf(-distance / spread), 3)
+        return round((1 - self.lasts) * _NORMAL.cdf(-distance / spread), 3)
 
     def warn_at(self, left: float) -> float:
         """Return the total of which there is evidence enough to warn, by the share still left.
 
-        Early in the period it has to be strong; in the last sixth the likely total will do.
-        That the spread itself is a guess is allowed for.
+        Early in the period it has to be strong, in the last sixth a little more than none. That
+        the spread itself is a guess is allowed for.
         """
-        evidence = _EVIDENCE * max(0.0, left - _EVIDENCE_NONE) ** 2
         spread = (self.spread_down + self.spread_up) / 2
-        return self.used + self.to_come * math.exp(-evidence * (spread + _EVIDENCE_SPREAD))
+        evidence = _EVIDENCE * max(0.0, left - _EVIDENCE_NONE) ** 2 * (spread + _EVIDENCE_SPREAD)
+        return self.total((1 - self.lasts) * math.exp(-max(evidence, _EVIDENCE_LEAST * spread)))
 
 
 def _odds(level: Level, ahead: Sequence[date], used: int, part: PartDay | None) -> _Odds:
     path = [level.a_day * level.factors[day.weekday()] for day in ahead]
+    silent = level.silent
     if part and path:
         used += part.counted
         # The day's pace so far counts as far as the day has come.
         path[0] = (path[0] * (1 - part.share) + part.counted) * (1 - part.share)
+        silent = 0 if part.counted else silent
     return _Odds(
-        used=used, path=tuple(path), spread_down=level.spread_down, spread_up=level.spread_up
+        used=used,
+        path=tuple(path),
+        spread_down=level.spread_down,
+        spread_up=level.spread_up,
+        # An outage lasts about as long again as it has: half of those of n days end within n more.
+        lasts=silent / (silent + len(ahead)) if silent else 0.0,
     )
 
 
@@ -272,18 +289,22 @@ def _crossing(
     if passed is not None:
         return Crossing(early=passed, likely=passed, late=passed)
 
-    def day_at(z: float) -> date | None:
-        stretch = odds.stretch(z)
+    def day_at(stretch: float) -> date | None:
         path = zip(ahead, odds.path, strict=True)
         return _day_over([(day, count * stretch) for day, count in path], odds.used, limit)
 
-    likely = day_at(0.0)
+    likely = day_at(1.0)
     if previous is not None and previous.likely != likely:
         first, last, told = (
-            each or date.max for each in (day_at(_STEADY), day_at(-_STEADY), previous.likely)
+            each or date.max
+            for each in (
+                day_at(odds.stretch(_STEADY)),
+                day_at(odds.stretch(-_STEADY)),
+                previous.likely,
+            )
         )
         likely = previous.likely if first <= told <= last else likely
-    return Crossing(early=day_at(_Z10), likely=likely, late=day_at(-_Z10))
+    return Crossing(early=day_at(odds.stretch(_Z10)), likely=likely, late=day_at(odds.low()))
 
 
 def _day_over(days: Iterable[tuple[date, float]], used: float, limit: int) -> date | None:

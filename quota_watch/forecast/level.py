@@ -17,9 +17,9 @@ WEEK, YEAR = 7, 364
 """Days after which a weekday returns: in a week, and in a year of whole weeks."""
 
 # Step 1: spikes. The cut is worth 1 % of the error; sparing it where the median is below 3 takes
-# another 1 % off, and only 75 % of sparse series' totals still end above p50, not 83.
+# another 1 % off, and in first months of sparse series 3 to 6 %.
 _SPIKE, _SPARSE = 2.2, 3
-# Step 3 too: bursts come again only where there is a month to see them in.
+# Step 3: bursts come again only where there is a month to see them in.
 _BURSTS_AFTER = 28
 
 # Step 2: weekdays. With half a weekend day's worth of doubt the error in first months is 0.5 to
@@ -51,17 +51,15 @@ _BIAS_AFTER, _BIAS_DOUBT = 2.0, 12.0
 # a third of the change is between them. Learning the share of each series was no better.
 _YEAR_SHARE, _YEAR_AGO_BASE, _YEAR_AGO_MOST = 0.35, 28, 0.4
 
-# Step 6: the band. One spread, less of it down and more up, is as wide as two that are learned
-# apart, and as good in the odds (Brier score 0.089 against 0.090 on real series).
+# Step 6: the band. One spread, a little less of it down, is as wide as two that are learned apart,
+# and as good in the odds (Brier score 0.089 against 0.090 on real series).
 _SPREAD_LEAST, _SPREAD_OF_DAYS, _SPREAD_NEW, _SPREAD_WEIGHT = 0.03, 0.78, 2.0, 2.0
 _UNEVEN, _UNEVEN_DOUBT, _UNEVEN_LEAST = 0.25, 3, 0.02
-_DOWN, _UP = 0.87, 1.1
-# Under 1,000 events a month the band holds 81 % of the totals with it, 75 without.
-_CLUMP = 8.0
+_DOWN = 0.85
+# Under 1,000 events a month the band holds 83 % of the totals of first months with it, 60 without.
+_CHANCE_DAYS, _CLUMP, _CLUMP_DOUBT = 28, 8.0, 3
 # After a third remained for a week the band holds 65 % where it held 53.
 _APART = 1.3
-# Of outages of ten days that end tomorrow the band holds 76 % with it, 65 without.
-_SILENT = 0.15
 _NOTHING = 1e-6
 
 
@@ -70,13 +68,15 @@ class Level:
     """What the days ahead are like.
 
     `a_day` is the events of a mean day; `factors` what each weekday is to it. `spread_down` and
-    `spread_up` are standard deviations of the logarithm of the sum of the days ahead.
+    `spread_up` are standard deviations of the logarithm of the sum of the days ahead. `silent`
+    days without events came last, in what is taken for an outage.
     """
 
     a_day: float
     factors: tuple[float, ...]
     spread_down: float
     spread_up: float
+    silent: int = 0
 
 
 def fit_level(
@@ -105,14 +105,16 @@ def fit_level(
     a_day = max(math.exp(guess + bias + season) - little, 0.0)
     uneven = _uneven(flat, levels[_SHIFTING], little)
     spread = _spread([error - bias for error in errors], independent, uneven, len(flat))
-    few = math.sqrt(_CLUMP * min(1.0, uneven / _UNEVEN) ** 2 / max(a_day * horizon, 1.0))
-    newest = map(operator.truediv, counts[-WEEK:], expected[-WEEK:])
-    below, above = _apart([math.log((n + little) / (a_day + little)) for n in newest], uneven)
+    raw = list(map(operator.truediv, counts[-_CHANCE_DAYS:], expected[-_CHANCE_DAYS:]))
+    chance = _chance(raw, max(a_day, 1 / horizon), horizon)
+    newest = [math.log((n + little) / (a_day + little)) for n in raw[-WEEK:]]
+    below, above = _apart(newest, uneven)
     return Level(
         a_day=six_figures(a_day) if a_day > _NOTHING else 0.0,
         factors=tuple(map(six_figures, factors)),
-        spread_down=six_figures(math.hypot(_DOWN * spread, few, below, _SILENT * silent)),
-        spread_up=six_figures(math.hypot(_UP * spread, few, above)),
+        spread_down=six_figures(math.hypot(_DOWN * spread, chance, below)),
+        spread_up=six_figures(math.hypot(spread, chance, above)),
+        silent=silent,
     )
 
 
@@ -128,7 +130,7 @@ def calmed(counts: Sequence[float]) -> list[float]:
     for first in range(0, last, WEEK):
         around = sorted(counts[max(0, first - 21) : first + 14])
         usual, high = around[len(around) // 2], around[int(0.9 * (len(around) - 1))]
-        if usual >= _SPARSE or last < _BURSTS_AFTER:
+        if usual >= _SPARSE:
             for day in range(first, min(first + WEEK, last)):
                 if counts[day] > high:
                     calm[day] = min(counts[day], max(_SPIKE * _running_median(counts, day), high))
@@ -350,6 +352,18 @@ def _spread(errors: Sequence[float], independent: float, uneven: float, days: in
     replayed = fmean([error * error for error in errors]) if errors else 0.0
     whole = independent * replayed + _SPREAD_WEIGHT * typical * typical
     return math.sqrt(whole / (independent + _SPREAD_WEIGHT))
+
+
+def _chance(raw: Sequence[float], a_day: float, horizon: int) -> float:
+    """Return the spread that chance alone leaves, of the days ahead and of those learned from.
+
+    Events come in clumps: what days vary by over what they have on average is the size of one.
+    From few days that is drawn toward a usual size.
+    """
+    mean = fmean(raw)
+    strayed = math.fsum((n - mean) ** 2 for n in raw) / mean if mean else 0.0
+    clump = (strayed + _CLUMP_DOUBT * _CLUMP) / (len(raw) - 1 + _CLUMP_DOUBT)
+    return math.sqrt(math.log1p(clump / a_day * (1 / horizon + 1 / len(raw))))
 
 
 def _apart(off: Sequence[float], uneven: float) -> tuple[float, float]:

@@ -33,7 +33,7 @@ from quota_watch.model.period import ONE_DAY, Period, each_day
 from quota_watch.model.usage import Usage, highest_level
 from quota_watch.model.watch import Watch
 
-VERSION = 2
+VERSION = 3
 """Of what is learned: an outlook that another version kept is fitted anew."""
 
 TYPE_DAYS = timedelta(weeks=8)

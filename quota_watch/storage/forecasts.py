@@ -32,7 +32,7 @@ from quota_watch.storage import days as record
 from quota_watch.storage.limits import known_sites
 from quota_watch.storage.schema import among, forecast, organization, snapshot
 
-VERSION = 2
+VERSION = 3
 """Of the method; forecasts that another one made are not compared with."""
 
 _MEMORY = timedelta(days=800)

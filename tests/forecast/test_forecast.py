@@ -136,10 +136,19 @@ def test_tracking_that_is_dead_for_ten_days_is_expected_back() -> None:
     assert math.fsum(foretold([100] * 80 + [0] * 10).path) > 0.9 * 2100
 
 
-def test_while_tracking_is_dead_less_is_sure() -> None:
-    alive, dead = foretold(uneven(90)), foretold([*uneven(80), *[0] * 10])
-    assert dead.p10 - dead.used < 0.5 * (alive.p10 - alive.used)
+def test_dead_tracking_may_stay_so_to_the_end_of_the_month() -> None:
+    alive, dead = (
+        foretold(uneven(90), limit=20_000),
+        foretold([*uneven(80), *[0] * 10], limit=20_000),
+    )
+    assert dead.p10 == dead.used
     assert dead.p90 - dead.used < 1.2 * (alive.p90 - alive.used)
+    assert dead.probability_over < 0.7 < alive.probability_over
+
+
+def test_the_first_event_after_dead_days_makes_the_rest_as_sure_as_ever() -> None:
+    back = foretold([*uneven(80), *[0] * 10], part=PartDay(counted=30, share=0.03))
+    assert back.p10 > back.used + 0.5 * (back.p50 - back.used)
 
 
 def test_a_site_that_is_dead_for_more_than_ten_days_is_closed() -> None:
@@ -372,9 +381,9 @@ def test_an_uneven_series_asks_for_more_evidence_than_an_even_one() -> None:
     assert restless.warn_at / restless.p50 < even.warn_at / even.p50 < 1
 
 
-def test_late_in_the_month_the_likely_total_is_evidence_enough() -> None:
+def test_late_in_the_month_little_more_than_the_likely_total_is_asked_for() -> None:
     seen = foretold(uneven(90), until=date(2026, 3, 27))
-    assert seen.warn_at == seen.p50
+    assert (seen.p10 + seen.p50) / 2 < seen.warn_at < seen.p50
 
 
 def test_a_day_that_has_not_begun_changes_nothing() -> None:
