@@ -23,7 +23,7 @@ _MARKS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class ChatSection:
     """Three lines about one organization, and two buttons.
 
     `title` begins with the severity, `lead` is the consequence, `figures` what it costs to wait
@@ -43,14 +43,14 @@ class Section:
         return _MARKS[self.tone]
 
 
-def section_of(*facts: Facts, now: datetime) -> Section:
+def section_of(*facts: Facts, now: datetime) -> ChatSection:
     """Show facts of one organization, the most severe first, that are sent at `now`."""
     view, alert = view_of(*facts, now=now), facts[0].alert
     steps = join([*view.steps, view.note])
     cost = view.preheader if view.preheader != view.lead else ""
     figures = [cost.rstrip("."), *view.figures] if view.figures else [steps]
     lines = [f"{label}: {text}" for label, text in view.facts] if view.report else []
-    return Section(
+    return ChatSection(
         tone=view.tone,
         title=subject(facts[0], now=now, more=len(facts) - 1),
         lead=join([view.late, alert.lead, *view.others]),
@@ -60,7 +60,7 @@ def section_of(*facts: Facts, now: datetime) -> Section:
     )
 
 
-def sections_of(facts: Sequence[Facts], now: datetime) -> list[Section]:
+def sections_of(facts: Sequence[Facts], now: datetime) -> list[ChatSection]:
     """Show what goes together: a section for each organization."""
     return [section_of(*group, now=now) for group in grouped(facts)]
 
@@ -76,7 +76,7 @@ def plain_text(facts: Sequence[Facts], now: datetime) -> str:
     return "\n\n".join(_plain(each, titled=len(sections) > 1) for each in sections)
 
 
-def _plain(section: Section, *, titled: bool) -> str:
+def _plain(section: ChatSection, *, titled: bool) -> str:
     parts = [
         section.title if titled else "",
         section.lead,
@@ -88,13 +88,13 @@ def _plain(section: Section, *, titled: bool) -> str:
 
 
 def pack(
-    sections: Iterable[Section],
-    make: Callable[[Section], Made],
+    sections: Iterable[ChatSection],
+    make: Callable[[ChatSection], Made],
     *,
     cost: Callable[[Made], int],
     most: int,
     budget: int,
-) -> tuple[list[Made], list[Section]]:
+) -> tuple[list[Made], list[ChatSection]]:
     """Return the first sections as `make` makes them, and those that no longer fit.
 
     At most so many, and of at most `budget` in all; the first one is always made.
@@ -111,7 +111,7 @@ def pack(
     return made, left
 
 
-def rest(sections: Sequence[Section], longest: int, escape: Callable[[str], str] = str) -> str:
+def rest(sections: Sequence[ChatSection], longest: int, escape: Callable[[str], str] = str) -> str:
     """Return a line for each section while they fit into `longest`, then how many more."""
     lines: list[str] = []
     spare = longest - len("and 1,000,000 more")

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from quota_watch.channels.chat import (
-    Section,
+    ChatSection,
     fit,
     fit_lines,
     headline,
@@ -70,7 +70,7 @@ def complaint(answer: bytes) -> Complaint:
     )
 
 
-def _embed(section: Section) -> dict[str, Any]:
+def _embed(section: ChatSection) -> dict[str, Any]:
     lines = [fit(section.lead, _LINE, escape)]
     lines += [fit(line, _LINE, escape) for line in section.figures.split("\n")]
     lines.append(" · ".join(f"[{_label(each)}]({_url(each.url)})" for each in section.buttons))

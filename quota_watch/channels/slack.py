@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from quota_watch.channels.chat import (
-    Section,
+    ChatSection,
     fit,
     fit_lines,
     headline,
@@ -70,7 +70,7 @@ def complaint(answer: bytes) -> Complaint:
     return Complaint(word.decode()) if _WORD.fullmatch(word) else Complaint()
 
 
-def _blocks(section: Section) -> list[dict[str, Any]]:
+def _blocks(section: ChatSection) -> list[dict[str, Any]]:
     lines = [
         f"{section.mark} *{fit(section.title, _FALLBACK, escape)}*",
         fit(section.lead, _LINE, escape),

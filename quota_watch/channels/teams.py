@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from quota_watch.channels.channel import Notice
-from quota_watch.channels.chat import Section, fit, headline, pack, rest, sections_of
+from quota_watch.channels.chat import ChatSection, fit, headline, pack, rest, sections_of
 from quota_watch.channels.webhook import Complaint, Post, answered, chat_form, compact
 from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Facts
@@ -71,7 +71,7 @@ def complaint(answer: bytes) -> Complaint:
     return Complaint(one_line(code, _WORDS)) if isinstance(code, str) else Complaint()
 
 
-def _container(section: Section) -> dict[str, Any]:
+def _container(section: ChatSection) -> dict[str, Any]:
     title = _run(fit(section.title, _TITLE), weight="bolder", size="large")
     items = [
         _text(title | {"color": _COLOURS[section.tone]}),

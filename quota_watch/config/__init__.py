@@ -2,7 +2,7 @@
 
 from quota_watch.config.fields import format_duration, parse_duration
 from quota_watch.config.load import find_config, load, warnings
-from quota_watch.config.models import AppriseTable, Channel, EmailTable, Smtp, WebhookTable
+from quota_watch.config.models import AppriseTable, Channel, EmailTable, SmtpTable, WebhookTable
 from quota_watch.config.problems import ConfigError, Problem
 from quota_watch.config.secrets import Secret
 from quota_watch.config.settings import Config, Use
@@ -15,7 +15,7 @@ __all__ = [
     "EmailTable",
     "Problem",
     "Secret",
-    "Smtp",
+    "SmtpTable",
     "Use",
     "WebhookTable",
     "find_config",

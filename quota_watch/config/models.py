@@ -79,7 +79,7 @@ HeaderName = Annotated[
 ]
 
 
-class Rybbit(Section):
+class RybbitTable(Section):
     """The default server and credential."""
 
     base_url: ServerUrl = addresses.CLOUD
@@ -92,7 +92,7 @@ class Rybbit(Section):
     discover: Annotated[str, fields.one_of("tell", "watch", "off")] = "tell"
 
 
-class Poll(Section):
+class PollTable(Section):
     """How often and how many at a time."""
 
     interval: Annotated[timedelta, fields.duration(_SECOND)] = timedelta(minutes=15)
@@ -100,7 +100,7 @@ class Poll(Section):
     history: Duration = timedelta(days=400)
 
 
-class Database(Section):
+class DatabaseTable(Section):
     """Where what was seen and told is kept; `Config.database_url()` resolves the URL."""
 
     url: Annotated[Secret, secrets.secret(addresses.database_complaint)] = Secret(
@@ -138,7 +138,7 @@ class AlertKeys(RuleKeys):
     rules: Mapping[RuleName, RuleKeys] | None = None
 
 
-class Alerts(AlertKeys):
+class AlertsTable(AlertKeys):
     """What holds for every organization that says nothing else."""
 
     thresholds: Levels = (75, 90, 100)
@@ -178,11 +178,11 @@ class OrganizationTable(AlertKeys):
     sites: tuple[SiteTable, ...] = ()
 
 
-class _Channel(Section):
+class _ChannelTable(Section):
     min_severity: Annotated[Severity, fields.severity] = Severity.INFO
 
 
-class EmailTable(_Channel):
+class EmailTable(_ChannelTable):
     """People who get mails, one each; `from_` None means the `from` of `[smtp]`."""
 
     type: str = "email"
@@ -195,7 +195,7 @@ class EmailTable(_Channel):
     reply_to: Sender | None = None
 
 
-class WebhookTable(_Channel):
+class WebhookTable(_ChannelTable):
     """A URL that gets JSON; signed with each of `secret`, unsigned where there is none.
 
     Without a `url` it is that of the format; `template` replaces the format.
@@ -214,7 +214,7 @@ class WebhookTable(_Channel):
     routing_key: RoutingKey | None = None
 
 
-class AppriseTable(_Channel):
+class AppriseTable(_ChannelTable):
     """Whatever the library apprise can reach by a URL."""
 
     type: str = "apprise"
@@ -224,7 +224,7 @@ class AppriseTable(_Channel):
 Channel = EmailTable | WebhookTable | AppriseTable
 
 
-class Smtp(Section):
+class SmtpTable(Section):
     """The mail server that email channels use."""
 
     host: Annotated[str, addresses.host_name]
@@ -235,13 +235,13 @@ class Smtp(Section):
     from_: Sender | None = None
 
 
-class Templates(Section):
+class TemplatesTable(Section):
     """Where the user's own templates lie."""
 
     directory: LocalPath | None = None
 
 
-class Reports(Section):
+class ReportsTable(Section):
     """Channels that get a report; `groups` are those that a channel reads of, else of all."""
 
     monthly: Names = ()
@@ -249,14 +249,14 @@ class Reports(Section):
     groups: Mapping[Text, Names] = _NOTHING
 
 
-class Heartbeat(Section):
+class HeartbeatTable(Section):
     """A URL that hears that all is well."""
 
     url: SecretUrl
     interval: Annotated[timedelta, fields.duration(_SECOND)] = timedelta(minutes=5)
 
 
-class Web(Section):
+class WebTable(Section):
     """The status page."""
 
     listen: Annotated[addresses.Listen, addresses.listen] = _LISTEN
@@ -278,16 +278,16 @@ class Web(Section):
 class Document(Section):
     """The whole file."""
 
-    rybbit: Rybbit = Rybbit()
-    poll: Poll = Poll()
-    database: Database = Database()
-    alerts: Alerts = Alerts()
+    rybbit: RybbitTable = RybbitTable()
+    poll: PollTable = PollTable()
+    database: DatabaseTable = DatabaseTable()
+    alerts: AlertsTable = AlertsTable()
     plans: Mapping[Name, PlanTable] = _NOTHING
     groups: Mapping[Name, AlertKeys] = _NOTHING
     organizations: tuple[OrganizationTable, ...] = ()
     channels: Mapping[Name, Channel] = _NOTHING
-    smtp: Smtp | None = None
-    templates: Templates = Templates()
-    reports: Reports | None = None
-    heartbeat: Heartbeat | None = None
-    web: Web | None = None
+    smtp: SmtpTable | None = None
+    templates: TemplatesTable = TemplatesTable()
+    reports: ReportsTable | None = None
+    heartbeat: HeartbeatTable | None = None
+    web: WebTable | None = None

@@ -135,7 +135,7 @@ class Simulator(Loopback):
         self._budgets = Budgets() if rate_limits else None
         self._version = version
         self._counting = threading.Lock()
-        super().__init__(_Handler)
+        super().__init__(_Conversation)
 
     @property
     def url(self) -> str:
@@ -221,7 +221,7 @@ def _no_route(target: str) -> Answer:
     return status, {"message": message, "error": "Not Found", "statusCode": status}
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Conversation(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = _IDLE
     wbufsize = -1  # headers and body leave together
