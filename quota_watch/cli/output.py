@@ -178,22 +178,17 @@ def _nothing(_: object) -> None:
 
 
 class _Day(click.DateTime):
-    """A day that is refused with words instead of a format."""
+    """A day, refused with words instead of a format."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return super().convert(value, param, ctx)
+            return super().convert(value, param, ctx).date()
         except click.BadParameter:
             self.fail(f"'{value}' is no day; write it as 2026-11-01", param, ctx)
 
 
 DATE = _Day(["%Y-%m-%d"])
 """The type of an option that is a day in UTC."""
-
-
-def day_of(moment: datetime | None) -> date | None:
-    """Return the day that an option named, if it did."""
-    return moment.date() if moment else None
 
 
 def refuse_backward(first: date | None, last: date | None) -> None:

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -16,7 +16,6 @@ from quota_watch.cli.context import Context, chosen, refuse_foreign_folder
 from quota_watch.cli.output import (
     DATE,
     bar,
-    day_of,
     is_terminal,
     plural,
     print_json,
@@ -52,8 +51,8 @@ _CAPPED = "capped"
 def history(
     context: Context,
     organization: str,
-    first: datetime | None,
-    last: datetime | None,
+    first: date | None,
+    last: date | None,
     by: str,
     as_csv: bool,
     as_json: bool,
@@ -78,13 +77,13 @@ def history(
 
 
 def _range(
-    first: datetime | None, last: datetime | None, today: date, *, by_month: bool
+    first: date | None, last: date | None, today: date, *, by_month: bool
 ) -> tuple[date, date]:
-    end = day_of(last) or today
+    end = last or today
     usual = end - timedelta(days=_DEFAULT_DAYS - 1)
     if by_month:  # whole ones: this and the eleven before it
         usual = end.replace(year=end.year - 1 + end.month // 12, month=end.month % 12 + 1, day=1)
-    start = day_of(first) or usual
+    start = first or usual
     refuse_backward(start, end)
     return start, end
 
@@ -175,8 +174,8 @@ Writer = Callable[[TextIO, "Iterable[ExportedDay]"], None]
 def export(
     context: Context,
     organizations: tuple[str, ...],
-    first: datetime | None,
-    last: datetime | None,
+    first: date | None,
+    last: date | None,
     format_: str | None,
     output: Path | None,
 ) -> None:
@@ -187,7 +186,7 @@ def export(
     from quota_watch.storage import claims
     from quota_watch.views.days import Wanted, all_days, how_many_days, types_of
 
-    refuse_backward(day_of(first), day_of(last))
+    refuse_backward(first, last)
     config = context.config()
     watches = config.watches()
     path = None if output in {None, Path("-")} else output
@@ -197,7 +196,7 @@ def export(
         if organizations:
             named = [watch.organization for watch in chosen(config, organizations)]
             pks = list(claims.keys_of(connection, named).values())
-        wanted = Wanted(pks=pks, first=day_of(first), last=day_of(last))
+        wanted = Wanted(pks=pks, first=first, last=last)
         outside = {watch.organization: watch.not_counted for watch in watches}
         total = how_many_days(connection, wanted)
         writer = _csv(types_of(connection, wanted)) if kind == "csv" else _WRITERS[kind]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -252,7 +252,7 @@ def _print(rows: Sequence[_Listed]) -> None:
 )
 @click.option("--again", is_flag=True, help="Fetch also what is stored already.")
 @click.pass_obj
-def backfill(context: Context, organizations: tuple[str, ...], first: datetime, again: bool) -> int:
+def backfill(context: Context, organizations: tuple[str, ...], first: date, again: bool) -> int:
     """Fetch older days, a month at a time, the newest first.
 
     What is stored is passed over, so the same command goes on where it was broken off. Safe
@@ -262,7 +262,7 @@ def backfill(context: Context, organizations: tuple[str, ...], first: datetime, 
 
     config = context.config()
     watches = chosen(config, organizations)
-    start = _start(config, first.date(), context.clock.now().date())
+    start = _start(config, first, context.clock.now().date())
     context.start_logging(config, Use.POLL, Use.STORE)
     with context.existing(config) as database, ExitStack() as resources:
         refuse_foreign_folder(database)

@@ -183,3 +183,28 @@ def test_without_the_script_the_page_is_whole(browser, page):
     assert window.get_by_role("link", name="acme").is_visible()
     assert window.locator("footer button").count() == 0
     context.close()
+
+
+def test_sixty_organizations_are_leafed_through_without_the_script(browser, page):
+    page.show(*(page.filler.organization(f"n{n:02}", daily=[DAY]) for n in range(60)))
+    context = browser.new_context(java_script_enabled=False)
+    window = context.new_page()
+    window.goto(f"{page.server.url}/?sort=name")
+    assert not window.get_by_role("link", name="n59").is_visible()
+    window.get_by_role("link", name="Next").click()
+    assert window.get_by_role("link", name="n59").is_visible()
+    window.get_by_role("link", name="Previous").click()
+    assert window.get_by_role("link", name="n00").is_visible()
+    context.close()
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_page_of_many_fits_and_everyone_can_use_it(windows, page, name):
+    page.show(*(page.filler.organization(f"n{n:02}", daily=[DAY]) for n in range(60)))
+    window = windows[name].new_page()
+    window.goto(f"{page.server.url}/?page=2")
+    found = Axe().run(window)
+    width = window.evaluate("document.documentElement.scrollWidth")
+    window.close()
+    assert found.violations_count == 0, found.generate_report()
+    assert width <= LOOKS[name]["viewport"]["width"]
