@@ -13,7 +13,7 @@ from quota_watch.model.account import Organization
 from quota_watch.model.period import previous
 from quota_watch.model.schedule import next_slot
 from quota_watch.model.source import ErrorKind, UpstreamError
-from quota_watch.model.usage import Usage, is_over
+from quota_watch.model.usage import DayCounts, Usage, is_over
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.extras import awaits_past
 from quota_watch.pipeline.limits import Heard, hear
@@ -25,7 +25,7 @@ from quota_watch.storage import days as record
 from quota_watch.storage.claims import Changes
 from quota_watch.storage.closed import closed_period, mark_dropped, record_closed
 from quota_watch.storage.days import KeptRows
-from quota_watch.storage.forecasts import forecast_row, kept_forecasts, outlook_text
+from quota_watch.storage.forecasts import forecast_row, outlook_text
 from quota_watch.storage.limits import kept_account, kept_limit, known_sites, with_usage
 from quota_watch.views.known import kept_forecast_of
 
@@ -47,15 +47,22 @@ class Recorder:
         self._pace = pace
 
     def record(
-        self, transaction: Connection, poll: Poll, row: Row[Any], changes: Changes, kept: KeptRows
+        self,
+        transaction: Connection,
+        poll: Poll,
+        row: Row[Any],
+        changes: Changes,
+        kept: KeptRows,
+        forecast: Row[Any] | None,
     ) -> Known:
         """Keep the poll among `changes`; return what is known with it.
 
-        `kept` are the rows of its days, where those are to be compared. What has to be read again
-        right away is written at once.
+        `kept` are the rows of its days, where those are to be compared or the poll failed; then
+        `forecast` is what was forecast last. What has to be read again right away is written at
+        once.
         """
         if poll.error is not None:
-            return self._record_failure(transaction, poll, row, poll.error, changes)
+            return self._record_failure(poll, row, poll.error, changes, kept, forecast)
         said = hear(
             transaction,
             row,
@@ -151,16 +158,16 @@ class Recorder:
 
     def _record_failure(
         self,
-        transaction: Connection,
         poll: Poll,
         row: Row[Any],
         error: UpstreamError,
         changes: Changes,
+        kept: KeptRows,
+        forecast: Row[Any] | None,
     ) -> Known:
         watch = limit_in_force(poll.watch, kept_limit(row), kept_account(row), now=poll.at).watch
-        last_known = _last_known(transaction, poll, watch, row)
+        last_known = _last_known(poll, watch, row, kept)
         trouble = record.goes_on_failing(row, error, poll.at)
-        forecast = kept_forecasts(transaction, [row.pk], poll.period, poll.at.date()).get(row.pk)
         changes.organizations[row.pk] = record.failed_poll_columns(
             row, trouble, watch, error, now=poll.at, next_at=self._after_failure(poll, error)
         )
@@ -247,11 +254,13 @@ def _closed_period(
     return closed_period(connection, row.pk, watch=watch, period=previous(poll.period))
 
 
-def _last_known(transaction: Connection, poll: Poll, watch: Watch, row: Row[Any]) -> Usage | None:
+def _last_known(poll: Poll, watch: Watch, row: Row[Any], kept: KeptRows) -> Usage | None:
+    """Count what is kept of the period up to today, if it was polled well in it."""
     if row.last_ok is None or row.period_start != poll.period.start:
         return None
-    kept = record.days_in(transaction, row.pk, poll.period, poll.at.date())
-    return replace(poll, days=tuple(kept), usage=None).count(watch)
+    days = (day for day in sorted(kept) if day <= poll.at.date())
+    known = tuple(DayCounts(day, kept[day].counts) for day in days)
+    return replace(poll, days=known, usage=None).count(watch)
 
 
 def _fell_from(connection: Connection, row: Row[Any], usage: Usage) -> int | None:

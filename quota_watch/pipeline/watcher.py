@@ -1,7 +1,7 @@
 """Poll, record, assess, reconcile, enqueue: the first five steps, which are the product."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from quota_watch.channels.channel import Channel
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.account import Organization
-from quota_watch.model.period import Period, previous
+from quota_watch.model.period import Period, month_of, previous
 from quota_watch.model.source import Source, UpstreamError
 from quota_watch.model.usage import DayCounts, Usage
 from quota_watch.model.watch import Rule, Watch
@@ -31,6 +31,7 @@ from quota_watch.storage import days as record
 from quota_watch.storage import silences, stories
 from quota_watch.storage.claims import Changes, Claim, give_back, lock_claimed
 from quota_watch.storage.database import Database, concerns_all
+from quota_watch.storage.forecasts import kept_forecasts
 
 log = get_logger(__name__)
 
@@ -132,9 +133,8 @@ class Watcher:
         changes, done = Changes(), list[Outcome]()
         for poll in polls:
             row = batch.rows[poll.claim.pk]
-            known = self._recorder.record(
-                transaction, poll, row, changes, batch.days.get(row.pk, {})
-            )
+            days, forecast = batch.days.get(row.pk, {}), batch.forecasts.get(row.pk)
+            known = self._recorder.record(transaction, poll, row, changes, days, forecast)
             known = batch.complete(known, row.pk)
             transitions = self._judge(known, row.pk, batch.outages)
             if _needs_past(known, transitions):
@@ -191,6 +191,7 @@ class Watcher:
                 broken[poll.claim.pk] = poll.watch
                 if not poll.is_of_ours:
                     attempts.append([poll.as_failure_of_ours()])
+                    batch.read_kept(transaction, attempts[-1])
                 else:
                     self._keep_failure(transaction, poll, batch)
         if done:
@@ -199,7 +200,7 @@ class Watcher:
 
     def _keep_failure(self, transaction: Connection, poll: Poll, batch: "_Batch") -> None:
         changes = Changes()
-        self._recorder.record(transaction, poll, batch.rows[poll.claim.pk], changes, {})
+        self._recorder.record(transaction, poll, batch.rows[poll.claim.pk], changes, {}, None)
         changes.write(transaction)
 
     def _read(
@@ -208,13 +209,14 @@ class Watcher:
         """Read what is known of all the organizations of a batch, a statement for each kind."""
         now = self._clock.now()
         stories.reopen(transaction, rows, now=now)
-        return _Batch(
+        batch = _Batch(
             rows=rows,
             stories=stories.stories_of(transaction, *self._scope(polls)),
             silences=silences.silences_of(transaction, rows, now=now),
             outages=self._outages.among(transaction, polls, rows),
-            days=record.kept_rows(transaction, _days_to_compare(polls, rows)),
         )
+        batch.read_kept(transaction, polls)
+        return batch
 
     def _put_off(self, transaction: Connection, polls: Sequence[Poll]) -> list[Poll]:
         """Give back what can't be asked yet, until it can, and return the other polls."""
@@ -235,13 +237,28 @@ class Watcher:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What was read for a batch, by key; `days` are kept days that are to be compared."""
+    """What was read for a batch, by key.
+
+    `days` are kept days that are to be compared, or all that is known; `forecasts` are those of
+    failed polls.
+    """
 
     rows: Mapping[int, Row[Any]]
     stories: Mapping[int, Sequence[Story]]
     silences: Mapping[int | None, Sequence[Silence]]
     outages: BatchOutages
-    days: Mapping[int, record.KeptRows]
+    days: dict[int, record.KeptRows] = field(default_factory=dict)
+    forecasts: dict[int, Row[Any]] = field(default_factory=dict)
+
+    def read_kept(self, transaction: Connection, polls: Sequence[Poll]) -> None:
+        """Read days to compare with, and where polls failed what was known of their periods."""
+        self.days.update(record.kept_rows(transaction, _days_to_compare(polls, self.rows)))
+        failed: dict[date, list[int]] = {}
+        for poll in polls:
+            if poll.error is not None:
+                failed.setdefault(poll.at.date(), []).append(poll.claim.pk)
+        for day, pks in failed.items():
+            self.forecasts.update(kept_forecasts(transaction, pks, month_of(day), day))
 
     def complete(self, known: Known, pk: int) -> Known:
         """Add what was told of the organization, and who is not to hear of it."""
@@ -252,10 +269,16 @@ class _Batch:
 def _days_to_compare(
     polls: Sequence[Poll], rows: Mapping[int, Row[Any]]
 ) -> dict[int, Sequence[DayCounts]]:
-    """Return, by key, the fetched days that may not be kept as they are."""
+    """Return, by key, the fetched days that may not be kept as they are.
+
+    Of a failed poll those that may be kept: what is known now is what was known before.
+    """
     days: dict[int, Sequence[DayCounts]] = {}
     for poll in polls:
         pk, closed = poll.claim.pk, poll.closed.days if poll.closed else ()
+        if poll.error is not None:
+            days[pk] = [DayCounts(day, {}) for day in (poll.period.start, poll.at.date())]
+            continue
         changed = not poll.digest or poll.digest != rows[pk].days_digest
         if changed or closed:
             days[pk] = (*closed, *poll.days) if changed else closed

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, Text, case, cast, func, select, update
+from sqlalchemy import Column, Connection, Row, Text, case, cast, func, or_, select, update
 
-from quota_watch.model.period import ONE_DAY, Period, each_day
+from quota_watch.model.period import ONE_DAY, each_day
 from quota_watch.model.source import ErrorKind, Trouble, UpstreamError
 from quota_watch.model.usage import DayCounts, Usage
 from quota_watch.model.watch import Watch
@@ -113,13 +113,11 @@ def trouble_of(row: Row[Any]) -> Trouble | None:
 def failing_alike(connection: Connection, pks: Collection[int], *, kind: str) -> bool:
     """Tell whether the last polls of all these organizations failed with this kind of error."""
     columns = organization.c
-    failing = select(columns.pk, columns.last_error).where(columns.failing_since.is_not(None))
-    alike = {
-        pk
-        for pk, error in connection.execute(failing)
-        if error is not None and error["kind"] == kind
-    }
-    return alike >= set(pks)
+    is_other = columns.last_error["kind"].as_string().is_distinct_from(kind)
+    other = select(columns.pk).where(
+        among(columns.pk, pks), or_(columns.failing_since.is_(None), is_other)
+    )
+    return connection.execute(other.limit(1)).first() is None
 
 
 def days_of(
@@ -184,11 +182,6 @@ def are_ahead(connection: Connection, pk: int, today: date) -> bool:
         day_usage.c.organization_pk == pk, day_usage.c.date > today
     )
     return connection.execute(ahead.limit(1)).first() is not None
-
-
-def days_in(connection: Connection, pk: int, period: Period, today: date) -> list[DayCounts]:
-    """Return one organization's kept days of a period, none that lies ahead of today."""
-    return days_of(connection, [pk], period.start, min(period.last_day, today))[pk]
 
 
 def counted_days(

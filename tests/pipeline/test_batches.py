@@ -20,7 +20,7 @@ from quota_watch.storage import claims
 from quota_watch.storage.database import Database
 from support.clock import FakeClock
 from support.statements import statements
-from support.watching import Station, Upstream, watch, watches
+from support.watching import NO_ANSWER, Station, Upstream, watch, watches
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 ACME = watch(limit=30_000, thresholds=(75, 100), forecast=True, spike=True, stalled_after=DAY)
@@ -90,6 +90,32 @@ def waits_for_all_others(n: int) -> Callable[[object], None]:
     return before
 
 
+def polled_together(station: Station, upstream: Upstream) -> tuple[list[Outcome], list[str]]:
+    """Poll all organizations as one batch; return what became of them, and the statements."""
+    pks = list(station.keys.values())
+    with station.database.write() as connection:
+        claimed = claims.claim_now(connection, pks, now=station.clock.now())
+    upstream.before = waits_for_all_others(len(pks))
+    with statements(Engine) as executed:
+        outcomes = [each for _, batch in station.watcher.watch(iter(claimed)) for each in batch]
+    return outcomes, executed
+
+
+def test_an_outage_takes_a_statement_for_many_organizations(
+    database: Database, clock: FakeClock
+) -> None:
+    upstream, many = Upstream(), watches(100, limit=10_000)
+    for each in many:
+        upstream.set(each, clock.now().date(), pageview=100)
+    station = Station(database, upstream, many, clock)
+    station.poll()
+    clock.advance(HOUR)
+    upstream.errors = {each.organization: NO_ANSWER for each in many}
+    outcomes, executed = polled_together(station, upstream)
+    assert [outcome.known.usage.used for outcome in outcomes] == [100] * len(many)
+    assert len(executed) <= 50
+
+
 def test_a_steady_cycle_takes_a_statement_for_many_organizations(
     database: Database, clock: FakeClock
 ) -> None:
@@ -100,11 +126,7 @@ def test_a_steady_cycle_takes_a_statement_for_many_organizations(
     station = Station(database, upstream, many, clock, history=60 * DAY)
     station.poll()
     clock.advance(HOUR)
-    with database.write() as connection:
-        claimed = claims.claim_now(connection, list(station.keys.values()), now=clock.now())
-    upstream.before = waits_for_all_others(len(many))
-    with statements(Engine) as executed:
-        outcomes = [each for _, batch in station.watcher.watch(iter(claimed)) for each in batch]
+    outcomes, executed = polled_together(station, upstream)
     assert len(outcomes) == len(many)
     assert all(outcome.known.foresight.is_light for outcome in outcomes)
     assert len(executed) <= 50

@@ -68,7 +68,8 @@ def row(database: Database, pk: int) -> Row:
 def kept(database: Database, pk: int) -> dict[date, dict]:
     with database.read() as connection:
         return {
-            each.day: each.by_type for each in record.days_in(connection, pk, MARCH, MARCH.last_day)
+            each.day: each.by_type
+            for each in record.days_of(connection, [pk], MARCH.start, MARCH.last_day)[pk]
         }
 
 
