@@ -142,7 +142,7 @@ class MailServer:
         return smtp
 
     def _open(self) -> smtplib.SMTP:
-        context = self._tls or (None if self._security == _NONE else trust())
+        context = None if self._security == _NONE else self._tls or trust()
         direct = context if self._security == _TLS else None
         smtp = _Session(self._host, self._port, tls=direct)
         self._smtp = smtp
