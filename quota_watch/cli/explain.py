@@ -102,6 +102,8 @@ class _Page:
 
     def _facts(self) -> Iterator[str]:
         shown, period = self._shown, self._shown.period
+        if shown.stale:
+            yield f"Not seen since {self._at(shown.last_ok)}: all numbers here are of then."
         used = "unknown" if shown.used is None else f"{shown.used:,} events"
         part = "" if shown.percent is None else f", {shown.percent:.1f} % of the limit"
         yield f"Used {used}{part}, {days(period.start, period.last_day)} (UTC)."
@@ -135,12 +137,12 @@ class _Page:
         if shown.last_poll is None:
             yield "It was not polled yet."
             return
+        due = self._at(shown.next_poll)
+        is_late = shown.next_poll is not None and shown.next_poll < self._now
         yield (
             f"Last poll {ago(shown.last_poll, self._now)}, last good one "
-            f"{ago(shown.last_ok, self._now)}; the next {self._at(shown.next_poll)}."
+            f"{ago(shown.last_ok, self._now)}; the next {'was due ' if is_late else ''}{due}."
         )
-        if shown.stale:
-            yield "All this is older than two polls: what holds now is not known."
         if interval and interval.stretched:
             yield (
                 f"Polled every {_span(interval.current)}, not every"

@@ -67,6 +67,7 @@ def _show(
     from quota_watch.cli.context import chosen
     from quota_watch.cli.output import print_json
     from quota_watch.views.forecast import period_forecast
+    from quota_watch.views.status import is_stale
 
     config = context.config()
     (watch,) = chosen(config, (organization,))
@@ -85,7 +86,8 @@ def _show(
         }
         print_json({"forecasts": [ahead], **({} if wanted is None else {"plans": [asked]})})
         return
-    forecast_text.show(ahead, now=now)
+    stale = is_stale(ahead.known, config.poll.interval)
+    forecast_text.show(ahead, now=now, stale=stale)
     if wanted is not None:
         forecast_text.show_fit(fits, wanted, plan=plan, price=watch.prices.get(plan or ""))
 

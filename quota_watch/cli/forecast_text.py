@@ -46,8 +46,15 @@ _MARK = "│"
 _ALL = 100  # percent
 
 
-def show(ahead: PeriodForecast, *, now: datetime) -> None:
-    """Print it, wrapped and with bars on a terminal, a line for each sentence elsewhere."""
+def show(ahead: PeriodForecast, *, now: datetime, stale: bool = False) -> None:
+    """Print it, wrapped and with bars on a terminal, a line for each sentence elsewhere.
+
+    Where it is `stale` it says first how old it is.
+    """
+    if stale and ahead.known.last_ok is not None:
+        seen = moment(ahead.known.last_ok, ahead.known.watch.time_zone)
+        age = ago(ahead.known.last_ok, now)
+        _say([f"Not seen since {seen} ({age}): all that follows is of then, the forecast too."])
     _say(_head(ahead, now))
     forecast, usage = ahead.known.forecast, ahead.known.usage
     if usage is None:

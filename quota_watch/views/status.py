@@ -194,9 +194,9 @@ def status_of(
     open_alerts: Sequence[Alert] = (),
 ) -> Status:
     """Say how one organization stands, from what is known and told of it."""
-    watch, usage, trouble, reported = known.watch, known.usage, known.trouble, known.reported
+    watch, usage, trouble = known.watch, known.usage, known.trouble
     used = None if usage is None else usage.used
-    stale = _is_stale(known, interval)
+    stale = is_stale(known, interval)
     return Status(
         known=known,
         id=watch.organization.id,
@@ -223,7 +223,7 @@ def status_of(
         forecast=known.kept_forecast,
         lost=None,
         stale=stale,
-        enforced=reported is not None and reported.account.enforced_over is True,
+        enforced=_is_enforced(known),
         interval=_interval(known, interval),
         sites=sites_of(known, known.period),
         limit_pending=_limit_pending(known),
@@ -235,6 +235,14 @@ def status_of(
         state="unknown" if stale or used is None else _state(watch.limit, open_alerts),
         open_alerts=open_alerts,
     )
+
+
+def _is_enforced(known: Known) -> bool:
+    """Tell whether upstream last said that it drops events, in this period: each starts anew."""
+    reported = known.reported
+    if reported is None or reported.as_of.date() not in known.period:
+        return False
+    return reported.account.enforced_over is True
 
 
 def _today(known: Known, usage: Usage) -> TodayCount:
@@ -309,7 +317,7 @@ def _met_by(known: Known, shared: Iterable[Row[Any]]) -> list[Row[Any]]:
     return [row for row in shared if (row.detail or {}).get("kind") == trouble.kind]
 
 
-def _is_stale(known: Known, configured: timedelta | None) -> bool:
+def is_stale(known: Known, configured: timedelta | None) -> bool:
     """Tell whether its numbers are older than two intervals: nobody knows then how it stands."""
     every = max(configured or timedelta(), known.interval or timedelta())
     trusted = max(_TRUSTED_INTERVALS * every, _LEAST_TRUSTED)

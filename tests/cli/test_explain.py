@@ -65,6 +65,14 @@ def explained(folder: Folder) -> dict[str, Any]:
     return dict(found)
 
 
+def test_numbers_of_days_ago_say_so_first(shop, station, upstream) -> None:
+    cycle(station, upstream, 15_500)
+    shop.clock.advance(48 * HOUR)
+    page = words(shop)
+    assert "unknown Not seen since 15 March 2026, 14:00 CET (13:00 UTC): all numbers" in page
+    assert "the next was due 15 March 2026" in page
+
+
 def test_who_was_told_when_and_why_and_who_was_not(shop, station, upstream) -> None:
     cycle(station, upstream, 15_500)
     page = words(shop)

@@ -144,6 +144,12 @@ def test_json_has_everything_and_null_for_what_is_absent(shop: Shop) -> None:
     assert (seen["too_early"], seen["lost"], seen["accuracy"]) == (None, None, [])
 
 
+def test_a_forecast_of_days_ago_says_so_first(shop: Shop) -> None:
+    busy(shop)
+    shop.clock.advance(2 * DAY)
+    assert shop.call().out.startswith("Not seen since ")
+
+
 def test_a_period_that_fits_is_told_calmly(shop: Shop) -> None:
     shop.configure("limit = 90_000")
     out = shop.poll("2026-03-15T12:00", limit=90_000).out

@@ -1,7 +1,9 @@
 from datetime import date, timedelta
 
 import pytest
+from sqlalchemy import update
 
+from quota_watch.storage.schema import organization
 from quota_watch.views.alerts import outbox_counts
 from quota_watch.views.days import daily_totals, last_periods
 from quota_watch.views.forecast import expected_days
@@ -89,3 +91,13 @@ def test_polls_that_failed_since_the_last_good_one(filler):
     (failing, working) = shown(filler, down, well)
     assert failing.known.trouble.polls == 7
     assert working.known.trouble is None
+
+
+def test_what_upstream_said_of_last_month_is_not_enforced_in_this_one(filler):
+    one = filler.organization("one", daily=[DAY])
+    account = {"as_of": NOW.isoformat(), "over": True, "limit": 100_000}
+    with filler.database.write() as connection:
+        connection.execute(update(organization).values(account=account))
+    (march,) = shown(filler, one)
+    (april,) = shown(filler, one, now=NOW + timedelta(days=20))
+    assert (march.enforced, april.enforced) == (True, False)
