@@ -21,6 +21,9 @@ def configure(
     history: str = "1d",
     ca_file: Path | None = None,
     threads: int = THREADS,
+    key: str = "k123456789",
+    database: str = "sqlite:///quota-watch.db",
+    interval: str = "15m",
 ) -> Config:
     """Write and load a config of so many organizations, with a status page at a free port."""
     tables = "".join(
@@ -29,8 +32,9 @@ def configure(
     trusted = f'ca_file = "{ca_file}"\n' if ca_file else ""
     config = folder / "config.toml"
     config.write_text(
-        f'[rybbit]\nbase_url = "{url}"\napi_key = "k123456789"\n{trusted}'
-        f'[poll]\nhistory = "{history}"\nconcurrency = {threads}\n'
+        f'[rybbit]\nbase_url = "{url}"\napi_key = "{key}"\n{trusted}'
+        f'[database]\nurl = "{database}"\n'
+        f'[poll]\nhistory = "{history}"\nconcurrency = {threads}\ninterval = "{interval}"\n'
         f'[web]\nlisten = "127.0.0.1:0"\n{tables}'
     )
     config.chmod(0o600)

@@ -3,7 +3,8 @@
 `upstream.py CERTIFICATE|- FAULTS LATENCY` prints its port. Counts follow from organization and day
 alone; each answer comes LATENCY seconds after its request.
 Of so many requests per thousand (FAULTS) some get 500, 429, a broken body or a closed connection.
-`GET /connections` answers how many connections there were since it was asked last.
+`GET /connections` answers how many connections there were since it was asked last, `GET /requests`
+how many requests each key made for events, and how often more than one for an organization.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import ssl
 import subprocess
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -24,6 +26,9 @@ TYPES = (
     "pageview", "custom_event", "performance", "outbound", "error", "button_click", "copy",
     "form_submit", "input_change",
 )  # fmt: skip
+
+requests, asked_for = Counter[bytes](), Counter[str]()
+"""How many there were for events, by key and by what was asked."""
 
 
 @lru_cache(maxsize=20_000)
@@ -54,6 +59,9 @@ class _Server(asyncio.Protocol):
         while b"\r\n\r\n" in self._buffer:
             head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
             target = head.split(b" ", 2)[1].decode()
+            if target.startswith("/api/org-event-count/"):
+                requests[head.lower().partition(b"bearer ")[2].split(b"\r", 1)[0]] += 1
+                asked_for[target] += 1
             if _Server.latency:
                 asyncio.get_running_loop().call_later(_Server.latency, self._answer, target)
             else:
@@ -64,6 +72,12 @@ class _Server(asyncio.Protocol):
         if url.path == "/connections":
             self._send(b"%d" % _Server.connections)
             _Server.connections = 0
+        elif url.path == "/requests":
+            keys = {key.decode(): n for key, n in requests.items()}
+            twice = sum(n - 1 for n in asked_for.values())
+            self._send(json.dumps({"keys": keys, "twice": twice}).encode())
+            requests.clear()
+            asked_for.clear()
         elif random.randrange(1000) < _Server.faults:
             self._fail(random.randrange(4))
         elif url.path.startswith("/api/org-event-count/"):
