@@ -42,16 +42,7 @@ def payload(facts: Sequence[Facts], now: datetime) -> dict[str, Any]:
         "msteams": {"width": "Full"},
         "body": body,
     }
-    attachment = {
-        "contentType": "application/vnd.microsoft.card.adaptive",
-        "contentUrl": None,
-        "content": card,
-    }
-    return {
-        "type": "message",
-        "summary": fit(headline(facts, now), _TITLE),
-        "attachments": [attachment],
-    }
+    return _message(fit(headline(facts, now), _TITLE), card)
 
 
 def _notice(notice: Notice, _now: datetime) -> Post:
@@ -59,9 +50,16 @@ def _notice(notice: Notice, _now: datetime) -> Post:
         {"type": "TextBlock", "wrap": True, "text": text} for text in (notice.title, notice.text)
     ]
     card = {"type": "AdaptiveCard", "version": "1.4", "body": lines}
-    kind = "application/vnd.microsoft.card.adaptive"
-    attachment = {"contentType": kind, "contentUrl": None, "content": card}
-    return Post(compact({"type": "message", "summary": notice.title, "attachments": [attachment]}))
+    return Post(compact(_message(notice.title, card)))
+
+
+def _message(summary: str, card: dict[str, Any]) -> dict[str, Any]:
+    attachment = {
+        "contentType": "application/vnd.microsoft.card.adaptive",
+        "contentUrl": None,
+        "content": card,
+    }
+    return {"type": "message", "summary": summary, "attachments": [attachment]}
 
 
 def complaint(answer: bytes) -> Complaint:
@@ -87,8 +85,8 @@ def _container(section: ChatSection) -> dict[str, Any]:
     return {"type": "Container", "items": items}
 
 
-def _text(*runs: dict[str, Any], **style: Any) -> dict[str, Any]:
-    return {"type": "RichTextBlock", "inlines": list(runs)} | style
+def _text(run: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "RichTextBlock", "inlines": [run]}
 
 
 def _run(text: str, **style: Any) -> dict[str, Any]:

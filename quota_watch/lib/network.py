@@ -88,14 +88,11 @@ def connect(host: str, port: int) -> "Stream":
         rest = left()
         share = None if rest is None else rest / (len(addresses) - done)
         try:
-            connection = socket.create_connection((address, port), share)
+            return Stream(socket.create_connection((address, port), share))
         except TimeoutError as error:
             failure = TimedOut(str(error))
         except OSError as error:
             failure = ConnectError(str(error))
-        else:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return Stream(connection)
     raise failure
 
 
@@ -107,6 +104,7 @@ class Stream:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def recv(self, most: int) -> bytes:
         """Return what has come, at most so much; nothing at the end."""
