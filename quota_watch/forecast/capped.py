@@ -95,17 +95,11 @@ def lost(
     if not closed:
         return None
     measure = baseline(counted, before=closed[0], without={*capped, *known})
-    usual = {day: expected(measure, day) for day in closed}
-    missing = sum(max(0.0, (usual[day] or 0.0) - counted.get(day, 0)) for day in closed)
+    usual = {day: expected(measure, day) or 0.0 for day in closed}
     if not any(usual.values()):
         return None
-    whole = sum(value or 0.0 for value in usual.values())
-    low, high = spread(measure)
-    return Estimate(
-        low=round(max(0.0, missing - whole * (1 - low))),
-        likely=round(missing),
-        high=round(missing + whole * (high - 1)),
-    )
+    band = spread(measure)
+    return _sum([_missing(usual[day], counted.get(day, 0), band) for day in closed])
 
 
 def expected(measure: Mapping[date, int], day: date) -> float | None:

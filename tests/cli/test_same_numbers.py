@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 from quota_watch.cli.forecast import forecast
 from quota_watch.cli.status import status
 from quota_watch.config import load
+from quota_watch.forecast.forecast import Forecast
+from quota_watch.forecast.forecast import forecast as foretell
 from quota_watch.lib.figures import number, rough
 from quota_watch.lib.text import plain
-from quota_watch.model.period import each_day
+from quota_watch.messages.render import Renderer
+from quota_watch.model.period import each_day, month_of
 from quota_watch.model.schedule import ReportKind, latest_report
 from quota_watch.model.watch import Watch
 from quota_watch.views import reports
@@ -25,7 +29,7 @@ from support.watching import SERVER, Station, Upstream
 
 __all__ = ["folder", "noon", "sqlite_template"]
 
-DAY = timedelta(days=1)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 FIRST = NOON.date() - 60 * DAY
 
 
@@ -74,6 +78,18 @@ class Shop:
     def api(self, path: str) -> dict[str, Any]:
         (found,) = self.get(f"/api/v1/organizations{path}").json["organizations"]
         return dict(found)
+
+    def fresh_day(self) -> str:
+        """Return the day that would be told now, had none been told yesterday."""
+        today = self.folder.clock.now().date()
+        counted = {
+            day: sum(n for name, n in types.items() if name == "pageview")
+            for day, types in self.upstream.counts[self.watch.organization].items()
+        }
+        seen = foretell(counted, period=month_of(today), as_of=today - DAY, limit=self.watch.limit)
+        assert isinstance(seen, Forecast)
+        assert seen.crosses_on is not None
+        return str(seen.crosses_on.likely)
 
     def answers(self) -> dict[str, Mapping[str, Any]]:
         """Ask by every way that answers in JSON."""
@@ -127,6 +143,30 @@ def test_what_is_to_come_is_the_same_everywhere(shop: Shop) -> None:
     page = shop.get("/organizations/org_shop").text
     assert number(polled) in page
     assert rough(p50) in page or f"{p50:,}" in page
+
+
+def test_the_day_told_yesterday_is_told_again_by_mail_page_cli_and_api(shop: Shop) -> None:
+    shop.watch = replace(shop.watch, channels=("hook",))
+    shop.station = Station(
+        shop.station.database, shop.upstream, [shop.watch], shop.folder.clock, history=60 * DAY
+    )
+    shop.counts(-2 * DAY, 1_068)
+    shop.folder.clock.set(NOON - 36 * HOUR)
+    shop.poll()
+    shop.upstream.set(shop.watch, NOON.date() - DAY, pageview=1_354)
+    shop.folder.clock.set(NOON - 12 * HOUR)
+    shop.poll()
+    told = {outlook(each)[-1]["likely"] for each in shop.answers().values()}
+    facts = [each for message in shop.station.channels["hook"].sent for each in message.facts]
+    assert told == {each.forecast.crosses_on.likely.isoformat() for each in facts}
+    assert told == {"2026-03-19"} != {shop.fresh_day()}
+    mail = Renderer().email(facts[-1], now=NOON).text
+    for text in (
+        mail,
+        shop.folder(forecast, "org_shop").out,
+        shop.get("/organizations/org_shop").text,
+    ):
+        assert "19 March" in text
 
 
 def test_what_was_lost_is_the_same_everywhere(shop: Shop) -> None:
