@@ -18,7 +18,6 @@ from quota_watch.forecast.forecast import (
 )
 from quota_watch.forecast.level import Level
 from quota_watch.forecast.remedies import PlanFit, Remedies, remedies, smallest_plan, totals_ahead
-from quota_watch.forecast.sites import SiteCount
 from quota_watch.forecast.usual import (
     DayShape,
     Snapshot,
@@ -29,6 +28,7 @@ from quota_watch.forecast.usual import (
     usual_days,
 )
 from quota_watch.lib.text import plain
+from quota_watch.model.account import SiteCount
 from quota_watch.model.period import ONE_DAY, Period, each_day
 from quota_watch.model.usage import Usage, highest_level
 from quota_watch.model.watch import Watch

@@ -10,7 +10,7 @@ from statistics import fmean
 from types import MappingProxyType
 
 from quota_watch.forecast.forecast import Forecast
-from quota_watch.forecast.sites import SiteCount
+from quota_watch.model.account import SiteCount
 from quota_watch.model.limit import RYBBIT_PLANS, Plan
 from quota_watch.model.period import ONE_DAY, Period, each_day, month_of
 

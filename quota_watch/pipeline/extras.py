@@ -7,10 +7,16 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from quota_watch.forecast.sites import AT_RISK_EVERY, CALM_EVERY, due_sites
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.text import iso
-from quota_watch.model.account import Account, Organization, SiteUsage
+from quota_watch.model.account import (
+    AT_RISK_EVERY,
+    CALM_EVERY,
+    Account,
+    Organization,
+    SiteUsage,
+    due_sites,
+)
 from quota_watch.model.limit import ENFORCED_EVERY, NEARLY
 from quota_watch.model.period import ONE_DAY, Period, month_of, previous
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError

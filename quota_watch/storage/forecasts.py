@@ -23,8 +23,8 @@ from quota_watch.forecast.outlook import (
     since_first_event,
     stalls_rule_out,
 )
-from quota_watch.forecast.sites import comparable
 from quota_watch.forecast.usual import DayShape, Snapshot, flat_shape, learn_shape, shape_from_json
+from quota_watch.model.account import comparable
 from quota_watch.model.period import ONE_DAY, Period, month_of
 from quota_watch.model.usage import DayCounts, Usage, is_over
 from quota_watch.model.watch import Watch

@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from quota_watch.forecast.sites import seen_anew
 from quota_watch.lib.text import iso
 from quota_watch.model.account import (
     Account,
@@ -16,6 +15,7 @@ from quota_watch.model.account import (
     Reported,
     Site,
     SiteUsage,
+    seen_anew,
 )
 from quota_watch.model.limit import KnownLimit
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, select
 from quota_watch.forecast.capped import crossing_day
 from quota_watch.forecast.forecast import Crossing
 from quota_watch.forecast.outlook import foresee
-from quota_watch.forecast.sites import SiteCount, closed_counts, comparable
+from quota_watch.model.account import SiteCount, closed_counts, comparable
 from quota_watch.model.period import Period, each_day, month_of, previous
 from quota_watch.model.usage import OTHER, DayCounts, Usage, count, is_over, percent
 from quota_watch.model.watch import Watch

@@ -4,15 +4,16 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.forecast.sites import (
+from quota_watch.model.account import (
     MOST_A_DAY,
+    KnownSite,
     SiteCount,
+    SiteUsage,
     closed_counts,
     comparable,
     due_sites,
     seen_anew,
 )
-from quota_watch.model.account import KnownSite, SiteUsage
 from quota_watch.model.period import month_of
 
 DAY = timedelta(days=1)
