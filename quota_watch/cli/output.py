@@ -28,6 +28,7 @@ STATES = {
 """Sign and style of each state an organization can be in, the most urgent first."""
 
 
+_LEAST_WIDTH, _GAP = 20, 3
 DROPPED = "; Rybbit drops new events within 30 minutes of that"
 """What follows from being over a limit, where events are dropped."""
 
@@ -70,7 +71,8 @@ def print_table(
 ) -> None:
     """Print a table: by rich on a terminal, plain elsewhere.
 
-    On a terminal the last column alone wraps, and those of `piped_only` are left out.
+    On a terminal the last column alone wraps, though not to nothing where others are long, and
+    those of `piped_only` are left out.
     """
     if not is_terminal():
         print_plain(headers, rows)
@@ -81,12 +83,26 @@ def print_table(
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     shown = [n for n, header in enumerate(headers) if header not in piped_only]
-    for n in shown:
-        table.add_column(headers[n], no_wrap=n != shown[-1], overflow="ellipsis")
-    for row in rows:
-        cells = [one_line(str(row[n]), None) for n in shown]
+    lines = [[one_line(str(row[n]), None) for n in shown] for row in rows]
+    screen = console()
+    widths = _widths([[headers[n] for n in shown], *lines], screen.width)
+    for n, width in zip(shown, widths, strict=True):
+        if n == shown[-1]:
+            table.add_column(headers[n], min_width=width)
+        else:
+            table.add_column(headers[n], no_wrap=True, overflow="ellipsis", max_width=width)
+    for cells in lines:
         table.add_row(*(Text(cell, style=STATES.get(cell, ("", ""))[1]) for cell in cells))
-    console().print(table)
+    screen.print(table)
+
+
+def _widths(lines: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Return how wide columns can be: the widest gives way until all fit, the last one wraps."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths[-1] = min(widths[-1], _LEAST_WIDTH)
+    while sum(widths) + _GAP * len(widths) > room and max(widths) > 1:
+        widths[widths.index(max(widths))] -= 1
+    return widths
 
 
 def bar(share: float | None, cells: int) -> str:

@@ -1,11 +1,14 @@
 """Streams that are closed, or that can't show every letter."""
 
 import json
+import re
 import subprocess
 
 import pytest
 
+from quota_watch.cli.output import print_table
 from support.installation import Installation
+from support.terminal import printed_on_terminal
 
 HORSE = "Žluť 🐎"
 
@@ -64,3 +67,16 @@ def named(installation: Installation) -> None:
     installation.configure({"org_acme": 1000})
     config = installation.folder / "config.toml"
     config.write_text(config.read_text().replace("limit = 1000", f'limit = 1000\nname = "{HORSE}"'))
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_a_table_keeps_its_last_column_whatever_is_long(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    rows = [("2026-03-15 12:00Z", "a title " * 20, "ops@example.com")]
+    lines = printed_on_terminal(lambda: print_table(("when", "what", "to"), rows))
+    assert any("ops@example.com" in line for line in lines)
+    assert max(len(re.sub(r"\x1b\[\d*m", "", line)) for line in lines) <= columns
