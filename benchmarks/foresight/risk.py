@@ -21,8 +21,8 @@ from quota_watch.forecast.outlook import fit
 from quota_watch.forecast.usual import Snapshot, learn_shape
 from quota_watch.model.period import ONE_DAY, Period, each_day, month_of
 from quota_watch.model.watch import Rule
-from quota_watch.rules.forecast import ToldRisk, condition_of, judge_risk
-from quota_watch.rules.reconcile import is_above
+from quota_watch.rules.forecast import Risk, condition_of, judge_risk
+from quota_watch.rules.reconcile import why_worse
 from quota_watch.rules.story import Story
 from quota_watch.rules.verdict import Reason, State
 
@@ -76,7 +76,7 @@ def _play(name, counts, days, period: Period, actual: int, seen) -> Iterator[Mon
         times: Month(name, times, _crossing(days, period, round(actual * times)))
         for times in LIMITS
     }
-    told: dict[float, ToldRisk | None] = dict.fromkeys(LIMITS)
+    told: dict[float, Story | None] = dict.fromkeys(LIMITS)
     for day in each_day(period.start, period.last_day):
         if day not in counts:
             continue
@@ -97,8 +97,8 @@ def _play(name, counts, days, period: Period, actual: int, seen) -> Iterator[Mon
 
 
 def _step(
-    month: Month, answer: Forecast | TooEarly, limit: int, now: datetime, told: ToldRisk | None
-) -> ToldRisk | None:
+    month: Month, answer: Forecast | TooEarly, limit: int, now: datetime, told: Story | None
+) -> Story | None:
     judged = judge_risk(
         answer, limit=limit, now=now, told=told, ended_before=told is None and month.stories > 0
     )
@@ -109,15 +109,15 @@ def _step(
         return None
     risk = judged.figures
     month.stories += told is None
-    if told is not None and not is_above(condition_of(risk), _story(told)):
+    if told is not None and why_worse(condition_of(risk), told) is None:
         return told
     month.messages += 1
     for what in {"any", risk.tier.value, risk.severity.label}:
         month.first.setdefault(what, now)
-    return ToldRisk(tier=risk.tier, severity=risk.severity, likely=risk.likely)
+    return _story(risk)
 
 
-def _story(told: ToldRisk) -> Story:
+def _story(told: Risk) -> Story:
     """Put what was told as reconcile holds it: it decides what is said again."""
     return Story(
         organization=None,

@@ -49,15 +49,6 @@ class RiskReason(Worded):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToldRisk:
-    """What the open story of the period told last."""
-
-    tier: Tier
-    severity: Severity
-    likely: date | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Risk:
     """What is true of the period now. Within a story neither tier nor severity falls.
 
@@ -80,12 +71,11 @@ def verdict(known: Known) -> Verdict:
     if known.foresight is None or known.usage is None:
         return NOTHING_COUNTED
     stories = known.stories_of_limit(Rule.FORECAST)
-    before = next((story for story in stories if story.is_open), None)
     verdict = judge_risk(
         known.foresight.forecast,
         limit=known.watch.limit,
         now=known.measured_at or known.at,
-        told=None if before is None else _told(before),
+        told=next((story for story in stories if story.is_open), None),
         ended_before=any(story.reason is Reason.NO_LONGER_LIKELY for story in stories),
     )
     overtaken = verdict.reason is RiskReason.LIMIT_REACHED
@@ -105,14 +95,6 @@ def says_more(condition: Condition, story: Story) -> Reason | None:
     if sooner < _CLEARLY_EARLIER:
         return None
     return Reason.EARLIER_DATE if condition.tier == story.tier else condition.reason
-
-
-def _told(story: Story) -> ToldRisk:
-    return ToldRisk(
-        tier=Tier(story.tier or Tier.AT_RISK),
-        severity=story.severity,
-        likely=None if story.mark is None else date.fromisoformat(story.mark),
-    )
 
 
 def condition_of(risk: Risk) -> Condition:
@@ -149,7 +131,7 @@ def judge_risk(
     *,
     limit: int | None,
     now: datetime,
-    told: ToldRisk | None = None,
+    told: Story | None = None,
     ended_before: bool = False,
 ) -> Verdict:
     """Judge a forecast that was made with `limit`; `told` is the open story, if there is one.
@@ -183,7 +165,7 @@ def _tier(seen: Forecast, probability: float, limit: int, *, ended_before: bool)
 
 
 def _risk(
-    seen: Forecast, probability: float, tier: Tier | None, now: datetime, told: ToldRisk | None
+    seen: Forecast, probability: float, tier: Tier | None, now: datetime, told: Story | None
 ) -> Risk:
     likely = seen.crosses_on.likely if seen.crosses_on else None
     severity = Severity.INFO
@@ -191,8 +173,8 @@ def _risk(
         severity = Severity.CRITICAL if _is_soon(likely, now) else Severity.WARNING
     if told is not None:
         severity = max(severity, told.severity)
-        if told.tier is Tier.WILL_EXCEED or tier is None:
-            tier = told.tier
+        before = Tier(told.tier or Tier.AT_RISK)
+        tier = before if before is Tier.WILL_EXCEED else tier or before
     return Risk(
         tier=tier or Tier.AT_RISK,
         severity=severity,
