@@ -1,25 +1,39 @@
-"""Enqueue: one delivery per transition, channel and recipient, with the facts of the moment."""
+"""Enqueue: one delivery per transition, channel and recipient, with the facts of the moment.
 
-from collections.abc import Iterable, Mapping
+No floods: what is not critical waits a minute for company where a channel can tell several things
+in one message, and what one poll brought of one organization is one message there.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 
 from quota_watch.channels.channel import Channel
 from quota_watch.lib.text import iso
 from quota_watch.messages.freeze import facts_of, test_facts
-from quota_watch.model.watch import Watch
-from quota_watch.pipeline.route import (
-    audience,
-    envelopes,
-    fallback_envelopes,
-    put_together,
-)
+from quota_watch.model.schedule import until_quiet_ends
+from quota_watch.model.watch import Severity, Watch
 from quota_watch.rules.known import Known
+from quota_watch.rules.registry import REGISTRY
 from quota_watch.rules.story import Transition, TransitionType
+from quota_watch.rules.verdict import BY_THEMSELVES, Reason
 from quota_watch.storage import deliveries, stories
-from quota_watch.storage.deliveries import RESOLVED, Delivery, Envelope, delivery_id
+from quota_watch.storage.deliveries import (
+    RESOLVED,
+    Delivery,
+    Envelope,
+    delivery_id,
+    is_urgent,
+)
+
+DIGEST = "digest"
+FIRST_LOOK = "first-look"
+
+COMPANY = timedelta(seconds=60)
+"""How long what is not critical waits for more to go in one message with it."""
 
 
 def enqueue(
@@ -38,6 +52,7 @@ def enqueue(
     organization was never polled before.
     """
     found: list[Envelope] = []
+    told = deliveries.channels_told
     for transition in transitions:
         facts = facts_of(transition, watch=watch, known=known, public_url=watch.public_url)
         alert_pk = stories.keep(
@@ -55,8 +70,8 @@ def enqueue(
             transition,
             agreed,
             channels,
-            told=deliveries.channels_told(connection, alert_pk),
-            told_as_fallback=deliveries.channels_told(connection, alert_pk, as_fallback=True),
+            told=told(connection, alert_pk) if is_end else (),
+            told_as_fallback=told(connection, alert_pk, as_fallback=True) if is_end else (),
         )
         found += envelopes(
             transition,
@@ -116,3 +131,146 @@ def enqueue_test(
         )
     deliveries.put(connection, found, now=now)
     return [envelope.id for envelope in found]
+
+
+def audience(
+    transition: Transition,
+    watch: Watch,
+    channels: Mapping[str, Channel],
+    *,
+    told: Collection[tuple[str, str]] = (),
+    told_as_fallback: Collection[tuple[str, str]] = (),
+) -> list[tuple[Channel, str]]:
+    """Return the channels and recipients that are to hear of a step.
+
+    Of an end only those hear who heard of the story, which are `told`.
+    """
+    heard_by = [channels[name] for name in watch.channels]
+    everyone = [(channel, to) for channel in heard_by for to in channel.recipients]
+    if transition.type is TransitionType.RESOLVED:
+        everyone = [(channel, to) for channel, to in everyone if (channel.name, to) in told]
+        everyone += [
+            (channels[name], to)
+            for name, to in sorted(told_as_fallback)
+            if name in channels and name not in watch.channels
+        ]
+    condition, reason = transition.condition, transition.reason
+    by_itself = reason in BY_THEMSELVES or (condition is not None and condition.is_quiet)
+    return [
+        (channel, to)
+        for channel, to in everyone
+        if _wants(channel, transition.story.severity, is_told=transition.told, by_itself=by_itself)
+    ]
+
+
+def _wants(channel: Channel, severity: Severity, *, is_told: bool, by_itself: bool) -> bool:
+    """Decide whether a channel takes a step.
+
+    One that `is_told` to nobody closes incidents alone; one that came `by_itself`, with a new
+    period or a changed config, is for programs.
+    """
+    if not (is_told or channel.keeps_incidents) or (by_itself and not channel.takes_period_ends):
+        return False
+    return severity >= channel.min_severity
+
+
+def envelopes(
+    transition: Transition,
+    heard_by: Iterable[tuple[Channel, str]],
+    *,
+    facts: Mapping[str, Any],
+    alert_pk: int,
+    watch: Watch,
+    known: Known,
+) -> Iterator[Envelope]:
+    """Yield what each of the receivers gets, not yet put together with anything."""
+    severity = transition.story.severity.label
+    urgent = is_urgent(severity, facts["type"])
+    for channel, recipient in heard_by:
+        yield Envelope(
+            id=delivery_id(transition.id, channel.name, recipient),
+            transition_id=transition.id,
+            alert_pk=alert_pk,
+            channel=channel.name,
+            recipient=recipient,
+            type=facts["type"],
+            severity=severity,
+            facts=facts,
+            expires_at=_end_of(transition, known) if channel.batches and not urgent else None,
+            quiet=watch.quiet_hours,
+            fallback=_fallback(transition, watch, channel.name),
+        )
+
+
+def _end_of(transition: Transition, known: Known) -> datetime | None:
+    """Return when what is told is of a period that is over, where that is in the future."""
+    of_this = transition.story.period_start == known.period.start
+    is_bound = REGISTRY[transition.story.rule].of_period and of_this
+    return known.period.resets_at if is_bound and known.period.resets_at > transition.at else None
+
+
+def _fallback(transition: Transition, watch: Watch, failing: str) -> tuple[str, ...]:
+    """Return the channels to tell if `failing` fails: of an end nobody else need hear."""
+    if transition.type is TransitionType.RESOLVED:
+        return ()
+    return tuple(name for name in watch.fallback or watch.channels if name != failing)
+
+
+def put_together(
+    found: Sequence[Envelope],
+    channels: Mapping[str, Channel],
+    *,
+    poll: str,
+    first_look: bool,
+    now: datetime,
+) -> list[Envelope]:
+    """Decide what goes together, and when, of all that one poll of an organization brought.
+
+    `poll` names it. What a `first_look` at an organization finds waits for that of the others.
+    """
+    disturbed = {
+        (each.channel, each.recipient) for each in found if is_urgent(each.severity, each.type)
+    }
+    routed = []
+    for each in found:
+        at_once = is_urgent(each.severity, each.type)
+        held_until = None if at_once else until_quiet_ends(each.quiet, now)
+        if not channels[each.channel].batches:
+            routed.append(replace(each, next_at=now, not_before=held_until))
+        elif (each.channel, each.recipient) in disturbed and not first_look:
+            routed.append(replace(each, next_at=now, batch=poll))
+        else:
+            batch = FIRST_LOOK if first_look else DIGEST
+            waits = replace(each, next_at=now + COMPANY, batch=batch)
+            routed.append(replace(waits, not_before=held_until))
+    return routed
+
+
+def fallback_envelopes(
+    failed: Delivery, channels: Mapping[str, Channel], now: datetime
+) -> Iterator[Envelope]:
+    """Yield what the fallback channels get of what another channel failed to tell."""
+    reason = failed.facts.get("alert", {}).get("reason") if failed.type == RESOLVED else None
+    is_told, by_itself = reason != Reason.OVERTAKEN, reason in BY_THEMSELVES
+    severity = Severity.of(failed.severity)
+    for channel in (channels[name] for name in failed.fallback if name in channels):
+        if channel.name == failed.channel:
+            continue
+        if not _wants(channel, severity, is_told=is_told, by_itself=by_itself):
+            continue
+        waits = channel.batches and not failed.is_urgent
+        for recipient in channel.recipients:
+            yield Envelope(
+                id=delivery_id(failed.transition_id, channel.name, recipient),
+                transition_id=failed.transition_id,
+                alert_pk=failed.alert_pk,
+                channel=channel.name,
+                recipient=recipient,
+                type=failed.type,
+                severity=failed.severity,
+                facts=failed.facts,
+                batch=f"fallback for {failed.channel}" if channel.batches else None,
+                next_at=now + COMPANY if waits else now,
+                quiet=failed.quiet,
+                fallback_for=failed.channel,
+            )

@@ -15,8 +15,7 @@ from quota_watch.model.schedule import next_slot
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.model.usage import DayCounts, Usage, is_over
 from quota_watch.model.watch import Watch
-from quota_watch.pipeline.extras import awaits_past
-from quota_watch.pipeline.limits import Heard, hear
+from quota_watch.pipeline.extras import Heard, awaits_past, hear
 from quota_watch.pipeline.poll import Poll
 from quota_watch.rules.known import ClosedPeriod, Known, PastChange
 from quota_watch.rules.limit import limit_in_force

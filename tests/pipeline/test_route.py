@@ -7,7 +7,7 @@ import pytest
 
 from quota_watch.model.schedule import QuietHours
 from quota_watch.model.watch import Rule, Severity, Watch
-from quota_watch.pipeline.route import DIGEST, FIRST_LOOK, audience, envelopes, put_together
+from quota_watch.pipeline.enqueue import DIGEST, FIRST_LOOK, audience, envelopes, put_together
 from quota_watch.rules.known import Known
 from quota_watch.rules.story import Story, Transition, TransitionType
 from quota_watch.rules.verdict import Condition, Reason
