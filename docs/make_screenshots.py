@@ -57,7 +57,7 @@ def main() -> None:
         sync_playwright() as playwright,
         playing(folder) as url,
     ):
-        # Its sandbox can't be had as root; it sees our own pages alone.
+        # Its sandboxis not available as root; it sees our own pages alone.
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         shoot(browser, url, "overview-light", _OVERVIEW)
         shoot(browser, url, "overview-dark", _OVERVIEW, "dark")

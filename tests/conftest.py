@@ -82,7 +82,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        # Its sandbox can't be had as root; it sees our own pages alone.
+        # Its sandboxis not available as root; it sees our own pages alone.
         started = playwright.chromium.launch(
             executable_path=program("chromium"), args=["--no-sandbox"]
         )

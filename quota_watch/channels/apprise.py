@@ -87,7 +87,7 @@ class AppriseChannel(Channel):
         """
         earlier = self._attempt
         if earlier is not None and earlier.thread.is_alive():
-            raise DeliveryError(f"an earlier attempt to reach {self._service} still hangs")
+            raise DeliveryError(f"an earlier attempt to reach {self._service} is still hanging")
         if earlier is not None and earlier.id == message.id and earlier.accepted == [True]:
             return
         self._try(message.id, lambda: self._tell(message.facts, now))
@@ -120,11 +120,13 @@ class AppriseChannel(Channel):
         if thread.is_alive():
             raise DeliveryError(too_late(self._service, self._attempt_seconds))
         if accepted != [True]:
-            raise DeliveryError(f"{self._service} did not take the message (apprise says no more)")
+            raise DeliveryError(
+                f"{self._service} did not accept the message (apprise gives no reason)"
+            )
 
     def check(self) -> str:
         """Tell which service the URL is for: apprise can't connect without sending."""
-        return f"the URL is one for {self._service} (nothing was sent, so only a test will tell)"
+        return f"the URL is one for {self._service} (nothing was sent; a test can tell)"
 
     def _tell(self, facts: tuple[Facts, ...], now: datetime) -> bool:
         return bool(

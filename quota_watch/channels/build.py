@@ -28,7 +28,7 @@ def build_channels(config: Config, resources: ExitStack) -> dict[str, Channel]:
     """Build every channel, those too that `notify` names by an address alone.
 
     What they keep open is closed with `resources`. All templates are tried. Raises `ConfigError`
-    where a secret can't be had, a template fails, or a channel can't be built.
+    where a secretis not available, a template fails, or a channel can't be built.
     """
     refuse_bad_templates(config)
     build = ChannelBuilder(config, resources).build

@@ -154,7 +154,7 @@ def too_late(place: str, seconds: float) -> str:
 def no_connection(place: str, error: BaseException) -> str:
     """Say why a connection to `place` failed."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate of {place} is refused: {one_line(error.verify_message)}"
+        return f"the certificate of {place} was rejected: {one_line(error.verify_message)}"
     if isinstance(error, ssl.SSLError):
         return f"no TLS with {place}: {one_line(error.reason or 'the connection ended')}"
     # The system's own words, without its number for them.

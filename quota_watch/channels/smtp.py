@@ -34,16 +34,14 @@ _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)+(?=[a-z]){_LABEL}", re.IGNORECASE)
 
 _OTHER_NAME = {62, 64}  # OpenSSL's numbers for a certificate of another host, or address
-_PLACE = "check smtp.host and smtp.port, and that a firewall lets this machine out"
-_AT_ONCE = 'check smtp.port: one that waits for TLS, such as 465, wants smtp.security = "tls"'
-_NOT_AT_ONCE = 'check smtp.port: "tls" goes with 465; a server at 587 or 25 wants "starttls"'
-_HOST_NAME = "let smtp.host be the name in the server's certificate"
+_PLACE = "check smtp.host and smtp.port, and that the firewall allows outgoing connections"
+_AT_ONCE = 'check smtp.port: a TLS port, such as 465, needs smtp.security = "tls"'
+_NOT_AT_ONCE = 'check smtp.port: "tls" goes with 465; a server on 587 or 25 needs "starttls"'
+_HOST_NAME = "set smtp.host to the name in the server's certificate"
 _AUTHORITY = "if it is signed by an authority of your own, set SSL_CERT_FILE to its certificates"
-_LOGIN = "check smtp.username and smtp.password; some providers want a password made for programs"
-_NO_LOGIN = (
-    'take smtp.username and smtp.password out, or use "starttls" or "tls": many take logins only so'
-)
-_NO_STARTTLS = 'use smtp.security = "tls" with port 465, or "none" within a network you trust'
+_LOGIN = "check smtp.username and smtp.password; some providers need an app password"
+_NO_LOGIN = 'remove smtp.username and smtp.password, or use "starttls" or "tls"'
+_NO_STARTTLS = 'use smtp.security = "tls" with port 465, or "none" on a network you trust'
 
 
 class MailServer:
@@ -158,7 +156,9 @@ class MailServer:
             smtp.login(username, self._password)
         except UnicodeError:
             what = "password" if username.isascii() else "username"
-            raise DeliveryError(f"{self._place}: the {what} holds letters SMTP lacks") from None
+            raise DeliveryError(
+                f"{self._place}: the {what} holds characters SMTP can't carry"
+            ) from None
 
     def _hang_up(self) -> None:
         if self._smtp is not None:

@@ -273,7 +273,9 @@ class WebhookChannel(Channel):
             raise DeliveryError(no_connection(self._place, error)) from None
         except HttpError as error:
             what = type(error).__name__
-            raise DeliveryError(f"the exchange with {self._host} broke off ({what})") from None
+            raise DeliveryError(
+                f"the exchange with {self._host} was interrupted ({what})"
+            ) from None
 
     def _post(self, post: Post, id: str, now: datetime) -> None:  # noqa: A002 - as in the specification
         headers = self._headers | self._standard(post, id, int(now.timestamp()))

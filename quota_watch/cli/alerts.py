@@ -28,7 +28,7 @@ _MOST_SHOWN = 100
 
 @click.command()
 @click.argument("organizations", metavar="[[ORG]...|explain ORG]", nargs=-1)
-@click.option("--open", "only_open", is_flag=True, help="Only what is not resolved.")
+@click.option("--open", "only_open", is_flag=True, help="Only open alerts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def alerts(
@@ -64,12 +64,12 @@ def alerts(
 
 
 @click.group(invoke_without_command=True)
-@click.option("--failed", "only_failed", is_flag=True, help="Only what failed for good.")
+@click.option("--failed", "only_failed", is_flag=True, help="Only deliveries that failed for good.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every attempt.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bool) -> None:
-    """Show what reached whom, what waits and what failed."""
+    """Show what was sent to whom, what is waiting and what failed."""
     if ctx.invoked_subcommand is not None:
         return
     from quota_watch.views.alerts import outbox
@@ -86,7 +86,7 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
         return
     _print_deliveries(shown[:_MOST_SHOWN], attempts=verbose or context.level <= logging.DEBUG)
     if len(shown) > _MOST_SHOWN:
-        click.echo(f"these are the newest {_MOST_SHOWN}; --json prints all", err=True)
+        click.echo(f"showing the newest {_MOST_SHOWN}; --json prints all", err=True)
 
 
 def _print_deliveries(shown: "Sequence[OutboxEntry]", *, attempts: bool) -> None:
@@ -101,7 +101,7 @@ def _print_deliveries(shown: "Sequence[OutboxEntry]", *, attempts: bool) -> None
 
 @deliveries.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--failed", "all_failed", is_flag=True, help="All that failed for good.")
+@click.option("--failed", "all_failed", is_flag=True, help="Every delivery that failed for good.")
 @click.pass_obj
 def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
     """Let failed deliveries be tried again.
@@ -111,12 +111,12 @@ def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
     from quota_watch.storage import deliveries
 
     if bool(ids) == all_failed:
-        raise click.UsageError("name the deliveries, or say --failed for all that failed")
+        raise click.UsageError("name the deliveries, or use --failed for all that failed")
     with context.existing(context.config()) as database:
         refuse_foreign_folder(database)
         with database.write() as connection:
             found = deliveries.retry(connection, ids or None, now=context.clock.now())
-    click.echo(f"{plural(len(found), 'delivery')} will be tried again")
+    click.echo(f"{plural(len(found), 'delivery')} will be retried")
     for missing in sorted(set(ids) - set(found)):
         click.echo(f"no failed delivery {missing}: see `quota-watch deliveries --failed`", err=True)
     return 1 if set(ids) - set(found) else 0
@@ -127,7 +127,7 @@ def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> int:
-    """Send a message, marked as a test, to channels."""
+    """Send a marked test message through the channels."""
     from quota_watch.channels.build import build_channels
     from quota_watch.config import Use
 
@@ -138,7 +138,7 @@ def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> in
         hint = meant(unknown[0], list(config.channels)) or f" There are: {known}."
         raise click.UsageError(f'no channel "{unknown[0]}" in the config.{hint}')
     if not config.channels:
-        raise click.UsageError("the config has no [channels]: alerts can reach nobody")
+        raise click.UsageError("the config has no [channels]: alerts can't reach anybody")
     context.start_logging(config, Use.DELIVER, Use.STORE)
     with context.upgraded(config) as database, ExitStack() as resources:
         built = build_channels(config, resources)
@@ -185,7 +185,7 @@ def _print_test(delivery: "DeliveryRecord") -> None:
         click.echo(f"✓ {name}: accepted")
         return
     error = delivery.last_error.message if delivery.last_error else "not attempted yet"
-    later = "; it will be tried again" if delivery.state == "pending" else ""
+    later = "; it will be retried" if delivery.state == "pending" else ""
     click.echo(f"✗ {name}: {one_line(error, None)}{later}")
 
 

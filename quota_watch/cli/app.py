@@ -23,26 +23,29 @@ _BEFORE_COMMANDS = {"-c", "--config", "-v", "--verbose", "-q", "--quiet", "--log
 
 _COMMANDS = {
     "run": ("run:run", "Poll, alert and deliver until stopped: the service."),
-    "poll": ("run:poll", "Run one cycle now and send what it decides."),
-    "status": ("status:status", "Show what is known now."),
-    "forecast": ("forecast:forecast", "Forecast what a period will come to, and what would help."),
+    "poll": ("run:poll", "Run one cycle now and send the alerts it raises."),
+    "status": ("status:status", "Show where each organization stands now."),
+    "forecast": ("forecast:forecast", "Forecast how a period will end and what would help."),
     "history": ("store:history", "Show the stored counts of an organization."),
     "alerts": ("alerts:alerts", "Show alerts by organization, the most severe first."),
-    "deliveries": ("alerts:deliveries", "Show what reached whom, what waits and what failed."),
-    "silence": ("silence:silence", "Hold notifications for an agreed time."),
-    "silences": ("silence:list_silences", "Show what is held back now, until when and why."),
+    "deliveries": (
+        "alerts:deliveries",
+        "Show what was sent to whom, what is waiting and what failed.",
+    ),
+    "silence": ("silence:silence", "Hold notifications for a while."),
+    "silences": ("silence:list_silences", "Show current silences, when they end and why."),
     "unsilence": ("silence:unsilence", "End a silence now."),
-    "check": ("check:check", "Check whether everything will work, sending nothing."),
-    "init": ("init:init", "Write a commented config of what the key sees."),
+    "check": ("check:check", "Check that everything will work, without sending anything."),
+    "init": ("init:init", "Write a commented config for what the key can see."),
     "organizations": (
         "upstream:organizations",
-        "Show what the keys can see upstream: plan, limit and use.",
+        "Show what the keys can see upstream: plan, limit and usage.",
     ),
-    "test-alert": ("alerts:test_alert", "Send a message, marked as a test, to channels."),
-    "preview": ("explain:preview", "Show what would be sent about ORG, sending nothing."),
-    "export": ("store:export", "Write all daily counts that are kept."),
-    "backfill": ("upstream:backfill", "Fetch older days, a month at a time, the newest first."),
-    "db": ("store:db", "Look after the database."),
+    "test-alert": ("alerts:test_alert", "Send a marked test message through the channels."),
+    "preview": ("explain:preview", "Show what would be sent about ORG, without sending it."),
+    "export": ("store:export", "Export all stored daily counts."),
+    "backfill": ("upstream:backfill", "Fetch older days, month by month, newest first."),
+    "db": ("store:db", "Migrate, check, back up or copy the database."),
     "demo": (
         "demo:demo",
         "Play the past weeks in a minute, then go on in real time; needs no account.",
@@ -173,7 +176,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         error.show()
         if isinstance(error, click.NoSuchOption) and error.option_name in _BEFORE_COMMANDS:
-            click.echo("It stands before the command: quota-watch -c FILE status", err=True)
+            click.echo("Put it before the command: quota-watch -c FILE status", err=True)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         code = INTERRUPTED
@@ -205,7 +208,7 @@ def _no_output(error: OSError) -> int:
     """Say what could not be read or written, but to a reader who has seen enough."""
     if not isinstance(error, BrokenPipeError):
         file = f"{error.filename}: " if error.filename else ""
-        click.echo(f"error: can't go on: {file}{error.strerror or error}", err=True)
+        click.echo(f"error: can't continue: {file}{error.strerror or error}", err=True)
     # What is still buffered would fail once more when Python ends.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return FAILED

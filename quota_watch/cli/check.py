@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Check = dict[str, Any]
 
 _WARNING = "warning"
-_INSIDE = "see it as the service does: /usr/local/bin/quota-watch check (deploy/README.md)"
+_INSIDE = "check as the service's user: /usr/local/bin/quota-watch check (deploy/README.md)"
 _PAGE_SECONDS = 3.0
 _LEAST_ROOM = 10 * 1024 * 1024
 
@@ -43,7 +43,7 @@ _LEAST_ROOM = 10 * 1024 * 1024
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def check(context: Context, offline: bool, as_json: bool) -> int:
-    """Check whether everything will work, sending nothing."""
+    """Check that everything will work, without sending anything."""
     config = context.config()
     checks = []
     for each in _checks(context, config, offline=offline):
@@ -89,13 +89,15 @@ def _database(config: Config, clock: Clock, *, offline: bool) -> Check:
     try:
         with closing(Database(config.database_url())) as database:
             if offline and database.path is None:
-                return _unknown("database", f"{database.label}: not asked, for want of a network")
+                return _unknown(
+                    "database", f"{database.label}: not checked, as --offline was given"
+                )
             refuse_foreign_folder(database)
             if migrate.current(database) is not None:
                 migrate.require_current(database)
             # A file has this machine's clock; and to ask would make one.
             apart = clocks_apart(database, clock) if database.path is None else None
-            return _bad("database", apart, "set the clock right") if apart else _room_for(database)
+            return _bad("database", apart, "correct the clock") if apart else _room_for(database)
     except ConfigError as error:
         return _bad("database", error.problems[0].message, "set database.url")
     except StorageError as error:
@@ -110,15 +112,15 @@ def _room_for(database: Database) -> Check:
         return _bad("database", f"no folder {folder}", "create it, or set database.url")
     if not os.access(folder, os.W_OK | os.X_OK):
         remedy = "let this user write there, or set database.url"
-        return _bad("database", f"nothing can be written in {folder}", remedy)
+        return _bad("database", f"can't write to {folder}", remedy)
     if shutil.disk_usage(folder).free < _LEAST_ROOM:
-        return _bad("database", f"the disk of {folder} is nearly full", "make room there")
-    missing = "" if database.path.exists() else ": none yet; `run` or `poll` makes it"
+        return _bad("database", f"the disk of {folder} is nearly full", "free some space there")
+    missing = "" if database.path.exists() else ": none yet; `run` or `poll` creates it"
     return _good("database", f"{database.label}{missing}")
 
 
 def _problems(config: Config) -> Iterator[tuple[str, str]]:
-    """Yield what can't be had of all that the config refers to, by key."""
+    """Yield whatis not available of all that the config refers to, by key."""
     try:
         config.reveal_all()
     except ConfigError as error:
@@ -130,7 +132,7 @@ def _secrets(config: Config, problems: dict[str, str]) -> Iterator[Check]:
     for secret in config.secrets():
         if not secret.checkable:
             problems.pop(secret.key, None)
-            yield _unknown(secret.key, f"{secret}: not checkable here, only inside the service")
+            yield _unknown(secret.key, f"{secret}: can't be checked here, only inside the service")
         elif secret.key not in problems:
             yield _good(secret.key, "can be read")
 
@@ -161,7 +163,7 @@ def _organizations(config: Config, context: Context, problems: dict[str, str]) -
         if secret.checkable and secret.key not in problems:
             keys[organization] = secret.reveal()
         elif secret.checkable:
-            message = f"not asked: {secret.key} can't be had"
+            message = f"not checked: {secret.key} is not available"
             yield _bad(organization.id, message, f"correct {secret.key}")
         else:
             yield _unknown(organization.id, f"not asked: {secret} can't be read here")
@@ -262,8 +264,8 @@ def _organization(
     checks = _plan_and_limit(organization, account, limits[organization], good)
     if account.may_be_restricted:
         role = f"{organization.id}: the key's holder is a {account.role} there"
-        then = "an organization key counts every site, also those that come later"
-        checks.append(_good(_WARNING, f"{role}, who may be kept from some sites; {then}"))
+        then = "an organization key covers every site, including future ones"
+        checks.append(_good(_WARNING, f"{role}, who may be barred from some sites; {then}"))
     return checks
 
 
@@ -273,9 +275,9 @@ def _unread(organization: Organization, error: UpstreamError | NotYet, *, is_kno
     if not isinstance(error, UpstreamError) or error.status != HTTPStatus.FORBIDDEN:
         what, _ = what_and_advice(str(error))
         unread = f"{organization.id}: plan and limit could not be read now ({what})"
-    then = "changes at Rybbit, what it drops and whether the key sees every site are not seen"
+    then = "changes at Rybbit, drops, and whether the key sees every site can't be checked"
     if not is_known:
-        then = "no level is judged until they can, or until the config sets a limit"
+        then = "no level is checked until they can, or until the config sets a limit"
     return _good(_WARNING, f"{unread}: {then}")
 
 
@@ -315,7 +317,7 @@ def _plan_and_limit(
     if account.limit is None:
         checks = [_good(organization.id, f"{good}; it reports no limit")]
         if limit is None:
-            unknown = f"no limit is known for {organization.id}: set limit, or no level is judged"
+            unknown = f"no limit is known for {organization.id}: set limit, or no level is checked"
             checks.append(_good(_WARNING, unknown))
         return checks
     plan = f"plan {account.plan}, " if account.plan else ""
@@ -335,7 +337,7 @@ def _losses(organization: Organization, account: Account) -> Iterator[Check]:
         unknown = "Rybbit does not know the plan itself: one event blocks every site"
         yield _good(_WARNING, f"{organization.id}: {unknown}; ask its support, and set limit")
     elif account.enforced_over:
-        yield _good(_WARNING, f"{organization.id}: Rybbit says that it drops events")
+        yield _good(_WARNING, f"{organization.id}: Rybbit says it is dropping events")
     without = [site.name for site in account.sites if site.requires_plan]
     if without:
         nothing = f"{len(without)} of {len(account.sites)} sites collect nothing without a plan"

@@ -44,7 +44,7 @@ class Context:
     def start_logging(self, config: "Config", *uses: "Use") -> None:
         """Log to stderr from now on, free of the secrets that are needed for `uses`.
 
-        Raises `ConfigError` where one of them can't be had.
+        Raises `ConfigError` where one of themis not available.
         """
         from quota_watch.lib.logs import setup_logging
 
@@ -103,7 +103,7 @@ def refuse_foreign_folder(database: "Database") -> None:
         )
 
 
-GROUP = click.option("--group", metavar="NAME", help="Those of a [groups.NAME] table.")
+GROUP = click.option("--group", metavar="NAME", help="Only organizations of this [groups.NAME].")
 """The option of commands that can be asked for the organizations of one group."""
 
 

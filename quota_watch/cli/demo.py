@@ -97,7 +97,7 @@ class _Stage:
     "--speed",
     type=click.IntRange(1, 1_000_000),
     metavar="N",
-    help=f"Seconds of the past in one real second [default: {SPEED}, more for a short --for].",
+    help=f"Seconds of history per real second [default: {SPEED}, more for a short --for].",
 )
 @click.option(
     "--port",
@@ -105,21 +105,22 @@ class _Stage:
     metavar="P",
     default=PORT,
     show_default=True,
-    help="Where the status page is served; the next free one where this is taken.",
+    help="Port of the status page; the next free one if this is taken.",
 )
 @click.option(
     "--for",
     "seconds",
     type=click.IntRange(1, 86_400),
     metavar="SECONDS",
-    help="End after so many real seconds [default: at now; on a terminal with Ctrl-C].",
+    help="End after this many real seconds [default: once it reaches now; on a terminal, on "
+    "Ctrl-C].",
 )
 @click.option(
     "--scene",
     type=click.Choice(list(CASTS)),
     default="month",
     show_default=True,
-    help="What happens: weeks of five organizations, a plan that lapses, a site without a plan,"
+    help="What to play: weeks of five organizations, a lapsing plan, a site without a plan,"
     " a site that moves in.",
 )
 @click.option(
@@ -218,17 +219,17 @@ def _upgrade(database: Database) -> None:
     upgrade(database)
     with database.read() as connection:
         if how_many_days(connection, Wanted(pks=None, first=None, last=None)):
-            raise QuotaWatchError(f"{database.label} is in use: name an empty database")
+            raise QuotaWatchError(f"{database.label} is not empty: name an empty database")
 
 
 def _introduce(stage: _Stage, url: str | None, port: int, *, now: datetime, seconds: float) -> None:
     """Say first where the page is."""
     if url is None:
-        click.echo("No status page: pip install 'quota-watch[web]' brings it.")
+        click.echo("No status page: pip install 'quota-watch[web]' adds it.")
     else:
         click.echo(f"Status page: {click.style(url, bold=True)} (open it now and watch)")
         if not url.endswith(f":{port}"):
-            click.echo(f"  Port {port} is taken, so it is another one.")
+            click.echo(f"  Port {port} is taken, so another one is used.")
     past = days(stage.clock.now().date(), now.date())
     what = plural(len(stage.scenes), "organization")
     click.echo(f"Playing {past} of {what} in about {seconds:.0f} s, all on this machine;")

@@ -40,8 +40,8 @@ _WIDTH = 80
 _RULE = 11
 _OVER = {
     "no_channel": "no channel of this name in the config",
-    "superseded": "its month was over before it could be sent",
-    "pointless": "the alert it ends never arrived there",
+    "superseded": "its month ended before it could be sent",
+    "pointless": "the alert it resolves never arrived there",
     "refused": "refused",
     "gave_up": "given up after 72 hours",
 }
@@ -110,7 +110,7 @@ class _Page:
         yield f"{self._limit()} It resets {self._at(period.resets_at)}."
         yield from self._polls()
         if not self._is_heard():
-            yield "Nobody hears of its alerts: no channel is named for it."
+            yield "Nobody gets its alerts: no channel is set for it."
         for silence in shown.silences:
             what = silence.rule or "everything"
             whose = "" if silence.organization else " of all organizations"
@@ -135,7 +135,7 @@ class _Page:
     def _polls(self) -> Iterator[str]:
         shown, interval = self._shown, self._shown.interval
         if shown.last_poll is None:
-            yield "It was not polled yet."
+            yield "It has not been polled yet."
             return
         due = self._at(shown.next_poll)
         is_late = shown.next_poll is not None and shown.next_poll < self._now
@@ -149,7 +149,7 @@ class _Page:
                 f" {_span(interval.configured)}: the key's daily budget allows no more."
             )
         if shown.last_error:
-            yield f"Polls fail: {one_line(shown.last_error.message, None)}"
+            yield f"Polls are failing: {one_line(shown.last_error.message, None)}"
 
     def _story(self, explained: "ExplainedAlert") -> Iterator[tuple[str, str]]:
         alert = explained.alert
@@ -164,7 +164,7 @@ class _Page:
         for line, _ in _wrapped(head, f"{sign} ", 2):
             yield line, style
         if alert.held:
-            yield from _wrapped("Held by a silence; sent at its end if still true.", "  ")
+            yield from _wrapped("Held by a silence; sent when that ends if still true.", "  ")
         for step in explained.steps:
             yield from self._step(step)
 
@@ -217,7 +217,7 @@ class _Page:
         if rule.standing == "true" and is_open:
             says += f"; {_how_far(is_open)}"
         if rule.standing != "off" and not rule.channels and self._is_heard():
-            says += "; nobody would hear of it"
+            says += "; nobody would get it"
         return f"off: {says}" if rule.standing == "off" else says
 
     def _is_heard(self) -> bool:
@@ -236,8 +236,8 @@ def _how_far(alert: "Alert") -> str:
     if alert.held:
         return "held by a silence"
     if "done" in states:
-        return "sent already, so not again"
-    return "queued, but it has reached nobody yet" if "pending" in states else "it reached nobody"
+        return "already sent"
+    return "queued, but not delivered to anyone yet" if "pending" in states else "it reached nobody"
 
 
 def _span(seconds: int | None) -> str:
@@ -261,9 +261,9 @@ def _wrapped(text: str, first: str, indent: int | None = None) -> Iterator[tuple
 _NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 
 
-_HELP = f"""Show what would be sent about ORG, sending nothing.
+_HELP = f"""Show what would be sent about ORG, without sending it.
 
-From what the database knows; with sample values where the rule is not true. RULE is
+From the database; with example values where the rule is not true now. RULE is
 {", ".join(Rule)} or report.
 """
 
@@ -271,12 +271,12 @@ From what the database knows; with sample values where the rule is not true. RUL
 @click.command(help=_HELP)
 @click.argument("organization", metavar="ORG")
 @click.argument("rule")
-@click.option("--channel", metavar="NAME", help="As this channel sends it [default: the first].")
+@click.option("--channel", metavar="NAME", help="Render for this channel [default: the first].")
 @click.option(
     "--output",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write files there instead.",
+    help="Write the files to this folder instead.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -288,7 +288,7 @@ def preview(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Show what would be sent about ORG, sending nothing."""
+    """Show what would be sent about ORG, without sending it."""
     from quota_watch.service.preview import RULES, facts_to_preview, render
 
     if rule not in RULES:
@@ -328,7 +328,7 @@ def _said(shown: "Preview", rule: str) -> str:
         return f"The newest report {where}; nothing is sent."
     if shown.is_true:
         return f"True now, and this is what would be sent {where}."
-    return f"Not true now: a sample with made-up numbers, {where}; nothing is sent."
+    return f"Not true now: a sample with example numbers, {where}; nothing is sent."
 
 
 def _write(shown: "Preview", folder: Path, stem: str) -> list[str]:

@@ -32,8 +32,10 @@ class _BadLineError(QuotaWatchError):
 @click.command()
 @click.argument("organization", metavar="[ORG]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--plan", metavar="NAME", help="Tell whether this plan would suffice.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Or this limit.")
+@click.option("--plan", metavar="NAME", help="Say whether this plan would be enough.")
+@click.option(
+    "--limit", type=click.IntRange(1), metavar="N", help="Or whether this limit would be."
+)
 @click.option("--stdin", "from_stdin", is_flag=True, help="Answer JSON lines; needs no config.")
 @click.pass_obj
 def forecast(
@@ -44,7 +46,7 @@ def forecast(
     limit: int | None,
     from_stdin: bool,
 ) -> None:
-    """Forecast what a period will come to, and what would help."""
+    """Forecast how a period will end and what would help."""
     if plan is not None and limit is not None:
         raise click.UsageError("--plan and --limit exclude each other")
     if from_stdin and (organization is not None or as_json or plan or limit):

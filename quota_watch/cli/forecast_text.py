@@ -58,10 +58,12 @@ def show(ahead: PeriodForecast, *, now: datetime, stale: bool = False) -> None:
     _say(_head(ahead, now))
     forecast, usage = ahead.known.forecast, ahead.known.usage
     if usage is None:
-        _say(["No poll of this period has brought counts yet, so nothing can be forecast."])
+        _say(["This period has no counts yet, so there is no forecast."])
     elif ahead.too_early is not None:
-        known, needed = plural(ahead.too_early.days, "day"), ahead.too_early.needed
-        _say([f"Too early: {known} of counts are known, a forecast needs {needed}."])
+        known, needed = ahead.too_early.days, ahead.too_early.needed
+        _say(
+            [f"Too early: a forecast needs {needed} days of counts, and there are {known} so far."]
+        )
     if forecast is not None and usage is not None:
         _section("Forecast", _outlook(ahead, forecast, usage))
         _show_days(ahead, usage)
@@ -70,7 +72,7 @@ def show(ahead: PeriodForecast, *, now: datetime, stale: bool = False) -> None:
         _show_losses(ahead.losses)
     if ahead.accuracy or ahead.date_accuracy:
         dates = map(_judged_date, ahead.date_accuracy)
-        _section("How right it was", [*map(_judged, ahead.accuracy), *dates])
+        _section("How accurate it was", [*map(_judged, ahead.accuracy), *dates])
 
 
 def show_fit(
@@ -80,9 +82,9 @@ def show_fit(
     parts = (one_line(plan or "", _NAME), f"{events(limit)} a month", one_line(price or "", _NAME))
     title = ", ".join(part for part in parts if part)
     if fits is None:
-        _section(title, ["Too little is known to tell whether that suffices."])
+        _section(title, ["Too little is known to say whether that is enough."])
         return
-    verdict = "It suffices." if all(each.fits for each in fits) else "It does not suffice."
+    verdict = "It is enough." if all(each.fits for each in fits) else "It is not enough."
     periods = [
         f"{days(each.start, each.end)}: at most about {rough(each.at_most)},"
         f" {'fits' if each.fits else f'{rough(each.at_most - limit)} over'}."
@@ -116,7 +118,7 @@ def _outlook(ahead: PeriodForecast, forecast: Forecast, usage: Usage) -> list[st
         return [f"{words.total(forecast, last)}."]
     if is_over(usage.used, limit):
         since = f" since {long_day(usage.crossed_on)}" if usage.crossed_on else ""
-        whole = f"Without the limit it would come to about {rough(forecast.p50)} events"
+        whole = f"Without the limit it would reach about {rough(forecast.p50)} events"
         return [
             f"Over the limit{since}{DROPPED if ahead.known.watch.drops else ''}.",
             f"{whole} ({words.likely_range(forecast)}) by {long_day(last)}.",
@@ -199,7 +201,7 @@ def _show_parts(title: str, parts: Sequence[Part]) -> None:
         )
         for part in parts[:_MOST_PARTS]
     ]
-    headers = (title, "events", "share", "growth", "behind it")
+    headers = (title, "events", "share", "growth", "cause")
     behind = any(row[-1] for row in rows)
     print_table(headers if behind else headers[:-1], rows if behind else [row[:-1] for row in rows])
     if len(parts) > _MOST_PARTS:
@@ -207,10 +209,10 @@ def _show_parts(title: str, parts: Sequence[Part]) -> None:
 
 
 def _show_losses(lost: Losses) -> None:
-    rest = f"until the reset {estimate(lost.until_reset)} are lost if nothing is done"
+    rest = f"until the reset {estimate(lost.until_reset)} will be lost if nothing is done"
     lines = [
         f"So far {estimate(lost.total)} were dropped.",
-        f"A day loses {estimate(lost.a_day)}; {rest}.",
+        f"Each day loses {estimate(lost.a_day)}; {rest}.",
     ]
     _section("Lost", lines)
     _gap()

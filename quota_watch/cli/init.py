@@ -41,7 +41,7 @@ _HEAD = """\
 # no space is a setting to uncomment. After a change: quota-watch check
 """
 _CHANNELS = """\
-# Who is told. Without a channel nobody hears of anything: uncomment one and put yours in.
+# Who gets the alerts. Without a channel nobody gets anything: uncomment one and fill it in.
 #[channels.ops]
 #type = "email"
 #to = ["ops@example.com"]
@@ -75,7 +75,7 @@ class InitError(QuotaWatchError):
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    help="Where to write; - is stdout [default: as -c and $QUOTA_WATCH_CONFIG say].",
+    help="Where to write; - is stdout [default: from -c or $QUOTA_WATCH_CONFIG].",
 )
 @click.option(
     "--base-url",
@@ -88,17 +88,17 @@ class InitError(QuotaWatchError):
     "organizations",
     metavar="ORG_ID",
     multiple=True,
-    help="Watch only this one; may be given again. An organization's own key may need it.",
+    help="Watch only this one; repeatable. May be needed with an organization's own key.",
 )
 @click.option(
     "--api-key",
     "reference",
     metavar="REF",
     callback=key_reference,
-    help="Where the key is, and will be: env:NAME, file:/path or credential:NAME.",
+    help="Where the key is kept: env:NAME, file:/path or credential:NAME.",
 )
 @click.option("--key-in-file", is_flag=True, help=f"Write the key itself, not env:{VARIABLE}.")
-@click.option("--force", is_flag=True, help="Replace the file if there is one.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.pass_obj
 def init(
     context: Context,
@@ -109,7 +109,7 @@ def init(
     force: bool,
     reference: str | None,
 ) -> None:
-    """Write a commented config of what the key sees.
+    """Write a commented config for what the key can see.
 
     The key is that of $RYBBIT_API_KEY or of --api-key, else a terminal asks for it, and who is to
     be told; what was typed stands in the file, which its owner alone can read.
@@ -119,7 +119,7 @@ def init(
     usual = context.config_file or Path(os.environ.get(CONFIG_VARIABLE) or "config.toml")
     path = output or usual
     if path != _STDOUT and os.path.lexists(path) and not force:
-        raise click.UsageError(f"{path} is there already: name another with --output, or --force")
+        raise click.UsageError(f"{path} exists: name another with --output, or use --force")
     named = reference or (f"env:{VARIABLE}" if has_key() else None)
     with_key = credential(named or _asked_key(), base_url, organizations)
     sights = _look(context, with_key)
@@ -142,7 +142,7 @@ def init(
 
 def _asked_key() -> str:
     if not sys.stdin.isatty():
-        raise click.UsageError(f"no key: put it into the environment variable {VARIABLE}")
+        raise click.UsageError(f"no key: put it in the environment variable {VARIABLE}")
     return str(click.prompt("API key of Rybbit", hide_input=True, err=True)).strip()
 
 
@@ -162,9 +162,11 @@ def _look(context: Context, credential: "Credential") -> list["Sight"]:
             seen = listed(client, credential, ask=patiently)
         wanted = [each for each in seen if not credential.named or each.id in credential.named]
         if not wanted:
-            raise InitError(f"the key sees no organization at {credential.server}")
+            raise InitError(f"the key can see no organization at {credential.server}")
         if all(each.role is not None and not each.sites for each in wanted):
-            raise InitError("none of the organizations has a site yet: nothing could be counted")
+            raise InitError(
+                "none of the organizations has a site yet, so there is nothing to count"
+            )
         sights = [look_at(client, credential, each, today=today, ask=patiently) for each in wanted]
     for sight in sights:
         was_named = sight.organization.id in credential.named
@@ -204,7 +206,7 @@ def _warn_of_members(sights: Sequence["Sight"]) -> None:
 
 def _steps(path: Path, option: str, *, heard: bool) -> Iterator[str]:
     if not heard:
-        yield f"uncomment and fill in a channel in {path}: so far alerts would reach nobody"
+        yield f"uncomment and fill in a channel in {path}: until then alerts reach nobody"
     yield from (f"quota-watch{option} {command}" for command in ("check", "test-alert"))
     yield f"quota-watch{option} run  # until Ctrl-C; as a service: deploy/README.md"
     program = Path(sys.argv[0]).absolute()
@@ -305,7 +307,7 @@ def _organization(sight: "Sight") -> str:
     table = f"[[organizations]]\nid = {_string(id_)}\n{named}"
     if not sight.is_empty:
         return f"{table}{_plan(sight)}"
-    left_out = _comment("Left out, as it has no site yet: nothing can be counted. Once it has one:")
+    left_out = _comment("Left out, as it has no site yet. Once it has one:")
     return left_out + "".join(f"#{line}\n" for line in table.splitlines())
 
 
@@ -315,7 +317,7 @@ def _plan(sight: "Sight") -> str:
         reason = what_and_advice(sight.trouble.message)[0] if sight.trouble else "unknown"
         return (
             _comment(f"Its plan could not be read: {reason}.")
-            + '# If that stays so, name a plan, or a limit instead of it:\nplan = "auto"\n'
+            + '# If that persists, name a plan, or a limit instead of it:\nplan = "auto"\n'
             "#limit = 250_000\n"
         )
     if account.limit is None:
@@ -324,7 +326,7 @@ def _plan(sight: "Sight") -> str:
             "#limit = 250_000\n"
         )
     plan = one_line(account.plan or "unnamed")
-    now = f"Asked upstream again and again; today it is {plan}, {account.limit:,} events a month."
+    now = f"Read from Rybbit regularly; today it is {plan}, {account.limit:,} events a month."
     return f'{_comment(now)}plan = "auto"\n'
 
 

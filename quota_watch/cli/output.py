@@ -200,7 +200,7 @@ class _Day(click.DateTime):
         try:
             return super().convert(value, param, ctx).date()
         except click.BadParameter:
-            self.fail(f"'{value}' is no day; write it as 2026-11-01", param, ctx)
+            self.fail(f"'{value}' is not a day; write it as 2026-11-01", param, ctx)
 
 
 DATE = _Day(["%Y-%m-%d"])

@@ -107,7 +107,7 @@ def _loader(
         new = first if old is None else context.config()
         context.start_logging(new)
         if new.database_url() != first.database_url():
-            log.warning("database.url is another one: restart to take it up")
+            log.warning("database.url has changed: restart to use it")
         for warning in warnings(new):
             log.warning(warning)
         found = () if old is None else old.found
@@ -144,7 +144,7 @@ def poll(
     as_json: bool,
     group: str | None,
 ) -> int:
-    """Run one cycle now and send what it decides.
+    """Run one cycle now and send the alerts it raises.
 
     For all or the named organizations, due or not; safe beside a running daemon, fit for cron.
     """

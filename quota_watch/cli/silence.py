@@ -27,7 +27,9 @@ _NUMBER = click.IntRange(1, 2**63 - 1)
 
 @click.command()
 @click.argument("organization", metavar="[ORG]", required=False)
-@click.option("--all", "for_all", is_flag=True, help="All organizations, and what is about none.")
+@click.option(
+    "--all", "for_all", is_flag=True, help="All organizations, and alerts about none of them."
+)
 @click.option(
     "--rule",
     type=click.Choice([rule.value for rule in Rule]),
@@ -37,8 +39,8 @@ _NUMBER = click.IntRange(1, 2**63 - 1)
 @click.option("--for", "length", metavar="DURATION", help='How long, such as "24h" or "2d".')
 @click.option("--until", metavar="TIME", help="A date, a time, or period-end.")
 @GROUP
-@click.option("--reason", required=True, help="Why, for those who wonder.")
-@click.option("--author", help="Who wants it [default: you].")
+@click.option("--reason", required=True, help="Why, for colleagues.")
+@click.option("--author", help="Who is setting it [default: you].")
 @click.pass_obj
 def silence(
     context: Context,
@@ -51,7 +53,7 @@ def silence(
     author: str | None,
     group: str | None,
 ) -> None:
-    """Hold notifications for an agreed time.
+    """Hold notifications for a while.
 
     What is still true at its end is sent then.
     """
@@ -85,17 +87,18 @@ def silence(
         what = f"{rule or 'everything'} of {_whom(watch)}"
         click.echo(f"silence {pk}: {what}, until {moment(ends_at, zone)}, by {who}")
     click.echo(
-        "Until then no new alert is sent, only the end of one that was; what is still true then\n"
-        f"is sent then. What already waits is still sent. Undo: quota-watch unsilence {pks[0]}"
+        "Until then no new alerts are sent, only resolutions of those already sent; what is still\n"
+        "true then is sent then. Messages already queued still go out. "
+        f"Undo: quota-watch unsilence {pks[0]}"
     )
 
 
 @click.command("silences")
-@click.option("--all", "with_ended", is_flag=True, help="Also those that have ended.")
+@click.option("--all", "with_ended", is_flag=True, help="Include ended silences.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def list_silences(context: Context, with_ended: bool, as_json: bool) -> None:
-    """Show what is held back now, until when and why."""
+    """Show current silences, when they end and why."""
     from quota_watch.views.alerts import silences_shown
 
     config, now = context.config(), context.clock.now()
@@ -125,9 +128,9 @@ def unsilence(context: Context, number: int) -> int:
         with database.write() as connection:
             ended = silences.end(connection, number, now=context.clock.now())
     if not ended:
-        click.echo(f"no silence {number} is in force: see `quota-watch silences --all`", err=True)
+        click.echo(f"no active silence {number}: see `quota-watch silences --all`", err=True)
         return 1
-    click.echo(f"silence {number} has ended; what is still true is sent with the next poll")
+    click.echo(f"silence {number} has ended; what is still true is sent at the next poll")
     return 0
 
 
@@ -170,7 +173,7 @@ def _moment(text: str, now: datetime, zone: str) -> datetime:
 def _text(text: str, option: str) -> str:
     line = one_line(text, _MOST_TEXT)
     if not line:
-        raise click.UsageError(f"{option} is empty: somebody will want to know")
+        raise click.UsageError(f"{option} is empty: colleagues will want to know")
     return line
 
 

@@ -49,7 +49,10 @@ _SITES_NAMED = 5
 @click.argument("organizations", metavar="[ORG]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
-    "--watch", "go_on", is_flag=True, help="Show the worst that fit the window, every few seconds."
+    "--watch",
+    "go_on",
+    is_flag=True,
+    help="Show the worst that fit the window, refreshed every few seconds.",
 )
 @click.option("--sites", is_flag=True, help="Show each site's share and growth instead.")
 @GROUP
@@ -62,7 +65,7 @@ def status(
     go_on: bool,
     group: str | None,
 ) -> None:
-    """Show what is known now."""
+    """Show where each organization stands now."""
     if as_json and go_on:
         raise click.UsageError("--json and --watch exclude each other")
     config = context.config()
@@ -107,8 +110,8 @@ def _note_of(site: "SiteStatus") -> str:
     if site.requires_plan:
         return "collects nothing without a plan"
     if site.unreadable:
-        return "the key may not read its usage (scope sites:read)"
-    return "not asked for yet" if site.used is None else ""
+        return "the key can't read its usage (scope sites:read)"
+    return "not read yet" if site.used is None else ""
 
 
 def show_again(show: Callable[[], None], wait: Callable[[float], object]) -> NoReturn:
@@ -146,7 +149,7 @@ def _show_once(
     show(found, now=now, pending=pending, fits=fits, days=days)
     for watch in watches:
         if not watch.channels and not fits:
-            click.echo(f"{watch.organization.id}: nobody hears of its alerts", err=True)
+            click.echo(f"{watch.organization.id}: nobody gets its alerts", err=True)
 
 
 def _last_days(
@@ -194,8 +197,8 @@ def _unwatched(organizations: Sequence["Status"], now: datetime) -> str:
     if last not in {each.last_ok for each in good}:
         return ""  # polls are made, and fail: each organization says why
     return (
-        f"Nobody has polled since {short_time(last)} ({ago(last, now)}):"
-        " is `quota-watch run` running? All numbers below are of that time."
+        f"Nothing has been polled since {short_time(last)} ({ago(last, now)}):"
+        " is `quota-watch run` running? All numbers below are from then."
     )
 
 
@@ -303,7 +306,7 @@ def _of_counts(shown: "Status") -> Iterator[str]:
     elif shown.enforced:
         yield "Rybbit reports it over its limit; new events are dropped"
     if without := [site.domain for site in shown.sites if site.requires_plan]:
-        yield f"without a plan nothing is collected of {listed(without[:_SITES_NAMED])}"
+        yield f"without a plan nothing is collected for {listed(without[:_SITES_NAMED])}"
     if lost := shown.lost:
         yield f"about {lost.likely:,} events lost ({lost.low:,} to {lost.high:,})"
     forecast, limit = shown.forecast, shown.limit
@@ -323,10 +326,10 @@ def _band(forecast: "KeptForecast | None") -> str:
 
 def _of_limit(shown: "Status", now: datetime) -> Iterator[str]:
     if shown.limit is None:
-        yield "no limit is known, so no level is judged"
+        yield "no limit is known, so no level is checked"
     as_of = shown.limit_as_of
     if shown.limit_source == "upstream" and as_of and now - as_of > _OLD_LIMIT:
-        yield f"the limit is Rybbit's of {ago(as_of, now)}"
+        yield f"the limit was read from Rybbit {ago(as_of, now)}"
     if pending := shown.limit_pending:
         lower = "no limit" if pending.limit is None else f"{pending.limit:,}"
         status = f" (subscription {pending.status})" if pending.status else ""
@@ -343,7 +346,7 @@ def _of_limit(shown: "Status", now: datetime) -> Iterator[str]:
 
 def _of_polls(shown: "Status") -> Iterator[str]:
     if shown.last_error:
-        word = "blind, polls fail" if shown.blind else "polls fail"
+        word = "blind, polls failinginging" if shown.blind else "polls fail"
         error = what_and_advice(shown.last_error.message)[0]
         yield f"{word} since {short_time(shown.failing_since)}: {error}"
     elif shown.last_poll is None:

@@ -41,7 +41,7 @@ _CAPPED = "capped"
     "first",
     type=DATE,
     metavar="DATE",
-    help="First day [default: 30 days before --to; by month, eleven months before it].",
+    help="First day [default: 30 days before --to; by month, 11 months before].",
 )
 @click.option("--to", "last", type=DATE, metavar="DATE", help="Last day [default: today, UTC].")
 @click.option("--by", type=click.Choice(["day", "month"]), default="day", show_default=True)
@@ -104,7 +104,7 @@ def _print_csv(rows: "Sequence[DayRecord]") -> None:
 
 def _print_days(rows: "Sequence[DayRecord]") -> None:
     if not rows:
-        click.echo("nothing is kept of these days yet", err=True)
+        click.echo("nothing is stored for these days yet", err=True)
         return
     rest = _types(rows, "not_counted")
     if not is_terminal():
@@ -119,7 +119,7 @@ def _print_days(rows: "Sequence[DayRecord]") -> None:
     click.echo(f"{total:,} counted events" + (f"; not counted: {', '.join(rest)}" if rest else ""))
     if any(row.capped for row in rows):
         click.echo(
-            f"{_CAPPED}: events past the limit were dropped, so the count is not the traffic"
+            f"{_CAPPED}: events past the limit were dropped, so traffic was higher than the count"
         )
 
 
@@ -162,13 +162,13 @@ Writer = Callable[[TextIO, "Iterable[ExportedDay]"], None]
     "--format",
     "format_",
     type=click.Choice(_FORMATS),
-    help="[default: by the ending of FILE, else csv]",
+    help="[default: from FILE's extension, else csv]",
 )
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     metavar="FILE",
-    help="Where to write, whole or not at all [default: stdout].",
+    help="Where to write, atomically [default: stdout].",
 )
 @click.pass_obj
 def export(
@@ -179,7 +179,7 @@ def export(
     format_: str | None,
     output: Path | None,
 ) -> None:
-    """Write all daily counts that are kept.
+    """Export all stored daily counts.
 
     Of all organizations, also those that the config does not name, or of the named.
     """
@@ -272,7 +272,7 @@ _WRITERS: dict[str, Writer] = {"json": _json, "jsonl": _jsonl}
 
 @click.group()
 def db() -> None:
-    """Look after the database."""
+    """Migrate, check, back up or copy the database."""
 
 
 @db.command()
@@ -331,7 +331,7 @@ def backup(context: Context, file: Path) -> None:
     with context.unchecked(context.config()) as database:
         if database.path is None:
             command = migrate.dump_command(database, str(file))
-            raise click.UsageError(f"PostgreSQL has its own tool for this: {command}")
+            raise click.UsageError(f"use PostgreSQL's own tool for this: {command}")
         migrate.require_current(database)
         migrate.backup(database.path, file)
         click.echo(f"{database.path} copied to {file}")

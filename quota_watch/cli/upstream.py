@@ -114,12 +114,12 @@ class _Listed:
     "--base-url",
     metavar="URL",
     callback=server_url,
-    help=f"Ask this server with the key in ${VARIABLE}, whatever the config says.",
+    help=f"Ask this server with the key in ${VARIABLE}, ignoring the config.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def organizations(context: Context, base_url: str | None, as_json: bool) -> int:
-    """Show what the keys can see upstream: plan, limit and use.
+    """Show what the keys can see upstream: plan, limit and usage.
 
     Without a config the key is that of $RYBBIT_API_KEY, for app.rybbit.io unless --base-url says
     otherwise.
@@ -167,7 +167,7 @@ def _upstream(
 
     if config is None:
         if not has_key():
-            raise click.UsageError(f"no key: put it into the environment variable {VARIABLE}")
+            raise click.UsageError(f"no key: put it in the environment variable {VARIABLE}")
         client = resources.enter_context(plain_client(context.clock))
         return client, [credential(f"env:{VARIABLE}", base_url)]
     context.start_logging(config, Use.POLL)
@@ -248,12 +248,12 @@ def _print(rows: Sequence[_Listed]) -> None:
     type=DATE,
     metavar="DATE",
     required=True,
-    help="How far back: to the month that holds this day.",
+    help="How far back: to the month of this day.",
 )
-@click.option("--again", is_flag=True, help="Fetch also what is stored already.")
+@click.option("--again", is_flag=True, help="Also fetch months already stored.")
 @click.pass_obj
 def backfill(context: Context, organizations: tuple[str, ...], first: date, again: bool) -> int:
-    """Fetch older days, a month at a time, the newest first.
+    """Fetch older days, month by month, newest first.
 
     What is stored is passed over, so the same command goes on where it was broken off. Safe
     beside a running daemon, whose polls go first where the key's rate budget is short.
@@ -276,12 +276,12 @@ def backfill(context: Context, organizations: tuple[str, ...], first: date, agai
 def _start(config: "Config", first: date, today: date) -> date:
     """Return the first day of the month to go back to; refuses what would be thinned out."""
     if first >= today:
-        raise click.UsageError(f"--from {first} is not over yet; give a day before today")
+        raise click.UsageError(f"--from {first} has not ended; give a day before today")
     start = first.replace(day=1)
     oldest = today - config.database.keep_days
     if start < oldest:
         raise click.UsageError(
-            f"days before {oldest} would be deleted again: database.keep_days is"
+            f"days before {oldest} would be deleted at once: database.keep_days is"
             f" {span(config.database.keep_days)}; raise it, or begin with"
             f" {(oldest.replace(day=1) + timedelta(days=31)).replace(day=1)}"
         )
@@ -345,8 +345,8 @@ def _report(organization: str, filled: "Filled") -> None:
             else str(why)
         )
         click.echo(
-            f"error: {reason}. {_months(filled.left, organization)} left; what came"
-            " is kept, and the same command goes on there",
+            f"error: {reason}. {_months(filled.left, organization)} left; what was"
+            " fetched is kept, and the same command continues from there",
             err=True,
         )
 

@@ -69,7 +69,7 @@ def server(value: object) -> str:
     text = value if isinstance(value, str) else ""
     if "@" in text:
         raise InvalidValueError(
-            "a user or password stands in the URL, for all to see; use api_key for the credential"
+            "the URL holds a user or password, readable by anyone; use api_key for the credential"
         )
     try:
         parts = _split(text)
@@ -234,11 +234,11 @@ def holds_password(url: str) -> bool:
 def _sqlite_complaint(url: str) -> str | None:
     file = url.removeprefix(_SQLITE)
     if url == "sqlite://" or file in {"", ":memory:"}:
-        return f"a database in memory forgets what was told when the program ends; {_DATABASES}"
+        return f"a database in memory forgets sent alerts when the program ends; {_DATABASES}"
     if not url.startswith(_SQLITE):
-        return f"not an SQLite URL: three slashes stand before the file; {_DATABASES}"
+        return f"not an SQLite URL: it needs three slashes before the file; {_DATABASES}"
     if "?" in file or file.startswith("file:") or file.endswith("/"):
-        return f"not an SQLite file: only its path stands after the slashes; {_DATABASES}"
+        return f"not an SQLite file: only its path may follow the slashes; {_DATABASES}"
     return None
 
 
@@ -248,7 +248,7 @@ def _postgresql_complaint(url: str) -> str | None:
         meant = '; did you mean "postgresql://"?' if url.startswith("postgres") else ""
         return f"not a database URL of a kind that is supported; {_DATABASES}{meant}"
     if match[1].count("@") > 1:
-        return "a password with @ in it is written with %40 in a URL"
+        return "in a URL, write an @ of the password as %40"
     authority = match[1].rpartition("@")[2].partition("/")[0]
     port = _PORT.fullmatch(authority)
     if port is None or (port[1] is not None and not 0 < int(port[1]) <= _MOST_PORT):

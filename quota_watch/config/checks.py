@@ -49,8 +49,8 @@ def _ids_once(document: Table) -> Iterator[Problem]:
         if isinstance(identity, str) and first.setdefault(identity, key) != key:
             yield Problem(
                 f"{key}.id",
-                f"stands a second time (value {shown(identity)}), first in {first[identity]}; "
-                "an id may stand once, whatever the server: take one table out",
+                f"appears twice (value {shown(identity)}), first in {first[identity]}; "
+                "an id may appear only once, even on different servers: remove one table",
             )
 
 
@@ -81,7 +81,7 @@ def _plans(document: Table) -> Iterator[Problem]:
     own = _table(document, "plans")
     if AUTO in own:
         yield Problem(
-            f"plans.{AUTO}", '"auto" stands for the plan upstream tells; use another name'
+            f"plans.{AUTO}", '"auto" means the plan that upstream reports; use another name'
         )
     for key, table in _organizations(document):
         plan = table.get("plan", AUTO)
@@ -93,7 +93,7 @@ def _plans(document: Table) -> Iterator[Problem]:
             yield Problem(
                 f"{key}.limit",
                 f"stands beside plan = {shown(plan)}, which has a limit of its own; "
-                "take one of the two out",
+                "remove one of the two",
             )
 
 
@@ -126,7 +126,7 @@ def _readers_of_groups(document: Table) -> Iterator[Problem]:
     for channel in _table(reports, "groups"):
         if channel not in readers:
             key = f"reports.{key_path(['groups', channel], {})}"
-            yield Problem(key, "gets no report; name it in weekly or monthly, or take it out here")
+            yield Problem(key, "gets no report; name it in weekly or monthly, or remove it here")
 
 
 def _unknown_plan(key: str, plan: str, own: Table) -> Problem:
@@ -233,20 +233,20 @@ def _webhook_problems(table: Table, document: Table) -> Iterator[tuple[str, str]
     if is_pagerduty and "routing_key" not in table:
         yield "routing_key", "is missing; PagerDuty shows it as the integration key of a service"
     if "routing_key" in table and not is_pagerduty:
-        yield "routing_key", f'only goes with format = "{_PAGERDUTY}"; take it out, or set that'
+        yield "routing_key", f'only goes with format = "{_PAGERDUTY}"; remove it, or set that'
     if "vars" in table and "template" not in table:
-        yield "vars", "only goes with template; take it out, or name a template"
+        yield "vars", "only goes with template; remove it, or name a template"
     if "template" in table and "format" in table:
-        yield "template", "stands beside format, which it replaces; take one of the two out"
+        yield "template", "stands beside format, which it replaces; remove one of the two"
     elif "template" in table and "directory" not in _table(document, "templates"):
-        yield "template", "is looked for in webhook/ of [templates] directory; set that"
+        yield "template", "is looked up in webhook/ of [templates] directory; set that"
 
 
 def _login_whole(document: Table) -> Iterator[Problem]:
     smtp = _table(document, "smtp")
     for given, other in (("username", "password"), ("password", "username")):
         if given in smtp and other not in smtp:
-            yield Problem(f"smtp.{other}", f"is missing; a login needs it beside {given}")
+            yield Problem(f"smtp.{other}", f"is missing; a login needs it with {given}")
 
 
 def _page_is_safe(document: Table) -> Iterator[Problem]:
@@ -258,15 +258,15 @@ def _page_is_safe(document: Table) -> Iterator[Problem]:
     if "token" not in page and not is_loopback(host):
         yield Problem(
             "web.token",
-            f"is missing: at {shown(page['listen'])} other machines reach the status page; add "
-            'token = "env:QUOTA_WATCH_TOKEN", or listen at 127.0.0.1',
+            f"is missing: at {shown(page['listen'])} other machines can reach the status page; add "
+            'token = "env:QUOTA_WATCH_TOKEN", or listen on 127.0.0.1',
         )
 
 
 def _links_lead_somewhere(document: Table) -> Iterator[Problem]:
     page = _table(document, "web")
     if page.get("actions") is True and "public_url" not in page:
-        yield Problem("web.public_url", "is missing; with actions = true mails link to it")
+        yield Problem("web.public_url", "is missing; with actions = true, mails link to it")
 
 
 _CHECKS: tuple[Callable[[Table], Iterator[Problem]], ...] = (

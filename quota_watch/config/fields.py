@@ -42,9 +42,7 @@ def text(value: object) -> str:
     if not value.strip():
         raise InvalidValueError("empty", value=value)
     if has_unseen(value):
-        raise InvalidValueError(
-            "holds line breaks or other characters that are not seen", value=value
-        )
+        raise InvalidValueError("holds line breaks or other invisible characters", value=value)
     if len(value) > _LONGEST_TEXT:
         raise InvalidValueError(f"longer than {_LONGEST_TEXT} characters", value=value)
     return value
@@ -64,7 +62,7 @@ def matching(pattern: str, *, what: str, allowed: str) -> Callable[[object], str
 def flag(value: object) -> bool:
     """Validate a yes or no."""
     if not isinstance(value, bool):
-        raise InvalidValueError("neither true nor false", value=value, allowed="true, false")
+        raise InvalidValueError("not true or false", value=value, allowed="true, false")
     return value
 
 
@@ -75,7 +73,7 @@ def one_of(*words: str) -> Callable[[object], str]:
         if not isinstance(value, str) or value not in words:
             meant = closest(value, words)
             raise InvalidValueError(
-                "not one of the words",
+                "not one of the allowed words",
                 value=value,
                 allowed=quoted(words),
                 meant=meant,
@@ -134,7 +132,7 @@ def time_zone(value: object) -> str:
     if name != "UTC" and not _is_zone(name):
         known = zoneinfo.available_timezones()
         raise InvalidValueError(
-            "not a time zone this machine knows"
+            "not a time zone known to this machine"
             + ("" if known else ": it has no time zone database; install the package tzdata"),
             value=value,
             allowed='"UTC" or a name such as "Europe/Berlin"',

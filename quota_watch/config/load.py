@@ -94,9 +94,9 @@ def _read(path: Path) -> tuple[dict[str, object], bool]:
     except OSError as error:
         raise ConfigError(path, [Problem("", _unreadable(error))]) from None
     except ValueError:
-        raise ConfigError(path, [Problem("", "not the path of a file")]) from None
+        raise ConfigError(path, [Problem("", "not a file path")]) from None
     if len(content) > _MOST_BYTES:
-        raise ConfigError(path, [Problem("", "over 8 MiB, which no config is")])
+        raise ConfigError(path, [Problem("", "over 8 MiB, too large for a config")])
     return _decode(path, content), is_shared
 
 
@@ -121,7 +121,7 @@ def _unreadable(error: OSError) -> str:
     if isinstance(error, IsADirectoryError):
         return "a folder, not a file; name the config file in it"
     if isinstance(error, PermissionError):
-        return "this user may not read it; run as its owner or change its permissions"
+        return "this user can't read it; run as its owner or change its permissions"
     return f"can't be read: {error.strerror}"
 
 
@@ -151,12 +151,12 @@ def warnings(config: Config) -> tuple[str, ...]:
 
 def _unheard(config: Config) -> Iterator[str]:
     if not config.channels:
-        yield "nobody would hear of any alert: there is no [channels.NAME] table; add one"
+        yield "nobody would get any alert: there is no [channels.NAME] table; add one"
         return
     silent = [watch.organization.id for watch in config.watches() if not watch.channels]
     if silent:
         yield (
-            f"nobody would hear of alerts about {listed(silent)}: "
+            f"nobody would get alerts about {listed(silent)}: "
             "notify is empty; name a channel there or leave the key out"
         )
 
@@ -166,7 +166,7 @@ def _unread_reports(config: Config) -> Iterator[str]:
     for name in () if reports is None else dict.fromkeys((*reports.weekly, *reports.monthly)):
         channel = config.channels[name]
         if isinstance(channel, WebhookTable) and channel.routing_key is not None:
-            yield f'reports: the channel "{name}" is of pagerduty, which gets no reports'
+            yield f'reports: the channel "{name}" is a pagerduty channel, which gets no reports'
 
 
 def _exposed_servers(config: Config) -> Iterator[str]:
@@ -176,7 +176,7 @@ def _exposed_servers(config: Config) -> Iterator[str]:
             servers.append((f"{organization_key(index, table.id)}.base_url", table.base_url))
     for key, server in servers:
         if addresses.is_exposed(server):
-            yield f"{key}: {server} is not encrypted, so the API key travels in clear; use https"
+            yield f"{key}: {server} is not encrypted, so the API key is sent in clear; use https"
         if server.endswith("/api"):
             yield f"{key}: {server} ends in /api, which is added to it anyway; leave it out"
 
@@ -186,7 +186,7 @@ def _exposed_mail(config: Config) -> Iterator[str]:
     if smtp is None:
         return
     if smtp.security == "none" and smtp.password and not is_loopback(smtp.host):
-        yield 'smtp.security: "none" sends the password in clear; use "starttls" or "tls"'
+        yield 'smtp.security: "none" sends the password in clear text; use "starttls" or "tls"'
     if (smtp.port == _TLS_AT_ONCE) != (smtp.security == "tls"):
         yield (
             f'smtp.port: {smtp.port} with security = "{smtp.security}" is unusual; '
@@ -207,7 +207,7 @@ def _readable_secrets(config: Config) -> Iterator[str]:
     keys = list(_plain_secrets(config)) if config.is_shared else []
     if keys:
         yield (
-            f"{config.path} can be read by other users and {listed(keys)} stands there in plain "
+            f"{config.path} can be read by other users and holds {listed(keys)} in plain "
             "text; chmod 600 it, or use env:, file: or credential:"
         )
 

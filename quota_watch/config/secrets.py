@@ -34,11 +34,11 @@ _MEANT = (
     ),
     (
         re.compile(r"\S+\s+(?:env|file|credential):\S+"),
-        'a reference stands alone; write "env:NAME" and let the variable hold all of it',
+        'a reference must be the whole value; write "env:NAME" and let the variable hold all of it',
     ),
     (
         re.compile(r"([\"']).+\1", re.DOTALL),
-        "quotes stand within the quotes; take the inner ones away",
+        "there are quotes within the quotes; remove the inner ones",
     ),
 )
 """What was surely meant as something else than itself, and the right form."""
@@ -162,7 +162,7 @@ PASSWORD = shaped(
     r"[ -~]+", "not a password for SMTP: it holds line breaks or characters outside ASCII"
 )
 WEB_TOKEN = shaped(
-    r"[!-~]{16,}", "not a good token: at least 16 printable ASCII characters, no spaces"
+    r"[!-~]{16,}", "not a usable token: at least 16 printable ASCII characters, no spaces"
 )
 
 
@@ -225,7 +225,7 @@ def _no_credentials(name: str) -> str:
     if os.environ.get("INVOCATION_ID"):  # systemd runs us
         return f"$CREDENTIALS_DIRECTORY is not set: the unit needs LoadCredential={name}:FILE"
     return (
-        "$CREDENTIALS_DIRECTORY is not set; it is only set inside the systemd service; "
+        "$CREDENTIALS_DIRECTORY is not set; it is set only inside the systemd service; "
         "beside it use deploy/quota-watch, elsewhere env: or file:"
     )
 

@@ -128,8 +128,8 @@ class Config(Document):
     def reveal_all(self, *uses: Use) -> Mapping[str, str]:
         """Return the secrets needed for `uses` by key path, for everything where none is given.
 
-        Files that are needed beside them are tried too. Raises one `ConfigError` with all that
-        can't be had.
+         Files that are needed beside them are tried too. Raises one `ConfigError` with all that
+        is not available.
         """
         values: dict[str, str] = {}
         problems: list[Problem] = []
@@ -318,7 +318,7 @@ def _bad_templates(document: Document) -> str | None:
     folder = document.templates.directory
     if folder is None or os.access(folder / ".", os.R_OK | os.X_OK):
         return None
-    return f"no folder that this user may read: {folder}"
+    return f"no folder this user can read: {folder}"
 
 
 def _missing_packages(document: Document) -> str | None:

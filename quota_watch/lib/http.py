@@ -346,7 +346,7 @@ def _decompressed(
         yield from pieces
         return
     if encoding not in {"gzip", "x-gzip", "deflate"}:
-        raise BodyError("the body is packed in a way that was not asked for", status=status)
+        raise BodyError("the body is compressed in a way that was not requested", status=status)
     unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # gzip or zlib, as its header says
     began = False
     try:
@@ -356,7 +356,7 @@ def _decompressed(
     except zlib.error:
         raise BodyError("the body says gzip but is not", status=status) from None
     if began and (not unzip.eof or unzip.unused_data):
-        raise BodyError("the packed body is cut short or runs past its end", status=status)
+        raise BodyError("the compressed body is cut short or runs past its end", status=status)
 
 
 @contextmanager

@@ -134,12 +134,12 @@ def log_uncaught_exceptions() -> None:
     def of_main(
         kind: type[BaseException], error: BaseException, traceback: TracebackType | None
     ) -> None:
-        logger.critical("stopped by an unforeseen error", exc_info=(kind, error, traceback))
+        logger.critical("stopped by an unexpected error", exc_info=(kind, error, traceback))
 
     def of_thread(args: threading.ExceptHookArgs) -> None:
         error = args.exc_value or args.exc_type()
         logger.critical(
-            "a thread died of an unforeseen error",
+            "a thread died of an unexpected error",
             exc_info=(args.exc_type, error, args.exc_traceback),
         )
 

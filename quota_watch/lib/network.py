@@ -72,7 +72,7 @@ def left() -> float | None:
         return None
     rest = ends - time.monotonic()
     if rest <= 0:
-        raise TimedOut("the time for the whole request is up")
+        raise TimedOut("the request took too long")
     return rest
 
 
@@ -252,8 +252,8 @@ def read_headers(head: h11.Response) -> dict[str, str]:
 def trust(ca_file: Path | None = None) -> ssl.SSLContext:
     """Gather the certificates to believe: the usual ones, the machine's, those in `ca_file`.
 
-    Raises `OSError` that names file and variable where the environment names certificates that
-    can't be had, and `HttpError` for `ca_file`.
+     Raises `OSError` that names file and variable where the environment names certificates that
+    is not available, and `HttpError` for `ca_file`.
     """
     try:
         file, folder = (os.environ.get(name) for name in _CERTIFICATES)
@@ -269,7 +269,7 @@ def trust(ca_file: Path | None = None) -> ssl.SSLContext:
         try:
             context.load_verify_locations(cafile=ca_file)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            reason = getattr(error, "strerror", None) or "it holds no certificate in PEM form"
+            reason = getattr(error, "strerror", None) or "it holds no PEM certificate"
             raise HttpError(f"ca_file {ca_file} can't be used: {reason}") from None
     return context
 

@@ -81,7 +81,7 @@ class DayFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartFacts:
-    """A type or a site and its share, with the setting behind it."""
+    """A type or a site and its share, with the setting cause."""
 
     name: str
     share: float

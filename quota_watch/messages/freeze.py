@@ -117,7 +117,7 @@ def test_facts(*, id: str, now: datetime, time_zone: str, channel: str) -> Facts
         title=f"Test of the channel {name}",
         lead=f"This is a test of the channel {name}. {lead}",
         preheader="The channel works.",
-        steps=("Nothing to do: that you read this shows that the channel works.",),
+        steps=("If you can read this, the channel works; there is nothing to do.",),
     )
     return Facts(
         type=TEST,

@@ -173,9 +173,7 @@ def late_note(facts: Facts, now: datetime | None) -> str:
     """Say what a late message is, nothing where it is in time."""
     if facts.period is None or not is_late(facts, now):
         return ""
-    return (
-        f"This comes late: it was decided before the period ended on {long_day(facts.period.end)}."
-    )
+    return f"Sent late: this was decided before the period ended on {long_day(facts.period.end)}."
 
 
 def tone_of(facts: Facts) -> str:

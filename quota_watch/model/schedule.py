@@ -104,7 +104,7 @@ class Pace:
             f" {self.needed:,} requests a day"
         )
         if self.daily_limit is None:
-            says = f"{needs}; the server told no budget"
+            says = f"{needs}; the server reports no rate limit"
         else:
             says = (
                 f"{needs}, the key's budget is {self.daily_limit:,} and {PERCENT_FOR_US} % of it"
@@ -120,7 +120,7 @@ class Pace:
                 f" {span(ENFORCED_EVERY)}"
             )
         if self.rests is not None:
-            says += f"; nothing is asked for the next {span(self.rests)}"
+            says += f"; no requests for the next {span(self.rests)}"
         return says
 
 

@@ -219,26 +219,26 @@ def _failing(channel: FailingChannel) -> Condition:
 
 log = get_logger(__name__)
 
-_TEXT = """quota-watch reads the counts of these organizations, but fails while it records them:
+_TEXT = """quota-watch reads the counts of these organizations but fails to record them:
 
 {names}
 
-Their alerts may be missing until that is mended.
+Their alerts may be missing until this is fixed.
 
-What to do: look at their usage in Rybbit yourself; find "organization not recorded" in the log
-of quota-watch, and report it. Other organizations are watched as ever.
+What to do: check their usage in Rybbit yourself; find "organization not recorded" in the log
+of quota-watch, and report it. Other organizations are watched as usual.
 
-This is said once a day for as long as it lasts.
+This is sent once a day while it lasts.
 """
 
-_TEXT_OF_ALL = """quota-watch fails, by a defect of its own, at what it does for all organizations.
+_TEXT_OF_ALL = """A bug in quota-watch stops its work for all organizations.
 
-Nothing may be counted or told until that is mended.
+Nothing may be counted or sent until this is fixed.
 
-What to do: look at their usage in Rybbit yourself; find "{job}" and the words before it in the log
+What to do: check their usage in Rybbit yourself; find "{job}" and the words before it in the log
 of quota-watch, and report them.
 
-This is said once a day for as long as it lasts.
+This is sent once a day while it lasts.
 """
 
 
@@ -285,7 +285,7 @@ class LastLine:
             return
         notice = Notice(
             id=f"defect-{now.date()}-{job}",
-            title="Critical: quota-watch itself fails and watches nothing",
+            title="Critical: quota-watch itself failed and watches nothing",
             text=_TEXT_OF_ALL.format(job=job),
         )
         for channel in self._channels.values():
@@ -297,7 +297,7 @@ class LastLine:
             with self._database.write() as connection:
                 return take_notice_of_day(connection, pk, now.date())
         except StorageError as error:
-            log.error("database can't keep what is told", error=error)
+            log.error("database can't record sent notices", error=error)
             return self._begins_day_beside(watch.organization.id, now.date())
 
     def _begins_day_beside(self, subject: str, today: date) -> bool:
@@ -311,7 +311,7 @@ class LastLine:
             with whole_file(self._memory) as file:
                 json.dump({"day": today.isoformat(), "told": [*told, subject]}, file)
         except FileError as error:
-            log.error("not told that it failed", subject=subject, error=error)
+            log.error("failure notice not sent", subject=subject, error=error)
             return False
         return True
 
@@ -330,7 +330,7 @@ def _of_some(heard: Mapping[int, Watch], today: date) -> Notice:
     more = f" and {len(watches) - 1} more" if len(watches) > 1 else ""
     return Notice(
         id=f"defect-{today}-{min(heard)}",
-        title=f"Critical: quota-watch itself fails on {watches[0].name}{more}",
+        title=f"Critical: quota-watch itself failed on {watches[0].name}{more}",
         text=_TEXT.format(names="\n".join(names)),
     )
 
@@ -339,8 +339,8 @@ def _tell(channel: Channel, notice: Notice, now: datetime) -> None:
     try:
         channel.notify(notice, now=now)
     except DeliveryError as error:
-        log.error("not told that it failed", channel=channel.name, error=error)
+        log.error("failure notice not sent", channel=channel.name, error=error)
     except Exception:  # a defect there must not keep it from the next channel
-        log.exception("not told that it failed", channel=channel.name)
+        log.exception("failure notice not sent", channel=channel.name)
     with suppress(Exception):
         channel.rest()

@@ -22,11 +22,11 @@ def verdict(known: Known) -> Verdict:
     if not known.polled:
         return Verdict(state=State.UNKNOWN, says="nothing was polled yet")
     if trouble is None:
-        return Verdict(state=State.FALSE, says="the last poll worked")
+        return Verdict(state=State.FALSE, says="the last poll succeeded")
     polls = "1 poll has" if trouble.polls == 1 else f"{trouble.polls:,} polls have"
     says = f"{polls} failed since {trouble.since:%Y-%m-%d %H:%M} UTC"
     if not is_blind(trouble, after=after, now=known.at):
-        due = f"sent after {span(after)} of failures, two polls at least"
+        due = f"sent after {span(after)} of failures, at least two polls"
         return Verdict(state=State.FALSE, says=f"{says}; {due}")
     condition = Condition(rule=Rule.BLIND, severity=_severity(known), reason=Reason.POLLS_FAIL)
     return Verdict(state=State.TRUE, says=says, condition=condition)

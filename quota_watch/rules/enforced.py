@@ -15,7 +15,7 @@ from quota_watch.rules.known import Known
 from quota_watch.rules.verdict import Condition, Reason, State, Verdict
 
 _LAGS = 2 * ENFORCED_EVERY  # behind a new period, a raised limit, a better plan
-_NOT_KNOWN = Verdict(state=State.UNKNOWN, says="Rybbit's own word on dropping events is not known")
+_NOT_KNOWN = Verdict(state=State.UNKNOWN, says="whether Rybbit drops events is not known")
 
 
 def verdict(known: Known) -> Verdict:
@@ -24,13 +24,13 @@ def verdict(known: Known) -> Verdict:
     if reported is None or reported.account.enforced_over is None:
         return _NOT_KNOWN
     if _is_told_as_level(known):
-        says = "the limit in force is reached, which the rule threshold tells"
+        says = "the limit in force is reached, which is an alert of the rule threshold"
         return Verdict(state=State.FALSE, says=says, end=Reason.OVERTAKEN)
     if not reported.account.enforced_over:
         return _cleared(reported, is_open=known.open_story(Rule.ENFORCED) is not None)
     trusted = _trusted_from(known, reported)
     if reported.as_of < trusted:
-        says = f"Rybbit says it drops events, which is believed from {trusted:%H:%M} UTC on"
+        says = f"Rybbit says it drops events, accepted from {trusted:%H:%M} UTC on"
         return Verdict(state=State.UNKNOWN, says=says)
     since = reported.over_since or reported.as_of
     return Verdict(
@@ -70,7 +70,7 @@ def _is_told_as_level(known: Known) -> bool:
 def _cleared(reported: Reported, *, is_open: bool) -> Verdict:
     since = reported.clear_since or reported.as_of
     if is_open and reported.as_of - since + NEARLY < ENFORCED_EVERY:
-        says = "Rybbit says it drops nothing any more, believed once a later read says so too"
+        says = "Rybbit says it no longer drops events, accepted once a later read agrees"
         return Verdict(state=State.UNKNOWN, says=says)
     return Verdict(state=State.FALSE, says="Rybbit says it drops no events")
 

@@ -40,10 +40,10 @@ class RiskReason(Worded):
 
     LIKELY_OVER = "likely_over", "it may end over the limit"
     SURE_ENOUGH = "sure_enough", "it will probably end over the limit"
-    STILL_POSSIBLE = "still_possible", "it got better, but is not safe yet"
-    CLEARLY_BETTER = "clearly_better", "it will not end over the limit any more"
+    STILL_POSSIBLE = "still_possible", "it improved, but is not safe yet"
+    CLEARLY_BETTER = "clearly_better", "it will no longer end over the limit"
     NOT_LIKELY = "not_likely", "not likely enough to end over the limit"
-    LIMIT_REACHED = "limit_reached", "the limit is reached, which the rule threshold tells"
+    LIMIT_REACHED = "limit_reached", "the limit is reached, which is an alert of the rule threshold"
     TOO_EARLY = "too_early", "too few days are known to forecast the period"
     NO_LIMIT = "no_limit", "no limit is known"
 

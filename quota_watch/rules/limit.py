@@ -37,7 +37,7 @@ def verdict(known: Known) -> Verdict:
     """Judge whether upstream's word on the limit is in doubt; its changes are events."""
     limit = known.limit
     if not known.watch.auto:
-        says = "the limit is the config's, so changes at Rybbit are not told"
+        says = "the limit is the config's, so changes at Rybbit are no alert"
         return Verdict(state=State.OFF, says=says)
     if limit.lower_since is not None:
         lower = "no limit" if limit.lower is None else f"{limit.lower:,} events"
@@ -46,7 +46,7 @@ def verdict(known: Known) -> Verdict:
             f" a read at {limit.lower_since + ENFORCED_EVERY:%H:%M}"
         )
         return Verdict(state=State.UNKNOWN, says=says)
-    says = "nothing new; a change at Rybbit is told when seen"
+    says = "nothing new; a change at Rybbit is an alert once seen"
     return Verdict(state=State.FALSE, says=says)
 
 

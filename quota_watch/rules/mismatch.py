@@ -37,7 +37,7 @@ def verdict(known: Known) -> Verdict:
     if held.ours is not None and held.theirs is not None:
         says += f" ({held.ours:,} here, {held.theirs:,} there)"
     if not held.confirmed:
-        says += "; told once the next day's read agrees"
+        says += "; an alert once the next day's read agrees"
         return Verdict(state=State.UNKNOWN, reason=held.verdict, says=says)
     restricted = held.verdict is Comparison.RESTRICTED
     condition = Condition(

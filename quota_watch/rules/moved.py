@@ -15,8 +15,8 @@ def verdict(known: Known) -> Verdict:
     """Say whether past days changed with this poll; what changed is told once."""
     change = known.past_change
     if change is not None and has_moved_in(change):
-        return Verdict(state=State.TRUE, says=f"{change.days} past days came to more than before")
-    return Verdict(state=State.FALSE, says="no past days changed much; it is told when seen")
+        return Verdict(state=State.TRUE, says=f"{change.days} past days grew")
+    return Verdict(state=State.FALSE, says="no past days changed much")
 
 
 def events(known: Known) -> Iterator[Condition]:

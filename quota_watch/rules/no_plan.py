@@ -30,7 +30,7 @@ def verdict(known: Known) -> Verdict:
             ),
         )
     if not sites or any(site.requires_plan is None for site in sites):
-        return Verdict(state=State.UNKNOWN, says="Rybbit does not say which sites need a plan")
+        return Verdict(state=State.UNKNOWN, says="Rybbit does not report which sites need a plan")
     return Verdict(state=State.FALSE, says="no site needs a plan to collect events")
 
 

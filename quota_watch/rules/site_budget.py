@@ -19,7 +19,7 @@ def verdict(known: Known) -> Verdict:
         return Verdict(state=State.OFF, says="no site has a budget in the config")
     reached = [level for _, _, level in _levels(known)]
     if not reached:
-        return Verdict(state=State.UNKNOWN, says="the use of no site with a budget is known")
+        return Verdict(state=State.UNKNOWN, says="no usage is known of any site with a budget")
     used_up = sum((level or 0) >= max(LEVELS) for level in reached)
     state = State.TRUE if any(reached) else State.FALSE
     return Verdict(state=state, says=f"{used_up} of {len(reached)} site budgets are used up")

@@ -29,12 +29,12 @@ class SpikeReason(Worded):
     STILL_ABOVE_USUAL = "still_above_usual", "today is still above what is usual"
     USUAL = "usual", "today is as usual"
     TOO_SMALL = "too_small", "today is above what is usual, but by too little to matter"
-    TOLD_TODAY = "told_today", "today is above what is usual, and was told already"
-    NEW_USUAL = "new_usual", "it has lasted so long that it is the usual now"
-    CAPPED = "capped", "events are being dropped today, so its count tells nothing"
-    NO_LIMIT = "no_limit", "no limit is known, so what matters is not either"
+    TOLD_TODAY = "told_today", "today is above what is usual; an alert was already sent"
+    NEW_USUAL = "new_usual", "it has lasted so long that it is now the usual level"
+    CAPPED = "capped", "events are being dropped today, so its count says nothing"
+    NO_LIMIT = "no_limit", "no limit is known, so whether it matters isn't either"
     TOO_LITTLE_HISTORY = "too_little_history", "too few days are known to say what is usual"
-    DAY_TOO_YOUNG = "day_too_young", "the day is too young to say that it is over"
+    DAY_TOO_YOUNG = "day_too_young", "it is too early in the day to say that it is over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,12 +29,12 @@ class StallReason(Worded):
 
     NEXT_TO_NOTHING = "next_to_nothing", "next to nothing is counted where there should be events"
     NOT_BACK_YET = "not_back_yet", "events are not back yet"
-    EVENTS_COME = "events_come", "events come"
-    TOO_SPARSE = "too_sparse", "there are too few events for a silence to tell anything"
-    SILENCES_ARE_USUAL = "silences_are_usual", "such silences are usual here"
-    CAPPED = "capped", "events were dropped, so no events tell nothing"
+    EVENTS_COME = "events_come", "events are arriving"
+    TOO_SPARSE = "too_sparse", "there are too few events for a gap to mean anything"
+    SILENCES_ARE_USUAL = "silences_are_usual", "such gaps are usual here"
+    CAPPED = "capped", "events were dropped, so their absence says nothing"
     TOO_LITTLE_HISTORY = "too_little_history", "too few days are known to say what is usual"
-    NOT_SEEN = "not_seen", "it was not watched for long enough"
+    NOT_SEEN = "not_seen", "it has not been watched for long enough"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

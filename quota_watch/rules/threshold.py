@@ -25,7 +25,7 @@ def verdict(known: Known) -> Verdict:
     if not watch.levels:
         return Verdict(state=State.OFF, says="there are no levels in the config")
     if watch.limit is None:
-        return Verdict(state=State.UNKNOWN, says="no limit is known, so no level is judged")
+        return Verdict(state=State.UNKNOWN, says="no limit is known, so no level is checked")
     if usage is None:
         return NOTHING_COUNTED
     level = highest_level(usage.used, watch.limit, watch.levels)

@@ -29,8 +29,8 @@ class Reason(Worded):
 
     LEVEL_REACHED = "level_reached", "the first level reached in this period with this limit"
     HIGHER_LEVEL_REACHED = "higher_level_reached", "a higher level was reached"
-    DROPPING_BEGAN = "dropping_began", "the limit was used up before, and now events are dropped"
-    CLOSED_OVER = "closed_over", "a period that is over turned out to have passed its limit"
+    DROPPING_BEGAN = "dropping_began", "the limit was used up before; now events are dropped"
+    CLOSED_OVER = "closed_over", "a closed period turned out to have exceeded its limit"
 
     AT_RISK = "at_risk", "the period may end over the limit"
     WILL_EXCEED = "will_exceed", "the period will probably end over the limit"
@@ -38,24 +38,24 @@ class Reason(Worded):
         "earlier_date",
         "the limit is likely to be passed at least two days earlier than in the last message",
     )
-    NO_LONGER_LIKELY = "no_longer_likely", "it will probably not happen any more"
-    OVERTAKEN = "overtaken", "it has happened, and the rule threshold tells it"
+    NO_LONGER_LIKELY = "no_longer_likely", "it is no longer likely"
+    OVERTAKEN = "overtaken", "it has happened, and is an alert of the rule threshold"
 
     ABOVE_EXPECTED = "above_expected", "the day was far above what it should have been"
     AS_EXPECTED_AGAIN = "as_expected_again", "traffic is back to normal"
     NO_EVENTS = "no_events", "counted events stopped where there should be some"
-    EVENTS_AGAIN = "events_again", "events come again"
+    EVENTS_AGAIN = "events_again", "events are arriving again"
 
     POLLS_FAIL = "polls_fail", "polls failed for too long"
     POLLS_WORK_AGAIN = "polls_work_again", "polls work again"
-    ALL_POLLS_FAIL = "all_polls_fail", "all organizations of the server or key failed alike"
+    ALL_POLLS_FAIL = "all_polls_fail", "all organizations of the server or key failed the same way"
 
     LIMIT_RAISED = "limit_raised", "Rybbit raised the limit"
     LIMIT_LOWERED = "limit_lowered", "Rybbit lowered the limit"
-    LIMIT_FOUND = "limit_found", "Rybbit said a limit for the first time"
-    LIMIT_REMOVED = "limit_removed", "Rybbit has no limit any more"
+    LIMIT_FOUND = "limit_found", "Rybbit reported a limit for the first time"
+    LIMIT_REMOVED = "limit_removed", "Rybbit no longer reports a limit"
     STATUS_CHANGED = "status_changed", "the subscription has another status"
-    LIMIT_CHANGED = "limit_changed", "another limit holds now"
+    LIMIT_CHANGED = "limit_changed", "another limit is in force now"
 
     KEY_SEES_LESS = "key_sees_less", "our count was clearly below Rybbit's own"
     UPSTREAM_COUNTS_LESS = "upstream_counts_less", "our count was clearly above Rybbit's own"
@@ -63,28 +63,28 @@ class Reason(Worded):
     USED_FELL = "used_fell", "more than 5 % of what was used was gone"
 
     CHANNEL_FAILS = "channel_fails", "the channel kept failing"
-    CHANNEL_WORKS_AGAIN = "channel_works_again", "the channel took a message again"
+    CHANNEL_WORKS_AGAIN = "channel_works_again", "the channel accepted a message again"
     CONFIG_REFUSED = "config_refused", "a new config was refused"
-    CONFIG_ACCEPTED = "config_accepted", "a good config was taken"
-    DISCOVERED = "discovered", "the key sees an organization that the config does not name"
+    CONFIG_ACCEPTED = "config_accepted", "a valid config was loaded"
+    DISCOVERED = "discovered", "the key can see an organization the config does not name"
 
-    RYBBIT_DROPS_EVENTS = "rybbit_drops_events", "Rybbit's own flag said that it drops events"
+    RYBBIT_DROPS_EVENTS = "rybbit_drops_events", "Rybbit's own flag says it drops events"
     RYBBIT_TAKES_EVENTS = (
         "rybbit_takes_events",
-        "two reads of Rybbit's flag said that it drops none any more",
+        "two reads of Rybbit's flag say it no longer drops events",
     )
 
-    SITES_NEED_PLAN = "sites_need_plan", "sites collected nothing, as Rybbit wants a plan for them"
+    SITES_NEED_PLAN = "sites_need_plan", "sites collected nothing: Rybbit requires a plan"
     MORE_SITES_NEED_PLAN = "more_sites_need_plan", "another site collected nothing without a plan"
-    SITES_COLLECT = "sites_collect", "Rybbit wants a plan for none of the sites any more"
-    PAST_DAYS_GREW = "past_days_grew", "past days came to more at once"
+    SITES_COLLECT = "sites_collect", "Rybbit no longer requires a plan for any of the sites"
+    PAST_DAYS_GREW = "past_days_grew", "past days grew suddenly"
     BUDGET_REACHED = "budget_reached", "a site used so much of its budget"
 
     BECAME_CRITICAL = "became_critical", "it became more severe"
-    STILL_TRUE = "still_true", "a reminder: it was still true"
-    SILENCE_ENDED = "silence_ended", "a silence had ended, and it was still true"
+    STILL_TRUE = "still_true", "a reminder: it still held"
+    SILENCE_ENDED = "silence_ended", "a silence ended while it still held"
     PERIOD_ENDED = "period_ended", "a new period began"
-    SWITCHED_OFF = "switched_off", "the config has switched the rule off"
+    SWITCHED_OFF = "switched_off", "the config switched the rule off"
 
 
 BY_THEMSELVES = frozenset({Reason.PERIOD_ENDED, Reason.SWITCHED_OFF})

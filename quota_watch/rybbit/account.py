@@ -105,7 +105,7 @@ def parse_version(body: bytes) -> str:
     """Read `GET /api/version`; raises `UpstreamError` of kind `bad_answer`."""
     version = quotable(read_object(body).get("version"))
     if version is None or not _RELEASE.match(version):
-        raise bad_answer("it names no release of Rybbit: base_url may not lead to Rybbit's API")
+        raise bad_answer("it names no Rybbit release: base_url may not point to Rybbit's API")
     return version
 
 
@@ -157,7 +157,7 @@ def _limit(answer: Mapping[str, Any], name: str) -> int | None:
     value = answer[name]
     limit = as_count(value)
     if value is not None and limit is None:
-        raise bad_answer(f"{name} is {excerpt(value)}, which is no limit. Set it in the config")
+        raise bad_answer(f"{name} is {excerpt(value)}, which is not a limit. Set it in the config")
     return limit
 
 

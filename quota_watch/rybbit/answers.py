@@ -178,7 +178,7 @@ def read_json(body: bytes) -> Any:
     if not body.strip():
         raise bad_answer("it is empty")
     if looks_like_html(body):
-        raise bad_answer("it is a web page, not JSON: base_url may not lead to Rybbit's API")
+        raise bad_answer("it is a web page, not JSON: base_url may not point to Rybbit's API")
     try:
         return json.loads(
             body.decode("utf-8"), object_pairs_hook=_unambiguous, parse_constant=_no_number
@@ -189,9 +189,9 @@ def read_json(body: bytes) -> Any:
         where = f"at character {error.pos} of {len(error.doc)}"
         raise bad_answer(f"it is not JSON, or was cut short ({error.msg} {where})") from None
     except RecursionError:
-        raise bad_answer("it is JSON nested too deeply to be Rybbit's") from None
+        raise bad_answer("it is JSON nested too deeply to come from Rybbit") from None
     except ValueError as error:  # a number of thousands of digits
-        raise bad_answer(f"it is not sane JSON: {quotable(str(error))}") from None
+        raise bad_answer(f"it is not valid JSON: {quotable(str(error))}") from None
 
 
 def read_object(body: bytes) -> Mapping[str, Any]:

@@ -53,7 +53,7 @@ class OrganizationKeyError(UpstreamError):
         super().__init__(
             ErrorKind.FORBIDDEN,
             f"{where}: an organization's key can't list organizations on this release of Rybbit"
-            " (401). Name the organization's id: it stands in the address of its page in Rybbit."
+            " (401). Name the organization's id: it is in the address of its page in Rybbit."
             " A wrong or expired key is answered the same",
             may_pass=False,
             status=HTTPStatus.UNAUTHORIZED,
@@ -310,7 +310,7 @@ class RybbitClient:
 
 def too_old(version: str) -> str:
     """Say that a server of that release takes no keys."""
-    return f"Rybbit {version} takes no API keys for event counts"
+    return f"Rybbit {version} accepts no API keys for event counts"
 
 
 def _quoted(part: str) -> str:

@@ -164,13 +164,13 @@ def _failure(error: Exception, question: Question, timeout: float) -> UpstreamEr
         return UpstreamError(
             ErrorKind.TIMEOUT,
             f"{question.place}: no whole answer within {timeout:g} s ({reason}). If that"
-            " lasts, look whether the server is up, or raise rybbit.timeout",
+            " persists, check that the server is up, or raise rybbit.timeout",
             may_pass=True,
         )
     if isinstance(error, ValueError):
         return UpstreamError(
             ErrorKind.CONNECTION,
-            f"{question.place}: this address can't be asked ({reason}). Correct base_url",
+            f"{question.place}: this address can't be used ({reason}). Correct base_url",
             may_pass=False,
         )
     if isinstance(error, ProtocolError):
@@ -185,16 +185,16 @@ def _failure(error: Exception, question: Question, timeout: float) -> UpstreamEr
 
 
 def _not_believed(question: Question, why: str) -> UpstreamError:
-    return bad_answer(f"{question.place}: the answer is not believed: {why}")
+    return bad_answer(f"{question.place}: the answer was rejected: {why}")
 
 
 def _advice(reason: str) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         return (
-            f"its certificate is not trusted ({reason}). If it is your own authority's, name that"
-            " in rybbit.ca_file"
+            f"its certificate is not trusted ({reason}). If it is from your own authority, name"
+            " that in rybbit.ca_file"
         )
-    return f"the connection failed ({reason}). If that lasts, check base_url and the network"
+    return f"the connection failed ({reason}). If this persists, check base_url and the network"
 
 
 def _sendable(key: str, question: Question) -> str:
@@ -203,7 +203,7 @@ def _sendable(key: str, question: Question) -> str:
         return key
     raise UpstreamError(
         ErrorKind.FORBIDDEN,
-        f"{question.place}: the api_key is empty or has characters that no key has (a line break,"
+        f"{question.place}: the api_key is empty or has characters no key can have (a line break,"
         " a space at an end, a letter that is not ASCII), so it was not sent. Copy it again",
         may_pass=False,
     )

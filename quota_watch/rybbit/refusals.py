@@ -122,7 +122,7 @@ def _meaning(
         case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return _Meaning(
                 ErrorKind.UPSTREAM_ERROR,
-                f"the server failed ({status}). If that lasts, look into its own log",
+                f"the server failed ({status}). If this persists, check its own log",
                 may_pass=True,
             )
         case _ if status >= HTTPStatus.BAD_REQUEST:
@@ -151,7 +151,7 @@ def _refused(status: int, answer: Mapping[str, Any], endpoint: Endpoint) -> _Mea
         return _Meaning(
             ErrorKind.NO_ACCESS,
             f"API key sees no site of this organization ({status}). Either it has none, or"
-            " the key's owner may see none, or it is a Rybbit before 2.7.0, which takes no keys"
+            " the key's owner can see none, or it is a Rybbit before 2.7.0, which accepts no keys"
             " here, or its database is down",
             may_pass=True,
         )
@@ -173,7 +173,7 @@ def _refused(status: int, answer: Mapping[str, Any], endpoint: Endpoint) -> _Mea
 def _limited(answer: Mapping[str, Any], retry_after: float | None) -> _Meaning:
     scope = next((name for name in ("burst", "daily") if answer.get("scope") == name), None)
     asked = None if retry_after is None else timedelta(seconds=retry_after)
-    wait = "" if asked is None else f"; it asks to wait {span(asked)}"
+    wait = "" if asked is None else f"; retry after {span(asked)}"
     return _Meaning(
         ErrorKind.RATE_LIMITED,
         f"too many requests for this key's {f'{scope} ' if scope else ''}limit (429){wait}. Other"
@@ -189,7 +189,7 @@ def _odd(status: int, headers: Mapping[str, str]) -> _Meaning:
         host = _host(headers.get("location", ""))
         says = (
             f"base_url redirects ({status}) to {host or 'another address'}. That was not followed"
-            " and the api_key was not sent there: set base_url to where Rybbit itself is"
+            " and the api_key was not sent there: set base_url to Rybbit's own address"
         )
     return _Meaning(ErrorKind.BAD_ANSWER, says, may_pass=True)
 
@@ -205,7 +205,7 @@ def _host(location: str) -> str | None:
 def _own_words(answer: Mapping[str, Any], body: bytes) -> str:
     """Return what upstream said itself, as an addition to our sentence."""
     if looks_like_html(body):
-        return " (a web page came instead of JSON: something in front of Rybbit answered)"
+        return " (it was a web page, not JSON: something in front of Rybbit answered)"
     said = quotable(answer.get("message")) or quotable(answer.get("error"))
     if said in _EXPECTED:
         return ""

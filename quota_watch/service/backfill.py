@@ -124,7 +124,7 @@ class Backfill:
             raise UpstreamError(
                 ErrorKind.BAD_ANSWER,
                 f"organization {organization.id} at {organization.server}: the answer is not"
-                f" believed: {month.last_day} is missing, a day that is over. Try again later",
+                f" believed: {month.last_day} is missing, though that day is over. Try again later",
                 may_pass=True,
             )
         return days

@@ -147,7 +147,7 @@ def unnamed(seen: Iterable[Organization], named: Iterable[Organization]) -> list
 def find_new(config: Config, client: RybbitClient) -> list[Found]:
     """Return the organizations that the keys of `config` see and no table of it names.
 
-    None where `rybbit.discover` is "off". A key that can't be had or whose server does not
+    None where `rybbit.discover` is "off". A key thatis not available or whose server does not
     answer finds nothing, which is logged; raises `NotYet` where its rate budget is spent.
     """
     if config.rybbit.discover == "off":
@@ -216,6 +216,6 @@ def _table(config: Config, found: Found) -> OrganizationTable | None:
     said = {"id": organization.id, "name": found.name} | ({"base_url": other} if other else {})
     table, _ = read(OrganizationTable, said)
     if table is None:
-        log.warning("not to be watched: its id is none a config could hold", id=organization.id)
+        log.warning("can't be watched: its id does not fit a config", id=organization.id)
         return None
     return table.but(api_key=found.secret)

@@ -104,7 +104,7 @@ class Health:
             return self._clock.monotonic() - self._written
 
     def trusts_store(self) -> bool:
-        """Tell whether the database answers and takes every write."""
+        """Tell whether database answers again and takes every write."""
         return not self._store_trouble()
 
     def hung(self) -> list[str]:
@@ -115,7 +115,9 @@ class Health:
             standing = [
                 what for what, since in self._standing.items() if now - since > HUNG_SECONDS
             ]
-        return [f"{job} has not moved for {HUNG_SECONDS:.0f} s" for job in sorted(jobs)] + standing
+        return [
+            f"{job} has made no progress for {HUNG_SECONDS:.0f} s" for job in sorted(jobs)
+        ] + standing
 
     def reasons(self) -> list[str]:
         """Return why the watch does not work: it hangs, or its database takes no write."""
@@ -130,12 +132,12 @@ class Health:
     def _defects(self) -> list[str]:
         with self._lock:
             organizations = self._unrecorded
-            broken = [f"{job} fails by a defect: see the log" for job in sorted(self._broken)]
+            broken = [f"{job} fails because of a bug: see the log" for job in sorted(self._broken)]
         if not organizations:
             return broken
         several = "organization" if len(organizations) == 1 else "organizations"
         unrecorded = f"polls of {len(organizations)} {several} can't be recorded"
-        return [*broken, f"{unrecorded}, by a defect: see the log"]
+        return [*broken, f"{unrecorded}, because of a bug: see the log"]
 
     def _store_trouble(self) -> list[str]:
         if self.lost:
@@ -144,7 +146,7 @@ class Health:
             if self._unanswered:
                 return [f"the database does not answer: {self._unanswered}"]
             if self._refused is not None and self._is_refused():
-                return [f"the database takes no write: {self._refused[1]}"]
+                return [f"the database can't be written: {self._refused[1]}"]
         return []
 
     def _is_refused(self) -> bool:
@@ -216,13 +218,13 @@ class SelfCheck:
 
     def _standing(self, connection: Connection, now: datetime) -> Iterator[str]:
         if store.stuck_polls(connection, self._ours, now=now):
-            yield "a poll was begun and never ends"
+            yield "a poll started and never ended"
         for channel in sorted(store.stuck_channels(connection, self._channels, now=now)):
-            yield f"a delivery on {channel} was begun and never ends"
+            yield f"a delivery on {channel} started and never ended"
 
     def _unsure(self, connection: Connection, now: datetime) -> Iterator[str]:
         if not (self._is_seeing(connection, now) or self._resting >= self._ours.keys()):
-            yield "no organization was polled well within two intervals"
+            yield "no organization was polled successfully within two intervals"
         late = store.untold(connection, self._channels, since=now - UNTOLD_AFTER)
         if late:
             channels = sorted({name for each in late for name in each.channels})
@@ -234,7 +236,7 @@ class SelfCheck:
     def _is_seeing(self, connection: Connection, now: datetime) -> bool:
         intervals = {pk: self._interval(each) for pk, each in self._ours.items()}
         longest = max(intervals.values(), default=timedelta(0))
-        # What lies a little ahead was written before the clock went back, and is as good.
+        # What lies a little ahead was written before clock jumped back, and is as good.
         polled = store.last_good_polls(connection, since=now - 2 * longest)
         return any(
             abs(now - at) <= 2 * intervals[pk] for pk, at in polled.items() if pk in intervals
@@ -254,5 +256,5 @@ def clocks_apart(database: Database, clock: Clock) -> str | None:
     seconds = round((before - theirs).total_seconds())
     return (
         f"this machine's clock is {abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} that"
-        f" of {database.label}: let both follow the same time servers"
+        f" of {database.label}: synchronize both with the same time servers"
     )

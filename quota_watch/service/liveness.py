@@ -119,9 +119,9 @@ class Heartbeat:
         """Ask for the URL now; return whether it answered that all is well."""
         failure = self._failure()
         if failure is None and self._failing:
-            log.info("heartbeat is taken again", host=self._host)
+            log.info("heartbeat accepted again", host=self._host)
         elif failure is not None and failure != self._failing:
-            log.warning("heartbeat not taken", error=failure)
+            log.warning("heartbeat not accepted", error=failure)
         self._failing = failure or ""
         return failure is None
 
@@ -139,7 +139,7 @@ class Heartbeat:
         except ConnectError as error:
             return no_connection(self._host, error)
         except HttpError as error:
-            return f"the exchange with {self._host} broke off ({type(error).__name__})"
+            return f"the exchange with {self._host} was interrupted ({type(error).__name__})"
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return None
         return f"{self._host} answered {status}"

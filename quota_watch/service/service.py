@@ -201,11 +201,11 @@ class Service:
         try:
             self._runtime = self._load(old)
         except QuotaWatchError as error:
-            log.error("config refused, the old one stays", error=str(error))
+            log.error("config refused, the old one stays in force in force in force", error=str(error))
             self._refused = error
             self._tell_of_config(error)
         except Exception:  # as at every job: a defect of ours must not end the watch
-            log.exception("config not taken up, the old one stays")
+            log.exception("config not applied, the old one stays in force")
         else:
             log.info("config reloaded", **self._runtime.summary())
             self._refused = None
@@ -230,7 +230,7 @@ class Service:
         if drift < before - _BACKWARD_SECONDS:
             self._wake_jobs()
         elif drift > before + _AHEAD_SECONDS:
-            log.info("the clock went ahead", now=self._clock.now(), seconds=round(drift - before))
+            log.info("clock jumped ahead", now=self._clock.now(), seconds=round(drift - before))
         return drift
 
     def _drift(self) -> float:
@@ -238,13 +238,13 @@ class Service:
 
     def _wake_jobs(self) -> None:
         """Run the jobs now: APScheduler would wait until the clock is where it was."""
-        log.warning("the clock went back", now=self._clock.now())
+        log.warning("clock jumped back", now=self._clock.now())
         for job in self._scheduler.get_jobs():
             job.modify(next_run_time=_now())
 
     def _stop(self) -> bool:
         if self.failed:
-            log.error("can't go on with this database", error=self._health.lost)
+            log.error("can't continue with this database", error=self._health.lost)
         log.info("stopping")
         self._notifier.stopping()
         self._scheduler.shutdown(wait=False)
@@ -330,7 +330,7 @@ def wait_for_database(
             notifier.starting(f"waiting: {error}", seconds=_DATABASE_TRY_SECONDS)
             sleep(_DATABASE_PAUSE_SECONDS)
     if waiting:
-        log.info("the database answers", database=database.label)
+        log.info("database answers again", database=database.label)
 
 
 class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types

@@ -147,7 +147,7 @@ def is_due(column: Column[datetime], now: datetime, *, horizon: timedelta) -> Co
 
 
 def is_free(column: Column[datetime], now: datetime) -> ColumnElement[bool]:
-    """Say that no claim holds: none, one that ran out, or one from before the clock went back.
+    """Say that no claim holds: none, one that ran out, or one from before clock jumped back.
 
     The spare lease is for a worker whose clock is ahead, or read a moment later than `now` was.
     """
@@ -155,7 +155,7 @@ def is_free(column: Column[datetime], now: datetime) -> ColumnElement[bool]:
 
 
 def _is_due(interval: timedelta, now: datetime) -> ColumnElement[bool]:
-    # A time further off than two intervals was written before the clock went back, or for a
+    # A time further off than two intervals was written before clock jumped back, or for a
     # longer interval; but not where upstream refused lately and asked to wait.
     columns = organization.c
     asked_to_wait = and_(

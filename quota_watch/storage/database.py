@@ -56,12 +56,12 @@ _CONNECTING = {
     "keepalives_count": 4,
 }
 
-_STANDBY = "; this server takes no writes, as a standby does: let database.url lead to the primary"
+_STANDBY = "; this server accepts no writes (a standby?): point database.url at the primary"
 
 _HINTS = {
-    "unable to open": "; may this user read and write the file and its folder? Run as its owner",
+    "unable to open": "; can this user read and write the file and its folder? Run as its owner",
     "readonly": "; this user or this disk allows no writing: run as the file's owner",
-    "is full": "; make room there",
+    "is full": "; free some space there",
     "does not exist": "; create it first",
     "Connection refused": "; is the server up, and is database.url right?",
     "during recovery": _STANDBY,
@@ -206,8 +206,8 @@ class Database:
         if found != self._file:
             what = "deleted" if found is None else "replaced by another file"
             raise DatabaseLost(
-                f"database {self.label}: it was {what} while in use; nothing is written to what"
-                " was there before"
+                f"database {self.label}: it was {what} while in use; nothing more is"
+                " written to the old file"
             )
 
     def _sqlite_engine(self, begin: str) -> Engine:
@@ -286,9 +286,7 @@ def _options(url: URL) -> dict[str, Any]:
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     unknown = sorted(url.query.keys() - known - {"prepare_threshold"})
     if unknown:
-        raise DatabaseUrlError(
-            f"PostgreSQL knows no parameter {', '.join(unknown)}: correct the URL"
-        )
+        raise DatabaseUrlError(f"PostgreSQL has no parameter {', '.join(unknown)}: correct the URL")
     threshold = url.query.get("prepare_threshold")
     if threshold is None:
         return {"prepare_threshold": None}

@@ -246,5 +246,5 @@ def _failing(name: str, rows: Sequence[Row[Any]], now: datetime) -> FailingChann
         name=name,
         since=min(first_attempt(row.log or (), now) for row in rows),
         attempts=sum(row.attempts for row in rows),
-        last_error=latest.last_error or "it was never answered",
+        last_error=latest.last_error or "it never answered",
     )

@@ -29,7 +29,7 @@ def require_current(database: Database) -> None:
     """Raise `StorageError` with the remedy unless the database has this code's schema."""
     revision = current(database)
     if revision is None:
-        raise StorageError(f"no database at {database.label}: `run` or `poll` makes one")
+        raise StorageError(f"no database at {database.label}: `run` or `poll` creates one")
     _refuse_newer(database, revision)
     if revision != HEAD:
         raise StorageError(
@@ -165,7 +165,7 @@ def _make_file(path: Path) -> None:
     try:
         path.touch(mode=0o600)
     except OSError as error:
-        raise StorageError(f"the database {path} can't be made: {error.strerror}") from error
+        raise StorageError(f"the database {path} can't be created: {error.strerror}") from error
 
 
 def _keep_copy(path: Path, to: Path) -> None:
@@ -180,7 +180,7 @@ def _keep_copy(path: Path, to: Path) -> None:
         unfinished.replace(to)
         _sync_folder(to.parent)
     except OSError as error:
-        raise StorageError(f"no copy at {to}: {error.strerror}; make room for it") from error
+        raise StorageError(f"no copy at {to}: {error.strerror}; free some space for it") from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -47,7 +47,7 @@ MOST_ROWS = 50
 """How many rows one message may hold."""
 
 _RETRY_HORIZON = timedelta(hours=8)
-"""No retry is ever put off for longer; a later time was written before the clock went back."""
+"""No retry is ever put off for longer; a later time was written before clock jumped back."""
 _QUIET_HORIZON = timedelta(hours=26)
 """No quiet time is longer, not even when clocks go back."""
 

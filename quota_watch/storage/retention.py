@@ -217,7 +217,7 @@ def _name(connection: Connection, channels: Collection[str], now: datetime) -> N
 
 
 def _catch_up(connection: Connection, now: datetime) -> None:
-    """Let go what waits for a time that was reckoned before the clock went back."""
+    """Let go what waits for a time that was reckoned before clock jumped back."""
     query = select(delivery.c.pk, delivery.c.created_at, delivery.c.log).where(
         is_loose(now), delivery.c.next_at > now + _SKEW
     )

@@ -179,21 +179,21 @@ class _Explainer:
     def _because(self, step: Step, channel: str, heard: Collection[str]) -> str:
         least = self._channels.get(channel, Severity.INFO.label)
         if step.type == _RESOLVED and channel not in heard:
-            return "it never heard of this alert"
+            return "it never got this alert"
         if Severity.of(step.severity) < Severity.of(least):
             return f"it takes what is {least}{' or worse' if least != 'critical' else ''}"
         if step.reason in BY_THEMSELVES:
-            return "such ends go to JSON webhooks, own templates and PagerDuty only"
+            return "such ends go only to JSON webhooks, custom templates and PagerDuty"
         if step.rule == Rule.THRESHOLD and step.severity == Severity.INFO.label:
-            return "a low level of a calm month is no mail, or it was not among the channels then"
-        return "it was not among the channels then"
+            return "a low level in a calm month is not mailed, or the channel was added later"
+        return "the channel was added later"
 
 
 def _not_told(alert: Alert, step: Step) -> str:
     if step.type != _RESOLVED:
         return "held by a silence"
     if step.reason == Reason.OVERTAKEN:
-        return "an end that the rule threshold tells"
+        return "its end is covered by the rule threshold"
     if all(not each.told for each in alert.transitions):
-        return "nobody had heard of it"
-    return "an end that is no news"
+        return "nobody had been notified of it"
+    return "its end is no news"

@@ -243,7 +243,7 @@ class SiteStatus:
     """A site as upstream lists it: its use of this period as it was last asked for.
 
     `share` is the percent of what all known sites used, `growth` against as much of the last
-    period. `used` None: not asked for yet, or the key may not read it (`unreadable`).
+    period. `used` None: not read yet, or the key may not read it (`unreadable`).
     """
 
     id: str

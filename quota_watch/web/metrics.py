@@ -63,7 +63,7 @@ class StoreCollector(Collector):
         channels = sorted({*reading.site.channels, *(channel for channel, _ in counts)})
         total = CounterMetricFamily(
             "quota_watch_deliveries",
-            "Deliveries that ended, by channel and how.",
+            "Finished deliveries, by channel and outcome.",
             labels=("channel", "outcome"),
         )
         for channel in channels:
@@ -74,11 +74,11 @@ class StoreCollector(Collector):
                 )
         yield total
         for name, state, text in (
-            ("pending", DeliveryState.PENDING, "Deliveries that wait for their next attempt."),
+            ("pending", DeliveryState.PENDING, "Deliveries waiting for their next attempt."),
             (
                 "failed",
                 DeliveryState.FAILED,
-                "Deliveries that failed for good, not retried since.",
+                "Deliveries that failed for good and were not retried since.",
             ),
         ):
             values = [((channel,), counts.get((channel, state), 0)) for channel in channels]
@@ -103,17 +103,17 @@ class _NeverLess:
 
 def _build() -> Metric:
     values = [((quota_watch.__version__,), 1)]
-    return _gauge("build_info", "The version that runs.", values, labels=("version",))
+    return _gauge("build_info", "The running version.", values, labels=("version",))
 
 
 def _config(site: PageSettings) -> Iterator[Metric]:
     yield _gauge(
         "config_last_reload_successful",
-        "Whether the config that was read last is in force.",
+        "Whether the config read last is in force.",
         [((), not site.refused)],
     )
     since = site.since.timestamp() if site.since else None
-    text = "When the config in force was taken up."
+    text = "When the config in force was loaded."
     yield _gauge("config_last_reload_timestamp_seconds", text, [((), since)])
 
 
@@ -135,7 +135,7 @@ def _organizations(shown: Iterable[Status]) -> Iterator[Metric]:
     today = [((each.id,), each.used_today) for each in shown]
     yield _gauge("today_events", "Counted events of the current UTC day.", today)
     resets = [((each.id,), _seconds(each.period.resets_at)) for each in shown]
-    yield _gauge("period_end_timestamp_seconds", "When the count starts again from zero.", resets)
+    yield _gauge("period_end_timestamp_seconds", "When the count resets to zero.", resets)
     yield from _forecasts(shown)
 
 
@@ -155,11 +155,13 @@ def _forecasts(shown: Iterable[Status]) -> Iterator[Metric]:
         crossing.append(((each.id,), _seconds(likely)))
     yield _gauge(
         "forecast_events",
-        "What the period's count will probably end at, by percentile.",
+        "Forecast of the period's final count, by percentile.",
         totals,
         labels=("organization", "percentile"),
     )
-    yield _gauge("forecast_over_probability", "How probably the period ends over the limit.", over)
+    yield _gauge(
+        "forecast_over_probability", "Probability that the period ends over the limit.", over
+    )
     yield _gauge(
         "forecast_crossing_timestamp_seconds",
         "Start of the UTC day on which the limit will likely be passed.",
@@ -178,22 +180,22 @@ def _states(shown: Iterable[Status]) -> Iterator[Metric]:
     blind = [((each.id,), each.blind) for each in shown]
     yield _gauge("blind", "Whether polls have failed for too long to trust the watch.", blind)
     alerts = [((each.id,), len(each.open_alerts)) for each in shown]
-    yield _gauge("open_alerts", "Alerts that are not resolved.", alerts)
+    yield _gauge("open_alerts", "Open alerts.", alerts)
 
 
 def _polls(shown: Iterable[Status]) -> Iterator[Metric]:
     shown = list(shown)
     polled = [each for each in shown if each.last_poll]
     up = [((each.id,), each.last_error is None) for each in polled]
-    yield _gauge("up", "Whether the last poll of an organization was good.", up)
+    yield _gauge("up", "Whether the last poll of an organization succeeded.", up)
     for name, text, key in (
-        ("last_success_timestamp_seconds", "When the last good poll was.", "last_ok"),
-        ("last_poll_timestamp_seconds", "When the last poll was, good or not.", "last_poll"),
+        ("last_success_timestamp_seconds", "Time of the last successful poll.", "last_ok"),
+        ("last_poll_timestamp_seconds", "Time of the last poll, successful or not.", "last_poll"),
     ):
         yield _gauge(name, text, [((each.id,), _seconds(getattr(each, key))) for each in shown])
     failures = CounterMetricFamily(
         "quota_watch_poll_failures",
-        "Failed polls; starts again at 0 with each good one.",
+        "Consecutive failed polls; reset to 0 by a successful one.",
         labels=_ORGANIZATION,
     )
     for each in shown:

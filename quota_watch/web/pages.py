@@ -316,7 +316,7 @@ def _allowed(reading: Reading, token: str) -> tuple[SilenceLink, Watch]:
     if link is None or watch is None:
         abort(404, "This link is not valid: it was cut off, or made before the API key changed.")
     if link.is_over(reading.now):
-        abort(_GONE, "This link has ended with the month that it was about.")
+        abort(_GONE, "This link expired with the period it was about.")
     return link, watch
 
 

@@ -32,13 +32,13 @@ _STOP_SECONDS = 0.9
 
 
 _REMEDIES = {
-    errno.EADDRINUSE: "choose another port, or end the program that is there",
+    errno.EADDRINUSE: "choose another port, or stop the program using it",
     errno.EACCES: "ports below 1024 are for root: choose a higher one, behind a proxy if need be",
 }
 
 
 class ListenError(QuotaWatchError):
-    """The address of `web.listen` can't be had; names it and what to do."""
+    """The address of `web.listen`is not available; names it and what to do."""
 
 
 class StatusPage:
@@ -192,9 +192,9 @@ def bound(listen: Listen) -> socket.socket:
             taken.close()
             raise
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "name an address of this machine")
+        remedy = _REMEDIES.get(error.errno or 0, "use an address of this machine")
         raise ListenError(
-            f"web.listen: can't listen at {listen}: {error.strerror}; {remedy}"
+            f"web.listen: can't listen on {listen}: {error.strerror}; {remedy}"
         ) from None
     return taken
 
@@ -221,7 +221,7 @@ class DatabaseHealth:
         """Return why the database takes no write, or nothing."""
         if not self._trying.acquire(blocking=False):
             waited = self._clock.monotonic() - self._began_at
-            slow = ["the database takes long to take a write"]
+            slow = ["the database is slow to accept a write"]
             return slow if waited > _PATIENCE_SECONDS else self._reasons
         try:
             if self._clock.monotonic() - self._tried_at >= _TRUSTED_SECONDS:

@@ -53,7 +53,7 @@ class PageSettings:
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        """Read a config with `[web]`; raises `ConfigError` where the token can't be had."""
+        """Read a config with `[web]`; raises `ConfigError` where the tokenis not available."""
         web = config.web
         token = web.token.reveal() if web and web.token else None
         return cls(
@@ -136,7 +136,7 @@ class MisdirectedRequestError(HTTPException):
 
     code = _MISDIRECTED
     description = (
-        "This page does not answer under that host name. If it should, add the name to"
+        "This page does not answer to that host name. If it should, add the name to"
         " web.allowed_hosts in the config."
     )
 
@@ -195,7 +195,9 @@ def _given(asked: Request) -> bytes:
 
 def _unauthorized(path: str) -> Response:
     challenge = "Bearer" if path.startswith(_MACHINES) else 'Basic realm="quota-watch"'
-    error = Unauthorized("Give the token of [web]: as bearer, or as the password of any user.")
+    error = Unauthorized(
+        "Send the token of [web] as a bearer token, or as the password of any user."
+    )
     response = Response(f"{error.description}\n", 401, mimetype="text/plain")
     response.headers["WWW-Authenticate"] = challenge
     return response

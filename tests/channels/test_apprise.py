@@ -81,7 +81,7 @@ def test_a_refusal_is_tried_again_and_no_log_shows_the_url(http_server, caplog, 
     caplog.set_level(logging.DEBUG)
     http_server.answers = [(status, {}, b"")]
     error = failure(channel(port_of(http_server)))
-    assert str(error) == "JSON did not take the message (apprise says no more)"
+    assert str(error) == "JSON did not accept the message (apprise gives no reason)"
     assert (error.permanent, error.start_late) == (False, False)
     shown = "".join([*traceback.format_exception(error), caplog.text, *capfd.readouterr()])
     assert CANARY not in shown
@@ -91,7 +91,7 @@ def test_nobody_listening_shows_no_url_either(caplog, capfd):
     caplog.set_level(logging.DEBUG)
     with raw_server(lambda *_: None) as port:
         pass
-    assert "did not take the message" in str(failure(channel(port)))
+    assert "did not accept the message" in str(failure(channel(port)))
     assert CANARY not in "".join([caplog.text, *capfd.readouterr()])
 
 

@@ -301,13 +301,13 @@ def test_a_retry_is_the_same_mail_by_its_id():
 def test_a_username_smtp_cannot_carry_is_a_clear_error():
     answers = {"EHLO": "250-here\r\n250 AUTH PLAIN"}
     error = failure_of(answers, username="müller", password="x")
-    assert "the username holds letters SMTP lacks" in str(error)
+    assert "the username holds characters SMTP can't carry" in str(error)
 
 
 def test_a_password_smtp_cannot_carry_is_not_blamed_on_the_username():
     answers = {"EHLO": "250-here\r\n250 AUTH PLAIN"}
     error = failure_of(answers, username="mail", password="schlüssel")
-    assert "the password holds letters SMTP lacks" in str(error)
+    assert "the password holds characters SMTP can't carry" in str(error)
 
 
 def verbs(dialogue: Dialogue) -> list[str]:
@@ -407,9 +407,9 @@ def test_check_says_only_noop_between_hello_and_goodbye():
     [
         ({}, {"security": "starttls"}, "none"),
         ({"starttls": True}, {"security": "tls"}, '"tls" goes with 465'),
-        ({"tls": True}, {"attempt_seconds": 0.5}, 'wants smtp.security = "tls"'),
+        ({"tls": True}, {"attempt_seconds": 0.5}, 'needs smtp.security = "tls"'),
         ({"tls": True}, {"security": "tls", "tls": None}, "set SSL_CERT_FILE"),
-        ({"tls": True}, {"security": "tls", "host": "localhost"}, "let smtp.host be the name"),
+        ({"tls": True}, {"security": "tls", "host": "localhost"}, "set smtp.host to the name"),
         (
             {"starttls": True, "login": True},
             {"security": "starttls", "username": USER, "password": "wrong"},
@@ -428,7 +428,7 @@ def test_each_failure_has_its_own_remedy(certificates, server, how, remedy):
 
 def test_a_server_that_takes_no_logins_has_a_remedy_too():
     error = failure_of({}, username=USER, password=PASSWORD)
-    assert "take smtp.username and smtp.password out" in (error.remedy or "")
+    assert "remove smtp.username and smtp.password" in (error.remedy or "")
 
 
 def test_check_fails_as_sending_would():

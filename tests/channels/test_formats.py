@@ -98,7 +98,7 @@ def test_several_alerts_of_one_organization_are_one_section(chat):
 def test_a_critical_message_after_its_period_says_that_it_is_late(chat):
     told = " ".join(texts(sent(CHATS[chat], SAMPLES["dropping"], now=APRIL))).replace("\\", "")
     assert "Critical, late: Example" in told
-    assert "This comes late: it was decided before the period ended on 31 March 2026." in told
+    assert "Sent late: this was decided before the period ended on 31 March 2026." in told
 
 
 @pytest.mark.parametrize("chat", CHATS)

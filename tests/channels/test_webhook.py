@@ -249,7 +249,7 @@ def test_a_receiver_that_hangs_up_is_tried_again(client):
     with raw_server(hanging_up) as port:
         error = failure(channel(client, f"http://127.0.0.1:{port}"))
     assert (error.permanent, error.start_late) == (False, False)
-    assert str(error).startswith("the exchange with 127.0.0.1 broke off (")
+    assert str(error).startswith("the exchange with 127.0.0.1 was interrupted (")
 
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 999999999\r\n\r\n"

@@ -98,9 +98,9 @@ def test_a_credential_is_not_checkable_outside_the_service(acme: Installation) -
     assert acme.run("check", "--offline").returncode == 0
     result = acme.run("check")
     assert result.returncode == 1
-    assert "! rybbit.api_key: credential:key: not checkable here" in result.stdout
+    assert "! rybbit.api_key: credential:key: can't be checked here" in result.stdout
     assert "! org_acme: not asked: credential:key can't be read here" in result.stdout
-    assert "→ see it as the service does" in result.stdout
+    assert "→ check as the service's user" in result.stdout
 
 
 @pytest.mark.parametrize("key", ["password", "url"])
@@ -249,11 +249,11 @@ def test_a_release_that_takes_no_keys_is_named_with_the_remedy(acme: Installatio
     )
     result = acme.run("check")
     assert result.returncode == 1
-    told = "Rybbit 2.6.1 takes no API keys for event counts → Update it to 2.7.0 or newer"
+    told = "Rybbit 2.6.1 accepts no API keys for event counts → Update it to 2.7.0 or newer"
     assert f"✗ {acme.server.url}: {told}" in result.stdout
 
 
 def test_before_the_first_poll_it_makes_no_database(acme: Installation) -> None:
     (told,) = [each for each in acme.json("check")["checks"] if each["name"] == "database"]
-    assert told["message"].endswith("none yet; `run` or `poll` makes it")
+    assert told["message"].endswith("none yet; `run` or `poll` creates it")
     assert not list(acme.folder.glob("*.db*"))

@@ -65,4 +65,4 @@ def test_a_member_s_key_that_may_not_read_a_site_is_judged_by_the_last_count(
 
 def test_a_key_for_counts_alone_is_a_warning_with_what_follows(checks: Checks) -> None:
     said = checks(sees=50, sites=2, scopes=frozenset({"analytics:read"}))
-    assert "can't read plan and limit (scope org:read): no level is judged until" in said
+    assert "can't read plan and limit (scope org:read): no level is checked until" in said

@@ -96,7 +96,9 @@ def test_where_the_days_budget_is_spent_the_rest_is_left(
     said = folder(backfill, "org_shop", "--from", "2025-12-01")
     assert said.code == 1
     assert "the rate limit leaves no request for the next 2 h" in said.err
-    assert "are left; what came is kept, and the same command goes on there" in said.err
+    assert (
+        "are left; what was fetched is kept, and the same command continues from there" in said.err
+    )
     assert len(http_server.requests) == 1
 
 

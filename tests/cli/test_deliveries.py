@@ -84,7 +84,7 @@ def test_a_table_holds_the_newest_hundred(run: Run, database: Database) -> None:
 
 
 def test_what_failed_is_tried_again_when_it_is_asked_for(run: Run, refused: str) -> None:
-    assert "1 delivery will be tried again" in run("deliveries", "retry", refused).stdout
+    assert "1 delivery will be retried" in run("deliveries", "retry", refused).stdout
     (shown,) = json.loads(run("deliveries", "--json").stdout)["deliveries"]
     assert (shown["state"], shown["reason"], len(shown["attempts_log"])) == ("pending", None, 2)
 

@@ -80,7 +80,7 @@ def test_who_was_told_when_and_why_and_who_was_not(shop, station, upstream) -> N
     assert "fired 75 %, as the first level reached in this period with this limit" in page
     assert "sent to hook: accepted 15 March 2026, 14:00 CET" in page
     assert "not sent to phone: it takes what is critical" in page
-    assert "next level, 90 %, is 2,500 events away; sent already, so not again" in page
+    assert "next level, 90 %, is 2,500 events away; already sent" in page
 
 
 def test_what_a_silence_held_and_whose_it_was(shop, station, upstream) -> None:
@@ -92,7 +92,7 @@ def test_what_a_silence_held_and_whose_it_was(shop, station, upstream) -> None:
     assert "is 2,500 events away; held by a silence" in page
     cycle(station, upstream, 15_500)
     page = words(shop)
-    assert "fired 75 %, as a silence had ended, and it was still true sent to hook" in page
+    assert "fired 75 %, as a silence ended while it still held sent to hook" in page
     assert page.index("not sent: held by silence 1") < page.index("sent to hook: accepted")
 
 
@@ -102,7 +102,7 @@ def test_a_receiver_that_refuses_is_named_with_what_it_said(shop, station, upstr
     page = words(shop)
     assert "not yet sent to hook after 1 attempt, next 15 March 2026, 14:00 CET" in page
     assert "the receiver refused" in page
-    assert "queued, but it has reached nobody yet" in page
+    assert "queued, but not delivered to anyone yet" in page
 
 
 def test_what_quiet_hours_hold_says_until_when(shop, upstream) -> None:
@@ -123,7 +123,7 @@ def test_an_end_that_nobody_hears_says_why(shop, station, upstream) -> None:
     (story,) = explained(shop)["alerts"]
     assert [step["not_told"] for step in story["transitions"]] == [
         "held by a silence",
-        "nobody had heard of it",
+        "nobody had been notified of it",
     ]
     assert story["transitions"][0]["silence"]["id"] == 1
 
@@ -136,21 +136,21 @@ def test_where_nothing_was_told_each_rule_says_why(shop, station, upstream) -> N
     assert rules["threshold"]["standing"] == "false"
     assert rules["forecast"]["says"].startswith("not likely enough to end over the limit")
     assert rules["spike"]["says"].startswith("today is as usual: 100 events")
-    assert rules["blind"]["says"] == "the last poll worked"
+    assert rules["blind"]["says"] == "the last poll succeeded"
     assert rules["threshold"]["channels"] == ["hook", "phone"]
     assert "No alert in this month or the last." in words(shop)
 
 
 def test_before_the_first_poll_it_says_so(shop: Folder) -> None:
     page = words(shop)
-    assert "It was not polled yet." in page
+    assert "It has not been polled yet." in page
     assert "threshold nothing has been counted in this period yet" in page
     assert "blind nothing was polled yet" in page
 
 
 def test_where_nobody_hears_anything_that_is_said_once(folder: Folder) -> None:
-    assert words(folder).count("Nobody hears of its alerts") == 1
-    assert "nobody would hear" not in words(folder)
+    assert words(folder).count("Nobody gets its alerts") == 1
+    assert "nobody would get" not in words(folder)
 
 
 def test_blindness_of_a_whole_server_is_explained_too(shop, upstream) -> None:
@@ -164,7 +164,10 @@ def test_blindness_of_a_whole_server_is_explained_too(shop, upstream) -> None:
     page = words(shop)
     assert explained(shop)["organization"]["blind"]
     assert "blind of the server, warning, since" in page
-    assert "as all organizations of the server or key failed alike sent to hook: accepted" in page
+    assert (
+        "as all organizations of the server or key failed the same way sent to hook: accepted"
+        in page
+    )
 
 
 def test_no_line_is_wider_than_80_columns(shop, station, upstream) -> None:

@@ -171,7 +171,7 @@ def test_too_early_is_said_plainly(shop: Shop) -> None:
     for day in each_day(date(2025, 11, 1), date(2026, 3, 12)):
         shop.upstream.set(watch("acme"), day, pageview=0)
     shop.poll("2026-03-14T12:00", "2026-03-15T12:00")
-    assert "Too early: 2 days of counts are known, a forecast needs 3." in shop.out
+    assert "Too early: a forecast needs 3 days of counts, and there are 2 so far." in shop.out
     assert shop.json["too_early"] == {"days": 2, "needed": 3}
     assert shop.json["forecast"] is None
 
@@ -231,12 +231,12 @@ def test_sites_stand_beside_types(shop: Shop) -> None:
 def test_before_the_first_poll_of_the_period_nothing_is_foretold(shop: Shop) -> None:
     shop.poll("2026-02-15T12:00")
     shop.clock.set(datetime.fromisoformat("2026-03-02T12:00Z"))
-    assert "No poll of this period has brought counts yet" in shop.out
+    assert "This period has no counts yet" in shop.out
     assert (shop.json["used"], shop.json["forecast"]) == (None, None)
 
 
 def test_an_organization_that_was_never_polled_is_told_so(shop: Shop) -> None:
-    assert "No poll of this period has brought counts yet" in shop.out
+    assert "This period has no counts yet" in shop.out
     assert shop.json["measured_at"] is None
 
 
@@ -267,9 +267,9 @@ def test_a_terminal_of_80_columns_shows_it_whole(
 def test_whether_an_upgrade_suffices_is_told_for_this_period_and_the_next_two(shop: Shop) -> None:
     busy(shop)
     small, large = shop.call("--limit", "32000").out, shop.call("--plan", "standard100k").out
-    assert "It does not suffice." in small
+    assert "It is not enough." in small
     assert "standard100k, 100,000 events a month" in large
-    assert "It suffices." in large
+    assert "It is enough." in large
     assert [large.count(f"{month} 2026: at most") for month in ("March", "April", "May")] == [1] * 3
 
 

@@ -50,7 +50,7 @@ def test_check_passes_at_once(begin, play: Play, noon: FakeClock) -> None:
     said = call(check, clock=noon, RYBBIT_API_KEY=KEY)
     assert said.code == 0
     assert "✗" not in said.out
-    assert "nobody would hear" in said.out
+    assert "nobody would get" in said.out
 
 
 def test_the_file_is_for_its_owner_only_and_without_the_key(begin, play: Play) -> None:
@@ -213,7 +213,7 @@ def test_on_a_terminal_the_key_is_asked_for_and_stands_in_the_file_alone(
     assert tomllib.loads(file.read_text())["rybbit"]["api_key"] == KEY
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert f"-q -c {file} poll" in asked.shown
-    assert "so far alerts would reach nobody" in asked.shown
+    assert "until then alerts reach nobody" in asked.shown
 
 
 def test_on_a_terminal_a_mail_address_is_asked_for_and_tried(

@@ -66,7 +66,7 @@ def test_an_alert_that_can_not_be_recorded_is_told_in_plain_words(acme: Installa
     acme.upstream.used["org_acme"] = 920
     assert [acme.run("poll").returncode for _ in range(2)] == [1, 1]
     (mail,) = acme.smtp.mails
-    assert mail.message["Subject"] == "Critical: quota-watch itself fails on org_acme"
+    assert mail.message["Subject"] == "Critical: quota-watch itself failed on org_acme"
     (hook,) = acme.hook.requests
     notice = Webhook(HOOK_SECRET).verify(hook.body, dict(hook.headers))
     assert (notice["type"], notice["title"]) == ("notice", mail.message["Subject"])
@@ -92,7 +92,7 @@ def test_what_keeps_every_poll_from_being_recorded_is_told_in_plain_words_once_a
         result = acme.run("poll")
         assert (result.returncode, "itself failed" in result.stderr) == (1, True)
     titles = [json.loads(request.body)["title"] for request in acme.hook.requests]
-    assert titles == ["Critical: quota-watch itself fails and watches nothing"]
+    assert titles == ["Critical: quota-watch itself failed and watches nothing"]
 
 
 def test_polls_that_begin_at_once_on_no_database_all_end_well_and_tell_once(

@@ -244,5 +244,5 @@ def test_a_status_page_that_can_not_listen_ends_the_start_with_the_reason(
         acme.configure({"org_acme": 1000}, more=f'[web]\nlisten = "127.0.0.1:{port}"\n')
         result = acme.run("run")
     assert result.returncode == 1
-    assert f"web.listen: can't listen at 127.0.0.1:{port}" in result.stderr
+    assert f"web.listen: can't listen on 127.0.0.1:{port}" in result.stderr
     assert "Traceback" not in result.stderr

@@ -85,7 +85,7 @@ def test_a_limit_of_rybbits_that_is_old_tells_its_age(folder, station) -> None:
     folder.configure(SERVER, 'plan = "auto"\n')
     station.cycle()
     keep(station, limit_source="upstream", limit_as_of=NOON - 3 * DAY)
-    assert "the limit is Rybbit's of 3 d ago" in note(folder)
+    assert "the limit was read from Rybbit 3 d ago" in note(folder)
     keep(station, limit_source="upstream", limit_as_of=NOON - DAY)
     assert "Rybbit" not in note(folder)
 
@@ -181,7 +181,7 @@ def test_past_two_intervals_the_state_is_unknown_and_says_since_when(folder, sta
     folder.clock.advance(timedelta(minutes=31))
     assert (shown(folder)["stale"], shown(folder)["state"]) == (True, "unknown")
     trouble, _, row = folder(status).out.splitlines()
-    assert trouble.startswith("Nobody has polled since 2026-03-15 12:00Z (31 min ago)")
+    assert trouble.startswith("Nothing has been polled since 2026-03-15 12:00Z (31 min ago)")
     assert "not seen since 2026-03-15 12:00Z" in row
 
 
@@ -189,7 +189,7 @@ def test_where_polls_fail_it_is_not_said_that_nobody_polls(folder, station) -> N
     station.cycle()
     folder.clock.advance(timedelta(minutes=31))
     keep(station, interval_seconds=900, last_poll=folder.clock.now())
-    assert "Nobody has polled" not in folder(status).out
+    assert "Nothing has been polled" not in folder(status).out
 
 
 def test_watching_fits_the_window_and_shows_the_worst_first(folder: Folder, station) -> None:
@@ -226,4 +226,4 @@ def test_sites_are_shown_with_their_shares_the_largest_first(folder, upstream, s
 def test_where_the_key_may_not_read_a_site_that_is_said(folder, upstream, station) -> None:
     refusal = UpstreamError(ErrorKind.INSUFFICIENT_SCOPE, "no sites:read", may_pass=False)
     upstream.site_usages = dict.fromkeys(("1", "2"), refusal)
-    assert "the key may not read its usage" in listed_sites(folder, upstream, station)
+    assert "the key can't read its usage" in listed_sites(folder, upstream, station)

@@ -63,7 +63,7 @@ def test_a_variable_that_is_not_set_is_named(acme: Installation) -> None:
     [
         (("status", "-c", "config.toml"), "quota-watch -c FILE status"),
         (("history", "org_acme", "--from", "yesterday"), "write it as 2026-11-01"),
-        (("backfill", "org_acme", "--from", "2999-01-01"), "is not over yet"),
+        (("backfill", "org_acme", "--from", "2999-01-01"), "has not ended"),
         (("silence", "org_acme", "--all", "--for", "1h", "--reason", "x"), "give one of these"),
     ],
 )

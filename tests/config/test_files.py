@@ -50,7 +50,7 @@ def test_a_folder_says_so(tmp_path):
 
 
 def test_a_path_that_can_be_none_says_so():
-    assert "not the path of a file" in error_of(Path("a\0b"))
+    assert "not a file path" in error_of(Path("a\0b"))
     assert "can't be read" in error_of(Path("a" * 5000))
 
 

@@ -44,8 +44,8 @@ def test_a_literal_is_itself(api_key):
         (" env:NAME", "without spaces"),
         ("File:/etc/key", "in lower case"),
         ("Bearer env:NAME", "a reference stands alone"),
-        ("'canary-3f1c'", "quotes stand within the quotes"),
-        ('\\"canary-3f1c\\"', "quotes stand within the quotes"),
+        ("'canary-3f1c'", "there are quotes within the quotes"),
+        ('\\"canary-3f1c\\"', "there are quotes within the quotes"),
     ],
 )
 def test_what_was_meant_as_something_else_is_refused_with_the_right_form(toml, text, advice):
@@ -87,7 +87,7 @@ def test_a_credential_is_not_checkable_outside_the_service(api_key, monkeypatch)
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     secret = api_key("credential:rybbit-key")
     assert not secret.checkable
-    assert "only set inside the systemd service" in complaint(secret)
+    assert "set only inside the systemd service" in complaint(secret)
 
 
 def test_an_unset_variable_is_named_with_the_key_and_the_remedy(api_key, toml, monkeypatch):

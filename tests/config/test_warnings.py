@@ -17,14 +17,14 @@ PAGER = '[channels.pager]\ntype = "webhook"\nformat = "pagerduty"\nrouting_key =
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
-        (ORG + "notify = []", "nobody would hear of alerts about org_a: notify is empty"),
-        ("[alerts]\nnotify = []", "nobody would hear of alerts about org_a: notify is empty"),
-        ('[rybbit]\napi_key = "env:K"\nbase_url = "http://a.example"', "the API key travels in"),
+        (ORG + "notify = []", "nobody would get alerts about org_a: notify is empty"),
+        ("[alerts]\nnotify = []", "nobody would get alerts about org_a: notify is empty"),
+        ('[rybbit]\napi_key = "env:K"\nbase_url = "http://a.example"', "the API key is sent in"),
         ('[rybbit]\napi_key = "env:K"\nbase_url = "https://a.example/api"', "ends in /api"),
         (SMTP + 'security = "none"', "sends the password in clear"),
         (SMTP + "port = 465", '"tls" goes with port 465'),
         (SMTP + 'security = "tls"', '"tls" goes with port 465'),
-        (PAGER + '[reports]\nmonthly = ["pager"]', '"pager" is of pagerduty, which gets no'),
+        (PAGER + '[reports]\nmonthly = ["pager"]', '"pager" is a pagerduty channel, which gets no'),
     ],
 )
 def test_what_is_worth_telling_is_told_once(toml, text, warning):
@@ -52,7 +52,7 @@ def test_what_is_in_order_or_off_is_not_told(toml, text):
 
 def test_without_a_channel_nobody_hears(toml):
     assert warnings(toml.load()) == (
-        "nobody would hear of any alert: there is no [channels.NAME] table; add one",
+        "nobody would get any alert: there is no [channels.NAME] table; add one",
     )
 
 

@@ -337,7 +337,7 @@ def test_what_no_one_catches_in_a_thread_is_logged_without_secrets(monkeypatch) 
     thread = threading.Thread(target=lambda: fail_with(CANARY))
     thread.start()
     thread.join()
-    assert "CRIT  a thread died of an unforeseen error" in stream.getvalue()
+    assert "CRIT  a thread died of an unexpected error" in stream.getvalue()
     assert "RuntimeError: ***" in stream.getvalue()
 
 
@@ -349,5 +349,5 @@ def test_what_no_one_catches_in_the_main_thread_is_logged_without_secrets() -> N
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert run.returncode == 1
-    assert b"CRIT  stopped by an unforeseen error" in run.stderr
+    assert b"CRIT  stopped by an unexpected error" in run.stderr
     assert b"canary" not in run.stderr

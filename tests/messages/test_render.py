@@ -271,7 +271,7 @@ def test_of_very_many_organizations_the_last_ones_are_titles():
 def test_a_late_mail_says_so_in_both_parts():
     mail = RENDERER.email(SHAPES["dropping"], now=NOON + timedelta(days=20))
     for part in (" ".join(mail.text.split()), visible(mail.html)):
-        assert "This comes late: it was decided before the period ended on 31 March 2026." in part
+        assert "Sent late: this was decided before the period ended on 31 March 2026." in part
     assert mail.text.startswith("CRITICAL, LATE: ")
 
 

@@ -50,7 +50,7 @@ def test_who_used_the_plan_is_told_by_site_and_what_the_key_may_not_read():
     assert sites(ENTRIES["Over & Out <Ltd>"]) == (
         "shop.example: 62,300 events, 59.7 %, up 41 %, 124.6 % of its budget of 50,000",
         "blog.example: 42,010 events, 40.2 %, down 3 %",
-        "The key may not read the use of 1 site (scope sites:read).",
+        "The key can't read the usage of 1 site (scope sites:read).",
         "Not counted yet: 1 site.",
     )
 
@@ -58,7 +58,7 @@ def test_who_used_the_plan_is_told_by_site_and_what_the_key_may_not_read():
 def test_of_many_sites_the_largest_are_named():
     (shop, *_) = ENTRIES["Over & Out <Ltd>"].sites
     many = tuple(replace(shop, id=str(n), budget=None) for n in range(9))
-    assert sites(entry(sites=many))[-1] == "and 4 more that used less."
+    assert sites(entry(sites=many))[-1] == "and 4 smaller ones."
 
 
 def test_of_a_single_site_there_is_nothing_to_share():
@@ -78,7 +78,7 @@ def test_the_most_urgent_come_first():
 
 def test_the_title_says_who_needs_a_look():
     assert WEEKLY.alert.title == (
-        "Weekly report, 2–8 March 2026: of 6 organizations 1 is over the limit; "  # noqa: RUF001 - a proper dash
+        "Weekly report, 2–8 March 2026: of 6 organizations, 1 is over the limit; "  # noqa: RUF001 - a proper dash
         "1 is likely to hit the limit; 1 has no data"
     )
 
@@ -94,7 +94,7 @@ def test_a_report_on_one_organization_names_it():
 
 
 def test_of_a_month_that_is_over_the_loss_is_told_as_past():
-    assert "of 6 organizations 1 went over; " in MONTHLY.alert.title
+    assert "of 6 organizations, 1 went over; " in MONTHLY.alert.title
 
 
 @pytest.mark.parametrize(

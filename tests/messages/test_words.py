@@ -158,7 +158,7 @@ def test_an_end_of_a_forecast_says_no_nothing_to_do_while_over():
     [
         (90, 91_234, BIG, "Warning: Acme has used 91.2 % of its 100,000 events"),
         (75, 75_000, BIG, "Info: Acme has used 75.0 % of its 100,000 events"),
-        (100, 100_000, BIG, "Critical: Acme has used all of its limit"),
+        (100, 100_000, BIG, "Critical: Acme has reached its limit"),
         (100, 100_431, BIG, "Critical: Acme is over its limit and losing events"),
         (
             100,
@@ -260,7 +260,7 @@ def test_blindness_says_why_since_when_and_what_was_last_known():
     alert = blind(measured_at=NOON - timedelta(hours=3))
     assert alert.title == "Can't read Acme – API key rejected"  # noqa: RUF001
     assert alert.lead == (
-        "Polls fail since 15 March, 09:45 UTC (403). Nobody is watching its limit."
+        "Polls have failed since 15 March, 09:45 UTC (403). Nobody is watching its limit."
     )
     assert alert.preheader == (
         "Nothing counted since 15 March, 09:00 UTC; the last count was 91.2 % of its limit."
@@ -310,8 +310,8 @@ def test_blindness_of_all_names_server_remedy_and_who_is_hit():
 def test_polls_that_work_again_say_what_counts_hold_and_what_they_can_not():
     alert = tell(resolved(Reason.POLLS_WORK_AGAIN, None)).alert
     assert alert.title == "Polls of Acme work again: 91.2 % used"
-    assert alert.lead.startswith("Counts are complete as Rybbit has them")
-    assert "that it lost meanwhile are not in its counts" in alert.next_step
+    assert alert.lead.startswith("No counts are missing")
+    assert "it lost in that time are not in its counts" in alert.next_step
     assert "Nothing to do" not in alert.next_step
 
 
@@ -332,8 +332,8 @@ def test_a_spike_says_how_far_above_and_which_type_grew():
     ("type_", "said"),
     [
         ("pageview", "If it's bots, block them in site settings."),
-        ("custom_event", "Take it back."),
-        ("performance", "Switch off Web Vitals"),
+        ("custom_event", "roll it back."),
+        ("performance", "switch off Web Vitals"),
     ],
 )
 def test_what_to_do_of_a_spike_depends_on_the_type(type_, said):
@@ -354,7 +354,7 @@ def test_a_stall_says_since_when_and_what_was_due():
         ("limit_raised", "was raised from 100,000 to 250,000 events"),
         ("limit_lowered", "was lowered from 250,000 to 100,000 events"),
         ("limit_found", "A limit of 100,000 events was found"),
-        ("limit_removed", "has no limit any more (it was 100,000 events)"),
+        ("limit_removed", "no longer has a limit (it was 100,000 events)"),
         ("status_changed", "went from trialing to active"),
     ],
 )
@@ -365,7 +365,9 @@ def test_a_change_of_the_limit_says_what_was_and_what_is(shape, said):
 def test_a_lowered_limit_that_is_passed_says_what_to_do_at_once():
     alert = sample_facts(now=NOON)["limit_lowered_and_over"].alert
     assert alert.lead == "Events are being dropped."
-    assert alert.steps[0] == "Not meant? Check the billing at https://app.rybbit.io now."
+    assert (
+        alert.steps[0] == "If that wasn't intended, check the billing at https://app.rybbit.io now."
+    )
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_plan_and_limit_are_read_as_often_as_polls_leave_room_for(organizations,
 def test_a_pace_without_a_budget_says_so() -> None:
     pace = Pace(organizations=1, configured=QUARTER, interval=QUARTER)
     assert pace.describe() == (
-        "1 organization every 15 min needs 98 requests a day; the server told no budget"
+        "1 organization every 15 min needs 98 requests a day; the server reports no rate limit"
     )
 
 
@@ -112,7 +112,7 @@ def test_a_pace_says_why_and_how_far_it_is_stretched_and_that_it_rests() -> None
         rests=timedelta(hours=5, minutes=3, seconds=20),
     )
     assert pace.describe().partition("4,000")[2] == (
-        "; other programs used 2,500 today; so 15 min is stretched to 30 min; nothing is asked for"
+        "; other programs used 2,500 today; so 15 min is stretched to 30 min; no requests for"
         " the next 5 h 3 min"
     )
 

@@ -49,7 +49,7 @@ def test_an_organization_whose_alert_breaks_is_told_of_plainly_and_the_others_as
     polls.cycle()
     assert hook.told() == [("busy", "fired", 90)]
     (notice,) = hook.notices
-    assert notice.title == "Critical: quota-watch itself fails on acme"
+    assert notice.title == "Critical: quota-watch itself failed on acme"
     assert "- acme (org_acme)" in notice.text
 
 
@@ -86,7 +86,7 @@ def test_what_fails_for_all_is_said_once_a_day_whoever_starts_anew(
         clock.advance(timedelta(hours=hours))
         last_line(database, clock, hook, tmp_path / "memory").note_all("poll")
     assert [notice.title for notice in hook.notices] == [
-        "Critical: quota-watch itself fails and watches nothing"
+        "Critical: quota-watch itself failed and watches nothing"
     ] * 2
 
 

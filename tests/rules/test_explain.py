@@ -92,7 +92,7 @@ def test_a_silence_is_told_with_its_figures() -> None:
     text = stalled.says(
         Verdict(state=State.TRUE, reason=StallReason.NEXT_TO_NOTHING, figures=STALL)
     )
-    assert text.endswith(": 1 events in 26.5 hours, 1,200 expected at the least")
+    assert text.endswith(": 1 events in 26.5 hours, 1,200 expected at least")
 
 
 @pytest.mark.parametrize("rule", [Rule.FORECAST, Rule.SPIKE, Rule.STALLED, Rule.BLIND])

@@ -276,4 +276,4 @@ def test_a_throttled_list_of_organizations_is_rate_limiting_with_its_wait():
         endpoint=ORGANIZATIONS,
     )
     assert (error.kind, error.retry_after) == (ErrorKind.RATE_LIMITED, 7)
-    assert "it asks to wait 7 s" in error.message
+    assert "retry after 7 s" in error.message

@@ -31,7 +31,7 @@ def refused(simulator: Simulator, http, key: str = "key-a") -> UpstreamError:
 
 def test_a_release_that_takes_no_keys_is_named_with_the_remedy(old: Simulator, http) -> None:
     error = refused(old, http)
-    assert "Rybbit 2.6.1 takes no API keys for event counts (403)" in error.message
+    assert "Rybbit 2.6.1 accepts no API keys for event counts (403)" in error.message
     assert "Update it to 2.7.0 or newer" in error.message
     assert (error.kind, error.may_pass) == (ErrorKind.NO_ACCESS, False)
 

@@ -147,7 +147,7 @@ def test_a_burst_that_others_used_up_is_tried_again_a_few_times(work: Work) -> N
 def test_a_month_that_is_over_must_have_its_last_day(work: Work) -> None:
     work.past.rows = slice(-1)
     filled = work.run()
-    assert "2026-02-28 is missing, a day that is over" in str(filled.stopped)
+    assert "2026-02-28 is missing, though that day is over" in str(filled.stopped)
     assert work.kept() == []
 
 

@@ -110,7 +110,7 @@ def test_found_ones_are_watched_with_the_common_keys_and_their_finders(
     (_, blog) = watching.watches()
     assert (blog.name, blog.thresholds, blog.limit_source) == ("Blog", (50,), "none")
     assert watching.credentials()[blog.organization].reveal() == KEY
-    assert warnings(watching)[0].startswith("nobody would hear")
+    assert warnings(watching)[0].startswith("nobody would get")
 
 
 def test_what_is_found_on_another_server_is_watched_there(play: Play, configure, client) -> None:

@@ -27,7 +27,12 @@ def test_a_job_that_does_not_move_hangs(health: Health, clock: FakeClock) -> Non
     health.moved("poll")
     clock.advance(HUNG_SECONDS + 1)
     health.moved("deliver")
-    assert health.hung() == health.reasons() == health.doubts() == ["poll has not moved for 60 s"]
+    assert (
+        health.hung()
+        == health.reasons()
+        == health.doubts()
+        == ["poll has made no progress for 60 s"]
+    )
     health.moved("poll")
     assert health.hung() == []
 
@@ -45,7 +50,7 @@ def test_a_refused_write_is_a_reason_until_nothing_was_refused_for_a_while(
     """A full disk may take the small write of a claim and refuse the record after it."""
     health.wrote("database or disk is full")
     health.wrote(None)
-    assert health.reasons() == ["the database takes no write: database or disk is full"]
+    assert health.reasons() == ["the database can't be written: database or disk is full"]
     assert health.hung() == []
     clock.advance(STORE_SECONDS + 1)
     assert health.reasons() == []
@@ -110,7 +115,7 @@ def test_polls_that_a_defect_keeps_from_being_recorded_are_a_reason(clock: FakeC
     health = Health(clock=clock)
     health.unrecorded(["org_a", "org_b"])
     (reason,) = health.reasons()
-    assert reason == "polls of 2 organizations can't be recorded, by a defect: see the log"
+    assert reason == "polls of 2 organizations can't be recorded, because of a bug: see the log"
     assert reason in health.doubts()
     health.unrecorded([])
     assert health.reasons() == []
@@ -119,6 +124,6 @@ def test_polls_that_a_defect_keeps_from_being_recorded_are_a_reason(clock: FakeC
 def test_a_job_that_a_defect_ends_is_a_reason_until_it_works(clock: FakeClock) -> None:
     health = Health(clock=clock)
     health.ended("poll", by_defect=True)
-    assert health.reasons() == ["poll fails by a defect: see the log"]
+    assert health.reasons() == ["poll fails because of a bug: see the log"]
     health.ended("poll", by_defect=False)
     assert health.reasons() == []

@@ -53,7 +53,7 @@ def test_a_long_doubt_is_logged_once_and_also_its_end(
 ) -> None:
     caplog.set_level(logging.INFO)
     for _ in range(200):
-        heartbeat.beat(["polls has not moved for 60 s"])
+        heartbeat.beat(["polls has made no progress for 60 s"])
         clock.advance(1)
     heartbeat.beat([])
     heartbeat.beat([])
@@ -66,7 +66,7 @@ def test_a_long_doubt_is_logged_once_and_also_its_end(
 def test_a_start_that_is_quick_is_no_doubt_worth_a_line(
     heartbeat: Heartbeat, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    heartbeat.beat(["no organization was polled well within two intervals"])
+    heartbeat.beat(["no organization was polled successfully within two intervals"])
     clock.advance(5)
     heartbeat.beat([])
     assert caplog.text == ""
@@ -85,8 +85,8 @@ def test_a_failed_ping_is_logged_once_and_tried_again_after_the_interval(
         clock.advance(timedelta(minutes=5))
     assert len(http_server.requests) == 4
     assert [record.message for record in caplog.records] == [
-        "heartbeat not taken",
-        "heartbeat is taken again",
+        "heartbeat not accepted",
+        "heartbeat accepted again",
     ]
 
 

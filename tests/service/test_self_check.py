@@ -27,7 +27,7 @@ from support.watching import (
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
-BLIND = ["no organization was polled well within two intervals"]
+BLIND = ["no organization was polled successfully within two intervals"]
 FULL = {"pageview": 100}
 ON_SQLITE = pytest.mark.parametrize("open_database", ["sqlite"], indirect=True)
 ON_POSTGRESQL = pytest.mark.parametrize("open_database", ["postgresql"], indirect=True)
@@ -213,7 +213,7 @@ def test_a_delivery_that_hangs_is_told_from_a_long_queue(
         connection.execute(update(delivery).values(claimed_by="x", claimed_until=clock.now()))
     clock.advance(LEASE)
     look_for_two_minutes(watched)
-    assert watched.health.hung() == ["a delivery on hook was begun and never ends"]
+    assert watched.health.hung() == ["a delivery on hook started and never ended"]
     watched.station.deliver()
     watched.check.look()
     assert watched.health.hung() == []
@@ -228,7 +228,7 @@ def test_a_poll_that_hangs_is_noticed_and_one_that_nobody_began_is_not(
     next(watched.station.due.due())
     clock.advance(3 * LEASE)
     look_for_two_minutes(watched)
-    assert watched.health.hung() == ["a poll was begun and never ends"]
+    assert watched.health.hung() == ["a poll started and never ended"]
 
 
 def look_for_two_minutes(watched: Watched) -> None:

@@ -43,7 +43,7 @@ def test_a_server_that_is_not_up_yet_is_waited_for_with_one_line(
     assert pauses == [5.0] * 3
     assert [record.message for record in caplog.records] == [
         "waiting for the database",
-        "the database answers",
+        "database answers again",
     ]
 
 

@@ -96,7 +96,7 @@ def test_a_newer_schema_is_refused_with_the_remedy(empty: Database) -> None:
 
 
 def test_a_missing_database_is_told_with_the_remedy(empty: Database) -> None:
-    with pytest.raises(StorageError, match=r"no database at .*: `run` or `poll` makes one"):
+    with pytest.raises(StorageError, match=r"no database at .*: `run` or `poll` creates one"):
         migrate.require_current(empty)
 
 

@@ -43,7 +43,7 @@ def test_while_one_try_takes_long_others_are_told_so_at_once(sqlite, health, clo
         while not health._trying.locked():
             pass
         clock.advance(6)
-        assert health() == ["the database takes long to take a write"]
+        assert health() == ["the database is slow to accept a write"]
     waiting.join(10)
     assert health() == []
 

@@ -181,7 +181,7 @@ def test_an_unknown_organization_is_not_found(acme):
 
 def test_nobody_to_tell_is_told(page):
     page.show(page.filler.organization("mute", daily=[DAY], channels=()))
-    assert "Nobody hears of alerts about org_mute" in page.get("/").text
+    assert "Nobody gets alerts about org_mute" in page.get("/").text
 
 
 def test_a_template_of_the_users_own_replaces_ours(tmp_path, sqlite):
@@ -196,11 +196,11 @@ def test_numbers_older_than_two_intervals_are_unknown_and_say_since_when(page):
     page.filler.forecast(watched, p10=80_000, p50=90_000, p90=95_000)
     page.show(watched, interval=timedelta(minutes=1))
     text = page.get("/").text
-    assert "Nobody has polled since 20 Mar, 14:25 UTC (4 min ago)" in text
+    assert "Nothing has been polled since 20 Mar, 14:25 UTC (4 min ago)" in text
     assert "forecast of 19 Mar" in text
     assert "not this month" not in text
     assert "1 unknown" in text
-    assert "Nobody has polled" in page.get("/organizations/org_acme").text
+    assert "Nothing has been polled" in page.get("/organizations/org_acme").text
 
 
 def test_where_no_limit_is_known_no_day_is_promised(page):
@@ -247,7 +247,7 @@ def test_the_sums_are_of_what_is_known(page):
     page.show(known, page.filler.organization("new", limit=None))
     text = page.get("/").text
     assert "<dd>3,700 <small>1 has no data</small>" in text
-    assert "<dt>Limits in all</dt><dd>100,000</dd>" in text
+    assert "<dt>Total of limits</dt><dd>100,000</dd>" in text
 
 
 @pytest.fixture

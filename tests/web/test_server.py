@@ -82,7 +82,7 @@ def test_an_address_that_is_taken_changes_nothing(status, configured):
     status.take_up(configured("org_a"))
     with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(ListenError) as caught:
         status.take_up(configured("org_b", port=other.getsockname()[1]))
-    assert "web.listen: can't listen at 127.0.0.1:" in str(caught.value)
+    assert "web.listen: can't listen on 127.0.0.1:" in str(caught.value)
     assert ids(status) == ["org_a"]
 
 

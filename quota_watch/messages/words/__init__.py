@@ -37,7 +37,7 @@ class Words:
     """A message in words.
 
     `title` is one line; `lead` the consequence and its date; `preheader` what it costs to wait;
-    `steps` what to do, under `heading`, with a `note` on them; `details` the figures behind it.
+    `steps` what to do, under `heading`, with a `note` on them; `details` the figures cause.
     """
 
     title: str
@@ -205,7 +205,7 @@ def period_ended(case: Situation) -> Words:
         lead=join(
             [
                 f"The period from {long_day(story.period_start)} is over, and so is this alert.",
-                "Dropped events? Collection resumes within 30 minutes." if dropped else "",
+                "If events were dropped, collection resumes within 30 minutes." if dropped else "",
             ]
         ),
         details=(case.figures(),),
@@ -217,9 +217,9 @@ def switched_off(case: Situation) -> Words:
     rule = case.transition.story.rule
     return Words(
         title=f"The rule {rule} is switched off for {case.name}",
-        lead="The config ended this alert; whether it is still true is not known.",
+        lead="The config ended this alert; whether it still holds is unknown.",
         details=(case.figures(),),
-        steps=("If that was not meant, switch it on again in the config.",),
+        steps=("If that wasn't intended, switch it on again in the config.",),
     )
 
 
@@ -229,6 +229,6 @@ def over(case: Situation) -> Words:
     figures = (case.figures(),) if case.is_of_one else ()
     return Words(
         title=f"The alert about {about} ({rule}) is over",
-        lead="It is not true any more.",
+        lead="It no longer holds.",
         details=figures,
     )

@@ -23,7 +23,7 @@ _WHY: Mapping[ErrorKind, str] = {
     ErrorKind.UPSTREAM_ERROR: "server error",
     ErrorKind.TIMEOUT: "server too slow",
     ErrorKind.CONNECTION: "server unreachable",
-    ErrorKind.BAD_ANSWER: "answer makes no sense",
+    ErrorKind.BAD_ANSWER: "unusable answer",
     ErrorKind.INTERNAL: "quota-watch failed",
 }
 """What is wrong, in a title."""
@@ -38,9 +38,9 @@ _FIXES: Mapping[ErrorKind, tuple[str, ...]] = {
     ErrorKind.INSUFFICIENT_SCOPE: ("Give the key the scope analytics:read.",),
     ErrorKind.NOT_FOUND: ("Check that base_url names the server's root.",),
     ErrorKind.RATE_LIMITED: (
-        "Poll less often ([poll] interval), or let other programs use this key less.",
+        "Poll less often ([poll] interval), or have other programs use this key less.",
     ),
-    ErrorKind.UPSTREAM_ERROR: ("If it stays, tell whoever runs the server.",),
+    ErrorKind.UPSTREAM_ERROR: ("If it persists, tell whoever runs the server.",),
     ErrorKind.TIMEOUT: ("Check that the server answers quickly from this machine.",),
     ErrorKind.CONNECTION: ("Check that the server can be reached from this machine.",),
     ErrorKind.BAD_ANSWER: ("Check whether a proxy or an upgrade changed what the server answers.",),
@@ -56,8 +56,8 @@ def fired(case: Situation) -> Words:
 
 def ended(case: Situation) -> Words:
     """Say that polls work again."""
-    whole = "Counts are complete as Rybbit has them: each poll reads every day of the period."
-    lost = "Was Rybbit itself down? Events that it lost meanwhile are not in its counts."
+    whole = "No counts are missing: each poll reads every day of the period."
+    lost = "If Rybbit itself was down, events it lost in that time are not in its counts."
     if not case.is_of_one:
         return Words(title=f"Polls at {case.subject} work again", lead=whole, steps=(lost,))
     at = f": {case.percent} used" if case.percent else ""
@@ -99,7 +99,7 @@ def _failing(case: Situation) -> str:
     since = trouble.since if trouble else case.since()
     status = _STATUS.search(trouble.message) if trouble else None
     how = f" ({status[1]})" if status else ""
-    return join([critical, f"Polls fail since {case.brief(since)}{how}."])
+    return join([critical, f"Polls have failed since {case.brief(since)}{how}."])
 
 
 def _became_critical(case: Situation) -> str:
@@ -141,9 +141,9 @@ def _all(case: Situation) -> Words:
     return Words(
         title=f"Can't read {who} at {at}{_because(case)}",
         lead=f"{_failing(case)} Nobody is watching their limits.",
-        preheader=f"Nothing is counted at {at}; limits may be passed unseen.",
+        preheader=f"Nothing is counted at {at}; limits may be exceeded unnoticed.",
         details=(
-            "All fail alike, so it is the key or the server, not one of the organizations.",
+            "All fail the same way, so the cause is the key or the server, not one organization.",
             f"Last error: {sentence(str(error))}" if error else "",
             _names(case, count),
         ),

@@ -13,7 +13,7 @@ def fired(case: Situation) -> Words:
     count = "1 problem" if len(problems) == 1 else f"{number(len(problems))} problems"
     return Words(
         title=f"A new config was refused ({count}); the old one stays in force",
-        lead="All is watched as before; none of your changes are active. "
+        lead="Everything is watched as before; none of your changes are active. "
         "A restart would fail, and then nothing would be watched.",
         preheader=problems[0] if problems else "",
         details=(
@@ -31,5 +31,5 @@ def fired(case: Situation) -> Words:
 
 
 def ended(_case: Situation) -> Words:
-    """Say that a good config was taken."""
+    """Say that a valid config was loaded."""
     return Words(title="The new config is in force", lead="It was reloaded without a problem.")

@@ -25,8 +25,11 @@ def fired(case: Situation) -> Words:
         ),
         heading=FIX,
         steps=(
-            "Correct the channel in the config, or its receiver.",
-            f"Try it: `quota-watch test-alert {case.subject}`. The first success sends what waits.",
+            "Fix the channel in the config, or its receiver.",
+            (
+                f"Try it: `quota-watch test-alert {case.subject}`. The first success sends "
+                "everything that is waiting."
+            ),
             _FAILED,
         ),
     )
@@ -36,7 +39,7 @@ def ended(case: Situation) -> Words:
     """Say that a channel took a message."""
     return Words(
         title=f"The channel {case.subject} works again",
-        lead="What waited for it is sent now, in order.",
+        lead="Waiting messages are being sent now, in order.",
         steps=(_FAILED,),
     )
 

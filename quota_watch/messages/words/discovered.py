@@ -18,21 +18,21 @@ def fired(case: Situation) -> Words:
     add = f'add `[[organizations]]` with `id = "{id_}"` to the config and reload.'
     if detail.get("watched"):
         return Words(
-            title=f"{name} is watched from now on",
-            lead='It is new, and `discover = "watch"` takes it under watch as [alerts] says.',
+            title=f"{name} is now being watched",
+            lead='It is new, and `discover = "watch"` adds it with the settings in [alerts].',
             details=(where,),
-            steps=(f"For terms of its own, {add}",),
+            steps=(f"To give it settings of its own, {add}",),
         )
     return Words(
         title=f"Nobody watches {name} ({its_limit})",
-        lead="Its limit may be passed, and events lost, unseen.",
+        lead="It could hit its limit and lose events without anyone noticing.",
         preheader=where,
         details=(where,),
         heading=CHOOSE,
         steps=(
             f"Watch it: {add}",
             'Watch every organization the key sees: `discover = "watch"` in [rybbit].',
-            'Hear no more of this: `discover = "off"`.',
+            'Stop these messages: `discover = "off"`.',
         ),
     )
 

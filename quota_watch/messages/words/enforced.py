@@ -13,7 +13,7 @@ def fired(case: Situation) -> Words:
     return Words(
         title=f"Rybbit is dropping events of {case.name}",
         lead=join([_dropped(case), _why(case), _differs(case)]),
-        preheader="Every new event is lost until the plan or the limit is set right.",
+        preheader="Every new event is lost until the plan or the limit is corrected.",
         details=(case.figures(),),
         heading=FIX,
         steps=_steps(case),
@@ -25,12 +25,12 @@ def ended(case: Situation) -> Words:
     if case.transition.reason is Reason.OVERTAKEN:
         return Words(
             title=f"{case.name}: the limit is reached by our count too",
-            lead="Rybbit goes on dropping events; see the separate alert.",
+            lead="Rybbit is still dropping events; see the separate alert.",
             details=(case.figures(),),
         )
     return Words(
         title=f"{case.name}: collection resumes",
-        lead="Two reads of Rybbit agree. What was dropped in between can't be recovered.",
+        lead="Two reads of Rybbit agree. Events dropped in between can't be recovered.",
         details=(case.figures(),),
     )
 
@@ -77,12 +77,12 @@ def _why(case: Situation) -> str:
         )
     if _is_lapsed(case):
         status = one_line(str(case.detail["status"]), NAME)
-        return f"The subscription is {status}: the free plan's limit holds."
+        return f"The subscription is {status}: the free plan's limit applies."
     if limit is not None and case.limit is not None and limit < case.limit:
         return f"Rybbit enforces {events(limit)}, not the {number(case.limit)} known here."
     if theirs is not None and is_over(theirs, limit):
         return "The key may see only some of the sites."
-    return "A plan that lapsed, or a billing lookup that failed at Rybbit, can be why."
+    return "Possible causes: a lapsed plan, or a failed billing lookup at Rybbit."
 
 
 def _steps(case: Situation) -> tuple[str, ...]:
@@ -103,5 +103,5 @@ def _steps(case: Situation) -> tuple[str, ...]:
         )
     return (
         f"Compare with the usage and the plan shown at {at}.",
-        "Run `quota-watch check`: it tells whether the key sees every site.",
+        "Run `quota-watch check`: it shows whether the key sees every site.",
     )

@@ -79,7 +79,7 @@ def ended(case: Situation) -> Words:
     if case.is_over:
         return Words(
             title=f"{case.name} is over its limit",
-            lead="The forecast has ended; the limit is passed.",
+            lead="The limit is exceeded, so the forecast has ended.",
             details=(case.figures(),),
             heading=CHOOSE,
             steps=choices(case),
@@ -219,7 +219,7 @@ def waiting(case: Situation) -> str:
     if case.is_over:
         if not case.watch.drops:
             return "Do nothing: the period ends over the agreed limit."
-        gone = f"{about(lost)} lost" if lost and lost.likely else "all until then is lost"
+        gone = f"{about(lost)} lost" if lost and lost.likely else "everything until then is lost"
         return f"Wait for {end}: {gone}."
     if lost is None or not lost.likely:
         how = "events past the limit are lost" if case.watch.drops else "the period may end over it"
@@ -294,7 +294,7 @@ def room(advice: Remedies) -> str:
     """Say what still fits per day, and what is expected."""
     expected = f"about {rough(advice.expected_a_day)} a day expected"
     if not advice.daily_budget:
-        return f"Nothing more fits into this period; {expected}."
+        return f"No room left in this period; {expected}."
     return f"Room for {events_a_day(advice.daily_budget)}; {expected}."
 
 

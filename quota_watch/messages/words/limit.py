@@ -51,7 +51,7 @@ def limit_changed(case: Situation) -> Words:
     at = f": {case.percent} used" if case.percent else ""
     if old is None or new is None:
         title = f"The limit of {case.name} is no longer known{at}"
-        lead = "No level can be judged until it is."
+        lead = "Levels can't be checked until it is."
     else:
         ended, subject = "The alert", "It is"
         if story.rule is Rule.FORECAST:
@@ -60,13 +60,13 @@ def limit_changed(case: Situation) -> Words:
             ended, subject = f"Level {story.level} %", "Levels are"
         of = f": {case.percent} of {events(new)} used" if case.percent else ""
         title = f"{ended} of {case.name} no longer applies{of}"
-        lead = f"The limit {changed(old, new)}. {subject} judged anew under the new one."
+        lead = f"The limit {changed(old, new)}. {subject} checked again against the new one."
     return Words(
         title=title,
         lead=lead,
         preheader=pace(case),
         details=(pace(case), case.figures()),
-        steps=(f"If that was not meant, check the plan at {case.server} and the config.",),
+        steps=(f"If that wasn't intended, check the plan at {case.server} and the config.",),
     )
 
 
@@ -87,7 +87,7 @@ def _title(case: Situation, reason: Reason, before: State, after: State) -> str:
         return f"The plan of {case.name} lapsed{fell}"
     if reason is Reason.LIMIT_REMOVED:
         was = f" (it was {events(old)})" if old is not None else ""
-        return f"{case.name} has no limit any more{was}"
+        return f"{case.name} no longer has a limit{was}"
     if reason is Reason.LIMIT_FOUND:
         return f"A limit{f' of {events(new)}' if new is not None else ''} was found for {case.name}"
     if old is None or new is None:
@@ -117,12 +117,12 @@ def _subscription(before: State, after: State, reason: Reason) -> str:
 
 def _consequence(reason: Reason) -> str:
     if reason is Reason.LIMIT_REMOVED:
-        return "No level can be judged without a limit."
+        return "Levels can't be checked without a limit."
     if reason is Reason.LIMIT_FOUND:
-        return "Levels and forecasts are judged from now on."
+        return "Levels and forecasts are checked against it from now on."
     if reason is Reason.STATUS_CHANGED:
         return "Without a paid subscription the limit falls to that of the free plan."
-    return "Levels and forecasts are judged under the new limit from now on."
+    return "Levels and forecasts use the new limit from now on."
 
 
 def _believed(case: Situation, reason: Reason) -> str:
@@ -131,16 +131,16 @@ def _believed(case: Situation, reason: Reason) -> str:
         return f"{reads}."
     if reason is Reason.LIMIT_LOWERED:
         return f"{reads}, or Rybbit enforces it already."
-    return f"So says {case.server}."
+    return f"Reported by {case.server}."
 
 
 def _steps(case: Situation, reason: Reason, *, critical: bool) -> tuple[str, ...]:
     if critical:
-        meant = f"Not meant? Check the billing at {case.server} now."
+        meant = f"If that wasn't intended, check the billing at {case.server} now."
         return (meant, *choices(case))
     if reason is Reason.LIMIT_FOUND:
         return ()
     if reason is Reason.LIMIT_REMOVED:
         return ("If there is one, set `limit` or `plan` for this organization in the config.",)
     where = "billing" if reason is Reason.STATUS_CHANGED else "plan"
-    return (f"If that was not meant, check the {where} at {case.server}.",)
+    return (f"If that wasn't intended, check the {where} at {case.server}.",)

@@ -39,7 +39,7 @@ def _restricted(case: Situation) -> Words:
         details=("Two daily reads agree; it is the key of a restricted member.", case.figures()),
         heading=FIX,
         steps=(
-            "Create an organization key in Rybbit, or take the key of an owner or admin.",
+            "Create an organization key in Rybbit, or use the key of an owner or admin.",
             "Put it into the config and reload.",
             "Run `quota-watch check`.",
         ),
@@ -61,12 +61,12 @@ def _upstream_less(case: Situation) -> Words:
         lead="Rybbit enforces its own count: levels sent here may be early. "
         "No event is lost by that.",
         details=(
-            "Two daily reads agree. It counted long ago, or does not bill a type that we count.",
+            "Two daily reads agree. Its count may be old, or it doesn't bill a type that we count.",
             case.figures(),
         ),
         steps=(
             f"Compare with the usage shown at {case.server} in the organization's settings.",
-            "Not billed? Name the type in `not_counted` of a plan in the config.",
+            "If a type isn't billed, name it in `not_counted` of a plan in the config.",
         ),
     )
 
@@ -83,7 +83,7 @@ def _fell(case: Situation) -> Words:
         lead=f"{gone}A site was deleted or moved, or the key sees fewer sites now.",
         details=("Levels already sent are not sent again.", case.figures()),
         steps=(
-            "Deleted or moved a site? Nothing to do.",
+            "If you deleted or moved a site, there is nothing to do.",
             f"Otherwise check at {case.server} that all sites are there.",
             "Run `quota-watch check` to see whether the key sees them.",
         ),

@@ -1,4 +1,4 @@
-"""Words of `moved`: past days came to more at once."""
+"""Words of `moved`: past days grew suddenly."""
 
 from quota_watch.lib.figures import number
 from quota_watch.messages.words import Situation, Words, over, past_days
@@ -7,7 +7,7 @@ from quota_watch.messages.words import Situation, Words, over, past_days
 def fired(case: Situation) -> Words:
     """Say what past days had come to and come to now, and what that means."""
     before, after = case.detail.get("before"), case.detail.get("after")
-    title, what = f"Past days of {case.name} grew at once", ""
+    title, what = f"Past days of {case.name} grew suddenly", ""
     if before is not None and after is not None:
         title = f"The past count of {case.name} went from {number(before)} to {number(after)}"
         changed = past_days(case.detail.get("days"))
@@ -16,14 +16,14 @@ def fired(case: Situation) -> Words:
     return Words(
         title=title,
         lead=f"{what}{lead}" if what else f"A{lead[1:]}",
-        preheader="Forecasts learn from the changed days; it is no spike of today.",
+        preheader="Forecasts use the changed days; today is not a spike.",
         details=(
-            "Forecasts learn from the changed days; it is no spike of today.",
+            "Forecasts use the changed days; today is not a spike.",
             case.figures(),
         ),
         steps=(
-            "Moved a site here? Nothing to do.",
-            f"Otherwise look at {case.server} which sites are new.",
+            "If you moved a site here, there is nothing to do.",
+            f"Otherwise check at {case.server} which sites are new.",
         ),
     )
 

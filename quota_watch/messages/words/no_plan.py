@@ -15,10 +15,10 @@ def fired(case: Situation) -> Words:
     names, of = case.detail.get("sites") or (), case.detail.get("of") or 0
     more = case.transition.reason is Reason.MORE_SITES_NEED_PLAN
     another = case.detail.get("new") or ()
-    new = f"New is {_listed(another)}. " if more and another else ""
+    new = f"New: {_listed(another)}. " if more and another else ""
     return Words(
         title=f"{case.name}: {'now ' if more else ''}{nothing(names, of)} without a plan",
-        lead=f"{new}{why(names)} What isn't tracked can't be recovered.",
+        lead=f"{new}{why(names)}",
         preheader="Every event of these sites is lost until there is a plan.",
         details=(case.figures(),),
         heading=FIX,
@@ -29,8 +29,9 @@ def fired(case: Situation) -> Words:
 def ended(case: Situation) -> Words:
     """Say that every site collects events again."""
     return Words(
-        title=f"No site of {case.name} needs a plan any more",
-        lead="Every site that Rybbit lists collects events. What was lost before stays lost.",
+        title=f"No site of {case.name} needs a plan now",
+        lead="Every site that Rybbit lists collects events. Events lost before that can't be "
+        "recovered.",
         details=(case.figures(),),
     )
 
@@ -46,7 +47,7 @@ def nothing(names: Sequence[str], of: int) -> str:
 def why(names: Sequence[str]) -> str:
     """Say why sites collect nothing, and which."""
     which = f": {_listed(names)}" if names else ""
-    return f"Rybbit collects nothing for sites of recent date without a plan{which}."
+    return f"Rybbit collects nothing for recently created sites without a plan{which}."
 
 
 def _listed(names: Sequence[str]) -> str:

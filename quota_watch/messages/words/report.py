@@ -17,7 +17,7 @@ from quota_watch.lib.figures import (
     share,
     short_day,
 )
-from quota_watch.lib.text import join, one_line
+from quota_watch.lib.text import one_line
 from quota_watch.messages.words import Words
 from quota_watch.messages.words.forecast import hits, risk
 from quota_watch.model.schedule import ReportKind, ReportSpan
@@ -76,12 +76,7 @@ def words_of(span: ReportSpan, entries: Sequence[EntryFacts]) -> Words:
     when = days(span.first, span.last) if weekly else month
     return Words(
         title=f"{span.kind.capitalize()} report, {when}: {_headline(entries, span.kind)}",
-        lead=join(
-            [
-                _all_told(entries, span.kind),
-                *[_needs_a_look(each, span.kind) for each in entries if _is_urgent(each)][:_NAMED],
-            ]
-        ),
+        lead=_in_all(entries, span.kind),
         steps=_steps(entries, span.kind),
     )
 
@@ -102,7 +97,7 @@ def _headline(entries: Sequence[EntryFacts], kind: ReportKind) -> str:
     urgent = [_stand(each, kind, n) for each, n in counts.items() if each in _URGENT]
     all_of = _organizations(len(entries))
     if urgent:
-        return f"of {all_of} {'; '.join(urgent)}"
+        return f"of {all_of}, {'; '.join(urgent)}"
     at_risk = counts.get(Standing.AT_RISK, 0)
     return f"all {all_of} are fine" + (f"; {number(at_risk)} might hit it" if at_risk else "")
 
@@ -132,7 +127,7 @@ def _is(each: Standing, kind: ReportKind, *, many: bool = False) -> str:
     }[each]
 
 
-def _all_told(entries: Sequence[EntryFacts], kind: ReportKind) -> str:
+def _in_all(entries: Sequence[EntryFacts], kind: ReportKind) -> str:
     if len(entries) == 1:
         return ""
     counted = [_stand(each, kind, n) for each, n in _counts(entries).items()]
@@ -145,20 +140,6 @@ def _organizations(n: int) -> str:
 
 def _name(entry: EntryFacts) -> str:
     return one_line(entry.name, _NAME)
-
-
-def _is_urgent(entry: EntryFacts) -> bool:
-    return standing(entry) in _URGENT
-
-
-def _needs_a_look(entry: EntryFacts, kind: ReportKind) -> str:
-    if standing(entry) is Standing.UNKNOWN:
-        return f"{_name(entry)} could not be read in this period."
-    if standing(entry) is not Standing.OVER:
-        return f"{_name(entry)}: {coming(entry)}"
-    used_up = "used" if kind is ReportKind.MONTHLY else "has used"
-    lost_some = f" {lost(entry)}" if lost(entry) else ""
-    return f"{_name(entry)} {used_up} {used(entry)}.{lost_some}"
 
 
 def _steps(entries: Sequence[EntryFacts], kind: ReportKind) -> tuple[str, ...]:
@@ -241,9 +222,9 @@ def sites(entry: EntryFacts) -> tuple[str, ...]:
     shown = counted[:_SITES] if len(entry.sites) > 1 or any(s.budget for s in counted) else []
     lines = [_of_site(site) for site in shown]
     if shown and len(counted) > len(shown):
-        lines.append(f"and {number(len(counted) - len(shown))} more that used less.")
+        lines.append(f"and {number(len(counted) - len(shown))} smaller ones.")
     if unreadable:
-        lines.append(f"The key may not read the use of {_so_many(unreadable)} (scope sites:read).")
+        lines.append(f"The key can't read the usage of {_so_many(unreadable)} (scope sites:read).")
     if shown and waiting:
         lines.append(f"Not counted yet: {_so_many(waiting)}.")
     return tuple(lines)

@@ -13,14 +13,16 @@ def fired(case: Situation) -> Words:
     if used is None or budget is None:
         return Words(
             title=f"{site} of {case.name} has reached a level of its budget",
-            lead="It is a share of the plan that the config sets; Rybbit drops nothing by it.",
+            lead="It is a share of the plan that the config sets; Rybbit drops nothing because "
+            "of it.",
             details=(case.figures(),),
         )
     part, id_ = share(percent(used, budget)), case.watch.organization.id
     return Words(
         title=f"{case.name}: {site} has used {part} of its budget of {events(budget)}",
-        lead=f"That is {number(used)} of the plan that {case.name} shares. Rybbit knows no budget"
-        " and drops nothing by it.",
+        lead=f"That is {number(used)} of the plan that {case.name} shares. Rybbit doesn't know "
+        "the budget"
+        " and drops nothing because of it.",
         details=(case.figures(),),
         steps=(f"See who used the plan: `quota-watch status {id_} --sites`.",),
     )

@@ -19,11 +19,16 @@ def fired(case: Situation) -> Words:
     moves = case.detail.get("moves_over")
     return Words(
         title=_title(case, grown),
-        lead=join([_above(case), "Without it the limit would probably hold." if moves else ""]),
+        lead=join(
+            [
+                _above(case),
+                "Without it the month would probably stay under the limit." if moves else "",
+            ]
+        ),
         preheader=pace(case),
         details=(_types(grown), pace(case), case.figures()),
         steps=_look(case, grown),
-        note="What is counted stays counted.",
+        note="Counted events stay counted.",
     )
 
 
@@ -31,7 +36,7 @@ def ended(case: Situation) -> Words:
     """Say that the day is usual again."""
     return Words(
         title=f"{case.name}: traffic is back to normal",
-        lead=join(["What was counted meanwhile stays counted.", pace(case)]),
+        lead=join(["Events counted in the meantime stay counted.", pace(case)]),
         preheader=pace(case),
         details=(case.figures(),),
     )
@@ -68,7 +73,7 @@ def _types(grown: list[Mapping[str, Any]]) -> str:
         f"{_name(each)} {number(each['counted'])} instead of {rough(each['expected'])}"
         for each in grown
     ]
-    return f"What grew: {'; '.join(parts)}." if parts else ""
+    return f"Grew most: {'; '.join(parts)}." if parts else ""
 
 
 def _look(case: Situation, grown: list[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -78,5 +83,5 @@ def _look(case: Situation, grown: list[Mapping[str, Any]]) -> tuple[str, ...]:
     if setting is Setting.BOT_BLOCKING:
         return look, "If it's bots, block them in site settings."
     if setting is Setting.OWN_CODE or setting is None:
-        return look, "A release that sends it too often, a loop, a test? Take it back."
-    return look, f"Not needed? Switch off {SWITCHES[setting]} (Site Settings, Tracking)."
+        return look, "If a release, a loop or a test sends it too often, roll it back."
+    return look, f"If you don't need it, switch off {SWITCHES[setting]} (Site Settings, Tracking)."

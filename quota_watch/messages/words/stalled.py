@@ -25,20 +25,26 @@ def fired(case: Situation) -> Words:
         steps=(no_plan.plan_step(case.server),)
         if without
         else (
-            "Open one of its sites: does Rybbit's script load, do its requests to /api/track work?",
-            "If not: a release without the script, a consent banner, a wrong domain or site id.",
+            (
+                "Open one of its sites: does Rybbit's script load, and do its requests to "
+                "/api/track work?"
+            ),
+            (
+                "If not, suspect a release without the script, a consent banner, a wrong domain or "
+                "site id."
+            ),
             f"If it is meant to be quiet: `{_silence(case)}`.",
         ),
     )
 
 
 def ended(case: Situation) -> Words:
-    """Say that events come again."""
+    """Say that events are arriving again."""
     today = case.known.usage.used_today if case.known.usage else None
     at = f": {number(today)} today" if today else ""
     return Words(
         title=f"{case.name}: events are back{at}",
-        lead="Events are back. What was not tracked in between is missing for good.",
+        lead="Events are back. Events missed in between are gone for good.",
         details=(case.figures(),),
     )
 

@@ -69,7 +69,7 @@ def _full(case: Situation) -> Words:
     if not case.watch.drops:
         return _over_agreed(case)
     losing = case.is_over
-    title = "is over its limit and losing events" if losing else "has used all of its limit"
+    title = "is over its limit and losing events" if losing else "has reached its limit"
     return Words(
         title=f"{case.name} {title}",
         lead=_dropping(case) if losing else _next_event(case),
@@ -87,7 +87,7 @@ def _over_agreed(case: Situation) -> Words:
     return Words(
         title=f"{case.name} {state} its agreed limit{by}",
         lead="No event is lost: this server keeps them all.",
-        preheader=f"Over what was agreed until {short_day(case.period.end)}.",
+        preheader=f"Over the agreed limit until {short_day(case.period.end)}.",
         details=(case.figures(),),
         heading=CHOOSE,
         steps=choices(case),
@@ -109,7 +109,7 @@ def _dropping(case: Situation) -> str:
 
 def _next_event(case: Situation) -> str:
     end = short_day(case.period.end)
-    return f"One more event, and Rybbit drops all that follow until {end}, within 30 minutes."
+    return f"Within 30 minutes of the next event Rybbit will drop everything until {end}."
 
 
 def _price_of_waiting(case: Situation) -> str:
@@ -136,7 +136,7 @@ def _closed_over(case: Situation) -> Words:
         part = f" ({share(percent(used, limit))})"
     return Words(
         title=f"{case.name} ended {month(period.start)} over its limit{by}",
-        lead=f"Seen only when the closed period was counted once more{part}. {_closed_loss(case)}",
+        lead=f"Found when the closed period was counted again{part}. {_closed_loss(case)}",
         preheader=_closed_loss(case),
         details=(join(["Now:", case.figures()]),),
         heading="So that it doesn't happen again",
@@ -149,4 +149,4 @@ def _closed_loss(case: Situation) -> str:
         return "No event is lost: this server keeps them all."
     if case.told_lost is not None:
         return f"{estimate(case.told_lost).capitalize()} were dropped and can't be recovered."
-    return "What Rybbit dropped past the limit can't be recovered; how much that was is not known."
+    return "Events dropped past the limit can't be recovered; how many is not known."
