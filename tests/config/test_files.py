@@ -60,7 +60,7 @@ def test_a_file_that_this_user_may_not_read_says_so(tmp_path):
     user = os.geteuid()
     os.seteuid(65534 if user == 0 else user)
     try:
-        assert "may not read it" in error_of(path)
+        assert "can't read it" in error_of(path)
     finally:
         os.seteuid(user)
 

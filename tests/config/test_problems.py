@@ -42,7 +42,7 @@ SENTENCES = [
     (ORG + 'name = " "', "organizations[0] (org_a).name", "empty"),
     (ORG + "limit = 0", "organizations[0] (org_a).limit", "too small (value 0)"),
     (ORG + "limit = 1e6", "organizations[0] (org_a).limit", "not a whole number"),
-    (ORG + ORG, "organizations[1] (org_a).id", "a second time", "first in organizations[0]"),
+    (ORG + ORG, "organizations[1] (org_a).id", "appears twice", "first in organizations[0]"),
     (
         '[[organizations]]\nid = "a b"',
         "organizations[0].id",
@@ -106,8 +106,8 @@ SENTENCES = [
     ('[smtp]\nhost = "a:25"', "smtp.host", 'not a host (value "a:25")'),
     ('[smtp]\nhost = "[::1]"', "smtp.host", "not a host"),
     ('[smtp]\nhost = "a"\nusername = "ä"', "smtp.username", "not a user name for SMTP"),
-    ('[smtp]\nhost = "a"\npassword = "x"', "smtp.username", "a login needs it beside password"),
-    ('[smtp]\nhost = "a"\nusername = "x"', "smtp.password", "a login needs it beside username"),
+    ('[smtp]\nhost = "a"\npassword = "x"', "smtp.username", "a login needs it with password"),
+    ('[smtp]\nhost = "a"\nusername = "x"', "smtp.password", "a login needs it with username"),
     ('[smtp]\nhost = "a"\nsecurity = "ssl"', "smtp.security", 'allowed: "starttls", "tls", "none"'),
     # the proxy
     ('[rybbit]\nproxy = "https://p:1"', "rybbit.proxy", "not the URL of a proxy"),

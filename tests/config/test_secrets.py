@@ -43,7 +43,7 @@ def test_a_literal_is_itself(api_key):
         ("ENV:NAME", "in lower case"),
         (" env:NAME", "without spaces"),
         ("File:/etc/key", "in lower case"),
-        ("Bearer env:NAME", "a reference stands alone"),
+        ("Bearer env:NAME", "a reference must be the whole value"),
         ("'canary-3f1c'", "there are quotes within the quotes"),
         ('\\"canary-3f1c\\"', "there are quotes within the quotes"),
     ],

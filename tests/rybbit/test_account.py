@@ -244,7 +244,7 @@ def test_a_version_is_read_as_it_stands(version):
 
 @pytest.mark.parametrize("version", [None, "", "latest", 2.8, [], "<2.8.0>", "2"])
 def test_what_is_no_version_is_not_believed(version):
-    assert_not_believed(lambda: parse_version(told({"version": version})), "no release of Rybbit")
+    assert_not_believed(lambda: parse_version(told({"version": version})), "no Rybbit release")
 
 
 @pytest.mark.parametrize(

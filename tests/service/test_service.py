@@ -361,7 +361,7 @@ def test_systemd_s_watchdog_is_fed_while_all_jobs_move_and_not_when_one_hangs(
         polls = jobs.polls
         wait_until(lambda: jobs.polls > polls)
         clock.advance(HUNG_SECONDS + 1)
-        while b"trouble: poll has not moved" not in systemd.recv(4096):
+        while b"trouble: poll has made no progress" not in systemd.recv(4096):
             pass
         deliveries = jobs.deliveries
         wait_until(lambda: jobs.deliveries > deliveries + 3)
