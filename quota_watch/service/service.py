@@ -201,7 +201,7 @@ class Service:
         try:
             self._runtime = self._load(old)
         except QuotaWatchError as error:
-            log.error("config refused, the old one stays in force in force in force", error=str(error))
+            log.error("config refused, the old one stays in force", error=str(error))
             self._refused = error
             self._tell_of_config(error)
         except Exception:  # as at every job: a defect of ours must not end the watch

@@ -105,7 +105,7 @@ def test_an_attempt_that_hangs_ends_at_the_deadline_and_none_joins_it():
     with raw_server(hang) as port:
         phone = channel(port, seconds=0.3)
         assert str(failure(phone)) == "JSON did not answer within 0.3 seconds"
-        assert str(failure(phone)) == "an earlier attempt to reach JSON still hangs"
+        assert str(failure(phone)) == "an earlier attempt to reach JSON is still hanging"
     assert len(asked) == 1
 
 

@@ -229,7 +229,7 @@ def test_a_failing_server_may_ask_for_patience():
     [(0, "0 s"), (1, "1 s"), (119, "1 min 59 s"), (150, "2 min 30 s"), (49519, "13 h 45 min")],
 )
 def test_a_wait_is_written_as_people_would(wait, written):
-    assert f"asks to wait {written}." in refused(429, {"retryAfter": wait}).message
+    assert f"retry after {written}." in refused(429, {"retryAfter": wait}).message
 
 
 def test_words_that_say_less_than_ours_are_left_out():

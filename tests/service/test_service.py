@@ -263,7 +263,7 @@ def test_a_reload_that_is_refused_keeps_the_old(
     running.reload()
     works(jobs)
     assert jobs.closed == []
-    assert "config refused, the old one stays in force in force in force" in caplog.text
+    assert "config refused, the old one stays in force" in caplog.text
 
 
 def test_a_start_says_that_the_config_is_good_as_one_may_have_been_refused_before(
