@@ -260,8 +260,8 @@ class Client:
         connection.send(h11.Request(method="CONNECT", target=target, headers=headers))
         head = connection.receive_head()
         if not 200 <= head.status_code < 300:  # noqa: PLR2004 -- success
-            reason = head.reason.decode("ascii", errors="ignore")
-            raise ConnectError(f"{head.status_code} {reason}".strip())
+            # Not in its own words: they may repeat the login that it was sent.
+            raise ConnectError(f"the proxy answered {head.status_code}")
 
     def _proxy_headers(self) -> list[tuple[bytes, bytes]]:
         login = self._proxy and self._proxy.login

@@ -391,6 +391,16 @@ def test_a_proxy_that_is_no_http_url_is_refused(url):
         build_client(connections=1, proxy=url)
 
 
+def test_a_proxy_that_repeats_its_password_does_not_show_it(serve):
+    proxy = serve(lambda c: c.send(b"HTTP/1.1 407 wrong: hush\r\ncontent-length: 0\r\n\r\n"))
+    url = proxy.url.replace("http://", "http://user:hush@")
+    with (
+        build_client(connections=1, proxy=url) as client,
+        pytest.raises(HttpError, match=r"the proxy answered 407$"),
+    ):
+        get(client, "https://rybbit.example/x")
+
+
 def test_a_refused_proxy_does_not_show_its_password():
     password = "canary"
     with pytest.raises(HttpError) as caught:
