@@ -19,8 +19,9 @@ from playwright.sync_api import Browser, sync_playwright
 HERE = Path(__file__).parent
 _MOMENT = "on in real time"
 _SECONDS = "300"
-_OVERVIEW, _ORGANIZATION, _MAILED = (1200, 680), (1200, 1010), (660, 820)
-_MAIL = "Growing Shop will"
+_OVERVIEW, _ORGANIZATION, _MAILED = (1200, 680), (1200, 1010), (1224, 600)
+_MAILS = ("Growing Shop will", "is over its limit", "read Revoked Agency")
+_FRAME = '<iframe src="{name}" width="400" height="600" style="border:0"></iframe>'
 
 
 @contextmanager
@@ -49,6 +50,16 @@ def shoot(
     window.close()
 
 
+def beside_each_other(folder: Path) -> Path:
+    """Write a page of the three mails that matter: forecast, limit reached, can't be read."""
+    mails = sorted(folder.glob("*/*.html"), reverse=True)
+    shown = [next(each for each in mails if words in each.read_text("utf-8")) for words in _MAILS]
+    page = folder / "mails.html"
+    frames = "\n".join(_FRAME.format(name=each.relative_to(folder)) for each in shown)
+    page.write_text(f'<body style="margin:0;display:flex;gap:12px">{frames}')
+    return page
+
+
 def main() -> None:
     """Play the demo and write the pictures beside this file."""
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
@@ -63,9 +74,7 @@ def main() -> None:
         shoot(browser, url, "overview-dark", _OVERVIEW, "dark")
         growing = f"{url}/organizations/org_growing_shop"
         shoot(browser, growing, "organization", _ORGANIZATION)
-        mails = sorted(Path(folder).glob("*/*.html"))
-        mail = next(each for each in reversed(mails) if _MAIL in each.read_text("utf-8"))
-        shoot(browser, mail.as_uri(), "mail", _MAILED)
+        shoot(browser, beside_each_other(Path(folder)).as_uri(), "mail", _MAILED)
         browser.close()
 
 

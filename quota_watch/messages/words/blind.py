@@ -12,7 +12,7 @@ from quota_watch.rules.verdict import Reason
 
 _MOST_NAMES = 10
 _NEAR = 90
-_STATUS = re.compile(r"HTTP (\d{3})")
+_STATUS = re.compile(r"(?:HTTP |\()(\d{3})\b")
 
 _WHY: Mapping[ErrorKind, str] = {
     ErrorKind.FORBIDDEN: "API key rejected",
