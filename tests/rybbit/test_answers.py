@@ -167,7 +167,7 @@ def test_what_is_no_count_is_not_believed(field, value):
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "1" * 5000])
 def test_numbers_that_are_none_are_not_believed(number):
     text = json.dumps({"data": [fields(7777)]}).replace("7777", number)
-    assert_not_believed(text.encode(), "no such number|event_count is|not sane JSON")
+    assert_not_believed(text.encode(), "no such number|event_count is|not valid JSON")
 
 
 def test_the_largest_count_is_believed():

@@ -157,7 +157,7 @@ def test_a_day_nobody_asked_for_is_not_believed(ask, serve, october, row, outsid
 def test_a_bad_answer_names_server_and_organization(ask, serve, october, row):
     server = serve(lambda c: c.answer_json(data([*october[:2], row("2026-10-03", -1)])))
     error = refusal(lambda: ask(server.url), ErrorKind.BAD_ANSWER)
-    assert error.message.startswith(f"organization org_abc at {server.url}: the answer is not")
+    assert error.message.startswith(f"organization org_abc at {server.url}: the answer was")
     assert "row 3 (2026-10-03)" in error.message
 
 

@@ -181,7 +181,7 @@ def test_a_server_that_is_no_rybbit_has_no_version(client, serve):
     server = serve(lambda c: c.answer(b"<html>welcome</html>"))
     asked, _ = client(server.url)
     error = fails(lambda: asked.version(server.url), ErrorKind.BAD_ANSWER)
-    assert error.message.startswith(f"{server.url}: the answer is not believed")
+    assert error.message.startswith(f"{server.url}: the answer was rejected")
 
 
 @pytest.mark.parametrize("status", ["200 OK", "401 No", "403 No", "500 Oops"])
