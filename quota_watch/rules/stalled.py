@@ -117,7 +117,7 @@ def says(verdict: Verdict) -> str:
         return words
     return (
         f"{words}: {stall.counted:,} events in {stall.hours:g} hours, {stall.expected:,} expected"
-        " at the least"
+        " at least"
     )
 
 

@@ -312,7 +312,7 @@ def test_check_shakes_hands_over_tls(client, certificates):
         url = f"https://127.0.0.1:{port}"
         trusting = channel(client, url, tls=certificates.client)
         assert "can be reached" in trusting.check()
-        with pytest.raises(DeliveryError, match=r"certificate of 127\.0\.0\.1 is refused"):
+        with pytest.raises(DeliveryError, match=r"certificate of 127\.0\.0\.1 was rejected"):
             channel(client, url).check()
 
 
