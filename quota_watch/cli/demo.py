@@ -153,10 +153,10 @@ def demo(
         page.take_up(stage.config)
         _introduce(stage, page.url, port, now=now, seconds=past / speed)
         with _serving(stage, stage.config):
-            _play(stage, speed, ends)
-        page.take_up(config := stage.configure(REAL_EVERY))
+            every = REAL_EVERY if _play(stage, speed, ends) else PLAYED_EVERY
+        page.take_up(config := stage.configure(every))
         with _serving(stage, config):
-            _wait_for_polls(stage, _PATIENCE_SECONDS, REAL_EVERY)
+            _wait_for_polls(stage, _PATIENCE_SECONDS, every)
             _conclude(stage)
             if seconds or is_terminal():
                 _go_on(page.url, ends)
@@ -258,10 +258,10 @@ def _serving(stage: _Stage, config: Config) -> Iterator[None]:
         thread.join(_STOP_SECONDS)
 
 
-def _play(stage: _Stage, speed: int, ends: float) -> None:
+def _play(stage: _Stage, speed: int, ends: float) -> bool:
     """Play the past step by step, each once the daemon is done with the one before.
 
-    Mark every few days where each organization is.
+    Mark every few days where each organization is. Returns whether it arrived at now in time.
     """
     clock, step = stage.clock, timedelta(seconds=speed * _STEP_SECONDS)
     _wait_for_polls(stage, _FIRST_SECONDS)
@@ -271,12 +271,13 @@ def _play(stage: _Stage, speed: int, ends: float) -> None:
         is_now = clock.move_on(step)
         _wait_for_polls(stage, _PATIENCE_SECONDS)
         if is_now:
-            return
+            return True
         time.sleep(max(began + _STEP_SECONDS - time.monotonic(), 0))
         if clock.now() >= mark:
             mark += _MARK_EVERY
             levels = [f"{each.name.split()[0]} {_level(each)}" for each in stage.status()]
             click.echo(click.style(f"── {clock.now():%d %b}: {' · '.join(levels)}", dim=True))
+    return False
 
 
 def _wait_for_polls(stage: _Stage, seconds: float, every: timedelta = PLAYED_EVERY) -> None:

@@ -346,7 +346,7 @@ def _of_limit(shown: "Status", now: datetime) -> Iterator[str]:
 
 def _of_polls(shown: "Status") -> Iterator[str]:
     if shown.last_error:
-        word = "blind, polls failing" if shown.blind else "polls fail"
+        word = "blind, polls failing" if shown.blind else "polls failing"
         error = what_and_advice(shown.last_error.message)[0]
         yield f"{word} since {short_time(shown.failing_since)}: {error}"
     elif shown.last_poll is None:

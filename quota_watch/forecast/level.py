@@ -19,8 +19,9 @@ WEEK, YEAR = 7, 364
 # Step 1: spikes. The cut is worth 1 % of the error; sparing it where the median is below 3 takes
 # another 1 % off, and 6 % in first months of under 1,000 events.
 _SPIKE, _SPARSE = 2.2, 3
-# Step 3: bursts come again only where there is a month to see them in.
-_BURSTS_AFTER = 28
+# Step 3: bursts come again only where there is a month to see them in. Step 1 too: of an import on
+# the first day nothing is expected to follow.
+_BURSTS_AFTER, _FEW_BURSTS = 28, 3
 
 # Step 2: weekdays. With half a weekend day's worth of doubt the error in first months is 0.5 to
 # 4 % less than with three; the doubt of single weekdays is flat ground from 2 to 4.
@@ -123,15 +124,16 @@ def calmed(counts: Sequence[float]) -> list[float]:
     """Return the counts as a level may be learned from them: lone spikes are cut.
 
     To 2.2 times the running median of a week, but never below what every tenth day around
-    reaches: bursts that recur are kept. So are all where days have next to nothing: there bursts
-    are what there is.
+    reaches: bursts that recur are kept. So are all where days have next to nothing, as bursts are
+    what there is; but in a first month one or two days with events are no sign of more.
     """
     calm = list(counts)
     last = len(counts)
     for first in range(0, last, WEEK):
         around = sorted(counts[max(0, first - 21) : first + 14])
         usual, high = around[len(around) // 2], around[int(0.9 * (len(around) - 1))]
-        if usual >= _SPARSE:
+        is_new = last < _BURSTS_AFTER and sum(count > 0 for count in around) < _FEW_BURSTS
+        if usual >= _SPARSE or is_new:
             for day in range(first, min(first + WEEK, last)):
                 if counts[day] > high:
                     calm[day] = min(counts[day], max(_SPIKE * _running_median(counts, day), high))

@@ -174,6 +174,11 @@ def test_bursts_of_a_sparse_site_are_expected_again() -> None:
     assert math.fsum(seen.path) == pytest.approx(21 * 10, rel=0.3)
 
 
+def test_an_import_on_the_first_day_is_not_expected_again() -> None:
+    seen = foretold([19_000, 0, 0, 0, 0], limit=20_000)
+    assert (seen.p50, seen.probability_over) == (19_000, 0)
+
+
 def test_sums_of_weeks_are_no_days() -> None:
     history = {MARCH_10 - timedelta(weeks=n): 700 for n in range(20)}
     assert forecast(history, period=MARCH, as_of=MARCH_10) == TooEarly(days=0)

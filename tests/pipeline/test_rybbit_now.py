@@ -287,7 +287,7 @@ def test_a_second_site_without_a_plan_is_told_once_while_the_first_is_open(
     assert town.polls(after=DAY, every=HOUR) == ["critical no_plan more_sites_need_plan"]
     assert town.told["type"] == "alert.escalated"
     assert "now 2 of 2 sites collect nothing without a plan" in town.told["alert"]["title"]
-    assert "New is site2.example." in town.told["alert"]["summary"]
+    assert "New: site2.example." in town.told["alert"]["summary"]
     for sites in ([first, second], [first, second | {"requiresPlan": True}]):
         town.account |= {"sites": sites}
         assert town.polls(after=DAY, every=HOUR) == []
