@@ -109,12 +109,12 @@ class RybbitClient:
         self._pacer = pacer
         self._sharing = Counter((each.server, key) for each, key in keys.items())
         self._logged: dict[tuple[str, str], tuple[timedelta, bool]] = {}
-        self._sites: dict[Organization, str | None] = {}
+        self._sites: dict[tuple[str, str], dict[str, str]] = {}  # by server and key
 
     def with_keys(self, keys: Mapping[Organization, str]) -> Self:
         """Return a client that asks as this one does, at its budget, but about these."""
         other = copy(self)
-        other._keys = keys  # noqa: SLF001 -- its own copy
+        other._keys, other._sites = keys, {}  # noqa: SLF001 -- its own copy
         return other
 
     def interval_for(self, organization: Organization, configured: timedelta) -> timedelta:
@@ -228,16 +228,16 @@ class RybbitClient:
 
     def _site_of(self, organization: Organization) -> str | None:
         """Return one of the organization's sites, as the list of what the key sees has them."""
-        if organization not in self._sites:
+        server, key = organization.server, self._keys[organization]
+        if (server, key) not in self._sites:
             try:
-                seen = self.organizations(organization.server, self._keys[organization])
+                seen = self.organizations(server, key)
             except UpstreamError as error:
                 if error.may_pass:
                     return None
                 seen = ()
-            found = [each.sites[0].id for each in seen if each.id == organization.id and each.sites]
-            self._sites[organization] = found[0] if found else None
-        return self._sites[organization]
+            self._sites[server, key] = {each.id: each.sites[0].id for each in seen if each.sites}
+        return self._sites[server, key].get(organization.id)
 
     def _account_by_site(
         self, organization: Organization, site: str, first: UpstreamError

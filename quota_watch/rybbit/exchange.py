@@ -23,6 +23,15 @@ from quota_watch.rybbit.refusals import Endpoint, error_of, place
 T = TypeVar("T")
 
 _WORTH_HIDING = 8  # characters; a shorter key could be a part of any honest answer
+_REFUSALS = frozenset(
+    {
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
+)
+"""Answers that say no and nothing follows: the connection is good for the next question."""
 _BROKEN_OFF = ("disconnected", "peer closed")  # how a hang-up is named
 
 
@@ -73,11 +82,12 @@ class Asker:
         def check(heard: Response) -> None:
             nonlocal answer
             answer = heard
-            parsed.append(_read(question, heard, parse))
+            if heard.status not in _REFUSALS:
+                parsed.append(_read(question, heard, parse))
 
         try:
-            self._send(question, check)
-            return parsed[0]
+            answer = self._send(question, check)
+            return parsed[0] if parsed else _read(question, answer, parse)
         except UpstreamError as error:
             failure = _without_key(error, question.key)
         finally:  # whatever happened: until then it counts as under way
@@ -112,8 +122,8 @@ class Asker:
             purpose=question.purpose,
         )
 
-    def _send(self, question: Question, check: Callable[[Response], None]) -> None:
-        """Send the question and let `check` have the answer, whatever its status."""
+    def _send(self, question: Question, check: Callable[[Response], None]) -> Response:
+        """Send the question, let `check` have the answer, whatever its status, and return it."""
         headers = {"Accept": "application/json"}
         if question.key is not None:
             headers["Authorization"] = f"Bearer {_sendable(question.key, question)}"
@@ -122,15 +132,13 @@ class Asker:
             request = self._http.build_request(
                 "GET", question.server, below=question.path + asked, headers=headers
             )
-            fetch(self._http, request, seconds=self._timeout, check=check)
+            return fetch(self._http, request, seconds=self._timeout, check=check)
         except BodyError as error:
             if error.status != HTTPStatus.OK:  # a refusal is understood without its body
-                check(Response(error.status, {}, b""))
+                return Response(error.status, {}, b"")
             failure = _not_believed(question, str(error))
         except (HttpError, ValueError, OSError) as error:
             failure = _failure(error, question, self._timeout)
-        else:
-            return
         raise failure  # out here it does not drag the original along, which may quote upstream
 
 

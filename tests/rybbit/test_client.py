@@ -120,6 +120,19 @@ def test_after_an_answer_that_is_not_believed_the_connection_ends(ask, serve, oc
     assert server.connections == 2
 
 
+def test_after_a_refusal_the_connection_goes_on(ask, serve, october):
+    coming = iter([("429 Too Many Requests", {}), ("200 OK", data(october))])
+
+    def answer(c):
+        status, value = next(coming)
+        c.answer_json(value, status=status)
+
+    server = serve(answer)
+    refusal(lambda: ask(server.url), ErrorKind.RATE_LIMITED)
+    assert len(ask(server.url)) == 3
+    assert server.connections == 1
+
+
 def test_a_packed_answer_is_read(ask, serve, october):
     packed = gzip.compress(json.dumps(data(october)).encode())
     server = serve(lambda c: c.answer(packed, "content-encoding: gzip"))
