@@ -58,7 +58,7 @@ class PollSummary:
 
     @classmethod
     def of(cls, outcome: Outcome) -> Self:
-        """Take it from an outcome; a failed poll counted nothing."""
+        """Summarize an outcome; a failed poll counted nothing."""
         poll, known = outcome.poll, outcome.known
         usage = known.usage if poll.error is None else None
         return cls(poll.period, poll.error, usage, known.watch.limit, outcome.transitions)
