@@ -112,9 +112,9 @@ def _fits(known: "Known", limit: int) -> "list[PeriodFit] | None":
     """Say whether this period and the next two fit a limit; None: too little is known."""
     from quota_watch.forecast.remedies import fits_ahead, totals_ahead
 
-    if known.forecast is None or known.foresight is None:
+    if known.forecast is None or known.analysis is None:
         return None
-    past, period = known.foresight.past, known.period
+    past, period = known.analysis.past, known.period
     totals = totals_ahead(known.forecast, counted=past.counted, period=period, excluded=past.capped)
     return fits_ahead(limit, totals, period=period)
 

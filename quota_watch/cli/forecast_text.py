@@ -167,7 +167,7 @@ def _day(each: DayAhead, most: int, limit: int | None) -> Sequence[str]:
 
 def _sparks(ahead: PeriodForecast, usage: Usage) -> str:
     """Draw the period as one line: what each day had, and after the stroke what is to come."""
-    known = ahead.known.foresight.past.counted if ahead.known.foresight else {}
+    known = ahead.known.analysis.past.counted if ahead.known.analysis else {}
     past = [known[day] for day in each_day(ahead.known.period.start, usage.today) if day in known]
     to_come = [each.expected for each in ahead.path]
     if to_come:
@@ -177,11 +177,11 @@ def _sparks(ahead: PeriodForecast, usage: Usage) -> str:
 
 
 def _show_help(ahead: PeriodForecast) -> None:
-    foresight, watch = ahead.known.foresight, ahead.known.watch
-    if foresight is None or foresight.advice is None:
+    analysis, watch = ahead.known.analysis, ahead.known.watch
+    if analysis is None or analysis.advice is None:
         return
-    advice, used = foresight.advice, ahead.known.usage.used if ahead.known.usage else 0
-    lines = words.what_helps(advice, foresight.plan_fit, watch=watch, used=used)
+    advice, used = analysis.advice, ahead.known.usage.used if ahead.known.usage else 0
+    lines = words.what_helps(advice, analysis.plan_fit, watch=watch, used=used)
     _section("What would help", lines)
     _show_parts(f"types, last {plural(advice.span_days, 'day')}", advice.types)
     _show_parts("sites, this month", advice.sites)

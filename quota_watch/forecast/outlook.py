@@ -203,7 +203,7 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foresight:
+class Analysis:
     """What follows for this period; `usual` is learned from the days before today.
 
     `is_light`: brought up to the minute from a kept outlook, so that `past` holds no days and
@@ -239,7 +239,7 @@ def since_first_event(counted: Mapping[date, int], *, known_from: date | None) -
     return {day: n for day, n in counted.items() if day >= first}
 
 
-def foresee(past: Past, *, watch: Watch, usage: Usage, now: datetime, always: bool) -> Foresight:
+def analyse(past: Past, *, watch: Watch, usage: Usage, now: datetime, always: bool) -> Analysis:
     """Forecast the period of `usage` at `now`.
 
     What would help is worked out where a level is reached or the limit may be passed, or `always`.
@@ -258,11 +258,11 @@ def foresee(past: Past, *, watch: Watch, usage: Usage, now: datetime, always: bo
         outlook.usual,
     )
     if isinstance(seen, TooEarly) or watch.limit is None:
-        return Foresight(past=past, forecast=seen, usual=usual, outlook=outlook)
+        return Analysis(past=past, forecast=seen, usual=usual, outlook=outlook)
     if not (always or is_at_stake(seen, watch=watch, usage=usage)):
-        return Foresight(past=past, forecast=seen, usual=usual, outlook=outlook)
+        return Analysis(past=past, forecast=seen, usual=usual, outlook=outlook)
     totals = totals_ahead(seen, counted=past.counted, period=usage.period, excluded=past.capped)
-    return Foresight(
+    return Analysis(
         past=past,
         forecast=seen,
         usual=usual,
@@ -288,7 +288,7 @@ def is_at_stake(seen: Forecast | TooEarly, *, watch: Watch, usage: Usage) -> boo
     return told or seen.p90 > watch.limit
 
 
-def bring_up_to_date(outlook: Outlook, *, watch: Watch, usage: Usage, now: datetime) -> Foresight:
+def bring_up_to_date(outlook: Outlook, *, watch: Watch, usage: Usage, now: datetime) -> Analysis:
     """Forecast the period from a kept outlook and what was counted of today."""
     past = Past(
         counted={},
@@ -297,7 +297,7 @@ def bring_up_to_date(outlook: Outlook, *, watch: Watch, usage: Usage, now: datet
         snapshots=[Snapshot(at=now, today=usage.used_today)],
         shape=outlook.shape,
     )
-    return Foresight(
+    return Analysis(
         past=past,
         forecast=outlook.forecast(now=now, counted=usage.used_today, limit=watch.limit),
         usual=outlook.usual,

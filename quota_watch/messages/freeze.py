@@ -226,7 +226,7 @@ def _forecast(case: Situation) -> ForecastFacts | None:
 
 def _daily(known: Known, period: Period) -> tuple[DayFacts, ...] | None:
     """List the days of `period`; None where no day is known."""
-    ahead = known.foresight
+    ahead = known.analysis
     if ahead is None:
         return None
     used = {day: n for day, n in ahead.past.counted.items() if day in period}

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from quota_watch.forecast.outlook import Foresight, bring_up_to_date, foresee, is_at_stake
+from quota_watch.forecast.outlook import Analysis, analyse, bring_up_to_date, is_at_stake
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.account import Account, SiteUsage
@@ -34,7 +34,7 @@ class Poll:
     """What one request brought: days or an error, and the one `at` that judges it.
 
     `wait` where nothing was asked yet: it says for how long. `account` and `closed` are what was
-    asked beside, None where nothing was. `foresight` is what follows for the days to come, `digest`
+    asked beside, None where nothing was. `analysis` is what follows for the days to come, `digest`
     tells these whole days from any others. `sites` are those asked for, None where that failed.
     `usage` is what `days` came to, whatever the limit.
     """
@@ -49,7 +49,7 @@ class Poll:
     wait: timedelta | None = None
     account: Account | UpstreamError | None = None
     closed: ClosedDays | None = None
-    foresight: Foresight | None = None
+    analysis: Analysis | None = None
     digest: str = ""
     sites: Mapping[str, SiteUsage | None] = field(default_factory=dict)
 
@@ -168,15 +168,15 @@ class Poller:
         digest = digest_of(poll.days, watch, usage.today)
         read = poll.closed is not None and poll.closed.error is None
         is_mixed = self._errands is not None and awaits_past(row) and not read
-        foresight = None if is_mixed else self._foresee(poll, row, digest, watch, usage)
-        if foresight is None:
+        analysis = None if is_mixed else self._analyse(poll, row, digest, watch, usage)
+        if analysis is None:
             return replace(poll, digest=digest)
-        sites = self._ask_sites(poll, watch, usage, foresight)
-        return replace(poll, digest=digest, foresight=foresight, sites=sites)
+        sites = self._ask_sites(poll, watch, usage, analysis)
+        return replace(poll, digest=digest, analysis=analysis, sites=sites)
 
-    def _foresee(
+    def _analyse(
         self, poll: Poll, row: Row[Any], digest: str, watch: Watch, usage: Usage
-    ) -> Foresight | None:
+    ) -> Analysis | None:
         """Look ahead from the outlook that is kept, unless whole days changed or today is silent.
 
         Then from all that is known.
@@ -195,12 +195,12 @@ class Poller:
             return None
 
     def _ask_sites(
-        self, poll: Poll, watch: Watch, usage: Usage, foresight: Foresight
+        self, poll: Poll, watch: Watch, usage: Usage, analysis: Analysis
     ) -> Mapping[str, SiteUsage | None]:
         """Ask what sites have, daily where that is part of what would help."""
         if self._errands is None:
             return {}
-        at_risk = is_at_stake(foresight.forecast, watch=watch, usage=usage)
+        at_risk = is_at_stake(analysis.forecast, watch=watch, usage=usage)
         return self._errands.sites(watch, poll.claim, used=usage.used, at_risk=at_risk, now=poll.at)
 
 
@@ -211,7 +211,7 @@ def _agreed(poll: Poll, row: Row[Any]) -> Watch:
     return limit_in_force(poll.watch, kept, account, heard=heard, now=poll.at).watch
 
 
-def look_back(connection: Connection, poll: Poll, watch: Watch, usage: Usage) -> Foresight:
+def look_back(connection: Connection, poll: Poll, watch: Watch, usage: Usage) -> Analysis:
     """Look ahead from all that is known of the days before today."""
     closed = poll.closed if poll.closed is not None and poll.closed.error is None else None
     past = past_of(
@@ -224,4 +224,4 @@ def look_back(connection: Connection, poll: Poll, watch: Watch, usage: Usage) ->
         fetched_from=closed.first if closed else None,
         row=poll.claim.row,
     )
-    return foresee(past, watch=watch, usage=usage, now=poll.at, always=False)
+    return analyse(past, watch=watch, usage=usage, now=poll.at, always=False)

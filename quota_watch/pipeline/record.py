@@ -75,7 +75,7 @@ class Recorder:
         change = _past_change(poll, row, watch, kept)
         moved_in = change is not None and has_moved_in(change)
         if moved_in:  # what is usual is learned anew once the days before are read again
-            poll = replace(poll, foresight=None)
+            poll = replace(poll, analysis=None)
         asked = _NOT_ASKED if moved_in else _asked_columns(poll, row)
         self._add(changes, poll, row, said, usage, kept, asked)
         drops = watch.drops and is_over(usage.used, watch.limit)
@@ -90,7 +90,7 @@ class Recorder:
             usage=usage,
             measured_at=poll.at,
             today_by_type=poll.types_of_today(watch),
-            foresight=poll.foresight,
+            analysis=poll.analysis,
             reported=said.reported,
             sites=known_sites(changes.organizations[row.pk].get("sites", row.sites))
             if watch.budgets
@@ -131,14 +131,14 @@ class Recorder:
             row.pk, days, kept, watch=watch, now=poll.at, last_ok=row.last_ok
         )
         changes.snapshots.append(record.snapshot_row(row.pk, usage, limit=watch.limit, now=poll.at))
-        foresight = poll.foresight
-        if foresight is None or not foresight.is_light:
-            text = None if foresight is None else outlook_text(foresight, watch, usage)
+        analysis = poll.analysis
+        if analysis is None or not analysis.is_light:
+            text = None if analysis is None else outlook_text(analysis, watch, usage)
             changed_since = poll.claim.row is None or poll.claim.row.days_digest != row.days_digest
             columns["outlook"] = None if changed_since else text
             columns["days_digest"] = poll.digest or None
-        if foresight is not None:
-            made = forecast_row(row.pk, foresight, usage)
+        if analysis is not None:
+            made = forecast_row(row.pk, analysis, usage)
             changes.forecasts += [] if made is None else [made]
         changes.organizations[row.pk] = columns
 

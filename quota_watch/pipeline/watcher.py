@@ -287,7 +287,7 @@ def _days_to_compare(
 
 def _needs_past(known: Known, transitions: Sequence[Transition]) -> bool:
     """Tell whether more is to be known of the days before: to tell something, or to end a stall."""
-    if known.foresight is None or not known.foresight.is_light:
+    if known.analysis is None or not known.analysis.is_light:
         return False
     return bool(transitions) or known.open_story(Rule.STALLED) is not None
 
@@ -295,7 +295,7 @@ def _needs_past(known: Known, transitions: Sequence[Transition]) -> bool:
 def _with_past(transaction: Connection, poll: Poll, known: Known) -> Known:
     if known.usage is None:
         return known
-    return replace(known, foresight=look_back(transaction, poll, known.watch, known.usage))
+    return replace(known, analysis=look_back(transaction, poll, known.watch, known.usage))
 
 
 def _log(outcomes: Sequence[Outcome]) -> None:

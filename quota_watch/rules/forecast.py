@@ -68,11 +68,11 @@ def verdict(known: Known) -> Verdict:
     """Judge the forecast of the period, in view of what the open story told of it."""
     if not known.watch.forecast:
         return OFF
-    if known.foresight is None or known.usage is None:
+    if known.analysis is None or known.usage is None:
         return NOTHING_COUNTED
     stories = known.stories_of_limit(Rule.FORECAST)
     verdict = judge_risk(
-        known.foresight.forecast,
+        known.analysis.forecast,
         limit=known.watch.limit,
         now=known.measured_at or known.at,
         told=next((story for story in stories if story.is_open), None),

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from quota_watch.forecast.forecast import Crossing, Forecast
-from quota_watch.forecast.outlook import Foresight
+from quota_watch.forecast.outlook import Analysis
 from quota_watch.forecast.remedies import PlanFit, Remedies
 from quota_watch.lib.figures import Estimate
 from quota_watch.lib.text import by_field
@@ -74,7 +74,7 @@ class Known:
     be compared with upstream's own, and `mismatch` what is held of that. `fell_from` is what was
     used before where clearly less is used now, and `past_change` how days that were over changed.
     `closed` is the last period, counted once more.
-    `lost` estimates what was dropped. `today_by_type` are today's counted events, `foresight` is
+    `lost` estimates what was dropped. `today_by_type` are today's counted events, `analysis` is
     what is usual and what is to come, and `forecast`, `advice` and `plan_fit` are of it, where
     there are any.
     """
@@ -107,7 +107,7 @@ class Known:
     closed: ClosedPeriod | None = None
     lost: Estimate | None = None
     today_by_type: Mapping[str, int] = field(default_factory=dict)
-    foresight: Foresight | None = None
+    analysis: Analysis | None = None
 
     @property
     def crossing(self) -> date | None:
@@ -118,18 +118,18 @@ class Known:
     @property
     def forecast(self) -> Forecast | None:
         """What the period will come to, where that can be told."""
-        forecast = None if self.foresight is None else self.foresight.forecast
+        forecast = None if self.analysis is None else self.analysis.forecast
         return forecast if isinstance(forecast, Forecast) else None
 
     @property
     def advice(self) -> Remedies | None:
         """What would help against that, where anything is at stake."""
-        return None if self.foresight is None else self.foresight.advice
+        return None if self.analysis is None else self.analysis.advice
 
     @property
     def plan_fit(self) -> PlanFit | None:
         """The smallest plan that would do."""
-        return None if self.foresight is None else self.foresight.plan_fit
+        return None if self.analysis is None else self.analysis.plan_fit
 
     def stories_of(self, rule: Rule) -> list[Story]:
         """Pick a rule's stories, the latest last."""

@@ -84,10 +84,10 @@ class Spike:
 
 def verdict(known: Known) -> Verdict:
     """Judge the day that is on, in view of the stories so far."""
-    usage, foresight = known.usage, known.foresight
+    usage, analysis = known.usage, known.analysis
     if not known.watch.spike:
         return OFF
-    if foresight is None or usage is None:
+    if analysis is None or usage is None:
         return NOTHING_COUNTED
     open_story, stories = known.open_story(Rule.SPIKE), known.stories_of(Rule.SPIKE)
     verdict = judge_spike(
@@ -96,12 +96,12 @@ def verdict(known: Known) -> Verdict:
             counted=usage.used_today,
             limit=known.watch.limit,
             by_type=known.today_by_type,
-            usual_by_type=foresight.usual_types,
+            usual_by_type=analysis.usual_types,
             p50=None if known.forecast is None else known.forecast.p50,
-            capped=usage.today in foresight.past.capped,
+            capped=usage.today in analysis.past.capped,
         ),
-        usual=foresight.usual,
-        shape=foresight.past.shape,
+        usual=analysis.usual,
+        shape=analysis.past.shape,
         open_since=None if open_story is None else open_story.started_at.date(),
         last_told=stories[-1].started_at.date() if stories else None,
     )

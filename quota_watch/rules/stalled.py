@@ -102,9 +102,9 @@ def verdict(known: Known) -> Verdict:
     """Judge the last hours, in view of the open story."""
     if known.watch.stalled_after is None:
         return OFF
-    if known.foresight is None or known.usage is None:
+    if known.analysis is None or known.usage is None:
         return NOTHING_COUNTED
-    verdict = _judged(known, known.foresight.past, known.watch.stalled_after)
+    verdict = _judged(known, known.analysis.past, known.watch.stalled_after)
     return replace(
         verdict, says=says(verdict), condition=warning(verdict, Rule.STALLED, Reason.NO_EVENTS)
     )

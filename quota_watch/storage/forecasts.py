@@ -15,7 +15,7 @@ from quota_watch.forecast.capped import capped_days
 from quota_watch.forecast.forecast import DateMemory, Forecast
 from quota_watch.forecast.outlook import (
     TYPE_DAYS,
-    Foresight,
+    Analysis,
     Outlook,
     Past,
     from_json,
@@ -90,9 +90,9 @@ def past_of(
     )
 
 
-def forecast_row(pk: int, foresight: Foresight, usage: Usage) -> dict[str, Any] | None:
+def forecast_row(pk: int, analysis: Analysis, usage: Usage) -> dict[str, Any] | None:
     """Return how the forecast of the day is kept, in place of an earlier one of the same day."""
-    seen = foresight.forecast
+    seen = analysis.forecast
     if not isinstance(seen, Forecast):
         return None
     return {
@@ -109,7 +109,7 @@ def forecast_row(pk: int, foresight: Foresight, usage: Usage) -> dict[str, Any] 
             "probability_over": seen.probability_over,
             "crosses_on": msgspec.to_builtins(seen.crosses_on),
             "memory": msgspec.to_builtins(seen.memory),
-            "shape": foresight.past.shape.to_json(),
+            "shape": analysis.past.shape.to_json(),
         },
         "version": VERSION,
     }
@@ -145,12 +145,12 @@ def kept_outlook(row: Row[Any], digest: str, watch: Watch, usage: Usage) -> Kept
     return None if outlook is None else KeptOutlook(outlook=outlook, awake_from=kept["awake_from"])
 
 
-def outlook_text(foresight: Foresight, watch: Watch, usage: Usage) -> str | None:
+def outlook_text(analysis: Analysis, watch: Watch, usage: Usage) -> str | None:
     """Return how the outlook that was fitted is kept, None where it holds for this poll only."""
-    if foresight.outlook is None or (watch.drops and is_over(usage.used, watch.limit)):
+    if analysis.outlook is None or (watch.drops and is_over(usage.used, watch.limit)):
         return None
-    awake_from = stalls_rule_out(foresight.past, after=watch.stalled_after, today=usage.today)
-    kept = {"outlook": foresight.outlook.to_json(), "awake_from": min(awake_from, 1e18)}
+    awake_from = stalls_rule_out(analysis.past, after=watch.stalled_after, today=usage.today)
+    kept = {"outlook": analysis.outlook.to_json(), "awake_from": min(awake_from, 1e18)}
     return json.dumps(kept, separators=(",", ":"))
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from quota_watch.model.period import month_of
-from quota_watch.storage import forecasts as foresight
+from quota_watch.storage import forecasts
 from quota_watch.storage.attempts import drop_expired, drop_pointless, finished
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import (
@@ -144,7 +144,7 @@ def thin_out_organization(connection: Connection, pk: int, *, keep: Keep, now: d
     rows += connection.execute(old_days).rowcount
     period = month_of(now.date())
     oldest = (now - keep.days).date()
-    return rows + foresight.thin_out(connection, pk, period=period, oldest=oldest)
+    return rows + forecasts.thin_out(connection, pk, period=period, oldest=oldest)
 
 
 def _end_old_stories(connection: Connection, *, before: datetime) -> int:

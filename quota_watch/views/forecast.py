@@ -53,7 +53,7 @@ class PeriodForecast:
     @property
     def too_early(self) -> TooEarly | None:
         """Why nothing is forecast although the period is watched."""
-        ahead = None if self.known.foresight is None else self.known.foresight.forecast
+        ahead = None if self.known.analysis is None else self.known.analysis.forecast
         return ahead if isinstance(ahead, TooEarly) else None
 
     def to_json(self) -> Json:
@@ -153,9 +153,9 @@ def losses_of(known: Known) -> Losses | None:
 
     Of what `look_ahead` returned.
     """
-    if known.foresight is None or not _is_dropping(known):
+    if known.analysis is None or not _is_dropping(known):
         return None
-    past = known.foresight.past
+    past = known.analysis.past
     return _losses(known, past.counted, past.capped, past.shape)
 
 

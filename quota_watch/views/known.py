@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, select
 
 from quota_watch.forecast.capped import crossing_day
 from quota_watch.forecast.forecast import Crossing
-from quota_watch.forecast.outlook import foresee
+from quota_watch.forecast.outlook import analyse
 from quota_watch.model.account import SiteCount, closed_counts, comparable
 from quota_watch.model.period import Period, each_day, month_of, previous
 from quota_watch.model.usage import OTHER, DayCounts, Usage, count, is_over, percent
@@ -89,8 +89,8 @@ def look_ahead(connection: Connection, known: Known) -> Known:
     if known.pk is None or usage is None or at is None:
         return known
     past = past_of(connection, known.pk, watch=known.watch, usage=usage, now=at)
-    ahead = foresee(past, watch=known.watch, usage=usage, now=at, always=True)
-    return replace(known, foresight=ahead, today_by_type=_types_of_today(known, usage))
+    ahead = analyse(past, watch=known.watch, usage=usage, now=at, always=True)
+    return replace(known, analysis=ahead, today_by_type=_types_of_today(known, usage))
 
 
 def _rows(connection: Connection, pks: Iterable[int]) -> dict[int, Row[Any]]:

@@ -125,7 +125,7 @@ def test_what_would_help_names_the_setting_the_cut_and_the_budget(shop: Shop) ->
     assert "Upgrade to standard100k, $19 a month (fits this period and the next two)." in out
 
 
-def test_it_is_what_the_daemon_foretold_with_its_last_poll(shop: Shop) -> None:
+def test_it_is_what_the_daemon_forecast_with_its_last_poll(shop: Shop) -> None:
     seen = busy(shop).json
     with shop.database.read() as connection:
         (known,) = known_of(connection, [watch("acme", limit=30_000)], now=shop.clock.now())
@@ -228,7 +228,7 @@ def test_sites_stand_beside_types(shop: Shop) -> None:
     assert re.search(r"2\.example +6,000 +66\.7 % ", shop.out)
 
 
-def test_before_the_first_poll_of_the_period_nothing_is_foretold(shop: Shop) -> None:
+def test_before_the_first_poll_of_the_period_nothing_is_forecast(shop: Shop) -> None:
     shop.poll("2026-02-15T12:00")
     shop.clock.set(datetime.fromisoformat("2026-03-02T12:00Z"))
     assert "This period has no counts yet" in shop.out

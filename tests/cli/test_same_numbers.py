@@ -12,7 +12,7 @@ from quota_watch.cli.forecast import forecast
 from quota_watch.cli.status import status
 from quota_watch.config import load
 from quota_watch.forecast.forecast import Forecast
-from quota_watch.forecast.forecast import forecast as foretell
+from quota_watch.forecast.forecast import forecast as forecast_period
 from quota_watch.lib.figures import number, rough
 from quota_watch.lib.text import plain
 from quota_watch.messages.render import Renderer
@@ -86,7 +86,9 @@ class Shop:
             day: sum(n for name, n in types.items() if name == "pageview")
             for day, types in self.upstream.counts[self.watch.organization].items()
         }
-        seen = foretell(counted, period=month_of(today), as_of=today - DAY, limit=self.watch.limit)
+        seen = forecast_period(
+            counted, period=month_of(today), as_of=today - DAY, limit=self.watch.limit
+        )
         assert isinstance(seen, Forecast)
         assert seen.crosses_on is not None
         return str(seen.crosses_on.likely)

@@ -11,7 +11,7 @@ from support.domain import MARCH
 MARCH_10 = date(2026, 3, 10)
 
 
-def foretold(counts: list[int]) -> Forecast:
+def forecast_of(counts: list[int]) -> Forecast:
     days = {MARCH_10 - n * ONE_DAY: count for n, count in enumerate(reversed(counts))}
     seen = forecast(days, period=MARCH, as_of=MARCH_10)
     assert isinstance(seen, Forecast)
@@ -20,7 +20,7 @@ def foretold(counts: list[int]) -> Forecast:
 
 @given(st.lists(st.integers(0, 10**6), min_size=28, max_size=90))
 def test_the_way_leads_to_the_total_and_never_back(counts) -> None:
-    seen = foretold(counts)
+    seen = forecast_of(counts)
     path = days_ahead(seen)
     assert [path[0].day, path[-1].day] == [MARCH_10 + ONE_DAY, MARCH.last_day]
     assert abs(path[-1].p50 - seen.p50) <= 1

@@ -128,14 +128,14 @@ def test_the_days_of_a_message_are_those_counted_and_those_expected():
 
 
 def test_a_day_that_is_not_known_is_null():
-    past = made_up.foresight(TooEarly(days=0), counted={date(2026, 3, 2): 7})
-    facts = tell(fired(), of=BIG, counted=replace(usage(9), today=date(2026, 3, 4)), foresight=past)
+    past = made_up.analysis(TooEarly(days=0), counted={date(2026, 3, 2): 7})
+    facts = tell(fired(), of=BIG, counted=replace(usage(9), today=date(2026, 3, 4)), analysis=past)
     assert [row.used for row in facts.daily[:5]] == [None, 7, None, 9, None]
 
 
 def test_days_of_another_month_are_not_shown():
-    past = made_up.foresight(TooEarly(days=0), counted={date(2026, 2, 28): 7})
-    seen = tell(fired(), None, measured_at=None, foresight=past)
+    past = made_up.analysis(TooEarly(days=0), counted={date(2026, 2, 28): 7})
+    seen = tell(fired(), None, measured_at=None, analysis=past)
     assert seen.daily is None
     assert MARCH.start not in past.past.counted
 

@@ -18,13 +18,13 @@ from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.story import TransitionType
 from quota_watch.rules.verdict import Reason
 from support.domain import KEPT_FORECAST, MARCH, NOON, trouble, usage
-from support.foreseeing import LARGER, foreseen, helped, known
+from support.forecasting import LARGER, forecast_of, helped, known
 from support.samples import sample_facts
 from support.telling import BIG, STARTED, about, ended, fired, later, resolved, story, tell
 
 KEPT = replace(BIG, drops=False)
 BERLIN = replace(BIG, time_zone="Europe/Berlin")
-SEEN = foreseen()
+SEEN = forecast_of()
 USED = 61_950
 FAILING = trouble(NOON - timedelta(hours=2, minutes=15), polls=9, kind=ErrorKind.FORBIDDEN)
 
@@ -32,7 +32,7 @@ FAILING = trouble(NOON - timedelta(hours=2, minutes=15), polls=9, kind=ErrorKind
 def forecast(probability=0.93, *, tier="will_exceed", crosses=SEEN.crosses_on, of=BIG, **more):
     reason = Reason(tier)
     severity = Severity.INFO if reason is Reason.AT_RISK else Severity.WARNING
-    seen = foreseen(probability=probability, crosses=crosses)
+    seen = forecast_of(probability=probability, crosses=crosses)
     step = about(Rule.FORECAST, reason, severity, tier=tier, limit=100_000)
     return tell(step, USED, of=of, forecast=seen, advice=helped(seen), **more).alert
 
@@ -137,7 +137,7 @@ def test_blindness_says_where_the_month_ends_at_its_usual_pace():
 
 
 def test_a_forecast_that_went_away_says_where_the_month_ends():
-    calm = foreseen(90_000, probability=0.05)
+    calm = forecast_of(90_000, probability=0.05)
     begun = about(Rule.FORECAST, Reason.WILL_EXCEED, tier="will_exceed")
     alert = tell(ended(begun, Reason.NO_LONGER_LIKELY), USED, forecast=calm).alert
     assert alert.title == "Acme is back on course to stay under its limit"
@@ -191,7 +191,7 @@ def test_every_number_of_a_level_is_in_its_summary():
 
 
 def test_losing_events_says_from_when_how_many_and_what_ends_it():
-    seen = foreseen(158_000, used=100_061)
+    seen = forecast_of(158_000, used=100_061)
     today = replace(usage(100_061), today=date(2026, 3, 15), crossed_on=date(2026, 3, 15))
     alert = tell(
         fired(100), counted=today, forecast=seen, advice=helped(seen), plan_fit=LARGER
@@ -218,7 +218,7 @@ def test_what_is_lost_already_is_told():
 
 
 def test_where_it_fits_anyway_nothing_needs_to_be_done():
-    calm = foreseen(70_000, probability=0.01)
+    calm = forecast_of(70_000, probability=0.01)
     alert = tell(fired(75), USED, **known(calm)).alert
     assert alert.steps[0] == "Nothing needs to be done at this pace."
     assert alert.heading == "What to do"

@@ -60,7 +60,7 @@ def test_a_new_period_carries_the_last_count_of_the_old_one_to_its_end() -> None
     assert (april.used, april.before) == (5, 3100)
 
 
-def test_a_count_of_the_first_week_or_of_an_older_period_foretells_no_end() -> None:
+def test_a_count_of_the_first_week_or_of_an_older_period_forecasts_no_end() -> None:
     early = seen(now=datetime(2026, 3, 7, tzinfo=UTC))
     april = SiteUsage(since=date(2026, 4, 1), counted=5)
     may = SiteUsage(since=date(2026, 5, 1), counted=5)

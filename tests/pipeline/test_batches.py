@@ -50,8 +50,8 @@ def is_as_a_fresh_look(outcome: Outcome, database: Database) -> None:
     known = outcome.known
     assert known.usage is not None
     with database.read() as connection:
-        foresight = look_back(connection, outcome.poll, known.watch, known.usage)
-    fresh = replace(known, foresight=foresight)
+        analysis = look_back(connection, outcome.poll, known.watch, known.usage)
+    fresh = replace(known, analysis=analysis)
     assert known.forecast == fresh.forecast
     assert assess(known).conditions == assess(fresh).conditions
 
@@ -128,5 +128,5 @@ def test_a_steady_cycle_takes_a_statement_for_many_organizations(
     clock.advance(HOUR)
     outcomes, executed = polled_together(station, upstream)
     assert len(outcomes) == len(many)
-    assert all(outcome.known.foresight.is_light for outcome in outcomes)
+    assert all(outcome.known.analysis.is_light for outcome in outcomes)
     assert len(executed) <= 50

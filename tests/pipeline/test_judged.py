@@ -1,4 +1,4 @@
-"""Closed periods are compared with what was foretold of them."""
+"""Closed periods are compared with what was forecast of them."""
 
 from datetime import date, datetime, timedelta
 
@@ -59,7 +59,7 @@ def town(database: Database, clock: FakeClock) -> Town:
     return Town(database, clock)
 
 
-def test_a_closed_period_is_compared_with_what_was_foretold_at_each_check_day(town: Town) -> None:
+def test_a_closed_period_is_compared_with_what_was_forecast_at_each_check_day(town: Town) -> None:
     town.counts("2026-01-16", "2026-01-31", 2000)
     town.evenings("2026-01", *CHECK_DAYS)
     town.evenings("2026-02", 1)

@@ -1,4 +1,4 @@
-"""What is foretold of a period becomes alerts, and is kept."""
+"""What is forecast of a period becomes alerts, and is stored."""
 
 from dataclasses import replace
 from datetime import date, datetime, timedelta

@@ -16,7 +16,7 @@ from quota_watch.rules.spike import SpikeReason
 from quota_watch.rules.stalled import Stall, StallReason
 from quota_watch.rules.verdict import Reason, State, Verdict
 from support.domain import MARCH, NOON, trouble, usage, watch
-from support.foreseeing import foreseen
+from support.forecasting import forecast_of
 
 HOUR = timedelta(hours=1)
 ALL_ON = watch(forecast=True, spike=True, stalled_after=24 * HOUR)
@@ -74,7 +74,7 @@ def test_why_no_level_is_judged(known, words) -> None:
 
 def test_the_forecast_says_how_sure_it_is_and_its_tier() -> None:
     verdict = Verdict(state=State.TRUE, reason=RiskReason.SURE_ENOUGH, figures=RISK)
-    text = forecast.says(verdict, foreseen(120_000, used=80, probability=0.93))
+    text = forecast.says(verdict, forecast_of(120_000, used=80, probability=0.93))
     assert text.startswith("it will probably end over the limit (chance 93 %)")
     assert text.endswith(", tier will_exceed, likely on 2026-03-20 (UTC)")
 
@@ -84,7 +84,7 @@ def test_the_forecast_says_how_sure_it_is_and_its_tier() -> None:
 )
 def test_no_chance_is_said_to_be_certain(chance, words) -> None:
     verdict = Verdict(state=State.FALSE, reason=RiskReason.NOT_LIKELY)
-    text = forecast.says(verdict, foreseen(80_000, used=80, probability=chance))
+    text = forecast.says(verdict, forecast_of(80_000, used=80, probability=chance))
     assert text == f"not likely enough to end over the limit (chance {words})"
 
 

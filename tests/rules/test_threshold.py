@@ -16,7 +16,7 @@ from quota_watch.rules.registry import assess
 from quota_watch.rules.threshold import severity_of
 from support import made_up
 from support.domain import ACME, MARCH, NOON, assess_trouble, assess_usage, trouble, usage, watch
-from support.foreseeing import foreseen
+from support.forecasting import forecast_of
 from support.telling import BIG, story
 
 LIMITS = (3, 100, 1_000_003)
@@ -170,14 +170,14 @@ def test_assess_of_nothing_judges_nothing() -> None:
 
 
 def outlook_of(probability: float, p50: int) -> Known:
-    forecast = foreseen(p50, used=76_000, probability=probability)
+    forecast = forecast_of(p50, used=76_000, probability=probability)
     return Known(
         watch=BIG,
         period=MARCH,
         at=NOON,
         usage=usage(76_000),
         measured_at=NOON,
-        foresight=made_up.foresight(forecast),
+        analysis=made_up.analysis(forecast),
     )
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from quota_watch.forecast.forecast import Crossing, Forecast, TooEarly
-from quota_watch.forecast.outlook import Foresight, Past
+from quota_watch.forecast.outlook import Analysis, Past
 from quota_watch.forecast.remedies import PlanFit, Remedies, remedies
 from quota_watch.forecast.usual import flat_shape
 from quota_watch.lib.text import iso, plain
@@ -31,16 +31,16 @@ _SAT_SUN = (5, 6)
 _WEEKEND = 0.55
 
 
-def foresight(
+def analysis(
     forecast: Forecast | TooEarly,
     *,
     advice: Remedies | None = None,
     plan_fit: PlanFit | None = None,
     counted: Mapping[date, int] | None = None,
-) -> Foresight:
+) -> Analysis:
     """Return what follows from a past of which nothing but `counted` days is known."""
     past = Past(counted=counted or {}, capped=(), by_type={}, snapshots=(), shape=flat_shape())
-    return Foresight(past=past, forecast=forecast, usual=None, advice=advice, plan_fit=plan_fit)
+    return Analysis(past=past, forecast=forecast, usual=None, advice=advice, plan_fit=plan_fit)
 
 
 def counted(used: int, first: date, today: date) -> dict[date, int]:
@@ -58,7 +58,7 @@ def _shared(total: int, days: Sequence[date], busy: date | None = None) -> list[
     return [after - before for before, after in pairwise(sums)]
 
 
-def foretold(used: int, limit: int, period: Period, now: datetime) -> Foresight:
+def at_risk(used: int, limit: int, period: Period, now: datetime) -> Analysis:
     """Return a forecast over the limit, what would help, and a plan that would do."""
     total, high = used + _TO_COME, used + 70_900
     ahead = list(each_day(now.date(), period.last_day))
@@ -76,7 +76,7 @@ def foretold(used: int, limit: int, period: Period, now: datetime) -> Foresight:
     advice = remedies(forecast, limit=limit, period=period, now=now, by_type=_days(now.date()))
     plan = PlanFit(plan="standard250k", limit=250_000, needed=high)
     days = counted(used - used // TODAYS_PART, period.start, now.date())
-    return foresight(forecast, advice=advice, plan_fit=plan, counted=days)
+    return analysis(forecast, advice=advice, plan_fit=plan, counted=days)
 
 
 def _crossing(today: date, period: Period) -> Crossing:

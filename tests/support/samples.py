@@ -93,12 +93,12 @@ class _Maker:
         late = self._step(near, TransitionType.FIRED, Reason.SILENCE_ENDED)
         higher, lost = replace(self.watch, limit=_LARGER), replace(kept, limit=None)
         yield "fired", self._told(near)
-        yield "fired_with_advice", self._told(near, self._foreseen(_NEAR))
+        yield "fired_with_advice", self._told(near, self._at_risk(_NEAR))
         yield "escalated", self._told(full, self._seen(_LIMIT))
         yield "dropping", self._told(over, replace(self._seen(_OVER), lost=_LOST))
         yield "kept", self._told(over, self._seen(_OVER), kept)
-        yield "reminded", self._told(still, self._foreseen(_OVER))
-        yield "silence_ended", self._told(late, self._foreseen(_NEAR))
+        yield "reminded", self._told(still, self._at_risk(_OVER))
+        yield "silence_ended", self._told(late, self._at_risk(_NEAR))
         yield "limit_changed", self._ended(near, Reason.LIMIT_CHANGED, watch=higher)
         yield "limit_unknown", self._ended(near, Reason.LIMIT_CHANGED, watch=lost)
         yield "period_ended", self._ended(over, Reason.PERIOD_ENDED, used=_NEW)
@@ -106,16 +106,16 @@ class _Maker:
 
     def forecasts(self) -> Shapes:
         """The limit at risk, probably passed, told again, and no longer likely."""
-        foreseen = self._foreseen(_HALF)
+        known = self._at_risk(_HALF)
         risk = self._forecast(Reason.AT_RISK, Severity.INFO)
         fired = self._forecast(Reason.WILL_EXCEED, Severity.WARNING)
-        yield "at_risk", self._told(risk, foreseen)
+        yield "at_risk", self._told(risk, known)
         yield "at_risk_unclear", self._told(risk)
-        yield "will_exceed", self._told(fired, foreseen)
+        yield "will_exceed", self._told(fired, known)
         yield "will_exceed_unclear", self._told(fired)
         for reason in (Reason.EARLIER_DATE, Reason.BECAME_CRITICAL, Reason.WILL_EXCEED):
             worse = self._step(fired, TransitionType.ESCALATED, reason)
-            yield f"forecast_{reason.value}", self._told(worse, foreseen)
+            yield f"forecast_{reason.value}", self._told(worse, known)
         yield "no_longer_likely", self._ended(fired, Reason.NO_LONGER_LIKELY, used=_NEW)
         yield "overtaken", self._ended(fired, Reason.OVERTAKEN, used=_OVER)
         yield "switched_off", self._ended(fired, Reason.SWITCHED_OFF, used=_NEW)
@@ -127,7 +127,7 @@ class _Maker:
         """A day far above what it should be, and one of nothing."""
         spike = self._fired(Rule.SPIKE, Reason.ABOVE_EXPECTED, detail=made_up.spike(self.now))
         stall = self._fired(Rule.STALLED, Reason.NO_EVENTS, detail=made_up.stall(self.now))
-        yield "spike", self._told(spike, self._foreseen(_HALF))
+        yield "spike", self._told(spike, self._at_risk(_HALF))
         yield "as_expected_again", self._ended(spike, Reason.AS_EXPECTED_AGAIN)
         yield "stalled", self._told(stall)
         yield "events_again", self._ended(stall, Reason.EVENTS_AGAIN)
@@ -169,7 +169,7 @@ class _Maker:
             yield reason.value, self._told(told, self._seen(_NEAR), watch)
         lowered = {"before": large, "after": small}
         told = self._fired(Rule.LIMIT, Reason.LIMIT_LOWERED, Severity.CRITICAL, detail=lowered)
-        yield "limit_lowered_and_over", self._told(told, self._foreseen(_OVER))
+        yield "limit_lowered_and_over", self._told(told, self._at_risk(_OVER))
 
     def mismatches(self) -> Shapes:
         """Counts that don't fit."""
@@ -260,8 +260,8 @@ class _Maker:
         )
         closed = ClosedPeriod(period=period, used=_OVER, limit=_LIMIT, lost=_LOST)
         days = made_up.counted(_OVER, period.start, period.end)
-        past = made_up.foresight(TooEarly(days=0), counted=days)
-        return self._told(fired, replace(self._seen(_NEW), closed=closed, foresight=past))
+        past = made_up.analysis(TooEarly(days=0), counted=days)
+        return self._told(fired, replace(self._seen(_NEW), closed=closed, analysis=past))
 
     def _fired(
         self,
@@ -334,14 +334,14 @@ class _Maker:
             at=self.now,
             usage=usage,
             measured_at=self.now,
-            foresight=made_up.foresight(TooEarly(days=0), counted=days),
+            analysis=made_up.analysis(TooEarly(days=0), counted=days),
         )
 
-    def _foreseen(self, used: int) -> Known:
+    def _at_risk(self, used: int) -> Known:
         """Return what was seen with a forecast and what would help."""
         seen = self._seen(used)
-        ahead = made_up.foretold(used, _LIMIT, seen.period, self.now)
-        return replace(seen, foresight=ahead)
+        ahead = made_up.at_risk(used, _LIMIT, seen.period, self.now)
+        return replace(seen, analysis=ahead)
 
     def _unseen(self) -> Known:
         since = self.now - 2 * _HOUR - _QUARTER
@@ -351,7 +351,7 @@ class _Maker:
             kind=ErrorKind.FORBIDDEN,
             message="the server refuses the API key (HTTP 403: Forbidden)",
         )
-        seen = replace(self._seen(_NEAR), foresight=None)
+        seen = replace(self._seen(_NEAR), analysis=None)
         return replace(seen, measured_at=since - _QUARTER, trouble=trouble)
 
 

@@ -103,7 +103,7 @@ def tell(
     count = counted if counted is not None or used is None else usage(used)
     ahead = {key: facts.pop(key) for key in ("forecast", "advice", "plan_fit") if key in facts}
     if ahead:
-        facts["foresight"] = made_up.foresight(**ahead)
+        facts["analysis"] = made_up.analysis(**ahead)
     known = Known(
         watch=of,
         period=count.period if count else MARCH,

@@ -126,7 +126,7 @@ def test_what_would_help_stands_there_as_forecast_says_it(page):
     assert shown["advice"]["likely"]["cut_percent"] == 40
 
 
-def test_where_nothing_is_foretold_nothing_would_help(page):
+def test_without_a_forecast_nothing_would_help(page):
     page.show(page.filler.organization("new"))
     assert "What would help" not in page.get("/organizations/org_new").text
 

@@ -1,6 +1,6 @@
 """The rules `spike` and `stalled` over simulated years: false alarms, and faults put in.
 
-    python -m benchmarks.foresight.odd_days SERIES.csv…
+    python -m benchmarks.forecast.odd_days SERIES.csv…
 
 Every series is polled every hour. The limit is 1.1 times its median month. Faults are put into
 copies of single days: five times as much for some hours, and nothing for a day or two.
@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.forecast.series import read
-from benchmarks.foresight.traffic import Fault, hourly, polls, with_fault
+from benchmarks.forecast.traffic import Fault, hourly, polls, with_fault
 from quota_watch.forecast.usual import DayShape, Snapshot, Usual, learn_shape, usual_days
 from quota_watch.model.period import ONE_DAY, each_day
 from quota_watch.rules.spike import Today, judge_spike

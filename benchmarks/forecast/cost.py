@@ -1,6 +1,6 @@
-"""What looking ahead costs a poll: CPU to read what is kept (SQLite) and to foresee from it.
+"""What looking ahead costs a poll: CPU to read what is kept (SQLite) and to forecast from it.
 
-    python -m benchmarks.foresight.cost
+    python -m benchmarks.forecast.cost
 
 One organization with 430 days of six event types, and snapshots as thinned out after polls every
 15 minutes. *Calm* works out no advice; *at risk* does. The first poll of a day learns the day's
@@ -18,7 +18,7 @@ from statistics import median
 
 from sqlalchemy import Connection, insert
 
-from quota_watch.forecast.outlook import foresee
+from quota_watch.forecast.outlook import analyse
 from quota_watch.model.account import Organization
 from quota_watch.model.period import each_day, month_of
 from quota_watch.model.usage import DayCounts, count
@@ -142,17 +142,17 @@ def main() -> None:
             past = past_of(connection, pk, watch=WATCH, usage=usage, now=NOW, fetched=days)
 
         def ahead(*, always: bool) -> Callable[[], object]:
-            return lambda: foresee(past, watch=WATCH, usage=usage, now=NOW, always=always)
+            return lambda: analyse(past, watch=WATCH, usage=usage, now=NOW, always=always)
 
-        foresight = foresee(past, watch=WATCH, usage=usage, now=NOW, always=False)
+        analysis = analyse(past, watch=WATCH, usage=usage, now=NOW, always=False)
         with database.write() as connection:
-            made = forecast_row(pk, foresight, usage)
+            made = forecast_row(pk, analysis, usage)
             Changes(forecasts=[] if made is None else [made]).write(connection)
         sys.stdout.write(
             f"read, first poll of the day  {first:6.2f} ms\n"
             f"read                         {cpu(read):6.2f} ms\n"
-            f"foresee, calm                {cpu(ahead(always=False)):6.2f} ms\n"
-            f"foresee, at risk             {cpu(ahead(always=True)):6.2f} ms\n"
+            f"forecast, calm               {cpu(ahead(always=False)):6.2f} ms\n"
+            f"forecast, at risk            {cpu(ahead(always=True)):6.2f} ms\n"
         )
 
 

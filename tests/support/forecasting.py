@@ -12,7 +12,7 @@ TYPES = {"pageview": 2_870, "button_click": 1_250, "performance": 680, "custom_e
 CROSSING = Crossing(early=date(2026, 3, 17), likely=date(2026, 3, 18), late=date(2026, 3, 20))
 
 
-def foreseen(
+def forecast_of(
     p50: int = 117_430,
     *,
     used: int = 61_950,

@@ -1,6 +1,6 @@
 """The rule `forecast` over the months of a benchmark: how often, how early, how rightly it speaks.
 
-    python -m benchmarks.foresight.risk SERIES.csv…
+    python -m benchmarks.forecast.risk SERIES.csv…
 
 Every month of every series is polled every few hours with limits of 80, 95, 105 and 125 % of what
 it came to. What is told is kept between polls as the daemon keeps it.
@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.forecast.series import read
-from benchmarks.foresight.traffic import hourly, polls
+from benchmarks.forecast.traffic import hourly, polls
 from quota_watch.forecast.forecast import Forecast, TooEarly
 from quota_watch.forecast.outlook import fit
 from quota_watch.forecast.usual import Snapshot, learn_shape

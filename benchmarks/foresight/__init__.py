@@ -1,1 +1,0 @@
-"""How the rules that look ahead behave over simulated years."""
