@@ -20,8 +20,7 @@ from sqlalchemy import Connection, insert
 
 from quota_watch.forecast.outlook import analyse
 from quota_watch.model.account import Organization
-from quota_watch.model.period import each_day, month_of
-from quota_watch.model.usage import DayCounts, count
+from quota_watch.model.period import DayCounts, count, each_day, month_of
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims, migrate
 from quota_watch.storage.claims import Changes

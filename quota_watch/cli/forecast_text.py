@@ -37,8 +37,7 @@ from quota_watch.lib.figures import (
 )
 from quota_watch.lib.text import one_line
 from quota_watch.messages.words import forecast as words
-from quota_watch.model.period import each_day
-from quota_watch.model.usage import Usage, is_over, percent
+from quota_watch.model.period import Usage, each_day, is_over, percent
 from quota_watch.views.forecast import PeriodForecast
 
 _WIDEST, _BAR, _MOST_PARTS, _NAME = 100, 14, 8, 40

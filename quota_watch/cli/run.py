@@ -18,10 +18,9 @@ from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.figures import what_and_advice
 from quota_watch.lib.logs import get_logger, log_uncaught_exceptions
 from quota_watch.lib.text import by_field
-from quota_watch.model.period import Period
+from quota_watch.model.period import Period, percent
 from quota_watch.model.schedule import span
 from quota_watch.model.source import ErrorKind
-from quota_watch.model.usage import percent
 from quota_watch.model.watch import Watch
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from quota_watch.cli.output import DATE, plural, print_json, print_table, progre
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.figures import what_and_advice
 from quota_watch.model.account import Organization
+from quota_watch.model.period import percent
 from quota_watch.model.schedule import span
 from quota_watch.model.source import NotYet, UpstreamError
-from quota_watch.model.usage import percent
 from quota_watch.model.watch import Watch
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from math import ceil
 from typing import Any
 
 from quota_watch.demo.scenes import FREE_LIMIT, Scene
-from quota_watch.model.period import ONE_DAY, each_day, month_of
-from quota_watch.model.usage import is_over
+from quota_watch.model.period import ONE_DAY, each_day, is_over, month_of
 from quota_watch.rybbit.answers import KNOWN_TYPES
 
 Answer = tuple[HTTPStatus, Any]

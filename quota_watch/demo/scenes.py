@@ -14,8 +14,7 @@ from hashlib import blake2b
 from typing import Any
 
 from quota_watch.model.limit import ENFORCED_EVERY
-from quota_watch.model.period import ONE_DAY, Period, each_day, month_of
-from quota_watch.model.usage import is_over
+from quota_watch.model.period import ONE_DAY, Period, each_day, is_over, month_of
 
 FREE_LIMIT = 3_000
 """The limit Rybbit takes where it finds no plan (UPSTREAM.md § 6)."""

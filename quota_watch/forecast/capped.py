@@ -8,8 +8,7 @@ from itertools import compress, pairwise
 from statistics import fmean
 
 from quota_watch.lib.figures import Estimate
-from quota_watch.model.period import ONE_DAY, Period, each_day
-from quota_watch.model.usage import is_over
+from quota_watch.model.period import ONE_DAY, Period, each_day, is_over
 
 COLLAPSED = 0.25
 """Below this share of what was expected a day's count is not traffic but what got through."""

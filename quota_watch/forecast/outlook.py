@@ -29,8 +29,7 @@ from quota_watch.forecast.usual import (
 )
 from quota_watch.lib.text import plain
 from quota_watch.model.account import SiteCount
-from quota_watch.model.period import ONE_DAY, Period, each_day
-from quota_watch.model.usage import Usage, highest_level
+from quota_watch.model.period import ONE_DAY, Period, Usage, each_day, highest_level
 from quota_watch.model.watch import Watch
 
 VERSION = 3

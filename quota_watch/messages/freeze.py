@@ -27,8 +27,7 @@ from quota_watch.messages.words import (
     period_ended,
     switched_off,
 )
-from quota_watch.model.period import ONE_DAY, Period, each_day
-from quota_watch.model.usage import percent
+from quota_watch.model.period import ONE_DAY, Period, each_day, percent
 from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.rules.known import Known
 from quota_watch.rules.story import Transition, TransitionType

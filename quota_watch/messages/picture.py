@@ -6,7 +6,7 @@ from datetime import date
 
 from quota_watch.lib.figures import Estimate, band, number, rough, share, short_day, weekday
 from quota_watch.messages.facts import DayFacts, Facts
-from quota_watch.model.usage import percent
+from quota_watch.model.period import percent
 from quota_watch.views.reports import ForecastFacts
 
 _TALLEST = 64

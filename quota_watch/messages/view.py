@@ -23,7 +23,7 @@ from quota_watch.messages.facts import REPORT, TEST, Facts, UsageFacts
 from quota_watch.messages.picture import Chart, Gauge, chart_of, gauge_of
 from quota_watch.messages.report import ReportView, lines_of, report_view
 from quota_watch.messages.words import CHOOSE, FIX
-from quota_watch.model.usage import is_over, percent
+from quota_watch.model.period import is_over, percent
 from quota_watch.model.watch import Rule, Severity
 
 MAILTO = "mailto:"

@@ -1,13 +1,18 @@
-"""Billing periods: half-open ranges of UTC dates."""
+"""Billing periods, half-open ranges of UTC dates, and what is counted in them by event type."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from operator import attrgetter
 from typing import Any
 
 from quota_watch.lib.text import iso
 
 ONE_DAY = timedelta(days=1)
+
+OTHER = "other"
+"""The type that takes what a day's total has over the sum of its named types."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -64,3 +69,109 @@ def each_day(first: date, last: date) -> Iterator[date]:
     while day <= last:
         yield day
         day += ONE_DAY
+
+
+@dataclass(frozen=True, slots=True)
+class DayCounts:
+    """All events of one UTC day by type, whether they count toward the bill or not.
+
+    `by_type` sums to what upstream calls `event_count`; `error` is in it (UPSTREAM.md § 5).
+    """
+
+    day: date
+    by_type: Mapping[str, int]
+
+    def counted(self, not_counted: Collection[str]) -> int:
+        """Return the day's events that count toward the bill."""
+        by_type = self.by_type
+        return sum(by_type.values()) - sum(by_type.get(type_, 0) for type_ in not_counted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one organization used of one period, as far as upstream has counted.
+
+    `used` is the sum of `by_type`; `not_counted` holds the types outside the bill.
+    """
+
+    period: Period
+    used: int
+    by_type: Mapping[str, int]
+    not_counted: Mapping[str, int]
+    today: date
+    used_today: int
+    crossed_on: date | None = None
+
+
+def count(
+    days: Iterable[DayCounts],
+    *,
+    period: Period,
+    today: date,
+    not_counted: Collection[str],
+    limit: int | None,
+    since: date | None = None,
+) -> Usage:
+    """Count the days that lie in `period`; the rest are passed over.
+
+    `crossed_on` is the first day whose running total went over `limit`, none before `since`, when
+    that limit was first known to hold.
+    """
+    start, end = period.start, period.end
+    inside = [counts for counts in days if start <= counts.day < end]
+    totals: defaultdict[str, int] = defaultdict(int)
+    for counts in inside:
+        for type_, n in counts.by_type.items():
+            totals[type_] += n
+    by_type = {type_: n for type_, n in totals.items() if type_ not in not_counted}
+    usage = Usage(
+        period=period,
+        used=sum(by_type.values()),
+        by_type=by_type,
+        not_counted={type_: n for type_, n in totals.items() if type_ in not_counted},
+        today=today,
+        used_today=sum(each.counted(not_counted) for each in inside if each.day == today),
+    )
+    return crossing(usage, inside, limit=limit, not_counted=not_counted, since=since)
+
+
+def crossing(
+    usage: Usage,
+    days: Iterable[DayCounts],
+    *,
+    limit: int | None,
+    not_counted: Collection[str],
+    since: date | None = None,
+) -> Usage:
+    """Add the first day whose running total went over `limit`; `days` are those counted."""
+    if not is_over(usage.used, limit):
+        return usage
+    used = 0
+    for counts in sorted(days, key=attrgetter("day")):
+        used += counts.counted(not_counted) if counts.day in usage.period else 0
+        if is_over(used, limit):
+            return replace(usage, crossed_on=max(counts.day, since or counts.day))
+    return usage
+
+
+def percent(used: int, limit: int | None) -> float | None:
+    """Return `used` as a percentage of `limit`, cut to one decimal.
+
+    Cut, not rounded: 100.0 never stands for less than the limit.
+    """
+    return used * 1000 // limit / 10 if limit else None
+
+
+def is_over(used: int, limit: int | None) -> bool:
+    """Tell whether `used` is past the limit; exactly at it is not over (UPSTREAM.md § 7)."""
+    return limit is not None and used > limit
+
+
+def highest_level(used: int, limit: int, levels: Collection[int]) -> int | None:
+    """Return the highest of `levels` (percent) that `used` has reached, or None."""
+    return max((level for level in levels if has_reached(used, limit, level)), default=None)
+
+
+def has_reached(used: int, limit: int | None, level: int) -> bool:
+    """Tell whether `used` is at least `level` percent of the limit."""
+    return limit is not None and used * 100 >= level * limit

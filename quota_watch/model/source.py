@@ -8,7 +8,7 @@ from typing import Protocol, Self
 
 from quota_watch.lib import QuotaWatchError
 from quota_watch.model.account import Account, Organization, SiteUsage
-from quota_watch.model.usage import DayCounts
+from quota_watch.model.period import DayCounts
 
 
 class ErrorKind(StrEnum):

@@ -25,9 +25,17 @@ from quota_watch.model.account import (
     due_sites,
 )
 from quota_watch.model.limit import ENFORCED_EVERY, NEARLY, NOT_COUNTED, LimitChange
-from quota_watch.model.period import ONE_DAY, Period, month_of, previous
+from quota_watch.model.period import (
+    ONE_DAY,
+    DayCounts,
+    Period,
+    count,
+    highest_level,
+    is_over,
+    month_of,
+    previous,
+)
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
-from quota_watch.model.usage import DayCounts, count, highest_level, is_over
 from quota_watch.model.watch import Watch
 from quota_watch.rules.enforced import is_watched_closely, report
 from quota_watch.rules.limit import limit_in_force, read_every

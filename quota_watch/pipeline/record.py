@@ -10,10 +10,9 @@ from sqlalchemy import Connection, Row
 from quota_watch.lib.figures import Estimate
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.account import Organization
-from quota_watch.model.period import previous
+from quota_watch.model.period import DayCounts, Usage, is_over, previous
 from quota_watch.model.schedule import next_slot
 from quota_watch.model.source import ErrorKind, UpstreamError
-from quota_watch.model.usage import DayCounts, Usage, is_over
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.extras import Heard, awaits_past, hear
 from quota_watch.pipeline.poll import Poll

@@ -2,10 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from quota_watch.model.period import ONE_DAY
+from quota_watch.model.period import ONE_DAY, has_reached
 from quota_watch.model.schedule import span
 from quota_watch.model.source import Trouble
-from quota_watch.model.usage import has_reached
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.known import Known
 from quota_watch.rules.threshold import WARNING_LEVEL

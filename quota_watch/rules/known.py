@@ -12,9 +12,8 @@ from quota_watch.lib.figures import Estimate
 from quota_watch.lib.text import by_field
 from quota_watch.model.account import KnownSite, Mismatch, Reported
 from quota_watch.model.limit import NOT_KNOWN, KnownLimit, LimitChange
-from quota_watch.model.period import Period
+from quota_watch.model.period import DayCounts, Period, Usage
 from quota_watch.model.source import Trouble
-from quota_watch.model.usage import DayCounts, Usage
 from quota_watch.model.watch import Rule, Watch
 from quota_watch.rules.story import Silence, Story
 

@@ -18,8 +18,7 @@ from quota_watch.model.limit import (
     KnownLimit,
     LimitChange,
 )
-from quota_watch.model.period import ONE_DAY
-from quota_watch.model.usage import is_over
+from quota_watch.model.period import ONE_DAY, is_over
 from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.rules.known import Known
 from quota_watch.rules.verdict import Condition, Reason, State, Verdict

@@ -8,8 +8,7 @@ from itertools import pairwise
 
 from quota_watch.forecast.outlook import NEXT_TO_NOTHING, Past
 from quota_watch.forecast.usual import DayShape, Snapshot, Usual, share_at
-from quota_watch.model.period import ONE_DAY, each_day
-from quota_watch.model.usage import is_over
+from quota_watch.model.period import ONE_DAY, each_day, is_over
 from quota_watch.model.watch import FULL, Rule
 from quota_watch.rules.enforced import is_dropping
 from quota_watch.rules.known import Known

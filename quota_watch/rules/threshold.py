@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from quota_watch.model.usage import highest_level, is_over
+from quota_watch.model.period import highest_level, is_over
 from quota_watch.model.watch import FULL, Rule, Severity
 from quota_watch.rules.enforced import is_dropping
 from quota_watch.rules.known import Known

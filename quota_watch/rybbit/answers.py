@@ -14,9 +14,8 @@ from typing import Annotated, Any
 import msgspec
 
 from quota_watch.lib.text import one_line
-from quota_watch.model.period import each_day
+from quota_watch.model.period import OTHER, DayCounts, each_day
 from quota_watch.model.source import ErrorKind, UpstreamError
-from quota_watch.model.usage import OTHER, DayCounts
 
 KNOWN_TYPES = (
     "pageview",

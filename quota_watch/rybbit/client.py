@@ -16,9 +16,9 @@ from quota_watch.lib.http import Client, build_client
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.account import Account, Organization, SiteUsage
 from quota_watch.model.limit import ENFORCED_EVERY
+from quota_watch.model.period import DayCounts
 from quota_watch.model.schedule import Pace
 from quota_watch.model.source import ErrorKind, UpstreamError
-from quota_watch.model.usage import DayCounts
 from quota_watch.rybbit.account import (
     SeenOrganization,
     parse_account,

@@ -7,9 +7,8 @@ from typing import Protocol
 
 from quota_watch.lib.clock import Clock
 from quota_watch.model.account import Organization
-from quota_watch.model.period import Period, each_day, month_of, previous
+from quota_watch.model.period import DayCounts, Period, each_day, month_of, previous
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
-from quota_watch.model.usage import DayCounts
 from quota_watch.model.watch import Watch
 from quota_watch.storage import closed as store
 from quota_watch.storage.database import Database

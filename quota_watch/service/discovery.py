@@ -11,9 +11,8 @@ from quota_watch.config.tables import read
 from quota_watch.lib.logs import get_logger
 from quota_watch.model.account import Account, Organization
 from quota_watch.model.limit import NOT_COUNTED
-from quota_watch.model.period import month_of
+from quota_watch.model.period import count, month_of
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
-from quota_watch.model.usage import count
 from quota_watch.pipeline.notices import Found
 from quota_watch.rybbit.account import SeenOrganization
 from quota_watch.rybbit.answers import bad_answer

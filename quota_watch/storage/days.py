@@ -7,9 +7,8 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Row, Text, case, cast, func, or_, select, update
 
-from quota_watch.model.period import ONE_DAY, each_day
+from quota_watch.model.period import ONE_DAY, DayCounts, Usage, each_day
 from quota_watch.model.source import ErrorKind, Trouble, UpstreamError
-from quota_watch.model.usage import DayCounts, Usage
 from quota_watch.model.watch import Watch
 from quota_watch.storage.database import insert_into
 from quota_watch.storage.schema import among, day_usage, organization, snapshot

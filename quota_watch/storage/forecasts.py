@@ -25,8 +25,7 @@ from quota_watch.forecast.outlook import (
 )
 from quota_watch.forecast.usual import DayShape, Snapshot, flat_shape, learn_shape, shape_from_json
 from quota_watch.model.account import comparable
-from quota_watch.model.period import ONE_DAY, Period, month_of
-from quota_watch.model.usage import DayCounts, Usage, is_over
+from quota_watch.model.period import ONE_DAY, DayCounts, Period, Usage, is_over, month_of
 from quota_watch.model.watch import Watch
 from quota_watch.storage import days as record
 from quota_watch.storage.limits import known_sites

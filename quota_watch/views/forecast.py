@@ -21,8 +21,7 @@ from quota_watch.forecast.outlook import memory_from_json
 from quota_watch.forecast.usual import DayShape, flat_shape, shape_from_json, share_at
 from quota_watch.lib.figures import Estimate
 from quota_watch.lib.text import iso, plain
-from quota_watch.model.period import each_day, month_of
-from quota_watch.model.usage import is_over, percent
+from quota_watch.model.period import each_day, is_over, month_of, percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import Known
 from quota_watch.storage import days as record

@@ -11,8 +11,18 @@ from quota_watch.forecast.capped import crossing_day
 from quota_watch.forecast.forecast import Crossing
 from quota_watch.forecast.outlook import analyse
 from quota_watch.model.account import SiteCount, closed_counts, comparable
-from quota_watch.model.period import Period, each_day, month_of, previous
-from quota_watch.model.usage import OTHER, DayCounts, Usage, count, is_over, percent
+from quota_watch.model.period import (
+    OTHER,
+    DayCounts,
+    Period,
+    Usage,
+    count,
+    each_day,
+    is_over,
+    month_of,
+    percent,
+    previous,
+)
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.rules.limit import LimitInForce, limit_in_force

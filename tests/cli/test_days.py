@@ -12,8 +12,7 @@ import pytest
 from quota_watch.cli.store import export, history
 from quota_watch.cli.upstream import backfill
 from quota_watch.model.account import Organization
-from quota_watch.model.period import each_day
-from quota_watch.model.usage import DayCounts
+from quota_watch.model.period import DayCounts, each_day
 from quota_watch.rybbit.answers import KNOWN_TYPES
 from quota_watch.storage.errors import StorageError
 from support.databases import sqlite_template

@@ -15,7 +15,7 @@ from quota_watch.cli.status import status
 from quota_watch.demo.scenes import CASTS
 from quota_watch.demo.stage import free_port
 from quota_watch.lib import QuotaWatchError
-from quota_watch.model.usage import DayCounts
+from quota_watch.model.period import DayCounts
 from support.clock import FakeClock
 from support.commands import Said, call
 from support.databases import sqlite_template

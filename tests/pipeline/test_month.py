@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from quota_watch.model.account import Organization
-from quota_watch.model.period import each_day
-from quota_watch.model.usage import DayCounts
+from quota_watch.model.period import DayCounts, each_day
 from quota_watch.model.watch import Watch
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import alert, delivery, organization, snapshot

@@ -7,8 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from quota_watch.model.period import Period, month_of, previous
-from quota_watch.model.usage import Usage
+from quota_watch.model.period import Period, Usage, month_of, previous
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.story import Story, Transition, TransitionType

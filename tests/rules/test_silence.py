@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.model.period import month_of
-from quota_watch.model.usage import highest_level
+from quota_watch.model.period import highest_level, month_of
 from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.rules.known import ClosedPeriod, Known
 from quota_watch.rules.reconcile import reconcile

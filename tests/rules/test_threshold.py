@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.model.usage import highest_level
+from quota_watch.model.period import highest_level
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.blind import is_blind
 from quota_watch.rules.known import Known

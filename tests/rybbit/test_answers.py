@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_watch.lib.text import has_unseen
+from quota_watch.model.period import OTHER
 from quota_watch.model.source import ErrorKind, UpstreamError
-from quota_watch.model.usage import OTHER
 from quota_watch.rybbit.answers import KNOWN_TYPES, MAX_COUNT, parse_days, parse_plain
 
 DAY = date(2026, 10, 1)

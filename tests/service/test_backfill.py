@@ -6,9 +6,8 @@ import pytest
 from sqlalchemy import select
 
 from quota_watch.model.account import Organization
-from quota_watch.model.period import each_day
+from quota_watch.model.period import DayCounts, each_day
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
-from quota_watch.model.usage import DayCounts
 from quota_watch.service.backfill import Backfill, Filled, months_back
 from quota_watch.storage import claims
 from quota_watch.storage.database import Database

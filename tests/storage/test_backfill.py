@@ -4,8 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from quota_watch.model.period import Period, each_day
-from quota_watch.model.usage import DayCounts
+from quota_watch.model.period import DayCounts, Period, each_day
 from quota_watch.storage import claims, closed
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import day_usage, organization

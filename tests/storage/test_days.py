@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Row, delete, func, select
 
+from quota_watch.model.period import DayCounts, count
 from quota_watch.model.source import ErrorKind, Trouble, UpstreamError
-from quota_watch.model.usage import DayCounts, count
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims
 from quota_watch.storage import days as record

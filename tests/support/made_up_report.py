@@ -10,9 +10,8 @@ import msgspec
 from quota_watch.lib.text import iso
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.report import report_facts
-from quota_watch.model.period import ONE_DAY, each_day, month_of
+from quota_watch.model.period import ONE_DAY, each_day, is_over, month_of, percent
 from quota_watch.model.schedule import ReportKind, ReportSpan, latest_report
-from quota_watch.model.usage import is_over, percent
 from quota_watch.views.reports import EntryFacts, StoryFacts
 from support import made_up
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from quota_watch.messages.facts import Facts, Message
 from quota_watch.messages.freeze import facts_of
-from quota_watch.model.period import Period
+from quota_watch.model.period import Period, Usage
 from quota_watch.model.source import Trouble
-from quota_watch.model.usage import Usage
 from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.rules.known import Known
 from quota_watch.rules.story import Story, Transition, TransitionType

@@ -12,9 +12,8 @@ from quota_watch.lib.clock import Clock
 from quota_watch.messages.facts import Message
 from quota_watch.model.account import Account, Organization, SiteUsage
 from quota_watch.model.limit import ENFORCED_EVERY
-from quota_watch.model.period import each_day
+from quota_watch.model.period import DayCounts, each_day
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
-from quota_watch.model.usage import DayCounts
 from quota_watch.model.watch import Severity, Watch
 from quota_watch.pipeline.deliver import Outbox
 from quota_watch.pipeline.due import DueOrganizations

@@ -3,7 +3,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from quota_watch.model.usage import DayCounts
+from quota_watch.model.period import DayCounts
 from quota_watch.storage import claims
 from quota_watch.storage.closed import write_days
 from quota_watch.storage.database import Database

@@ -18,9 +18,8 @@ from quota_watch.lib.figures import (
     share,
 )
 from quota_watch.lib.text import NAME, join, one_line
-from quota_watch.model.period import Period
+from quota_watch.model.period import Period, is_over, percent
 from quota_watch.model.source import Trouble
-from quota_watch.model.usage import is_over, percent
 from quota_watch.model.watch import FULL, Watch
 from quota_watch.rules.enforced import is_dropping
 from quota_watch.rules.known import Known

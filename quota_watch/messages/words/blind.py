@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from quota_watch.lib.figures import events, listed, month, number, rough, sentence
 from quota_watch.lib.text import NAME, join, one_line
 from quota_watch.messages.words import FIX, Situation, Words
+from quota_watch.model.period import percent
 from quota_watch.model.source import ErrorKind
-from quota_watch.model.usage import percent
 from quota_watch.rules.verdict import Reason
 
 _MOST_NAMES = 10

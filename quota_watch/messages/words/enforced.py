@@ -4,7 +4,7 @@ from quota_watch.lib.figures import events, number
 from quota_watch.lib.text import NAME, join, one_line
 from quota_watch.messages.words import FIX, Situation, Words
 from quota_watch.model.limit import LAPSED
-from quota_watch.model.usage import is_over
+from quota_watch.model.period import is_over
 from quota_watch.rules.verdict import Reason
 
 

@@ -27,7 +27,7 @@ from quota_watch.lib.figures import (
 )
 from quota_watch.lib.text import NAME, join, one_line
 from quota_watch.messages.words import CHOOSE, Situation, Words
-from quota_watch.model.usage import is_over, percent
+from quota_watch.model.period import is_over, percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.story import TransitionType
 from quota_watch.rules.verdict import Reason

@@ -2,7 +2,7 @@
 
 from quota_watch.lib.figures import events, number, share
 from quota_watch.messages.words import FIX, Situation, Words, past_days
-from quota_watch.model.usage import percent
+from quota_watch.model.period import percent
 from quota_watch.rules.verdict import Reason
 
 

@@ -20,8 +20,8 @@ from quota_watch.lib.figures import (
 from quota_watch.lib.text import one_line
 from quota_watch.messages.words import Words
 from quota_watch.messages.words.forecast import hits, risk
+from quota_watch.model.period import percent
 from quota_watch.model.schedule import ReportKind, ReportSpan
-from quota_watch.model.usage import percent
 from quota_watch.views.known import SiteStatus
 from quota_watch.views.reports import EntryFacts
 

@@ -3,7 +3,7 @@
 from quota_watch.lib.figures import events, number, share
 from quota_watch.lib.text import NAME, one_line
 from quota_watch.messages.words import Situation, Words, over
-from quota_watch.model.usage import percent
+from quota_watch.model.period import percent
 
 
 def fired(case: Situation) -> Words:

@@ -15,7 +15,7 @@ from quota_watch.messages.words.forecast import (
     probability,
     upgrade,
 )
-from quota_watch.model.usage import percent
+from quota_watch.model.period import percent
 from quota_watch.rules.verdict import Reason
 
 _ENFORCED_WITHIN = timedelta(minutes=30)

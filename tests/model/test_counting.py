@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.model.usage import DayCounts, count, is_over, percent
+from quota_watch.model.period import DayCounts, count, is_over, percent
 from support.domain import MARCH
 
 TYPES = ("pageview", "custom_event", "error", "other", "tomorrows_type")
