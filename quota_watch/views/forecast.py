@@ -16,14 +16,14 @@ from quota_watch.forecast.accuracy import (
     date_accuracy,
 )
 from quota_watch.forecast.capped import Losses, capped_days, losses
-from quota_watch.forecast.forecast import DayAhead, Expected, TooEarly, course, days_ahead
+from quota_watch.forecast.forecast import DayAhead, Forecast, TooEarly, days_ahead
 from quota_watch.forecast.outlook import memory_from_json
 from quota_watch.forecast.usual import DayShape, flat_shape, shape_from_json, share_at
 from quota_watch.lib.figures import Estimate
 from quota_watch.lib.text import iso, plain
 from quota_watch.model.period import each_day, is_over, month_of, percent
 from quota_watch.model.watch import Watch
-from quota_watch.rules.known import Known
+from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.storage import days as record
 from quota_watch.storage.closed import BASELINE
 from quota_watch.storage.forecasts import VERSION, kept_path, made_on
@@ -102,23 +102,27 @@ def period_forecast(connection: Connection, watch: Watch, *, now: datetime) -> P
     known = look_ahead(connection, known)
     dropped = losses_of(known)
     closed, kept = _judged(connection, known)
+    made = known.forecast
     return PeriodForecast(
         known=known if dropped is None else replace(known, lost=dropped.total),
-        path=() if known.forecast is None else days_ahead(known.forecast),
+        path=() if made is None else _days_ahead(made, made.path),
         losses=dropped,
         accuracy=accuracy(closed, kept),
         date_accuracy=date_accuracy(closed, kept),
     )
 
 
-def expected_days(connection: Connection, known: Known) -> list[Expected]:
+def expected_days(connection: Connection, known: Known) -> list[DayAhead]:
     """Read the total that was last forecast for the end of each day to come."""
     kept = known.kept_forecast
     if known.pk is None or kept is None:
         return []
-    path = kept_path(connection, known.pk, kept.as_of)
-    return course(
-        as_of=kept.as_of, used=kept.used, path=path, p10=kept.p10, p50=kept.p50, p90=kept.p90
+    return _days_ahead(kept, kept_path(connection, known.pk, kept.as_of))
+
+
+def _days_ahead(made: Forecast | KeptForecast, path: Sequence[float]) -> list[DayAhead]:
+    return days_ahead(
+        as_of=made.as_of, used=made.used, path=path, p10=made.p10, p50=made.p50, p90=made.p90
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from quota_watch.forecast.forecast import Expected
+from quota_watch.forecast.forecast import DayAhead
 from quota_watch.lib.figures import short_day
 from quota_watch.model.period import ONE_DAY
 from quota_watch.views.alerts import Alert
@@ -141,7 +141,7 @@ class Columns:
 
 
 def course_chart(
-    drawn: Status, days: Sequence[DayRecord], expected: Sequence[Expected], alerts: Sequence[Alert]
+    drawn: Status, days: Sequence[DayRecord], expected: Sequence[DayAhead], alerts: Sequence[Alert]
 ) -> Course:
     """Draw the current period: the total so far, what is to come, the limit and the alerts.
 
@@ -149,7 +149,7 @@ def course_chart(
     """
     start, length = drawn.period.start, drawn.period.days
     so_far = _so_far(days, start, drawn.last_ok)
-    scale = scale_of(length, drawn.limit, so_far[-1][1], *(each.high for each in expected))
+    scale = scale_of(length, drawn.limit, so_far[-1][1], *(each.p90 for each in expected))
     last_x, last = so_far[-1]
     ahead = [
         ((each.day - start).days + 1.0, each)
@@ -159,7 +159,7 @@ def course_chart(
     most = max(drawn.limit, last) if drawn.limit and drawn.drops else math.inf
     lows, likely, highs = (
         [(last_x, last), *((place, max(getattr(each, name), last)) for place, each in ahead)]
-        for name in ("low", "likely", "high")
+        for name in ("p10", "p50", "p90")
     )
     is_lost = bool(ahead) and likely[-1][1] > most
     return Course(
@@ -296,7 +296,7 @@ def _marks(alerts: Sequence[Alert], start: date, scale: Scale) -> list[Mark]:
 def _course_points(
     drawn: Status,
     days: Sequence[DayRecord],
-    expected: Sequence[Expected],
+    expected: Sequence[DayAhead],
     alerts: Sequence[Alert],
 ) -> list[Point]:
     start, length = drawn.period.start, drawn.period.days
@@ -329,15 +329,15 @@ def _course_points(
     return points
 
 
-def _expected_rows(each: Expected, most: int | None) -> list[tuple[str, str]]:
+def _expected_rows(each: DayAhead, most: int | None) -> list[tuple[str, str]]:
     """Say what a day comes to in all; what is above `most` would be lost."""
     top = math.inf if most is None else most
-    low, likely, high = (min(value, top) for value in (each.low, each.likely, each.high))
+    low, likely, high = (min(value, top) for value in (each.p10, each.p50, each.p90))
     rows = [("expected", f"{likely:,.0f}")]
     if low < high:
         rows.append(("80 % range", f"{low:,.0f} – {high:,.0f}"))  # noqa: RUF001  a range
-    if each.likely > top:
-        rows.append(("would be lost", f"{each.likely - top:,.0f}"))
+    if each.p50 > top:
+        rows.append(("would be lost", f"{each.p50 - top:,.0f}"))
     return rows
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from flask import Flask, Response, abort, redirect, render_template, request, url_for
 from werkzeug import Response as WerkzeugResponse
 
-from quota_watch.forecast.forecast import Expected
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import iso
 from quota_watch.messages.silence_link import SilenceLink
@@ -212,7 +211,10 @@ def _organization(reading: Reading, watch: Watch, period: Period) -> Json:
         "channels": watch.channels,
         "course": course_chart(drawn, days, expected, of_period),
         "daily": daily_chart(
-            drawn, days, _to_come(status.known, expected, today), today=min(today, period.end)
+            drawn,
+            days,
+            {each.day: each.expected for each in expected if each.day >= today},
+            today=min(today, period.end),
         ),
         "history": periods_chart(status, periods),
     }
@@ -230,15 +232,6 @@ def _of_past(status: Status, period: Period, days: Sequence[DayRecord]) -> Statu
         crossed_on=None,
         last_ok=None,
     )
-
-
-def _to_come(known: Known, expected: Sequence[Expected], today: date) -> dict[date, float]:
-    """Return what is expected of today's rest and the days after it."""
-    total: float = known.kept_forecast.used if known.kept_forecast else 0
-    to_come = {}
-    for each in expected:
-        to_come[each.day], total = each.likely - total, each.likely
-    return {day: come for day, come in to_come.items() if day >= today}
 
 
 def _touches(story: Alert, period: Period, *, is_now: bool) -> bool:

@@ -4,31 +4,37 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.forecast.forecast import Forecast, days_ahead, forecast
-from quota_watch.model.period import ONE_DAY
-from support.domain import MARCH
+from quota_watch.forecast.forecast import days_ahead
 
-MARCH_10 = date(2026, 3, 10)
-
-
-def forecast_of(counts: list[int]) -> Forecast:
-    days = {MARCH_10 - n * ONE_DAY: count for n, count in enumerate(reversed(counts))}
-    seen = forecast(days, period=MARCH, as_of=MARCH_10)
-    assert isinstance(seen, Forecast)
-    return seen
+AS_OF = date(2026, 3, 9)
+COUNTS = st.integers(0, 10**9)
 
 
-@given(st.lists(st.integers(0, 10**6), min_size=28, max_size=90))
-def test_the_way_leads_to_the_total_and_never_back(counts) -> None:
-    seen = forecast_of(counts)
-    path = days_ahead(seen)
-    assert [path[0].day, path[-1].day] == [MARCH_10 + ONE_DAY, MARCH.last_day]
-    assert abs(path[-1].p50 - seen.p50) <= 1
-    assert all(a.p50 <= b.p50 for a, b in pairwise(path))
-    assert all(each.p10 <= each.p50 <= each.p90 for each in path)
+def test_the_days_lead_from_what_was_used_to_the_forecast():
+    days = days_ahead(as_of=AS_OF, used=100, path=[10.0, 30.0], p10=120, p50=140, p90=180)
+    assert [day.day for day in days] == [date(2026, 3, 10), date(2026, 3, 11)]
+    assert (days[0].p10, days[0].p50, days[0].p90) == (105, 110, 120)
+    assert (days[1].p10, days[1].p50, days[1].p90) == (120, 140, 180)
 
 
-def test_after_the_last_day_nothing_is_ahead() -> None:
-    days = {MARCH.last_day - n * ONE_DAY: 100 for n in range(40)}
-    seen = forecast(days, period=MARCH, as_of=MARCH.last_day)
-    assert days_ahead(seen) == ()
+def test_without_a_path_there_are_no_days_ahead():
+    assert days_ahead(as_of=AS_OF, used=100, path=[], p10=100, p50=100, p90=100) == []
+
+
+def test_where_nothing_is_expected_the_band_still_opens():
+    days = days_ahead(as_of=AS_OF, used=100, path=[0.0, 0.0], p10=100, p50=100, p90=120)
+    assert [day.p90 for day in days] == [110, 120]
+
+
+@given(
+    used=COUNTS,
+    path=st.lists(st.floats(0, 1e9), min_size=1, max_size=31),
+    more=st.tuples(COUNTS, COUNTS, COUNTS),
+)
+def test_the_totals_never_fall_and_low_stays_below_high(used, path, more):
+    p10, p50, p90 = (used + each for each in sorted(more))
+    days = days_ahead(as_of=AS_OF, used=used, path=path, p10=p10, p50=p50, p90=p90)
+    for name in ("p10", "p50", "p90"):
+        values = [used, *(getattr(day, name) for day in days)]
+        assert all(a <= b * (1 + 1e-9) + 1e-6 for a, b in pairwise(values))
+    assert all(day.p10 <= day.p50 <= day.p90 for day in days)
