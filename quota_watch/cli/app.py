@@ -215,7 +215,7 @@ def _no_output(error: OSError) -> int:
 
 
 def _explain(error: QuotaWatchError) -> int:
-    from quota_watch.config.problems import ConfigError
+    from quota_watch.config.values import ConfigError
 
     click.echo(f"error: {error}" if not isinstance(error, ConfigError) else str(error), err=True)
     return BAD_USAGE if isinstance(error, ConfigError) else FAILED

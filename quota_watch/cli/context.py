@@ -76,7 +76,7 @@ class Context:
     @contextmanager
     def unchecked(self, config: "Config") -> Iterator["Database"]:
         """Open the database, whatever is there or not."""
-        from quota_watch.config.problems import ConfigError, Problem
+        from quota_watch.config.values import ConfigError, Problem
         from quota_watch.storage.database import Database
         from quota_watch.storage.errors import DatabaseUrlError
 
@@ -135,7 +135,7 @@ def chosen(config: "Config", names: Sequence[str], group: str | None = None) -> 
 
 def meant(word: str, known: Sequence[str]) -> str:
     """Return ` Did you mean "…"?` for the closest of the known words, or nothing."""
-    from quota_watch.config.problems import closest
+    from quota_watch.config.values import closest
 
     near = closest(word, known)
     return f' Did you mean "{near}"?' if near else ""

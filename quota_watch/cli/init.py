@@ -114,7 +114,7 @@ def init(
     The key is that of $RYBBIT_API_KEY or of --api-key, else a terminal asks for it, and who is to
     be told; what was typed stands in the file, which its owner alone can read.
     """
-    from quota_watch.config.load import VARIABLE as CONFIG_VARIABLE
+    from quota_watch.config import VARIABLE as CONFIG_VARIABLE
 
     usual = context.config_file or Path(os.environ.get(CONFIG_VARIABLE) or "config.toml")
     path = output or usual
@@ -183,7 +183,7 @@ def _asked_ids(error: QuotaWatchError) -> tuple[str, ...]:
 
 
 def _write(text: str, path: Path) -> None:
-    from quota_watch.config.load import validate
+    from quota_watch.config import validate
     from quota_watch.lib.files import whole_file
 
     validate(tomllib.loads(text), path)  # better no file than one that is not taken
@@ -219,7 +219,7 @@ def _asked_channel(password: str | None) -> str:
     A mail server's password is asked for too, unless `password` refers to where it will lie.
     """
     from quota_watch.config.addresses import mail_address, web_url
-    from quota_watch.config.problems import InvalidValueError
+    from quota_watch.config.values import InvalidValueError
 
     def receiver(text: str) -> str:
         text = text.strip()
@@ -257,7 +257,7 @@ def _asked_mail(address: str, password: str | None) -> str:
 
 def _ask(question: str, read: Callable[[str], str], *, default: str = "") -> str:
     """Ask until the answer is one that `read` takes."""
-    from quota_watch.config.problems import InvalidValueError
+    from quota_watch.config.values import InvalidValueError
 
     while True:
         answer = click.prompt(question, default=default, show_default=bool(default), err=True)

@@ -148,8 +148,7 @@ def _end(length: str | None, until: str | None, *, now: datetime, zone: str) -> 
 
 
 def _length(text: str) -> timedelta:
-    from quota_watch.config.fields import parse_duration
-    from quota_watch.config.problems import InvalidValueError
+    from quota_watch.config.values import InvalidValueError, parse_duration
 
     try:
         return parse_duration(text, least=timedelta(seconds=1))

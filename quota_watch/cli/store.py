@@ -368,8 +368,8 @@ def _revealed(url: str) -> str:
     password would pass for the host, and be shown.
     """
     from quota_watch.config.addresses import database_complaint
-    from quota_watch.config.problems import ConfigError, InvalidValueError
     from quota_watch.config.secrets import secret
+    from quota_watch.config.values import ConfigError, InvalidValueError
 
     try:
         return secret(database_complaint)(url).reveal()

@@ -39,7 +39,7 @@ _TIMEOUT = 15.0
 def server_url(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Return a server's base URL in the one form that a config has too; refuses what is none."""
     from quota_watch.config.addresses import server
-    from quota_watch.config.problems import InvalidValueError
+    from quota_watch.config.values import InvalidValueError
 
     try:
         return None if value is None else server(value)

@@ -1,11 +1,36 @@
-"""The configuration: TOML → frozen models → what to watch, whom to tell, with which secrets."""
+"""The configuration: from a TOML file to a `Config`, or to all that is wrong with it."""
 
-from quota_watch.config.fields import format_duration, parse_duration
-from quota_watch.config.load import find_config, load, warnings
-from quota_watch.config.models import AppriseTable, Channel, EmailTable, SmtpTable, WebhookTable
-from quota_watch.config.problems import ConfigError, Problem
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+from quota_watch.config import addresses
+from quota_watch.config.checks import cross_check, mail_channels
+from quota_watch.config.models import (
+    AppriseTable,
+    Channel,
+    Document,
+    EmailTable,
+    SmtpTable,
+    WebhookTable,
+)
 from quota_watch.config.secrets import Secret
-from quota_watch.config.settings import Config, Use
+from quota_watch.config.settings import Config, Use, all_secrets
+from quota_watch.config.tables import keys_of, read
+from quota_watch.config.values import (
+    ConfigError,
+    Problem,
+    format_duration,
+    listed,
+    organization_key,
+    parse_duration,
+)
+from quota_watch.lib.urls import is_loopback
 
 __all__ = [
     "AppriseTable",
@@ -24,3 +49,223 @@ __all__ = [
     "parse_duration",
     "warnings",
 ]
+
+VARIABLE = "QUOTA_WATCH_CONFIG"
+"""The environment variable that names the config file."""
+
+_PLACES = (Path("config.toml"), Path("/etc/quota-watch/config.toml"))
+_ORDER = {name: place for place, name in enumerate(keys_of(Document))}
+_DEEPEST = 12
+_MOST_BYTES = 8 * 2**20
+
+_TELLING_NAMES = ("authorization", "cookie", "key", "password", "secret", "token")
+_TLS_AT_ONCE = 465
+
+
+def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
+    """Return the config file to use: `explicit`, else the variable's, else the usual places.
+
+    Raises `ConfigError` that names every place where it looked.
+    """
+    named = environ.get(VARIABLE)
+    if explicit is not None or named:
+        return explicit or Path(named or "")
+    path = next((place for place in _PLACES if os.path.lexists(place)), None)
+    if path is None:
+        looked = ", ".join(f"./{p}" if not p.is_absolute() else str(p) for p in _PLACES)
+        message = f"no config file: ${VARIABLE} is not set and there is none at {looked}"
+        raise ConfigError(
+            None,
+            [Problem("", f"{message}; `quota-watch init` writes one, or use -c FILE")],
+        )
+    return path
+
+
+def load(path: Path) -> Config:
+    """Read and check the config at `path`; secrets by reference are not read yet.
+
+    Raises `ConfigError` with all problems at once.
+    """
+    document, is_shared = _read(path)
+    return validate(document, path, is_shared=is_shared)
+
+
+def validate(document: dict[str, object], path: Path, *, is_shared: bool = False) -> Config:
+    """Check what a config file at `path` holds; raises `ConfigError` with all problems at once."""
+    if _is_deep(document):
+        raise ConfigError(path, [Problem("", f"tables nested more than {_DEEPEST} deep")])
+    parsed, problems = read(Document, document, path.absolute().parent)
+    problems += cross_check(document)
+    if parsed is None or problems:
+        raise ConfigError(path, sorted(problems, key=_place))
+    mails = mail_channels(document)
+    return Config.of(parsed, path=path, is_shared=is_shared, mails=mails)
+
+
+def _is_deep(document: dict[str, object]) -> bool:
+    """Tell whether a document is nested so deeply that walking through it could fail."""
+    level: list[dict[str, object] | list[object]] = [document]
+    for _ in range(_DEEPEST):
+        tables = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [inner for each in tables for inner in each if isinstance(inner, dict | list)]
+    return bool(level)
+
+
+def _place(problem: Problem) -> tuple[int, int]:
+    """Return what sorts problems by section and organization."""
+    match = re.match(r"(\w+)(?:\[(\d+)\])?", problem.key)
+    section, index = match.groups() if match else ("", None)
+    return _ORDER.get(section, -1), int(index or 0)
+
+
+def _read(path: Path) -> tuple[dict[str, object], bool]:
+    """Return the document, and whether others than the owner may read the file."""
+    try:
+        with path.open("rb") as file:
+            content, is_shared = file.read(_MOST_BYTES + 1), _is_shared(file)
+    except OSError as error:
+        raise ConfigError(path, [Problem("", _unreadable(error))]) from None
+    except ValueError:
+        raise ConfigError(path, [Problem("", "not a file path")]) from None
+    if len(content) > _MOST_BYTES:
+        raise ConfigError(path, [Problem("", "over 8 MiB, too large for a config")])
+    return _decode(path, content), is_shared
+
+
+def _decode(path: Path, content: bytes) -> dict[str, object]:
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        what = f"not UTF-8 text (at line {line}); save it as UTF-8"
+    except tomllib.TOMLDecodeError as error:
+        what = f"not valid TOML: {error}"
+    except RecursionError:
+        what = "not valid TOML: nested too deeply"
+    except ValueError:
+        what = "not valid TOML: a number is too large"
+    raise ConfigError(path, [Problem("", what)])
+
+
+def _unreadable(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file; `quota-watch init` writes one, or name another with -c FILE"
+    if isinstance(error, IsADirectoryError):
+        return "a folder, not a file; name the config file in it"
+    if isinstance(error, PermissionError):
+        return "this user can't read it; run as its owner or change its permissions"
+    return f"can't be read: {error.strerror}"
+
+
+def _is_shared(file: BinaryIO) -> bool:
+    """Tell whether others can read the file.
+
+    A group may where root owns the file: so a service's secrets are kept on many systems.
+    """
+    status = os.fstat(file.fileno())
+    by_group = stat.S_IRGRP if status.st_uid != 0 else 0
+    return stat.S_ISREG(status.st_mode) and bool(status.st_mode & (stat.S_IROTH | by_group))
+
+
+def warnings(config: Config) -> tuple[str, ...]:
+    """Return what is allowed but worth telling, a sentence each, without secrets."""
+    return tuple(
+        chain(
+            _unheard(config),
+            _unread_reports(config),
+            _exposed_servers(config),
+            _exposed_mail(config),
+            _unreachable_page(config),
+            _readable_secrets(config),
+        )
+    )
+
+
+def _unheard(config: Config) -> Iterator[str]:
+    if not config.channels:
+        yield "nobody would get any alert: there is no [channels.NAME] table; add one"
+        return
+    silent = [watch.organization.id for watch in config.watches() if not watch.channels]
+    if silent:
+        yield (
+            f"nobody would get alerts about {listed(silent)}: "
+            "notify is empty; name a channel there or leave the key out"
+        )
+
+
+def _unread_reports(config: Config) -> Iterator[str]:
+    reports = config.reports
+    for name in () if reports is None else dict.fromkeys((*reports.weekly, *reports.monthly)):
+        channel = config.channels[name]
+        if isinstance(channel, WebhookTable) and channel.routing_key is not None:
+            yield f'reports: the channel "{name}" is a pagerduty channel, which gets no reports'
+
+
+def _exposed_servers(config: Config) -> Iterator[str]:
+    servers = [("rybbit.base_url", config.rybbit.base_url)]
+    for index, table in enumerate(config.organizations):
+        if table.base_url is not None:
+            servers.append((f"{organization_key(index, table.id)}.base_url", table.base_url))
+    for key, server in servers:
+        if addresses.is_exposed(server):
+            yield f"{key}: {server} is not encrypted, so the API key is sent in clear; use https"
+        if server.endswith("/api"):
+            yield f"{key}: {server} ends in /api, which is added to it anyway; leave it out"
+
+
+def _exposed_mail(config: Config) -> Iterator[str]:
+    smtp = config.smtp
+    if smtp is None:
+        return
+    if smtp.security == "none" and smtp.password and not is_loopback(smtp.host):
+        yield 'smtp.security: "none" sends the password in clear text; use "starttls" or "tls"'
+    if (smtp.port == _TLS_AT_ONCE) != (smtp.security == "tls"):
+        yield (
+            f'smtp.port: {smtp.port} with security = "{smtp.security}" is unusual; '
+            '"tls" goes with port 465, "starttls" with 587'
+        )
+
+
+def _unreachable_page(config: Config) -> Iterator[str]:
+    web = config.web
+    if web and addresses.is_everywhere(web.listen.host) and web.hosts() == {"localhost"}:
+        yield (
+            f"web.listen: {web.listen} is open to other machines, but the page answers to "
+            "localhost alone; name the host they ask for in web.public_url or web.allowed_hosts"
+        )
+
+
+def _readable_secrets(config: Config) -> Iterator[str]:
+    keys = list(_plain_secrets(config)) if config.is_shared else []
+    if keys:
+        yield (
+            f"{config.path} can be read by other users and holds {listed(keys)} in plain "
+            "text; chmod 600 it, or use env:, file: or credential:"
+        )
+
+
+def _plain_secrets(config: Config) -> Iterator[str]:
+    """Yield the keys of literals that are surely secret: many URLs and headers are not."""
+    for name in ("rybbit", "database", "organizations", "channels", "smtp", "web"):
+        for key, secret in all_secrets(getattr(config, name), name):
+            if secret.is_literal and _is_telling(config, key, secret):
+                yield key
+
+
+def _is_telling(config: Config, key: str, secret: Secret) -> bool:
+    name = key.rpartition(".")[2].lower()
+    if key in {f"channels.{each}.url" for each, table in config.channels.items() if _is_key(table)}:
+        return True
+    if name in {"url", "proxy"}:
+        url = secret.reveal()
+        is_telling = addresses.holds_password(url)
+        return is_telling if key == "database.url" else is_telling or "@" in url or "?" in url
+    return any(word in name for word in _TELLING_NAMES)
+
+
+def _is_key(channel: Channel) -> bool:
+    """Tell whether a channel's URL is all that one needs to post there."""
+    chats = {"slack", "discord", "teams"}
+    return isinstance(channel, AppriseTable) or (
+        isinstance(channel, WebhookTable) and channel.format in chats
+    )

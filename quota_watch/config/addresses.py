@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from quota_watch.config.problems import InvalidValueError
+from quota_watch.config.values import InvalidValueError
 from quota_watch.lib.text import has_unseen
 from quota_watch.lib.urls import is_loopback
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from quota_watch.config import addresses
 from quota_watch.config.models import EmailTable
-from quota_watch.config.problems import (
+from quota_watch.config.values import (
     InvalidValueError,
     Problem,
     closest,

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from quota_watch.config import addresses, fields, secrets
+from quota_watch.config import addresses, secrets, values
 from quota_watch.config.secrets import Secret
 from quota_watch.config.tables import FORMATS, InFolder, Section, Then
 from quota_watch.model.limit import NOT_COUNTED
@@ -19,16 +19,16 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _LISTEN = addresses.Listen("127.0.0.1", 8420)
 _NAME = r"[A-Za-z0-9_-]{1,64}"
 
-Text = Annotated[str, fields.text]
-Flag = Annotated[bool, fields.flag]
-Events = Annotated[int, fields.whole(1, _MOST_EVENTS)]
-Level = Annotated[int, fields.whole(1, 1_000)]
-Duration = Annotated[timedelta, fields.duration()]
-Switchable = Annotated[timedelta | Literal[False], fields.or_off(fields.duration(_SECOND))]
-TimeZone = Annotated[str, fields.time_zone]
+Text = Annotated[str, values.text]
+Flag = Annotated[bool, values.flag]
+Events = Annotated[int, values.whole(1, _MOST_EVENTS)]
+Level = Annotated[int, values.whole(1, 1_000)]
+Duration = Annotated[timedelta, values.duration()]
+Switchable = Annotated[timedelta | Literal[False], values.or_off(values.duration(_SECOND))]
+TimeZone = Annotated[str, values.time_zone]
 ServerUrl = Annotated[str, addresses.server]
 Sender = Annotated[str, addresses.sender]
-LocalPath = Annotated[Path, fields.text, InFolder]
+LocalPath = Annotated[Path, values.text, InFolder]
 ApiKey = Annotated[Secret, secrets.secret(secrets.API_KEY)]
 Password = Annotated[Secret, secrets.secret(secrets.PASSWORD)]
 HeaderValue = Annotated[Secret, secrets.secret(secrets.HEADER_VALUE)]
@@ -36,16 +36,16 @@ ProxyUrl = Annotated[Secret, secrets.secret(addresses.proxy_url)]
 SecretUrl = Annotated[Secret, secrets.secret(addresses.web_url)]
 AnyUrl = Annotated[Secret, secrets.secret(addresses.any_url)]
 RoutingKey = Annotated[Secret, secrets.secret(secrets.ROUTING_KEY)]
-RuleName = Annotated[Rule, fields.rule]
-Names = Annotated[tuple[Text, ...], Then(fields.fold)]
-Levels = Annotated[tuple[Level, ...], Then(lambda levels: tuple(sorted(fields.fold(levels))))]
+RuleName = Annotated[Rule, values.rule]
+Names = Annotated[tuple[Text, ...], Then(values.fold)]
+Levels = Annotated[tuple[Level, ...], Then(lambda levels: tuple(sorted(values.fold(levels))))]
 Name = Annotated[
     str,
-    fields.matching(_NAME, what="a good name", allowed="1 to 64 letters, digits, _ and -"),
+    values.matching(_NAME, what="a good name", allowed="1 to 64 letters, digits, _ and -"),
 ]
 OrganizationId = Annotated[
     str,
-    fields.matching(
+    values.matching(
         r"[A-Za-z0-9_-]{1,128}",
         what="an organization id",
         allowed="1 to 128 letters, digits, _ and -, as Rybbit shows it",
@@ -53,7 +53,7 @@ OrganizationId = Annotated[
 ]
 UserName = Annotated[
     str,
-    fields.matching(
+    values.matching(
         r"[ -~]{1,200}",
         what="a user name for SMTP",
         allowed="1 to 200 printable ASCII characters",
@@ -61,7 +61,7 @@ UserName = Annotated[
 ]
 TemplateName = Annotated[
     str,
-    fields.matching(
+    values.matching(
         r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\.j2",
         what="the name of a template",
         allowed='the name of a file in webhook/ of the folder of [templates], such as "my.json.j2"',
@@ -69,7 +69,7 @@ TemplateName = Annotated[
 ]
 HeaderName = Annotated[
     str,
-    fields.matching(
+    values.matching(
         r"(?i)(?!(?:content-(?:type|length)|transfer-encoding|connection|webhook-.*)$)"
         r"[!#$%&'*+.^_`|~0-9a-z-]{1,100}",
         what="the name of a header you can set",
@@ -84,19 +84,19 @@ class RybbitTable(Section):
 
     base_url: ServerUrl = addresses.CLOUD
     api_key: ApiKey | None = None
-    timeout: Annotated[timedelta, fields.duration(_SECOND, _LONGEST_REQUEST)] = timedelta(
+    timeout: Annotated[timedelta, values.duration(_SECOND, _LONGEST_REQUEST)] = timedelta(
         seconds=15
     )
     ca_file: LocalPath | None = None
     proxy: ProxyUrl | None = None
-    discover: Annotated[str, fields.one_of("tell", "watch", "off")] = "tell"
+    discover: Annotated[str, values.one_of("tell", "watch", "off")] = "tell"
 
 
 class PollTable(Section):
     """How often and how many at a time."""
 
-    interval: Annotated[timedelta, fields.duration(_SECOND)] = timedelta(minutes=15)
-    concurrency: Annotated[int, fields.whole(1, 64)] = 8
+    interval: Annotated[timedelta, values.duration(_SECOND)] = timedelta(minutes=15)
+    concurrency: Annotated[int, values.whole(1, 64)] = 8
     history: Duration = timedelta(days=400)
 
 
@@ -113,8 +113,8 @@ class DatabaseTable(Section):
 class QuietTable(Section):
     """Hours by the clock on the wall; `to` may be earlier than `from`: then it is the next day."""
 
-    from_: Annotated[time, fields.time_of_day]
-    to: Annotated[time, fields.time_of_day]
+    from_: Annotated[time, values.time_of_day]
+    to: Annotated[time, values.time_of_day]
 
 
 class RuleKeys(Section):
@@ -161,7 +161,7 @@ class PlanTable(Section):
 class SiteTable(Section):
     """A site and the share of the plan that it is to have."""
 
-    id: Annotated[int, fields.whole(1, _MOST_EVENTS)]
+    id: Annotated[int, values.whole(1, _MOST_EVENTS)]
     budget: Events
 
 
@@ -179,7 +179,7 @@ class OrganizationTable(AlertKeys):
 
 
 class _ChannelTable(Section):
-    min_severity: Annotated[Severity, fields.severity] = Severity.INFO
+    min_severity: Annotated[Severity, values.severity] = Severity.INFO
 
 
 class EmailTable(_ChannelTable):
@@ -188,8 +188,8 @@ class EmailTable(_ChannelTable):
     type: str = "email"
     to: Annotated[
         tuple[Annotated[str, addresses.mail_address], ...],
-        Then(fields.fold),
-        Then(fields.some),
+        Then(values.fold),
+        Then(values.some),
     ]
     from_: Sender | None = None
     reply_to: Sender | None = None
@@ -208,7 +208,7 @@ class WebhookTable(_ChannelTable):
         secrets.signing_secrets,
     ] = ()
     headers: Mapping[HeaderName, HeaderValue] = _NOTHING
-    format: Annotated[str, fields.one_of(*FORMATS)] = "json"
+    format: Annotated[str, values.one_of(*FORMATS)] = "json"
     template: TemplateName | None = None
     vars: Mapping[str, Any] = _NOTHING
     routing_key: RoutingKey | None = None
@@ -228,8 +228,8 @@ class SmtpTable(Section):
     """The mail server that email channels use."""
 
     host: Annotated[str, addresses.host_name]
-    port: Annotated[int, fields.whole(1, 65_535)] = 587
-    security: Annotated[str, fields.one_of("starttls", "tls", "none")] = "starttls"
+    port: Annotated[int, values.whole(1, 65_535)] = 587
+    security: Annotated[str, values.one_of("starttls", "tls", "none")] = "starttls"
     username: UserName | None = None
     password: Password | None = None
     from_: Sender | None = None
@@ -253,7 +253,7 @@ class HeartbeatTable(Section):
     """A URL that hears that all is well."""
 
     url: SecretUrl
-    interval: Annotated[timedelta, fields.duration(_SECOND)] = timedelta(minutes=5)
+    interval: Annotated[timedelta, values.duration(_SECOND)] = timedelta(minutes=5)
 
 
 class WebTable(Section):
@@ -264,7 +264,7 @@ class WebTable(Section):
     public_url: ServerUrl | None = None
     actions: Flag = False
     allowed_hosts: Annotated[
-        tuple[Annotated[str, addresses.host_name], ...], Then(fields.fold)
+        tuple[Annotated[str, addresses.host_name], ...], Then(values.fold)
     ] = ()
 
     def hosts(self) -> frozenset[str]:

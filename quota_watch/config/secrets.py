@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, Self
 
-from quota_watch.config.problems import ConfigError, InvalidValueError, Problem
+from quota_watch.config.values import ConfigError, InvalidValueError, Problem
 
 Check = Callable[[str], str | None]
 """Tells what is wrong with a secret's value, in words that hold nothing of it, or None."""

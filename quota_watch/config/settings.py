@@ -21,9 +21,9 @@ from quota_watch.config.models import (
     QuietTable,
     RuleKeys,
 )
-from quota_watch.config.problems import ConfigError, Problem, listed, organization_key
 from quota_watch.config.secrets import Secret
 from quota_watch.config.tables import Section, parts_of
+from quota_watch.config.values import ConfigError, Problem, listed, organization_key
 from quota_watch.model.account import Organization
 from quota_watch.model.limit import LIST_PRICES, NOT_COUNTED, Plan, find_plan
 from quota_watch.model.schedule import QuietHours

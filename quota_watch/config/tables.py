@@ -23,7 +23,7 @@ from typing import (
     get_type_hints,
 )
 
-from quota_watch.config.problems import (
+from quota_watch.config.values import (
     InvalidValueError,
     Problem,
     closest,

@@ -12,7 +12,7 @@ from typing import Any
 from quota_watch.channels.build import build_channels
 from quota_watch.config import Config, ConfigError, format_duration
 from quota_watch.config.models import ReportsTable
-from quota_watch.config.problems import Problem
+from quota_watch.config.values import Problem
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.clock import Clock
 from quota_watch.lib.http import build_client

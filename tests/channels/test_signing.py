@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from quota_watch.channels.webhook import signature
-from quota_watch.config.problems import InvalidValueError
 from quota_watch.config.secrets import signing_key
+from quota_watch.config.values import InvalidValueError
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + base64.b64encode(b"another secret of 32 bytes, or so").decode()

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from quota_watch.config import ConfigError, format_duration, load, parse_duration
-from quota_watch.config.load import validate
+from quota_watch.config import ConfigError, format_duration, load, parse_duration, validate
 from quota_watch.config.tables import keys_of
 from support.sections import CHANNELS, SECTIONS
 
