@@ -20,8 +20,8 @@ from quota_watch.model.watch import Watch
 from quota_watch.storage import claims, migrate
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import day_usage, forecast, organization
-from quota_watch.web.app import create_app
-from quota_watch.web.site import PageSettings
+from quota_watch.web.app import PageSettings
+from quota_watch.web.server import create_app
 
 _REQUESTS, _LIMIT = 30, 100_000
 _DAYS = 60

@@ -197,7 +197,7 @@ def _is_ours(listen: Listen) -> bool:
     """Ask who listens there: a running daemon's page answers as no other program does."""
     from http.client import HTTPConnection, HTTPException
 
-    from quota_watch.web.site import HEADERS, HEALTH
+    from quota_watch.web.app import HEADERS, HEALTH
 
     connection = HTTPConnection(listen.host, listen.port, timeout=_PAGE_SECONDS)
     try:

@@ -22,8 +22,8 @@ from quota_watch.storage.database import Database
 from quota_watch.storage.errors import DatabaseLost, DatabaseUnreachable
 
 if TYPE_CHECKING:
+    from quota_watch.web.app import Health as HealthReasons
     from quota_watch.web.server import StatusPage
-    from quota_watch.web.site import Health as HealthReasons
 
 log = get_logger(__name__)
 

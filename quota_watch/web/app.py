@@ -1,13 +1,27 @@
-"""The Flask application: pages, JSON, metrics and health over one store."""
+"""What every page needs: what the config says of it, the store, a guard, errors, templates."""
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
-from typing import Any
+import base64
+import binascii
+import hmac
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
 
 import jinja2
-from flask import Flask, Response, abort, jsonify, render_template, request
-from werkzeug.exceptions import HTTPException, InternalServerError
+from flask import Flask, Request, Response, abort, jsonify, render_template, request
+from sqlalchemy import Connection
+from werkzeug.exceptions import (
+    HTTPException,
+    InternalServerError,
+    MethodNotAllowed,
+    Unauthorized,
+)
 
+from quota_watch.config import Config
 from quota_watch.forecast.forecast import Crossing
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.clock import Clock
@@ -26,50 +40,198 @@ from quota_watch.lib.figures import (
 )
 from quota_watch.lib.files import resource_dir
 from quota_watch.lib.logs import get_logger
-from quota_watch.lib.text import iso, one_line, plain
+from quota_watch.lib.text import iso, one_line
+from quota_watch.messages.silence_link import SilenceLinks
+from quota_watch.model.watch import Watch
 from quota_watch.storage.database import Database
-from quota_watch.views.alerts import alerts
-from quota_watch.views.known import look_ahead
-from quota_watch.web import metrics, pages
-from quota_watch.web.pages import what_helps
-from quota_watch.web.site import HEALTH, Health, PageSettings, Store, guard, is_for_machines
+from quota_watch.views.status import Status, statuses
 
 log = get_logger(__name__)
 
-_MOST_BYTES = 4_096
-_UNHEALTHY = 503
-_STATIC_SECONDS = 3_600
+UNHEALTHY = 503
+
+Health = Callable[[], Sequence[str]]
+"""Tells why the service is not healthy, a sentence for each reason; empty when it is."""
+
+REFRESH_SECONDS = 60
 
 
-def create_app(
-    site: Callable[[], PageSettings], *, database: Database, clock: Clock, health: Health
-) -> Flask:
-    """Build the application; `site` is asked at each request what to show and to whom."""
-    app = Flask(__name__, static_folder="static", static_url_path="/static")
-    app.config.update(
-        MAX_CONTENT_LENGTH=_MOST_BYTES, SEND_FILE_MAX_AGE_DEFAULT=_STATIC_SECONDS, DEBUG=False
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageSettings:
+    """What the pages show and who may see them.
+
+    `token` None lets everyone in who reaches the port. `prefix` is the path of the public URL.
+    `interval` is the configured time between polls. An open page renews itself every
+    `refresh_seconds`. `silence_links` None: nothing can be changed. `since` is when this config was
+    taken up, `refused` whether a later one was not.
+    """
+
+    watches: tuple[Watch, ...]
+    channels: tuple[str, ...]
+    time_zone: str
+    hosts: frozenset[str]
+    token: str | None = field(default=None, repr=False)
+    interval: timedelta = timedelta(minutes=15)
+    prefix: str = ""
+    templates: Path | None = None
+    refresh_seconds: int = REFRESH_SECONDS
+    silence_links: SilenceLinks | None = None
+    since: datetime | None = None
+    refused: bool = False
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Read a config with `[web]`; raises `ConfigError` where the tokenis not available."""
+        web = config.web
+        token = web.token.reveal() if web and web.token else None
+        return cls(
+            watches=config.watches(),
+            channels=tuple(config.channels),
+            time_zone=config.alerts.time_zone,
+            hosts=web.hosts() if web else frozenset(),
+            interval=config.poll.interval,
+            token=token,
+            prefix=urlsplit((web.public_url if web else None) or "").path,
+            templates=config.templates.directory,
+            silence_links=SilenceLinks.of(config),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One moment of the store, and what to show of it."""
+
+    connection: Connection
+    site: PageSettings
+    now: datetime
+
+    def organizations(
+        self, watches: Sequence[Watch] | None = None, *, brief: bool = False
+    ) -> list[Status]:
+        """Read what `status` shows of some organizations, or of all, or the `brief` of it."""
+        chosen = self.site.watches if watches is None else watches
+        return statuses(
+            self.connection, chosen, now=self.now, interval=self.site.interval, brief=brief
+        )
+
+    def watch(self, organization_id: str) -> Watch | None:
+        """Return the watch of an organization by its id, or None."""
+        watches = self.site.watches
+        return next((each for each in watches if each.organization.id == organization_id), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The database as pages see it; `site` returns what holds now."""
+
+    database: Database
+    clock: Clock
+    site: Callable[[], PageSettings]
+
+    @contextmanager
+    def read(self) -> Iterator[Reading]:
+        """Open one moment of the store; raises `StorageError`."""
+        with self.database.read() as connection:
+            yield Reading(connection=connection, site=self.site(), now=self.clock.now())
+
+
+HEALTH = "/healthz"
+"""The path that needs neither a token nor a known host: probes have none."""
+
+_MACHINES = ("/api/", "/metrics")
+_METHODS = ("GET", "HEAD")
+_ACTIONS = frozenset({"silence", "choose"})
+"""The endpoints behind a signed link, which is a permission by itself."""
+
+_MISDIRECTED = 421
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""What every answer bears; nobody else's bears all of it."""
+
+
+class MisdirectedRequestError(HTTPException):
+    """A request for a host that is not ours: a DNS name that others pointed at this machine."""
+
+    code = _MISDIRECTED
+    description = (
+        "This page does not answer to that host name. If it should, add the name to"
+        " web.allowed_hosts in the config."
     )
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
-    # A path's slash is a matter of taste, not of a redirect to what a `Host` header says.
-    app.url_map.strict_slashes = False
-    _use_templates(app, site())
-    store = Store(database=database, clock=clock, site=site)
-    guard(app, site)
-    _install_errors(app)
-    pages.install(app, store)
-    _install_api(app, store)
-    metrics.install(app, store)
-
-    @app.get(HEALTH)
-    def healthz() -> Response:
-        reasons = list(health())
-        text = "".join(f"{reason}\n" for reason in reasons) or "ok\n"
-        return Response(text, _UNHEALTHY if reasons else 200, mimetype="text/plain")
-
-    return app
 
 
-def _use_templates(app: Flask, site: PageSettings) -> None:
+def guard(app: Flask, site: Callable[[], PageSettings]) -> None:
+    """Let `app` refuse what it must, and send the headers that keep browsers safe."""
+
+    @app.before_request
+    def refuse() -> None:
+        acts = site().silence_links is not None
+        if request.method not in _METHODS and not (acts and request.endpoint == "choose"):
+            raise MethodNotAllowed(valid_methods=_METHODS)
+        if request.path == HEALTH:
+            return
+        if host_of(request) not in site().hosts:
+            raise MisdirectedRequestError
+        if acts and request.endpoint in _ACTIONS | {"static"}:
+            return
+        token = site().token
+        if token is not None and not hmac.compare_digest(_given(request), token.encode()):
+            abort(_unauthorized(request.path))
+
+    @app.after_request
+    def add_headers(response: Response) -> Response:
+        response.headers.update(HEADERS)
+        if request.endpoint != "static":
+            response.headers["Cache-Control"] = "no-store"
+        return response
+
+
+def is_for_machines(path: str) -> bool:
+    """Tell whether a path answers in JSON or text, its errors too."""
+    return path.startswith(_MACHINES) or path == HEALTH
+
+
+def host_of(asked: Request) -> str:
+    """Return the host a request names, in lower case, without a port."""
+    host = asked.environ.get("HTTP_HOST", "").lower()
+    if host.startswith("["):
+        return str(host[1:].partition("]")[0])
+    return str(host.partition(":")[0])
+
+
+def _given(asked: Request) -> bytes:
+    """Return the token of a request, as bearer or as password of HTTP Basic; empty if none."""
+    scheme, _, value = asked.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return str(value).strip().encode("latin-1")
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).partition(b":")[2]
+        except (binascii.Error, ValueError):
+            return b""
+    return b""
+
+
+def _unauthorized(path: str) -> Response:
+    challenge = "Bearer" if path.startswith(_MACHINES) else 'Basic realm="quota-watch"'
+    error = Unauthorized(
+        "Send the token of [web] as a bearer token, or as the password of any user."
+    )
+    response = Response(f"{error.description}\n", 401, mimetype="text/plain")
+    response.headers["WWW-Authenticate"] = challenge
+    return response
+
+
+def use_templates(app: Flask, site: PageSettings) -> None:
     """Render what lies in `web/` of our templates, or of the user's; everything is escaped."""
     own = [] if site.templates is None else [site.templates / "web"]
     app.jinja_options = {
@@ -82,7 +244,9 @@ def _use_templates(app: Flask, site: PageSettings) -> None:
     app.jinja_env.filters.update(FILTERS)
 
 
-def _install_errors(app: Flask) -> None:
+def install_errors(app: Flask) -> None:
+    """Answer what fails in words for people, or in JSON for programs; never with a traceback."""
+
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
         if error.response is not None:
@@ -95,7 +259,7 @@ def _install_errors(app: Flask) -> None:
     def unreadable(error: QuotaWatchError) -> Response:
         log.error("page failed", path=_path(), error=str(error))
         message = "The store can't be read right now. The log of the service says why."
-        return _answer(_UNHEALTHY, "Service Unavailable", message, [])
+        return _answer(UNHEALTHY, "Service Unavailable", message, [])
 
     @app.errorhandler(Exception)
     def failed(_: Exception) -> Response:
@@ -120,36 +284,6 @@ def _answer(status: int, name: str, message: str, headers: list[tuple[str, str]]
     response.status_code = status
     response.headers.extend(headers)
     return response
-
-
-def _install_api(app: Flask, store: Store) -> None:
-    """Add `/api/v1/…` to `app`."""
-
-    @app.get("/api/v1/organizations")
-    def api_organizations() -> Response:
-        group = request.args.get("group")
-        with store.read() as reading:
-            found = [each for each in reading.organizations() if group in {None, each.group}]
-        return jsonify(plain({"organizations": found}))
-
-    @app.get("/api/v1/organizations/<organization_id>")
-    def api_organization(organization_id: str) -> Response:
-        with store.read() as reading:
-            watch = reading.watch(organization_id)
-            if watch is None:
-                abort(404, "No organization with that id is watched.")
-            (status,) = reading.organizations([watch])
-            known = look_ahead(reading.connection, status.known)
-        more = {"advice": plain(known.advice), "plan_fit": plain(known.plan_fit)}
-        found = status.to_json() | more | {"help": what_helps(known)}
-        return jsonify({"organizations": [found]})
-
-    @app.get("/api/v1/alerts")
-    def api_alerts() -> Response:
-        only_open = request.args.get("open") in {"1", "true"}
-        with store.read() as reading:
-            found = alerts(reading.connection, None, only_open=only_open)
-        return jsonify(plain({"alerts": found}))
 
 
 _UNITS = ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k"))

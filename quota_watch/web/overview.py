@@ -15,7 +15,7 @@ from quota_watch.model.period import Period
 from quota_watch.views.alerts import outbox_counts
 from quota_watch.views.days import daily_totals
 from quota_watch.views.status import STATES, Status, by_urgency, with_losses
-from quota_watch.web.site import Reading
+from quota_watch.web.app import Reading
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _RECENT = timedelta(days=27)

@@ -24,9 +24,9 @@ from quota_watch.views.forecast import expected_days
 from quota_watch.views.known import look_ahead
 from quota_watch.views.status import Status
 from quota_watch.web import overview as overviews
+from quota_watch.web.app import Reading, Store
 from quota_watch.web.charts import course_chart, daily_chart, periods_chart
 from quota_watch.web.overview import Query, as_csv
-from quota_watch.web.site import Reading, Store
 
 log = get_logger(__name__)
 

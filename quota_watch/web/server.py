@@ -3,9 +3,11 @@
 import errno
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import waitress
+from flask import Flask, Response
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
@@ -18,8 +20,18 @@ from quota_watch.lib.logs import get_logger
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.storage.health import prove_write
-from quota_watch.web.app import create_app
-from quota_watch.web.site import REFRESH_SECONDS, Health, PageSettings
+from quota_watch.web import machines, pages
+from quota_watch.web.app import (
+    HEALTH,
+    REFRESH_SECONDS,
+    UNHEALTHY,
+    Health,
+    PageSettings,
+    Store,
+    guard,
+    install_errors,
+    use_templates,
+)
 
 log = get_logger(__name__)
 
@@ -27,6 +39,7 @@ _THREADS = 4
 _CONNECTIONS = 300
 _IDLE_SECONDS = 10
 _MOST_HEADERS, _MOST_BODY = 16_384, 4_096
+_STATIC_SECONDS = 3_600
 _LOOP_SECONDS = 1  # whole ones: waitress cuts the rest off, and 0 would be a busy loop
 _STOP_SECONDS = 0.9
 
@@ -39,6 +52,33 @@ _REMEDIES = {
 
 class ListenError(QuotaWatchError):
     """The address of `web.listen`is not available; names it and what to do."""
+
+
+def create_app(
+    site: Callable[[], PageSettings], *, database: Database, clock: Clock, health: Health
+) -> Flask:
+    """Build the application; `site` is asked at each request what to show and to whom."""
+    app = Flask(__name__, static_folder="static", static_url_path="/static")
+    app.config.update(
+        MAX_CONTENT_LENGTH=_MOST_BODY, SEND_FILE_MAX_AGE_DEFAULT=_STATIC_SECONDS, DEBUG=False
+    )
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
+    # A path's slash is a matter of taste, not of a redirect to what a `Host` header says.
+    app.url_map.strict_slashes = False
+    use_templates(app, site())
+    store = Store(database=database, clock=clock, site=site)
+    guard(app, site)
+    install_errors(app)
+    pages.install(app, store)
+    machines.install(app, store)
+
+    @app.get(HEALTH)
+    def healthz() -> Response:
+        reasons = list(health())
+        text = "".join(f"{reason}\n" for reason in reasons) or "ok\n"
+        return Response(text, UNHEALTHY if reasons else 200, mimetype="text/plain")
+
+    return app
 
 
 class StatusPage:

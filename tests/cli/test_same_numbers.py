@@ -20,8 +20,8 @@ from quota_watch.model.period import each_day, month_of
 from quota_watch.model.schedule import ReportKind, latest_report
 from quota_watch.model.watch import Watch
 from quota_watch.views import reports
-from quota_watch.web.app import create_app
-from quota_watch.web.site import PageSettings
+from quota_watch.web.app import PageSettings
+from quota_watch.web.server import create_app
 from support.databases import sqlite_template
 from support.folder import Folder, folder
 from support.played import NOON, noon

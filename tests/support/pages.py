@@ -17,8 +17,8 @@ from quota_watch.storage import claims
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.storage.schema import alert, day_usage, delivery, forecast, organization
+from quota_watch.web.app import PageSettings
 from quota_watch.web.server import PageServer
-from quota_watch.web.site import PageSettings
 from support.clock import FakeClock
 from support.watching import watch
 

@@ -90,7 +90,7 @@ def test_a_documented_path_is_there(page, path):
 
 
 def test_every_path_is_documented():
-    from quota_watch.web.app import create_app
+    from quota_watch.web.server import create_app
     from support.clock import FakeClock
     from support.pages import SITE
 

@@ -1,21 +1,24 @@
-"""`/metrics`: what the store knows, as Prometheus reads it."""
+"""What programs read: the API's JSON, and `/metrics` as Prometheus reads it."""
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, time
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, abort, jsonify, request
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 import quota_watch
+from quota_watch.lib.text import plain
 from quota_watch.storage.deliveries import DeliveryState
-from quota_watch.views.alerts import outbox_counts
+from quota_watch.views.alerts import alerts, outbox_counts
+from quota_watch.views.known import look_ahead
 from quota_watch.views.status import STATES, Status
-from quota_watch.web.site import PageSettings, Reading, Store
+from quota_watch.web.app import PageSettings, Reading, Store
+from quota_watch.web.pages import what_helps
 
 _ORGANIZATION = ("organization",)
 _PERCENTILES = {"10": "p10", "50": "p50", "90": "p90"}
@@ -23,7 +26,8 @@ _OUTCOMES = (DeliveryState.DONE, DeliveryState.FAILED)
 
 
 def install(app: Flask, store: Store) -> None:
-    """Add `/metrics` to `app`, with a registry of its own."""
+    """Add `/api/v1/…` and `/metrics` to `app`, with a registry of its own."""
+    _install_api(app, store)
     registry = CollectorRegistry(auto_describe=False)
     collector = StoreCollector(store)
     registry.register(collector)
@@ -31,6 +35,36 @@ def install(app: Flask, store: Store) -> None:
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _install_api(app: Flask, store: Store) -> None:
+    """Add `/api/v1/…` to `app`."""
+
+    @app.get("/api/v1/organizations")
+    def api_organizations() -> Response:
+        group = request.args.get("group")
+        with store.read() as reading:
+            found = [each for each in reading.organizations() if group in {None, each.group}]
+        return jsonify(plain({"organizations": found}))
+
+    @app.get("/api/v1/organizations/<organization_id>")
+    def api_organization(organization_id: str) -> Response:
+        with store.read() as reading:
+            watch = reading.watch(organization_id)
+            if watch is None:
+                abort(404, "No organization with that id is watched.")
+            (status,) = reading.organizations([watch])
+            known = look_ahead(reading.connection, status.known)
+        more = {"advice": plain(known.advice), "plan_fit": plain(known.plan_fit)}
+        found = status.to_json() | more | {"help": what_helps(known)}
+        return jsonify({"organizations": [found]})
+
+    @app.get("/api/v1/alerts")
+    def api_alerts() -> Response:
+        only_open = request.args.get("open") in {"1", "true"}
+        with store.read() as reading:
+            found = alerts(reading.connection, None, only_open=only_open)
+        return jsonify(plain({"alerts": found}))
 
 
 class StoreCollector(Collector):
