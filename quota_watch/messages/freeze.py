@@ -1,10 +1,9 @@
 """Freeze what is known of a transition into the facts that are told of it. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
-from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any
 from urllib.parse import quote
 
 from quota_watch.forecast.remedies import Part
@@ -23,9 +22,16 @@ from quota_watch.messages.facts import (
 from quota_watch.messages.words import (
     Situation,
     Words,
-    limit,
+    blind,
+    counts,
+    forecast,
+    levels,
+    over,
     period_ended,
+    plan,
+    service,
     switched_off,
+    traffic,
 )
 from quota_watch.model.period import ONE_DAY, Period, each_day, percent
 from quota_watch.model.watch import Rule, Severity, Watch
@@ -38,18 +44,28 @@ _TITLE = 120
 _CLOUD = "https://app.rybbit.io"
 
 
-class _RuleWords(Protocol):
-    """What a words file has for its rule."""
+Say = Callable[[Situation], Words]
 
-    def fired(self, case: Situation, /) -> Words:
-        """Say that it is true."""
-
-    def ended(self, case: Situation, /) -> Words:
-        """Say that it is over."""
-
+_WORDS: Mapping[Rule, tuple[Say, Say]] = {
+    Rule.THRESHOLD: (levels.threshold_fired, over),
+    Rule.FORECAST: (forecast.fired, forecast.ended),
+    Rule.SPIKE: (traffic.spike_fired, traffic.spike_ended),
+    Rule.STALLED: (traffic.stalled_fired, traffic.stalled_ended),
+    Rule.BLIND: (blind.fired, blind.ended),
+    Rule.LIMIT: (plan.limit_fired, over),
+    Rule.MISMATCH: (counts.mismatch_fired, counts.mismatch_ended),
+    Rule.DELIVERY: (service.delivery_fired, service.delivery_ended),
+    Rule.CONFIG: (service.config_fired, service.config_ended),
+    Rule.DISCOVERED: (service.discovered_fired, over),
+    Rule.ENFORCED: (plan.enforced_fired, plan.enforced_ended),
+    Rule.NO_PLAN: (plan.no_plan_fired, plan.no_plan_ended),
+    Rule.SITE_BUDGET: (levels.site_budget_fired, over),
+    Rule.MOVED: (counts.moved_fired, over),
+}
+"""What is said when a rule becomes true, and when that ends."""
 
 _OF_ALL_RULES = {
-    Reason.LIMIT_CHANGED: limit.limit_changed,
+    Reason.LIMIT_CHANGED: plan.limit_changed,
     Reason.PERIOD_ENDED: period_ended,
     Reason.SWITCHED_OFF: switched_off,
 }
@@ -58,10 +74,10 @@ _OF_ALL_RULES = {
 def words_of(case: Situation) -> Words:
     """Say what happened, what it means and what to do."""
     transition = case.transition
-    rule = _words_file(transition.story.rule)
+    fired, ended = _WORDS[transition.story.rule]
     if transition.type is TransitionType.RESOLVED:
-        return _OF_ALL_RULES.get(transition.reason, rule.ended)(case)
-    words = rule.fired(case)
+        return _OF_ALL_RULES.get(transition.reason, ended)(case)
+    words = fired(case)
     if transition.type is TransitionType.REMINDED:
         since = case.brief(transition.story.started_at)
         lead = f"Reminder {transition.number}: true since {since}. {words.lead}"
@@ -70,11 +86,6 @@ def words_of(case: Situation) -> Words:
         lead = f"The silence has ended, and this is still true. {words.lead}"
         return replace(words, title=f"After a silence: {words.title}", lead=lead)
     return words
-
-
-def _words_file(rule: Rule) -> _RuleWords:
-    """Find the words of a rule: the file of its name."""
-    return cast("_RuleWords", import_module(f"quota_watch.messages.words.{rule}"))
 
 
 def facts_of(

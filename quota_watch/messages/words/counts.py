@@ -1,4 +1,4 @@
-"""Words of `mismatch`: we count something else than Rybbit does."""
+"""Words of `mismatch` and `moved`: Rybbit counts something else, or past days grew."""
 
 from quota_watch.lib.figures import events, number, share
 from quota_watch.messages.words import FIX, Situation, Words, past_days
@@ -6,7 +6,7 @@ from quota_watch.model.period import percent
 from quota_watch.rules.verdict import Reason
 
 
-def fired(case: Situation) -> Words:
+def mismatch_fired(case: Situation) -> Words:
     """Say which two counts do not fit, and why that may be."""
     condition = case.transition.condition
     reason = condition.reason if condition else case.transition.story.reason
@@ -17,7 +17,7 @@ def fired(case: Situation) -> Words:
     return _restricted(case)
 
 
-def ended(case: Situation) -> Words:
+def mismatch_ended(case: Situation) -> Words:
     """Say that both counts fit again."""
     return Words(
         title=f"Our count of {case.name} and Rybbit's agree again",
@@ -86,5 +86,29 @@ def _fell(case: Situation) -> Words:
             "If you deleted or moved a site, there is nothing to do.",
             f"Otherwise check at {case.server} that all sites are there.",
             "Run `quota-watch check` to see whether the key sees them.",
+        ),
+    )
+
+
+def moved_fired(case: Situation) -> Words:
+    """Say what past days had come to and come to now, and what that means."""
+    before, after = case.detail.get("before"), case.detail.get("after")
+    title, what = f"Past days of {case.name} grew suddenly", ""
+    if before is not None and after is not None:
+        title = f"The past count of {case.name} went from {number(before)} to {number(after)}"
+        changed = past_days(case.detail.get("days"))
+        what = f"{number(before)} became {number(after)}{changed}: "
+    lead = "a site with a history probably moved in, or older events were imported."
+    return Words(
+        title=title,
+        lead=f"{what}{lead}" if what else f"A{lead[1:]}",
+        preheader="Forecasts use the changed days; today is not a spike.",
+        details=(
+            "Forecasts use the changed days; today is not a spike.",
+            case.figures(),
+        ),
+        steps=(
+            "If you moved a site here, there is nothing to do.",
+            f"Otherwise check at {case.server} which sites are new.",
         ),
     )

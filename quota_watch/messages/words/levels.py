@@ -1,10 +1,10 @@
-"""Words of `threshold`: a level is reached, or a period turned out to have ended over its limit."""
+"""Words of `threshold` and `site_budget`: a level of a limit or a site's budget is reached."""
 
 from datetime import timedelta
 
 from quota_watch.lib.figures import about, estimate, events, month, number, rough, share, short_day
-from quota_watch.lib.text import join
-from quota_watch.messages.words import CHOOSE, DO, Situation, Words, over
+from quota_watch.lib.text import NAME, join, one_line
+from quota_watch.messages.words import CHOOSE, DO, Situation, Words
 from quota_watch.messages.words.forecast import (
     CALM,
     choices,
@@ -21,7 +21,7 @@ from quota_watch.rules.verdict import Reason
 _ENFORCED_WITHIN = timedelta(minutes=30)
 
 
-def fired(case: Situation) -> Words:
+def threshold_fired(case: Situation) -> Words:
     """Say which level is reached, or that a closed period was over."""
     if case.transition.reason is Reason.CLOSED_OVER:
         return _closed_over(case)
@@ -38,9 +38,6 @@ def fired(case: Situation) -> Words:
         heading=DO if steps[0] == CALM else CHOOSE,
         steps=steps,
     )
-
-
-ended = over
 
 
 def _ahead(case: Situation) -> str:
@@ -150,3 +147,25 @@ def _closed_loss(case: Situation) -> str:
     if case.told_lost is not None:
         return f"{estimate(case.told_lost).capitalize()} were dropped and can't be recovered."
     return "Events dropped past the limit can't be recovered; how many is not known."
+
+
+def site_budget_fired(case: Situation) -> Words:
+    """Say which site used how much of its budget."""
+    used, budget = case.detail.get("used"), case.detail.get("budget")
+    site = one_line(str(case.detail.get("site") or "a site"), NAME)
+    if used is None or budget is None:
+        return Words(
+            title=f"{site} of {case.name} has reached a level of its budget",
+            lead="It is a share of the plan that the config sets; Rybbit drops nothing because "
+            "of it.",
+            details=(case.figures(),),
+        )
+    part, id_ = share(percent(used, budget)), case.watch.organization.id
+    return Words(
+        title=f"{case.name}: {site} has used {part} of its budget of {events(budget)}",
+        lead=f"That is {number(used)} of the plan that {case.name} shares. Rybbit doesn't know "
+        "the budget"
+        " and drops nothing because of it.",
+        details=(case.figures(),),
+        steps=(f"See who used the plan: `quota-watch status {id_} --sites`.",),
+    )

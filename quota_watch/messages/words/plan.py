@@ -1,0 +1,296 @@
+"""Words of `limit`, `enforced` and `no_plan`: what Rybbit itself says of plan and limit."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from quota_watch.lib.figures import events, listed, number
+from quota_watch.lib.text import NAME, join, one_line
+from quota_watch.messages.words import CHOOSE, FIX, Situation, Words
+from quota_watch.messages.words.forecast import choices, pace
+from quota_watch.model.limit import LAPSED
+from quota_watch.model.period import is_over
+from quota_watch.model.watch import Rule, Severity
+from quota_watch.rules.verdict import Reason
+
+State = Mapping[str, Any]
+
+
+def limit_fired(case: Situation) -> Words:
+    """Say what was and what is, and what that means for what is used."""
+    condition = case.transition.condition
+    reason = condition.reason if condition else case.transition.story.reason
+    before: State = case.detail.get("before") or {}
+    after: State = case.detail.get("after") or {}
+    at = f": {case.percent} used" if case.percent and reason is not Reason.STATUS_CHANGED else ""
+    critical = case.is_over and case.transition.story.severity is Severity.CRITICAL
+    return Words(
+        title=f"{_limit_title(case, reason, before, after)}{at}",
+        lead=join(
+            [
+                "Events are being dropped." if critical and case.watch.drops else "",
+                "" if critical else _limit_consequence(reason),
+            ]
+        ),
+        preheader=pace(case),
+        details=(
+            _subscription(before, after, reason),
+            _limit_source(case, reason),
+            pace(case),
+            case.figures(),
+        ),
+        heading=CHOOSE if critical else "What to do",
+        steps=_limit_steps(case, reason, critical=critical),
+    )
+
+
+def limit_changed(case: Situation) -> Words:
+    """Say that another limit ended an alert; the change itself is told by the rule `limit`."""
+    story = case.transition.story
+    old, new = story.limit, case.limit
+    at = f": {case.percent} used" if case.percent else ""
+    if old is None or new is None:
+        title = f"The limit of {case.name} is no longer known{at}"
+        lead = "Levels can't be checked until it is."
+    else:
+        ended, subject = "The alert", "It is"
+        if story.rule is Rule.FORECAST:
+            ended, subject = "The forecast", "The forecast is"
+        elif story.level is not None:
+            ended, subject = f"Level {story.level} %", "Levels are"
+        of = f": {case.percent} of {events(new)} used" if case.percent else ""
+        title = f"{ended} of {case.name} no longer applies{of}"
+        lead = f"The limit {changed(old, new)}. {subject} checked again against the new one."
+    return Words(
+        title=title,
+        lead=lead,
+        preheader=pace(case),
+        details=(pace(case), case.figures()),
+        steps=(f"If that wasn't intended, check the plan at {case.server} and the config.",),
+    )
+
+
+def changed(before: int | None, after: int | None) -> str:
+    """Say how a limit changed: `was raised from 100,000 to 250,000 events`."""
+    if before is None or after is None:
+        return "is no longer known" if after is None else f"is {events(after)} now"
+    verb = "raised" if after > before else "lowered"
+    return f"was {verb} from {number(before)} to {events(after)}"
+
+
+def _limit_title(case: Situation, reason: Reason, before: State, after: State) -> str:
+    old, new = before.get("limit"), after.get("limit")
+    if reason is Reason.STATUS_CHANGED:
+        return f"The subscription of {case.name} {_from_to(before, after, 'status') or 'changed'}"
+    if reason is Reason.LIMIT_LOWERED and case.watch.lapsed_plan is not None:
+        fell = f": its limit fell from {number(old)} to {events(new)}" if old and new else ""
+        return f"The plan of {case.name} lapsed{fell}"
+    if reason is Reason.LIMIT_REMOVED:
+        was = f" (it was {events(old)})" if old is not None else ""
+        return f"{case.name} no longer has a limit{was}"
+    if reason is Reason.LIMIT_FOUND:
+        return f"A limit{f' of {events(new)}' if new is not None else ''} was found for {case.name}"
+    if old is None or new is None:
+        verb = "raised" if reason is Reason.LIMIT_RAISED else "lowered"
+        return f"The limit of {case.name} was {verb}"
+    return f"The limit of {case.name} {changed(old, new)}"
+
+
+def _from_to(before: State, after: State, key: str) -> str:
+    old, new = (one_line(str(each.get(key) or ""), NAME // 2) for each in (before, after))
+    if not new or old == new:
+        return ""
+    return f"went from {old} to {new}" if old else f"is {new} now"
+
+
+def _subscription(before: State, after: State, reason: Reason) -> str:
+    """Say what else changed: the plan's name and the status."""
+    parts = [
+        f"the {label} {moved}"
+        for key, label in (("plan", "plan"), ("status", "status of the subscription"))
+        if (moved := _from_to(before, after, key))
+        and not (key == "status" and reason is Reason.STATUS_CHANGED)
+    ]
+    text = " and ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _limit_consequence(reason: Reason) -> str:
+    if reason is Reason.LIMIT_REMOVED:
+        return "Levels can't be checked without a limit."
+    if reason is Reason.LIMIT_FOUND:
+        return "Levels and forecasts are checked against it from now on."
+    if reason is Reason.STATUS_CHANGED:
+        return "Without a paid subscription the limit falls to that of the free plan."
+    return "Levels and forecasts use the new limit from now on."
+
+
+def _limit_source(case: Situation, reason: Reason) -> str:
+    reads = f"Two reads of {case.server} at least 30 minutes apart agree"
+    if reason is Reason.LIMIT_REMOVED:
+        return f"{reads}."
+    if reason is Reason.LIMIT_LOWERED:
+        return f"{reads}, or Rybbit enforces it already."
+    return f"Reported by {case.server}."
+
+
+def _limit_steps(case: Situation, reason: Reason, *, critical: bool) -> tuple[str, ...]:
+    if critical:
+        meant = f"If that wasn't intended, check the billing at {case.server} now."
+        return (meant, *choices(case))
+    if reason is Reason.LIMIT_FOUND:
+        return ()
+    if reason is Reason.LIMIT_REMOVED:
+        return ("If there is one, set `limit` or `plan` for this organization in the config.",)
+    where = "billing" if reason is Reason.STATUS_CHANGED else "plan"
+    return (f"If that wasn't intended, check the {where} at {case.server}.",)
+
+
+def enforced_fired(case: Situation) -> Words:
+    """Say that events are lost though our numbers don't say so, and why that may be."""
+    return Words(
+        title=f"Rybbit is dropping events of {case.name}",
+        lead=join([_dropped(case), _cause(case), _differs(case)]),
+        preheader="Every new event is lost until the plan or the limit is corrected.",
+        details=(case.figures(),),
+        heading=FIX,
+        steps=_enforced_steps(case),
+    )
+
+
+def enforced_ended(case: Situation) -> Words:
+    """Say that collection resumes, or that a level tells of it now."""
+    if case.transition.reason is Reason.OVERTAKEN:
+        return Words(
+            title=f"{case.name}: the limit is reached by our count too",
+            lead="Rybbit is still dropping events; see the separate alert.",
+            details=(case.figures(),),
+        )
+    return Words(
+        title=f"{case.name}: collection resumes",
+        lead="Two reads of Rybbit agree. Events dropped in between can't be recovered.",
+        details=(case.figures(),),
+    )
+
+
+def _dropped(case: Situation) -> str:
+    since = f"Rybbit has said so since {case.brief(case.since())}. "
+    return f"{since}New events are dropped and can't be recovered."
+
+
+def _differs(case: Situation) -> str:
+    """Say both numbers, and both limits, where they differ."""
+    theirs, their_limit = case.detail.get("theirs"), case.detail.get("their_limit")
+    if theirs == case.used and not (case.limit or their_limit):
+        return ""
+    ours = "" if case.used is None else f"We count {_of(case.used, case.limit)}"
+    if theirs is None:
+        return f"{ours}." if ours else ""
+    counts = f"Rybbit {_of(theirs, their_limit)}"
+    return f"{ours}, {counts}." if ours else f"{counts} by its own count."
+
+
+def _of(used: int, limit: int | None) -> str:
+    """Write a count and its limit; a limit of nothing is none that could be used up."""
+    return f"{number(used)} of {number(limit)}" if limit else events(used)
+
+
+def _billed_plan(case: Situation) -> str:
+    return one_line(str(case.detail.get("plan") or ""), NAME)
+
+
+def _is_lapsed(case: Situation) -> bool:
+    return case.watch.lapsed_plan is not None or case.detail.get("status") in LAPSED - {"free"}
+
+
+def _cause(case: Situation) -> str:
+    """Name the one cause that fits what both say, or those there can be."""
+    theirs, limit = case.detail.get("theirs"), case.detail.get("their_limit")
+    if limit == 0:
+        plan = _billed_plan(case)
+        unknown = f"Rybbit does not know the plan it bills ({plan}), so its" if plan else "Rybbit's"
+        return f"{unknown} limit is 0: one event blocks every site."
+    if _is_lapsed(case):
+        status = one_line(str(case.detail["status"]), NAME)
+        return f"The subscription is {status}: the free plan's limit applies."
+    if limit is not None and case.limit is not None and limit < case.limit:
+        return f"Rybbit enforces {events(limit)}, not the {number(case.limit)} known here."
+    if theirs is not None and is_over(theirs, limit):
+        return "The key may see only some of the sites."
+    return "Possible causes: a lapsed plan, or a failed billing lookup at Rybbit."
+
+
+def _enforced_steps(case: Situation) -> tuple[str, ...]:
+    limit, at = case.detail.get("their_limit"), case.server
+    if limit == 0:
+        return (
+            f"Check the billing at {at}; if it is right, ask Rybbit's support to set the plan.",
+        )
+    if _is_lapsed(case):
+        return (
+            f"Renew the plan at {at}: collection resumes within 30 minutes.",
+            "Run `quota-watch check` afterwards.",
+        )
+    if limit is not None and case.limit is not None and limit < case.limit:
+        return (
+            f"Upgrade the plan at {at}: collection resumes within 30 minutes.",
+            'Correct the limit in the config, or leave it to Rybbit with `plan = "auto"`.',
+        )
+    return (
+        f"Compare with the usage and the plan shown at {at}.",
+        "Run `quota-watch check`: it shows whether the key sees every site.",
+    )
+
+
+_MOST_NAMES = 5
+
+
+def no_plan_fired(case: Situation) -> Words:
+    """Say which sites collect nothing."""
+    names, of = case.detail.get("sites") or (), case.detail.get("of") or 0
+    more = case.transition.reason is Reason.MORE_SITES_NEED_PLAN
+    another = case.detail.get("new") or ()
+    new = f"New: {_listed(another)}. " if more and another else ""
+    return Words(
+        title=f"{case.name}: {'now ' if more else ''}{nothing(names, of)} without a plan",
+        lead=f"{new}{why_nothing(names)}",
+        preheader="Every event of these sites is lost until there is a plan.",
+        details=(case.figures(),),
+        heading=FIX,
+        steps=(plan_step(case.server), "Run `quota-watch check` afterwards."),
+    )
+
+
+def no_plan_ended(case: Situation) -> Words:
+    """Say that every site collects events again."""
+    return Words(
+        title=f"No site of {case.name} needs a plan now",
+        lead="Every site that Rybbit lists collects events. Events lost before that can't be "
+        "recovered.",
+        details=(case.figures(),),
+    )
+
+
+def nothing(names: Sequence[str], of: int) -> str:
+    """Say how many sites collect nothing: `1 of 2 sites collects nothing`."""
+    if not names:
+        return "some sites collect nothing"
+    verb = "collects" if len(names) == 1 else "collect"
+    return f"{number(len(names))} of {number(max(of, len(names)))} sites {verb} nothing"
+
+
+def why_nothing(names: Sequence[str]) -> str:
+    """Say why sites collect nothing, and which."""
+    which = f": {_listed(names)}" if names else ""
+    return f"Rybbit collects nothing for recently created sites without a plan{which}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    """List the first names and say how many more there are."""
+    shown = [one_line(str(name), NAME) for name in names[:_MOST_NAMES]]
+    more = [f"{number(len(names) - len(shown))} more"] if len(names) > len(shown) else []
+    return listed([*shown, *more])
+
+
+def plan_step(server: str) -> str:
+    """Say what makes them collect events."""
+    return f"Choose a plan at {server}: collection begins within 30 minutes."

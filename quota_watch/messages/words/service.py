@@ -1,0 +1,113 @@
+"""Words of `delivery`, `config` and `discovered`: what needs attention is the watch itself."""
+
+from quota_watch.lib.figures import events, number, sentence
+from quota_watch.lib.text import NAME, one_line
+from quota_watch.messages.words import CHOOSE, FIX, Situation, Words
+
+_FAILED = (
+    "List failed messages: `quota-watch deliveries --failed`; send them: "
+    "`quota-watch deliveries retry --failed`."
+)
+
+
+def delivery_fired(case: Situation) -> Words:
+    """Say which channel fails, since when, and with which words."""
+    attempts = case.detail.get("attempts")
+    error = case.detail.get("last_error") or case.detail.get("error")
+    tries = "" if attempts is None else f" ({_attempts(attempts)})"
+    return Words(
+        title=f"The channel {case.subject} has failed for {case.lasted()}{tries}",
+        lead=f"No message got through since {case.brief(case.since())}. "
+        "Retried for 72 hours, then dropped here.",
+        preheader="Critical messages go to the fallback channels; all others wait.",
+        details=(
+            f"Last error: {sentence(str(error))}" if error else "",
+            "Critical messages go to the fallback channels; all others wait.",
+        ),
+        heading=FIX,
+        steps=(
+            "Fix the channel in the config, or its receiver.",
+            (
+                f"Try it: `quota-watch test-alert {case.subject}`. The first success sends "
+                "everything that is waiting."
+            ),
+            _FAILED,
+        ),
+    )
+
+
+def delivery_ended(case: Situation) -> Words:
+    """Say that a channel took a message."""
+    return Words(
+        title=f"The channel {case.subject} works again",
+        lead="Waiting messages are being sent now, in order.",
+        steps=(_FAILED,),
+    )
+
+
+def _attempts(count: int) -> str:
+    return "1 attempt" if count == 1 else f"{number(count)} attempts"
+
+
+_MOST_PROBLEMS = 5
+
+
+def config_fired(case: Situation) -> Words:
+    """Say what is wrong with the config that was refused."""
+    problems = [sentence(str(each)) for each in case.detail.get("problems") or ()]
+    more = len(problems) - _MOST_PROBLEMS
+    count = "1 problem" if len(problems) == 1 else f"{number(len(problems))} problems"
+    return Words(
+        title=f"A new config was refused ({count}); the old one stays in force",
+        lead="Everything is watched as before; none of your changes are active. "
+        "A restart would fail, and then nothing would be watched.",
+        preheader=problems[0] if problems else "",
+        details=(
+            f"Refused {case.brief(case.transition.story.started_at)}.",
+            *problems[:_MOST_PROBLEMS],
+            f"And {number(more)} more." if more > 0 else "",
+        ),
+        heading=FIX,
+        steps=(
+            "Run `quota-watch check --offline`: it names every problem and its remedy.",
+            "Correct the file and reload: `systemctl reload quota-watch`, or SIGHUP.",
+        ),
+        note=problems[0] if problems else "",
+    )
+
+
+def config_ended(_case: Situation) -> Words:
+    """Say that a valid config was loaded."""
+    return Words(title="The new config is in force", lead="It was reloaded without a problem.")
+
+
+def discovered_fired(case: Situation) -> Words:
+    """Say which organization the key sees, and how to have it watched."""
+    detail, id_ = case.detail, one_line(str(case.detail.get("id") or case.transition.story.subject))
+    name = one_line(str(detail.get("name") or ""), NAME) or one_line(id_, NAME)
+    limit, plan = detail.get("limit"), detail.get("plan")
+    server = one_line(str(detail.get("server") or case.server))
+    its_plan = f"plan {one_line(str(plan), NAME)}" if plan else ""
+    its_limit = f"{events(limit)} a month" if limit is not None else "no limit known"
+    terms = ", ".join(each for each in (its_plan, its_limit) if each)
+    where = f"Organization {id_} at {server}: {terms}."
+    add = f'add `[[organizations]]` with `id = "{id_}"` to the config and reload.'
+    if detail.get("watched"):
+        return Words(
+            title=f"{name} is now being watched",
+            lead='It is new, and `discover = "watch"` adds it with the settings in [alerts].',
+            details=(where,),
+            steps=(f"To give it settings of its own, {add}",),
+        )
+    return Words(
+        title=f"Nobody watches {name} ({its_limit})",
+        lead="It could hit its limit and lose events without anyone noticing.",
+        preheader=where,
+        details=(where,),
+        heading=CHOOSE,
+        steps=(
+            f"Watch it: {add}",
+            'Watch every organization the key sees: `discover = "watch"` in [rybbit].',
+            'Stop these messages: `discover = "off"`.',
+        ),
+    )
