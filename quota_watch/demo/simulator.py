@@ -1,45 +1,41 @@
 """A Rybbit server of our own on loopback, for the demo and as the honest upstream of tests.
 
-Its answers have the shape of recorded ones (UPSTREAM.md § 3, "v5"); its numbers are a pure
-function of the scene and the time, so whoever asks can compute the truth beside it.
+Its answers have the shape of recorded ones and its rate limits are the cloud's (UPSTREAM.md § 3
+"v5", § 9 and § 8). Its numbers are a pure function of the scene and the time, so whoever asks can
+compute the truth beside it.
 """
 
 import json
 import re
-import socket
-import sys
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, date, datetime, time
+from hashlib import blake2b
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from socketserver import BaseRequestHandler, ThreadingTCPServer
-from typing import Any, Self
+from math import ceil
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from quota_watch.demo.answers import (
-    FORBIDDEN,
-    ORGANIZATION_KEY,
-    UNAUTHORIZED,
-    Answer,
-    Budgets,
-    Charged,
-    daily_limit,
-    event_count,
-    hex_id,
-    organization_sites,
-    organizations,
-    site_number,
-    site_usage,
-)
-from quota_watch.demo.scenes import Scene
+from quota_watch.demo.scenes import FREE_LIMIT, Scene
+from quota_watch.demo.stage import Loopback
 from quota_watch.lib.clock import Clock
+from quota_watch.model.period import ONE_DAY, each_day, is_over, month_of
 from quota_watch.rybbit.account import supports_keys
+from quota_watch.rybbit.answers import KNOWN_TYPES
 
+BURST = 50
+"""How many requests an owner may make at once."""
+
+_REFILL = 5.0  # a second
+_DAILY = 5_000
+_DAILY_PRO = 25_000
 _IDLE = 30.0  # seconds before a silent connection is closed
+_ALL = 100  # percent
+_ORGANIZATION_KEY = "rb_org_"  # how an organization's own key begins
+
 _EVENT_COUNT = "/api/org-event-count/"
 _PLAN, _USAGE = "org:read", "sites:read"
 _ROUTES = {  # by the scope that each needs
@@ -47,7 +43,26 @@ _ROUTES = {  # by the scope that each needs
     _PLAN: re.compile(r"/api/organizations/([^/]+)/sites"),
     _USAGE: re.compile(r"/api/sites/([^/]+)/usage"),
 }
-_NO_SITES: Answer = (HTTPStatus.FORBIDDEN, {"error": "No access to organization or no sites found"})
+
+_Answer = tuple[HTTPStatus, Any]
+_FAILED: _Answer = (
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    {"error": "Failed to fetch organization event count"},
+)
+_FORBIDDEN: _Answer = (HTTPStatus.FORBIDDEN, {"error": "Forbidden"})
+_UNAUTHORIZED: _Answer = (HTTPStatus.UNAUTHORIZED, {"error": "Unauthorized"})
+_NO_SITES: _Answer = (
+    HTTPStatus.FORBIDDEN,
+    {"error": "No access to organization or no sites found"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """What a request came to: the headers of its answer, and the body of a 429 if it is one."""
+
+    headers: Mapping[str, str]
+    refusal: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,56 +70,6 @@ class _Reply:
     status: HTTPStatus
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class Loopback(ThreadingTCPServer):
-    """A server on a free port of loopback, for as long as it is used as a context."""
-
-    allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
-    def __init__(self, handler: type[BaseRequestHandler]) -> None:
-        self._open: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return int(self.socket.getsockname()[1])
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self._hang_up()
-        self.server_close()
-        self._thread.join()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Pass over clients that hang up in the middle."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember the connection, to hang up at the end."""
-        self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        """Forget it: its client or its thread was done."""
-        self._open.discard(request)
-        super().shutdown_request(request)
-
-    def _hang_up(self) -> None:
-        """Shut every connection, so that no thread goes on waiting for its client."""
-        for connection in tuple(self._open):
-            with suppress(OSError):  # the client was faster
-                connection.shutdown(socket.SHUT_RDWR)
 
 
 class Simulator(Loopback):
@@ -130,7 +95,7 @@ class Simulator(Loopback):
             name: scene
             for scene in scenes
             for n in range(1, scene.sites + 1)
-            for name in (str(site_number(scene, n)), hex_id(scene, n))
+            for name in (str(_site_number(scene, n)), _hex_id(scene, n))
         }
         self._budgets = Budgets() if rate_limits else None
         self._version = version
@@ -161,8 +126,8 @@ class Simulator(Loopback):
             case "/api/organizations":
                 now = self._clock.now()
                 scenes = [each for each in self._scenes.values() if _opens(each, key, now)]
-                listed = scenes and not key.startswith(ORGANIZATION_KEY)
-                return _Reply(*(organizations(scenes) if listed else UNAUTHORIZED))
+                listed = scenes and not key.startswith(_ORGANIZATION_KEY)
+                return _Reply(*(_organizations(scenes) if listed else _UNAUTHORIZED))
             case str() if path == _EVENT_COUNT:
                 return _Reply(HTTPStatus.BAD_REQUEST, {"error": "Organization ID required"})
         return None
@@ -171,28 +136,29 @@ class Simulator(Loopback):
         """Answer what needs a key: first whether it opens this, then whether it may now."""
         scope, name = _route(path)
         if scope is None:
-            return _Reply(*_no_route(target))
+            message, status = f"Route GET:{target} not found", HTTPStatus.NOT_FOUND
+            return _Reply(status, {"message": message, "error": "Not Found", "statusCode": status})
         now = self._clock.now()
         scene = (self._sites if scope == _USAGE else self._scenes).get(name)
         if scene is None or not _opens(scene, key, now):
-            return _Reply(*FORBIDDEN)
+            return _Reply(*_FORBIDDEN)
         if scene.scopes is not None and scope not in scene.scopes:
             body = {"error": "Insufficient scope", "required": scope}
             return _Reply(HTTPStatus.FORBIDDEN, body)
         charged = self._charge(key, now)
         if charged.refusal is not None:
             return _Reply(HTTPStatus.TOO_MANY_REQUESTS, charged.refusal, charged.headers)
-        return _Reply(*self._told(scope, scene, target, now), charged.headers)
+        return _Reply(*self._answer(scope, scene, target, now), charged.headers)
 
-    def _told(self, scope: str, scene: Scene, target: str, now: datetime) -> Answer:
+    def _answer(self, scope: str, scene: Scene, target: str, now: datetime) -> _Answer:
         if scope == _PLAN:
-            return organization_sites(scene, now)
+            return _organization_sites(scene, now)
         if scope == _USAGE:
-            return site_usage(scene, now)
+            return _site_usage(scene, now)
         if not supports_keys(self._version) or not scene.sites:
             return _NO_SITES
         query = parse_qs(urlsplit(target).query)
-        return event_count(scene, {name: values[0] for name, values in query.items()}, now)
+        return _event_count(scene, {name: values[0] for name, values in query.items()}, now)
 
     def _charge(self, key: str, now: datetime) -> Charged:
         if self._budgets is None:
@@ -213,12 +179,6 @@ def _route(path: str) -> tuple[str | None, str]:
 
 def _opens(scene: Scene, key: str, now: datetime) -> bool:
     return key == scene.api_key and not scene.revoked(now)
-
-
-def _no_route(target: str) -> Answer:
-    status = HTTPStatus.NOT_FOUND
-    message = f"Route GET:{target} not found"
-    return status, {"message": message, "error": "Not Found", "statusCode": status}
 
 
 class _Conversation(BaseHTTPRequestHandler):
@@ -243,3 +203,195 @@ class _Conversation(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - inherited name
         """Say nothing: the terminal is the demo's."""
+
+
+def _event_count(scene: Scene, asked: Mapping[str, str], now: datetime) -> _Answer:
+    """Answer for a range of UTC days, or for all time where a date is missing."""
+    if asked.get("time_zone", "UTC") != "UTC":
+        return _FAILED
+    all_time = "start_date" not in asked or "end_date" not in asked
+    try:
+        start = scene.started if all_time else date.fromisoformat(asked["start_date"])
+        end = now.date() if all_time else date.fromisoformat(asked["end_date"])
+    except ValueError:
+        return _FAILED
+    if start > end and not all_time:
+        return _FAILED
+    rows = [_row(scene, day, now) for day in each_day(start, end)]
+    return HTTPStatus.OK, {"data": [row for row in rows if row["event_count"] or not all_time]}
+
+
+def _organization_sites(scene: Scene, now: datetime) -> _Answer:
+    """Answer what an organization pays for, and the sites that the key may see."""
+    enforced, paid = scene.enforced(now), _paid(scene, now)
+    limit = paid["eventLimit"]
+    counted = 0 if limit is None else enforced.counted
+    return HTTPStatus.OK, {
+        "organization": {
+            "id": scene.id,
+            "name": scene.name,
+            "slug": scene.id,
+            "monthlyEventCount": counted,
+            "overMonthlyLimit": enforced.over,
+        },
+        "sites": [
+            {
+                "id": _hex_id(scene, n),
+                "siteId": _site_number(scene, n),
+                "name": f"site {n}",
+                "type": "web",
+                "domain": _domain(scene, n),
+                "organizationId": scene.id,
+                **({"requiresPlan": n > scene.sites - scene.unpaid} if scene.unpaid else {}),
+            }
+            for n in _seen_sites(scene)
+        ],
+        "role": _role(scene),
+        "subscription": {
+            "monthlyEventCount": counted,
+            "eventLimit": limit,
+            "overMonthlyLimit": is_over(counted, limit),
+            "planName": paid["planName"],
+            "status": paid["status"],
+        },
+    }
+
+
+def _site_usage(scene: Scene, now: datetime) -> _Answer:
+    """Answer a site's part of the month, and the live and whole count of its organization."""
+    month = month_of(now.date())
+    days = (month.end - month.start).days
+    used = scene.billed(now)
+    elapsed = (now - datetime.combine(month.start, time.min, UTC)) / ONE_DAY
+    projected = round(used * days / elapsed) if elapsed >= 1 else None
+    return HTTPStatus.OK, {
+        "periodStart": month.start.isoformat(),
+        "daysInMonth": days,
+        "daysElapsed": elapsed,
+        "siteEventsThisMonth": used // scene.sites,
+        "orgEventsThisMonth": used,
+        "orgEventLimit": _paid(scene, now)["eventLimit"],
+        "projectedSiteEvents": None if projected is None else projected // scene.sites,
+        "projectedOrgEvents": projected,
+    }
+
+
+def _organizations(scenes: Iterable[Scene]) -> _Answer:
+    """Answer the organizations that a key sees, with the sites it may see there."""
+    return HTTPStatus.OK, [
+        {
+            "id": scene.id,
+            "name": scene.name,
+            "slug": scene.id,
+            "logo": None,
+            "role": _role(scene),
+            "members": [],
+            "sites": [
+                {
+                    "id": str(_site_number(scene, n)),
+                    "domain": _domain(scene, n),
+                    "name": f"site {n}",
+                    "organizationId": scene.id,
+                }
+                for n in _seen_sites(scene)
+            ],
+        }
+        for scene in scenes
+    ]
+
+
+def _seen_sites(scene: Scene) -> range:
+    """Return the sites that the key may see, counted from 1."""
+    return range(1, max(scene.sites * scene.sees // _ALL, min(scene.sites, 1)) + 1)
+
+
+def _role(scene: Scene) -> str:
+    """Return what the key's holder is in the organization, whose own key acts as admin."""
+    if scene.api_key.startswith(_ORGANIZATION_KEY):
+        return "admin"
+    return scene.role if scene.sees == _ALL else "member"
+
+
+def _site_number(scene: Scene, n: int) -> int:
+    """Return the number of the organization's site `n`, the same every time."""
+    return int.from_bytes(blake2b(scene.id.encode(), digest_size=3).digest()) * 100 + n
+
+
+def _hex_id(scene: Scene, n: int) -> str:
+    """Return the other name of the organization's site `n`."""
+    return blake2b(f"{scene.id}/{n}".encode(), digest_size=6).hexdigest()
+
+
+def _domain(scene: Scene, n: int) -> str:
+    """Return the domain of the organization's site `n`."""
+    return f"{n}.{scene.id}.example"
+
+
+def _paid(scene: Scene, now: datetime) -> dict[str, Any]:
+    """Return what the billing lookup finds; where it fails, the free plan."""
+    terms = scene.terms(now)
+    if terms.limit is None:
+        return {"eventLimit": None, "planName": "free", "status": "free"}
+    if any(start <= now < end for start, end in scene.hiccups):
+        return {"eventLimit": FREE_LIMIT, "planName": "free", "status": "free"}
+    return {"eventLimit": terms.limit, "planName": terms.plan, "status": terms.status}
+
+
+def _row(scene: Scene, day: date, now: datetime) -> dict[str, Any]:
+    counts = scene.counts(day, now)
+    fields = {f"{type_}_count": counts[type_] * scene.sees // _ALL for type_ in KNOWN_TYPES}
+    return {"event_date": f"{day} 00:00:00", **fields, "event_count": sum(fields.values())}
+
+
+def daily_limit(plan: str) -> int:
+    """Return how many requests a day a plan allows."""
+    return _DAILY_PRO if "pro" in plan or plan == "custom" else _DAILY
+
+
+@dataclass(slots=True)
+class Budgets:
+    """One budget per owner. A request refused by one limit is not charged to the other."""
+
+    _buckets: dict[str, tuple[float, datetime]] = field(default_factory=dict)
+    _days: Counter[tuple[str, date]] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def charge(self, owner: str, *, daily: int, now: datetime) -> Charged:
+        """Take one request from the owner's budget, or refuse it."""
+        with self._lock:
+            tokens, day = self._refilled(owner, now), (owner, now.date())
+            scope = "daily" if self._days[day] >= daily else "burst" if tokens < 1 else None
+            if scope is None:
+                tokens -= 1
+                self._days[day] += 1
+            self._buckets[owner] = tokens, now
+            left = max(daily - self._days[day], 0)
+        return _charged(scope, tokens=tokens, daily=daily, left=left, now=now)
+
+    def _refilled(self, owner: str, now: datetime) -> float:
+        tokens, at = self._buckets.get(owner, (float(BURST), now))
+        return min(BURST, tokens + max((now - at).total_seconds(), 0.0) * _REFILL)
+
+
+def _charged(scope: str | None, *, tokens: float, daily: int, left: int, now: datetime) -> Charged:
+    """Write the headers, all of whose resets are in seconds from now, and the refusal."""
+    midnight = datetime.combine(now.date() + ONE_DAY, time.min, UTC)
+    burst = (BURST, int(tokens), ceil((BURST - int(tokens)) / _REFILL))
+    day = (daily, left, ceil((midnight - now).total_seconds()))
+    nearer = min(burst, day, key=lambda tier: tier[1] / tier[0])
+    tiers = {"x-ratelimit-burst": burst, "x-ratelimit-daily": day, "ratelimit": nearer}
+    headers = {
+        f"{tier}-{name}": str(value)
+        for tier, values in tiers.items()
+        for name, value in zip(("limit", "remaining", "reset"), values, strict=True)
+    }
+    if scope is None:
+        return Charged(headers, None)
+    wait = day[2] if scope == "daily" else max(ceil((1 - tokens) / _REFILL), 1)
+    refusal = {
+        "error": "Rate limit exceeded",
+        "scope": scope,
+        "limit": daily if scope == "daily" else BURST,
+        "retryAfter": wait,
+    }
+    return Charged(headers | {"retry-after": str(wait)}, refusal)

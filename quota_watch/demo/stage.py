@@ -3,18 +3,19 @@
 import json
 import socket
 import socketserver
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from quota_watch.demo.scenes import Scene
-from quota_watch.demo.simulator import Loopback
 from quota_watch.lib.clock import Clock
 
 PLAYED_EVERY, REAL_EVERY = timedelta(hours=4), timedelta(minutes=5)
@@ -138,6 +139,56 @@ def free_port(wanted: int) -> int:
                 continue
             return int(tried.getsockname()[1])
     return 0
+
+
+class Loopback(socketserver.ThreadingTCPServer):
+    """A server on a free port of loopback, for as long as it is used as a context."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, handler: type[socketserver.BaseRequestHandler]) -> None:
+        self._open: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", 0), handler)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self.socket.getsockname()[1])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self._hang_up()
+        self.server_close()
+        self._thread.join()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Pass over clients that hang up in the middle."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Remember the connection, to hang up at the end."""
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget it: its client or its thread was done."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def _hang_up(self) -> None:
+        """Shut every connection, so that no thread goes on waiting for its client."""
+        for connection in tuple(self._open):
+            with suppress(OSError):  # the client was faster
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 _IDLE_SECONDS = 10.0

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.demo.answers import BURST, Budgets, daily_limit
+from quota_watch.demo.simulator import BURST, Budgets, daily_limit
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -10,9 +10,8 @@ import pytest
 from sqlalchemy import Row, func, select
 
 from quota_watch.config import Config, load
-from quota_watch.demo.answers import BURST
 from quota_watch.demo.scenes import Scene
-from quota_watch.demo.simulator import Simulator
+from quota_watch.demo.simulator import BURST, Simulator
 from quota_watch.lib.http import Client, build_client, fetch
 from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts
