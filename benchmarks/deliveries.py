@@ -94,7 +94,7 @@ def measure(channel: str, alerts: int, url: str, ports: list[str]) -> None:
     """Enqueue so many alerts on a channel and print how long they took to go out."""
     from quota_watch.channels.build import build_channels  # noqa: PLC0415
     from quota_watch.config import load  # noqa: PLC0415
-    from quota_watch.lib.clock import SystemClock  # noqa: PLC0415
+    from quota_watch.lib.machine import SystemClock  # noqa: PLC0415
     from quota_watch.pipeline.deliver import Outbox  # noqa: PLC0415
     from quota_watch.storage.database import Database  # noqa: PLC0415
 

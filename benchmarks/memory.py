@@ -24,7 +24,7 @@ def measure(url: str, organizations: int, cycles: int, *, page: bool) -> None:
     from apscheduler.schedulers.background import BackgroundScheduler  # noqa: F401, PLC0415
 
     from quota_watch.cli.run import share_one_heap  # noqa: PLC0415
-    from quota_watch.lib.clock import SystemClock  # noqa: PLC0415
+    from quota_watch.lib.machine import SystemClock  # noqa: PLC0415
     from quota_watch.service.service import Page  # noqa: PLC0415
 
     share_one_heap()

@@ -23,7 +23,7 @@ from sqlalchemy import update
 from benchmarks.polling import configure
 from benchmarks.upstream import serving
 from quota_watch.config import load
-from quota_watch.lib.clock import SystemClock
+from quota_watch.lib.machine import SystemClock
 from quota_watch.service.runtime import Runtime
 from quota_watch.storage.database import Database
 from quota_watch.storage.migrate import upgrade

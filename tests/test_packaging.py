@@ -93,7 +93,7 @@ def test_the_version_is_that_of_the_package(wheel) -> None:
 
 @pytest.mark.parametrize("name", ["templates", "migrations"])
 def test_installed_from_the_wheel_resources_are_found_in_it(unpacked, tmp_path, name) -> None:
-    code = f"from quota_watch.lib.files import resource_dir; print(resource_dir({name!r}))"
+    code = f"from quota_watch.lib.machine import resource_dir; print(resource_dir({name!r}))"
     run = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from quota_watch.lib.figures import number
-from quota_watch.lib.text import join, one_line
+from quota_watch.lib.text import join, number, one_line
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.view import Button, grouped, subject, view_of
 

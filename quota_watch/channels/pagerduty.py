@@ -9,8 +9,7 @@ from typing import Any
 from quota_watch.channels.channel import Notice
 from quota_watch.channels.chat import fit
 from quota_watch.channels.webhook import Complaint, Form, Post, answered, compact
-from quota_watch.lib.figures import largest_first
-from quota_watch.lib.text import join, one_line, plain
+from quota_watch.lib.text import join, largest_first, one_line, plain
 from quota_watch.messages.facts import TEST, Facts, Message
 from quota_watch.messages.view import subject, view_of
 

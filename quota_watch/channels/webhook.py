@@ -24,8 +24,7 @@ from quota_watch.channels.channel import (
     too_late,
 )
 from quota_watch.config.secrets import signing_key
-from quota_watch.lib.clock import seconds_until
-from quota_watch.lib.http import Client, Response, glance
+from quota_watch.lib.http import Client, Response, glance, seconds_until
 from quota_watch.lib.logs import Redactor
 from quota_watch.lib.network import (
     ConnectError,

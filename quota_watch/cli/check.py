@@ -16,9 +16,8 @@ from quota_watch.cli.output import plural, print_json
 from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, warnings
 from quota_watch.config.addresses import Listen
 from quota_watch.lib import QuotaWatchError
-from quota_watch.lib.clock import Clock
-from quota_watch.lib.figures import listed, what_and_advice
-from quota_watch.lib.text import one_line
+from quota_watch.lib.machine import Clock
+from quota_watch.lib.text import listed, one_line, what_and_advice
 from quota_watch.model.account import Account, Comparison, Organization
 from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.period import month_of

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from quota_watch.lib.clock import Clock, SystemClock
+from quota_watch.lib.machine import Clock, SystemClock
 
 if TYPE_CHECKING:
     from quota_watch.config import Config, Use

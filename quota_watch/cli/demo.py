@@ -39,9 +39,8 @@ from quota_watch.demo.stage import (
     write_config,
 )
 from quota_watch.lib import QuotaWatchError
-from quota_watch.lib.figures import days
 from quota_watch.lib.logs import setup_logging
-from quota_watch.lib.text import one_line
+from quota_watch.lib.text import days, one_line
 from quota_watch.service.service import Page
 from quota_watch.storage import deliveries
 from quota_watch.storage.database import Database

@@ -9,8 +9,7 @@ import click
 
 from quota_watch.cli.context import Context, chosen
 from quota_watch.cli.output import STATES, console, is_terminal, plural, print_json
-from quota_watch.lib.figures import ago, days, moment
-from quota_watch.lib.text import one_line
+from quota_watch.lib.text import ago, days, moment, one_line
 from quota_watch.model.schedule import span
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quota_watch.cli.context import meant
-from quota_watch.lib.files import whole_file
+from quota_watch.lib.machine import whole_file
 from quota_watch.model.watch import Rule
 
 if TYPE_CHECKING:

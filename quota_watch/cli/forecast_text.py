@@ -20,7 +20,7 @@ from quota_watch.forecast.accuracy import CheckDay, DateCheck
 from quota_watch.forecast.capped import Losses
 from quota_watch.forecast.forecast import DayAhead, Forecast
 from quota_watch.forecast.remedies import Part, PeriodFit
-from quota_watch.lib.figures import (
+from quota_watch.lib.text import (
     Estimate,
     ago,
     certainty,
@@ -31,11 +31,11 @@ from quota_watch.lib.figures import (
     long_day,
     moment,
     number,
+    one_line,
     rough,
     share,
     weekday,
 )
-from quota_watch.lib.text import one_line
 from quota_watch.messages.words import forecast as words
 from quota_watch.model.period import Usage, each_day, is_over, percent
 from quota_watch.views.forecast import PeriodForecast

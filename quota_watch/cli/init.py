@@ -24,8 +24,7 @@ from quota_watch.cli.upstream import (
 )
 from quota_watch.config.addresses import CLOUD
 from quota_watch.lib import QuotaWatchError
-from quota_watch.lib.figures import what_and_advice
-from quota_watch.lib.text import one_line
+from quota_watch.lib.text import one_line, what_and_advice
 
 if TYPE_CHECKING:
     from quota_watch.service.discovery import Credential, Sight
@@ -184,7 +183,7 @@ def _asked_ids(error: QuotaWatchError) -> tuple[str, ...]:
 
 def _write(text: str, path: Path) -> None:
     from quota_watch.config import validate
-    from quota_watch.lib.files import whole_file
+    from quota_watch.lib.machine import whole_file
 
     validate(tomllib.loads(text), path)  # better no file than one that is not taken
     if path == _STDOUT:

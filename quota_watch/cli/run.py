@@ -15,9 +15,8 @@ import click
 from quota_watch.cli.context import GROUP, Context, chosen
 from quota_watch.cli.output import print_json, print_table, progress
 from quota_watch.lib import QuotaWatchError
-from quota_watch.lib.figures import what_and_advice
 from quota_watch.lib.logs import get_logger, log_uncaught_exceptions
-from quota_watch.lib.text import by_field
+from quota_watch.lib.text import by_field, what_and_advice
 from quota_watch.model.period import Period, percent
 from quota_watch.model.schedule import span
 from quota_watch.model.source import ErrorKind

@@ -10,8 +10,7 @@ import click
 
 from quota_watch.cli.context import GROUP, Context, chosen, refuse_foreign_folder
 from quota_watch.cli.output import print_json, print_table, short_time
-from quota_watch.lib.figures import duration, moment, zone_of
-from quota_watch.lib.text import one_line
+from quota_watch.lib.text import duration, moment, one_line, zone_of
 from quota_watch.model.period import month_of
 from quota_watch.model.watch import Rule
 

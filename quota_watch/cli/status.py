@@ -23,8 +23,7 @@ from quota_watch.cli.output import (
     short_time,
     sparkline,
 )
-from quota_watch.lib.figures import ago, listed, what_and_advice
-from quota_watch.lib.text import iso, one_line
+from quota_watch.lib.text import ago, iso, listed, one_line, what_and_advice
 from quota_watch.model.period import ONE_DAY
 from quota_watch.model.schedule import span
 
@@ -82,7 +81,7 @@ def status(
 
 def _show_sites(context: Context, database: "Database", watches: Sequence["Watch"]) -> None:
     """Print who used the plan: each site's share, growth and budget."""
-    from quota_watch.lib.figures import growth, share
+    from quota_watch.lib.text import growth, share
     from quota_watch.views.status import statuses
 
     with database.read() as connection:

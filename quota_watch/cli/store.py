@@ -217,7 +217,7 @@ def _by_ending(path: Path | None) -> str:
 
 @contextmanager
 def _opened(path: Path | None) -> Iterator[TextIO]:
-    from quota_watch.lib.files import whole_file
+    from quota_watch.lib.machine import whole_file
 
     if path is None:
         if sys.stdout is None:

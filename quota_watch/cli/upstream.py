@@ -13,8 +13,8 @@ import click
 
 from quota_watch.cli.context import Context, chosen, patiently, refuse_foreign_folder
 from quota_watch.cli.output import DATE, plural, print_json, print_table, progress
-from quota_watch.lib.clock import Clock
-from quota_watch.lib.figures import what_and_advice
+from quota_watch.lib.machine import Clock
+from quota_watch.lib.text import what_and_advice
 from quota_watch.model.account import Organization
 from quota_watch.model.period import percent
 from quota_watch.model.schedule import span

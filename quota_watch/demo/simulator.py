@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from quota_watch.demo.scenes import FREE_LIMIT, Scene
 from quota_watch.demo.stage import Loopback
-from quota_watch.lib.clock import Clock
+from quota_watch.lib.machine import Clock
 from quota_watch.model.period import ONE_DAY, each_day, is_over, month_of
 from quota_watch.rybbit.account import supports_keys
 from quota_watch.rybbit.answers import KNOWN_TYPES

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from quota_watch.demo.scenes import Scene
-from quota_watch.lib.clock import Clock
+from quota_watch.lib.machine import Clock
 
 PLAYED_EVERY, REAL_EVERY = timedelta(hours=4), timedelta(minutes=5)
 """How often an organization is polled while the past is played, and from then on."""

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from itertools import compress, pairwise
 from statistics import fmean
 
-from quota_watch.lib.figures import Estimate
+from quota_watch.lib.text import Estimate
 from quota_watch.model.period import ONE_DAY, Period, each_day, is_over
 
 COLLAPSED = 0.25

@@ -4,6 +4,7 @@ Redirects are not followed, cookies not kept, the environment's proxies and `.ne
 credential goes where the caller sent it and nowhere else.
 """
 
+import re
 import ssl
 import threading
 import time
@@ -11,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -45,6 +47,9 @@ _HEADERS = {
     "Accept-Encoding": "identity",
     "User-Agent": f"quota-watch/{__version__}",
 }
+
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_LONGEST_SECONDS = 999_999_999.0
 
 MAX_BODY = 16 * 1024 * 1024
 """The largest body that is believed, in bytes."""
@@ -366,3 +371,23 @@ def _explained() -> Iterator[None]:
         yield
     except h11.ProtocolError as error:
         raise ProtocolError(str(error)) from error
+
+
+def http_date(text: str) -> datetime | None:
+    """Return the moment that a header's date names, or None where it is none."""
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  with sockets, random and more
+
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC)
+
+
+def seconds_until(retry_after: str, now: datetime) -> float | None:
+    """Read a `Retry-After`: seconds, perhaps a fraction too, or a date; None if neither."""
+    text = retry_after.strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), _LONGEST_SECONDS)
+    at = http_date(text)
+    return None if at is None else max((at - now).total_seconds(), 0.0)

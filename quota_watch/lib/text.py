@@ -1,17 +1,37 @@
-"""Text fit to be shown, on one line, with nothing in it that steers; facts fit for JSON."""
+"""How values read: text on one safe line, numbers, shares, moments, and facts fit for JSON.
+
+Pure, and independent of locale.
+"""
 
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import fields, is_dataclass
-from datetime import UTC, date, datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import Enum
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 NAME = 40
 """How much of a name fits into a title."""
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS = "\u200c\u200d"  # they shape words of Persian and Hindi, and emoji
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_TO = "\N{EN DASH}"
+_SURE, _PROBABLE, _RULED_OUT = 0.97, 0.85, 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number that nobody measured: `likely`, and bounds that hold it four times in five."""
+
+    low: int
+    likely: int
+    high: int
 
 
 def one_line(text: str, longest: int | None = 200) -> str:
@@ -88,3 +108,205 @@ def iso(moment: datetime | None) -> str | None:
     whole = moment.microsecond == 0
     text = moment.isoformat(timespec="seconds" if whole else "milliseconds")
     return text.replace("+00:00", "Z")
+
+
+def sentence(text: str, longest: int = 400) -> str:
+    """Return `text` as one line that ends like a sentence."""
+    line = one_line(text, longest)
+    return line if line.endswith((".", "!", "?", "…")) else f"{line}."
+
+
+def number(value: int) -> str:
+    """Return a count with thousands separators: `100,000`."""
+    return f"{value:,}"
+
+
+def events(value: int) -> str:
+    """Return a count with its unit: `1 event`, `8,766 events`."""
+    return f"{value:,} event" if value == 1 else f"{value:,} events"
+
+
+def rough(value: float) -> str:
+    """Return a number that is only estimated, to three digits: `131,482` as `131,000`."""
+    whole = round(value)
+    digits = max(len(str(abs(whole))) - 3, 0)
+    return number(round(whole, -digits))
+
+
+def estimate(value: Estimate) -> str:
+    """Return an estimate with its band: `an estimated 12,000 (9,000-15,000) events`."""
+    likely, low, high = rough(value.likely), rough(value.low), rough(value.high)
+    band = "" if low == high else f" ({low}{_TO}{high})"
+    return f"an estimated {likely}{band} {'event' if likely == '1' else 'events'}"
+
+
+def certainty(probability: float) -> str:
+    """Write a probability in whole percent; what is all but sure or ruled out by its bound."""
+    if probability > _SURE:
+        return f"over {round(_SURE * 100)} %"
+    if probability < _RULED_OUT:
+        return f"under {round(_RULED_OUT * 100)} %"
+    return f"{round(probability * 100)} %"
+
+
+def verb(probability: float) -> str:
+    """Say how likely something is in one word, the same in every title, text and page."""
+    if probability > _SURE:
+        return "will"
+    return "will probably" if probability >= _PROBABLE else "might"
+
+
+def band(low: float, high: float) -> str:
+    """Write two estimated bounds: `48,600-65,600`, with a proper dash; once where they agree."""
+    first, last = rough(low), rough(high)
+    return first if first == last else f"{first}{_TO}{last}"
+
+
+def about(value: Estimate) -> str:
+    """Write an estimate in short: `about 58,000 (56,000-62,000)`."""
+    likely, bounds = rough(value.likely), band(value.low, value.high)
+    return f"about {likely}" if bounds == likely else f"about {likely} ({bounds})"
+
+
+def growth(value: float | None) -> str:
+    """Return a change in percent as `up 12 %`, `down 5 %` or `steady`; nothing where unknown."""
+    if value is None:
+        return ""
+    whole = round(value)
+    if whole == 0:
+        return "steady"
+    return f"up {number(whole)} %" if whole > 0 else f"down {number(-whole)} %"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Return several things as one phrase: `a, b and c`."""
+    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
+
+
+def share(value: float | None) -> str:
+    """Return a percentage, cut to one decimal before, as text: `91.2 %`."""
+    return _TO if value is None else f"{value:,.1f} %"
+
+
+def short_day(day: date) -> str:
+    """Return a date without its year: `1 April`."""
+    return f"{day.day} {_MONTHS[day.month - 1]}"
+
+
+def month(day: date) -> str:
+    """Write the name of a day's month."""
+    return _MONTHS[day.month - 1]
+
+
+def long_day(day: date) -> str:
+    """Return a whole date: `1 April 2026`."""
+    return f"{short_day(day)} {day.year}"
+
+
+def days(first: date, last: date) -> str:
+    """Return a range of dates, both included: `1-31 March 2026`, with a proper dash."""
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day}{_TO}{long_day(last)}"
+    start = short_day(first) if first.year == last.year else long_day(first)
+    return f"{start} {_TO} {long_day(last)}"
+
+
+def weekday(day: date) -> str:
+    """Return a day of this year with its weekday: `Thu 18 March`."""
+    return f"{_WEEKDAYS[day.weekday()]} {short_day(day)}"
+
+
+def short_days(first: date, last: date) -> str:
+    """Return a range of dates without year: `17-20 March`, with a proper dash."""
+    if first == last:
+        return short_day(first)
+    if first.month == last.month:
+        return f"{first.day}{_TO}{short_day(last)}"
+    return f"{short_day(first)} {_TO} {short_day(last)}"
+
+
+def moment(at: datetime, zone: str) -> str:
+    """Write a time in the reader's zone and in UTC: `15 March 2026, 13:00 CET (12:00 UTC)`.
+
+    UTC is not repeated where it is the reader's zone, nor its date where that is the same.
+    """
+    return f"{long_day(at.astimezone(zone_of(zone)))}, {_time(at, zone)}"
+
+
+def brief(at: datetime, zone: str) -> str:
+    """Write a time of these days without its year: `6 March, 04:00 CET (03:00 UTC)`."""
+    return f"{short_day(at.astimezone(zone_of(zone)))}, {_time(at, zone)}"
+
+
+def _time(at: datetime, zone: str) -> str:
+    local, utc = at.astimezone(zone_of(zone)), at.astimezone(UTC)
+    here = f"{local:%H:%M} {_abbreviation(local)}"
+    if local.tzname() == "UTC":
+        return here
+    day = "" if local.date() == utc.date() else f"{short_day(utc)}, "
+    return f"{here} ({day}{utc:%H:%M} UTC)"
+
+
+def local(at: str, zone: str) -> str:
+    """Return an ISO time as `moment` has it."""
+    return moment(datetime.fromisoformat(at), zone)
+
+
+def whole_day(day: str) -> str:
+    """Return an ISO date as `long_day` has it."""
+    return long_day(date.fromisoformat(day))
+
+
+def duration(span: timedelta) -> str:
+    """Return a length of time by its two largest units, cut: `2 h 15 min`."""
+    minutes = max(int(span.total_seconds()), 0) // 60
+    hours, minutes = divmod(minutes, 60)
+    whole_days, hours = divmod(hours, 24)
+    if whole_days:
+        return f"{whole_days} d {hours} h" if hours else f"{whole_days} d"
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{minutes} min" if minutes else "less than a minute"
+
+
+def ago(at: datetime | None, now: datetime) -> str:
+    """Say how long ago a time was, in its largest unit."""
+    if at is None:
+        return "never"
+    passed = now - at
+    if passed < timedelta(seconds=10):
+        return "just now"
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if passed.total_seconds() >= size:
+            return f"{int(passed.total_seconds() // size)} {unit} ago"
+    return "just now"
+
+
+def what_and_advice(message: str) -> tuple[str, str]:
+    """Split a poll's error into what happened and what to do, without where it happened."""
+    _, _, rest = message.partition(": ")
+    what, _, advice = (rest or message).partition(". ")
+    return what, advice
+
+
+def largest_first(by_type: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return the types that have events, the largest first."""
+    return sorted(
+        ((type_, n) for type_, n in by_type.items() if n), key=lambda item: (-item[1], item[0])
+    )
+
+
+def zone_of(name: str) -> tzinfo:
+    """Find a zone by its name; UTC where the machine lost it, which is better than no message.
+
+    UTC itself is asked of no time zone database: slim machines have none.
+    """
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return UTC
+
+
+def _abbreviation(local: datetime) -> str:
+    name = local.tzname() or ""
+    return f"UTC{name}" if name[:1] in {"+", "-"} else name

@@ -13,9 +13,8 @@ from typing import Any
 import msgspec
 
 from quota_watch.forecast.remedies import PlanFit
-from quota_watch.lib.figures import Estimate
-from quota_watch.lib.files import resource_dir
-from quota_watch.lib.text import by_field
+from quota_watch.lib.machine import resource_dir
+from quota_watch.lib.text import Estimate, by_field
 from quota_watch.messages.words import DO
 from quota_watch.model.watch import Rule, Watch
 from quota_watch.rules.story import TransitionType

@@ -16,9 +16,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
 
 from quota_watch.lib import QuotaWatchError
-from quota_watch.lib.figures import local, number, share, whole_day
-from quota_watch.lib.files import resource_dir
-from quota_watch.lib.text import one_line
+from quota_watch.lib.machine import resource_dir
+from quota_watch.lib.text import local, number, one_line, share, whole_day
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.view import View, grouped, subject, view_of, views_of, why
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from quota_watch.lib.figures import number, short_day, weekday
-from quota_watch.lib.text import one_line
+from quota_watch.lib.text import number, one_line, short_day, weekday
 from quota_watch.messages.facts import (
     REPORT,
     Facts,

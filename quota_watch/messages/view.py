@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from quota_watch.lib.figures import (
+from quota_watch.lib.text import (
     about,
     brief,
     certainty,
@@ -14,11 +14,11 @@ from quota_watch.lib.figures import (
     long_day,
     moment,
     number,
+    one_line,
     rough,
     share,
     short_day,
 )
-from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import REPORT, TEST, Facts, UsageFacts
 from quota_watch.messages.picture import Chart, Gauge, chart_of, gauge_of
 from quota_watch.messages.report import ReportView, lines_of, report_view

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 
-from quota_watch.lib.figures import zone_of
+from quota_watch.lib.text import zone_of
 from quota_watch.model.account import Organization
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import ONE_DAY, month_of, previous

@@ -23,8 +23,8 @@ from quota_watch.channels.channel import (
     next_attempt,
     should_split,
 )
-from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
+from quota_watch.lib.machine import Clock
 from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Message
 from quota_watch.pipeline.due import in_batches

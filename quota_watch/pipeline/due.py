@@ -11,7 +11,7 @@ from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from quota_watch.lib.clock import Clock
+from quota_watch.lib.machine import Clock
 from quota_watch.storage import claims
 from quota_watch.storage.claims import LEASE, Claim
 from quota_watch.storage.database import Database

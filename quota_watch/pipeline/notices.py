@@ -15,9 +15,8 @@ from sqlalchemy import Connection
 
 from quota_watch.channels.channel import Channel, DeliveryError, Notice
 from quota_watch.config import Secret
-from quota_watch.lib.clock import Clock
-from quota_watch.lib.files import FileError, whole_file
 from quota_watch.lib.logs import get_logger
+from quota_watch.lib.machine import Clock, FileError, whole_file
 from quota_watch.lib.text import iso
 from quota_watch.model.account import Organization
 from quota_watch.model.period import month_of

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from quota_watch.forecast.outlook import Analysis, analyse, bring_up_to_date, is_at_stake
-from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
+from quota_watch.lib.machine import Clock
 from quota_watch.model.account import Account, SiteUsage
 from quota_watch.model.period import DayCounts, Period, Usage, count, crossing, month_of
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from quota_watch.lib.figures import Estimate
 from quota_watch.lib.logs import get_logger
+from quota_watch.lib.text import Estimate
 from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts, Usage, is_over, previous
 from quota_watch.model.schedule import next_slot

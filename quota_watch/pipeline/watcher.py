@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
 from quota_watch.channels.channel import Channel
-from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
+from quota_watch.lib.machine import Clock
 from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts, Period, Usage, month_of, previous
 from quota_watch.model.source import Source, UpstreamError

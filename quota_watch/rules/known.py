@@ -8,8 +8,7 @@ from typing import Any
 from quota_watch.forecast.forecast import Crossing, Forecast
 from quota_watch.forecast.outlook import Analysis
 from quota_watch.forecast.remedies import PlanFit, Remedies
-from quota_watch.lib.figures import Estimate
-from quota_watch.lib.text import by_field
+from quota_watch.lib.text import Estimate, by_field
 from quota_watch.model.account import KnownSite, Mismatch, Reported
 from quota_watch.model.limit import NOT_KNOWN, KnownLimit, LimitChange
 from quota_watch.model.period import DayCounts, Period, Usage

@@ -11,9 +11,9 @@ from typing import Self
 from urllib.parse import quote
 
 from quota_watch.config import Config
-from quota_watch.lib.clock import Clock, SystemClock
 from quota_watch.lib.http import Client, build_client
 from quota_watch.lib.logs import get_logger
+from quota_watch.lib.machine import Clock, SystemClock
 from quota_watch.model.account import Account, Organization, SiteUsage
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import DayCounts

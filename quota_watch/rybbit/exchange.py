@@ -11,9 +11,9 @@ from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from quota_watch.lib.clock import Clock
 from quota_watch.lib.http import BodyError, Client, Response, fetch
 from quota_watch.lib.logs import Redactor
+from quota_watch.lib.machine import Clock
 from quota_watch.lib.network import HttpError, ProtocolError, TimedOut
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.rybbit.answers import bad_answer, quotable

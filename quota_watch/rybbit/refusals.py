@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from quota_watch.lib.clock import http_date
+from quota_watch.lib.http import http_date
 from quota_watch.lib.text import one_line
 from quota_watch.model.schedule import span
 from quota_watch.model.source import ErrorKind, UpstreamError

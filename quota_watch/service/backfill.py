@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
 
-from quota_watch.lib.clock import Clock
+from quota_watch.lib.machine import Clock
 from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts, Period, each_day, month_of, previous
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError

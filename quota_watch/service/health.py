@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from quota_watch.lib.clock import Clock
+from quota_watch.lib.machine import Clock
 from quota_watch.model.account import Organization
 from quota_watch.model.schedule import span
 from quota_watch.pipeline.poll import Poll

@@ -8,9 +8,9 @@ from datetime import timedelta
 from http import HTTPStatus
 
 from quota_watch.channels.channel import no_connection, too_late
-from quota_watch.lib.clock import Clock
 from quota_watch.lib.http import BodyError, Client, Request, fetch
 from quota_watch.lib.logs import get_logger
+from quota_watch.lib.machine import Clock
 from quota_watch.lib.network import ConnectError, HttpError, TimedOut
 from quota_watch.lib.text import one_line
 from quota_watch.lib.urls import parse_url

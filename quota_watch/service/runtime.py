@@ -14,9 +14,9 @@ from quota_watch.config import Config, ConfigError, format_duration
 from quota_watch.config.models import ReportsTable
 from quota_watch.config.values import Problem
 from quota_watch.lib import QuotaWatchError
-from quota_watch.lib.clock import Clock
 from quota_watch.lib.http import build_client
 from quota_watch.lib.logs import get_logger
+from quota_watch.lib.machine import Clock
 from quota_watch.lib.network import HttpError
 from quota_watch.lib.urls import proxy_for
 from quota_watch.model.account import Organization

@@ -13,8 +13,8 @@ from apscheduler.triggers.base import BaseTrigger
 
 from quota_watch.config import Config
 from quota_watch.lib import QuotaWatchError
-from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
+from quota_watch.lib.machine import Clock
 from quota_watch.service.health import Health
 from quota_watch.service.liveness import Notifier
 from quota_watch.service.runtime import Runtime

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 
 from quota_watch.forecast.capped import capped_days, lost
-from quota_watch.lib.figures import Estimate
+from quota_watch.lib.text import Estimate
 from quota_watch.model.period import ONE_DAY, DayCounts, Period, is_over, month_of, previous
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import ClosedPeriod

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Table, insert, inspect, literal, select, text
 
-from quota_watch.lib.files import resource_dir
+from quota_watch.lib.machine import resource_dir
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.storage.schema import HEAD, metadata

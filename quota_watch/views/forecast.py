@@ -19,8 +19,7 @@ from quota_watch.forecast.capped import Losses, capped_days, losses
 from quota_watch.forecast.forecast import DayAhead, Forecast, TooEarly, days_ahead
 from quota_watch.forecast.outlook import memory_from_json
 from quota_watch.forecast.usual import DayShape, flat_shape, shape_from_json, share_at
-from quota_watch.lib.figures import Estimate
-from quota_watch.lib.text import iso, plain
+from quota_watch.lib.text import Estimate, iso, plain
 from quota_watch.model.period import each_day, is_over, month_of, percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast, Known

@@ -11,7 +11,7 @@ from quota_watch.forecast.accuracy import CheckDay
 from quota_watch.forecast.capped import lost
 from quota_watch.forecast.forecast import Crossing, Forecast
 from quota_watch.forecast.remedies import PlanFit, smaller_plan
-from quota_watch.lib.figures import Estimate
+from quota_watch.lib.text import Estimate
 from quota_watch.model.period import Period, each_day, is_over, month_of, percent, previous
 from quota_watch.model.schedule import ReportKind, ReportSpan
 from quota_watch.model.watch import Watch

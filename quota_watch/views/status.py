@@ -8,8 +8,7 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Row
 
-from quota_watch.lib.figures import Estimate
-from quota_watch.lib.text import by_field
+from quota_watch.lib.text import Estimate, by_field
 from quota_watch.model.account import Mismatch
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import Period, Usage, is_over, percent

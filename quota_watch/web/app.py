@@ -24,23 +24,23 @@ from werkzeug.exceptions import (
 from quota_watch.config import Config
 from quota_watch.forecast.forecast import Crossing
 from quota_watch.lib import QuotaWatchError
-from quota_watch.lib.clock import Clock
-from quota_watch.lib.figures import (
+from quota_watch.lib.logs import get_logger
+from quota_watch.lib.machine import Clock, resource_dir
+from quota_watch.lib.text import (
     ago,
     days,
     duration,
+    iso,
     largest_first,
     long_day,
     moment,
     number,
+    one_line,
     rough,
     share,
     short_day,
     what_and_advice,
 )
-from quota_watch.lib.files import resource_dir
-from quota_watch.lib.logs import get_logger
-from quota_watch.lib.text import iso, one_line
 from quota_watch.messages.silence_link import SilenceLinks
 from quota_watch.model.watch import Watch
 from quota_watch.storage.database import Database

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from quota_watch.forecast.forecast import DayAhead
-from quota_watch.lib.figures import short_day
+from quota_watch.lib.text import short_day
 from quota_watch.model.period import ONE_DAY
 from quota_watch.views.alerts import Alert
 from quota_watch.views.days import DayRecord, PeriodSum

@@ -15,8 +15,8 @@ from waitress.server import TcpWSGIServer
 from quota_watch.config import Config
 from quota_watch.config.addresses import Listen
 from quota_watch.lib import QuotaWatchError
-from quota_watch.lib.clock import Clock
 from quota_watch.lib.logs import get_logger
+from quota_watch.lib.machine import Clock
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError
 from quota_watch.storage.health import prove_write

@@ -18,8 +18,7 @@ from standardwebhooks import Webhook
 from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError
 from quota_watch.channels.webhook import WebhookChannel, compact
 from quota_watch.config.values import InvalidValueError
-from quota_watch.lib.clock import seconds_until
-from quota_watch.lib.http import Client, build_client
+from quota_watch.lib.http import Client, build_client, seconds_until
 from quota_watch.model.watch import Severity
 from support.domain import NOON
 from support.http import HttpServer

@@ -8,7 +8,7 @@ import pytest
 
 from quota_watch.demo.scenes import Scene
 from quota_watch.demo.simulator import Simulator
-from quota_watch.lib.clock import SystemClock
+from quota_watch.lib.machine import SystemClock
 from support.installation import KEY, Installation
 
 Checks = Callable[..., str]

@@ -13,8 +13,7 @@ from quota_watch.cli.status import status
 from quota_watch.config import load
 from quota_watch.forecast.forecast import Forecast
 from quota_watch.forecast.forecast import forecast as forecast_period
-from quota_watch.lib.figures import number, rough
-from quota_watch.lib.text import plain
+from quota_watch.lib.text import number, plain, rough
 from quota_watch.messages.render import Renderer
 from quota_watch.model.period import each_day, month_of
 from quota_watch.model.schedule import ReportKind, latest_report

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_watch.forecast.capped import Losses, capped_days, losses, lost
-from quota_watch.lib.figures import Estimate
+from quota_watch.lib.text import Estimate
 from support.domain import MARCH
 
 TODAY = date(2026, 3, 20)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.lib import figures
-from quota_watch.lib.figures import Estimate
+from quota_watch.lib import text
+from quota_watch.lib.text import Estimate
 
 AT = datetime(2026, 3, 15, 12, 5, tzinfo=UTC)
 
@@ -24,7 +24,7 @@ AT = datetime(2026, 3, 15, 12, 5, tzinfo=UTC)
     ],
 )
 def test_a_moment_reads_in_the_readers_zone_and_utc(zone, expected):
-    assert figures.moment(AT, zone) == expected
+    assert text.moment(AT, zone) == expected
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_moment_reads_in_the_readers_zone_and_utc(zone, expected):
     ],
 )
 def test_a_range_of_days_names_each_month_and_year_once(first, last, expected):
-    assert figures.days(first, last) == expected
+    assert text.days(first, last) == expected
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_range_of_days_names_each_month_and_year_once(first, last, expected):
     ],
 )
 def test_a_duration_reads_by_its_two_largest_units(span, expected):
-    assert figures.duration(span) == expected
+    assert text.duration(span) == expected
 
 
 @pytest.mark.parametrize(
@@ -60,19 +60,19 @@ def test_a_duration_reads_by_its_two_largest_units(span, expected):
     [(91.2, "91.2 %"), (100.0, "100.0 %"), (12345.6, "12,345.6 %"), (None, "\N{EN DASH}")],
 )
 def test_a_share_has_one_decimal_or_is_a_dash(value, expected):
-    assert figures.share(value) == expected
+    assert text.share(value) == expected
 
 
 def test_the_largest_type_comes_first_and_empty_ones_not_at_all():
     counts = {"copy": 0, "b": 5, "a": 5, "pageview": 9}
-    assert figures.largest_first(counts) == [("pageview", 9), ("a", 5), ("b", 5)]
+    assert text.largest_first(counts) == [("pageview", 9), ("a", 5), ("b", 5)]
 
 
 @pytest.mark.parametrize(
     ("raw", "expected"), [("It failed", "It failed."), ("Why?", "Why?"), ("Done.\n", "Done.")]
 )
 def test_a_sentence_ends_like_one(raw, expected):
-    assert figures.sentence(raw) == expected
+    assert text.sentence(raw) == expected
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_sentence_ends_like_one(raw, expected):
     [(0, "0"), (999, "999"), (1_234, "1,230"), (131_482, "131,000"), (5_555_555, "5,560,000")],
 )
 def test_an_estimated_number_has_three_digits(value, expected):
-    assert figures.rough(value) == expected
+    assert text.rough(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_an_estimated_number_has_three_digits(value, expected):
     ],
 )
 def test_an_estimate_has_its_band(value, expected):
-    assert figures.estimate(value) == expected
+    assert text.estimate(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -99,19 +99,19 @@ def test_an_estimate_has_its_band(value, expected):
     [(1.0, "over 97 %"), (0.97, "97 %"), (0.5, "50 %"), (0.03, "3 %"), (0.0, "under 3 %")],
 )
 def test_a_probability_is_whole_percent_or_a_bound(probability, expected):
-    assert figures.certainty(probability) == expected
+    assert text.certainty(probability) == expected
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_the_likelier_never_sounds_less_sure(one, other):
     order = ["might", "will probably", "will"]
     low, high = sorted((one, other))
-    assert order.index(figures.verb(low)) <= order.index(figures.verb(high))
+    assert order.index(text.verb(low)) <= order.index(text.verb(high))
 
 
 def test_a_time_of_these_days_has_no_year():
-    assert figures.brief(datetime(2026, 3, 6, 3, tzinfo=UTC), "UTC") == "6 March, 03:00 UTC"
-    berlin = figures.brief(datetime(2026, 3, 6, 23, 30, tzinfo=UTC), "Europe/Berlin")
+    assert text.brief(datetime(2026, 3, 6, 3, tzinfo=UTC), "UTC") == "6 March, 03:00 UTC"
+    berlin = text.brief(datetime(2026, 3, 6, 23, 30, tzinfo=UTC), "Europe/Berlin")
     assert berlin == "7 March, 00:30 CET (6 March, 23:30 UTC)"
 
 
@@ -120,7 +120,7 @@ def test_a_time_of_these_days_has_no_year():
     [(None, ""), (0.4, "steady"), (12.3, "up 12 %"), (-5.2, "down 5 %"), (1500.0, "up 1,500 %")],
 )
 def test_growth_reads_as_a_direction(value, expected):
-    assert figures.growth(value) == expected
+    assert text.growth(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_growth_reads_as_a_direction(value, expected):
     [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")],
 )
 def test_several_things_are_listed_as_people_do(parts, expected):
-    assert figures.listed(parts) == expected
+    assert text.listed(parts) == expected
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_several_things_are_listed_as_people_do(parts, expected):
     ],
 )
 def test_a_range_of_days_is_short_without_its_year(first, last, expected):
-    assert figures.short_days(first, last) == expected
+    assert text.short_days(first, last) == expected
 
 
 def test_a_day_has_its_weekday():
-    assert figures.weekday(date(2026, 3, 18)) == "Wed 18 March"
+    assert text.weekday(date(2026, 3, 18)) == "Wed 18 March"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quota_watch.lib.files import resource_dir
+from quota_watch.lib.machine import resource_dir
 from quota_watch.messages.render import FILTERS
 from quota_watch.rules.story import TransitionType
 from quota_watch.rules.verdict import Reason

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from quota_watch.lib.files import resource_dir
+from quota_watch.lib.machine import resource_dir
 from quota_watch.messages.facts import EXAMPLES_AT, Facts, example_of, examples
 from quota_watch.model.watch import Rule
 from support.domain import NOON

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.lib.figures import brief
+from quota_watch.lib.text import brief
 from quota_watch.messages.facts import LinkFacts
 from quota_watch.messages.render import Renderer, TemplateError
 from quota_watch.messages.view import view_of

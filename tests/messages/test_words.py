@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quota_watch.forecast.forecast import Crossing
 from quota_watch.forecast.remedies import Part, Setting
-from quota_watch.lib.figures import Estimate, certainty, verb
+from quota_watch.lib.text import Estimate, certainty, verb
 from quota_watch.messages.view import is_late, subject
 from quota_watch.messages.words.forecast import SWITCHES, largest
 from quota_watch.model.account import Account, Reported, Site

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from quota_watch.lib.clock import SystemClock
+from quota_watch.lib.machine import SystemClock
 from quota_watch.service.health import clocks_apart
 from quota_watch.service.liveness import Notifier
 from quota_watch.service.service import wait_for_database

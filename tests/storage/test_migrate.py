@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, select, text
 
-from quota_watch.lib.clock import Clock
+from quota_watch.lib.machine import Clock
 from quota_watch.storage import claims, migrate
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError

@@ -6,7 +6,7 @@ START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 class FakeClock:
-    """Implements `quota_watch.lib.clock.Clock`; starts at 2026-03-01T00:00:00Z."""
+    """Implements `quota_watch.lib.machine.Clock`; starts at 2026-03-01T00:00:00Z."""
 
     def __init__(self, start: datetime = START) -> None:
         self._now = start

@@ -10,7 +10,7 @@ import click
 from click.testing import CliRunner
 
 from quota_watch.cli.context import Context
-from quota_watch.lib.clock import Clock
+from quota_watch.lib.machine import Clock
 from support.logs import logging_as_before
 
 

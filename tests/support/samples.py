@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from quota_watch.forecast.forecast import TooEarly
-from quota_watch.lib.figures import Estimate
-from quota_watch.lib.text import iso
+from quota_watch.lib.text import Estimate, iso
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.freeze import facts_of, test_facts
 from quota_watch.model.account import Organization

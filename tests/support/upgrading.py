@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import JSON, Boolean, Column, Date, DateTime, MetaData, Text, insert, select
 
-from quota_watch.lib.files import resource_dir
+from quota_watch.lib.machine import resource_dir
 from quota_watch.storage.database import Database
 
 Rows = dict[str, list[tuple[Any, ...]]]

@@ -8,7 +8,7 @@ from typing import Any
 
 from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError, Notice
 from quota_watch.lib import QuotaWatchError
-from quota_watch.lib.clock import Clock
+from quota_watch.lib.machine import Clock
 from quota_watch.messages.facts import Message
 from quota_watch.model.account import Account, Organization, SiteUsage
 from quota_watch.model.limit import ENFORCED_EVERY

@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from quota_watch.lib.figures import (
+from quota_watch.lib.text import (
+    NAME,
     Estimate,
     brief,
     days,
     duration,
     events,
+    join,
     long_day,
     moment,
     number,
+    one_line,
     share,
 )
-from quota_watch.lib.text import NAME, join, one_line
 from quota_watch.model.period import Period, is_over, percent
 from quota_watch.model.source import Trouble
 from quota_watch.model.watch import FULL, Watch

@@ -3,8 +3,17 @@
 import re
 from collections.abc import Mapping
 
-from quota_watch.lib.figures import events, listed, month, number, rough, sentence
-from quota_watch.lib.text import NAME, join, one_line
+from quota_watch.lib.text import (
+    NAME,
+    events,
+    join,
+    listed,
+    month,
+    number,
+    one_line,
+    rough,
+    sentence,
+)
 from quota_watch.messages.words import FIX, Situation, Words
 from quota_watch.model.period import percent
 from quota_watch.model.source import ErrorKind

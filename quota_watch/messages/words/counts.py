@@ -1,6 +1,6 @@
 """Words of `mismatch` and `moved`: Rybbit counts something else, or past days grew."""
 
-from quota_watch.lib.figures import events, number, share
+from quota_watch.lib.text import events, number, share
 from quota_watch.messages.words import FIX, Situation, Words, past_days
 from quota_watch.model.period import percent
 from quota_watch.rules.verdict import Reason

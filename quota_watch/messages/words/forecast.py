@@ -9,15 +9,18 @@ from typing import Any
 
 from quota_watch.forecast.forecast import Crossing, Forecast
 from quota_watch.forecast.remedies import Fit, Part, PlanFit, Remedies, Setting
-from quota_watch.lib.figures import (
+from quota_watch.lib.text import (
+    NAME,
     Estimate,
     about,
     band,
     certainty,
     growth,
+    join,
     largest_first,
     listed,
     number,
+    one_line,
     rough,
     share,
     short_day,
@@ -25,7 +28,6 @@ from quota_watch.lib.figures import (
     verb,
     weekday,
 )
-from quota_watch.lib.text import NAME, join, one_line
 from quota_watch.messages.words import CHOOSE, Situation, Words
 from quota_watch.model.period import is_over, percent
 from quota_watch.model.watch import Watch

@@ -2,8 +2,19 @@
 
 from datetime import timedelta
 
-from quota_watch.lib.figures import about, estimate, events, month, number, rough, share, short_day
-from quota_watch.lib.text import NAME, join, one_line
+from quota_watch.lib.text import (
+    NAME,
+    about,
+    estimate,
+    events,
+    join,
+    month,
+    number,
+    one_line,
+    rough,
+    share,
+    short_day,
+)
 from quota_watch.messages.words import CHOOSE, DO, Situation, Words
 from quota_watch.messages.words.forecast import (
     CALM,

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from quota_watch.lib.figures import events, listed, number
-from quota_watch.lib.text import NAME, join, one_line
+from quota_watch.lib.text import NAME, events, join, listed, number, one_line
 from quota_watch.messages.words import CHOOSE, FIX, Situation, Words
 from quota_watch.messages.words.forecast import choices, pace
 from quota_watch.model.limit import LAPSED

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
-from quota_watch.lib.figures import (
+from quota_watch.lib.text import (
     about,
     band,
     certainty,
@@ -13,11 +13,11 @@ from quota_watch.lib.figures import (
     listed,
     long_day,
     number,
+    one_line,
     rough,
     share,
     short_day,
 )
-from quota_watch.lib.text import one_line
 from quota_watch.messages.words import Words
 from quota_watch.messages.words.forecast import hits, risk
 from quota_watch.model.period import percent

@@ -1,7 +1,6 @@
 """Words of `delivery`, `config` and `discovered`: what needs attention is the watch itself."""
 
-from quota_watch.lib.figures import events, number, sentence
-from quota_watch.lib.text import NAME, one_line
+from quota_watch.lib.text import NAME, events, number, one_line, sentence
 from quota_watch.messages.words import CHOOSE, FIX, Situation, Words
 
 _FAILED = (

@@ -5,8 +5,7 @@ from datetime import date, datetime
 from typing import Any
 
 from quota_watch.forecast.remedies import SETTINGS, Setting
-from quota_watch.lib.figures import events, number, rough, share, short_day
-from quota_watch.lib.text import NAME, join, one_line
+from quota_watch.lib.text import NAME, events, join, number, one_line, rough, share, short_day
 from quota_watch.messages.words import FIX, Situation, Words
 from quota_watch.messages.words.forecast import SWITCHES, pace
 from quota_watch.messages.words.plan import plan_step, why_nothing

@@ -1,15 +1,39 @@
-"""Files: those that are there whole or not at all, and those that travel with the code."""
+"""The machine: its clocks, and files that are whole or absent."""
 
 import os
-import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from quota_watch.lib import QuotaWatchError
 
 _PACKAGE = Path(__file__).parent.parent
+
+
+class Clock(Protocol):
+    """Tells what time it is and how much has gone by."""
+
+    def now(self) -> datetime:
+        """Return the wall clock in UTC, to the millisecond. It may jump either way."""
+
+    def monotonic(self) -> float:
+        """Return seconds that only ever grow, for waiting and deadlines."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def now(self) -> datetime:
+        """Return the machine's time, cut to the millisecond: what both databases keep."""
+        now = datetime.now(UTC)
+        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+    def monotonic(self) -> float:
+        """Return the machine's monotonic clock."""
+        return time.monotonic()
 
 
 class FileError(QuotaWatchError):
@@ -44,7 +68,7 @@ def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[TextIO]:
 
 @contextmanager
 def _replacing(target: Path, mode: int) -> Iterator[TextIO]:
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    unfinished = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from quota_watch.lib.files import FileError, whole_file
+from quota_watch.lib.machine import FileError, whole_file
 
 
 def test_a_file_is_there_when_the_block_has_ended_and_not_before(tmp_path: Path) -> None:
