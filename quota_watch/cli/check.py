@@ -220,7 +220,7 @@ def _certificates() -> Iterator[Check]:
 
 def _releases(source: "RybbitClient", servers: Iterable[str]) -> Iterator[Check]:
     """Check that the servers take keys; one that tells no release is judged by its answers."""
-    from quota_watch.rybbit.account import supports_keys
+    from quota_watch.rybbit.answers import supports_keys
     from quota_watch.rybbit.client import UPDATE_RYBBIT, too_old
 
     for server in servers:

@@ -23,8 +23,7 @@ from quota_watch.demo.scenes import FREE_LIMIT, Scene
 from quota_watch.demo.stage import Loopback
 from quota_watch.lib.machine import Clock
 from quota_watch.model.period import ONE_DAY, each_day, is_over, month_of
-from quota_watch.rybbit.account import supports_keys
-from quota_watch.rybbit.answers import KNOWN_TYPES
+from quota_watch.rybbit.answers import KNOWN_TYPES, supports_keys
 
 BURST = 50
 """How many requests an owner may make at once."""

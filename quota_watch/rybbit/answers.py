@@ -1,34 +1,28 @@
-"""Reading what Rybbit answers with 200, above all its event counts: days, or nothing at all.
+"""Reading what Rybbit answers with 200: event counts, plans, sites, and its own release.
 
 An answer is whole and sane or it is refused with a sentence; nothing in it is guessed.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
 
-from quota_watch.lib.text import one_line
+from quota_watch.model.account import Account, Site, SiteUsage
 from quota_watch.model.period import OTHER, DayCounts, each_day
-from quota_watch.model.source import ErrorKind, UpstreamError
-
-KNOWN_TYPES = (
-    "pageview",
-    "custom_event",
-    "performance",
-    "outbound",
-    "error",
-    "button_click",
-    "copy",
-    "form_submit",
-    "input_change",
+from quota_watch.rybbit.errors import (
+    bad_answer,
+    excerpt,
+    own_error,
+    quotable,
+    read_json,
+    read_object,
 )
-"""The event types whose sum is `event_count` (UPSTREAM.md § 3)."""
 
 MAX_COUNT = 10**17
 """The largest believable count; beyond it a sum over a month would not fit 64 bits."""
@@ -37,12 +31,14 @@ _EXACT = 2**53
 _ROUNDING = 128
 """How far ten counts below `MAX_COUNT` can be off together once each was made a double."""
 
-_SHORT, _SENTENCE = 40, 200  # characters of what is quoted
-
 _DATE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[ T]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?Z?)?", re.ASCII)
 _TYPE_FIELD = re.compile(r"([a-z][a-z0-9_]{0,39})_count", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{1,19}")
+_RELEASE = re.compile(r"v?([0-9]{1,6})\.([0-9]{1,6})", re.ASCII)
 
+_UNKNOWN_PLAN = "Unknown Plan"  # a price that Rybbit does not list (UPSTREAM.md § 6)
+_TAKES_KEYS = (2, 7)  # UPSTREAM.md § 2
+_ISO_DATE = len("2026-11-01")
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 _PLAIN_ENDINGS = frozenset({"", " 00:00:00"})
@@ -50,7 +46,7 @@ _PLAIN_ENDINGS = frozenset({"", " 00:00:00"})
 
 
 class _PlainRow(msgspec.Struct, forbid_unknown_fields=True):
-    """A day as Rybbit's present releases write it; the types are those of `KNOWN_TYPES`."""
+    """A day as Rybbit's present releases write it: its counts by type, their sum and its date."""
 
     pageview_count: _Count
     custom_event_count: _Count
@@ -65,16 +61,15 @@ class _PlainRow(msgspec.Struct, forbid_unknown_fields=True):
     event_date: str
 
 
+KNOWN_TYPES = tuple(each.removesuffix("_count") for each in _PlainRow.__struct_fields__[:-2])
+"""The event types whose sum is `event_count` (UPSTREAM.md § 3)."""
+
+
 class _PlainAnswer(msgspec.Struct, forbid_unknown_fields=True):
     data: list[_PlainRow]
 
 
 _decoder = msgspec.json.Decoder(_PlainAnswer)
-
-
-def bad_answer(message: str, *, status: int | None = 200) -> UpstreamError:
-    """Return the error for an answer that can't be believed; the next one may be better."""
-    return UpstreamError(ErrorKind.BAD_ANSWER, message, may_pass=True, status=status)
 
 
 def parse_range(body: bytes, *, start: date, end: date) -> tuple[DayCounts, ...]:
@@ -145,17 +140,6 @@ def parse_days(body: bytes) -> tuple[DayCounts, ...]:
     )
 
 
-def quotable(text: Any) -> str | None:
-    """Return upstream's own words on one line, or None where they are none or too many."""
-    line = one_line(text, None) if isinstance(text, str) else ""
-    return line if 0 < len(line) <= _SENTENCE else None
-
-
-def looks_like_html(body: bytes) -> bool:
-    """Recognize a web page or XML; no JSON begins so."""
-    return body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
-
-
 @lru_cache(maxsize=16)
 def _written_days(start: date, end: date) -> tuple[tuple[str, date], ...]:
     return tuple((day.isoformat(), day) for day in each_day(start, end))
@@ -170,48 +154,6 @@ def _is_unambiguous(body: bytes, rows: list[_PlainRow]) -> bool:
     return b"\\" not in body and body.count(b":") == fields + sum(
         row.event_date.count(":") for row in rows
     )
-
-
-def read_json(body: bytes) -> Any:
-    """Return what the body says; raises `UpstreamError` of kind `bad_answer`."""
-    if not body.strip():
-        raise bad_answer("it is empty")
-    if looks_like_html(body):
-        raise bad_answer("it is a web page, not JSON: base_url may not point to Rybbit's API")
-    try:
-        return json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unambiguous, parse_constant=_no_number
-        )
-    except UnicodeDecodeError:
-        raise bad_answer("it is not UTF-8 text") from None
-    except json.JSONDecodeError as error:
-        where = f"at character {error.pos} of {len(error.doc)}"
-        raise bad_answer(f"it is not JSON, or was cut short ({error.msg} {where})") from None
-    except RecursionError:
-        raise bad_answer("it is JSON nested too deeply to come from Rybbit") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise bad_answer(f"it is not valid JSON: {quotable(str(error))}") from None
-
-
-def read_object(body: bytes) -> Mapping[str, Any]:
-    """Return the object that the body is; raises as `read_json`."""
-    answer = read_json(body)
-    if not isinstance(answer, dict):
-        raise bad_answer(f"it is {excerpt(answer)}, not an object")
-    return answer
-
-
-def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object, but not one that says two things under one name."""
-    built = dict(pairs)
-    if len(built) < len(pairs):
-        name = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise bad_answer(f"it has the field {excerpt(name)} twice in one object")
-    return built
-
-
-def _no_number(name: str) -> Any:
-    raise bad_answer(f"it has {name} where JSON has no such number")
 
 
 def _rows(body: bytes) -> list[Any]:
@@ -269,6 +211,152 @@ def _count(row: Mapping[str, Any], name: str, where: str) -> int:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class SeenOrganization:
+    """An organization that a key sees: the role its holder has there, the sites he may see."""
+
+    id: str
+    name: str
+    role: str | None
+    sites: tuple[Site, ...]
+
+
+def parse_account(body: bytes, *, organization: str) -> Account:
+    """Read `GET /api/organizations/:id/sites` of `organization` (UPSTREAM.md § 9).
+
+    Raises `UpstreamError` of kind `bad_answer`, also for a limit that can't be one.
+    """
+    answer = read_object(body)
+    subscription = answer.get("subscription")
+    if not isinstance(subscription, dict):
+        raise bad_answer(f'it has no object "subscription"{own_error(answer)}')
+    record = answer.get("organization")
+    record = record if isinstance(record, dict) else {}
+    if record.get("id", organization) != organization:
+        raise bad_answer(f"it is about another organization, {excerpt(record['id'])}")
+    plan = quotable(subscription.get("planName"))
+    unknown = plan == _UNKNOWN_PLAN  # the limit beside it is only a default
+    over = record.get("overMonthlyLimit")
+    return Account(
+        limit=0 if unknown else _limit(subscription, "eventLimit"),
+        plan=plan,
+        status=quotable(subscription.get("status")),
+        counted=_counted(subscription, "monthlyEventCount"),
+        enforced_over=over if isinstance(over, bool) else None,
+        name=quotable(record.get("name")),
+        role=quotable(answer.get("role")),
+        sites=_sites(answer.get("sites"), "siteId"),
+    )
+
+
+def parse_site_usage(body: bytes) -> Account:
+    """Read `GET /api/sites/:id/usage`: the limit and the count of the site's organization.
+
+    Raises `UpstreamError` of kind `bad_answer`, also for a limit that can't be one.
+    """
+    answer = read_object(body)
+    return Account(
+        limit=_limit(answer, "orgEventLimit"), counted=_counted(answer, "orgEventsThisMonth")
+    )
+
+
+def parse_site_count(body: bytes) -> SiteUsage:
+    """Read of `GET /api/sites/:id/usage` what the site itself had, which is billing-exact.
+
+    Raises `UpstreamError` of kind `bad_answer`.
+    """
+    answer = read_object(body)
+    counted, since = _counted(answer, "siteEventsThisMonth"), answer.get("periodStart")
+    try:
+        first = date.fromisoformat(str(since)[:_ISO_DATE])
+    except ValueError as error:
+        raise bad_answer(f"periodStart is {excerpt(since)}, not a date") from error
+    if counted is None:
+        raise bad_answer(f"siteEventsThisMonth is missing{own_error(answer)}")
+    return SiteUsage(
+        since=first,
+        counted=counted,
+        limit=as_count(answer.get("orgEventLimit")),
+        of_all=as_count(answer.get("orgEventsThisMonth")),
+    )
+
+
+def parse_organizations(body: bytes) -> tuple[SeenOrganization, ...]:
+    """Read `GET /api/organizations`; raises `UpstreamError` of kind `bad_answer`."""
+    answer = read_json(body)
+    if not isinstance(answer, list):
+        raise bad_answer(f"it is {excerpt(answer)}, not a list of organizations{own_error(answer)}")
+    return tuple(_organization(each, number) for number, each in enumerate(answer, start=1))
+
+
+def parse_version(body: bytes) -> str:
+    """Read `GET /api/version`; raises `UpstreamError` of kind `bad_answer`."""
+    version = quotable(read_object(body).get("version"))
+    if version is None or not _RELEASE.match(version):
+        raise bad_answer("it names no Rybbit release: base_url may not point to Rybbit's API")
+    return version
+
+
+def supports_keys(version: str) -> bool:
+    """Decide whether that release takes keys for event counts; what can't be read is taken to."""
+    release = _RELEASE.match(version)
+    return release is None or (int(release[1]), int(release[2])) >= _TAKES_KEYS
+
+
+def _organization(value: Any, number: int) -> SeenOrganization:
+    id_ = quotable(value.get("id")) if isinstance(value, dict) else None
+    if id_ is None:
+        raise bad_answer(f"organization {number} of the list has no id")
+    return SeenOrganization(
+        id=id_,
+        name=quotable(value.get("name")) or id_,
+        role=quotable(value.get("role")),
+        sites=_sites(value.get("sites"), "id"),
+    )
+
+
+def _sites(value: Any, field: str) -> tuple[Site, ...]:
+    """Read a list of sites, passing over what is none: nothing is judged by them.
+
+    `field` holds the number that both lists know a site by.
+    """
+    each = [site for site in value if isinstance(site, dict)] if isinstance(value, list) else []
+    ids = ((_site_id(site.get(field)) or _site_id(site.get("id")), site) for site in each)
+    return tuple(
+        Site(
+            id_,
+            quotable(site.get("domain")) or quotable(site.get("name")) or id_,
+            needs if isinstance(needs := site.get("requiresPlan"), bool) else None,
+        )
+        for id_, site in ids
+        if id_
+    )
+
+
+def _site_id(value: Any) -> str | None:
+    number = as_count(value)
+    return quotable(value) if number is None else str(number)
+
+
+def _limit(answer: Mapping[str, Any], name: str) -> int | None:
+    """Return a limit: null of a server without limits, 0 of one that does not know its plan."""
+    if name not in answer:
+        raise bad_answer(f"{name} is missing{own_error(answer)}")
+    value = answer[name]
+    limit = as_count(value)
+    if value is not None and limit is None:
+        raise bad_answer(f"{name} is {excerpt(value)}, which is not a limit. Set it in the config")
+    return limit
+
+
+def _counted(answer: Mapping[str, Any], name: str) -> int | None:
+    value = answer.get(name)
+    counted = as_count(value)
+    if value is not None and counted is None:
+        raise bad_answer(f"{name} is {excerpt(value)}, not a number of events")
+    return counted
+
+
 def as_count(value: Any) -> int | None:
     """Return a JSON value as a number of events, or None where it is none.
 
@@ -278,22 +366,3 @@ def as_count(value: Any) -> int | None:
         value = int(value)
     whole = isinstance(value, int) and not isinstance(value, bool)
     return value if whole and 0 <= value <= MAX_COUNT else None
-
-
-def own_error(answer: Any) -> str:
-    """Return the error an answer of 200 holds all the same, as an addition to a sentence."""
-    error = quotable(answer.get("error")) if isinstance(answer, dict) else None
-    return f": it says {error!r}" if error else ""
-
-
-def excerpt(value: Any) -> str:
-    """Return how a JSON value looks, in at most about forty characters."""
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, str):
-        return f'"{one_line(value, _SHORT)}"'
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    return one_line(str(value), _SHORT)

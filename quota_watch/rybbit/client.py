@@ -19,19 +19,19 @@ from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import DayCounts
 from quota_watch.model.schedule import Pace
 from quota_watch.model.source import ErrorKind, UpstreamError
-from quota_watch.rybbit.account import (
+from quota_watch.rybbit.answers import (
     SeenOrganization,
     parse_account,
     parse_organizations,
+    parse_range,
     parse_site_count,
     parse_site_usage,
     parse_version,
     supports_keys,
 )
-from quota_watch.rybbit.answers import parse_range
+from quota_watch.rybbit.errors import EVENT_COUNT, ORGANIZATIONS, PLAN, SITE_USAGE, VERSION
 from quota_watch.rybbit.exchange import Asker, Question
 from quota_watch.rybbit.pacing import Pacer, Purpose
-from quota_watch.rybbit.refusals import EVENT_COUNT, ORGANIZATIONS, PLAN, SITE_USAGE, VERSION
 
 log = get_logger(__name__)
 

@@ -16,9 +16,8 @@ from quota_watch.lib.logs import Redactor
 from quota_watch.lib.machine import Clock
 from quota_watch.lib.network import HttpError, ProtocolError, TimedOut
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
-from quota_watch.rybbit.answers import bad_answer, quotable
+from quota_watch.rybbit.errors import Endpoint, bad_answer, error_of, place, quotable
 from quota_watch.rybbit.pacing import Pacer, Purpose
-from quota_watch.rybbit.refusals import Endpoint, error_of, place
 
 T = TypeVar("T")
 

@@ -14,9 +14,9 @@ from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.period import count, month_of
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.pipeline.notices import Found
-from quota_watch.rybbit.account import SeenOrganization
-from quota_watch.rybbit.answers import bad_answer
+from quota_watch.rybbit.answers import SeenOrganization
 from quota_watch.rybbit.client import OrganizationKeyError, RybbitClient
+from quota_watch.rybbit.errors import bad_answer
 
 log = get_logger(__name__)
 Answer = TypeVar("Answer")

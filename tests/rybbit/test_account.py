@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from quota_watch.model.account import Account, Site, SiteUsage
 from quota_watch.model.source import ErrorKind, UpstreamError
-from quota_watch.rybbit.account import (
+from quota_watch.rybbit.answers import (
+    MAX_COUNT,
     parse_account,
     parse_organizations,
     parse_site_count,
@@ -15,7 +16,6 @@ from quota_watch.rybbit.account import (
     parse_version,
     supports_keys,
 )
-from quota_watch.rybbit.answers import MAX_COUNT
 
 ACME = "AYJhWnqaroFwrxIW9KE6FIV36hhgskrA"
 SITES = (Site("1", "one.example.test"), Site("2", "two.example.test"))

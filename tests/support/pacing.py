@@ -17,8 +17,8 @@ from random import Random
 from quota_watch.model.account import Organization
 from quota_watch.model.schedule import next_slot
 from quota_watch.model.source import UpstreamError
+from quota_watch.rybbit.errors import error_of
 from quota_watch.rybbit.pacing import Pacer, Purpose
-from quota_watch.rybbit.refusals import error_of
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = 86_400.0

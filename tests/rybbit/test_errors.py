@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from quota_watch.model.source import ErrorKind
-from quota_watch.rybbit.refusals import (
+from quota_watch.rybbit.errors import (
     EVENT_COUNT,
     ORGANIZATIONS,
     PLAN,

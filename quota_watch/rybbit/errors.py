@@ -1,7 +1,8 @@
-"""Reading every answer that is not 200: one typed error each, with what to do about it."""
+"""Every way an answer can fail, as a typed error with what to do: refused, or not believed."""
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +14,8 @@ from quota_watch.lib.http import http_date
 from quota_watch.lib.text import one_line
 from quota_watch.model.schedule import span
 from quota_watch.model.source import ErrorKind, UpstreamError
-from quota_watch.rybbit.answers import looks_like_html, quotable
+
+_SHORT, _SENTENCE = 40, 200  # characters of what is quoted
 
 MAX_RETRY_AFTER = 86_400.0
 """The longest wait that is believed, in seconds: the daily limit resets at 00:00 UTC."""
@@ -233,3 +235,80 @@ def _retry_after(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float
     if until is None or sent is None:
         return None
     return min(max((until - sent).total_seconds(), 0.0), MAX_RETRY_AFTER)
+
+
+def bad_answer(message: str, *, status: int | None = 200) -> UpstreamError:
+    """Return the error for an answer that can't be believed; the next one may be better."""
+    return UpstreamError(ErrorKind.BAD_ANSWER, message, may_pass=True, status=status)
+
+
+def quotable(text: Any) -> str | None:
+    """Return upstream's own words on one line, or None where they are none or too many."""
+    line = one_line(text, None) if isinstance(text, str) else ""
+    return line if 0 < len(line) <= _SENTENCE else None
+
+
+def looks_like_html(body: bytes) -> bool:
+    """Recognize a web page or XML; no JSON begins so."""
+    return body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+
+
+def read_json(body: bytes) -> Any:
+    """Return what the body says; raises `UpstreamError` of kind `bad_answer`."""
+    if not body.strip():
+        raise bad_answer("it is empty")
+    if looks_like_html(body):
+        raise bad_answer("it is a web page, not JSON: base_url may not point to Rybbit's API")
+    try:
+        return json.loads(
+            body.decode("utf-8"), object_pairs_hook=_unambiguous, parse_constant=_no_number
+        )
+    except UnicodeDecodeError:
+        raise bad_answer("it is not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        where = f"at character {error.pos} of {len(error.doc)}"
+        raise bad_answer(f"it is not JSON, or was cut short ({error.msg} {where})") from None
+    except RecursionError:
+        raise bad_answer("it is JSON nested too deeply to come from Rybbit") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise bad_answer(f"it is not valid JSON: {quotable(str(error))}") from None
+
+
+def read_object(body: bytes) -> Mapping[str, Any]:
+    """Return the object that the body is; raises as `read_json`."""
+    answer = read_json(body)
+    if not isinstance(answer, dict):
+        raise bad_answer(f"it is {excerpt(answer)}, not an object")
+    return answer
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object, but not one that says two things under one name."""
+    built = dict(pairs)
+    if len(built) < len(pairs):
+        name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise bad_answer(f"it has the field {excerpt(name)} twice in one object")
+    return built
+
+
+def _no_number(name: str) -> Any:
+    raise bad_answer(f"it has {name} where JSON has no such number")
+
+
+def own_error(answer: Any) -> str:
+    """Return the error an answer of 200 holds all the same, as an addition to a sentence."""
+    error = quotable(answer.get("error")) if isinstance(answer, dict) else None
+    return f": it says {error!r}" if error else ""
+
+
+def excerpt(value: Any) -> str:
+    """Return how a JSON value looks, in at most about forty characters."""
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, str):
+        return f'"{one_line(value, _SHORT)}"'
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return one_line(str(value), _SHORT)
