@@ -19,6 +19,7 @@ from benchmarks.forecast.traffic import hourly, polls
 from quota_watch.forecast.forecast import Forecast, TooEarly
 from quota_watch.forecast.outlook import fit
 from quota_watch.forecast.usual import Snapshot, learn_shape
+from quota_watch.model.account import Organization
 from quota_watch.model.period import ONE_DAY, Period, each_day, month_of
 from quota_watch.model.watch import Rule
 from quota_watch.rules.forecast import Risk, condition_of, judge_risk
@@ -120,7 +121,7 @@ def _step(
 def _story(told: Risk) -> Story:
     """Put what was told as reconcile holds it: it decides what is said again."""
     return Story(
-        organization=None,
+        about=Organization("", ""),
         rule=Rule.FORECAST,
         period_start=date.min,
         limit=None,

@@ -20,6 +20,7 @@ from quota_watch.messages.facts import (
     UsageFacts,
 )
 from quota_watch.messages.words import (
+    Case,
     Situation,
     Words,
     blind,
@@ -44,7 +45,7 @@ _TITLE = 120
 _CLOUD = "https://app.rybbit.io"
 
 
-Say = Callable[[Situation], Words]
+Say = Callable[[Any], Words]
 
 _WORDS: Mapping[Rule, tuple[Say, Say]] = {
     Rule.THRESHOLD: (levels.threshold_fired, over),
@@ -64,14 +65,14 @@ _WORDS: Mapping[Rule, tuple[Say, Say]] = {
 }
 """What is said when a rule becomes true, and when that ends."""
 
-_OF_ALL_RULES = {
+_OF_ALL_RULES: Mapping[Reason, Say] = {
     Reason.LIMIT_CHANGED: plan.limit_changed,
     Reason.PERIOD_ENDED: period_ended,
     Reason.SWITCHED_OFF: switched_off,
 }
 
 
-def words_of(case: Situation) -> Words:
+def words_of(case: Case) -> Words:
     """Say what happened, what it means and what to do."""
     transition = case.transition
     fired, ended = _WORDS[transition.story.rule]
@@ -88,35 +89,25 @@ def words_of(case: Situation) -> Words:
     return words
 
 
-def facts_of(
-    transition: Transition, *, watch: Watch, known: Known, public_url: str | None = None
-) -> Facts:
-    """Freeze what is told of a transition.
-
-    `public_url` is where the status page is reached; without it there is no link. What is about
-    no single organization has no organization, period or usage.
-    """
-    case = Situation(transition=transition, watch=watch, known=known)
-    facts = Facts(
-        type=f"alert.{transition.type}",
-        id=transition.id,
-        timestamp=transition.at,
-        alert=_alert(case, words_of(case)),
-        time_zone=watch.time_zone,
-    )
-    if not case.is_of_one:
-        return facts
+def facts_of(transition: Transition, known: Known) -> Facts:
+    """Freeze a transition of an organization with what was known when it was decided."""
+    case = Situation(transition=transition, time_zone=known.watch.time_zone, known=known)
     return replace(
-        facts,
-        organization=_organization(watch),
+        _facts(case, dropping=_is_dropping(case)),
+        organization=_organization(known.watch),
         period=PeriodFacts.of(case.told_period),
         usage=_closed_usage(case) if case.is_closed else _usage(case),
         forecast=None if case.is_closed else _forecast(case),
         daily=_daily(known, case.told_period),
         lost=case.told_lost,
         advice=None if case.is_closed else _advice(case),
-        links=_links(case, public_url),
+        links=_links(case, known.watch.public_url),
     )
+
+
+def facts_of_none(transition: Transition, *, time_zone: str) -> Facts:
+    """Freeze a transition that is about no single organization: no period and no usage either."""
+    return _facts(Case(transition=transition, time_zone=time_zone), dropping=False)
 
 
 def test_facts(*, id: str, now: datetime, time_zone: str, channel: str) -> Facts:  # noqa: A002 - the name it has in the JSON
@@ -160,18 +151,25 @@ def alert_facts(
     )
 
 
-def _alert(case: Situation, words: Words) -> AlertFacts:
-    story = case.transition.story
-    return AlertFacts(
+def _facts(case: Case, *, dropping: bool) -> Facts:
+    transition, story = case.transition, case.transition.story
+    alert = AlertFacts(
         id=story.id,
         rule=story.rule.value,
         level=story.level,
         severity=story.severity.label,
-        reason=case.transition.reason.value,
+        reason=transition.reason.value,
         started_at=story.started_at,
         ended_at=story.ended_at,
-        dropping=_is_dropping(case),
-        **_texts(words),
+        dropping=dropping,
+        **_texts(words_of(case)),
+    )
+    return Facts(
+        type=f"alert.{transition.type}",
+        id=transition.id,
+        timestamp=transition.at,
+        alert=alert,
+        time_zone=case.time_zone,
     )
 
 

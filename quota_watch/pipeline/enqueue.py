@@ -5,7 +5,7 @@ in one message, and what one poll brought of one organization is one message the
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 
 from quota_watch.channels.channel import Channel
 from quota_watch.lib.text import iso
-from quota_watch.messages.freeze import facts_of, test_facts
-from quota_watch.model.schedule import until_quiet_ends
+from quota_watch.messages.facts import Facts
+from quota_watch.messages.freeze import facts_of, facts_of_none, test_facts
+from quota_watch.model.schedule import QuietHours, until_quiet_ends
 from quota_watch.model.watch import Severity, Watch
 from quota_watch.rules.known import Known
 from quota_watch.rules.registry import REGISTRY
@@ -36,11 +37,18 @@ COMPANY = timedelta(seconds=60)
 """How long what is not critical waits for more to go in one message with it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readers:
+    """Names of the channels that get what is about no single organization."""
+
+    channels: tuple[str, ...]
+    fallback: tuple[str, ...] = ()
+    quiet_hours: QuietHours | None = None
+
+
 def enqueue(
     connection: Connection,
     transitions: Iterable[Transition],
-    organization_pk: int | None,
-    watch: Watch,
     known: Known,
     channels: Mapping[str, Channel],
     *,
@@ -52,38 +60,75 @@ def enqueue(
     organization was never polled before.
     """
     found: list[Envelope] = []
-    told = deliveries.channels_told
     for transition in transitions:
-        facts = facts_of(transition, watch=watch, known=known, public_url=watch.public_url)
-        alert_pk = stories.keep(
+        found += _kept(
             connection,
             transition,
-            organization_pk=organization_pk,
-            title=facts.alert.title,
-            summary=facts.alert.summary,
-        )
-        is_end = transition.type is TransitionType.RESOLVED
-        if alert_pk is None or not (transition.told or is_end):
-            continue
-        agreed = watch.of(transition.story.rule)
-        heard_by = audience(
-            transition,
-            agreed,
+            facts_of(transition, known),
+            known.watch.of(transition.story.rule),
             channels,
-            told=told(connection, alert_pk) if is_end else (),
-            told_as_fallback=told(connection, alert_pk, as_fallback=True) if is_end else (),
+            organization_pk=known.pk,
+            expires_at=end_of(transition, known),
         )
-        found += envelopes(
-            transition,
-            heard_by,
-            facts=facts.to_json(),
-            alert_pk=alert_pk,
-            watch=agreed,
-            known=known,
-        )
-    poll = f"{organization_pk} {iso(known.at)}"
+    poll = f"{known.pk} {iso(known.at)}"
     routed = put_together(found, channels, poll=poll, first_look=first_look, now=known.at)
     deliveries.put(connection, routed, now=known.at)
+
+
+def enqueue_of_none(
+    connection: Connection,
+    transitions: Iterable[Transition],
+    readers: Readers,
+    channels: Mapping[str, Channel],
+    *,
+    time_zone: str,
+    now: datetime,
+) -> None:
+    """Write transitions that are about no single organization, as `enqueue` does others."""
+    found: list[Envelope] = []
+    for transition in transitions:
+        facts = facts_of_none(transition, time_zone=time_zone)
+        found += _kept(connection, transition, facts, readers, channels)
+    routed = put_together(found, channels, poll=f"None {iso(now)}", first_look=False, now=now)
+    deliveries.put(connection, routed, now=now)
+
+
+def _kept(
+    connection: Connection,
+    transition: Transition,
+    facts: Facts,
+    readers: Watch | Readers,
+    channels: Mapping[str, Channel],
+    *,
+    organization_pk: int | None = None,
+    expires_at: datetime | None = None,
+) -> Iterator[Envelope]:
+    """Write a transition into its story, and yield what each of its readers gets."""
+    alert_pk = stories.keep(
+        connection,
+        transition,
+        organization_pk=organization_pk,
+        title=facts.alert.title,
+        summary=facts.alert.summary,
+    )
+    is_end, told = transition.type is TransitionType.RESOLVED, deliveries.channels_told
+    if alert_pk is None or not (transition.told or is_end):
+        return
+    heard_by = audience(
+        transition,
+        readers,
+        channels,
+        told=told(connection, alert_pk) if is_end else (),
+        told_as_fallback=told(connection, alert_pk, as_fallback=True) if is_end else (),
+    )
+    yield from envelopes(
+        transition,
+        heard_by,
+        facts=facts.to_json(),
+        alert_pk=alert_pk,
+        readers=readers,
+        expires_at=expires_at,
+    )
 
 
 def tell_elsewhere(
@@ -135,7 +180,7 @@ def enqueue_test(
 
 def audience(
     transition: Transition,
-    watch: Watch,
+    readers: Watch | Readers,
     channels: Mapping[str, Channel],
     *,
     told: Collection[tuple[str, str]] = (),
@@ -145,14 +190,14 @@ def audience(
 
     Of an end only those hear who heard of the story, which are `told`.
     """
-    heard_by = [channels[name] for name in watch.channels]
+    heard_by = [channels[name] for name in readers.channels]
     everyone = [(channel, to) for channel in heard_by for to in channel.recipients]
     if transition.type is TransitionType.RESOLVED:
         everyone = [(channel, to) for channel, to in everyone if (channel.name, to) in told]
         everyone += [
             (channels[name], to)
             for name, to in sorted(told_as_fallback)
-            if name in channels and name not in watch.channels
+            if name in channels and name not in readers.channels
         ]
     condition, reason = transition.condition, transition.reason
     by_itself = reason in BY_THEMSELVES or (condition is not None and condition.is_quiet)
@@ -180,8 +225,8 @@ def envelopes(
     *,
     facts: Mapping[str, Any],
     alert_pk: int,
-    watch: Watch,
-    known: Known,
+    readers: Watch | Readers,
+    expires_at: datetime | None,
 ) -> Iterator[Envelope]:
     """Yield what each of the receivers gets, not yet put together with anything."""
     severity = transition.story.severity.label
@@ -196,24 +241,24 @@ def envelopes(
             type=facts["type"],
             severity=severity,
             facts=facts,
-            expires_at=_end_of(transition, known) if channel.batches and not urgent else None,
-            quiet=watch.quiet_hours,
-            fallback=_fallback(transition, watch, channel.name),
+            expires_at=expires_at if channel.batches and not urgent else None,
+            quiet=readers.quiet_hours,
+            fallback=_fallback(transition, readers, channel.name),
         )
 
 
-def _end_of(transition: Transition, known: Known) -> datetime | None:
+def end_of(transition: Transition, known: Known) -> datetime | None:
     """Return when what is told is of a period that is over, where that is in the future."""
     of_this = transition.story.period_start == known.period.start
     is_bound = REGISTRY[transition.story.rule].of_period and of_this
     return known.period.resets_at if is_bound and known.period.resets_at > transition.at else None
 
 
-def _fallback(transition: Transition, watch: Watch, failing: str) -> tuple[str, ...]:
+def _fallback(transition: Transition, readers: Watch | Readers, failing: str) -> tuple[str, ...]:
     """Return the channels to tell if `failing` fails: of an end nobody else need hear."""
     if transition.type is TransitionType.RESOLVED:
         return ()
-    return tuple(name for name in watch.fallback or watch.channels if name != failing)
+    return tuple(name for name in readers.fallback or readers.channels if name != failing)
 
 
 def put_together(

@@ -21,10 +21,9 @@ from quota_watch.lib.text import iso
 from quota_watch.model.account import Organization
 from quota_watch.model.period import month_of
 from quota_watch.model.watch import Rule, Severity, Watch
-from quota_watch.pipeline.enqueue import enqueue
-from quota_watch.rules.known import Known
+from quota_watch.pipeline.enqueue import Readers, enqueue_of_none
 from quota_watch.rules.reconcile import reconcile
-from quota_watch.rules.story import Transition
+from quota_watch.rules.story import AboutChannel, AboutConfig, AboutOther, AboutServer, Transition
 from quota_watch.rules.verdict import Condition, Findings, Reason
 from quota_watch.storage import silences, stories
 from quota_watch.storage.database import Database
@@ -45,9 +44,6 @@ class Found:
     secret: Secret
     plan: str | None = None
     limit: int | None = None
-
-
-_CONFIG = "config"
 
 
 class Notices:
@@ -75,12 +71,12 @@ class Notices:
 
     def discovered(self, found: Iterable[Found]) -> None:
         """Tell of each organization that was found, unless it was told of before."""
-        conditions = {_named(each): _found(each) for each in found}
+        conditions = {_about(each): _found(each) for each in found}
         with self._database.write() as connection:
-            known = stories.stories_about(connection, conditions)
-            for subject, condition in conditions.items():
-                if not known[subject]:
-                    self._tell(connection, Rule.DISCOVERED, subject, condition)
+            known = stories.stories_about(connection, Rule.DISCOVERED, conditions)
+            for about, condition in conditions.items():
+                if not known[about]:
+                    self._tell(connection, about, Rule.DISCOVERED, condition)
 
     def failing(self, failing: Collection[FailingChannel]) -> None:
         """Tell on the other channels of those that keep failing, and of those that work again.
@@ -90,11 +86,12 @@ class Notices:
         """
         conditions = {each.name: _failing(each) for each in failing}
         with self._database.read() as connection:
-            known = stories.stories_about(connection, self._channels)
+            about = [AboutChannel(name) for name in self._channels]
+            known = stories.stories_about(connection, Rule.DELIVERY, about)
         concerned = [
             name
             for name in self._channels
-            if name in conditions or any(story.is_open for story in known[name])
+            if name in conditions or any(story.is_open for story in known[AboutChannel(name)])
         ]
         if not concerned:  # as nearly always: then nobody need wait for us to write
             return
@@ -107,8 +104,8 @@ class Notices:
                 meant = [other for other in self._heard_by(Rule.DELIVERY) if other in working]
                 self._tell(
                     connection,
+                    AboutChannel(name),
                     Rule.DELIVERY,
-                    name,
                     conditions.get(name),
                     heard_by=(meant or working) if name in conditions else others,
                 )
@@ -119,22 +116,21 @@ class Notices:
             rule=Rule.CONFIG,
             severity=Severity.WARNING,
             reason=Reason.CONFIG_REFUSED,
-            subject=_CONFIG,
             detail={"problems": list(problems)},
         )
         with self._database.write() as connection:
-            self._tell(connection, Rule.CONFIG, _CONFIG, condition)
+            self._tell(connection, AboutConfig(), Rule.CONFIG, condition)
 
     def config_accepted(self) -> None:
         """Tell that the config is good again, if it was told that one was refused."""
         with self._database.write() as connection:
-            self._tell(connection, Rule.CONFIG, _CONFIG, None)
+            self._tell(connection, AboutConfig(), Rule.CONFIG, None)
 
     def _tell(
         self,
         connection: Connection,
+        about: AboutOther,
         rule: Rule,
-        subject: str,
         condition: Condition | None,
         *,
         heard_by: Sequence[str] | None = None,
@@ -149,40 +145,26 @@ class Notices:
             conditions={} if condition is None or is_event else {rule: condition},
             events=(condition,) if condition is not None and is_event else (),
         )
-        told = stories.stories_about(connection, [subject])[subject]
         transitions = reconcile(
             findings,
-            [story for story in told if story.rule is rule],
-            organization=None,
+            stories.stories_about(connection, rule, [about])[about],
+            about=about,
             now=now,
             silences=silences.silences_of(connection, (), now=now)[None],
         )
-        names = tuple(self._heard_by(rule) if heard_by is None else heard_by)
-        watch = watch_of_none(subject, channels=names, time_zone=self._time_zone)
-        known = Known(watch=watch, period=period, at=now)
-        enqueue(connection, transitions, None, watch, known, self._channels)
+        enqueue_of_none(
+            connection,
+            transitions,
+            Readers(channels=tuple(self._heard_by(rule) if heard_by is None else heard_by)),
+            self._channels,
+            time_zone=self._time_zone,
+            now=now,
+        )
         return transitions
 
 
-def watch_of_none(name: str, *, channels: Sequence[str], time_zone: str = "UTC") -> Watch:
-    """Return a watch of no organization, for what is about a server, a channel or the config."""
-    return Watch(
-        organization=Organization(name, ""),
-        name=name,
-        plan=None,
-        limit=None,
-        limit_source="none",
-        drops=False,
-        not_counted=frozenset(),
-        thresholds=(),
-        blind_after=None,
-        channels=tuple(channels),
-        time_zone=time_zone,
-    )
-
-
-def _named(found: Found) -> str:
-    return f"{found.organization.server} {found.organization.id}"
+def _about(found: Found) -> AboutServer:
+    return AboutServer(f"{found.organization.server} {found.organization.id}")
 
 
 def _found(found: Found) -> Condition:
@@ -190,7 +172,6 @@ def _found(found: Found) -> Condition:
         rule=Rule.DISCOVERED,
         severity=Severity.INFO,
         reason=Reason.DISCOVERED,
-        subject=_named(found),
         is_event=True,
         detail={
             "id": found.organization.id,
@@ -207,7 +188,6 @@ def _failing(channel: FailingChannel) -> Condition:
         rule=Rule.DELIVERY,
         severity=Severity.WARNING,
         reason=Reason.CHANNEL_FAILS,
-        subject=channel.name,
         detail={
             "since": iso(channel.since),
             "attempts": channel.attempts,

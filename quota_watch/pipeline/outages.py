@@ -10,12 +10,11 @@ from sqlalchemy import Connection, Row
 from quota_watch.channels.channel import Channel
 from quota_watch.lib.text import iso
 from quota_watch.model.watch import Rule
-from quota_watch.pipeline.enqueue import enqueue
-from quota_watch.pipeline.notices import watch_of_none
+from quota_watch.pipeline.enqueue import Readers, enqueue_of_none
 from quota_watch.pipeline.poll import Poll
 from quota_watch.rules.known import Known
 from quota_watch.rules.reconcile import reconcile
-from quota_watch.rules.story import Silence, Story, Transition, is_silenced
+from quota_watch.rules.story import AboutOther, AboutServer, Silence, Story, Transition, is_silenced
 from quota_watch.rules.verdict import Condition, Findings, Reason
 from quota_watch.storage import stories
 from quota_watch.storage.days import failing_alike
@@ -63,7 +62,9 @@ class Outages:
         return BatchOutages(
             groups=self._groups,
             failing=frozenset(failing),
-            stories=stories.stories_about(transaction, failing | seeing),
+            stories=stories.stories_about(
+                transaction, Rule.BLIND, [AboutServer(group) for group in failing | seeing]
+            ),
             channels=self._channels,
             sizes={group: len(self._members[group]) for group in groups},
         )
@@ -85,7 +86,7 @@ class BatchOutages:
 
     groups: Mapping[int, str]
     failing: frozenset[str]
-    stories: Mapping[str, list[Story]]
+    stories: Mapping[AboutOther, list[Story]]
     channels: Mapping[str, Channel]
     sizes: Mapping[str, int]
     blind: dict[str, dict[int, Blind]] = field(default_factory=dict)
@@ -109,7 +110,8 @@ class BatchOutages:
         """Tell of groups that are blind, and of those that see again; `known` is any poll's."""
         told = []
         held = is_silenced(silences, Rule.BLIND, known.at)
-        for group, kept in self.stories.items():
+        for about, kept in self.stories.items():
+            group = about.name
             blind = list(self.blind.get(group, {}).values())
             if group in self.failing and not blind:
                 continue
@@ -117,35 +119,39 @@ class BatchOutages:
                 continue  # those whose people may hear of it come with another batch, if any
             if not blind and not any(story.is_open for story in kept):
                 continue
-            told += self._tell(transaction, group, blind, known, kept, silences)
+            told += self._tell(transaction, about, blind, known, kept, silences)
         return told
 
     def _tell(
         self,
         transaction: Connection,
-        group: str,
+        about: AboutOther,
         blind: Sequence[Blind],
         known: Known,
         stories: Sequence[Story],
         silences: Sequence[Silence],
     ) -> list[Transition]:
-        condition = self._condition(group, blind, known.at) if blind else None
+        condition = self._condition(about.name, blind, known.at) if blind else None
         findings = Findings(
             period=known.period,
             limit=None,
             judged=frozenset({Rule.BLIND}),
             conditions={} if condition is None else {Rule.BLIND: condition},
         )
-        transitions = reconcile(
-            findings, stories, organization=None, now=known.at, silences=silences
-        )
+        transitions = reconcile(findings, stories, about=about, now=known.at, silences=silences)
         listening = [each.known.watch for each in blind if not each.silenced]
         heard = dict.fromkeys(name for each in listening for name in each.of(Rule.BLIND).channels)
         if not blind:  # who heard of it hears of its end
             heard = dict.fromkeys(self.channels)
         zone = blind[0].known.watch.time_zone if blind else "UTC"
-        about = watch_of_none(group, channels=tuple(heard), time_zone=zone)
-        enqueue(transaction, transitions, None, about, known, self.channels)
+        enqueue_of_none(
+            transaction,
+            transitions,
+            Readers(channels=tuple(heard)),
+            self.channels,
+            time_zone=zone,
+            now=known.at,
+        )
         return transitions
 
     def _condition(self, group: str, blind: Sequence[Blind], now: datetime) -> Condition:
@@ -154,7 +160,6 @@ class BatchOutages:
             rule=Rule.BLIND,
             severity=max(each.condition.severity for each in blind),
             reason=Reason.ALL_POLLS_FAIL,
-            subject=group,
             detail={
                 "organizations": self.sizes[group],
                 "names": _named(blind),

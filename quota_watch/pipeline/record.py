@@ -83,6 +83,7 @@ class Recorder:
         if drops or (poll.closed is not None and was_watched):
             changes.write_counts(transaction)
         return Known(
+            pk=row.pk,
             watch=watch,
             period=poll.period,
             at=poll.at,
@@ -170,6 +171,7 @@ class Recorder:
             row, trouble, watch, error, now=poll.at, next_at=self._after_failure(poll, error)
         )
         return Known(
+            pk=row.pk,
             watch=watch,
             period=poll.period,
             at=poll.at,

@@ -142,8 +142,6 @@ class Watcher:
             enqueue(
                 transaction,
                 transitions,
-                row.pk,
-                known.watch,
                 known,
                 self._channels,
                 first_look=row.last_ok is None,
@@ -157,7 +155,7 @@ class Watcher:
         return reconcile(
             outages.spare(assess(known), pk, known),
             known.stories,
-            organization=known.watch.organization,
+            about=known.watch.organization,
             now=known.at,
             silences=known.silences,
         )

@@ -56,7 +56,7 @@ def events(known: Known) -> Iterator[Condition]:
             rule=Rule.MISMATCH,
             severity=Severity.WARNING,
             reason=Reason.USED_FELL,
-            subject=_FALL,
+            part=_FALL,
             is_event=True,
             detail={
                 "before": known.fell_from,

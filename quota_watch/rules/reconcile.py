@@ -8,10 +8,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from quota_watch.model.account import Organization
 from quota_watch.model.watch import Rule
 from quota_watch.rules.registry import REGISTRY
-from quota_watch.rules.story import Silence, Story, Transition, TransitionType, is_silenced
+from quota_watch.rules.story import About, Silence, Story, Transition, TransitionType, is_silenced
 from quota_watch.rules.verdict import Condition, Findings, Reason
 
 _UNTOLD_ENDS = frozenset({Reason.OVERTAKEN})
@@ -21,13 +20,13 @@ def reconcile(
     findings: Findings,
     stories: Sequence[Story],
     *,
-    organization: Organization | None,
+    about: About,
     now: datetime,
     silences: Collection[Silence] = (),
 ) -> list[Transition]:
     """Return what changed, ends first.
 
-    `stories` are the organization's of this and the last period and every open one. Called again
+    `stories` are those `about` it, of this and the last period and every open one. Called again
     with the outcome of its own transitions it returns nothing, but for the findings' events,
     which are new by themselves.
     """
@@ -43,7 +42,7 @@ def reconcile(
             transition := _Teller(
                 condition=condition,
                 findings=findings,
-                organization=organization,
+                about=about,
                 now=now,
                 silenced=is_silenced(silences, condition.rule, now),
             ).tell(stories)
@@ -77,7 +76,7 @@ class _Teller:
 
     condition: Condition
     findings: Findings
-    organization: Organization | None
+    about: About
     now: datetime
     silenced: bool
 
@@ -101,7 +100,7 @@ class _Teller:
 
     def _is_about(self, story: Story) -> bool:
         condition = self.condition
-        if story.rule is not condition.rule or story.subject != condition.subject:
+        if story.rule is not condition.rule or story.part != condition.part:
             return False
         if not REGISTRY[story.rule].of_limit and story.is_open:  # it goes on across a period's end
             return True
@@ -119,7 +118,7 @@ class _Teller:
     def _fire(self, latest: Story | None) -> Transition:
         condition = self.condition
         story = Story(
-            organization=self.organization,
+            about=self.about,
             rule=condition.rule,
             period_start=self._period_start,
             limit=self._limit,
@@ -129,7 +128,7 @@ class _Teller:
             reason=condition.reason,
             started_at=self.now,
             ended_at=self.now if condition.is_event else None,
-            subject=condition.subject,
+            part=condition.part,
             tier=condition.tier,
             mark=condition.mark,
         )

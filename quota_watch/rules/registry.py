@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from quota_watch.model.limit import ChangeKind
 from quota_watch.model.watch import Rule, Severity
@@ -26,18 +25,9 @@ from quota_watch.rules.verdict import Condition, Findings, Reason, State, Verdic
 _EVEN = 0.5
 
 
-class About(StrEnum):
-    """What the stories of a rule are about."""
-
-    ORGANIZATION = "organization"
-    CHANNEL = "channel"
-    CONFIG = "config"
-    SERVER = "server"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A rule: what it is about, how it is judged, and how its stories live.
+    """A rule: how it is judged, and how its stories live.
 
     `verdict` judges it of an organization; None where it is judged of none. `events` are what it
     tells once, as it happens. `ends` is why a story ends when the rule is false; None: then it
@@ -47,7 +37,6 @@ class Entry:
     off ends them.
     """
 
-    about: About = About.ORGANIZATION
     verdict: Callable[[Known], Verdict] | None = None
     events: Callable[[Known], Iterator[Condition]] | None = None
     ends: Reason | None = None
@@ -91,9 +80,9 @@ REGISTRY: Mapping[Rule, Entry] = {
         events=mismatch.events,
         ends=Reason.COUNTS_AGREE_AGAIN,
     ),
-    Rule.DELIVERY: Entry(about=About.CHANNEL, ends=Reason.CHANNEL_WORKS_AGAIN),
-    Rule.CONFIG: Entry(about=About.CONFIG, ends=Reason.CONFIG_ACCEPTED),
-    Rule.DISCOVERED: Entry(about=About.SERVER),
+    Rule.DELIVERY: Entry(ends=Reason.CHANNEL_WORKS_AGAIN),
+    Rule.CONFIG: Entry(ends=Reason.CONFIG_ACCEPTED),
+    Rule.DISCOVERED: Entry(),
     Rule.ENFORCED: Entry(
         verdict=enforced.verdict,
         ends=Reason.RYBBIT_TAKES_EVENTS,

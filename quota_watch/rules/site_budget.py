@@ -39,7 +39,7 @@ def events(known: Known) -> Iterator[Condition]:
             severity=Severity.INFO,
             reason=Reason.BUDGET_REACHED,
             level=level,
-            subject=id_,
+            part=id_,
             mark=str(known.watch.budgets[id_]),
             is_event=True,
             detail={"site": site.name, "used": site.used, "budget": known.watch.budgets[id_]},
@@ -62,7 +62,7 @@ def _noted(known: Known, id_: str, *, untold: bool) -> int:
     stories = (
         story
         for story in known.stories_of(Rule.SITE_BUDGET)
-        if story.subject == id_ and story.period_start == known.period.start
+        if story.part == id_ and story.period_start == known.period.start
     )
     present = [s for s in stories if s.mark in {None, budget} and (untold or s.told_at)]
     return max((story.level or 0 for story in present), default=0)

@@ -148,7 +148,7 @@ def _dropped_since(moment: datetime, known: Known) -> bool:
     return any(
         story not in present if story.ended_at is None else story.ended_at > moment
         for story in known.stories_of(Rule.THRESHOLD)
-        if (story.level or 0) >= FULL and not story.subject
+        if (story.level or 0) >= FULL and not story.part
     )
 
 

@@ -11,6 +11,32 @@ from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.verdict import Condition, Reason
 
 
+@dataclass(frozen=True, slots=True)
+class AboutServer:
+    """A server, all that one of its keys sees, or an organization there that nobody watches."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AboutChannel:
+    """A channel of the config."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AboutConfig:
+    """The config file."""
+
+    name: str = "config"
+
+
+AboutOther = AboutServer | AboutChannel | AboutConfig
+About = Organization | AboutOther
+"""What a story is about."""
+
+
 class TransitionType(StrEnum):
     """What happened to a story; the webhook's `type` without its `alert.`."""
 
@@ -24,13 +50,13 @@ class TransitionType(StrEnum):
 class Story:
     """One alert from fired to resolved, identified by its key for ever.
 
-    `organization` None where it is about more than one, or none; then `subject` tells what it is
-    about. `level`, `tier` and `mark` are the highest told. `occurrence` grows when the same thing
-    becomes true again after its end was recorded. `held` tells that a silence keeps back what is
-    true; `told_at` is when it was last told, None while it never was.
+    `part` says of what, where several of a rule can be true of an organization at once. `level`,
+    `tier` and `mark` are the highest sent. `occurrence` grows when the same thing becomes true
+    again after its end was recorded. `held` tells that a silence holds back what is true; `told_at`
+    is when it was last sent, None while it never was.
     """
 
-    organization: Organization | None
+    about: About
     rule: Rule
     period_start: date
     limit: int | None
@@ -40,7 +66,7 @@ class Story:
     reason: Reason
     started_at: datetime
     ended_at: datetime | None = None
-    subject: str = ""
+    part: str = ""
     tier: str | None = None
     mark: str | None = None
     held: bool = False
@@ -49,16 +75,20 @@ class Story:
     @property
     def key(self) -> str:
         """Server, organization, rule, period, limit, occurrence and subject as one text."""
-        who = self.organization
+        about = self.about
         parts = (
-            "" if who is None else who.server,
-            "" if who is None else who.id,
+            *((about.server, about.id) if isinstance(about, Organization) else ("", "")),
             self.rule,
             self.period_start.isoformat(),
             "-" if self.limit is None else str(self.limit),
             str(self.occurrence),
         )
         return "|".join((*parts, self.subject) if self.subject else parts)
+
+    @property
+    def subject(self) -> str:
+        """What it is about, as text, beside its organization."""
+        return self.part if isinstance(self.about, Organization) else self.about.name
 
     @property
     def id(self) -> str:

@@ -16,7 +16,7 @@ WARNING_LEVEL = 90
 """The level, in percent, from which on reaching one is a warning."""
 
 CLOSED = "closed"
-"""The subject of what is told of a period after its end."""
+"""The part that is reported of a period after its end."""
 
 
 def verdict(known: Known) -> Verdict:
@@ -73,7 +73,7 @@ def events(known: Known) -> Iterator[Condition]:
         severity=Severity.INFO,
         reason=Reason.CLOSED_OVER,
         level=FULL,
-        subject=CLOSED,
+        part=CLOSED,
         period=closed.period,
         is_event=True,
         detail={"used": closed.used, "limit": closed.limit},

@@ -98,7 +98,7 @@ class Condition:
     `mark` is what the rule compares with that of the story, to see whether there is more to tell:
     a date, or what it is about. An event (`is_event`) is over as soon as it is told. What
     `is_quiet` is shown, and sent to programs alone. `period` is given where it is not the present
-    one, `subject` where several of a rule can be true at once. `detail` is for those who read of
+    one, `part` where several of a rule can be true at once. `detail` is for those who read of
     it.
     """
 
@@ -108,7 +108,7 @@ class Condition:
     level: int | None = None
     tier: str | None = None
     mark: str | None = None
-    subject: str = ""
+    part: str = ""
     period: Period | None = None
     is_event: bool = False
     is_quiet: bool = False

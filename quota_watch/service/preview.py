@@ -60,9 +60,7 @@ def facts_to_preview(
     known = period_forecast(connection, watch, now=now).known
     condition = _condition(known, Rule(rule))
     if condition is not None:
-        fired = _fired(known, condition)
-        facts = facts_of(fired, watch=known.watch, known=known, public_url=watch.public_url)
-        return facts, True
+        return facts_of(_fired(known, condition), known), True
     return _marked(example_of(Rule(rule), watch), rule), False
 
 
@@ -175,7 +173,7 @@ def _condition(known: Known, rule: Rule) -> Condition | None:
 
 def _fired(known: Known, condition: Condition) -> Transition:
     story = Story(
-        organization=known.watch.organization,
+        about=known.watch.organization,
         rule=condition.rule,
         period_start=known.period.start,
         limit=known.watch.limit,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, or_, select, update
 from quota_watch.lib.text import iso
 from quota_watch.model.account import Organization
 from quota_watch.model.watch import Rule, Severity
-from quota_watch.rules.story import Story, Transition
+from quota_watch.rules.story import About, AboutOther, Story, Transition
 from quota_watch.rules.verdict import Reason
 from quota_watch.storage.database import insert_into
 from quota_watch.storage.schema import alert, among
@@ -167,20 +167,26 @@ def rows_of_server(
     return list(connection.execute(query.order_by(alert.c.started_at.desc(), alert.c.pk.desc())))
 
 
-def stories_about(connection: Connection, subjects: Collection[str]) -> dict[str, list[Story]]:
-    """Return the stories of no single organization that are about the subjects."""
+def stories_about(
+    connection: Connection, rule: Rule, abouts: Collection[AboutOther]
+) -> dict[AboutOther, list[Story]]:
+    """Read the stories of a rule that are about no single organization."""
+    by_name = {about.name: about for about in abouts}
     query = select(alert).where(
-        alert.c.organization_pk.is_(None), alert.c.subject.in_(list(subjects))
+        alert.c.organization_pk.is_(None),
+        alert.c.rule == rule,
+        alert.c.subject.in_(list(by_name)),
     )
-    stories: dict[str, list[Story]] = {subject: [] for subject in subjects}
+    stories: dict[AboutOther, list[Story]] = {about: [] for about in abouts}
     for row in connection.execute(query.order_by(alert.c.pk)):
-        stories[row.subject].append(_story(row, None))
+        about = by_name[row.subject]
+        stories[about].append(_story(row, about))
     return stories
 
 
-def _story(row: Row[Any], organization: Organization | None) -> Story:
+def _story(row: Row[Any], about: About) -> Story:
     return Story(
-        organization=organization,
+        about=about,
         rule=Rule(row.rule),
         period_start=row.period_start,
         limit=row.limit,
@@ -190,7 +196,7 @@ def _story(row: Row[Any], organization: Organization | None) -> Story:
         reason=Reason(row.reason),
         started_at=row.started_at,
         ended_at=row.ended_at,
-        subject=row.subject,
+        part=row.subject if isinstance(about, Organization) else "",
         tier=row.tier,
         mark=row.mark,
         held=row.held,

@@ -6,7 +6,7 @@ import pytest
 
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.registry import REGISTRY
-from quota_watch.rules.story import TransitionType
+from quota_watch.rules.story import AboutServer, TransitionType
 from quota_watch.rules.verdict import Reason
 from support.domain import ACME
 from support.telling import BIG, about, ended, later, tell
@@ -75,10 +75,9 @@ LONG = replace(BIG, name="W" * 300)
 
 def beginning(rule, reason, **more):
     of_none = rule in OWN or reason is Reason.ALL_POLLS_FAIL
-    subject = "https://a-server-of-a-long-name.example.com" if of_none else ""
+    server = AboutServer("https://a-server-of-a-long-name.example.com")
     tier = reason.value if rule is Rule.FORECAST else None
-    who = None if of_none else ACME
-    return about(rule, reason, organization=who, subject=subject, tier=tier, **more)
+    return about(rule, reason, about=server if of_none else ACME, tier=tier, **more)
 
 
 def transitions():
@@ -168,7 +167,8 @@ def test_names_of_others_cannot_break_a_line():
     }
     for rule, reasons in BEGINNINGS.items():
         for reason in reasons - {Reason.USED_FELL, Reason.PAST_DAYS_GREW}:
-            fired = about(rule, reason, Severity.INFO, detail=detail, subject=bad)
+            story_about = AboutServer(bad) if rule in OWN else ACME
+            fired = about(rule, reason, Severity.INFO, detail=detail, about=story_about)
             alert = tell(fired).alert
             text = alert.title + alert.summary + alert.next_step
             assert not set(text) & set("\r\n\x1b\u202e")

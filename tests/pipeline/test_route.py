@@ -7,7 +7,14 @@ import pytest
 
 from quota_watch.model.schedule import QuietHours
 from quota_watch.model.watch import Rule, Severity, Watch
-from quota_watch.pipeline.enqueue import DIGEST, FIRST_LOOK, audience, envelopes, put_together
+from quota_watch.pipeline.enqueue import (
+    DIGEST,
+    FIRST_LOOK,
+    audience,
+    end_of,
+    envelopes,
+    put_together,
+)
 from quota_watch.rules.known import Known
 from quota_watch.rules.story import Story, Transition, TransitionType
 from quota_watch.rules.verdict import Condition, Reason
@@ -36,7 +43,7 @@ def step(
     level: int = 90,
 ) -> Transition:
     story = Story(
-        organization=ACME,
+        about=ACME,
         rule=rule,
         period_start=MARCH.start,
         limit=100,
@@ -69,8 +76,8 @@ def written(*transitions: Transition, watch: Watch | None = None, channels=None)
             audience(each, watch, channels, told=EVERYONE),
             facts={"type": f"alert.{each.type}"},
             alert_pk=1,
-            watch=watch,
-            known=known,
+            readers=watch,
+            expires_at=end_of(each, known),
         )
     ]
 

@@ -17,7 +17,7 @@ from quota_watch.rules.forecast import (
 from quota_watch.rules.reconcile import why_worse
 from quota_watch.rules.story import Story
 from quota_watch.rules.verdict import Reason, State, Verdict
-from support.domain import MARCH, NOON
+from support.domain import ACME, MARCH, NOON
 
 LIMIT = 100_000
 THE_20TH = date(2026, 3, 20)
@@ -36,7 +36,7 @@ SEEN = Forecast(
 
 def story(tier: Tier, severity: Severity, likely: date | None) -> Story:
     return Story(
-        organization=None,
+        about=ACME,
         rule=Rule.FORECAST,
         period_start=MARCH.start,
         limit=LIMIT,

@@ -26,7 +26,7 @@ class Teller:
 
     def counts(self, used: int, *, limit: int | None = 100, period=MARCH, now=NOON) -> list[str]:
         findings = assess_usage(watch(limit=limit), usage(used, period=period))
-        return self.tell(reconcile(findings, self.known, organization=ACME, now=now))
+        return self.tell(reconcile(findings, self.known, about=ACME, now=now))
 
     def fails(self, *, hours=3.0, last_known: int | None = None, period=MARCH) -> list[str]:
         findings = assess_trouble(
@@ -36,7 +36,7 @@ class Teller:
             period=period,
             now=NOON,
         )
-        return self.tell(reconcile(findings, self.known, organization=ACME, now=NOON))
+        return self.tell(reconcile(findings, self.known, about=ACME, now=NOON))
 
     def tell(self, transitions: Sequence[Transition]) -> list[str]:
         self.stories |= {each.story.key: each.story for each in transitions}
@@ -196,7 +196,7 @@ def test_ends_are_told_before_beginnings_and_bear_the_moment(teller) -> None:
     teller.counts(100)
     later = NOON + timedelta(days=20)
     findings = assess_usage(watch(), usage(80, period=APRIL))
-    transitions = reconcile(findings, teller.known, organization=ACME, now=later)
+    transitions = reconcile(findings, teller.known, about=ACME, now=later)
     assert [each.type for each in transitions] == [RESOLVED, FIRED]
     assert {each.at for each in transitions} == {later}
 
@@ -220,12 +220,12 @@ def test_stories_are_not_changed_in_place(teller) -> None:
 def test_a_level_taken_from_the_config_after_it_was_told_changes_nothing(teller) -> None:
     teller.counts(92)
     findings = assess_usage(watch(thresholds=(75,)), usage(92))
-    assert reconcile(findings, teller.known, organization=ACME, now=NOON) == []
+    assert reconcile(findings, teller.known, about=ACME, now=NOON) == []
 
 
 def story(**changes) -> Story:
     values = {
-        "organization": ACME,
+        "about": ACME,
         "rule": Rule.THRESHOLD,
         "period_start": MARCH.start,
         "limit": 100,
@@ -241,8 +241,8 @@ def story(**changes) -> Story:
 @pytest.mark.parametrize(
     "change",
     [
-        {"organization": Organization("https://app.rybbit.io", "org_b")},
-        {"organization": Organization("https://other.example", "org_acme")},
+        {"about": Organization("https://app.rybbit.io", "org_b")},
+        {"about": Organization("https://other.example", "org_acme")},
         {"rule": Rule.BLIND},
         {"period_start": APRIL.start},
         {"limit": 101},

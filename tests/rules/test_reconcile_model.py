@@ -118,7 +118,7 @@ class Model(RuleBasedStateMachine):
         known = [
             each for each in self.stories.values() if each.is_open or each.period_start >= since
         ]
-        return reconcile(findings, known, organization=ACME, now=self.now)
+        return reconcile(findings, known, about=ACME, now=self.now)
 
     def expected_of_count(self, used: int) -> list[Step]:
         month, limit = self.period.start, self.limit

@@ -65,7 +65,7 @@ class Listener:
         steps = reconcile(
             findings,
             list(self.stories.values()),
-            organization=ACME,
+            about=ACME,
             now=NOON + hours * HOUR,
             silences=self.silences,
         )

@@ -200,12 +200,12 @@ def test_a_low_usual_level_of_a_month_likely_to_end_under_its_limit_is_no_messag
     assert findings.conditions[Rule.THRESHOLD].is_quiet is quiet
     (transition,) = [
         each
-        for each in reconcile(findings, (), organization=ACME, now=NOON)
+        for each in reconcile(findings, (), about=ACME, now=NOON)
         if each.story.rule is Rule.THRESHOLD
     ]
     assert transition.condition is not None
     assert transition.condition.is_quiet is quiet
-    again = reconcile(findings, (transition.story,), organization=ACME, now=NOON)
+    again = reconcile(findings, (transition.story,), about=ACME, now=NOON)
     assert not [each for each in again if each.story.rule is Rule.THRESHOLD]
 
 

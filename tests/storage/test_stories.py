@@ -25,7 +25,7 @@ def acme(database: Database) -> int:
 
 def story(**changes) -> Story:
     values = {
-        "organization": watch().organization,
+        "about": watch().organization,
         "rule": Rule.THRESHOLD,
         "period_start": MARCH.start,
         "limit": 100,

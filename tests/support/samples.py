@@ -8,14 +8,22 @@ from typing import Any
 from quota_watch.forecast.forecast import TooEarly
 from quota_watch.lib.text import Estimate, iso
 from quota_watch.messages.facts import Facts
-from quota_watch.messages.freeze import facts_of, test_facts
+from quota_watch.messages.freeze import facts_of, facts_of_none, test_facts
 from quota_watch.model.account import Organization
 from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.period import Period, Usage, month_of, previous
 from quota_watch.model.source import ErrorKind, Trouble
 from quota_watch.model.watch import FULL, Rule, Severity, Watch
 from quota_watch.rules.known import ClosedPeriod, Known
-from quota_watch.rules.story import Story, Transition, TransitionType
+from quota_watch.rules.story import (
+    About,
+    AboutChannel,
+    AboutConfig,
+    AboutServer,
+    Story,
+    Transition,
+    TransitionType,
+)
 from quota_watch.rules.threshold import severity_of
 from quota_watch.rules.verdict import Condition, Reason
 from support import made_up
@@ -138,7 +146,7 @@ class _Maker:
         all_fail = self._fired(
             Rule.BLIND,
             Reason.ALL_POLLS_FAIL,
-            subject=_SERVER,
+            about=AboutServer(_SERVER),
             detail=made_up.all_failing(self.now, self.watch.name),
         )
         yield "blind", self._told(fired, self._unseen())
@@ -221,17 +229,17 @@ class _Maker:
         fails = self._fired(
             Rule.DELIVERY,
             Reason.CHANNEL_FAILS,
-            subject="ops",
+            about=AboutChannel("ops"),
             detail=made_up.failing_channel(self.now),
         )
         refused = self._fired(
-            Rule.CONFIG, Reason.CONFIG_REFUSED, subject="config", detail=made_up.REFUSED
+            Rule.CONFIG, Reason.CONFIG_REFUSED, about=AboutConfig(), detail=made_up.REFUSED
         )
         found = self._fired(
             Rule.DISCOVERED,
             Reason.DISCOVERED,
             Severity.INFO,
-            subject=f"{_SERVER} org_new",
+            about=AboutServer(f"{_SERVER} org_new"),
             detail=made_up.FOUND,
         )
         yield "channel_fails", self._told(fails)
@@ -267,7 +275,7 @@ class _Maker:
         reason: Reason,
         severity: Severity = Severity.WARNING,
         *,
-        subject: str = "",
+        about: About | None = None,
         level: int | None = None,
         limit: int | None = None,
         tier: str | None = None,
@@ -284,7 +292,7 @@ class _Maker:
             period=period,
         )
         story = Story(
-            organization=None if subject else self.watch.organization,
+            about=about or self.watch.organization,
             rule=rule,
             period_start=month_of(self.now.date()).start,
             limit=limit,
@@ -293,7 +301,6 @@ class _Maker:
             severity=severity,
             reason=reason,
             started_at=self.now,
-            subject=subject,
             tier=tier,
         )
         return Transition(
@@ -319,9 +326,10 @@ class _Maker:
     def _told(
         self, transition: Transition, seen: Known | None = None, watch: Watch | None = None
     ) -> Facts:
-        return facts_of(
-            transition, watch=watch or self.watch, known=seen or self._seen(_NEAR), public_url=_URL
-        )
+        if not isinstance(transition.story.about, Organization):
+            return facts_of_none(transition, time_zone=self.watch.time_zone)
+        agreed = replace(watch or self.watch, public_url=_URL)
+        return facts_of(transition, replace(seen or self._seen(_NEAR), watch=agreed))
 
     def _seen(self, used: int) -> Known:
         usage = _count(used, self.now)

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from quota_watch.messages.facts import Facts, Message
-from quota_watch.messages.freeze import facts_of
+from quota_watch.messages.freeze import facts_of, facts_of_none
+from quota_watch.model.account import Organization
 from quota_watch.model.period import Period, Usage
 from quota_watch.model.source import Trouble
 from quota_watch.model.watch import Rule, Severity, Watch
@@ -24,7 +25,7 @@ def story(level: int | None = 90, **changes: Any) -> Story:
     """Return an open story: a level of a limit of 100,000, or blindness where `level` is None."""
     blind = level is None
     values: dict[str, Any] = {
-        "organization": ACME,
+        "about": ACME,
         "rule": Rule.BLIND if blind else Rule.THRESHOLD,
         "period_start": MARCH.start,
         "limit": None if blind else 100_000,
@@ -61,7 +62,7 @@ def about(
         level=of.level,
         tier=of.tier,
         mark=of.mark,
-        subject=of.subject,
+        part=of.part,
         detail=detail,
         period=period,
     )
@@ -99,12 +100,14 @@ def tell(
     **facts: Any,
 ) -> Facts:
     """Return the facts of a transition with so many events `used`, and what else is known."""
+    if not isinstance(transition.story.about, Organization):
+        return facts_of_none(transition, time_zone=of.time_zone)
     count = counted if counted is not None or used is None else usage(used)
     ahead = {key: facts.pop(key) for key in ("forecast", "advice", "plan_fit") if key in facts}
     if ahead:
         facts["analysis"] = made_up.analysis(**ahead)
     known = Known(
-        watch=of,
+        watch=replace(of, public_url=public_url),
         period=count.period if count else MARCH,
         at=transition.at,
         usage=count,
@@ -112,7 +115,7 @@ def tell(
         trouble=trouble,
         **facts,
     )
-    return facts_of(transition, watch=of, known=known, public_url=public_url)
+    return facts_of(transition, known)
 
 
 def message(*facts: Facts, id: str = "msg_1", recipient: str = "") -> Message:  # noqa: A002

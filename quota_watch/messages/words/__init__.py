@@ -21,7 +21,6 @@ from quota_watch.lib.text import (
     share,
 )
 from quota_watch.model.period import Period, is_over, percent
-from quota_watch.model.source import Trouble
 from quota_watch.model.watch import FULL, Watch
 from quota_watch.rules.enforced import is_dropping
 from quota_watch.rules.known import Known
@@ -61,31 +60,15 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
-    """A transition with what was known when it was decided."""
+class Case:
+    """A transition, and the time zone of its readers."""
 
     transition: Transition
-    watch: Watch
-    known: Known
+    time_zone: str
 
     @property
     def name(self) -> str:
-        """The organization's name, fit for a title; its id where the name shows nothing."""
-        return one_line(self.watch.name, NAME) or one_line(self.watch.organization.id, NAME)
-
-    @property
-    def is_of_one(self) -> bool:
-        """Whether it is about one organization."""
-        return self.transition.story.organization is not None
-
-    @property
-    def server(self) -> str:
-        """The organization's server."""
-        return self.watch.organization.server
-
-    @property
-    def subject(self) -> str:
-        """What the story is about where that is no organization, fit for a title."""
+        """The name of what the story is about, fit for a title."""
         return one_line(self.transition.story.subject, NAME)
 
     @property
@@ -93,6 +76,41 @@ class Situation:
         """What the condition carries for those who read of it; empty where a story ended."""
         condition = self.transition.condition
         return (condition.detail if condition else None) or _NOTHING
+
+    def brief(self, at: datetime) -> str:
+        """Write a time of these days in the readers' zone and UTC."""
+        return brief(at, self.time_zone)
+
+    def since(self) -> datetime:
+        """Say when the trouble began: as the condition says, else when the story did."""
+        since = self.detail.get("since")
+        return datetime.fromisoformat(since) if since else self.transition.story.started_at
+
+    def lasted(self) -> str:
+        """Say how long the trouble has lasted."""
+        return duration(self.transition.at - self.since())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation(Case):
+    """A transition of an organization, with all that was known when it was decided."""
+
+    known: Known
+
+    @property
+    def watch(self) -> Watch:
+        """What is agreed about the organization, with the limit in force."""
+        return self.known.watch
+
+    @property
+    def name(self) -> str:
+        """The organization's name, fit for a title; its id where the name shows nothing."""
+        return one_line(self.watch.name, NAME) or one_line(self.watch.organization.id, NAME)
+
+    @property
+    def server(self) -> str:
+        """The organization's server."""
+        return self.watch.organization.server
 
     @property
     def period(self) -> Period:
@@ -132,11 +150,6 @@ class Situation:
         return dict(totals)
 
     @property
-    def trouble(self) -> Trouble | None:
-        """The run of failed polls that a blind alert is about."""
-        return self.known.trouble
-
-    @property
     def limit(self) -> int | None:
         """The limit that holds now; the story's own may be an older one."""
         return self.watch.limit
@@ -162,26 +175,13 @@ class Situation:
         """Whether exactly the limit is used."""
         return self.used is not None and self.used == self.limit
 
-    def brief(self, at: datetime) -> str:
-        """Write a time of these days in the readers' zone and UTC."""
-        return brief(at, self.watch.time_zone)
-
-    def since(self) -> datetime:
-        """Say when the trouble began: as the condition says, else when the story did."""
-        since = self.detail.get("since")
-        return datetime.fromisoformat(since) if since else self.transition.story.started_at
-
-    def lasted(self) -> str:
-        """Say how long the trouble has lasted."""
-        return duration(self.transition.at - self.since())
-
     def figures(self) -> str:
         """Say what is used of what, when that was counted, and when the count starts again."""
-        resets = f"The count restarts on {moment(self.period.resets_at, self.watch.time_zone)}."
+        resets = f"The count restarts on {moment(self.period.resets_at, self.time_zone)}."
         if self.used is None:
             return resets
         at = self.known.measured_at
-        counted = f", counted {moment(at, self.watch.time_zone)}" if at else ""
+        counted = f", counted {moment(at, self.time_zone)}" if at else ""
         span = days(self.period.start, self.period.last_day)
         return f"{self._of_limit()} used for {span}{counted}. {resets}"
 
@@ -224,12 +224,10 @@ def switched_off(case: Situation) -> Words:
     )
 
 
-def over(case: Situation) -> Words:
+def over(case: Case) -> Words:
     """Say that an alert is over, whatever ended it."""
-    about, rule = case.name if case.is_of_one else case.subject, case.transition.story.rule
-    figures = (case.figures(),) if case.is_of_one else ()
     return Words(
-        title=f"The alert about {about} ({rule}) is over",
+        title=f"The alert about {case.name} ({case.transition.story.rule}) is over",
         lead="It no longer holds.",
-        details=figures,
+        details=(case.figures(),) if isinstance(case, Situation) else (),
     )

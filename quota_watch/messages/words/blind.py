@@ -14,9 +14,9 @@ from quota_watch.lib.text import (
     rough,
     sentence,
 )
-from quota_watch.messages.words import FIX, Situation, Words
+from quota_watch.messages.words import FIX, Case, Situation, Words
 from quota_watch.model.period import percent
-from quota_watch.model.source import ErrorKind
+from quota_watch.model.source import ErrorKind, Trouble
 from quota_watch.rules.verdict import Reason
 
 _MOST_NAMES = 10
@@ -58,17 +58,17 @@ _FIXES: Mapping[ErrorKind, tuple[str, ...]] = {
 _REJECTED = "API key rejected: revoked, expired or of another organization; rarely an outage."
 
 
-def fired(case: Situation) -> Words:
+def fired(case: Case) -> Words:
     """Say since when polls fail, why, and what was last known."""
-    return _one(case) if case.is_of_one else _all(case)
+    return _one(case) if isinstance(case, Situation) else _all(case)
 
 
-def ended(case: Situation) -> Words:
+def ended(case: Case) -> Words:
     """Say that polls work again."""
     whole = "No counts are missing: each poll reads every day of the period."
     lost = "If Rybbit itself was down, events it lost in that time are not in its counts."
-    if not case.is_of_one:
-        return Words(title=f"Polls at {case.subject} work again", lead=whole, steps=(lost,))
+    if not isinstance(case, Situation):
+        return Words(title=f"Polls at {case.name} work again", lead=whole, steps=(lost,))
     at = f": {case.percent} used" if case.percent else ""
     return Words(
         title=f"Polls of {case.name} work again{at}",
@@ -78,18 +78,23 @@ def ended(case: Situation) -> Words:
     )
 
 
-def _kind(case: Situation) -> ErrorKind | None:
-    kind = case.trouble.kind if case.trouble else case.detail.get("kind")
+def _trouble(case: Case) -> Trouble | None:
+    return case.known.trouble if isinstance(case, Situation) else None
+
+
+def _kind(case: Case) -> ErrorKind | None:
+    trouble = _trouble(case)
+    kind = trouble.kind if trouble else case.detail.get("kind")
     return ErrorKind(kind) if kind in set(ErrorKind) else None
 
 
-def _because(case: Situation) -> str:
+def _because(case: Case) -> str:
     kind = _kind(case)
     return f" \N{EN DASH} {_WHY[kind]}" if kind else ""
 
 
 def _one(case: Situation) -> Words:
-    trouble = case.trouble
+    trouble = _trouble(case)
     error = f"Last error: {sentence(trouble.message)}" if trouble else ""
     return Words(
         title=f"Can't read {case.name}{_because(case)}",
@@ -102,17 +107,17 @@ def _one(case: Situation) -> Words:
     )
 
 
-def _failing(case: Situation) -> str:
+def _failing(case: Case) -> str:
     critical = _became_critical(case) if case.transition.reason is Reason.BECAME_CRITICAL else ""
-    trouble = case.trouble
+    trouble = _trouble(case)
     since = trouble.since if trouble else case.since()
-    status = _STATUS.search(trouble.message) if trouble else None
+    status = _STATUS.search(trouble.message if trouble else str(case.detail.get("error")))
     how = f" ({status[1]})" if status else ""
     return join([critical, f"Polls have failed since {case.brief(since)}{how}."])
 
 
-def _became_critical(case: Situation) -> str:
-    if not case.is_of_one:
+def _became_critical(case: Case) -> str:
+    if not isinstance(case, Situation):
         return "One of them was near its limit when last seen."
     part = percent(case.used, case.limit) if case.used is not None else None
     if part is not None and part >= _NEAR:
@@ -143,8 +148,8 @@ def _usual_end(case: Situation) -> str:
     return f"At its usual pace {name} ends near {rough(100 * forecast.p50 / limit)} %."
 
 
-def _all(case: Situation) -> Words:
-    count, at = case.detail.get("organizations"), case.subject
+def _all(case: Case) -> Words:
+    count, at = case.detail.get("organizations"), case.name
     who = f"{number(count)} organizations" if count is not None else "any organization"
     error = case.detail.get("error")
     return Words(
@@ -162,12 +167,12 @@ def _all(case: Situation) -> Words:
     )
 
 
-def _steps(case: Situation) -> tuple[str, ...]:
+def _steps(case: Case) -> tuple[str, ...]:
     kind = _kind(case)
     return _FIXES[kind] if kind else ()
 
 
-def _names(case: Situation, count: int | None) -> str:
+def _names(case: Case, count: int | None) -> str:
     names = [one_line(str(name), NAME) for name in case.detail.get("names") or ()][:_MOST_NAMES]
     more = 0 if count is None else count - len(names)
     if not names:

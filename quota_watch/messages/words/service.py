@@ -1,7 +1,7 @@
 """Words of `delivery`, `config` and `discovered`: what needs attention is the watch itself."""
 
 from quota_watch.lib.text import NAME, events, number, one_line, sentence
-from quota_watch.messages.words import CHOOSE, FIX, Situation, Words
+from quota_watch.messages.words import CHOOSE, FIX, Case, Words
 
 _FAILED = (
     "List failed messages: `quota-watch deliveries --failed`; send them: "
@@ -9,13 +9,13 @@ _FAILED = (
 )
 
 
-def delivery_fired(case: Situation) -> Words:
+def delivery_fired(case: Case) -> Words:
     """Say which channel fails, since when, and with which words."""
     attempts = case.detail.get("attempts")
     error = case.detail.get("last_error") or case.detail.get("error")
     tries = "" if attempts is None else f" ({_attempts(attempts)})"
     return Words(
-        title=f"The channel {case.subject} has failed for {case.lasted()}{tries}",
+        title=f"The channel {case.name} has failed for {case.lasted()}{tries}",
         lead=f"No message got through since {case.brief(case.since())}. "
         "Retried for 72 hours, then dropped here.",
         preheader="Critical messages go to the fallback channels; all others wait.",
@@ -27,7 +27,7 @@ def delivery_fired(case: Situation) -> Words:
         steps=(
             "Fix the channel in the config, or its receiver.",
             (
-                f"Try it: `quota-watch test-alert {case.subject}`. The first success sends "
+                f"Try it: `quota-watch test-alert {case.name}`. The first success sends "
                 "everything that is waiting."
             ),
             _FAILED,
@@ -35,10 +35,10 @@ def delivery_fired(case: Situation) -> Words:
     )
 
 
-def delivery_ended(case: Situation) -> Words:
+def delivery_ended(case: Case) -> Words:
     """Say that a channel took a message."""
     return Words(
-        title=f"The channel {case.subject} works again",
+        title=f"The channel {case.name} works again",
         lead="Waiting messages are being sent now, in order.",
         steps=(_FAILED,),
     )
@@ -51,7 +51,7 @@ def _attempts(count: int) -> str:
 _MOST_PROBLEMS = 5
 
 
-def config_fired(case: Situation) -> Words:
+def config_fired(case: Case) -> Words:
     """Say what is wrong with the config that was refused."""
     problems = [sentence(str(each)) for each in case.detail.get("problems") or ()]
     more = len(problems) - _MOST_PROBLEMS
@@ -75,17 +75,17 @@ def config_fired(case: Situation) -> Words:
     )
 
 
-def config_ended(_case: Situation) -> Words:
+def config_ended(_case: Case) -> Words:
     """Say that a valid config was loaded."""
     return Words(title="The new config is in force", lead="It was reloaded without a problem.")
 
 
-def discovered_fired(case: Situation) -> Words:
+def discovered_fired(case: Case) -> Words:
     """Say which organization the key sees, and how to have it watched."""
     detail, id_ = case.detail, one_line(str(case.detail.get("id") or case.transition.story.subject))
     name = one_line(str(detail.get("name") or ""), NAME) or one_line(id_, NAME)
     limit, plan = detail.get("limit"), detail.get("plan")
-    server = one_line(str(detail.get("server") or case.server))
+    server = one_line(str(detail.get("server") or case.name))
     its_plan = f"plan {one_line(str(plan), NAME)}" if plan else ""
     its_limit = f"{events(limit)} a month" if limit is not None else "no limit known"
     terms = ", ".join(each for each in (its_plan, its_limit) if each)
