@@ -17,7 +17,6 @@ from quota_watch.channels.channel import (
     Channel,
     DeliveryError,
     Notice,
-    too_late,
 )
 from quota_watch.channels.chat import headline, plain_text
 from quota_watch.lib import QuotaWatchError
@@ -118,7 +117,9 @@ class AppriseChannel(Channel):
         thread.start()
         thread.join(self._attempt_seconds)
         if thread.is_alive():
-            raise DeliveryError(too_late(self._service, self._attempt_seconds))
+            raise DeliveryError(
+                f"{self._service} did not answer within {self._attempt_seconds:g} seconds"
+            )
         if accepted != [True]:
             raise DeliveryError(
                 f"{self._service} did not accept the message (apprise gives no reason)"

@@ -6,13 +6,9 @@ from contextlib import ExitStack
 from functools import partial
 
 from quota_watch.channels.channel import Channel
-from quota_watch.channels.discord import DISCORD
 from quota_watch.channels.email import EmailChannel
-from quota_watch.channels.pagerduty import URL as PAGERDUTY
-from quota_watch.channels.pagerduty import pagerduty
-from quota_watch.channels.slack import SLACK
-from quota_watch.channels.teams import TEAMS
-from quota_watch.channels.webhook import AT_ONCE, FACTS, Form, WebhookChannel, own_template
+from quota_watch.channels.services import PAGERDUTY_URL, Discord, PagerDuty, Slack, Teams
+from quota_watch.channels.webhook import AT_ONCE, Form, OwnTemplate, WebhookChannel
 from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, Problem, WebhookTable
 from quota_watch.lib.http import Client, build_client
 from quota_watch.lib.network import HttpError
@@ -21,7 +17,12 @@ from quota_watch.messages.facts import EXAMPLES_AT, Message, examples
 from quota_watch.messages.render import Renderer, TemplateError
 from quota_watch.messages.silence_link import SilenceLinks
 
-_FORMS: Mapping[str, Form] = {"json": FACTS, "slack": SLACK, "discord": DISCORD, "teams": TEAMS}
+_FORMS: Mapping[str, Form] = {
+    "json": Form(),
+    "slack": Slack(),
+    "discord": Discord(),
+    "teams": Teams(),
+}
 
 
 def build_channels(config: Config, resources: ExitStack) -> dict[str, Channel]:
@@ -120,7 +121,7 @@ class ChannelBuilder:
         return channel
 
     def _webhook(self, name: str, table: WebhookTable) -> WebhookChannel:
-        url = PAGERDUTY if table.url is None else table.url.reveal()
+        url = PAGERDUTY_URL if table.url is None else table.url.reveal()
         proxy = proxy_for(url, self._environ)
         key = table.routing_key
         return WebhookChannel(
@@ -173,7 +174,7 @@ def form_of(config: Config, table: WebhookTable, *, routing_key: str | None) -> 
     """Return the form of a webhook's bodies; only PagerDuty's holds its key."""
     if table.template is not None:
         renderer = Renderer(config.templates.directory)
-        return own_template(renderer, table.template, variables=table.vars)
+        return OwnTemplate(renderer, table.template, variables=table.vars)
     if routing_key is not None:
-        return pagerduty(routing_key)
+        return PagerDuty(routing_key)
     return _FORMS[table.format]

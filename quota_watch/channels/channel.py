@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from quota_watch.lib import QuotaWatchError
+from quota_watch.lib.network import ConnectError, HttpError, TimedOut
 from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Message
 from quota_watch.model.watch import Severity
@@ -146,19 +147,19 @@ class Channel(Protocol):
         return
 
 
-def too_late(place: str, seconds: float) -> str:
-    """Say that no answer came in time."""
-    return f"{place} did not answer within {seconds:g} seconds"
-
-
-def no_connection(place: str, error: BaseException) -> str:
-    """Say why a connection to `place` failed."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate of {place} was rejected: {one_line(error.verify_message)}"
-    if isinstance(error, ssl.SSLError):
-        return f"no TLS with {place}: {one_line(error.reason or 'the connection ended')}"
+def why_unreached(error: HttpError | OSError, *, place: str, seconds: float) -> str:
+    """Say why nothing got through to `place`, showing nothing else of where that is."""
+    if isinstance(error, TimedOut):
+        return f"{place} did not answer within {seconds:g} seconds"
+    if isinstance(error, HttpError) and not isinstance(error, ConnectError):
+        return f"the exchange with {place} was interrupted ({type(error).__name__})"
+    cause = error.__cause__ or error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"the certificate of {place} was rejected: {one_line(cause.verify_message)}"
+    if isinstance(cause, ssl.SSLError):
+        return f"no TLS with {place}: {one_line(cause.reason or 'the connection ended')}"
     # The system's own words, without its number for them.
-    return f"no connection to {place}: {one_line(_ERRNO.sub('', str(error)))}"
+    return f"no connection to {place}: {one_line(_ERRNO.sub('', str(cause)))}"
 
 
 def next_attempt(

@@ -1,5 +1,6 @@
 """What a chat message shows of each organization, and what of many fits into one message. Pure."""
 
+import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,10 @@ class ChatSection:
     def mark(self) -> str:
         """A coloured dot."""
         return _MARKS[self.tone]
+
+    def lines(self, longest: int, escape: Callable[[str], str] = str) -> list[str]:
+        """Write what stands below the title, each line cut to `longest` characters."""
+        return [fit(line, longest, escape) for line in (self.lead, *self.figures.split("\n"))]
 
 
 def section_of(*facts: Facts, now: datetime) -> ChatSection:
@@ -90,9 +95,9 @@ def pack(
     sections: Iterable[ChatSection],
     make: Callable[[ChatSection], Made],
     *,
-    cost: Callable[[Made], int],
     most: int,
     budget: int,
+    cost: Callable[[Made], int] = lambda made: len(json.dumps(made, separators=(",", ":"))),
 ) -> tuple[list[Made], list[ChatSection]]:
     """Return the first sections as `make` makes them, and those that no longer fit.
 

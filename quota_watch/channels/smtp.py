@@ -14,10 +14,9 @@ from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import cast
 
-from quota_watch.channels.channel import DeliveryError, no_connection, too_late
+from quota_watch.channels.channel import DeliveryError, why_unreached
 from quota_watch.lib.logs import Redactor
 from quota_watch.lib.network import (
-    ConnectError,
     HttpError,
     Stream,
     TimedOut,
@@ -170,12 +169,9 @@ class MailServer:
         """Let whatever goes wrong be a `DeliveryError`."""
         try:
             yield
-        except TimedOut:
-            late = too_late(self._place, self._seconds)
-            raise DeliveryError(late, remedy=self._remedy(TimeoutError())) from None
-        except smtplib.SMTPServerDisconnected:
+        except smtplib.SMTPServerDisconnected as error:
             what = f"{self._place} closed the connection"
-            raise DeliveryError(what, remedy=self._remedy(TimeoutError())) from None
+            raise DeliveryError(what, remedy=self._remedy(error)) from None
         except smtplib.SMTPAuthenticationError as error:
             self._hang_up()
             raise self._refused(
@@ -189,10 +185,9 @@ class MailServer:
             raise DeliveryError(f"{self._place}: {error}", remedy=remedy) from None
         except smtplib.SMTPException as error:
             raise DeliveryError(f"{self._place}: {self._quoted(str(error))}") from None
-        except (ConnectError, OSError) as error:
-            cause = error.__cause__ or error
-            what = no_connection(self._place, cause)
-            raise DeliveryError(what, remedy=self._remedy(cause)) from None
+        except (HttpError, OSError) as error:
+            why = why_unreached(error, place=self._place, seconds=self._seconds)
+            raise DeliveryError(why, remedy=self._remedy(error)) from None
 
     def _accepted(self, what: str, reply: tuple[int, bytes], *, final: bool = False) -> None:
         code, text = reply
@@ -200,12 +195,13 @@ class MailServer:
             raise self._refused(what, code, text, final=final)
 
     def _remedy(self, error: BaseException) -> str:
-        """Say what to do about a connection that was not made, or said nothing."""
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return _HOST_NAME if error.verify_code in _OTHER_NAME else _AUTHORITY
-        if isinstance(error, ssl.SSLError):
+        """Say what to do about a connection that was not made, or on which nothing came."""
+        cause = error.__cause__ or error
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _HOST_NAME if cause.verify_code in _OTHER_NAME else _AUTHORITY
+        if isinstance(cause, ssl.SSLError):
             return _NOT_AT_ONCE if self._security == _TLS else _PLACE
-        if self._security != _TLS and isinstance(error, TimeoutError):
+        if self._security != _TLS and isinstance(error, TimedOut | smtplib.SMTPServerDisconnected):
             return _AT_ONCE
         return _PLACE
 

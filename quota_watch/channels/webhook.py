@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import json
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,21 +20,12 @@ from quota_watch.channels.channel import (
     Channel,
     DeliveryError,
     Notice,
-    no_connection,
-    too_late,
+    why_unreached,
 )
 from quota_watch.config.secrets import signing_key
 from quota_watch.lib.http import Client, Response, glance, seconds_until
 from quota_watch.lib.logs import Redactor
-from quota_watch.lib.network import (
-    ConnectError,
-    HttpError,
-    Stream,
-    TimedOut,
-    connect,
-    deadline,
-    trust,
-)
+from quota_watch.lib.network import ConnectError, HttpError, Stream, connect, deadline, trust
 from quota_watch.lib.text import iso, one_line
 from quota_watch.lib.urls import parse_url
 from quota_watch.messages.facts import Facts, Message
@@ -72,65 +63,63 @@ class Complaint:
     seconds: float | None = None
 
 
-def no_complaint(_answer: bytes) -> Complaint:
-    """Read nothing: what an unknown receiver says may be anything, even what it was told."""
-    return Complaint()
-
-
-def plain_notice(notice: Notice, now: datetime) -> Post:
-    """Make a body whose words most receivers find: ours, Slack's and Discord's names for them."""
-    words = f"{notice.title}\n{notice.text}"
-    body = {"version": 1, "type": "notice", "id": notice.id, "timestamp": iso(now)}
-    return Post(compact({**body, "title": notice.title, "text": words, "content": words}))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """How a message becomes requests, sent in order, and how a refusal of them is read.
+    """How a message becomes requests, and how a refusal of them is read.
 
-    `posts` may raise `TemplateError`. What follows it is the channel's.
+    This one is `format = "json"`: the facts as they are. What stands before the methods is what
+    its channel takes.
     """
 
-    posts: Callable[[Message, datetime], Sequence[Post]]
-    notice: Callable[[Notice, datetime], Post] = plain_notice
-    complaint: Callable[[bytes], Complaint] = no_complaint
-    takes_period_ends: bool
-    batches: bool
+    takes_period_ends: bool = True
+    batches: bool = False
     keeps_incidents: bool = False
 
+    def posts(self, message: Message, now: datetime) -> Sequence[Post]:  # noqa: ARG002 -- for others
+        """Make the requests, sent in order. May raise `TemplateError`."""
+        return [Post(compact(body)) for body in message.bodies]
 
-def chat_form(
-    payload: Callable[[Sequence[Facts], datetime], Mapping[str, Any]],
-    *,
-    complaint: Callable[[bytes], Complaint],
-    notice: Callable[[Notice, datetime], Post] = plain_notice,
-) -> Form:
-    """Return the form of a chat service: one request for all that goes together."""
+    def notice(self, notice: Notice, now: datetime) -> Post:
+        """Put plain words where most receivers look: under our names, Slack's and Discord's."""
+        words = f"{notice.title}\n{notice.text}"
+        body = {"version": 1, "type": "notice", "id": notice.id, "timestamp": iso(now)}
+        return Post(compact({**body, "title": notice.title, "text": words, "content": words}))
 
-    def posts(message: Message, now: datetime) -> tuple[Post, ...]:
-        return (Post(compact(payload(message.facts, now))),)
+    def complaint(self, answer: bytes) -> Complaint:  # noqa: ARG002 -- for others
+        """Read nothing: an unknown receiver may answer anything, even what it was sent."""
+        return Complaint()
 
-    return Form(
-        posts=posts, notice=notice, complaint=complaint, takes_period_ends=False, batches=True
-    )
+
+class OwnTemplate(Form):
+    """The form of the user's template `webhook/NAME`, which sees `variables` as `vars`.
+
+    What parses as JSON is sent as that, all else as text; a `*.json.j2` must make JSON.
+    """
+
+    def __init__(self, renderer: Renderer, name: str, *, variables: Mapping[str, Any]) -> None:
+        self._renderer = renderer
+        self._name = name
+        self._variables = variables
+
+    def posts(self, message: Message, now: datetime) -> Sequence[Post]:
+        """Render each of the facts."""
+        return [self._post(facts, now) for facts in message.facts]
+
+    def _post(self, facts: Facts, now: datetime) -> Post:
+        text = self._renderer.webhook(self._name, facts, variables=self._variables, now=now)
+        broken = _not_json(text)
+        if broken and self._name.endswith(_MUST_BE_JSON):
+            raise TemplateError(f"template webhook/{self._name} doesn't make JSON: {broken}")
+        return Post(text.encode(), _TEXT_TYPE if broken else JSON_TYPE)
 
 
 def compact(payload: Mapping[str, Any]) -> bytes:
-    """Return JSON in the same bytes however the payload was stored in between."""
+    """Write JSON in the same bytes however the payload was stored in between."""
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.encode()
 
 
-def _facts_alone(message: Message, _now: datetime) -> tuple[Post, ...]:
-    return tuple(Post(compact(body)) for body in message.bodies)
-
-
-FACTS = Form(posts=_facts_alone, takes_period_ends=True, batches=False)
-"""`format = "json"`: the facts as they are."""
-
-
 def answered(answer: bytes) -> Mapping[str, Any]:
-    """Return an answer's JSON object; an empty one where it is none."""
+    """Read an answer's JSON object; an empty one where it is none."""
     try:
         body = json.loads(answer)
     except (ValueError, RecursionError):
@@ -138,27 +127,8 @@ def answered(answer: bytes) -> Mapping[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def own_template(renderer: Renderer, name: str, *, variables: Mapping[str, Any]) -> Form:
-    """Return the form of the template `webhook/NAME`, which sees `variables` as `vars`.
-
-    What parses as JSON is sent as that, all else as text; a `*.json.j2` must make JSON.
-    """
-
-    def posts(message: Message, now: datetime) -> tuple[Post, ...]:
-        return tuple(_post(each, now) for each in message.facts)
-
-    def _post(facts: Facts, now: datetime) -> Post:
-        text = renderer.webhook(name, facts, variables=variables, now=now)
-        broken = _not_json(text)
-        if broken and name.endswith(_MUST_BE_JSON):
-            raise TemplateError(f"template webhook/{name} doesn't make JSON: {broken}")
-        return Post(text.encode(), _TEXT_TYPE if broken else JSON_TYPE)
-
-    return Form(posts=posts, takes_period_ends=True, batches=False)
-
-
 def _not_json(text: str) -> str | None:
-    """Return what keeps a text from being JSON, None where it is."""
+    """Say what keeps a text from being JSON, None where it is."""
     try:
         json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError as error:
@@ -191,7 +161,7 @@ class WebhookChannel(Channel):
         headers: Mapping[str, str],
         min_severity: Severity,
         client: Client,
-        form: Form = FACTS,
+        form: Form,
         proxy: str | None = None,
         hidden: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
@@ -229,18 +199,13 @@ class WebhookChannel(Channel):
 
     def check(self) -> str:
         """Connect, with TLS for an https URL, and leave without a request."""
-        try:
-            with deadline(self._attempt_seconds):
-                self._connect().close()
-        except TimedOut:
-            raise DeliveryError(too_late(self._place, self._attempt_seconds)) from None
-        except (ConnectError, OSError) as error:
-            raise DeliveryError(no_connection(self._place, error.__cause__ or error)) from None
+        with self._attempt(self._place):
+            self._connect().close()
         through = "" if self._proxy is None else f", which leads to {self._host},"
         return f"{self._place}{through} can be reached (nothing was sent)"
 
     def _post_all(self, posts: Sequence[Post], id: str, now: datetime) -> None:  # noqa: A002 - as in the specification
-        with deadline(self._attempt_seconds), self._explained():
+        with self._attempt(self._host):
             for post in posts:
                 self._post(post, id, now)
 
@@ -262,19 +227,15 @@ class WebhookChannel(Channel):
         return self._host if self._proxy is None else f"the proxy {one_line(self._proxy.host)}"
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Let whatever goes wrong be a `DeliveryError` that shows nothing but the host."""
+    def _attempt(self, place: str) -> Iterator[None]:
+        """Ask something of `place` in the time there is; what goes wrong is a `DeliveryError`."""
         try:
-            yield
-        except TimedOut:
-            raise DeliveryError(too_late(self._host, self._attempt_seconds)) from None
-        except ConnectError as error:
-            raise DeliveryError(no_connection(self._place, error)) from None
-        except HttpError as error:
-            what = type(error).__name__
-            raise DeliveryError(
-                f"the exchange with {self._host} was interrupted ({what})"
-            ) from None
+            with deadline(self._attempt_seconds):
+                yield
+        except (HttpError, OSError) as error:
+            at = self._place if isinstance(error, ConnectError) else place
+            why = why_unreached(error, place=at, seconds=self._attempt_seconds)
+            raise DeliveryError(why) from None
 
     def _post(self, post: Post, id: str, now: datetime) -> None:  # noqa: A002 - as in the specification
         headers = self._headers | self._standard(post, id, int(now.timestamp()))

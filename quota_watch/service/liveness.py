@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from http import HTTPStatus
 
-from quota_watch.channels.channel import no_connection, too_late
+from quota_watch.channels.channel import why_unreached
 from quota_watch.lib.http import BodyError, Client, Request, fetch
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock
-from quota_watch.lib.network import ConnectError, HttpError, TimedOut
+from quota_watch.lib.network import HttpError
 from quota_watch.lib.text import one_line
 from quota_watch.lib.urls import parse_url
 
@@ -134,12 +134,8 @@ class Heartbeat:
         request = self._client.build_request("GET", self._url)
         try:
             status = self._ask(request)
-        except TimedOut:
-            return too_late(self._host, _PING_SECONDS)
-        except ConnectError as error:
-            return no_connection(self._host, error)
         except HttpError as error:
-            return f"the exchange with {self._host} was interrupted ({type(error).__name__})"
+            return why_unreached(error, place=self._host, seconds=_PING_SECONDS)
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return None
         return f"{self._host} answered {status}"

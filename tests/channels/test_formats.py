@@ -11,8 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.channels import discord, pagerduty, slack, teams
 from quota_watch.channels.chat import fit, plain_text, rest, section_of, units
+from quota_watch.channels.services import (
+    Discord,
+    PagerDuty,
+    Slack,
+    Teams,
+    discord_escape,
+    slack_escape,
+)
 from quota_watch.channels.webhook import Form
 from quota_watch.messages.facts import Facts, LinkFacts
 from quota_watch.rules.reconcile import Reason
@@ -21,7 +28,7 @@ from support.samples import sample_facts
 from support.telling import BIG, fired, message, resolved, tell
 
 SAMPLES = sample_facts(now=NOON)
-CHATS = {"slack": slack.SLACK, "discord": discord.DISCORD, "teams": teams.TEAMS}
+CHATS = {"slack": Slack(), "discord": Discord(), "teams": Teams()}
 APRIL = NOON + timedelta(days=20)
 HOSTILE = (
     "<!channel> @everyone @here <@U123> <#C1> <at>Anna</at> [x](https://evil.example) "
@@ -119,7 +126,7 @@ def slack_sections(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("count", [1, 2, 13, 200])
 def test_slacks_limits_are_kept(count):
-    body = sent(slack.SLACK, *map(long_story, range(count)))
+    body = sent(Slack(), *map(long_story, range(count)))
     assert len(body["blocks"]) <= 50
     assert units(body["text"]) <= 4_000
     for section in slack_sections(body):
@@ -127,7 +134,7 @@ def test_slacks_limits_are_kept(count):
 
 
 def test_slack_gets_block_kit_and_a_line_for_notifications():
-    body = sent(slack.SLACK, tell(fired()))
+    body = sent(Slack(), tell(fired()))
     title = "Warning: Acme has used 91.2 % of its 100,000 events"
     assert body["text"] == title
     assert slack_sections(body)[0]["text"]["text"].startswith(f"🟠 *{title}*\n")
@@ -137,8 +144,8 @@ def test_slack_gets_block_kit_and_a_line_for_notifications():
 
 @given(st.text(max_size=80))
 def test_no_name_mentions_or_links_anything_in_slack(name):
-    told = texts(sent(slack.SLACK, named(f"{HOSTILE[:30]}{name}")))
-    told.append(slack.escape(HOSTILE + name))
+    told = texts(sent(Slack(), named(f"{HOSTILE[:30]}{name}")))
+    told.append(slack_escape(HOSTILE + name))
     assert not [text for text in told if re.search(r"[<>]|&(?!amp;|lt;|gt;)", text)]
 
 
@@ -155,17 +162,17 @@ def test_no_name_mentions_or_links_anything_in_slack(name):
     ],
 )
 def test_slack_shows_names_as_they_are(name, shown):
-    assert slack.escape(name) == shown
+    assert slack_escape(name) == shown
 
 
 def test_a_link_cannot_be_ended_early_in_discord():
     facts = replace(tell(fired()), links=LinkFacts(organization="https://q.example/a)b<c"))
-    assert "(https://q.example/a%29b%3Cc)" in str(sent(discord.DISCORD, facts))
+    assert "(https://q.example/a%29b%3Cc)" in str(sent(Discord(), facts))
 
 
 @pytest.mark.parametrize("count", [1, 2, 11, 200])
 def test_discords_limits_are_kept(count):
-    body = sent(discord.DISCORD, *map(long_story, range(count)))
+    body = sent(Discord(), *map(long_story, range(count)))
     embeds = body["embeds"]
     assert len(embeds) <= 10
     assert units(body["content"]) <= 2_000
@@ -187,10 +194,10 @@ def test_discords_limits_are_kept(count):
 
 @given(st.text(max_size=80))
 def test_no_name_mentions_anybody_or_formats_in_discord(name):
-    body = sent(discord.DISCORD, named(f"{HOSTILE[:30]}{name}"))
+    body = sent(Discord(), named(f"{HOSTILE[:30]}{name}"))
     assert body["allowed_mentions"] == {"parse": []}
     markup = re.compile(r"(?<!\\)(?:\\\\)*(?:[*_~`|<@\[\]]|^[>#-]|:(?=//))")
-    for text in (body["content"], body["embeds"][0]["title"], discord.escape(HOSTILE + name)):
+    for text in (body["content"], body["embeds"][0]["title"], discord_escape(HOSTILE + name)):
         assert not markup.search(text)
 
 
@@ -206,7 +213,7 @@ def test_no_name_mentions_anybody_or_formats_in_discord(name):
     ],
 )
 def test_discord_shows_names_as_they_are(name, shown):
-    assert discord.escape(name) == shown
+    assert discord_escape(name) == shown
 
 
 @pytest.mark.parametrize(
@@ -222,7 +229,7 @@ def test_discord_shows_names_as_they_are(name, shown):
     ],
 )
 def test_what_discord_says_of_a_refusal_is_read(answer, words, seconds):
-    complaint = discord.complaint(answer)
+    complaint = Discord().complaint(answer)
     assert complaint.words.startswith(words)
     assert bool(complaint.words) == bool(words)
     assert complaint.seconds == seconds
@@ -232,7 +239,7 @@ def test_what_discord_says_of_a_refusal_is_read(answer, words, seconds):
     ("answer", "words"), [(b"no_service\n", "no_service"), (b"<html>no", ""), (b"a" * 999, "")]
 )
 def test_what_slack_says_of_a_refusal_is_read(answer, words):
-    assert slack.complaint(answer).words == words
+    assert Slack().complaint(answer).words == words
 
 
 def card(body: dict[str, Any]) -> dict[str, Any]:
@@ -243,11 +250,11 @@ def card(body: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("count", [1, 2, 30, 300])
 def test_a_teams_message_stays_under_28_kb(count):
-    assert len(json.dumps(sent(teams.TEAMS, *map(long_story, range(count))))) <= 28_000
+    assert len(json.dumps(sent(Teams(), *map(long_story, range(count))))) <= 28_000
 
 
 def test_teams_gets_an_adaptive_card():
-    body = sent(teams.TEAMS, tell(fired()))
+    body = sent(Teams(), tell(fired()))
     assert body["type"] == "message"
     assert (card(body)["type"], card(body)["version"]) == ("AdaptiveCard", "1.4")
     title = card(body)["body"][0]["items"][0]["inlines"][0]
@@ -256,7 +263,7 @@ def test_teams_gets_an_adaptive_card():
 
 
 def test_names_stand_in_teams_only_where_nothing_is_markup():
-    body = sent(teams.TEAMS, named(HOSTILE), named(HOSTILE))
+    body = sent(Teams(), named(HOSTILE), named(HOSTILE))
     assert "entities" not in json.dumps(body)
     stack = list(card(body)["body"])
     while stack:
@@ -267,12 +274,12 @@ def test_names_stand_in_teams_only_where_nothing_is_markup():
 
 def test_what_teams_says_of_a_refusal_is_read():
     answer = b'{"error": {"code": "TriggerInputSchemaMismatch", "message": "The input \'canary\'"}}'
-    assert teams.complaint(answer).words == "TriggerInputSchemaMismatch"
-    assert teams.complaint(b'{"error": "x"}').words == ""
+    assert Teams().complaint(answer).words == "TriggerInputSchemaMismatch"
+    assert Teams().complaint(b'{"error": "x"}').words == ""
 
 
 def events(facts: Facts, now=NOON) -> tuple[dict[str, Any], ...]:
-    return pagerduty.payloads(facts, routing_key="R1", now=now)
+    return tuple(json.loads(post.body) for post in PagerDuty("R1").posts(message(facts), now))
 
 
 @pytest.mark.parametrize("shape", ["kept", "fired", "escalated", "dropping", "blind", "never_seen"])
@@ -326,17 +333,17 @@ def test_what_pagerduty_says_of_a_refusal_is_read():
     answer = (
         b'{"status": "invalid event", "message": "Event object is invalid", "errors": ["a", 1]}'
     )
-    assert pagerduty.complaint(answer).words == "Event object is invalid; a"
+    assert PagerDuty("R1").complaint(answer).words == "Event object is invalid; a"
 
 
 def test_pagerduty_is_told_everything_at_once_and_alone():
-    form = pagerduty.pagerduty("R1")
+    form = PagerDuty("R1")
     assert (form.takes_period_ends, form.batches) == (True, False)
 
 
 @given(st.text(max_size=60), st.integers(1, 40))
 def test_a_text_is_cut_before_it_is_escaped(text, longest):
-    shown = fit(text, longest, discord.escape)
+    shown = fit(text, longest, discord_escape)
     assert units(shown) <= longest or shown == "…"
     assert not re.search(r"(?<!\\)(?:\\\\)*\\$", shown)
 

@@ -7,11 +7,8 @@ from typing import Any
 import pytest
 
 from quota_watch.channels.channel import DeliveryError
-from quota_watch.channels.discord import DISCORD
-from quota_watch.channels.pagerduty import pagerduty
-from quota_watch.channels.slack import SLACK
-from quota_watch.channels.teams import TEAMS
-from quota_watch.channels.webhook import FACTS, Form, WebhookChannel, own_template
+from quota_watch.channels.services import Discord, PagerDuty, Slack, Teams
+from quota_watch.channels.webhook import Form, OwnTemplate, WebhookChannel
 from quota_watch.lib.http import Client, build_client
 from quota_watch.messages.render import Renderer
 from quota_watch.model.watch import Severity
@@ -50,10 +47,10 @@ def channel(client: Client, url: str, form: Form, **changes: Any) -> WebhookChan
 @pytest.mark.parametrize(
     ("form", "status", "answer"),
     [
-        (SLACK, 200, b"ok"),
-        (DISCORD, 204, b""),
-        (TEAMS, 202, b""),
-        (pagerduty(KEY), 202, b'{"status": "success", "dedup_key": "al_1"}'),
+        (Slack(), 200, b"ok"),
+        (Discord(), 204, b""),
+        (Teams(), 202, b""),
+        (PagerDuty(KEY), 202, b'{"status": "success", "dedup_key": "al_1"}'),
     ],
 )
 def test_what_each_service_answers_is_success(client, http_server, form, status, answer):
@@ -68,12 +65,12 @@ def test_what_each_service_answers_is_success(client, http_server, form, status,
 @pytest.mark.parametrize(
     ("form", "status", "answer", "words"),
     [
-        (SLACK, 404, b"no_service", "404 Not Found: no_service"),
-        (SLACK, 400, b"invalid_payload", "400 Bad Request: invalid_payload"),
-        (DISCORD, 404, b'{"message": "Unknown Webhook"}', "404 Not Found: Unknown Webhook"),
-        (TEAMS, 400, b'{"error": {"code": "TriggerInput"}}', "400 Bad Request: TriggerInput"),
-        (pagerduty(KEY), 400, b'{"message": "bad", "errors": ["short"]}', "bad; short"),
-        (FACTS, 404, b"canary", "404 Not Found"),
+        (Slack(), 404, b"no_service", "404 Not Found: no_service"),
+        (Slack(), 400, b"invalid_payload", "400 Bad Request: invalid_payload"),
+        (Discord(), 404, b'{"message": "Unknown Webhook"}', "404 Not Found: Unknown Webhook"),
+        (Teams(), 400, b'{"error": {"code": "TriggerInput"}}', "400 Bad Request: TriggerInput"),
+        (PagerDuty(KEY), 400, b'{"message": "bad", "errors": ["short"]}', "bad; short"),
+        (Form(), 404, b"canary", "404 Not Found"),
     ],
 )
 def test_what_a_service_says_of_a_refusal_is_told(client, http_server, form, status, answer, words):
@@ -98,14 +95,14 @@ def test_discord_may_say_in_header_or_body_how_long_to_wait(
 ):
     http_server.answers = [(429, headers, answer)]
     with pytest.raises(DeliveryError) as caught:
-        channel(client, http_server.url, DISCORD).send(FIRED, now=NOON)
+        channel(client, http_server.url, Discord()).send(FIRED, now=NOON)
     assert (caught.value.retry_after, caught.value.start_late) == (seconds, False)
 
 
 def test_a_key_that_a_service_repeats_is_not_told(client, http_server):
     http_server.answers = [(400, {}, json.dumps({"message": f"bad key {KEY}"}).encode())]
     with pytest.raises(DeliveryError) as caught:
-        channel(client, http_server.url, pagerduty(KEY)).send(FIRED, now=NOON)
+        channel(client, http_server.url, PagerDuty(KEY)).send(FIRED, now=NOON)
     assert str(caught.value).endswith("400 Bad Request: bad key ***")
 
 
@@ -115,13 +112,13 @@ def actions(http_server: HttpServer) -> list[str]:
 
 def test_a_test_of_pagerduty_is_a_trigger_and_its_resolve(client, http_server):
     http_server.answers = [(202, {}, b"")]
-    channel(client, http_server.url, pagerduty(KEY)).send(TEST, now=NOON)
+    channel(client, http_server.url, PagerDuty(KEY)).send(TEST, now=NOON)
     assert actions(http_server) == ["trigger", "resolve"]
 
 
 def test_where_the_second_of_two_requests_fails_both_are_sent_again(client, http_server):
     http_server.answers = [(202, {}, b""), (500, {}, b""), (202, {}, b"")]
-    pager = channel(client, http_server.url, pagerduty(KEY))
+    pager = channel(client, http_server.url, PagerDuty(KEY))
     with pytest.raises(DeliveryError):
         pager.send(TEST, now=NOON)
     pager.send(TEST, now=NOON)
@@ -129,7 +126,7 @@ def test_where_the_second_of_two_requests_fails_both_are_sent_again(client, http
 
 
 def test_a_template_that_fails_later_is_tried_again_when_it_may_be_mended(client, tmp_path):
-    form = own_template(Renderer(tmp_path), "my.json.j2", variables={})
+    form = OwnTemplate(Renderer(tmp_path), "my.json.j2", variables={})
     with pytest.raises(DeliveryError, match=r"webhook/my\.json\.j2: there is no file") as caught:
         channel(client, "http://127.0.0.1:9", form).send(FIRED, now=NOON)
     assert (caught.value.permanent, caught.value.start_late) == (False, True)
@@ -138,7 +135,7 @@ def test_a_template_that_fails_later_is_tried_again_when_it_may_be_mended(client
 def test_a_webhook_behind_a_proxy_goes_through_it(http_server):
     # A proxy is asked for whole URLs; what it answers comes from the other end.
     with build_client(connections=1, proxy=http_server.url) as client:
-        hook = channel(client, "http://hooks.example/x", FACTS, proxy=http_server.url)
+        hook = channel(client, "http://hooks.example/x", Form(), proxy=http_server.url)
         hook.send(FIRED, now=NOON)
         told = "the proxy 127.0.0.1, which leads to hooks.example, can be reached"
         assert hook.check() == f"{told} (nothing was sent)"
@@ -149,7 +146,7 @@ def test_a_webhook_behind_a_proxy_goes_through_it(http_server):
 def test_a_proxy_that_is_not_there_is_named():
     proxy = "http://127.0.0.1:9"
     with build_client(connections=1, proxy=proxy) as client:
-        hook = channel(client, "http://hooks.example/x", FACTS, proxy=proxy)
+        hook = channel(client, "http://hooks.example/x", Form(), proxy=proxy)
         for attempt in (lambda: hook.send(FIRED, now=NOON), hook.check):
             with pytest.raises(DeliveryError, match=r"no connection to the proxy 127\.0\.0\.1"):
                 attempt()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quota_watch.channels.webhook import Post, own_template
+from quota_watch.channels.webhook import OwnTemplate, Post
 from quota_watch.messages.render import Renderer, TemplateError
 from support.domain import NOON
 from support.samples import sample_facts
@@ -25,7 +25,7 @@ def make(tmp_path: Path) -> Make:
 
     def post(text: str, *, name="my.json.j2", facts=None, variables=None, now=NOON) -> Post:
         (tmp_path / "webhook" / name).write_text(text)
-        form = own_template(Renderer(tmp_path), name, variables=variables or {})
+        form = OwnTemplate(Renderer(tmp_path), name, variables=variables or {})
         told = tell(fired()) if facts is None else facts
         (only,) = form.posts(message(told, id="m"), now)
         return only
@@ -88,14 +88,14 @@ def test_a_value_that_nobody_escaped_is_found_with_the_samples(make):
 
 
 def test_a_template_that_is_missing_is_named(tmp_path):
-    form = own_template(Renderer(tmp_path), "my.json.j2", variables={})
+    form = OwnTemplate(Renderer(tmp_path), "my.json.j2", variables={})
     sent = message(tell(fired(), of=BIG), id="m")
     with pytest.raises(TemplateError, match=r"webhook/my\.json\.j2: there is no file"):
         form.posts(sent, NOON)
 
 
 def test_a_template_makes_one_body_of_each_message_at_once(tmp_path):
-    form = own_template(Renderer(tmp_path), "my.json.j2", variables={})
+    form = OwnTemplate(Renderer(tmp_path), "my.json.j2", variables={})
     assert (form.takes_period_ends, form.batches) == (True, False)
 
 

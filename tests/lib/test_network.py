@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from quota_watch.channels.channel import no_connection
+from quota_watch.channels.channel import why_unreached
 from quota_watch.lib.network import ConnectError, TimedOut, connect, deadline
 from support.servers import raw_server
 
@@ -49,4 +49,5 @@ def test_when_the_time_is_up_nothing_is_begun():
 def test_a_name_without_address_is_explained(host):
     with pytest.raises(ConnectError, match="the name can't be looked up: ") as caught:
         connect(host, 25)
-    assert no_connection(host, caught.value).startswith(f"no connection to {host}: the name")
+    why = why_unreached(caught.value, place=host, seconds=1.0)
+    assert why.startswith(f"no connection to {host}: the name")

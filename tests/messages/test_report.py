@@ -5,9 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from quota_watch.channels.discord import DISCORD
-from quota_watch.channels.slack import SLACK
-from quota_watch.channels.teams import TEAMS
+from quota_watch.channels.services import Discord, Slack, Teams
 from quota_watch.messages.render import Renderer
 from quota_watch.messages.report import report_facts
 from quota_watch.messages.words.report import Standing, changed, coming, sites, standing
@@ -141,7 +139,7 @@ def test_of_very_many_organizations_no_mail_is_cut_off():
     assert "Customer number 44" in mail.html
 
 
-@pytest.mark.parametrize("form", [SLACK, DISCORD, TEAMS], ids=["slack", "discord", "teams"])
+@pytest.mark.parametrize("form", [Slack(), Discord(), Teams()], ids=["slack", "discord", "teams"])
 def test_a_chat_reads_of_each_organization_in_a_line(form):
     (post,) = form.posts(message(WEEKLY, id="m"), NOON)
     body = post.body.decode("unicode_escape")
