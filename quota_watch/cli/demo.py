@@ -42,7 +42,7 @@ from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.logs import setup_logging
 from quota_watch.lib.text import days, one_line
 from quota_watch.service.service import Page
-from quota_watch.storage import deliveries
+from quota_watch.storage import deliveries, outbox
 from quota_watch.storage.database import Database
 from quota_watch.views.status import Status, statuses
 
@@ -54,7 +54,7 @@ PORT = 8420
 
 _TICK_SECONDS = 0.05
 _STEP_SECONDS = 0.2
-_FIRST_SECONDS, _PATIENCE_SECONDS = 15.0, 3.0
+_FIRST_SECONDS, _PATIENCE_SECONDS = 30.0, 10.0
 _STOP_SECONDS = 10.0
 _REFRESH = 2
 _PLAYED_SHARE = 0.8
@@ -84,11 +84,21 @@ class _Stage:
             watches = self.config.watches()
             return statuses(connection, watches, now=self.clock.now())
 
-    def is_polled(self, every: timedelta) -> bool:
-        """Whether no organization has waited longer than that for its poll."""
-        since = self.clock.now() - every
+    def is_done(self, every: timedelta) -> bool:
+        """Whether no organization has waited longer than that for its poll, and no message waits.
+
+        A clock that is moved on while a message is on its way would end the claim on it: it would
+        be sent again.
+        """
+        now, channels = self.clock.now(), self.config.channels
         polls = [each.last_poll for each in self.status()]
-        return all(at is not None and at >= since for at in polls)
+        if not all(at is not None and at >= now - every for at in polls):
+            return False
+        with self.database.read() as connection:
+            return not (
+                outbox.due_channels(connection, channels, now=now)
+                or outbox.in_flight(connection, channels, now=now)
+            )
 
 
 @click.command()
@@ -155,7 +165,7 @@ def demo(
             every = REAL_EVERY if _play(stage, speed, ends) else PLAYED_EVERY
         page.take_up(config := stage.configure(every))
         with _serving(stage, config):
-            _wait_for_polls(stage, _PATIENCE_SECONDS, every)
+            _wait(stage, _PATIENCE_SECONDS, every)
             _conclude(stage)
             if seconds or is_terminal():
                 _go_on(page.url, ends)
@@ -263,12 +273,12 @@ def _play(stage: _Stage, speed: int, ends: float) -> bool:
     Mark every few days where each organization is. Returns whether it arrived at now in time.
     """
     clock, step = stage.clock, timedelta(seconds=speed * _STEP_SECONDS)
-    _wait_for_polls(stage, _FIRST_SECONDS)
+    _wait(stage, _FIRST_SECONDS)
     mark = clock.now() + _MARK_EVERY
     while time.monotonic() < ends:
         began = time.monotonic()
         is_now = clock.move_on(step)
-        _wait_for_polls(stage, _PATIENCE_SECONDS)
+        _wait(stage, _PATIENCE_SECONDS)
         if is_now:
             return True
         time.sleep(max(began + _STEP_SECONDS - time.monotonic(), 0))
@@ -279,10 +289,10 @@ def _play(stage: _Stage, speed: int, ends: float) -> bool:
     return False
 
 
-def _wait_for_polls(stage: _Stage, seconds: float, every: timedelta = PLAYED_EVERY) -> None:
-    """Wait until every organization that is due was polled; the first poll fetches a year."""
+def _wait(stage: _Stage, seconds: float, every: timedelta = PLAYED_EVERY) -> None:
+    """Wait until the daemon has done what is due; the first poll fetches a year."""
     latest = time.monotonic() + seconds
-    while time.monotonic() < latest and not stage.is_polled(every):
+    while time.monotonic() < latest and not stage.is_done(every):
         time.sleep(_TICK_SECONDS)
 
 

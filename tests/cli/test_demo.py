@@ -4,6 +4,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
 from pathlib import Path
 
 import httpx
@@ -48,6 +49,8 @@ def test_the_demo_plays_keeps_its_mails_and_suggests_what_works_when_pasted(
     mails, pages = sorted(folder.glob("*.eml")), sorted(folder.glob("*.html"))
     assert len(mails) == len(pages) >= 5
     assert "Busy Game" in "".join(page.read_text() for page in pages)
+    ids = [message_from_bytes(mail.read_bytes())["Message-ID"] for mail in mails]
+    assert len(set(ids)) == len(ids)
     lines = [each.removeprefix("Try ") for each in result.stdout.splitlines() if "Try " in each[:4]]
     assert len(lines) == 4
     for line in lines:
