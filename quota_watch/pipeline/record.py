@@ -167,8 +167,10 @@ class Recorder:
         watch = limit_in_force(poll.watch, kept_limit(row), kept_account(row), now=poll.at).watch
         last_known = _last_known(poll, watch, row, kept)
         trouble = record.goes_on_failing(row, error, poll.at)
+        interval = self._pace(watch.organization)
+        next_at = _after_failure(poll, error, interval)
         changes.organizations[row.pk] = record.failed_poll_columns(
-            row, trouble, watch, error, now=poll.at, next_at=self._after_failure(poll, error)
+            row, trouble, watch, error, now=poll.at, next_at=next_at, interval=interval
         )
         return Known(
             pk=row.pk,
@@ -180,18 +182,6 @@ class Recorder:
             trouble=trouble,
             kept_forecast=None if forecast is None else kept_forecast_of(forecast),
         )
-
-    def _after_failure(self, poll: Poll, error: UpstreamError) -> datetime:
-        """Return when a short wait that a rate limit asks for is over; else the next slot after it.
-
-        An hour at most: to know that the watch is blind takes more than one poll.
-        """
-        wait = timedelta(seconds=min(error.retry_after or 0.0, _LONGEST_WAIT_SECONDS))
-        organization = poll.watch.organization
-        slot = next_slot(organization, after=poll.at + wait, interval=self._pace(organization))
-        if error.kind is ErrorKind.RATE_LIMITED and _MOMENT <= wait <= _SHORT_WAIT:
-            return min(poll.at + wait, slot)
-        return slot
 
     def _record_closed(
         self,
@@ -252,6 +242,18 @@ def _closed_period(
     if poll.closed is None or poll.closed.error is not None:
         return None
     return closed_period(connection, row.pk, watch=watch, period=previous(poll.period))
+
+
+def _after_failure(poll: Poll, error: UpstreamError, interval: timedelta) -> datetime:
+    """Return when a short wait that a rate limit asks for is over; else the next slot after it.
+
+    An hour at most: to know that the watch is blind takes more than one poll.
+    """
+    wait = timedelta(seconds=min(error.retry_after or 0.0, _LONGEST_WAIT_SECONDS))
+    slot = next_slot(poll.watch.organization, after=poll.at + wait, interval=interval)
+    if error.kind is ErrorKind.RATE_LIMITED and _MOMENT <= wait <= _SHORT_WAIT:
+        return min(poll.at + wait, slot)
+    return slot
 
 
 def _last_known(poll: Poll, watch: Watch, row: Row[Any], kept: KeptRows) -> Usage | None:

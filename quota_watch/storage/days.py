@@ -38,8 +38,12 @@ def good_poll_columns(
         "failing_since": None,
         "failed_polls": 0,
         "last_error": None,
-        "interval_seconds": max(1, round(interval.total_seconds())),
+        "interval_seconds": _whole_seconds(interval),
     }
+
+
+def _whole_seconds(interval: timedelta) -> int:
+    return max(1, round(interval.total_seconds()))
 
 
 def failed_poll_columns(
@@ -50,6 +54,7 @@ def failed_poll_columns(
     *,
     now: datetime,
     next_at: datetime,
+    interval: timedelta,
 ) -> dict[str, Any]:
     """Return how a failed poll is kept there, and nothing else: unknown is never zero."""
     before = row.last_error or {}
@@ -59,6 +64,7 @@ def failed_poll_columns(
         "last_poll": now,
         "failing_since": trouble.since,
         "failed_polls": trouble.polls,
+        "interval_seconds": _whole_seconds(interval),
         "last_error": {
             "kind": error.kind,
             "message": error.message,

@@ -96,6 +96,16 @@ def test_polls_keep_their_place_in_the_interval(
     assert {row(station, each).next_at for each in watches(50)} == {slot + HOUR for slot in slots}
 
 
+def test_the_interval_is_recorded_while_polls_fail_too(
+    station: Station, upstream: Upstream, clock: FakeClock
+) -> None:
+    station.poll()
+    upstream.errors[ACME.organization] = NO_ANSWER
+    clock.advance(HOUR)
+    Station(station.database, upstream, [ACME], clock, interval=timedelta(minutes=5)).poll()
+    assert row(station).interval_seconds == 300
+
+
 def test_a_failed_poll_keeps_what_was_known_and_tells_nothing(
     station: Station, upstream: Upstream, channel: RecordingChannel, clock: FakeClock
 ) -> None:
