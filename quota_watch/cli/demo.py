@@ -248,7 +248,7 @@ def _introduce(stage: _Stage, url: str | None, port: int, *, now: datetime, seco
 @contextmanager
 def _serving(stage: _Stage, config: Config) -> Iterator[None]:
     """Run the daemon as `run` does, in a thread of its own."""
-    from quota_watch.service.liveness import Notifier
+    from quota_watch.service.health import Notifier
     from quota_watch.service.runtime import Runtime
     from quota_watch.service.service import Service
 

@@ -45,8 +45,7 @@ _M_ARENA_MAX = -8  # of glibc's mallopt
 @click.pass_obj
 def run(context: Context) -> int:
     """Poll, alert and deliver until stopped: the service."""
-    from quota_watch.service.health import Health, clocks_apart
-    from quota_watch.service.liveness import Notifier
+    from quota_watch.service.health import Health, Notifier, clocks_apart
     from quota_watch.service.service import Page, Service, wait_for_database
 
     # Until the service handles them: there is nothing yet to end, or to reload.

@@ -33,8 +33,7 @@ from quota_watch.pipeline.watcher import Outcome, PollSummary, Watcher
 from quota_watch.rybbit.client import build_source
 from quota_watch.rybbit.pacing import Pacer
 from quota_watch.service.discovery import find_new
-from quota_watch.service.health import Health, SelfCheck
-from quota_watch.service.liveness import Heartbeat
+from quota_watch.service.health import Health, Heartbeat, SelfCheck
 from quota_watch.storage import claims
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database

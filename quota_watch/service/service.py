@@ -15,8 +15,7 @@ from quota_watch.config import Config
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock
-from quota_watch.service.health import Health
-from quota_watch.service.liveness import Notifier
+from quota_watch.service.health import Health, Notifier
 from quota_watch.service.runtime import Runtime
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import DatabaseLost, DatabaseUnreachable

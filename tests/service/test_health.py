@@ -96,18 +96,18 @@ def test_a_proof_is_due_when_nobody_wrote_or_something_was_refused(
 def test_what_stands_still_for_long_hangs_and_what_moves_between_does_not(
     health: Health, clock: FakeClock
 ) -> None:
-    for standing in (("a",), ("a", "b"), ("a",)):
-        health.found(standing=standing, unsure=())
+    for stuck in (("a",), ("a", "b"), ("a",)):
+        health.found(stuck=stuck, unsure=())
         clock.advance(HUNG_SECONDS / 2)
     assert health.hung() == ["a"]
-    health.found(standing=(), unsure=())
+    health.found(stuck=(), unsure=())
     assert health.hung() == []
 
 
 def test_what_is_unsure_withholds_the_heartbeat_and_is_no_fault_of_the_process(
     health: Health,
 ) -> None:
-    health.found(standing=(), unsure=("nobody sees",))
+    health.found(stuck=(), unsure=("nobody sees",))
     assert (health.reasons(), health.doubts()) == ([], ["nobody sees"])
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from quota_watch.config import load
 from quota_watch.lib.http import build_client
-from quota_watch.service.liveness import Heartbeat
+from quota_watch.service.health import Heartbeat
 from quota_watch.service.runtime import Runtime
 from quota_watch.storage.database import Database
 from support.clock import FakeClock

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from quota_watch.service.health import HUNG_SECONDS, Health
-from quota_watch.service.liveness import Notifier
+from quota_watch.service.health import HUNG_SECONDS, Health, Notifier
 from quota_watch.service.service import Service
 from quota_watch.storage.errors import DatabaseLost, StorageError
 from support.clock import FakeClock

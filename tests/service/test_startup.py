@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from quota_watch.lib.machine import SystemClock
-from quota_watch.service.health import clocks_apart
-from quota_watch.service.liveness import Notifier
+from quota_watch.service.health import Notifier, clocks_apart
 from quota_watch.service.service import wait_for_database
 from quota_watch.storage.database import Database
 from quota_watch.storage.errors import StorageError

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from quota_watch.service.liveness import Notifier
+from quota_watch.service.health import Notifier
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -66,7 +66,7 @@ def test_a_socket_that_cannot_be_reached_is_logged_once_and_never_raises(address
     with caplog.at_level(logging.WARNING):
         notifier.ready()
         notifier.status("x")
-    assert [record.getMessage() for record in caplog.records] == ["systemd can't be told"]
+    assert [record.getMessage() for record in caplog.records] == ["systemd notification failed"]
 
 
 def test_a_full_queue_does_not_hold_up_the_watch(tmp_path) -> None:
