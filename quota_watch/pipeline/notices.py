@@ -24,7 +24,7 @@ from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.pipeline.enqueue import Readers, enqueue_of_none
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.story import AboutChannel, AboutConfig, AboutOther, AboutServer, Transition
-from quota_watch.rules.verdict import Condition, Findings, Reason
+from quota_watch.rules.verdict import Condition, Findings, Reason, Verdict
 from quota_watch.storage import silences, stories
 from quota_watch.storage.database import Database
 from quota_watch.storage.days import take_notice_of_day
@@ -141,8 +141,7 @@ class Notices:
         findings = Findings(
             period=period,
             limit=None,
-            judged=frozenset({rule}),
-            conditions={} if condition is None or is_event else {rule: condition},
+            verdicts={rule: Verdict.of(None if is_event else condition)},
             events=(condition,) if condition is not None and is_event else (),
         )
         transitions = reconcile(

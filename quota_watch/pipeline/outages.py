@@ -15,7 +15,7 @@ from quota_watch.pipeline.poll import Poll
 from quota_watch.rules.known import Known
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.story import AboutOther, AboutServer, Silence, Story, Transition, is_silenced
-from quota_watch.rules.verdict import Condition, Findings, Reason
+from quota_watch.rules.verdict import Condition, Findings, Reason, Verdict
 from quota_watch.storage import stories
 from quota_watch.storage.days import failing_alike
 
@@ -100,9 +100,9 @@ class BatchOutages:
         silenced = is_silenced(known.silences, Rule.BLIND, known.at)
         blind = Blind(known=known, condition=condition, silenced=silenced)
         self.blind.setdefault(group, {})[pk] = blind
-        conditions = dict(findings.conditions)
-        del conditions[Rule.BLIND]
-        return replace(findings, judged=findings.judged - {Rule.BLIND}, conditions=conditions)
+        verdicts = dict(findings.verdicts)
+        del verdicts[Rule.BLIND]
+        return replace(findings, verdicts=verdicts)
 
     def tell(
         self, transaction: Connection, known: Known, silences: Sequence[Silence]
@@ -135,8 +135,7 @@ class BatchOutages:
         findings = Findings(
             period=known.period,
             limit=None,
-            judged=frozenset({Rule.BLIND}),
-            conditions={} if condition is None else {Rule.BLIND: condition},
+            verdicts={Rule.BLIND: Verdict.of(condition)},
         )
         transitions = reconcile(findings, stories, about=about, now=known.at, silences=silences)
         listening = [each.known.watch for each in blind if not each.silenced]

@@ -1,4 +1,4 @@
-"""Every rule there is, and assess: ask each of them, and bring the verdicts together."""
+"""Every rule there is, and `assess`, which asks each of them and joins their verdicts."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -29,12 +29,12 @@ _EVEN = 0.5
 class Entry:
     """A rule: how it is judged, and how its stories live.
 
-    `verdict` judges it of an organization; None where it is judged of none. `events` are what it
-    tells once, as it happens. `ends` is why a story ends when the rule is false; None: then it
-    goes on. `says_more` is why a condition is news within a story although neither its level nor
-    its severity rose. `of_limit`: its stories are of a period under one limit and end with either.
-    `of_period`: they mean nothing any more once the period is over. `ends_when_off`: switching it
-    off ends them.
+    `verdict` judges it for an organization; None where it is about none. `events` are what it
+    reports once, as it happens. `ends` is why a story ends when the rule is false; None: it goes
+    on. `says_more` is why a condition is news within a story although neither its level nor its
+    severity rose. `of_limit`: its stories belong to a period and a limit and end with either.
+    `of_period`: they are pointless once the period is over. `ends_when_off`: switching it off ends
+    them.
     """
 
     verdict: Callable[[Known], Verdict] | None = None
@@ -100,85 +100,73 @@ REGISTRY: Mapping[Rule, Entry] = {
 
 
 def assess(known: Known) -> Findings:
-    """Say which conditions are true now, and which rules could be judged at all.
+    """Ask every rule, and keep the verdicts that may begin or end a story.
 
-    After a failed poll nothing is known but how long it has been so: then blindness alone is
-    judged, and only where it is true. `known.stories` are what was told so far: some conditions
-    hold on longer once they were told.
+    After a failed poll only blindness can be judged, and only where it is true.
     """
     verdicts = verdicts_of(known)
-    judged = {rule for rule, verdict in verdicts.items() if _is_judged(rule, verdict)}
-    if _is_sure_of_no_limit(known):
-        judged |= {rule for rule, entry in REGISTRY.items() if entry.of_limit}
     if known.trouble is not None:
-        judged = {Rule.BLIND} if verdicts[Rule.BLIND].state is State.TRUE else set()
+        verdicts = {rule: each for rule, each in verdicts.items() if _is_blind(rule, each)}
     elif known.usage is None:
-        judged = set()
-    conditions = {
-        rule: verdict.condition
-        for rule, verdict in verdicts.items()
-        if verdict.condition is not None and rule in judged
-    }
-    good = known.trouble is None and known.usage is not None
+        verdicts = {}
+    if _is_sure_of_no_limit(known):
+        verdicts = {rule: _without_limit(rule, each) for rule, each in verdicts.items()}
     return Findings(
         period=known.period,
         limit=known.watch.limit,
-        judged=frozenset(judged),
-        conditions={
-            rule: _reminded(condition, rule, known)
-            for rule, condition in _in_one_cause(conditions, known).items()
+        verdicts={
+            rule: _reminding(verdict, rule, known)
+            for rule, verdict in _in_one_cause(verdicts, known).items()
         },
-        counted=good,
-        off=frozenset(rule for rule in verdicts if good and _is_off(rule, verdicts[rule])),
+        counted=known.trouble is None and known.usage is not None,
         events=tuple(
             event for entry in REGISTRY.values() if entry.events for event in entry.events(known)
         ),
-        ends={rule: verdict.end for rule, verdict in verdicts.items() if verdict.end is not None},
     )
 
 
-def verdicts_of(known: Known) -> Mapping[Rule, Verdict]:
+def verdicts_of(known: Known) -> dict[Rule, Verdict]:
     """Ask each rule that is about an organization."""
     return {
         rule: entry.verdict(known) for rule, entry in REGISTRY.items() if entry.verdict is not None
     }
 
 
-def _is_judged(rule: Rule, verdict: Verdict) -> bool:
-    """Tell whether a story of the rule may begin or end with this verdict."""
-    entry = REGISTRY[rule]
-    has_stories = entry.of_limit or entry.ends is not None
-    return has_stories and verdict.state is not State.UNKNOWN and not _is_off(rule, verdict)
-
-
-def _is_off(rule: Rule, verdict: Verdict) -> bool:
-    return verdict.state is State.OFF and REGISTRY[rule].ends_when_off
+def _is_blind(rule: Rule, verdict: Verdict) -> bool:
+    return rule is Rule.BLIND and verdict.state is State.TRUE
 
 
 def _is_sure_of_no_limit(known: Known) -> bool:
-    """Tell whether it is sure that there is no limit: then nothing is told of one any more."""
+    """Tell whether there surely is no limit: then every alert about one ends."""
     removed = any(change.kind is ChangeKind.REMOVED for change in known.limit_changes)
     return known.watch.limit is None and (removed or not known.watch.auto)
 
 
-def _in_one_cause(conditions: dict[Rule, Condition], known: Known) -> dict[Rule, Condition]:
+def _without_limit(rule: Rule, verdict: Verdict) -> Verdict:
+    is_open = REGISTRY[rule].of_limit and verdict.state is State.UNKNOWN
+    return replace(verdict, state=State.FALSE) if is_open else verdict
+
+
+def _in_one_cause(verdicts: dict[Rule, Verdict], known: Known) -> dict[Rule, Verdict]:
     """Let the severities of one organization, period and limit only rise.
 
-    A new level is as severe at least as the open forecast. With the usual levels one below 90 %
-    of a period that is likely to end under its limit is shown, and is no message.
+    A new level is at least as severe as the open forecast. With the default levels, one below 90 %
+    of a period that is likely to end under its limit is shown and not sent.
     """
-    level = conditions.get(Rule.THRESHOLD)
-    if level is None:
-        return conditions
-    told = [story for story in known.stories_of_limit(Rule.THRESHOLD) if story.is_open]
-    if any((story.level or 0) >= (level.level or 0) for story in told):
-        return conditions
-    risk = conditions.get(Rule.FORECAST)
+    verdict = verdicts.get(Rule.THRESHOLD)
+    level = None if verdict is None else verdict.condition
+    if verdict is None or level is None:
+        return verdicts
+    stories = [story for story in known.stories_of_limit(Rule.THRESHOLD) if story.is_open]
+    if any((story.level or 0) >= (level.level or 0) for story in stories):
+        return verdicts
     risks = [s.severity for s in known.stories_of_limit(Rule.FORECAST) if s.is_open]
-    severity = max([level.severity, *risks, *([risk.severity] if risk else [])])
-    is_quiet = severity is Severity.INFO and not risks and risk is None and _is_calm(known)
+    risk = verdicts[Rule.FORECAST].condition
+    risks += [] if risk is None else [risk.severity]
+    severity = max([level.severity, *risks])
+    is_quiet = severity is Severity.INFO and not risks and _is_calm(known)
     raised = replace(level, severity=severity, is_quiet=is_quiet)
-    return {**conditions, Rule.THRESHOLD: raised}
+    return verdicts | {Rule.THRESHOLD: replace(verdict, condition=raised)}
 
 
 def _is_calm(known: Known) -> bool:
@@ -188,7 +176,9 @@ def _is_calm(known: Known) -> bool:
     return forecast.probability_over is not None and forecast.probability_over < _EVEN
 
 
-def _reminded(condition: Condition, rule: Rule, known: Known) -> Condition:
-    watch = known.watch.of(rule)
-    every = watch.remind_every if condition.severity >= watch.remind_from else None
-    return replace(condition, remind_every=every)
+def _reminding(verdict: Verdict, rule: Rule, known: Known) -> Verdict:
+    """Set how often the condition is reminded of, as agreed for the rule."""
+    watch, condition = known.watch.of(rule), verdict.condition
+    if condition is None or condition.severity < watch.remind_from:
+        return verdict
+    return replace(verdict, condition=replace(condition, remind_every=watch.remind_every))

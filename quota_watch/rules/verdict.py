@@ -1,7 +1,7 @@
-"""A verdict: what one rule says of an organization now, why, and what is to be told of it."""
+"""A verdict: what one rule says of an organization now, why, and what is to be sent of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Self
@@ -12,16 +12,16 @@ from quota_watch.model.watch import Rule, Severity
 
 
 class Worded(StrEnum):
-    """Names that have the words for them beside: half a sentence each."""
+    """An enum whose members carry half a sentence each."""
 
     says: str
 
     def __new__(cls, value: str, says: str = "") -> Self:
-        """Build a name that is its value and has its words beside it."""
-        reason = str.__new__(cls, value)
-        reason._value_ = value
-        reason.says = says
-        return reason
+        """Build a member from its value and its words."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.says = says
+        return member
 
 
 class Reason(Worded):
@@ -88,18 +88,17 @@ class Reason(Worded):
 
 
 BY_THEMSELVES = frozenset({Reason.PERIOD_ENDED, Reason.SWITCHED_OFF})
-"""Ends that are no news to people, but that programs need to close what they opened."""
+"""Ends that people need not read about; programs get them, to close what they opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """Something that is true now and that people may have to be told.
+    """Something that is true now and that people may need to know.
 
-    `mark` is what the rule compares with that of the story, to see whether there is more to tell:
-    a date, or what it is about. An event (`is_event`) is over as soon as it is told. What
-    `is_quiet` is shown, and sent to programs alone. `period` is given where it is not the present
-    one, `part` where several of a rule can be true at once. `detail` is for those who read of
-    it.
+    `mark` is what the rule compares with the story's own, to see whether there is news: a date, or
+    a list of sites. An event (`is_event`) is over as soon as it is reported. A quiet condition is
+    shown, and sent only to programs. `period` is set where it is not the present one, `part` where
+    several of a rule can be true at once. `detail` holds the figures for the message.
     """
 
     rule: Rule
@@ -129,9 +128,9 @@ class State(StrEnum):
 class Verdict:
     """What a rule says now: reconcile acts on it, and `alerts explain` prints it.
 
-    `reason` is why in one word of the rule's own, where it has several, and `says` in a sentence.
-    `condition` is what is told where it is true; `end` why a story ends with it, where that is not
-    the rule's usual reason. `figures` are what it was judged by.
+    `reason` says why in one word of the rule's own, where it has several; `says` in a sentence.
+    `condition` is what to report where it is true; `end` why a story ends, where that is not the
+    rule's usual reason. `figures` are what it was judged by.
     """
 
     state: State
@@ -141,13 +140,18 @@ class Verdict:
     end: Reason | None = None
     figures: Any = None
 
+    @classmethod
+    def of(cls, condition: Condition | None) -> Self:
+        """Say that a condition is true, or that nothing is."""
+        return cls(state=State.FALSE if condition is None else State.TRUE, condition=condition)
+
 
 NOTHING_COUNTED = Verdict(state=State.UNKNOWN, says="nothing has been counted in this period yet")
 OFF = Verdict(state=State.OFF, says="switched off in the config")
 
 
 def warning(verdict: Verdict, rule: Rule, reason: Reason) -> Condition | None:
-    """Make the condition of a rule that warns with the figures it was judged by; None: not true."""
+    """Make the condition of a rule that warns, with the figures of its verdict; None: not true."""
     if verdict.state is not State.TRUE:
         return None
     return Condition(
@@ -157,19 +161,19 @@ def warning(verdict: Verdict, rule: Rule, reason: Reason) -> Condition | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What an assessment came to.
+    """The verdicts that stories may begin or end with, and the events of this moment.
 
-    `judged` are the rules it could judge: a rule that is missing there is unknown, which
-    resolves nothing. `counted` tells that the period's events were counted, so that what was before
-    it is over, and `off` which rules the config has switched off since. `events` happened once.
-    `ends` says why a rule's story ends where that is not the usual reason.
+    A rule that is missing here, or unknown, neither begins nor ends a story. `counted` says that
+    the present period was counted, so that what was about an earlier one is over.
     """
 
     period: Period
     limit: int | None
-    judged: frozenset[Rule]
-    conditions: Mapping[Rule, Condition]
+    verdicts: Mapping[Rule, Verdict]
     counted: bool = False
-    off: frozenset[Rule] = frozenset()
     events: tuple[Condition, ...] = ()
-    ends: Mapping[Rule, Reason] = field(default_factory=dict)
+
+    @property
+    def conditions(self) -> Mapping[Rule, Condition]:
+        """What is true now, by rule."""
+        return {rule: each.condition for rule, each in self.verdicts.items() if each.condition}

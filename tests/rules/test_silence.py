@@ -14,7 +14,7 @@ from quota_watch.rules.known import ClosedPeriod, Known
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.registry import assess
 from quota_watch.rules.story import Silence, Story, is_silenced
-from quota_watch.rules.verdict import Condition, Findings, Reason
+from quota_watch.rules.verdict import Condition, Findings, Reason, Verdict
 from support.domain import ACME, MARCH, NOON, assess_trouble, assess_usage, trouble, usage, watch
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -57,9 +57,8 @@ class Listener:
         return self.hears(self.of_stall(None), hours)
 
     def of_stall(self, condition: Condition | None) -> Findings:
-        found = {} if condition is None else {Rule.STALLED: condition}
-        judged = frozenset({Rule.STALLED})
-        return Findings(period=MARCH, limit=100, judged=judged, conditions=found)
+        verdicts = {Rule.STALLED: Verdict.of(condition)}
+        return Findings(period=MARCH, limit=100, verdicts=verdicts)
 
     def hears(self, findings: Findings, hours: float) -> list[str]:
         steps = reconcile(
@@ -230,12 +229,7 @@ def test_no_reminder_says_that_a_level_is_still_reached_which_is_not() -> None:
         level=75,
         remind_every=HOUR,
     )
-    found = Findings(
-        period=MARCH,
-        limit=100,
-        judged=frozenset({Rule.THRESHOLD}),
-        conditions={Rule.THRESHOLD: below},
-    )
+    found = Findings(period=MARCH, limit=100, verdicts={Rule.THRESHOLD: Verdict.of(below)})
     assert listener.hears(found, 5) == []
 
 

@@ -14,6 +14,7 @@ from quota_watch.rules.known import Known
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.registry import assess
 from quota_watch.rules.threshold import severity_of
+from quota_watch.rules.verdict import State
 from support import made_up
 from support.domain import ACME, MARCH, NOON, assess_trouble, assess_usage, trouble, usage, watch
 from support.forecasting import forecast_of
@@ -37,7 +38,8 @@ def test_the_highest_level_reached_is_the_condition(limit, used, levels, drops) 
     findings = assess_usage(watch(limit=limit, thresholds=levels, drops=drops), usage(used))
     condition = findings.conditions.get(Rule.THRESHOLD)
     assert (condition.level if condition else None) == max(reached, default=None)
-    assert findings.judged == {Rule.THRESHOLD, Rule.BLIND}
+    assert findings.verdicts[Rule.THRESHOLD].state is not State.UNKNOWN
+    assert findings.verdicts[Rule.BLIND].state is State.FALSE
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,9 @@ def test_levels_rise_and_stand_once() -> None:
 
 def test_without_a_limit_levels_are_not_judged_but_sight_is() -> None:
     findings = assess_usage(watch(limit=None), usage(10**9))
-    assert (findings.judged, findings.conditions, findings.limit) == ({Rule.BLIND}, {}, None)
+    assert findings.verdicts[Rule.THRESHOLD].state is State.UNKNOWN
+    assert findings.verdicts[Rule.BLIND].state is State.FALSE
+    assert (findings.conditions, findings.limit) == ({}, None)
 
 
 def test_findings_are_of_the_period_that_was_counted() -> None:
@@ -127,8 +131,8 @@ def trouble_findings(hours: float, *, last_known=None, **changes):
 
 
 def test_a_failed_poll_judges_no_level() -> None:
-    assert trouble_findings(1, last_known=usage(100)).judged == set()
-    assert trouble_findings(3, last_known=usage(100)).judged == {Rule.BLIND}
+    assert trouble_findings(1, last_known=usage(100)).verdicts == {}
+    assert set(trouble_findings(3, last_known=usage(100)).verdicts) == {Rule.BLIND}
     assert Rule.THRESHOLD not in trouble_findings(3, last_known=usage(100)).conditions
 
 
@@ -149,7 +153,7 @@ def test_blindness_near_the_limit_is_critical(last_known, limit, severity) -> No
 
 def test_blindness_can_be_switched_off() -> None:
     findings = trouble_findings(1000, blind_after=None)
-    assert (findings.conditions, findings.judged) == ({}, set())
+    assert (findings.conditions, findings.verdicts) == ({}, {})
 
 
 @pytest.mark.parametrize("last_known", [None, usage(95)])
@@ -166,7 +170,7 @@ def test_assess_of_a_good_poll_is_that_of_its_usage() -> None:
 
 def test_assess_of_nothing_judges_nothing() -> None:
     findings = assess(Known(watch=watch(), period=MARCH, at=NOON, usage=None, measured_at=None))
-    assert (findings.judged, findings.conditions) == (set(), {})
+    assert (findings.verdicts, findings.conditions) == ({}, {})
 
 
 def outlook_of(probability: float, p50: int) -> Known:
