@@ -249,7 +249,7 @@ def _with_taken_over(
     if not taken:
         return list(polled)
     with database.read() as connection:
-        found = known_of(connection, list(taken.values()), now=context.clock.now(), told=False)
+        found = known_of(connection, list(taken.values()), now=context.clock.now())
     known = dict(zip(taken, found, strict=True))
     return [_as_kept(each, known[each.id]) if each.id in known else each for each in polled]
 

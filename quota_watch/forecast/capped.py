@@ -69,7 +69,7 @@ def crossing_day(
     if since is not None and since >= period.end:
         return None
     used = 0
-    for day in sorted(day for day in counted if day in period):
+    for day in sorted(day for day in counted if period.start <= day < period.end):
         used += counted[day]
         if is_over(used, limit):
             return max(day, since or day)

@@ -16,7 +16,7 @@ from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.extras import Heard, awaits_past, hear
 from quota_watch.pipeline.poll import Poll
-from quota_watch.rules.known import ClosedPeriod, Known, PastChange
+from quota_watch.rules.known import ClosedPeriod, KeptForecast, Known, PastChange
 from quota_watch.rules.limit import limit_in_force
 from quota_watch.rules.moved import has_moved_in, past_change
 from quota_watch.storage import days as record
@@ -25,7 +25,6 @@ from quota_watch.storage.closed import closed_period, mark_dropped, record_close
 from quota_watch.storage.days import KeptRows
 from quota_watch.storage.forecasts import forecast_row, outlook_text
 from quota_watch.storage.limits import kept_account, kept_limit, known_sites, with_usage
-from quota_watch.views.known import kept_forecast_of
 
 log = get_logger(__name__)
 
@@ -51,7 +50,7 @@ class Recorder:
         row: Row[Any],
         changes: Changes,
         kept: KeptRows,
-        forecast: Row[Any] | None,
+        forecast: KeptForecast | None,
     ) -> Known:
         """Keep the poll among `changes`; return what is known with it.
 
@@ -162,7 +161,7 @@ class Recorder:
         error: UpstreamError,
         changes: Changes,
         kept: KeptRows,
-        forecast: Row[Any] | None,
+        forecast: KeptForecast | None,
     ) -> Known:
         watch = limit_in_force(poll.watch, kept_limit(row), kept_account(row), now=poll.at).watch
         last_known = _last_known(poll, watch, row, kept)
@@ -180,7 +179,7 @@ class Recorder:
             usage=last_known,
             measured_at=row.last_ok if last_known else None,
             trouble=trouble,
-            kept_forecast=None if forecast is None else kept_forecast_of(forecast),
+            kept_forecast=forecast,
         )
 
     def _record_closed(

@@ -22,7 +22,7 @@ from quota_watch.pipeline.notices import LastLine
 from quota_watch.pipeline.outages import BatchOutages, Outages
 from quota_watch.pipeline.poll import Poll, Poller, look_back
 from quota_watch.pipeline.record import Recorder
-from quota_watch.rules.known import Known
+from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.registry import assess
 from quota_watch.rules.story import Silence, Story, Transition
@@ -245,7 +245,7 @@ class _Batch:
     silences: Mapping[int | None, Sequence[Silence]]
     outages: BatchOutages
     days: dict[int, record.KeptRows] = field(default_factory=dict)
-    forecasts: dict[int, Row[Any]] = field(default_factory=dict)
+    forecasts: dict[int, KeptForecast] = field(default_factory=dict)
 
     def read_kept(self, transaction: Connection, polls: Sequence[Poll]) -> None:
         """Read days to compare with, and where polls failed what was known of their periods."""

@@ -2,17 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, update
 
 from quota_watch.forecast.accuracy import days_judged
 from quota_watch.forecast.capped import capped_days
-from quota_watch.forecast.forecast import DateMemory, Forecast
+from quota_watch.forecast.forecast import Crossing, DateMemory, Forecast
 from quota_watch.forecast.outlook import (
     TYPE_DAYS,
     Analysis,
@@ -27,6 +27,7 @@ from quota_watch.forecast.usual import DayShape, Snapshot, flat_shape, learn_sha
 from quota_watch.model.account import comparable
 from quota_watch.model.period import ONE_DAY, DayCounts, Period, Usage, is_over, month_of
 from quota_watch.model.watch import Watch
+from quota_watch.rules.known import KeptForecast
 from quota_watch.storage import days as record
 from quota_watch.storage.limits import known_sites
 from quota_watch.storage.schema import among, forecast, organization, snapshot
@@ -155,47 +156,67 @@ def outlook_text(analysis: Analysis, watch: Watch, usage: Usage) -> str | None:
 
 def kept_forecasts(
     connection: Connection, pks: Collection[int], period: Period, today: date
-) -> dict[int, Row[Any]]:
-    """Return the newest forecast of the period of each organization that has one.
+) -> dict[int, KeptForecast]:
+    """Read the newest forecast of the period of each organization that has one.
 
-    Without path and shape, which are long: `kept_path` returns the path.
+    Without path and shape, which are long: `kept_path` reads the path.
     """
     columns = forecast.c
+    # Nearly all were made of the days up to yesterday: each is then found by its whole key.
+    fresh = _forecasts_of(connection, among(columns.organization_pk, pks), period, today - ONE_DAY)
+    older = [pk for pk in pks if pk not in fresh]
+    if not older:
+        return fresh
     newest = (
         select(columns.organization_pk, func.max(columns.as_of).label("as_of"))
         .where(
-            among(columns.organization_pk, pks),
+            among(columns.organization_pk, older),
             # The first forecast of a period is as of the day before it: the index knows enough.
             columns.as_of.between(period.start - ONE_DAY, today - ONE_DAY),
         )
         .group_by(columns.organization_pk)
         .subquery()
     )
-    told = (
+    of_newest = columns.organization_pk == newest.c.organization_pk
+    return fresh | _forecasts_of(connection, of_newest, period, newest.c.as_of)
+
+
+def _forecasts_of(
+    connection: Connection,
+    whose: ColumnElement[bool],
+    period: Period,
+    as_of: date | ColumnElement[date],
+) -> dict[int, KeptForecast]:
+    columns = forecast.c
+    query = select(
+        columns.organization_pk,
+        columns.as_of,
+        columns.p10,
+        columns.p50,
+        columns.p90,
         columns.state["used"].as_integer().label("used"),
         columns.state["probability_over"].as_float().label("probability_over"),
         columns.state["crosses_on"].label("crosses_on"),
-    )
-    query = (
-        select(
-            columns.organization_pk,
-            columns.as_of,
-            columns.p10,
-            columns.p50,
-            columns.p90,
-            *told,
+    ).where(whose, columns.as_of == as_of, columns.period_start == period.start)
+    return {
+        row.organization_pk: KeptForecast(
+            as_of=row.as_of,
+            used=row.used,
+            p10=row.p10,
+            p50=row.p50,
+            p90=row.p90,
+            probability_over=row.probability_over,
+            crosses_on=_crossing(row.crosses_on),
         )
-        .join(
-            newest,
-            and_(
-                columns.organization_pk == newest.c.organization_pk,
-                columns.as_of == newest.c.as_of,
-            ),
-        )
-        .where(columns.period_start == period.start)
-    )
-    rows: Iterable[Row[Any]] = connection.execute(query)
-    return {row.organization_pk: row for row in rows}
+        for row in connection.execute(query)
+    }
+
+
+def _crossing(kept: Mapping[str, str | None] | None) -> Crossing | None:
+    if kept is None:
+        return None
+    days = {name: None if day is None else date.fromisoformat(day) for name, day in kept.items()}
+    return Crossing(**days)
 
 
 def kept_path(connection: Connection, pk: int, as_of: date) -> list[float]:

@@ -96,7 +96,7 @@ def explanation(
 
     `channels` are the config's, each with the least severity that it takes.
     """
-    (status,) = statuses(connection, [watch], now=now, interval=interval, told=True)
+    (status,) = statuses(connection, [watch], now=now, interval=interval, with_stories=True)
     silences = silences_shown(connection, now=now, with_ended=True)
     explainer = _Explainer(watch, channels, silences)
     return Explanation(

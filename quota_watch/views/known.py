@@ -1,4 +1,4 @@
-"""All that is known of organizations, read at once: what all that is shown and told starts from."""
+"""All that is known of organizations, read for many at once: every view starts from it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,9 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from quota_watch.forecast.capped import crossing_day
-from quota_watch.forecast.forecast import Crossing
 from quota_watch.forecast.outlook import analyse
-from quota_watch.model.account import SiteCount, closed_counts, comparable
+from quota_watch.model.account import Reported, SiteCount, closed_counts, comparable
 from quota_watch.model.period import (
     OTHER,
     DayCounts,
@@ -39,30 +38,36 @@ def known_of(
     watches: Sequence[Watch],
     *,
     now: datetime,
-    told: bool = False,
+    with_stories: bool = False,
     types: bool = True,
 ) -> list[Known]:
     """Read what is known of watched organizations, in their order, never polled ones too.
 
-    A handful of statements do, however many they are. `watches` are the config's. With `told`
-    stories and silences are known too; without `types` all that was counted is of the type
-    `other`, and the days by themselves are left out.
+    It takes a handful of statements, however many they are. `watches` are the config's. Stories
+    and silences are read only where asked for. Without `types` every count is of the type `other`
+    and single days are left out: faster where there are many organizations.
     """
     keys = claims.keys_of(connection, [watch.organization for watch in watches])
     by_key = {keys[watch.organization]: watch for watch in watches if watch.organization in keys}
-    found = _known_by_key(connection, by_key, now=now, told=told, types=types)
+    known = _known_by_key(connection, by_key, now=now, with_stories=with_stories, types=types)
     return [
-        found[keys[watch.organization]] if watch.organization in keys else _never_polled(watch, now)
+        known[keys[watch.organization]] if watch.organization in keys else _never_polled(watch, now)
         for watch in watches
     ]
 
 
 def _known_by_key(
-    connection: Connection, watches: Mapping[int, Watch], *, now: datetime, told: bool, types: bool
+    connection: Connection,
+    watches: Mapping[int, Watch],
+    *,
+    now: datetime,
+    with_stories: bool,
+    types: bool,
 ) -> dict[int, Known]:
     period = month_of(now.date())
     rows = _rows(connection, watches)
-    limits = {pk: _in_force(row, watches[pk], now) for pk, row in rows.items()}
+    reports = {pk: reported_of(row) for pk, row in rows.items()}
+    limits = {pk: _in_force(row, watches[pk], reports[pk], now) for pk, row in rows.items()}
     agreed = {pk: limits[pk].watch for pk, row in rows.items() if _is_counted(row, period)}
     # Of what came after the last good poll nothing is known.
     measured = {pk: min(now, rows[pk].last_ok) for pk in agreed}
@@ -73,21 +78,22 @@ def _known_by_key(
         else _sums(connection, agreed, period, measured, now.date())
     )
     forecasts = kept_forecasts(connection, agreed, period, now.date())
-    organizations = {pk: watches[pk].organization for pk in rows}
-    found = stories.stories_of(connection, organizations, previous(period).start) if told else {}
-    silenced = silences.silences_of(connection, rows, now=now) if told else {}
+    whose = {pk: watches[pk].organization for pk in rows} if with_stories else {}
+    its_stories = stories.stories_of(connection, whose, previous(period).start) if whose else {}
+    its_silences = silences.silences_of(connection, whose, now=now) if whose else {}
     return {
         pk: _known(
             row,
             limits[pk],
+            reports[pk],
             at=now,
             period=period,
             usage=usages.get(pk),
             measured_at=measured.get(pk),
             days=days.get(pk, ()),
-            kept_forecast=kept_forecast_of(forecasts[pk]) if pk in forecasts else None,
-            stories=tuple(found.get(pk, ())),
-            silences=tuple(silenced.get(pk, ())),
+            kept_forecast=forecasts.get(pk),
+            stories=tuple(its_stories.get(pk, ())),
+            silences=tuple(its_silences.get(pk, ())),
         )
         for pk, row in rows.items()
     }
@@ -109,8 +115,9 @@ def _rows(connection: Connection, pks: Iterable[int]) -> dict[int, Row[Any]]:
     return {row.pk: row for row in connection.execute(query)}
 
 
-def _in_force(row: Row[Any], watch: Watch, now: datetime) -> LimitInForce:
-    reported = reported_of(row)
+def _in_force(
+    row: Row[Any], watch: Watch, reported: Reported | None, now: datetime
+) -> LimitInForce:
     account = None if reported is None else reported.account
     return limit_in_force(watch, kept_limit(row), account, now=now)
 
@@ -181,6 +188,7 @@ def _never_polled(watch: Watch, now: datetime) -> Known:
 def _known(
     row: Row[Any],
     in_force: LimitInForce,
+    reported: Reported | None,
     *,
     at: datetime,
     period: Period,
@@ -191,7 +199,6 @@ def _known(
     stories: tuple[Story, ...],
     silences: tuple[Silence, ...],
 ) -> Known:
-    reported = reported_of(row)
     return Known(
         watch=in_force.watch,
         limit=in_force.limit,
@@ -228,26 +235,6 @@ def _types_of_today(known: Known, usage: Usage) -> dict[str, int]:
     }
 
 
-def kept_forecast_of(row: Row[Any]) -> KeptForecast:
-    """Read a row of `kept_forecasts`."""
-    crossing = row.crosses_on
-    return KeptForecast(
-        as_of=row.as_of,
-        used=row.used,
-        p10=row.p10,
-        p50=row.p50,
-        p90=row.p90,
-        probability_over=row.probability_over,
-        crosses_on=None
-        if crossing is None
-        else Crossing(**{name: _day(crossing[name]) for name in ("early", "likely", "late")}),
-    )
-
-
-def _day(text: str | None) -> date | None:
-    return None if text is None else date.fromisoformat(text)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteStatus:
     """A site as upstream lists it: its use of this period as it was last asked for.
@@ -268,6 +255,8 @@ class SiteStatus:
 
 def sites_of(known: Known, period: Period) -> list[SiteStatus]:
     """List the sites with what they used of a period, the present or a closed one, most first."""
+    if not known.sites:
+        return []
     if period == known.period:
         counts = comparable(known.sites, now=known.at)
         used = {
@@ -278,7 +267,7 @@ def sites_of(known: Known, period: Period) -> list[SiteStatus]:
     else:
         counts = closed_counts(known.sites, period)
         used = {id_: each.counted for id_, each in counts.items()}
-    found = [
+    sites = [
         SiteStatus(
             id=id_,
             domain=site.name,
@@ -291,7 +280,7 @@ def sites_of(known: Known, period: Period) -> list[SiteStatus]:
         )
         for id_, site in known.sites.items()
     ]
-    return sorted(found, key=lambda each: -(each.used or 0))
+    return sorted(sites, key=lambda each: -(each.used or 0))
 
 
 def _growth(site: SiteCount | None) -> float | None:

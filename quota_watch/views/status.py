@@ -153,15 +153,15 @@ def statuses(
     *,
     now: datetime,
     interval: timedelta | None = None,
-    told: bool = False,
+    with_stories: bool = False,
     brief: bool = False,
 ) -> list[Status]:
     """Read how each watched organization stands, in the order of the config.
 
-    `interval` is the configured one. With `told` stories and silences are known too. What is
-    `brief` tells no event types, and nothing of what was lost: `with_losses` adds that.
+    `interval` is the configured one. Stories and silences are read only where asked for. What
+    is `brief` has no event types and no losses: `with_losses` adds those.
     """
-    found = known_of(connection, watches, now=now, told=told, types=not brief)
+    found = known_of(connection, watches, now=now, with_stories=with_stories, types=not brief)
     silences = silences_shown(connection, now=now)
     alerts = _open_alerts(connection, found)
     shown = [
