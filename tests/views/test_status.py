@@ -72,7 +72,7 @@ def test_the_newest_forecast_of_the_period_counts(filler):
         (april,) = known_of(connection, [one], now=NOW + timedelta(days=20))
         expected = expected_days(connection, newer)
     assert (newer.kept_forecast.as_of, newer.kept_forecast.p50) == (NOW.date(), 6_000)
-    assert (len(expected), expected[-1].likely) == (11, 6_000)
+    assert (len(expected), expected[-1].p50) == (11, 6_000)
     assert older.kept_forecast.p50 == 5_000
     assert april.kept_forecast is None
 
