@@ -364,7 +364,8 @@ def _channels(config: Config, *, offline: bool) -> Iterator[Check]:
                 problem = error.problems[0]
                 yield _bad(f"channels.{name}", problem.message, f"correct {problem.key}")
             except DeliveryError as error:
-                remedy = error.remedy or f"correct channels.{name} or [smtp]"
+                where = f"channels.{name}" + (" or [smtp]" if isinstance(table, EmailTable) else "")
+                remedy = error.remedy or f"correct {where}, or let this machine reach it"
                 yield _bad(f"channels.{name}", str(error), remedy)
             except QuotaWatchError as error:
                 yield _bad(f"channels.{name}", str(error), f"correct channels.{name}")

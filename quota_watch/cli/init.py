@@ -176,7 +176,7 @@ def _look(context: Context, credential: "Credential") -> list["Sight"]:
 
 def _asked_ids(error: QuotaWatchError) -> tuple[str, ...]:
     if not sys.stdin.isatty():
-        raise InitError(f"{error}. Give it with --organization ORG_ID") from error
+        raise InitError(str(error)) from error
     click.echo(str(error), err=True)
     return (str(click.prompt("Organization id", err=True)).strip(),)
 
@@ -209,7 +209,7 @@ def _steps(path: Path, option: str, *, heard: bool) -> Iterator[str]:
     yield from (f"quota-watch{option} {command}" for command in ("check", "test-alert"))
     yield f"quota-watch{option} run  # until Ctrl-C; as a service: deploy/README.md"
     program = Path(sys.argv[0]).absolute()
-    yield f"or, in crontab: */15 * * * * {program} -q -c {path.absolute()} poll"
+    yield f"or, in crontab: */15 * * * * {program} -q -c {path.absolute()} poll >/dev/null"
 
 
 def _asked_channel(password: str | None) -> str:

@@ -53,7 +53,8 @@ class OrganizationKeyError(UpstreamError):
         super().__init__(
             ErrorKind.FORBIDDEN,
             f"{where}: an organization's key can't list organizations on this release of Rybbit"
-            " (401). Name the organization's id: it is in the address of its page in Rybbit."
+            " (401). Its id is needed, as in `quota-watch init --organization ORG_ID`: it is in the"
+            " address of its page in Rybbit."
             " A wrong or expired key is answered the same",
             may_pass=False,
             status=HTTPStatus.UNAUTHORIZED,

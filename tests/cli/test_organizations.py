@@ -96,7 +96,7 @@ def test_of_an_organization_key_what_the_config_names_is_shown(ask, play: Play) 
 def test_an_organization_key_without_a_config_says_what_to_do(ask, play: Play) -> None:
     said = ask("--base-url", play(scene("shop", api_key=OWN_KEY)).url, key=OWN_KEY)
     assert said.code == 1
-    assert "Name the organization's id" in said.err
+    assert "quota-watch init --organization ORG_ID" in said.err
     assert OWN_KEY not in said.err
 
 
