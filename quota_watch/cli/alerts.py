@@ -1,72 +1,100 @@
-"""`alerts`, `deliveries` and `test-alert`: what was told, and whether it arrived."""
+"""`alerts`, `deliveries`, `test-alert` and silences: what was sent, what failed, what is held."""
 
+import getpass
 import logging
+import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import click
 
-from quota_watch.cli.context import Context, chosen, meant, refuse_foreign_folder
+from quota_watch.cli.context import (
+    GROUP,
+    JSON,
+    Context,
+    chosen,
+    pick,
+    plural,
+    print_json,
+    print_table,
+    short_time,
+)
 from quota_watch.cli.explain import explain
-from quota_watch.cli.output import plural, print_json, print_table, short_time
-from quota_watch.cli.silence import in_words
-from quota_watch.lib.text import one_line
+from quota_watch.lib.text import duration, moment, one_line, zone_of
+from quota_watch.model.period import month_of
+from quota_watch.model.watch import Rule
 
 if TYPE_CHECKING:
     from quota_watch.channels.channel import Channel
     from quota_watch.config import Config
+    from quota_watch.model.watch import Watch
     from quota_watch.storage.database import Database
-    from quota_watch.views.alerts import Alert, DeliveryRecord, LoggedAttempt, OutboxEntry
+    from quota_watch.views.alerts import Alert, DeliveryRecord, OutboxEntry, SilenceRecord
 
-_EXPLAIN = "explain"
 _TEST_SECONDS = 60.0
 _MOST_SHOWN = 100
+_PERIOD_END = "period-end"
+_LONGEST = timedelta(days=3660)
+_MOST_TEXT = 200
 
 
 @click.command()
 @click.argument("organizations", metavar="[[ORG]...|explain ORG]", nargs=-1)
 @click.option("--open", "only_open", is_flag=True, help="Only open alerts.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@JSON
 @click.pass_obj
 def alerts(
     context: Context, organizations: tuple[str, ...], only_open: bool, as_json: bool
 ) -> None:
     """Show alerts by organization, the most severe first.
 
-    `explain ORG` says why it was told or not, to whom, and what each rule says now.
+    `explain ORG` says why each alert was sent or not, to whom, and what each rule says now.
     """
     from quota_watch.views import alerts as views
 
-    if organizations[:1] == (_EXPLAIN,):
-        if only_open or len(organizations) != len((_EXPLAIN, "ORG")):
+    if organizations[:1] == ("explain",):
+        if only_open or len(organizations[1:]) != 1:
             raise click.UsageError("say `alerts explain ORG` with one organization")
         explain(context, organizations[1], as_json=as_json)
         return
     config = context.config()
     watches = chosen(config, organizations) if organizations else None
     with context.existing(config) as database, database.read() as connection:
-        shown = views.alerts(connection, watches, only_open=only_open)
-        silenced = views.silences_shown(connection, now=context.clock.now())
+        found = views.alerts(connection, watches, only_open=only_open)
+        silences = views.silences_shown(connection, now=context.clock.now())
     if as_json:
-        print_json({"alerts": shown})
-        return
-    if not shown:
+        print_json({"alerts": found})
+    elif not found:
         click.echo("no alerts", err=True)
-        return
-    headers = ("started", "severity", "state", "rule", "reason", "organization", "title")
-    rows = chain.from_iterable(views.grouped(shown).values())
-    print_table(headers, map(_alert_cells, rows), piped_only=("reason", "organization"))
-    for silence in silenced:
-        click.echo(in_words(silence), err=True)
+    else:
+        headers = ("started", "severity", "state", "rule", "reason", "organization", "title")
+        rows = map(_alert_cells, chain.from_iterable(views.grouped(found).values()))
+        print_table(headers, rows, piped_only=("reason", "organization"))
+        for each in silences:
+            until = f"until {short_time(each.ends_at)} ({each.author}: {each.reason})"
+            click.echo(f"silence {each.id}: {_held_by(each)} {until}", err=True)
+
+
+def _alert_cells(alert: "Alert") -> tuple[object, ...]:
+    return (
+        alert.started_at,
+        alert.severity,
+        "held" if alert.held else alert.state,
+        alert.rule if alert.level is None else f"{alert.rule} {alert.level} %",
+        alert.reason,
+        alert.organization,
+        alert.title,
+    )
 
 
 @click.group(invoke_without_command=True)
 @click.option("--failed", "only_failed", is_flag=True, help="Only deliveries that failed for good.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every attempt.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@JSON
 @click.pass_context
 def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bool) -> None:
     """Show what was sent to whom, what is waiting and what failed."""
@@ -77,142 +105,38 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
     context: Context = ctx.obj
     most = None if as_json else _MOST_SHOWN + 1
     with context.existing(context.config()) as database, database.read() as connection:
-        shown = outbox(connection, only_failed=only_failed, most=most)
+        entries = outbox(connection, only_failed=only_failed, most=most)
     if as_json:
-        print_json({"deliveries": shown})
+        print_json({"deliveries": entries})
         return
-    if not shown:
+    if not entries:
         click.echo("no deliveries", err=True)
         return
-    _print_deliveries(shown[:_MOST_SHOWN], attempts=verbose or context.level <= logging.DEBUG)
-    if len(shown) > _MOST_SHOWN:
-        click.echo(f"showing the newest {_MOST_SHOWN}; --json prints all", err=True)
-
-
-def _print_deliveries(shown: "Sequence[OutboxEntry]", *, attempts: bool) -> None:
+    newest = entries[:_MOST_SHOWN]
     headers = ("id", "created", "state", "attempts", "type", "what", "organization", "to")
-    piped_only = ("id", "attempts", "type")
-    print_table(headers, map(_delivery_cells, shown), piped_only=piped_only)
-    for delivery in (each.delivery for each in shown if attempts and each.delivery.attempts_log):
-        click.echo(f"\n{delivery.id}, {_whereto(delivery)}")
-        for attempt in delivery.attempts_log:
-            click.echo(f"  {_attempt_line(attempt)}")
-
-
-@deliveries.command()
-@click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--failed", "all_failed", is_flag=True, help="Every delivery that failed for good.")
-@click.pass_obj
-def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
-    """Let failed deliveries be tried again.
-
-    The daemon or the next `poll` sends them.
-    """
-    from quota_watch.storage import deliveries
-
-    if bool(ids) == all_failed:
-        raise click.UsageError("name the deliveries, or use --failed for all that failed")
-    with context.existing(context.config()) as database:
-        refuse_foreign_folder(database)
-        with database.write() as connection:
-            found = deliveries.retry(connection, ids or None, now=context.clock.now())
-    click.echo(f"{plural(len(found), 'delivery')} will be retried")
-    for missing in sorted(set(ids) - set(found)):
-        click.echo(f"no failed delivery {missing}: see `quota-watch deliveries --failed`", err=True)
-    return 1 if set(ids) - set(found) else 0
-
-
-@click.command("test-alert")
-@click.argument("channels", metavar="[CHANNEL]...", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_obj
-def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> int:
-    """Send a marked test message through the channels."""
-    from quota_watch.channels.build import build_channels
-    from quota_watch.config import Use
-
-    config = context.config()
-    unknown = sorted(set(channels) - set(config.channels))
-    if unknown:
-        known = ", ".join(config.channels) or "none"
-        hint = meant(unknown[0], list(config.channels)) or f" There are: {known}."
-        raise click.UsageError(f'no channel "{unknown[0]}" in the config.{hint}')
-    if not config.channels:
-        raise click.UsageError("the config has no [channels]: alerts can't reach anybody")
-    context.start_logging(config, Use.DELIVER, Use.STORE)
-    with context.upgraded(config) as database, ExitStack() as resources:
-        built = build_channels(config, resources)
-        shown = _send_test(context, config, database, built, channels or tuple(built))
-    if as_json:
-        print_json({"deliveries": shown})
-    else:
-        for each in shown:
-            _print_test(each.delivery)
-    return 0 if all(each.delivery.state == "done" for each in shown) else 1
-
-
-def _send_test(
-    context: Context,
-    config: "Config",
-    database: "Database",
-    channels: "Mapping[str, Channel]",
-    names: Sequence[str],
-) -> "list[OutboxEntry]":
-    """Send a test to the channels of these names; return the deliveries it made."""
-    from quota_watch.pipeline.deliver import Outbox
-    from quota_watch.pipeline.enqueue import enqueue_test
-    from quota_watch.views.alerts import outbox
-
-    with database.write() as connection:
-        ids = enqueue_test(
-            connection,
-            [channels[name] for name in names],
-            nonce=secrets.token_hex(8),
-            now=context.clock.now(),
-            time_zone=config.alerts.time_zone,
-        )
-    Outbox(database=database, channels=channels, clock=context.clock).flush(_TEST_SECONDS)
-    with database.read() as connection:
-        found = outbox(connection)
-    return [each for each in found if each.delivery.id in ids]
-
-
-def _print_test(delivery: "DeliveryRecord") -> None:
-    name, recipient = delivery.channel, delivery.recipient
-    if recipient and not name.endswith(recipient):  # as "mailto:anna@example.com" does
-        name += f" {recipient}"
-    if delivery.state == "done":
-        click.echo(f"✓ {name}: accepted")
-        return
-    error = delivery.last_error.message if delivery.last_error else "not attempted yet"
-    later = "; it will be retried" if delivery.state == "pending" else ""
-    click.echo(f"✗ {name}: {one_line(error, None)}{later}")
-
-
-def _alert_cells(alert: "Alert") -> tuple[object, ...]:
-    level = "" if alert.level is None else f" {alert.level} %"
-    return (
-        short_time(alert.started_at),
-        alert.severity,
-        "held" if alert.held else alert.state,
-        alert.rule + level,
-        alert.reason,
-        alert.organization or "-",
-        alert.title,
-    )
+    print_table(headers, map(_delivery_cells, newest), piped_only=("id", "attempts", "type"))
+    for delivery in (each.delivery for each in newest if each.delivery.attempts_log):
+        if verbose or context.level <= logging.DEBUG:
+            click.echo(f"\n{delivery.id}, {_whereto(delivery)}")
+            for attempt in delivery.attempts_log:
+                status = "" if attempt.status is None else f" {attempt.status}"
+                error = "" if attempt.error is None else f": {one_line(attempt.error, None)}"
+                click.echo(f"  {attempt.at:%Y-%m-%d %H:%M:%SZ} {attempt.outcome}{status}{error}")
+    if len(entries) > _MOST_SHOWN:
+        click.echo(f"showing the newest {_MOST_SHOWN}; --json prints all", err=True)
 
 
 def _delivery_cells(entry: "OutboxEntry") -> tuple[object, ...]:
     delivery = entry.delivery
-    over = delivery.reason if delivery.state in {"failed", "dropped"} else None
+    reason = delivery.reason if delivery.state in {"failed", "dropped"} else None
     return (
         delivery.id,
-        short_time(delivery.created_at),
-        delivery.state + (f" ({over})" if over else ""),
+        delivery.created_at,
+        delivery.state + (f" ({reason})" if reason else ""),
         delivery.attempts,
         delivery.type,
-        entry.title or "-",
-        entry.organization or "-",
+        entry.title,
+        entry.organization,
         _whereto(delivery),
     )
 
@@ -229,7 +153,246 @@ def _whereto(delivery: "DeliveryRecord") -> str:
     return to
 
 
-def _attempt_line(attempt: "LoggedAttempt") -> str:
-    status = "" if attempt.status is None else f" {attempt.status}"
-    error = "" if attempt.error is None else f": {one_line(attempt.error, None)}"
-    return f"{attempt.at:%Y-%m-%d %H:%M:%SZ} {attempt.outcome}{status}{error}"
+@deliveries.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--failed", "all_failed", is_flag=True, help="Every delivery that failed for good.")
+@click.pass_obj
+def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
+    """Try failed deliveries again.
+
+    The daemon or the next `poll` sends them.
+    """
+    from quota_watch.storage import deliveries
+
+    if bool(ids) == all_failed:
+        raise click.UsageError("name the deliveries, or use --failed for all that failed")
+    config, now = context.config(), context.clock.now()
+    with context.existing(config, to_write=True) as database, database.write() as connection:
+        retried = deliveries.retry(connection, ids or None, now=now)
+    click.echo(f"{plural(len(retried), 'delivery', 'deliveries')} will be retried")
+    missing = sorted(set(ids) - set(retried))
+    for each in missing:
+        click.echo(f"no failed delivery {each}: see `quota-watch deliveries --failed`", err=True)
+    return 1 if missing else 0
+
+
+@click.command("test-alert")
+@click.argument("channels", metavar="[CHANNEL]...", nargs=-1)
+@JSON
+@click.pass_obj
+def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> int:
+    """Send a marked test message through the channels."""
+    from quota_watch.channels.build import build_channels
+    from quota_watch.config import Use
+
+    config = context.config()
+    for name in channels:
+        pick("channel", name, config.channels)
+    if not config.channels:
+        raise click.UsageError("the config has no [channels]: alerts can't reach anybody")
+    context.start_logging(config, Use.DELIVER, Use.STORE)
+    with context.upgraded(config) as database, ExitStack() as resources:
+        built = build_channels(config, resources)
+        entries = _send_test(context, config, database, built, channels or built)
+    if as_json:
+        print_json({"deliveries": entries})
+    else:
+        for each in entries:
+            click.echo(_test_line(each.delivery))
+    return 0 if all(each.delivery.state == "done" for each in entries) else 1
+
+
+def _send_test(
+    context: Context,
+    config: "Config",
+    database: "Database",
+    channels: "Mapping[str, Channel]",
+    names: Collection[str],
+) -> "list[OutboxEntry]":
+    """Send a test to the channels of these names; return the deliveries it made."""
+    from quota_watch.pipeline.deliver import Outbox
+    from quota_watch.pipeline.enqueue import enqueue_test
+    from quota_watch.views.alerts import outbox
+
+    with database.write() as connection:
+        ids = enqueue_test(
+            connection,
+            [channels[name] for name in names],
+            nonce=secrets.token_hex(8),
+            now=context.clock.now(),
+            time_zone=config.alerts.time_zone,
+        )
+    Outbox(database=database, channels=channels, clock=context.clock).flush(_TEST_SECONDS)
+    with database.read() as connection:
+        return [each for each in outbox(connection) if each.delivery.id in ids]
+
+
+def _test_line(delivery: "DeliveryRecord") -> str:
+    name, recipient = delivery.channel, delivery.recipient
+    if recipient and not name.endswith(recipient):  # as "mailto:anna@example.com" does
+        name += f" {recipient}"
+    if delivery.state == "done":
+        return f"✓ {name}: accepted"
+    error = delivery.last_error.message if delivery.last_error else "not attempted yet"
+    later = "; it will be retried" if delivery.state == "pending" else ""
+    return f"✗ {name}: {one_line(error, None)}{later}"
+
+
+@click.command()
+@click.argument("organization", metavar="[ORG]", required=False)
+@click.option(
+    "--all", "for_all", is_flag=True, help="All organizations, and alerts about none of them."
+)
+@click.option(
+    "--rule",
+    type=click.Choice([rule.value for rule in Rule]),
+    metavar="RULE",
+    help=f"Only this one: {', '.join(Rule)}.",
+)
+@click.option("--for", "length", metavar="DURATION", help='How long, such as "24h" or "2d".')
+@click.option("--until", metavar="TIME", help="A date, a time, or period-end.")
+@GROUP
+@click.option("--reason", required=True, help="Why, for colleagues.")
+@click.option("--author", help="Who is setting it [default: you].")
+@click.pass_obj
+def silence(
+    context: Context,
+    organization: str | None,
+    for_all: bool,
+    rule: str | None,
+    length: str | None,
+    until: str | None,
+    reason: str,
+    author: str | None,
+    group: str | None,
+) -> None:
+    """Hold notifications for a while.
+
+    What is still true at its end is sent then.
+    """
+    from quota_watch.storage import claims, silences
+
+    if (organization is not None) + for_all + (group is not None) != 1:
+        raise click.UsageError("give one of these: an organization, --all, or --group NAME")
+    config, now = context.config(), context.clock.now()
+    zone = config.alerts.time_zone
+    ends_at = _end(length, until, now=now, zone=zone)
+    named = () if organization is None else (organization,)
+    watches: Sequence[Watch | None] = (None,) if for_all else chosen(config, named, group)
+    why, who = _text(reason, "--reason"), _text(author or _user(), "--author")
+    with context.existing(config, to_write=True) as database, database.write() as connection:
+        keys = claims.register(connection, [each for each in watches if each], now=now)
+        pks = [
+            silences.begin(
+                connection,
+                organization_pk=keys[watch.organization] if watch else None,
+                rule=Rule(rule) if rule else None,
+                starts_at=now,
+                ends_at=ends_at,
+                reason=why,
+                author=who,
+            )
+            for watch in watches
+        ]
+    for pk, watch in zip(pks, watches, strict=True):
+        held = f"{rule or 'everything'} of {one_line(watch.name) if watch else 'all organizations'}"
+        click.echo(f"silence {pk}: {held}, until {moment(ends_at, zone)}, by {who}")
+    click.echo(
+        "Until then no new alerts are sent, only resolutions of those already sent; what is still\n"
+        "true then is sent then. Messages already queued still go out. "
+        f"Undo: quota-watch unsilence {pks[0]}"
+    )
+
+
+def _end(length: str | None, until: str | None, *, now: datetime, zone: str) -> datetime:
+    """Return the end that was asked for; raises `click.UsageError`."""
+    if (length is None) == (until is None):
+        raise click.UsageError('say how long: either --for, such as "24h", or --until')
+    ends_at = now + _length(length) if length is not None else _moment(until or "", now, zone)
+    if ends_at <= now:
+        ago = duration(now - ends_at)
+        raise click.UsageError(f"--until {until}: {moment(ends_at, zone)} was {ago} ago")
+    if ends_at - now > _LONGEST:
+        raise click.UsageError(f"longer than {_LONGEST.days} days: take the rule out of the config")
+    return ends_at
+
+
+def _length(text: str) -> timedelta:
+    from quota_watch.config.values import InvalidValueError, parse_duration
+
+    try:
+        return parse_duration(text, least=timedelta(seconds=1))
+    except InvalidValueError as error:
+        raise click.UsageError(f"--for {text}: {error}") from None
+
+
+def _moment(text: str, now: datetime, zone: str) -> datetime:
+    if text == _PERIOD_END:
+        return month_of(now.date()).resets_at
+    try:
+        said = datetime.fromisoformat(text)
+        return (said if said.tzinfo else said.replace(tzinfo=zone_of(zone))).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise click.UsageError(
+            f"--until {text}: must be a date such as {date(now.year, 12, 24)}, a time such as "
+            f'"{now.year}-12-24 08:00" ({zone}, or with an offset such as +01:00), or {_PERIOD_END}'
+        ) from None
+
+
+def _text(text: str, option: str) -> str:
+    if line := one_line(text, _MOST_TEXT):
+        return line
+    raise click.UsageError(f"{option} is empty: colleagues will want to know")
+
+
+def _user() -> str:
+    """Return who runs the command: before sudo, if that is how."""
+    named = os.environ.get("SUDO_USER") or os.environ.get("USER")
+    try:
+        return named or getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return "unknown"
+
+
+@click.command("silences")
+@click.option("--all", "with_ended", is_flag=True, help="Include ended silences.")
+@JSON
+@click.pass_obj
+def list_silences(context: Context, with_ended: bool, as_json: bool) -> None:
+    """Show current silences, when they end and why."""
+    from quota_watch.views.alerts import silences_shown
+
+    config, now = context.config(), context.clock.now()
+    with context.existing(config) as database, database.read() as connection:
+        found = silences_shown(connection, now=now, with_ended=with_ended)
+    if as_json:
+        print_json({"silences": found})
+    elif found:
+        rows = [(s.id, s.state, s.ends_at, _held_by(s), s.author, s.reason) for s in found]
+        print_table(("id", "state", "until", "what", "by", "reason"), rows)
+    else:
+        click.echo("no silences", err=True)
+
+
+def _held_by(silence: "SilenceRecord") -> str:
+    return f"{silence.rule or 'everything'} of {silence.organization or 'all organizations'}"
+
+
+@click.command()
+@click.argument("number", metavar="ID", type=click.IntRange(1, 2**63 - 1))
+@click.pass_obj
+def unsilence(context: Context, number: int) -> int:
+    """End a silence now.
+
+    What it held back is sent with the next poll if it is still true.
+    """
+    from quota_watch.storage import silences
+
+    config, now = context.config(), context.clock.now()
+    with context.existing(config, to_write=True) as database, database.write() as connection:
+        ended = silences.end(connection, number, now=now)
+    if not ended:
+        click.echo(f"no active silence {number}: see `quota-watch silences --all`", err=True)
+        return 1
+    click.echo(f"silence {number} has ended; what is still true is sent at the next poll")
+    return 0

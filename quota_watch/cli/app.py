@@ -11,7 +11,7 @@ from typing import Literal, NoReturn
 import click
 
 from quota_watch import __version__
-from quota_watch.cli.context import Context, meant
+from quota_watch.cli.context import Context, pick
 from quota_watch.lib import QuotaWatchError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
@@ -32,9 +32,9 @@ _COMMANDS = {
         "alerts:deliveries",
         "Show what was sent to whom, what is waiting and what failed.",
     ),
-    "silence": ("silence:silence", "Hold notifications for a while."),
-    "silences": ("silence:list_silences", "Show current silences, when they end and why."),
-    "unsilence": ("silence:unsilence", "End a silence now."),
+    "silence": ("alerts:silence", "Hold notifications for a while."),
+    "silences": ("alerts:list_silences", "Show current silences, when they end and why."),
+    "unsilence": ("alerts:unsilence", "End a silence now."),
     "check": ("check:check", "Check that everything will work, without sending anything."),
     "init": ("init:init", "Write a commented config for what the key can see."),
     "organizations": (
@@ -121,8 +121,8 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f'no command "{args[0]}".{meant(args[0], list(_COMMANDS))}')
+        if args and not args[0].startswith("-"):
+            pick("command", args[0], _COMMANDS)
         return super().resolve_command(ctx, args)
 
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quota_watch.cli.context import Context, patiently, refuse_foreign_folder
-from quota_watch.cli.output import plural, print_json
+from quota_watch.cli.context import Context, patiently, plural, print_json, refuse_foreign_folder
 from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, warnings
 from quota_watch.config.addresses import Listen
 from quota_watch.lib import QuotaWatchError

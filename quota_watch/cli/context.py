@@ -1,20 +1,27 @@
-"""What commands share: the config, the database, logging, and how they choose organizations."""
+"""What commands share: config, database, organizations, common options, and how they print."""
 
 import os
+import shutil
+import sys
+import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import click
 
 from quota_watch.lib.machine import Clock, SystemClock
+from quota_watch.lib.text import one_line, plain
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from quota_watch.config import Config, Use
     from quota_watch.config.models import OrganizationTable
     from quota_watch.model.watch import Watch
@@ -22,8 +29,23 @@ if TYPE_CHECKING:
 
 _TRIES, _LONGEST_WAIT_SECONDS = 20, 2.0
 _WORTH_WAITING = 10.0  # seconds that a refusal asks for
+_LEAST_WIDTH, _GAP, _WIDEST = 20, 3, 100
+_MOST_LISTED = 20
 
 Answer = TypeVar("Answer")
+Value = TypeVar("Value")
+
+STATES = {
+    "critical": ("■", "bold red"),
+    "unknown": ("○", "magenta"),
+    "warning": ("▲", "yellow"),
+    "info": ("◆", "cyan"),
+    "ok": ("●", "green"),
+}
+"""Sign and style of each state an organization can be in, the most urgent first."""
+
+DROPPED = "; Rybbit drops new events within 30 minutes of that"
+"""What follows from being over a limit, where events are dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +64,9 @@ class Context:
         return load(find_config(self.config_file, os.environ))
 
     def start_logging(self, config: "Config", *uses: "Use") -> None:
-        """Log to stderr from now on, free of the secrets that are needed for `uses`.
+        """Log to stderr from now on, with the secrets needed for `uses` blanked out.
 
-        Raises `ConfigError` where one of themis not available.
+        Raises `ConfigError` where one of them is not available.
         """
         from quota_watch.lib.logs import setup_logging
 
@@ -55,12 +77,17 @@ class Context:
         )
 
     @contextmanager
-    def existing(self, config: "Config") -> Iterator["Database"]:
-        """Open the database as it is; raises `StorageError` unless it is of this schema."""
+    def existing(self, config: "Config", *, to_write: bool = False) -> Iterator["Database"]:
+        """Open the database as it is; raises `StorageError` unless its schema is this version's.
+
+        One that is opened `to_write` must be in a folder of this user's.
+        """
         from quota_watch.storage.migrate import require_current
 
         with self.unchecked(config) as database:
             require_current(database)
+            if to_write:
+                refuse_foreign_folder(database)
             yield database
 
     @contextmanager
@@ -75,7 +102,7 @@ class Context:
 
     @contextmanager
     def unchecked(self, config: "Config") -> Iterator["Database"]:
-        """Open the database, whatever is there or not."""
+        """Open the database without looking at what is there."""
         from quota_watch.config.values import ConfigError, Problem
         from quota_watch.storage.database import Database
         from quota_watch.storage.errors import DatabaseUrlError
@@ -97,48 +124,29 @@ def refuse_foreign_folder(database: "Database") -> None:
         return
     owner = folder.stat().st_uid
     if owner != os.geteuid():
+        user = _user_name(owner)
         raise StorageError(
-            f"{folder} belongs to user {_user_name(owner)}, and files made by this user would lock "
-            f"the service out: run `sudo -u {_user_name(owner)} quota-watch …` instead"
+            f"{folder} belongs to user {user}, and files made by this user would lock "
+            f"the service out: run `sudo -u {user} quota-watch …` instead"
         )
 
 
-GROUP = click.option("--group", metavar="NAME", help="Only organizations of this [groups.NAME].")
-"""The option of commands that can be asked for the organizations of one group."""
+def _user_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
 
 
-def chosen(config: "Config", names: Sequence[str], group: str | None = None) -> tuple["Watch", ...]:
-    """Return the organizations named by id or name, all if none is named, of a group if given.
-
-    Raises `click.UsageError` that says what was probably meant.
-    """
-    if not names and group is None:
-        return config.watches()
-    tables: Sequence[OrganizationTable] = config.organizations
-    if group is not None:
-        groups = dict.fromkeys(table.group for table in tables if table.group)
-        if group not in groups:
-            raise click.UsageError(
-                f'no organization in a group "{group}".{meant(group, list(groups))}'
-            )
-        tables = [table for table in tables if table.group == group]
-    if not names:
-        return tuple(map(config.watch, tables))
-    known = {table.name or table.id: table for table in tables}
-    known |= {table.id: table for table in tables}
-    for name in names:
-        if name not in known:
-            hint = meant(name, list(known)) or " See the config's [[organizations]]."
-            raise click.UsageError(f'no organization "{name}" in the config.{hint}')
-    return tuple(map(config.watch, {known[name].id: known[name] for name in names}.values()))
-
-
-def meant(word: str, known: Sequence[str]) -> str:
-    """Return ` Did you mean "…"?` for the closest of the known words, or nothing."""
-    from quota_watch.config.values import closest
-
-    near = closest(word, known)
-    return f' Did you mean "{near}"?' if near else ""
+def _forms(secret: str) -> Iterator[str]:
+    """Yield the secret, its words (`Bearer …`), and the password if it is a URL."""
+    yield secret
+    yield from secret.split()
+    password = urlsplit(secret).password if "://" in secret else None
+    if password:
+        yield password
 
 
 def patiently(request: Callable[[], Answer]) -> Answer:
@@ -161,19 +169,225 @@ def patiently(request: Callable[[], Answer]) -> Answer:
     return request()
 
 
-def _forms(secret: str) -> Iterator[str]:
-    """Yield the secret, its words (`Bearer …`), and the password if it is a URL."""
-    yield secret
-    yield from secret.split()
-    password = urlsplit(secret).password if "://" in secret else None
-    if password:
-        yield password
+def chosen(config: "Config", names: Sequence[str], group: str | None = None) -> tuple["Watch", ...]:
+    """Return the organizations named by id or name, all if none is named, of a group if given.
+
+    Raises `click.UsageError` for a name that the config does not have.
+    """
+    tables: Sequence[OrganizationTable] = config.organizations
+    if group is not None:
+        by_group = {table.group: table for table in tables if table.group}
+        group = pick("group", group, by_group).group
+        tables = [table for table in tables if table.group == group]
+    if names:
+        known = {table.name or table.id: table for table in tables}
+        known |= {table.id: table for table in tables}
+        named = [pick("organization", name, known) for name in names]
+        tables = list({table.id: table for table in named}.values())
+    return tuple(map(config.watch, tables))
 
 
-def _user_name(uid: int) -> str:
-    import pwd
+def pick(thing: str, name: str, known: Mapping[str, Value]) -> Value:
+    """Return what bears the name; raises `click.UsageError` that says what was probably meant."""
+    if name in known:
+        return known[name]
+    from quota_watch.config.values import closest
 
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"#{uid}"
+    near = closest(name, list(known))
+    some = [*list(known)[:_MOST_LISTED], *(["…"] if len(known) > _MOST_LISTED else [])]
+    hint = f'Did you mean "{near}"?' if near else f"Known: {', '.join(some) or 'none'}."
+    raise click.UsageError(f'no {thing} "{name}". {hint}')
+
+
+class _Day(click.DateTime):
+    """A day, refused with words instead of a format."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx).date()
+        except click.BadParameter:
+            self.fail(f"'{value}' is not a day; write it as 2026-11-01", param, ctx)
+
+
+DATE = _Day(["%Y-%m-%d"])
+"""The type of an option that is a day in UTC."""
+
+ORGANIZATIONS = click.argument("organizations", metavar="[ORG]...", nargs=-1)
+GROUP = click.option("--group", metavar="NAME", help="Only organizations of this [groups.NAME].")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def refuse_backward(first: date | None, last: date | None) -> None:
+    """Raise `click.UsageError` where the range is the wrong way round."""
+    if first is not None and last is not None and first > last:
+        raise click.UsageError(f"--from {first} is later than --to {last}")
+
+
+def print_json(answer: Mapping[str, object]) -> None:
+    """Print one object, as every `--json` does; ASCII only, whatever the output can show."""
+    import json
+
+    click.echo(json.dumps(plain(answer), indent=2))
+
+
+def is_terminal(*, err: bool = False) -> bool:
+    """Tell whether stdout (or stderr) is a terminal that shows more than plain text."""
+    stream = sys.stderr if err else sys.stdout
+    return bool(stream) and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, style: str) -> str:
+    """Colour a text, such as `bold red`, where it goes to a terminal and NO_COLOR is not set."""
+    if not style or not is_terminal() or os.environ.get("NO_COLOR"):
+        return text
+    words = style.split()
+    colour = next((word for word in words if word not in {"bold", "dim"}), None)
+    return click.style(text, fg=colour, bold="bold" in words, dim="dim" in words)
+
+
+def console() -> "Console":
+    """Return rich's console for stdout; rich itself honours NO_COLOR."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def print_table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    piped_only: Collection[str] = (),
+    gap: bool = False,
+) -> None:
+    """Print a table: by rich on a terminal, elsewhere as plain columns that line up.
+
+    What is None shows as `-`. On a terminal the last column alone wraps, though not to nothing
+    where others are long; those of `piped_only` are left out, and counts have separators. There a
+    table begins with a free line; elsewhere only with a `gap`.
+    """
+    terminal = is_terminal()
+    shown = [n for n, header in enumerate(headers) if not (terminal and header in piped_only)]
+    lines = [[_cell(row[n], separators=terminal) for n in shown] for row in rows]
+    heads = [headers[n] for n in shown]
+    if not terminal:
+        if gap:
+            click.echo()
+        widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
+        for line in (heads, *lines):
+            padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            click.echo("  ".join(padded).rstrip())
+        return
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table, screen = Table(box=box.SIMPLE_HEAD, pad_edge=False), console()
+    *widths, last = _widths([heads, *lines], screen.width)
+    for head, width in zip(heads, widths, strict=False):
+        table.add_column(head, no_wrap=True, overflow="ellipsis", max_width=width)
+    table.add_column(heads[-1], min_width=last)
+    for cells in lines:
+        table.add_row(*(Text(cell, style=STATES.get(cell, ("", ""))[1]) for cell in cells))
+    screen.print(table)
+
+
+def _cell(value: object, *, separators: bool) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return short_time(value)
+    is_count = separators and isinstance(value, int)
+    return f"{value:,}" if is_count else one_line(str(value), None)
+
+
+def _widths(lines: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Return how wide columns can be: the widest gives way until all fit, the last one wraps."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths[-1] = min(widths[-1], _LEAST_WIDTH)
+    while sum(widths) + _GAP * len(widths) > room and max(widths) > 1:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def say(text: str, *, style: str = "", first: str = "", rest: str = "", width: int = 0) -> None:
+    """Print a text, on a terminal wrapped to it (`width` everywhere), after these indents."""
+    if not width and is_terminal():
+        width = min(shutil.get_terminal_size().columns, _WIDEST)
+    lines = textwrap.wrap(
+        text,
+        width or sys.maxsize,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    for line in lines:
+        click.echo(styled(line, style))
+
+
+def plural(n: int, thing: str, things: str = "") -> str:
+    """Write a count of things: `1 day`, `3 days`; `things` where it does not just take an s."""
+    return f"{n:,} {thing if n == 1 else things or f'{thing}s'}"
+
+
+def short_time(at: datetime | None) -> str:
+    """Write a time as `2026-03-15 12:00Z`, or `-`."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%MZ}" if at else "-"
+
+
+def bar(share: float | None, cells: int) -> str:
+    """Draw a share of 0 to 100 percent; what is more fills the bar."""
+    if share is None:
+        return "·" * cells
+    eighths = min(int(share * cells * 8 / 100), cells * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(cells, "░")
+
+
+def sparkline(counts: Sequence[int | None]) -> str:
+    """Draw counts as columns one cell wide; a day that is unknown is a dot."""
+    most = max((n for n in counts if n is not None), default=0) or 1
+    return "".join("·" if n is None else "▁▂▃▄▅▆▇█"[min(n * 8 // most, 7)] for n in counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Shows how far a command is: `advance` by so many steps, `say` what is done now."""
+
+    advance: Callable[[int], object]
+    say: Callable[[str], object]
+
+
+@contextmanager
+def progress(what: str, total: int, *, bar: bool, lines: bool = False) -> Iterator[Progress]:
+    """Show progress on stderr while the block runs.
+
+    As a bar if `bar` and a terminal is there, else what is said as lines, if `lines`.
+    """
+    if not (bar and is_terminal(err=True)):
+        yield Progress(
+            advance=lambda _: None, say=lambda text: click.echo(text, err=True) if lines else None
+        )
+        return
+    import logging
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.fields[what]}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    before = sys.stderr
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars, ExitStack() as undo:
+        for each in logging.getLogger().handlers:  # through the bar's stderr, not into its line
+            if isinstance(each, logging.StreamHandler) and each.stream is before:
+                undo.callback(each.setStream, each.setStream(sys.stderr))
+        task = bars.add_task("", total=total, what=what)
+        yield Progress(
+            advance=lambda steps: bars.advance(task, steps),
+            say=lambda text: bars.update(task, what=text),
+        )

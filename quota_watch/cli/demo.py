@@ -21,8 +21,7 @@ from typing import Any
 
 import click
 
-from quota_watch.cli.context import Context
-from quota_watch.cli.output import STATES, is_terminal, plural
+from quota_watch.cli.context import STATES, Context, is_terminal, plural
 from quota_watch.cli.status import show
 from quota_watch.config import Config, load
 from quota_watch.config.settings import has_web

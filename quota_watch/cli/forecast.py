@@ -1,37 +1,86 @@
-"""`forecast`: what a period will come to; with `--stdin` that of any series, without a config."""
+"""`forecast`: how a period will end; with `--stdin` that of any series, without a config."""
 
 import json
 import sys
-from collections.abc import Mapping
-from datetime import date
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
+import msgspec
 
-from quota_watch.cli.context import Context
-from quota_watch.forecast.forecast import DateMemory, Forecast, TooEarly
+from quota_watch.cli.context import (
+    DROPPED,
+    JSON,
+    Context,
+    bar,
+    chosen,
+    is_terminal,
+    pick,
+    plural,
+    print_json,
+    print_table,
+    say,
+    sparkline,
+    styled,
+)
+from quota_watch.forecast.forecast import DateMemory, DayAhead, Forecast, TooEarly
 from quota_watch.forecast.forecast import forecast as forecast_of
 from quota_watch.forecast.outlook import memory_from_json
+from quota_watch.forecast.remedies import Part, PeriodFit, fits_ahead, totals_ahead
 from quota_watch.lib import QuotaWatchError
-from quota_watch.lib.text import plain
-from quota_watch.model.period import ONE_DAY, Period
+from quota_watch.lib.text import (
+    ago,
+    certainty,
+    days,
+    estimate,
+    events,
+    growth,
+    long_day,
+    moment,
+    number,
+    one_line,
+    plain,
+    rough,
+    share,
+    weekday,
+)
+from quota_watch.messages.words import forecast as words
+from quota_watch.model.period import ONE_DAY, Period, Usage, each_day, is_over, percent
 
 if TYPE_CHECKING:
     from quota_watch.config import Config
-    from quota_watch.forecast.remedies import PeriodFit
+    from quota_watch.forecast.accuracy import CheckDay, DateCheck
+    from quota_watch.forecast.capped import Losses
     from quota_watch.rules.known import Known
+    from quota_watch.views.forecast import PeriodForecast
 
-_MOST = 10**15
-_COUNTS = f"0 to {_MOST}"
+_BAR, _MOST_PARTS, _NAME = 14, 8, 40
+_MARK = "│"
+_ALL = 100  # percent
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
+
+
+class _Question(msgspec.Struct):
+    """A line of `--stdin`; `previous` is the answer given before."""
+
+    history: list[tuple[date, _Count]]
+    period_start: date
+    period_end: date
+    as_of: date
+    limit: _Count | None = None
+    previous: Any = None
 
 
 class _BadLineError(QuotaWatchError):
-    """A line does not say what is to be forecast; `str()` says which part of it."""
+    """A line does not say what is to be forecast; `str()` names the part of it."""
 
 
 @click.command()
 @click.argument("organization", metavar="[ORG]", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@JSON
 @click.option("--plan", metavar="NAME", help="Say whether this plan would be enough.")
 @click.option(
     "--limit", type=click.IntRange(1), metavar="N", help="Or whether this limit would be."
@@ -45,29 +94,18 @@ def forecast(
     plan: str | None,
     limit: int | None,
     from_stdin: bool,
-) -> None:
+) -> int:
     """Forecast how a period will end and what would help."""
     if plan is not None and limit is not None:
         raise click.UsageError("--plan and --limit exclude each other")
     if from_stdin and (organization is not None or as_json or plan or limit):
         raise click.UsageError("--stdin takes neither ORG nor --json: it answers JSON lines")
-    if organization is not None:
-        _show(context, organization, as_json=as_json, plan=plan, limit=limit)
-    elif not from_stdin:
+    if from_stdin:
+        return 0 if _answer_lines() else 1
+    if organization is None:
         raise click.UsageError(
             "name an organization, or give --stdin: one JSON object per line in, one per line out"
         )
-    elif not _answer_lines():
-        raise click.exceptions.Exit(1)
-
-
-def _show(
-    context: Context, organization: str, *, as_json: bool, plan: str | None, limit: int | None
-) -> None:
-    """Show the forecast of one organization, from the store alone."""
-    from quota_watch.cli import forecast_text
-    from quota_watch.cli.context import chosen
-    from quota_watch.cli.output import print_json
     from quota_watch.views.forecast import period_forecast
     from quota_watch.views.status import is_stale
 
@@ -78,45 +116,230 @@ def _show(
     with context.existing(config) as database, database.read() as connection:
         ahead = period_forecast(connection, watch, now=now)
     fits = None if wanted is None else _fits(ahead.known, wanted)
+    price = watch.prices.get(plan or "")
     if as_json:
         asked = {
             "plan": plan,
             "limit": wanted,
-            "price": watch.prices.get(plan or ""),
+            "price": price,
             "suffices": None if fits is None else all(each.fits for each in fits),
-            "periods": None if fits is None else plain(fits),
+            "periods": fits,
         }
         print_json({"forecasts": [ahead], **({} if wanted is None else {"plans": [asked]})})
-        return
-    stale = is_stale(ahead.known, config.poll.interval)
-    forecast_text.show(ahead, now=now, stale=stale)
+        return 0
+    show(ahead, now=now, stale=is_stale(ahead.known, config.poll.interval))
     if wanted is not None:
-        forecast_text.show_fit(fits, wanted, plan=plan, price=watch.prices.get(plan or ""))
+        _show_fit(fits, wanted, plan=plan, price=price)
+    return 0
 
 
 def _limit_of(config: "Config", plan: str) -> int:
     """Return the limit of a plan of the config, else of Rybbit's."""
     from quota_watch.model.limit import RYBBIT_PLANS, find_plan
 
-    own = config.plans.get(plan)
-    sold = find_plan(plan)
-    if own is not None:
-        return own.limit
-    if sold is None:
-        known = ", ".join([*config.plans, *RYBBIT_PLANS])
-        raise click.UsageError(f'no plan "{plan}"; there are {known}')
-    return sold.limit
+    sold = config.plans.get(plan) or find_plan(plan)
+    if sold is not None:
+        return sold.limit
+    return pick("plan", plan, dict.fromkeys([*config.plans, *RYBBIT_PLANS], 0))
 
 
-def _fits(known: "Known", limit: int) -> "list[PeriodFit] | None":
+def _fits(known: "Known", limit: int) -> list[PeriodFit] | None:
     """Say whether this period and the next two fit a limit; None: too little is known."""
-    from quota_watch.forecast.remedies import fits_ahead, totals_ahead
-
     if known.forecast is None or known.analysis is None:
         return None
     past, period = known.analysis.past, known.period
     totals = totals_ahead(known.forecast, counted=past.counted, period=period, excluded=past.capped)
     return fits_ahead(limit, totals, period=period)
+
+
+def show(ahead: "PeriodForecast", *, now: datetime, stale: bool = False) -> None:
+    """Print it, wrapped and with bars on a terminal, a line for each sentence elsewhere.
+
+    Where it is `stale` it says first how old it is.
+    """
+    known = ahead.known
+    forecast, usage, zone = known.forecast, known.usage, known.watch.time_zone
+    if stale and known.last_ok is not None:
+        age = f"{moment(known.last_ok, zone)} ({ago(known.last_ok, now)})"
+        say(f"Not seen since {age}: all that follows is of then, the forecast too.")
+    for line in _head(known, now):
+        say(line)
+    if usage is None:
+        say("This period has no counts yet, so there is no forecast.")
+    elif ahead.too_early is not None:
+        there, needed = ahead.too_early.days, ahead.too_early.needed
+        say(f"Too early: a forecast needs {needed} days of counts, and there are {there} so far.")
+    elif forecast is not None:
+        _section("Forecast", _outlook(known, forecast, usage))
+        _show_days(ahead, usage)
+        _show_help(known)
+    if ahead.losses is not None:
+        _show_losses(ahead.losses)
+    if ahead.accuracy or ahead.date_accuracy:
+        lines = [*map(_judged, ahead.accuracy), *map(_judged_date, ahead.date_accuracy)]
+        _section("How accurate it was", lines)
+
+
+def _show_fit(
+    fits: Sequence[PeriodFit] | None, limit: int, *, plan: str | None, price: str | None
+) -> None:
+    """Say whether another limit would suffice for this period and the next two."""
+    parts = (one_line(plan or "", _NAME), f"{events(limit)} a month", one_line(price or "", _NAME))
+    lines = ["Too little is known to say whether that is enough."]
+    if fits is not None:
+        lines = ["It is enough." if all(each.fits for each in fits) else "It is not enough."]
+        lines += [
+            f"{days(each.start, each.end)}: at most about {rough(each.at_most)},"
+            f" {'fits' if each.fits else f'{rough(each.at_most - limit)} over'}."
+            for each in fits
+        ]
+    _section(", ".join(filter(None, parts)), lines)
+
+
+def _head(known: "Known", now: datetime) -> list[str]:
+    watch, usage, period = known.watch, known.usage, known.period
+    name, id_ = one_line(watch.name, _NAME), one_line(watch.organization.id)
+    plan = f", plan {one_line(watch.plan, _NAME)}" if watch.plan else ""
+    resets = moment(period.resets_at, watch.time_zone)
+    lines = [
+        (name if name == id_ else f"{name} ({id_})") + plan,
+        f"{days(period.start, period.last_day)} (UTC), resets {resets}",
+    ]
+    if usage is not None and known.measured_at is not None:
+        used = f"{events(usage.used)} used, no limit is known"
+        if watch.limit is not None:
+            part = share(percent(usage.used, watch.limit))
+            used = f"{number(usage.used)} of {events(watch.limit)} used ({part})"
+        measured = moment(known.measured_at, watch.time_zone)
+        lines.append(f"{used}, measured {measured}, {ago(known.measured_at, now)}")
+    return lines
+
+
+def _outlook(known: "Known", forecast: Forecast, usage: Usage) -> list[str]:
+    watch, last = known.watch, known.period.last_day
+    limit = watch.limit
+    if limit is None or forecast.crosses_on is None:
+        return [f"{words.total(forecast, last)}."]
+    if is_over(usage.used, limit):
+        since = f" since {long_day(usage.crossed_on)}" if usage.crossed_on else ""
+        whole = f"Without the limit it would reach about {rough(forecast.p50)} events"
+        return [
+            f"Over the limit{since}{DROPPED if watch.drops else ''}.",
+            f"{whole} ({words.likely_range(forecast)}) by {long_day(last)}.",
+        ]
+    if forecast.p50 <= limit:
+        return [words.under(forecast, last)]
+    odds = forecast.probability_over or 0.0
+    return [
+        f"It {words.hits(forecast.crosses_on, odds)}, confidence {certainty(odds)}.",
+        words.outcome(forecast, limit, forecast.crosses_on, last),
+        *([words.loss(forecast, limit)] if watch.drops else []),
+    ]
+
+
+def _show_days(ahead: "PeriodForecast", usage: Usage) -> None:
+    """Print the days to come: on a terminal beside bars of the limit, else as plain columns."""
+    if not ahead.path:
+        return
+    click.echo()
+    if not is_terminal():
+        rows = [(each.day, each.expected, each.p10, each.p50, each.p90) for each in ahead.path]
+        print_table(("date", "expected", "p10", "p50", "p90"), rows)
+        return
+    click.echo(_sparks(ahead, usage))
+    limit = ahead.known.watch.limit
+    most = max(limit or 0, ahead.path[-1].p50, 1)
+    headers = ("day", "expected", "total", "80 % range", f"{_MARK} the limit" if limit else "")
+    print_table(headers, [_day(each, most, limit) for each in ahead.path])
+
+
+def _day(each: DayAhead, most: int, limit: int | None) -> Sequence[object]:
+    low, high = number(each.p10), number(each.p90)
+    band = low if low == high else f"{low}\N{EN DASH}{high}"
+    drawn = bar(_ALL * each.p50 / most, _BAR)
+    place = _BAR * (limit or most) // most
+    if limit and place < _BAR:
+        drawn = drawn[:place] + _MARK + drawn[place + 1 :]
+    over = " over" if is_over(each.p50, limit) else ""
+    return weekday(each.day), each.expected, each.p50, band, drawn + over
+
+
+def _sparks(ahead: "PeriodForecast", usage: Usage) -> str:
+    """Draw the period as one line: what each day had, and after the stroke what is to come."""
+    known = ahead.known.analysis.past.counted if ahead.known.analysis else {}
+    past = [known[day] for day in each_day(ahead.known.period.start, usage.today) if day in known]
+    to_come = [each.expected for each in ahead.path]
+    to_come[0] += usage.used_today
+    line, most = sparkline([*past, *to_come]), max([*past, *to_come, 1])
+    return f"{line[: len(past)]}┊{line[len(past) :]}  up to {number(most)} a day"
+
+
+def _show_help(known: "Known") -> None:
+    if known.advice is None or known.usage is None:
+        return
+    used, watch = known.usage.used, known.watch
+    lines = words.what_helps(known.advice, known.plan_fit, watch=watch, used=used)
+    _section("What would help", lines)
+    _show_parts(f"types, last {plural(known.advice.span_days, 'day')}", known.advice.types)
+    _show_parts("sites, this month", known.advice.sites)
+
+
+def _show_parts(title: str, parts: Sequence[Part]) -> None:
+    if not parts:
+        return
+    rows = [
+        (
+            one_line(part.name, _NAME),
+            part.counted,
+            share(part.share_percent),
+            growth(part.growth_percent) or None,
+            words.lever(part),
+        )
+        for part in parts[:_MOST_PARTS]
+    ]
+    columns = 5 if any(cause for *_, cause in rows) else 4
+    headers = (title, "events", "share", "growth", "cause")
+    print_table(headers[:columns], [row[:columns] for row in rows], gap=True)
+    if len(parts) > _MOST_PARTS:
+        click.echo(f"and {number(len(parts) - _MOST_PARTS)} more")
+
+
+def _show_losses(lost: "Losses") -> None:
+    rest = f"until the reset {estimate(lost.until_reset)} will be lost if nothing is done"
+    a_day = f"Each day loses {estimate(lost.a_day)}; {rest}."
+    _section("Lost", [f"So far {estimate(lost.total)} were dropped.", a_day])
+    rows = [
+        (each.day, each.counted, each.lost.likely, f"{each.lost.low:,} to {each.lost.high:,}")
+        for each in lost.days
+    ]
+    print_table(("date", "counted", "lost", "80 % range"), rows, gap=True)
+
+
+def _judged(check: "CheckDay") -> str:
+    error = f"{check.error_percent:.0f} %"
+    if check.periods == 1:
+        ended = f"that ended {'inside' if check.in_band else 'outside'} the band"
+        return f"On day {check.day} of the one month known it was off by {error}; {ended}."
+    return (
+        f"On day {check.day} of the last {check.periods} months it was off by {error} on average; "
+        f"{check.in_band} of {check.periods} ended inside the band."
+    )
+
+
+def _judged_date(check: "DateCheck") -> str:
+    one = check.periods == 1
+    months = "the one month" if one else f"{check.periods} months"
+    off = f"{check.days_off:g} {'day' if check.days_off == 1 else 'days'}"
+    return (
+        f"In {months} that passed the limit later, the day forecast on day {check.day} was off by"
+        f" {off}{'' if one else ' on average'}."
+    )
+
+
+def _section(title: str, lines: Iterable[str]) -> None:
+    click.echo(f"\n{styled(title, 'bold')}")
+    for line in lines:
+        say(line)
 
 
 def _answer_lines() -> bool:
@@ -134,65 +357,34 @@ def _answer_lines() -> bool:
 
 
 def _answer(line: bytes) -> dict[str, Any]:
-    question = _question(line)
-    limit = _limit(question)
-    seen = forecast_of(
-        _history(question),
-        period=_period(question),
-        as_of=_date(question.get("as_of"), "as_of"),
-        limit=limit,
-        previous=_previous(question, limit),
-    )
-    if isinstance(seen, TooEarly):
-        empty = dict.fromkeys(("p10", "p50", "p90", "warn_at", "path"))
-        return empty | {"too_early": {"days": seen.days, "needed": seen.needed}}
-    return _shape(seen)
-
-
-def _shape(seen: Forecast) -> dict[str, Any]:
-    answer: dict[str, Any] = {
-        "p10": seen.p10,
-        "p50": seen.p50,
-        "p90": seen.p90,
-        "warn_at": seen.warn_at,
-        "path": [round(count, 2) for count in seen.path],
-    }
-    if seen.crosses_on is not None:
-        answer["probability_over"] = seen.probability_over
-        answer["crosses_on"] = plain(seen.crosses_on)
-        answer["memory"] = plain(seen.memory)
-    return answer
-
-
-def _question(line: bytes) -> Mapping[str, Any]:
     try:
-        question = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise _BadLineError(f"not JSON: {error}") from error
-    if not isinstance(question, dict):
-        raise _BadLineError("not a JSON object")
-    return question
-
-
-def _period(question: Mapping[str, Any]) -> Period:
-    start = _date(question.get("period_start"), "period_start")
-    last = _date(question.get("period_end"), "period_end")
+        question = msgspec.json.decode(line, type=_Question)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise _BadLineError(str(error)) from error
+    start, last, limit = question.period_start, question.period_end, question.limit
     if last < start or last == date.max:
         raise _BadLineError(f"period_end {last}: must be on or after period_start {start}")
-    return Period(start, last + ONE_DAY)
+    answer = forecast_of(
+        dict(question.history),
+        period=Period(start, last + ONE_DAY),
+        as_of=question.as_of,
+        limit=limit,
+        previous=None if limit is None else _previous(question.previous, limit),
+    )
+    if isinstance(answer, TooEarly):
+        empty = dict.fromkeys(("p10", "p50", "p90", "warn_at", "path"))
+        return empty | {"too_early": plain(answer)}
+    shape = {name: getattr(answer, name) for name in ("p10", "p50", "p90", "warn_at")}
+    shape["path"] = [round(count, 2) for count in answer.path]
+    if answer.crosses_on is not None:
+        for name in ("probability_over", "crosses_on", "memory"):
+            shape[name] = plain(getattr(answer, name))
+    return shape
 
 
-def _limit(question: Mapping[str, Any]) -> int | None:
-    limit = question.get("limit")
-    if limit is None or _is_count(limit):
-        return limit
-    raise _BadLineError(f"limit {limit!r}: must be a whole number, {_COUNTS}")
-
-
-def _previous(question: Mapping[str, Any], limit: int | None) -> DateMemory | None:
-    """Return the memory in the answer given before; without one, its date is of this limit."""
-    previous = question.get("previous")
-    if previous is None or limit is None:
+def _previous(previous: Any, limit: int) -> DateMemory | None:
+    """Read the memory in the answer given before; without one, its date is of this limit."""
+    if previous is None:
         return None
     try:
         memory, crossing = previous.get("memory"), previous.get("crosses_on")
@@ -202,35 +394,3 @@ def _previous(question: Mapping[str, Any], limit: int | None) -> DateMemory | No
         return memory_from_json(memory)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise _BadLineError("previous: must be the answer given before, a JSON object") from None
-
-
-def _history(question: Mapping[str, Any]) -> dict[date, int]:
-    rows = question.get("history")
-    if not isinstance(rows, list):
-        raise _BadLineError('history: must be a list such as [["2024-01-01", 123]]')
-    history = {}
-    for number, row in enumerate(rows):
-        try:
-            day, count = row
-            history[date.fromisoformat(day)] = count
-        except (TypeError, ValueError):
-            raise _bad_row(number, row) from None
-        if not _is_count(count):
-            raise _bad_row(number, row)
-    return history
-
-
-def _bad_row(number: int, row: object) -> _BadLineError:
-    must = f'must be ["YYYY-MM-DD", count], count a whole number, {_COUNTS}'
-    return _BadLineError(f"history[{number}] {row!r}: {must}")
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST
-
-
-def _date(value: Any, where: str) -> date:
-    try:
-        return date.fromisoformat(value)
-    except (TypeError, ValueError) as error:
-        raise _BadLineError(f"{where} {value!r}: must be a date such as 2024-01-31") from error

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quota_watch.cli.context import Context, patiently
-from quota_watch.cli.output import plural
+from quota_watch.cli.context import Context, patiently, plural
 from quota_watch.cli.upstream import (
     VARIABLE,
     credential,

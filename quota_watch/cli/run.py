@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quota_watch.cli.context import GROUP, Context, chosen
-from quota_watch.cli.output import print_json, print_table, progress
+from quota_watch.cli.context import GROUP, Context, chosen, print_json, print_table, progress
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.logs import get_logger, log_uncaught_exceptions
 from quota_watch.lib.text import by_field, what_and_advice

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from quota_watch.cli.context import GROUP, Context, chosen
-from quota_watch.cli.output import (
+from quota_watch.cli.context import (
     DROPPED,
+    GROUP,
     STATES,
+    Context,
     bar,
+    chosen,
     console,
     is_terminal,
     plural,
     print_json,
-    print_plain,
     print_table,
     short_time,
     sparkline,
@@ -183,7 +184,9 @@ def show(
         _show_plain(organizations, now)
     if pending:
         verb = "waits" if pending == 1 else "wait"
-        click.echo(f"{plural(pending, 'delivery')} {verb}: see `quota-watch deliveries`")
+        click.echo(
+            f"{plural(pending, 'delivery', 'deliveries')} {verb}: see `quota-watch deliveries`"
+        )
 
 
 def _unwatched(organizations: Sequence["Status"], now: datetime) -> str:
@@ -272,7 +275,7 @@ def _show_plain(organizations: Sequence["Status"], now: datetime) -> None:
         )
         for shown in organizations
     ]
-    print_plain(headers, rows)
+    print_table(headers, rows)
 
 
 def _period_line(organizations: Sequence["Status"], now: datetime) -> str:

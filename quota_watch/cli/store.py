@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from quota_watch.cli.context import Context, chosen, refuse_foreign_folder
-from quota_watch.cli.output import (
+from quota_watch.cli.context import (
     DATE,
+    Context,
     bar,
+    chosen,
     is_terminal,
     plural,
     print_json,
     print_table,
     progress,
     refuse_backward,
+    refuse_foreign_folder,
 )
 from quota_watch.lib.text import csv_text
 

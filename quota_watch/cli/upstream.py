@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quota_watch.cli.context import Context, chosen, patiently, refuse_foreign_folder
-from quota_watch.cli.output import DATE, plural, print_json, print_table, progress
+from quota_watch.cli.context import (
+    DATE,
+    Context,
+    chosen,
+    patiently,
+    plural,
+    print_json,
+    print_table,
+    progress,
+    refuse_foreign_folder,
+)
 from quota_watch.lib.machine import Clock
 from quota_watch.lib.text import what_and_advice
 from quota_watch.model.account import Organization

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from quota_watch.cli.alerts import alerts
-from quota_watch.cli.silence import silence
+from quota_watch.cli.alerts import silence
 from quota_watch.model.account import Organization
 from quota_watch.model.period import each_day
 from quota_watch.model.schedule import QuietHours

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pytest
 
-from quota_watch.cli import forecast_text as shown
+from quota_watch.cli import forecast as shown
 from quota_watch.cli.forecast import forecast
 from quota_watch.model.account import Account, Site, SiteUsage
 from quota_watch.model.period import each_day
@@ -225,7 +225,7 @@ def test_sites_stand_beside_types(shop: Shop) -> None:
     shop.counts("2026-03-01", "2026-03-31", 1200)
     shop.poll("2026-03-14T12:00", "2026-03-14T13:00")
     assert [each["name"] for each in shop.json["advice"]["sites"]] == ["2.example", "1.example"]
-    assert re.search(r"2\.example +6,000 +66\.7 % ", shop.out)
+    assert re.search(r"2\.example +6000 +66\.7 % ", shop.out)
 
 
 def test_before_the_first_poll_of_the_period_nothing_is_forecast(shop: Shop) -> None:

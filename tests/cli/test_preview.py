@@ -100,7 +100,7 @@ def test_every_rule_can_be_shown(shop: Folder, rule: str) -> None:
     ("args", "complaint"),
     [
         (("Shop", "treshold"), 'no rule "treshold". Did you mean "threshold"?'),
-        (("Shop", "spike", "--channel", "op"), 'no channel "op" in the config. Did you mean'),
+        (("Shop", "spike", "--channel", "op"), 'no channel "op". Did you mean'),
         (("Shopp", "spike"), 'Did you mean "Shop"?'),
     ],
 )

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from quota_watch.cli.output import progress
+from quota_watch.cli.context import progress
 
 
 class Terminal(io.StringIO):

@@ -14,7 +14,7 @@ import click
 import pytest
 from sqlalchemy import update
 
-from quota_watch.cli.output import sparkline
+from quota_watch.cli.context import sparkline
 from quota_watch.cli.status import show, show_again, status
 from quota_watch.cli.store import history
 from quota_watch.model.account import Account, Organization, Site, SiteUsage

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from quota_watch.cli.output import print_table
+from quota_watch.cli.context import print_table
 from support.installation import Installation
 from support.terminal import printed_on_terminal
 
