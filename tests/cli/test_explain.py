@@ -10,8 +10,7 @@ from typing import Any
 import click
 import pytest
 
-from quota_watch.cli.alerts import alerts
-from quota_watch.cli.alerts import silence
+from quota_watch.cli.alerts import alerts, silence
 from quota_watch.model.account import Organization
 from quota_watch.model.period import each_day
 from quota_watch.model.schedule import QuietHours

@@ -7,8 +7,7 @@ from datetime import timedelta
 import click
 import pytest
 
-from quota_watch.cli.alerts import alerts
-from quota_watch.cli.alerts import list_silences, silence, unsilence
+from quota_watch.cli.alerts import alerts, list_silences, silence, unsilence
 from quota_watch.cli.status import status
 from quota_watch.model.account import Organization
 from support.databases import sqlite_template
