@@ -26,8 +26,8 @@ from quota_watch.config import load
 from quota_watch.lib.machine import SystemClock
 from quota_watch.service.runtime import Runtime
 from quota_watch.storage.database import Database
-from quota_watch.storage.migrate import upgrade
 from quota_watch.storage.schema import organization
+from quota_watch.storage.upkeep import upgrade
 from support.postgres import running_postgres
 
 MOST = 4

@@ -25,7 +25,7 @@ from quota_watch.config import load
 from quota_watch.demo.scenes import Scene
 from quota_watch.demo.simulator import Simulator
 from quota_watch.service.runtime import Runtime
-from quota_watch.storage import migrate
+from quota_watch.storage import upkeep
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import organization, snapshot
 
@@ -113,7 +113,7 @@ def poll_for(days: int, folder: Path) -> tuple[Mapping[str, int], Path]:
         config = folder / "config.toml"
         config.write_text(CONFIG.format(server=server.url))
         config.chmod(0o600)
-        migrate.upgrade(database)
+        upkeep.upgrade(database)
         empty = sizes(path)
         runtime = Runtime(load(config), database=database, clock=clock, deliver=False)
         for day in range(days):

@@ -1,4 +1,4 @@
-"""Alembic's entry: upgrades run inside the transaction that `storage.migrate` opened."""
+"""Alembic's entry: upgrades run inside the transaction that `storage.upkeep` opened."""
 
 from alembic import context
 

@@ -22,7 +22,7 @@ from quota_watch.forecast.outlook import analyse
 from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts, count, each_day, month_of
 from quota_watch.model.watch import Watch
-from quota_watch.storage import claims, migrate
+from quota_watch.storage import claims, upkeep
 from quota_watch.storage.claims import Changes
 from quota_watch.storage.database import Database
 from quota_watch.storage.forecasts import forecast_row, past_of
@@ -128,7 +128,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         closing(Database(f"sqlite:///{Path(folder) / 'cost.db'}")) as database,
     ):
-        migrate.upgrade(database)
+        upkeep.upgrade(database)
         with database.write() as connection:
             pk = fill(connection)
 

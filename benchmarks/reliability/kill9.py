@@ -28,7 +28,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from quota_watch.storage import migrate
+from quota_watch.storage import upkeep
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import hasten
 from support.http import HttpServer
@@ -217,7 +217,7 @@ def main() -> int:
             server = stack.enter_context(running_postgres())
             url = stack.enter_context(server.fresh_database())
         database = Database(url)
-        migrate.upgrade(database)
+        upkeep.upgrade(database)
         stack.callback(database.close)
         for number, first in enumerate(range(0, options.rounds, LEVELS)):
             missing, received, cut = generation(
@@ -228,7 +228,7 @@ def main() -> int:
                 repeated += ids.total() - 1
                 other_ids += len(ids) - 1
             print(f"{min(first + LEVELS, options.rounds)} rounds, {lost} lost", flush=True)
-        unsound = migrate.unsound(database)
+        unsound = upkeep.unsound(database)
     print(
         f"{options.rounds} messages on {CHANNELS} channels, {2 * options.rounds} kills, {killed} of"
         f" them before the message was out, in {time.monotonic() - begun:.0f} s: {lost} lost,"

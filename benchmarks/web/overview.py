@@ -17,7 +17,7 @@ from sqlalchemy import insert, update
 from quota_watch.lib.machine import SystemClock
 from quota_watch.model.account import Organization
 from quota_watch.model.watch import Watch
-from quota_watch.storage import claims, migrate
+from quota_watch.storage import claims, upkeep
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import day_usage, forecast, organization
 from quota_watch.web.app import PageSettings
@@ -88,7 +88,7 @@ def main() -> None:
     watched, clock = watches(count), SystemClock()
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{Path(folder) / 'quota-watch.db'}")
-        migrate.upgrade(database)
+        upkeep.upgrade(database)
         # The last day of a month: the most there is to read.
         now = clock.now()
         fill(database, watched, datetime(now.year, now.month, now.day, tzinfo=UTC))

@@ -270,7 +270,7 @@ def silence(
 
     What is still true at its end is sent then.
     """
-    from quota_watch.storage import claims, silences
+    from quota_watch.storage import claims, stories
 
     if (organization is not None) + for_all + (group is not None) != 1:
         raise click.UsageError("give one of these: an organization, --all, or --group NAME")
@@ -283,7 +283,7 @@ def silence(
     with context.existing(config, to_write=True) as database, database.write() as connection:
         keys = claims.register(connection, [each for each in watches if each], now=now)
         pks = [
-            silences.begin(
+            stories.begin_silence(
                 connection,
                 organization_pk=keys[watch.organization] if watch else None,
                 rule=Rule(rule) if rule else None,
@@ -386,11 +386,11 @@ def unsilence(context: Context, number: int) -> int:
 
     What it held back is sent with the next poll if it is still true.
     """
-    from quota_watch.storage import silences
+    from quota_watch.storage import stories
 
     config, now = context.config(), context.clock.now()
     with context.existing(config, to_write=True) as database, database.write() as connection:
-        ended = silences.end(connection, number, now=now)
+        ended = stories.end_silence(connection, number, now=now)
     if not ended:
         click.echo(f"no active silence {number}: see `quota-watch silences --all`", err=True)
         return 1

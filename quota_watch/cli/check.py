@@ -22,8 +22,8 @@ from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.period import month_of
 from quota_watch.model.source import NotYet, UpstreamError
 from quota_watch.rules.mismatch import compare, sees_less
+from quota_watch.storage import StorageError
 from quota_watch.storage.database import Database
-from quota_watch.storage.errors import StorageError
 
 if TYPE_CHECKING:
     from quota_watch.rybbit.client import RybbitClient
@@ -80,7 +80,7 @@ def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[Chec
 
 def _database(config: Config, clock: Clock, *, offline: bool) -> Check:
     from quota_watch.service.health import clocks_apart
-    from quota_watch.storage import migrate
+    from quota_watch.storage import upkeep
 
     if not config.database.url.checkable:
         return _unknown("database", f"not asked: {config.database.url} can't be read here")
@@ -91,8 +91,8 @@ def _database(config: Config, clock: Clock, *, offline: bool) -> Check:
                     "database", f"{database.label}: not checked, as --offline was given"
                 )
             refuse_foreign_folder(database)
-            if migrate.current(database) is not None:
-                migrate.require_current(database)
+            if upkeep.current(database) is not None:
+                upkeep.require_current(database)
             # A file has this machine's clock; and to ask would make one.
             apart = clocks_apart(database, clock) if database.path is None else None
             return _bad("database", apart, "correct the clock") if apart else _room_for(database)

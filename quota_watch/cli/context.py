@@ -82,7 +82,7 @@ class Context:
 
         One that is opened `to_write` must be in a folder of this user's.
         """
-        from quota_watch.storage.migrate import require_current
+        from quota_watch.storage.upkeep import require_current
 
         with self.unchecked(config) as database:
             require_current(database)
@@ -93,7 +93,7 @@ class Context:
     @contextmanager
     def upgraded(self, config: "Config") -> Iterator["Database"]:
         """Open the database, made or migrated where needed; raises `StorageError`."""
-        from quota_watch.storage.migrate import upgrade
+        from quota_watch.storage.upkeep import upgrade
 
         with self.unchecked(config) as database:
             refuse_foreign_folder(database)
@@ -104,8 +104,8 @@ class Context:
     def unchecked(self, config: "Config") -> Iterator["Database"]:
         """Open the database without looking at what is there."""
         from quota_watch.config.values import ConfigError, Problem
+        from quota_watch.storage import DatabaseUrlError
         from quota_watch.storage.database import Database
-        from quota_watch.storage.errors import DatabaseUrlError
 
         try:
             opened = Database(config.database_url())
@@ -117,7 +117,7 @@ class Context:
 
 def refuse_foreign_folder(database: "Database") -> None:
     """Raise `StorageError` where our files would not belong to the owner of the folder."""
-    from quota_watch.storage.errors import StorageError
+    from quota_watch.storage import StorageError
 
     folder = database.path.parent if database.path is not None else None
     if folder is None or not folder.is_dir():

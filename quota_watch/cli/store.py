@@ -281,11 +281,11 @@ def db() -> None:
 @click.pass_obj
 def upgrade(context: Context) -> None:
     """Make the database, or bring its schema up to this version."""
-    from quota_watch.storage import migrate
+    from quota_watch.storage import upkeep
 
     with context.unchecked(context.config()) as database:
         refuse_foreign_folder(database)
-        before, after = migrate.upgrade(database)
+        before, after = upkeep.upgrade(database)
     change = "is at" if before == after else f"went from {before or 'nothing'} to"
     click.echo(f"{database.label} {change} {after}")
 
@@ -295,11 +295,11 @@ def upgrade(context: Context) -> None:
 @click.pass_obj
 def current(context: Context, as_json: bool) -> int:
     """Show the schema the database has and the one this version needs."""
-    from quota_watch.storage import migrate
+    from quota_watch.storage import upkeep
     from quota_watch.storage.schema import HEAD
 
     with context.unchecked(context.config()) as database:
-        revision = migrate.current(database)
+        revision = upkeep.current(database)
     if as_json:
         shown = {"database": database.label, "revision": revision, "needed": HEAD}
         print_json({"schemas": [shown]})
@@ -312,10 +312,10 @@ def current(context: Context, as_json: bool) -> int:
 @click.pass_obj
 def check(context: Context) -> int:
     """Check that the database has this version's schema and is sound."""
-    from quota_watch.storage import migrate
+    from quota_watch.storage import upkeep
 
     with context.existing(context.config()) as database:
-        problems = migrate.unsound(database)
+        problems = upkeep.unsound(database)
     for problem in problems:
         click.echo(problem, err=True)
     if not problems:
@@ -328,14 +328,14 @@ def check(context: Context) -> int:
 @click.pass_obj
 def backup(context: Context, file: Path) -> None:
     """Copy the SQLite database to FILE while it is in use."""
-    from quota_watch.storage import migrate
+    from quota_watch.storage import upkeep
 
     with context.unchecked(context.config()) as database:
         if database.path is None:
-            command = migrate.dump_command(database, str(file))
+            command = upkeep.dump_command(database, str(file))
             raise click.UsageError(f"use PostgreSQL's own tool for this: {command}")
-        migrate.require_current(database)
-        migrate.backup(database.path, file)
+        upkeep.require_current(database)
+        upkeep.backup(database.path, file)
         click.echo(f"{database.path} copied to {file}")
 
 
@@ -350,16 +350,15 @@ def copy(context: Context, url: str) -> None:
 
     Stop the service first: what it writes meanwhile is not copied. Then set database.url to it.
     """
-    from quota_watch.storage import migrate
+    from quota_watch.storage import DatabaseUrlError, upkeep
     from quota_watch.storage.database import Database
-    from quota_watch.storage.errors import DatabaseUrlError
 
     try:
         new = Database(_revealed(url))
     except DatabaseUrlError as error:
         raise click.UsageError(str(error)) from None
     with context.existing(context.config()) as source, closing(new) as target:
-        rows = migrate.copy(source, target)
+        rows = upkeep.copy(source, target)
         click.echo(f"{rows} rows copied to {target.label}; set database.url to it")
 
 

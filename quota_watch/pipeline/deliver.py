@@ -29,13 +29,11 @@ from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Message
 from quota_watch.pipeline.due import in_batches
 from quota_watch.pipeline.enqueue import tell_elsewhere
-from quota_watch.storage import attempts, deliveries, outbox
-from quota_watch.storage.attempts import Attempt
+from quota_watch.storage import StorageError, attempts, deliveries, outbox
+from quota_watch.storage.attempts import Attempt, settle
 from quota_watch.storage.claims import LEASE, new_token
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import ClaimedMessage, DeliveryReason
-from quota_watch.storage.errors import StorageError
-from quota_watch.storage.retention import settle
 
 log = get_logger(__name__)
 

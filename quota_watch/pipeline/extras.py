@@ -42,7 +42,7 @@ from quota_watch.rules.limit import limit_in_force, read_every
 from quota_watch.rules.mismatch import compare, mismatch
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.days import are_ahead, used_before
-from quota_watch.storage.limits import (
+from quota_watch.storage.organizations import (
     account_columns,
     kept_account,
     kept_limit,

@@ -1,35 +1,48 @@
-"""What is told beside alerts: channels that fail, configs refused, organizations found.
+"""What is sent beside an organization's alerts, each once: notices and periodic reports.
 
-And the last line: what is told where an alert can't be recorded because of a defect of ours. That
-uses nothing of what may have failed: no template, no zone, no row of an alert.
+Notices are of channels that fail, configs that were refused, and organizations that were found.
 """
 
-import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from pathlib import Path
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from quota_watch.channels.channel import Channel, DeliveryError, Notice
+from quota_watch.channels.channel import Channel
 from quota_watch.config import Secret
 from quota_watch.lib.logs import get_logger
-from quota_watch.lib.machine import Clock, FileError, whole_file
+from quota_watch.lib.machine import Clock
 from quota_watch.lib.text import iso
+from quota_watch.messages.facts import Facts
+from quota_watch.messages.report import report_facts
 from quota_watch.model.account import Organization
 from quota_watch.model.period import month_of
+from quota_watch.model.schedule import (
+    QuietHours,
+    ReportKind,
+    ReportSpan,
+    due_report,
+    until_quiet_ends,
+)
 from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.pipeline.enqueue import Readers, enqueue_of_none
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.story import AboutChannel, AboutConfig, AboutOther, AboutServer, Transition
 from quota_watch.rules.verdict import Condition, Findings, Reason, Verdict
-from quota_watch.storage import silences, stories
+from quota_watch.storage import deliveries, stories
+from quota_watch.storage.attempts import FailingChannel
 from quota_watch.storage.database import Database
-from quota_watch.storage.days import take_notice_of_day
-from quota_watch.storage.errors import StorageError
-from quota_watch.storage.health import FailingChannel
+from quota_watch.storage.deliveries import Envelope, delivery_id
+from quota_watch.views import reports as stored
+
+log = get_logger(__name__)
+
+_PATIENCE = timedelta(hours=6)
+"""How long a report waits until all it tells of was polled; then it says what is not known."""
+
+
+_ALL: Mapping[str, Sequence[str]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +162,7 @@ class Notices:
             stories.stories_about(connection, rule, [about])[about],
             about=about,
             now=now,
-            silences=silences.silences_of(connection, (), now=now)[None],
+            silences=stories.silences_of(connection, (), now=now)[None],
         )
         enqueue_of_none(
             connection,
@@ -195,36 +208,11 @@ def _failing(channel: FailingChannel) -> Condition:
     )
 
 
-log = get_logger(__name__)
+class Reports:
+    """Enqueues the reports of the channels that `names` lists by kind.
 
-_TEXT = """quota-watch reads the counts of these organizations but fails to record them:
-
-{names}
-
-Their alerts may be missing until this is fixed.
-
-What to do: check their usage in Rybbit yourself; find "organization not recorded" in the log
-of quota-watch, and report it. Other organizations are watched as usual.
-
-This is sent once a day while it lasts.
-"""
-
-_TEXT_OF_ALL = """A bug in quota-watch stops its work for all organizations.
-
-Nothing may be counted or sent until this is fixed.
-
-What to do: check their usage in Rybbit yourself; find "{job}" and the words before it in the log
-of quota-watch, and report them.
-
-This is sent once a day while it lasts.
-"""
-
-
-class LastLine:
-    """Tells of organizations whose polls we ourselves failed on, once a day each.
-
-    `unrecorded` is told which they are now, for health. `memory` is the file that keeps what was
-    told today where the database can't.
+    What `watches` are of, who hears of each, and the `groups` that a channel reads of decide what
+    its report tells of.
     """
 
     def __init__(
@@ -232,93 +220,129 @@ class LastLine:
         *,
         database: Database,
         channels: Mapping[str, Channel],
+        watches: Sequence[Watch],
+        names: Mapping[ReportKind, Sequence[str]],
         clock: Clock,
-        unrecorded: Callable[[Collection[str]], object] = lambda _: None,
-        memory: Path | None = None,
+        time_zone: str,
+        groups: Mapping[str, Sequence[str]] = _ALL,
+        quiet: QuietHours | None = None,
+        public_url: str | None = None,
     ) -> None:
         self._database = database
         self._channels = channels
+        self._watches = watches
+        self._names = names
         self._clock = clock
-        self._unrecorded = unrecorded
-        self._memory = memory
-        self._failing: dict[int, Watch] = {}
+        self._time_zone = time_zone
+        self._groups = groups
+        self._quiet = quiet
+        self._public_url = public_url
 
-    def note(self, polled: Collection[int], failing: Mapping[int, Watch]) -> None:
-        """Take in which of the polled organizations we failed on, and tell of those."""
-        for pk in polled:
-            self._failing.pop(pk, None)
-        self._failing |= failing
-        self._unrecorded([watch.organization.id for watch in self._failing.values()])
-        now = self._clock.now()
-        due = {pk: watch for pk, watch in failing.items() if self._begins_day(pk, watch, now)}
-        for name, channel in self._channels.items():
-            heard = {pk: w for pk, w in due.items() if name in {*w.channels, *w.fallback}}
-            if heard:
-                _tell(channel, _of_some(heard, now.date()), now)
+    def enqueue_due(self) -> list[str]:
+        """Enqueue what is due and not enqueued yet, and return the ids of its deliveries.
 
-    def note_all(self, job: str) -> None:
-        """Tell every channel that a job fails for all organizations."""
+        Raises `StorageError`.
+        """
         now = self._clock.now()
-        if not self._begins_day_beside(job, now.date()):
-            return
-        notice = Notice(
-            id=f"defect-{now.date()}-{job}",
-            title="Critical: quota-watch itself failed and watches nothing",
-            text=_TEXT_OF_ALL.format(job=job),
+        done = []
+        for kind, names in self._names.items():
+            span = due_report(kind, now=now, time_zone=self._time_zone)
+            if span is not None:
+                done += self._enqueue(span, self._hearing(names), now)
+        return done
+
+    def _hearing(self, names: Sequence[str]) -> list[tuple[Channel, str]]:
+        channels = [self._channels[name] for name in dict.fromkeys(names)]
+        # A report is no incident: it has no end.
+        return [
+            (each, to) for each in channels if not each.keeps_incidents for to in each.recipients
+        ]
+
+    def _enqueue(
+        self, span: ReportSpan, hearing: Sequence[tuple[Channel, str]], now: datetime
+    ) -> list[str]:
+        with self._database.read() as connection:
+            told = stored.told(connection, span)
+            missing = [(channel, to) for channel, to in hearing if (channel.name, to) not in told]
+            if not missing or not self._is_time(connection, span, now):
+                return []
+            facts = {
+                channel.name: self._facts(connection, channel, span, now) for channel, _ in missing
+            }
+        envelopes = [self._envelope(span, facts[to[0].name], *to, now) for to in missing]
+        with self._database.write() as connection:
+            deliveries.put(connection, envelopes, now=now)
+        log.info("report made", report=span.id, deliveries=len(envelopes))
+        return [each.id for each in envelopes]
+
+    def _is_time(self, connection: Connection, span: ReportSpan, now: datetime) -> bool:
+        if stored.is_ready(connection, self._watches, span):
+            return True
+        late = now >= span.due_at + _PATIENCE
+        return late and stored.is_known(connection, self._watches, span)
+
+    def _facts(
+        self, connection: Connection, channel: Channel, span: ReportSpan, now: datetime
+    ) -> Facts:
+        return facts_for(
+            connection,
+            watches_of(channel.name, self._watches, self._groups.get(channel.name, ())),
+            span,
+            now=now,
+            time_zone=self._time_zone,
+            public_url=self._public_url,
         )
-        for channel in self._channels.values():
-            _tell(channel, notice, now)
 
-    def _begins_day(self, pk: int, watch: Watch, now: datetime) -> bool:
-        """Keep the day before anything is told: else every restart would say it again."""
-        try:
-            with self._database.write() as connection:
-                return take_notice_of_day(connection, pk, now.date())
-        except StorageError as error:
-            log.error("database can't record sent notices", error=error)
-            return self._begins_day_beside(watch.organization.id, now.date())
-
-    def _begins_day_beside(self, subject: str, today: date) -> bool:
-        """Keep the day in a file: False where it stands there already, or nothing can be kept."""
-        if self._memory is None:
-            return False
-        told = _told_on(self._memory, today)
-        if subject in told:
-            return False
-        try:
-            with whole_file(self._memory) as file:
-                json.dump({"day": today.isoformat(), "told": [*told, subject]}, file)
-        except FileError as error:
-            log.error("failure notice not sent", subject=subject, error=error)
-            return False
-        return True
+    def _envelope(
+        self,
+        span: ReportSpan,
+        facts: Facts,
+        channel: Channel,
+        recipient: str,
+        now: datetime,
+    ) -> Envelope:
+        return Envelope(
+            id=delivery_id(span.id, channel.name, recipient),
+            transition_id=span.id,
+            alert_pk=None,
+            channel=channel.name,
+            recipient=recipient,
+            type=facts.type,
+            severity=facts.alert.severity,
+            facts=facts.to_json(),
+            quiet=self._quiet,
+            not_before=until_quiet_ends(self._quiet, now),
+            expires_at=span.expires_at + _PATIENCE,
+        )
 
 
-def _told_on(memory: Path, today: date) -> list[str]:
-    try:
-        entry = json.loads(memory.read_bytes())
-        return list(entry["told"]) if entry["day"] == today.isoformat() else []
-    except (OSError, ValueError, LookupError, TypeError):  # none yet, or none of ours
-        return []
+def facts_for(
+    connection: Connection,
+    watches: Sequence[Watch],
+    span: ReportSpan,
+    *,
+    now: datetime,
+    time_zone: str,
+    public_url: str | None,
+) -> Facts:
+    """Return the body of a report about these organizations, from what is known now."""
+    entries = stored.organizations(connection, watches, span, now=now)
+    own = stored.own_affairs(connection, span, now=now)
+    return report_facts(span, entries, own, now=now, time_zone=time_zone, public_url=public_url)
 
 
-def _of_some(heard: Mapping[int, Watch], today: date) -> Notice:
-    watches = list(heard.values())
-    names = [f"- {each.name} ({each.organization.id})" for each in watches]
-    more = f" and {len(watches) - 1} more" if len(watches) > 1 else ""
-    return Notice(
-        id=f"defect-{today}-{min(heard)}",
-        title=f"Critical: quota-watch itself failed on {watches[0].name}{more}",
-        text=_TEXT.format(names="\n".join(names)),
-    )
+def watches_of(channel: str, watches: Sequence[Watch], groups: Sequence[str] = ()) -> list[Watch]:
+    """Choose what a channel's report is about: its `groups`, where there are any.
+
+    Else the organizations that tell this channel of alerts; all, where none does: nobody reads of
+    organizations that are not theirs because they hear of some.
+    """
+    if groups:
+        return [each for each in watches if each.group in groups]
+    return [each for each in watches if channel in _channels_of(each)] or list(watches)
 
 
-def _tell(channel: Channel, notice: Notice, now: datetime) -> None:
-    try:
-        channel.notify(notice, now=now)
-    except DeliveryError as error:
-        log.error("failure notice not sent", channel=channel.name, error=error)
-    except Exception:  # a defect there must not keep it from the next channel
-        log.exception("failure notice not sent", channel=channel.name)
-    with suppress(Exception):
-        channel.rest()
+def _channels_of(watch: Watch) -> Iterator[str]:
+    yield from watch.channels
+    for variant in watch.variants.values():
+        yield from variant.channels

@@ -17,11 +17,11 @@ from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.extras import ClosedDays, Errands, awaits_past
 from quota_watch.rules.limit import limit_in_force
+from quota_watch.storage import StorageError
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
-from quota_watch.storage.errors import StorageError
 from quota_watch.storage.forecasts import digest_of, kept_outlook, past_of
-from quota_watch.storage.limits import kept_account, kept_limit
+from quota_watch.storage.organizations import kept_account, kept_limit
 
 log = get_logger(__name__)
 

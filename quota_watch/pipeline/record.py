@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from itertools import dropwhile
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, Row
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import Estimate
 from quota_watch.model.account import Organization
-from quota_watch.model.period import DayCounts, Usage, is_over, previous
+from quota_watch.model.period import DayCounts, Period, Usage, is_over, month_of, previous
 from quota_watch.model.schedule import next_slot
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.model.watch import Watch
@@ -19,17 +20,25 @@ from quota_watch.pipeline.poll import Poll
 from quota_watch.rules.known import ClosedPeriod, KeptForecast, Known, PastChange
 from quota_watch.rules.limit import limit_in_force
 from quota_watch.rules.moved import has_moved_in, past_change
-from quota_watch.storage import days as record
+from quota_watch.storage import organizations
 from quota_watch.storage.claims import Changes
-from quota_watch.storage.closed import closed_period, mark_dropped, record_closed
-from quota_watch.storage.days import KeptRows
+from quota_watch.storage.days import (
+    KeptRows,
+    are_ahead,
+    changed_rows,
+    closed_period,
+    mark_dropped,
+    snapshot_row,
+    total_of,
+)
 from quota_watch.storage.forecasts import forecast_row, outlook_text
-from quota_watch.storage.limits import kept_account, kept_limit, known_sites, with_usage
+from quota_watch.storage.organizations import kept_account, kept_limit, known_sites, with_usage
 
 log = get_logger(__name__)
 
 _LONGEST_WAIT_SECONDS = 3600.0
 _MOMENT, _SHORT_WAIT = timedelta(seconds=1), timedelta(minutes=1)  # of a bucket that fills again
+_NOTABLE_PERCENT = 1  # of a period that was over
 _FALL_SHARE, _FALL_LEAST = 0.05, 100  # of what was used, and events; less is late correction
 
 
@@ -77,7 +86,7 @@ class Recorder:
         asked = _NOT_ASKED if moved_in else _asked_columns(poll, row)
         self._add(changes, poll, row, said, usage, kept, asked)
         drops = watch.drops and is_over(usage.used, watch.limit)
-        self._record_closed(transaction, poll, watch, row, changes, kept)
+        _record_closed(transaction, poll, watch, row, changes, kept)
         was_watched = row.last_ok is not None
         if drops or (poll.closed is not None and was_watched):
             changes.write_counts(transaction)
@@ -119,17 +128,17 @@ class Recorder:
         watch, today = said.watch, poll.at.date()
         interval = self._pace(watch.organization)
         next_at = next_slot(watch.organization, after=poll.at, interval=interval)
-        columns = record.good_poll_columns(
+        columns = organizations.good_poll_columns(
             watch, usage, now=poll.at, next_at=next_at, interval=interval
         )
         columns |= said.columns | self._site_columns(poll, row, said)
         columns |= asked
         same = poll.digest != "" and poll.digest == row.days_digest
         days = [day for day in poll.days if day.day >= today] if same else poll.days
-        changes.days += record.changed_rows(
+        changes.days += changed_rows(
             row.pk, days, kept, watch=watch, now=poll.at, last_ok=row.last_ok
         )
-        changes.snapshots.append(record.snapshot_row(row.pk, usage, limit=watch.limit, now=poll.at))
+        changes.snapshots.append(snapshot_row(row.pk, usage, limit=watch.limit, now=poll.at))
         analysis = poll.analysis
         if analysis is None or not analysis.is_light:
             text = None if analysis is None else outlook_text(analysis, watch, usage)
@@ -165,10 +174,10 @@ class Recorder:
     ) -> Known:
         watch = limit_in_force(poll.watch, kept_limit(row), kept_account(row), now=poll.at).watch
         last_known = _last_known(poll, watch, row, kept)
-        trouble = record.goes_on_failing(row, error, poll.at)
+        trouble = organizations.goes_on_failing(row, error, poll.at)
         interval = self._pace(watch.organization)
         next_at = _after_failure(poll, error, interval)
-        changes.organizations[row.pk] = record.failed_poll_columns(
+        changes.organizations[row.pk] = organizations.failed_poll_columns(
             row, trouble, watch, error, now=poll.at, next_at=next_at, interval=interval
         )
         return Known(
@@ -181,36 +190,6 @@ class Recorder:
             trouble=trouble,
             kept_forecast=forecast,
         )
-
-    def _record_closed(
-        self,
-        transaction: Connection,
-        poll: Poll,
-        watch: Watch,
-        row: Row[Any],
-        changes: Changes,
-        kept: KeptRows,
-    ) -> None:
-        """Keep days of closed periods, and log which of those came to something else since."""
-        if poll.closed is None or poll.closed.error is not None:
-            return
-        late = record_closed(
-            transaction,
-            row,
-            watch=watch,
-            days=poll.closed.days,
-            kept=kept,
-            changes=changes,
-            now=poll.at,
-        )
-        for change in late:
-            log.warning(
-                "closed period changed",
-                organization=watch.organization.id,
-                period=change.period.start,
-                before=change.before,
-                after=change.after,
-            )
 
 
 def _asked_columns(poll: Poll, row: Row[Any]) -> dict[str, Any]:
@@ -272,8 +251,59 @@ def _fell_from(connection: Connection, row: Row[Any], usage: Usage) -> int | Non
     before: int | None = row.used if row.period_start == usage.period.start else None
     if before is None or before - usage.used <= max(_FALL_LEAST, before * _FALL_SHARE):
         return None
-    return None if record.are_ahead(connection, row.pk, usage.today) else before
+    return None if are_ahead(connection, row.pk, usage.today) else before
 
 
 def _mark_dropped(transaction: Connection, pk: int, watch: Watch, usage: Usage) -> Estimate | None:
     return mark_dropped(transaction, pk, watch=watch, period=usage.period, today=usage.today)
+
+
+def _record_closed(
+    transaction: Connection,
+    poll: Poll,
+    watch: Watch,
+    row: Row[Any],
+    changes: Changes,
+    kept: KeptRows,
+) -> None:
+    """Record days of closed periods from the first with events on; mark where some were dropped.
+
+    `kept` are the rows of those days as they are; what differs is added to `changes`, and written
+    at once where days are to be marked. A period that came to something else since it was over is
+    logged.
+    """
+    if poll.closed is None or poll.closed.error is not None:
+        return
+    days = list(dropwhile(lambda day: not any(day.by_type.values()), poll.closed.days))
+    if not days:
+        return
+    rows = changed_rows(row.pk, days, kept, watch=watch, now=poll.at, last_ok=row.last_ok)
+    changes.days += rows
+    before = {day: each.used for day, each in kept.items() if day >= days[0].day}
+    after = before | {each["date"]: each["used"] for each in rows}
+    for period in _periods(days[0].day, days[-1].day):
+        was, is_ = total_of(before, period), total_of(after, period)
+        if watch.drops and is_over(is_, watch.limit):
+            changes.write_counts(transaction)
+            mark_dropped(transaction, row.pk, watch=watch, period=period, today=poll.at.date())
+        if abs(is_ - was) * 100 > was * _NOTABLE_PERCENT and _was_whole(row, period):
+            log.warning(
+                "closed period changed",
+                organization=watch.organization.id,
+                period=period.start,
+                before=was,
+                after=is_,
+            )
+
+
+def _periods(first: date, last: date) -> list[Period]:
+    periods = [month_of(last)]
+    while periods[-1].start > first:
+        periods.append(previous(periods[-1]))
+    return periods[::-1]
+
+
+def _was_whole(row: Row[Any], period: Period) -> bool:
+    """Tell whether the whole period had been fetched after its end before."""
+    reread = row.reread_on is not None and row.reread_on >= period.end
+    return reread and row.history_from is not None and row.history_from <= period.start

@@ -18,8 +18,7 @@ from quota_watch.model.watch import Rule, Watch
 from quota_watch.pipeline.due import in_batches
 from quota_watch.pipeline.enqueue import enqueue
 from quota_watch.pipeline.extras import Errands
-from quota_watch.pipeline.notices import LastLine
-from quota_watch.pipeline.outages import BatchOutages, Outages
+from quota_watch.pipeline.outages import BatchOutages, LastLine, Outages
 from quota_watch.pipeline.poll import Poll, Poller, look_back
 from quota_watch.pipeline.record import Recorder
 from quota_watch.rules.known import KeptForecast, Known
@@ -27,7 +26,7 @@ from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.registry import assess
 from quota_watch.rules.story import Silence, Story, Transition
 from quota_watch.storage import days as record
-from quota_watch.storage import silences, stories
+from quota_watch.storage import stories
 from quota_watch.storage.claims import Changes, Claim, give_back, lock_claimed
 from quota_watch.storage.database import Database, concerns_all
 from quota_watch.storage.forecasts import kept_forecasts
@@ -209,7 +208,7 @@ class Watcher:
         batch = _Batch(
             rows=rows,
             stories=stories.stories_of(transaction, *self._scope(polls)),
-            silences=silences.silences_of(transaction, rows, now=now),
+            silences=stories.silences_of(transaction, rows, now=now),
             outages=self._outages.among(transaction, polls, rows),
         )
         batch.read_kept(transaction, polls)

@@ -10,8 +10,8 @@ from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts, Period, each_day, month_of, previous
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.model.watch import Watch
-from quota_watch.storage import closed as store
 from quota_watch.storage.database import Database
+from quota_watch.storage.days import KeptPeriod, kept_period, mark_capped_in, write_days
 
 _WORTH_WAITING = 60.0  # seconds; a bucket is full again by then, a day's budget is not
 _WORTH_TELLING = 1.0
@@ -85,9 +85,9 @@ class Backfill:
         self._mark(pk, watch, filled)
         return filled
 
-    def _kept(self, pk: int, month: Period) -> store.KeptPeriod:
+    def _kept(self, pk: int, month: Period) -> KeptPeriod:
         with self.database.read() as connection:
-            return store.kept_period(connection, pk, month)
+            return kept_period(connection, pk, month)
 
     def _missing(self, pk: int, months: Sequence[Period], *, again: bool) -> list[Period]:
         return [month for month in months if again or not self._kept(pk, month).is_complete]
@@ -97,7 +97,7 @@ class Backfill:
         asked_at = self.clock.now()
         days = self._patiently(watch, month)
         with self.database.write() as connection:
-            store.write_days(connection, pk, days, watch=watch, seen_at=asked_at)
+            write_days(connection, pk, days, watch=watch, seen_at=asked_at)
 
     def _patiently(self, watch: Watch, month: Period) -> Sequence[DayCounts]:
         """Ask for a month, after the rate limit's little waits; raises for a long one."""
@@ -138,4 +138,4 @@ class Backfill:
         today = self.clock.now().date()
         for month in sorted([*filled.fetched, *earlier]):
             with self.database.write() as connection:
-                filled.capped += store.mark_capped(connection, pk, month, watch=watch, today=today)
+                filled.capped += mark_capped_in(connection, pk, month, watch=watch, today=today)

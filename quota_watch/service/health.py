@@ -23,9 +23,8 @@ from quota_watch.lib.urls import parse_url
 from quota_watch.model.account import Organization
 from quota_watch.model.schedule import span
 from quota_watch.pipeline.poll import Poll
-from quota_watch.storage import health as store
-from quota_watch.storage.database import Database
-from quota_watch.storage.errors import DatabaseLost, StorageError
+from quota_watch.storage import DatabaseLost, StorageError, claims, deliveries, upkeep
+from quota_watch.storage.database import Database, clock_of, prove_write
 
 log = get_logger(__name__)
 
@@ -197,10 +196,10 @@ class SelfCheck:
     def look(self) -> None:
         """Inspect it once; raises `StorageError` where the database does not answer properly."""
         try:
-            store.require_unchanged(self._database)
+            upkeep.require_unchanged(self._database)
             idle = self._health.idle_seconds()
             if idle is None or idle > PROOF_SECONDS:
-                store.prove_write(self._database)
+                prove_write(self._database)
             self._examine()
         except DatabaseLost:
             raise
@@ -222,15 +221,15 @@ class SelfCheck:
         self._health.found(stuck=stuck, unsure=unsure)
 
     def _stuck(self, connection: Connection, now: datetime) -> Iterator[str]:
-        if store.stuck_polls(connection, self._ours, now=now):
+        if claims.stuck_polls(connection, self._ours, now=now):
             yield "a poll started and never ended"
-        for channel in sorted(store.stuck_channels(connection, self._channels, now=now)):
+        for channel in sorted(deliveries.stuck_channels(connection, self._channels, now=now)):
             yield f"a delivery on {channel} started and never ended"
 
     def _unsure(self, connection: Connection, now: datetime) -> Iterator[str]:
         if not (self._is_seeing(connection, now) or self._resting >= self._ours.keys()):
             yield "no organization was polled successfully within two intervals"
-        late = store.untold(connection, self._channels, since=now - UNTOLD_AFTER)
+        late = deliveries.untold(connection, self._channels, since=now - UNTOLD_AFTER)
         if late:
             channels = sorted({name for each in late for name in each.channels})
             yield (
@@ -242,7 +241,7 @@ class SelfCheck:
         intervals = {pk: self._interval(each) for pk, each in self._ours.items()}
         longest = max(intervals.values(), default=timedelta(0))
         # What lies a little ahead was written before the clock jumped back, and is as good.
-        polled = store.last_good_polls(connection, since=now - 2 * longest)
+        polled = claims.last_good_polls(connection, since=now - 2 * longest)
         return any(
             abs(now - at) <= 2 * intervals[pk] for pk, at in polled.items() if pk in intervals
         )
@@ -255,7 +254,7 @@ def clocks_apart(database: Database, clock: Clock) -> str | None:
     """
     before = clock.now()
     with database.read() as connection:
-        theirs = store.clock_of(connection)
+        theirs = clock_of(connection)
     if theirs is None or before - CLOCKS_APART <= theirs <= clock.now() + CLOCKS_APART:
         return None
     seconds = round((before - theirs).total_seconds())

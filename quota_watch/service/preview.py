@@ -16,7 +16,7 @@ from quota_watch.messages.freeze import facts_of
 from quota_watch.messages.render import Renderer
 from quota_watch.model.schedule import ReportKind, latest_report
 from quota_watch.model.watch import Rule, Watch
-from quota_watch.pipeline.reports import facts_for, watches_of
+from quota_watch.pipeline.notices import facts_for, watches_of
 from quota_watch.rules.known import Known
 from quota_watch.rules.registry import assess
 from quota_watch.rules.story import Story, Transition, TransitionType

@@ -26,20 +26,19 @@ from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.pipeline.deliver import Outbox
 from quota_watch.pipeline.due import DueOrganizations
 from quota_watch.pipeline.extras import Errands
-from quota_watch.pipeline.notices import Found, LastLine, Notices
+from quota_watch.pipeline.notices import Found, Notices, Reports
+from quota_watch.pipeline.outages import LastLine
 from quota_watch.pipeline.poll import Poll
-from quota_watch.pipeline.reports import Reports
 from quota_watch.pipeline.watcher import Outcome, PollSummary, Watcher
 from quota_watch.rybbit.client import build_source
 from quota_watch.rybbit.pacing import Pacer
 from quota_watch.service.discovery import find_new
 from quota_watch.service.health import Health, Heartbeat, SelfCheck
-from quota_watch.storage import claims
-from quota_watch.storage.claims import Claim
+from quota_watch.storage import StorageError, claims
+from quota_watch.storage.attempts import failing_channels
+from quota_watch.storage.claims import Claim, last_poll
 from quota_watch.storage.database import Database
-from quota_watch.storage.errors import StorageError
-from quota_watch.storage.health import failing_channels, last_poll
-from quota_watch.storage.retention import Keep, thin_out
+from quota_watch.storage.upkeep import Keep, thin_out
 
 log = get_logger(__name__)
 

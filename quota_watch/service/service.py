@@ -17,8 +17,8 @@ from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock
 from quota_watch.service.health import Health, Notifier
 from quota_watch.service.runtime import Runtime
+from quota_watch.storage import DatabaseLost, DatabaseUnreachable
 from quota_watch.storage.database import Database
-from quota_watch.storage.errors import DatabaseLost, DatabaseUnreachable
 
 if TYPE_CHECKING:
     from quota_watch.web.app import Health as HealthReasons

@@ -2,23 +2,62 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from quota_watch.lib.text import iso
 from quota_watch.storage.deliveries import (
     RESOLVED,
+    TEST,
     ClaimedMessage,
     Delivery,
     DeliveryReason,
     DeliveryState,
+    as_delivery,
     is_heard,
     is_loose,
     is_pending,
+    is_urgent,
+    row_is_urgent,
 )
 from quota_watch.storage.schema import delivery
+
+PATIENCE = timedelta(hours=1)
+"""How long anything else may fail before its channel counts as failing."""
+
+
+_NOTED_FOR = timedelta(minutes=10)
+
+
+_LONGEST_AGO = timedelta(days=7)
+
+
+_MOST_LOOKED_AT = 200
+
+
+_FAILURES = (DeliveryReason.REFUSED, DeliveryReason.GAVE_UP)
+
+
+URGENT_PATIENCE = timedelta(minutes=10)
+"""How long what is critical may fail before it is told elsewhere too."""
+
+
+_UNNAMED = timedelta(hours=24)
+_NAMED_AGAIN = timedelta(hours=1)
+_SKEW = timedelta(seconds=60)
+"""How far two clocks may be apart, or one may go back, without anything waiting for long."""
 
 _MOST_ATTEMPTS_KEPT = 20
 
@@ -164,3 +203,169 @@ def log_with(
     """Return the attempts with one more; of too many the first and the last are kept."""
     kept = [*log, {"at": iso(at), "status": status, "error": error, "outcome": outcome}]
     return kept if len(kept) <= _MOST_ATTEMPTS_KEPT else [kept[0], *kept[1 - _MOST_ATTEMPTS_KEPT :]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailingChannel:
+    """A channel that keeps failing: since when, in how many attempts, and its last words."""
+
+    name: str
+    since: datetime
+    attempts: int
+    last_error: str
+
+
+def _last_attempt(row: Row[Any], now: datetime) -> datetime:
+    return datetime.fromisoformat(row.log[-1]["at"]) if row.log else now
+
+
+def failing_channels(
+    connection: Connection, channels: Collection[str], *, now: datetime
+) -> list[FailingChannel]:
+    """Return those of the channels that keep failing, by name; a test's failure does not count.
+
+    One fails where a critical delivery has failed for 10 minutes or another one for an hour, or
+    where one has failed for good and nothing has reached that recipient since. A failure for good
+    counts for 10 minutes at least.
+    """
+    found: dict[str, list[Row[Any]]] = {}
+    for row in (*_retried(connection, channels, now), *_failed(connection, channels, now)):
+        found.setdefault(row.channel, []).append(row)
+    return [_failing(name, found[name], now) for name in sorted(found)]
+
+
+def _retried(
+    connection: Connection, channels: Collection[str], now: datetime
+) -> Iterable[Row[Any]]:
+    query = _shown(channels).where(is_pending(), delivery.c.attempts > 0)
+    for row in connection.execute(query):
+        patience = URGENT_PATIENCE if is_urgent(row.severity, row.type) else PATIENCE
+        if now - first_attempt(row.log or (), now) >= patience:
+            yield row
+
+
+def _failed(connection: Connection, channels: Collection[str], now: datetime) -> Iterable[Row[Any]]:
+    query = _shown(channels).where(
+        delivery.c.state == DeliveryState.FAILED,
+        delivery.c.next_at > now - _LONGEST_AGO,
+        delivery.c.reason.in_(_FAILURES),
+    )
+    latest = query.order_by(delivery.c.next_at.desc()).limit(_MOST_LOOKED_AT)
+    reached: dict[tuple[str, str], datetime | None] = {}
+    for row in connection.execute(latest).all():
+        receiver = (row.channel, row.recipient)
+        if receiver not in reached:
+            reached[receiver] = _last_reached(connection, *receiver)
+        at = reached[receiver]
+        if at is None or row.next_at > min(at, now - _NOTED_FOR):
+            yield row
+
+
+def _last_reached(connection: Connection, channel: str, recipient: str) -> datetime | None:
+    """Return when something last reached the recipient, if ever."""
+    query = (
+        select(delivery.c.next_at)
+        .where(
+            delivery.c.state == DeliveryState.DONE,
+            delivery.c.channel == channel,
+            delivery.c.recipient == recipient,
+        )
+        .order_by(delivery.c.next_at.desc())
+        .limit(1)
+    )
+    reached: datetime | None = connection.scalar(query)
+    return reached
+
+
+def _shown(channels: Collection[str]) -> Select[Any]:
+    shown = [column for column in delivery.c if column is not delivery.c.facts]
+    return select(*shown).where(delivery.c.channel.in_(channels), delivery.c.type != TEST)
+
+
+def _failing(name: str, rows: Sequence[Row[Any]], now: datetime) -> FailingChannel:
+    latest = max(rows, key=lambda row: _last_attempt(row, now))
+    return FailingChannel(
+        name=name,
+        since=min(first_attempt(row.log or (), now) for row in rows),
+        attempts=sum(row.attempts for row in rows),
+        last_error=latest.last_error or "it never answered",
+    )
+
+
+def settle(connection: Connection, channels: Collection[str], *, now: datetime) -> list[Delivery]:
+    """Give up what has become pointless; return what the `channels` that we have fail to tell.
+
+    That is what is critical and has failed for 10 minutes, and what no running config has had a
+    channel for in 24 hours. Told elsewhere already or not: telling it twice does nothing.
+    """
+    _name(connection, channels, now)
+    _catch_up(connection, now)
+    drop_expired(connection, now=now)
+    unnamed = _fail_unnamed(connection, channels, now)
+    return unnamed + _overdue(connection, channels, now)
+
+
+def _name(connection: Connection, channels: Collection[str], now: datetime) -> None:
+    """Keep that a running config names these channels; hourly, for what waits for them."""
+    at = delivery.c.named_at
+    old = or_(at.is_(None), at <= now - _NAMED_AGAIN, at > now + _NAMED_AGAIN)
+    named = update(delivery).where(is_loose(now), delivery.c.channel.in_(channels), old)
+    connection.execute(named.values(named_at=now))
+
+
+def _catch_up(connection: Connection, now: datetime) -> None:
+    """Let go what waits for a time that was reckoned before clock jumped back."""
+    query = select(delivery.c.pk, delivery.c.created_at, delivery.c.log).where(
+        is_loose(now), delivery.c.next_at > now + _SKEW
+    )
+    for row in connection.execute(query).all():
+        last = datetime.fromisoformat(row.log[-1]["at"]) if row.log else row.created_at
+        if last > now + _SKEW:
+            anew = {"next_at": now, "not_before": None}  # quiet hours are looked up at its turn
+            connection.execute(update(delivery).where(delivery.c.pk == row.pk).values(anew))
+
+
+def _fail_unnamed(
+    connection: Connection, channels: Collection[str], now: datetime
+) -> list[Delivery]:
+    last = func.coalesce(delivery.c.named_at, delivery.c.created_at)
+    query = select(delivery).where(
+        is_loose(now), delivery.c.channel.not_in(channels), last <= now - _UNNAMED
+    )
+    rows = connection.execute(query.with_for_update(skip_locked=True)).all()
+    if not rows:
+        return []
+    over = finished(DeliveryState.FAILED, DeliveryReason.NO_CHANNEL, now)
+    chosen = delivery.c.pk.in_([row.pk for row in rows])
+    connection.execute(update(delivery).where(chosen).values(over))
+    gone = [as_delivery(row) for row in rows]
+    drop_pointless(connection, gone, now=now)
+    return gone
+
+
+def _overdue(connection: Connection, channels: Collection[str], now: datetime) -> list[Delivery]:
+    """Return what is critical and late, tried or not: one that stalls may not get to all in time.
+
+    What was never tried counts only where something tried is as late: else nobody was there to.
+    """
+    query = select(delivery).where(
+        is_pending(),
+        row_is_urgent(),
+        delivery.c.channel.in_(channels),
+        delivery.c.fallback_for.is_(None),
+    )
+    waiting = [as_delivery(row) for row in connection.execute(query)]
+    tried = [each for each in waiting if each.attempts > 0]
+    failing = [each for each in tried if now - first_attempt(each.log, now) >= URGENT_PATIENCE]
+    stuck = {each.channel for each in failing}
+    behind = [
+        each
+        for each in waiting
+        if each.attempts == 0 and each.channel in stuck and now - each.created_at >= URGENT_PATIENCE
+    ]
+    return failing + behind
+
+
+def first_attempt(log: Sequence[Any], now: datetime) -> datetime:
+    """Return when a delivery was first attempted: it can't have been later than `now`."""
+    return min(datetime.fromisoformat(log[0]["at"]), now) if log else now

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    func,
     or_,
     select,
     update,
@@ -28,7 +29,15 @@ from quota_watch.model.account import Organization
 from quota_watch.model.watch import Watch
 from quota_watch.storage.database import insert_into, insert_missing
 from quota_watch.storage.days import write_rows
-from quota_watch.storage.schema import forecast, organization, snapshot
+from quota_watch.storage.schema import (
+    among,
+    forecast,
+    organization,
+    snapshot,
+)
+
+EXPIRED = timedelta(seconds=60)
+"""What was claimed and whose claim ran out so long ago is not being done by anyone."""
 
 LEASE = timedelta(seconds=55)
 """How long a claim holds: what a dead worker had is taken up and done within a minute."""
@@ -241,3 +250,29 @@ def _replace(connection: Connection, table: Table, rows: _Rows) -> None:
     names = rows[0].keys() - {key.name for key in keys}
     changed = {name: insert.excluded[name] for name in names}
     connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+
+
+def last_good_polls(connection: Connection, *, since: datetime) -> dict[int, datetime]:
+    """Return when each organization that was polled well since then was so last, by key."""
+    columns = organization.c
+    query = select(columns.pk, columns.last_ok).where(columns.last_ok >= since)
+    return {row.pk: row.last_ok for row in connection.execute(query)}
+
+
+def last_poll(connection: Connection, pks: Collection[int]) -> datetime | None:
+    """Return when one of the organizations was polled last, well or not."""
+    columns = organization.c
+    query = select(func.max(columns.last_poll)).where(among(columns.pk, pks))
+    at: datetime | None = connection.scalar(query)
+    return at
+
+
+def stuck_polls(connection: Connection, pks: Collection[int], *, now: datetime) -> bool:
+    """Tell whether a due poll was claimed and neither ended nor taken over since."""
+    columns = organization.c
+    query = select(columns.pk).where(
+        columns.claimed_by.is_not(None),
+        columns.claimed_until <= now - EXPIRED,
+        columns.next_at <= now - EXPIRED,
+    )
+    return not {*pks}.isdisjoint(connection.scalars(query))

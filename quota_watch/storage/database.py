@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -21,7 +22,10 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    func,
     make_url,
+    select,
+    text,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import (
@@ -33,12 +37,14 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from quota_watch.storage.errors import (
+from quota_watch.storage import (
     DatabaseLost,
     DatabaseUnreachable,
     DatabaseUrlError,
     StorageError,
 )
+
+_PROBES = 1_000
 
 BUSY_SECONDS = 15.0
 """How long one process waits for another's write; SQLite's turns are not fair, so not too short."""
@@ -365,3 +371,23 @@ def insert_missing(connection: Connection, table: Table, rows: list[dict[str, An
     if rows:
         statement: Insert = insert_into(connection, table).on_conflict_do_nothing()
         connection.execute(statement, rows)
+
+
+def prove_write(database: Database) -> None:
+    """Write something that nobody reads; raises `StorageError` where that can't be done.
+
+    Nothing less than a change of a page shows that the disk is full, or may only be read.
+    """
+    with database.write() as connection:
+        if database.is_sqlite:
+            number = connection.scalar(text("PRAGMA user_version")) or 0
+            connection.exec_driver_sql(f"PRAGMA user_version = {(number + 1) % _PROBES}")
+        else:
+            connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
+
+
+def clock_of(connection: Connection) -> datetime | None:
+    """Return the time that the database's server has; None where there is no server."""
+    if connection.dialect.name == "sqlite":
+        return None
+    return connection.scalar(select(func.clock_timestamp()))

@@ -1,128 +1,38 @@
-"""Record: what a poll saw, written in the one transaction that reaches to the outbox."""
+"""The day_usage and snapshot tables: what was counted, and on which days events were dropped."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, Text, case, cast, func, or_, select, update
+from sqlalchemy import Column, Connection, Text, case, cast, func, select, update
 
-from quota_watch.model.period import ONE_DAY, DayCounts, Usage, each_day
-from quota_watch.model.source import ErrorKind, Trouble, UpstreamError
+from quota_watch.forecast.capped import capped_days, lost
+from quota_watch.lib.text import Estimate
+from quota_watch.model.period import (
+    ONE_DAY,
+    DayCounts,
+    Period,
+    Usage,
+    each_day,
+    is_over,
+)
 from quota_watch.model.watch import Watch
+from quota_watch.rules.known import ClosedPeriod
 from quota_watch.storage.database import insert_into
 from quota_watch.storage.schema import among, day_usage, organization, snapshot
 
+BASELINE = timedelta(weeks=10)
+"""How far before a period its usual days are looked for."""
+
 _ROWS_AT_A_TIME = 500
-_TOLD_ON = "told_on"
-"""The key, beside an organization's last error, of the day on which a defect was told plainly."""
 
 
 def snapshot_row(pk: int, usage: Usage, *, limit: int | None, now: datetime) -> dict[str, Any]:
     """Return how a good poll is kept among the snapshots."""
     seen = {"organization_pk": pk, "at": now, "used": usage.used, "today": usage.used_today}
     return {**seen, "limit": limit}
-
-
-def good_poll_columns(
-    watch: Watch, usage: Usage, *, now: datetime, next_at: datetime, interval: timedelta
-) -> dict[str, Any]:
-    """Return how a good poll is kept in the organization's row: all is well."""
-    return {
-        **_agreed(watch, now),
-        "period_start": usage.period.start,
-        "used": usage.used,
-        "next_at": next_at,
-        "last_poll": now,
-        "last_ok": now,
-        "failing_since": None,
-        "failed_polls": 0,
-        "last_error": None,
-        "interval_seconds": _whole_seconds(interval),
-    }
-
-
-def _whole_seconds(interval: timedelta) -> int:
-    return max(1, round(interval.total_seconds()))
-
-
-def failed_poll_columns(
-    row: Row[Any],
-    trouble: Trouble,
-    watch: Watch,
-    error: UpstreamError,
-    *,
-    now: datetime,
-    next_at: datetime,
-    interval: timedelta,
-) -> dict[str, Any]:
-    """Return how a failed poll is kept there, and nothing else: unknown is never zero."""
-    before = row.last_error or {}
-    return {
-        **({"name": watch.name} if watch.auto else _agreed(watch, now)),
-        "next_at": next_at,
-        "last_poll": now,
-        "failing_since": trouble.since,
-        "failed_polls": trouble.polls,
-        "interval_seconds": _whole_seconds(interval),
-        "last_error": {
-            "kind": error.kind,
-            "message": error.message,
-            "status": error.status,
-            **({_TOLD_ON: before[_TOLD_ON]} if _TOLD_ON in before else {}),
-        },
-    }
-
-
-def goes_on_failing(row: Row[Any], error: UpstreamError, now: datetime) -> Trouble:
-    """Return the unbroken run of failures that a failed poll belongs to."""
-    # The run can't have begun later than now: then the clock has gone back since.
-    since = min(row.failing_since or now, now)
-    return Trouble(
-        since=since,
-        polls=row.failed_polls + 1,
-        kind=error.kind,
-        message=error.message,
-        status=error.status,
-    )
-
-
-def take_notice_of_day(connection: Connection, pk: int, day: date) -> bool:
-    """Keep with the failure of an organization that it was told on `day`; False if it was already.
-
-    Nothing is taken where no failure is kept: there is then nothing to remember it by.
-    """
-    columns = organization.c
-    query = select(columns.last_error).where(columns.pk == pk).with_for_update()
-    error: dict[str, Any] | None = connection.scalar(query)
-    if error is None or error.get(_TOLD_ON) == day.isoformat():
-        return False
-    told = error | {_TOLD_ON: day.isoformat()}
-    connection.execute(update(organization).where(columns.pk == pk).values(last_error=told))
-    return True
-
-
-def trouble_of(row: Row[Any]) -> Trouble | None:
-    """Return the run of failed polls an organization is in, or None."""
-    if row.failing_since is None or row.last_error is None:
-        return None
-    return Trouble(
-        since=row.failing_since,
-        polls=row.failed_polls,
-        kind=ErrorKind(row.last_error["kind"]),
-        message=row.last_error["message"],
-        status=row.last_error["status"],
-    )
-
-
-def failing_alike(connection: Connection, pks: Collection[int], *, kind: str) -> bool:
-    """Tell whether the last polls of all these organizations failed with this kind of error."""
-    columns = organization.c
-    is_other = columns.last_error["kind"].as_string().is_distinct_from(kind)
-    other = select(columns.pk).where(
-        among(columns.pk, pks), or_(columns.failing_since.is_(None), is_other)
-    )
-    return connection.execute(other.limit(1)).first() is None
 
 
 def days_of(
@@ -320,17 +230,6 @@ def _changed_from(before: Any, day: date, used: int, last_ok: datetime | None) -
     return None if first == used else first
 
 
-def _agreed(watch: Watch, now: datetime) -> dict[str, Any]:
-    return {
-        "name": watch.name,
-        "plan": watch.plan,
-        "limit": watch.limit,
-        "limit_source": watch.limit_source,
-        "limit_as_of": now if watch.limit is not None else None,
-        "drops": watch.drops,
-    }
-
-
 def forget_outlook(connection: Connection, pks: Collection[int]) -> None:
     """Let outlooks be fitted anew, and days compared one by one: some of them were changed."""
     connection.execute(
@@ -338,3 +237,133 @@ def forget_outlook(connection: Connection, pks: Collection[int]) -> None:
         .where(organization.c.pk.in_(pks))
         .values(days_digest=None, outlook=None)
     )
+
+
+def mark_dropped(
+    connection: Connection, pk: int, *, watch: Watch, period: Period, today: date
+) -> Estimate | None:
+    """Mark the period's days on which events were dropped, and estimate how many were."""
+    if not watch.drops or watch.limit is None:
+        return None
+    counted, known = counted_days(connection, pk, period.start - BASELINE, period.last_day)
+    if not is_over(total_of(counted, period), watch.limit):
+        return None
+    capped = capped_days(
+        counted,
+        period=period,
+        limit=watch.limit,
+        today=today,
+        known=known,
+        since=watch.limit_since,
+    )
+    mark_capped(connection, pk, capped - known)
+    ours = {day for day in capped | known if day in period}
+    return lost(counted, capped=ours, before_today=today, known=known)
+
+
+def closed_period(
+    connection: Connection, pk: int, *, watch: Watch, period: Period
+) -> ClosedPeriod | None:
+    """Return what the period came to, if it was watched, under the limit it had at its end."""
+    opened = datetime.combine(period.start, time.min, UTC)
+    query = (
+        select(snapshot.c.limit)
+        .where(
+            snapshot.c.organization_pk == pk,
+            snapshot.c.at >= opened,
+            snapshot.c.at < period.resets_at,
+        )
+        .order_by(snapshot.c.at.desc())
+        .limit(1)
+    )
+    last = connection.execute(query).one_or_none()
+    if last is None:
+        return None
+    counted, capped = counted_days(connection, pk, period.start - BASELINE, period.last_day)
+    ours = {day for day in capped if day in period}
+    return ClosedPeriod(
+        period=period,
+        used=total_of(counted, period),
+        limit=last.limit,
+        lost=lost(counted, capped=ours, before_today=period.end, known=capped)
+        if watch.drops
+        else None,
+    )
+
+
+def total_of(counted: Mapping[date, int], period: Period) -> int:
+    """Sum the days of a period."""
+    return sum(n for day, n in counted.items() if day in period)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPeriod:
+    """How a period is kept: whether all its days are final, and whether all were seen at once."""
+
+    is_complete: bool
+    at_once: bool
+
+
+def kept_period(connection: Connection, pk: int, period: Period) -> KeptPeriod:
+    """Return how a period is kept; a day is final if it was seen after its end."""
+    seen = _seen(connection, pk, period.start, period.last_day)
+    final = sum(at >= datetime.combine(day + ONE_DAY, time.min, UTC) for day, at in seen.items())
+    whole = final == period.days
+    return KeptPeriod(is_complete=whole, at_once=whole and len(set(seen.values())) == 1)
+
+
+def write_days(
+    connection: Connection,
+    pk: int,
+    days: Sequence[DayCounts],
+    *,
+    watch: Watch,
+    seen_at: datetime,
+) -> None:
+    """Keep days that follow each other as they were at `seen_at`, before they were asked for.
+
+    What was seen later stays as it is.
+    """
+    first, last = days[0].day, days[-1].day
+    newer = {day for day, at in _seen(connection, pk, first, last).items() if at > seen_at}
+    query = select(organization.c.last_ok).where(organization.c.pk == pk)
+    record_days(
+        connection,
+        pk,
+        watch=watch,
+        days=[counts for counts in days if counts.day not in newer],
+        now=seen_at,
+        last_ok=connection.scalar(query),
+    )
+    columns = day_usage.c
+    older = (
+        columns.organization_pk == pk,
+        columns.date.between(first, last),
+        columns.seen_at < seen_at,
+    )
+    connection.execute(update(day_usage).where(*older).values(seen_at=seen_at))
+
+
+def mark_capped_in(
+    connection: Connection, pk: int, period: Period, *, watch: Watch, today: date
+) -> int:
+    """Mark the days of a period on which the limit known now dropped events.
+
+    Returns how many had no mark before; one once made is never taken back.
+    """
+    query = select(organization.c.limit, organization.c.drops).where(organization.c.pk == pk)
+    row = connection.execute(query).one()
+    known = replace(watch, limit=row.limit, drops=row.drops)
+    span = period.start, period.last_day
+    _, before = counted_days(connection, pk, *span)
+    mark_dropped(connection, pk, watch=known, period=period, today=today)
+    _, after = counted_days(connection, pk, *span)
+    return len(after - before)
+
+
+def _seen(connection: Connection, pk: int, first: date, last: date) -> dict[date, datetime]:
+    columns = day_usage.c
+    query = select(columns.date, columns.seen_at).where(
+        columns.organization_pk == pk, columns.date.between(first, last)
+    )
+    return {row.date: row.seen_at for row in connection.execute(query)}

@@ -7,14 +7,14 @@ from datetime import datetime, time
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, exists, func, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from quota_watch.model.schedule import QuietHours
 from quota_watch.model.watch import Severity
-from quota_watch.storage.claims import is_free
+from quota_watch.storage.claims import EXPIRED, is_free
 from quota_watch.storage.database import insert_missing
-from quota_watch.storage.schema import delivery
+from quota_watch.storage.schema import alert, delivery
 
 RESOLVED = "alert.resolved"
 TEST = "test"
@@ -307,3 +307,64 @@ def rows(
     if wanted is not None:
         query = query.where(delivery.c.state == wanted)
     return list(connection.execute(query.limit(most)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Untold:
+    """A critical transition that reached nobody, and the channels it should have gone out on."""
+
+    transition_id: str
+    channels: tuple[str, ...]
+
+
+def untold(connection: Connection, channels: Collection[str], *, since: datetime) -> list[Untold]:
+    """Return the critical transitions that were decided before `since` and have reached nobody.
+
+    Only those meant for one of `channels`; one that failed for good counts while its story goes on.
+    """
+    told = delivery.alias("told")
+    row = delivery.c
+    query = (
+        select(row.transition_id, row.channel)
+        .join(alert, alert.c.pk == row.alert_pk)
+        .where(
+            row.severity == Severity.CRITICAL.label,
+            row.created_at <= since,
+            or_(
+                row.state == DeliveryState.PENDING,
+                and_(row.state == DeliveryState.FAILED, alert.c.ended_at.is_(None)),
+            ),
+            ~exists().where(
+                told.c.transition_id == row.transition_id, told.c.state == DeliveryState.DONE
+            ),
+        )
+        .order_by(row.pk)
+    )
+    found: dict[str, set[str]] = {}
+    for transition_id, channel in connection.execute(query):
+        found.setdefault(transition_id, set()).add(channel)
+    return [
+        Untold(transition_id=id_, channels=tuple(sorted(names)))
+        for id_, names in found.items()
+        if names & {*channels}
+    ]
+
+
+def stuck_channels(connection: Connection, channels: Collection[str], *, now: datetime) -> set[str]:
+    """Return those of the channels where an attempt began, never ended, and no other goes on."""
+    under_way = delivery.alias("under_way")
+    query = (
+        select(delivery.c.channel)
+        .where(
+            delivery.c.state == DeliveryState.PENDING,
+            delivery.c.claimed_by.is_not(None),
+            delivery.c.claimed_until <= now - EXPIRED,
+            ~exists().where(
+                under_way.c.state == DeliveryState.PENDING,
+                under_way.c.channel == delivery.c.channel,
+                under_way.c.claimed_until > now,
+            ),
+        )
+        .distinct()
+    )
+    return {*channels} & {*connection.scalars(query)}

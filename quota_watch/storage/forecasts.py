@@ -29,7 +29,7 @@ from quota_watch.model.period import ONE_DAY, DayCounts, Period, Usage, is_over,
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast
 from quota_watch.storage import days as record
-from quota_watch.storage.limits import known_sites
+from quota_watch.storage.organizations import known_sites
 from quota_watch.storage.schema import among, forecast, organization, snapshot
 
 VERSION = 3

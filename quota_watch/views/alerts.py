@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from quota_watch.lib.text import by_field
 from quota_watch.model.watch import Severity, Watch
-from quota_watch.storage import claims, deliveries, silences, stories
+from quota_watch.storage import claims, deliveries, stories
 from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.storage.schema import alert, among, delivery, organization
 
@@ -299,7 +299,7 @@ def silences_shown(
             reason=row.reason,
             author=row.author,
         )
-        for row in silences.rows(connection, since=None if with_ended else now)
+        for row in stories.silence_rows(connection, since=None if with_ended else now)
     ]
 
 

@@ -24,7 +24,7 @@ from quota_watch.model.period import each_day, is_over, month_of, percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.storage import days as record
-from quota_watch.storage.closed import BASELINE
+from quota_watch.storage.days import BASELINE
 from quota_watch.storage.forecasts import VERSION, kept_path, made_on
 from quota_watch.storage.schema import among, day_usage, forecast
 from quota_watch.views.known import known_of, look_ahead

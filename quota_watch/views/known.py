@@ -26,10 +26,10 @@ from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.rules.limit import LimitInForce, limit_in_force
 from quota_watch.rules.story import Silence, Story
-from quota_watch.storage import claims, silences, stories
+from quota_watch.storage import claims, organizations, stories
 from quota_watch.storage import days as record
 from quota_watch.storage.forecasts import kept_forecasts, past_of
-from quota_watch.storage.limits import kept_limit, known_sites, mismatch_of, reported_of
+from quota_watch.storage.organizations import kept_limit, known_sites, mismatch_of, reported_of
 from quota_watch.storage.schema import among, organization
 
 
@@ -80,7 +80,7 @@ def _known_by_key(
     forecasts = kept_forecasts(connection, agreed, period, now.date())
     whose = {pk: watches[pk].organization for pk in rows} if with_stories else {}
     its_stories = stories.stories_of(connection, whose, previous(period).start) if whose else {}
-    its_silences = silences.silences_of(connection, whose, now=now) if whose else {}
+    its_silences = stories.silences_of(connection, whose, now=now) if whose else {}
     return {
         pk: _known(
             row,
@@ -219,7 +219,7 @@ def _known(
         last_ok=row.last_ok,
         next_poll=row.next_at,
         interval=None if row.interval_seconds is None else timedelta(seconds=row.interval_seconds),
-        trouble=record.trouble_of(row),
+        trouble=organizations.trouble_of(row),
         compared=reported is not None and reported.account.counted is not None,
         mismatch=mismatch_of(row),
     )

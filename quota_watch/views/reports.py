@@ -18,7 +18,7 @@ from quota_watch.model.watch import Watch
 from quota_watch.rules.known import Known
 from quota_watch.storage import claims
 from quota_watch.storage import days as record
-from quota_watch.storage.closed import BASELINE, closed_period
+from quota_watch.storage.days import BASELINE, closed_period
 from quota_watch.storage.schema import alert, among, delivery, organization
 from quota_watch.views.forecast import PeriodForecast, period_forecast
 from quota_watch.views.known import SiteStatus, sites_of

@@ -15,7 +15,7 @@ from quota_watch.messages.words import forecast as words
 from quota_watch.model.period import Period, month_of, previous
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import Known
-from quota_watch.storage import claims, silences
+from quota_watch.storage import claims, stories
 from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.views import alerts as views
 from quota_watch.views.alerts import Alert, silences_shown
@@ -282,7 +282,7 @@ def _install_silence(app: Flask, store: Store) -> None:
         ends_at = _end(request.form.get("for", ""), link, reading.now)
         with store.database.write() as connection:
             pks = claims.register(connection, [watch], now=reading.now)
-            silences.hold_until(
+            stories.hold_until(
                 connection,
                 ends_at,
                 organization_pk=pks[link.organization],

@@ -17,9 +17,8 @@ from quota_watch.config.addresses import Listen
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock
-from quota_watch.storage.database import Database
-from quota_watch.storage.errors import StorageError
-from quota_watch.storage.health import prove_write
+from quota_watch.storage import StorageError
+from quota_watch.storage.database import Database, prove_write
 from quota_watch.web import machines, pages
 from quota_watch.web.app import (
     HEALTH,

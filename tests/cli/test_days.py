@@ -14,7 +14,7 @@ from quota_watch.cli.upstream import backfill
 from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts, each_day
 from quota_watch.rybbit.answers import KNOWN_TYPES
-from quota_watch.storage.errors import StorageError
+from quota_watch.storage import StorageError
 from support.databases import sqlite_template
 from support.folder import SERVER, Folder, folder
 from support.http import HttpServer

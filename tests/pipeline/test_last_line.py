@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from quota_watch.pipeline.notices import LastLine
+from quota_watch.pipeline.outages import LastLine
 from quota_watch.storage.database import Database
 from support.clock import START, FakeClock
 from support.watching import RecordingChannel, Station, Upstream, watch

@@ -7,9 +7,9 @@ import pytest
 
 from quota_watch.config.secrets import Secret
 from quota_watch.pipeline.notices import Found, Notices
-from quota_watch.storage import silences
+from quota_watch.storage import stories
+from quota_watch.storage.attempts import FailingChannel
 from quota_watch.storage.database import Database
-from quota_watch.storage.health import FailingChannel
 from quota_watch.views.alerts import alerts, outbox
 from support.clock import START, FakeClock
 from support.watching import RecordingChannel, organization
@@ -97,7 +97,7 @@ def test_a_refused_config_that_a_silence_held_back_is_told_at_its_end(
     office: Office, clock: FakeClock
 ) -> None:
     with office.database.write() as connection:
-        silences.begin(
+        stories.begin_silence(
             connection, organization_pk=None, rule=None, starts_at=START,
             ends_at=START + timedelta(hours=1), reason="", author="",
         )  # fmt: skip

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from quota_watch.model.source import ErrorKind, UpstreamError
-from quota_watch.storage import silences
+from quota_watch.storage import stories
 from quota_watch.storage.database import Database
 from support.clock import START, FakeClock
 from support.watching import NO_ANSWER, RecordingChannel, Station, Upstream, watches
@@ -44,7 +44,7 @@ class Town:
         keys = {each.name: self.station.keys[each.organization] for each in THREE}
         with self.station.database.write() as connection:
             for name in names:
-                silences.begin(
+                stories.begin_silence(
                     connection,
                     organization_pk=None if name is None else keys[name],
                     rule=None,

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from quota_watch.model.period import each_day
 from quota_watch.model.schedule import QuietHours, ReportKind
-from quota_watch.pipeline.reports import Reports, watches_of
+from quota_watch.pipeline.notices import Reports, watches_of
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import delivery
 from support.clock import FakeClock

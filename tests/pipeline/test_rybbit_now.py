@@ -15,7 +15,7 @@ from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import each_day
 from quota_watch.model.schedule import ReportKind, latest_report
 from quota_watch.rybbit.client import RybbitClient
-from quota_watch.storage import silences
+from quota_watch.storage import stories
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import day_usage
 from quota_watch.storage.schema import organization as organizations
@@ -85,7 +85,7 @@ class Town:
 
     def is_silent_for(self, time: timedelta) -> None:
         with self.database.write() as connection:
-            silences.begin(
+            stories.begin_silence(
                 connection,
                 organization_pk=None,
                 rule=None,

@@ -10,10 +10,9 @@ import pytest
 from sqlalchemy import select, text
 
 from quota_watch.model.watch import Watch
-from quota_watch.storage import claims, outbox
+from quota_watch.storage import StorageError, claims, outbox
 from quota_watch.storage.claims import new_token
 from quota_watch.storage.database import Database
-from quota_watch.storage.errors import StorageError
 from quota_watch.storage.schema import alert, delivery, snapshot
 from support.clock import START, FakeClock
 from support.threads import all_at_once, wait_until_polled

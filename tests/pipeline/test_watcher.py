@@ -10,9 +10,8 @@ from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.model.watch import Rule, Severity, Watch
-from quota_watch.storage import claims, deliveries, stories
+from quota_watch.storage import StorageError, claims, deliveries, stories
 from quota_watch.storage.database import Database
-from quota_watch.storage.errors import StorageError
 from quota_watch.storage.schema import organization
 from support.clock import START, FakeClock
 from support.watching import NO_ANSWER, RecordingChannel, Station, Upstream, watch, watches

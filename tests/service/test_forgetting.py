@@ -5,8 +5,8 @@ from datetime import timedelta
 from sqlalchemy import func, select
 
 from quota_watch.storage.database import Database
-from quota_watch.storage.retention import Keep, thin_out
 from quota_watch.storage.schema import alert, delivery
+from quota_watch.storage.upkeep import Keep, thin_out
 from support.clock import START, FakeClock
 from support.watching import Station, Upstream, watch
 

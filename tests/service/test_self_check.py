@@ -7,9 +7,9 @@ from sqlalchemy import update
 
 from quota_watch.model.source import NotYet
 from quota_watch.service.health import PROOF_SECONDS, STORE_SECONDS, Health, SelfCheck
+from quota_watch.storage import DatabaseUnreachable, StorageError
 from quota_watch.storage.claims import LEASE
 from quota_watch.storage.database import Database
-from quota_watch.storage.errors import DatabaseUnreachable, StorageError
 from quota_watch.storage.schema import delivery
 from support.clock import START, FakeClock
 from support.databases import Opened

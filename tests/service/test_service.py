@@ -9,7 +9,7 @@ import pytest
 
 from quota_watch.service.health import HUNG_SECONDS, Health, Notifier
 from quota_watch.service.service import Service
-from quota_watch.storage.errors import DatabaseLost, StorageError
+from quota_watch.storage import DatabaseLost, StorageError
 from support.clock import FakeClock
 from support.threads import wait_until
 

@@ -10,8 +10,8 @@ import pytest
 from quota_watch.lib.machine import SystemClock
 from quota_watch.service.health import Notifier, clocks_apart
 from quota_watch.service.service import wait_for_database
+from quota_watch.storage import StorageError
 from quota_watch.storage.database import Database
-from quota_watch.storage.errors import StorageError
 from support.clock import FakeClock
 from support.faults import nobody_let_in
 from support.postgres import Postgres

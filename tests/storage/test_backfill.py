@@ -5,8 +5,9 @@ import pytest
 from sqlalchemy import select, update
 
 from quota_watch.model.period import DayCounts, Period, each_day
-from quota_watch.storage import claims, closed
+from quota_watch.storage import claims
 from quota_watch.storage.database import Database
+from quota_watch.storage.days import KeptPeriod, kept_period, mark_capped_in, write_days
 from quota_watch.storage.schema import day_usage, organization
 from support.domain import watch
 
@@ -29,7 +30,7 @@ def write(database: Database, pk: int):
     def write(days: Mapping[date, int], seen_at: datetime = MARCH_1) -> None:
         counts = [DayCounts(day, {"pageview": n, "error": 1}) for day, n in days.items()]
         with database.write() as connection:
-            closed.write_days(connection, pk, counts, watch=watch(), seen_at=seen_at)
+            write_days(connection, pk, counts, watch=watch(), seen_at=seen_at)
 
     return write
 
@@ -53,9 +54,7 @@ def marked(database: Database) -> set[int]:
 def test_a_month_is_whole_when_every_day_was_seen_after_its_end(database, pk, write) -> None:
     write(each(FEBRUARY))
     with database.read() as connection:
-        assert closed.kept_period(connection, pk, FEBRUARY) == closed.KeptPeriod(
-            is_complete=True, at_once=True
-        )
+        assert kept_period(connection, pk, FEBRUARY) == KeptPeriod(is_complete=True, at_once=True)
 
 
 @pytest.mark.parametrize("change", ["missing", "early"])
@@ -66,14 +65,14 @@ def test_a_month_with_a_day_missing_or_seen_too_early_is_not(database, pk, write
     if change == "early":
         write(last, seen_at=MARCH_1 - timedelta(milliseconds=1))
     with database.read() as connection:
-        assert not closed.kept_period(connection, pk, FEBRUARY).is_complete
+        assert not kept_period(connection, pk, FEBRUARY).is_complete
 
 
 def test_what_was_seen_day_by_day_was_not_seen_at_once(database, pk, write) -> None:
     for day, n in each(FEBRUARY).items():
         write({day: n}, seen_at=datetime(day.year, day.month, day.day, tzinfo=UTC) + 2 * DAY)
     with database.read() as connection:
-        kept = closed.kept_period(connection, pk, FEBRUARY)
+        kept = kept_period(connection, pk, FEBRUARY)
     assert (kept.is_complete, kept.at_once) == (True, False)
 
 
@@ -101,7 +100,7 @@ def mark(database: Database, pk: int):
         with database.write() as connection:
             connection.execute(update(organization).values(limit=limit, drops=drops))
             today = MARCH_1.date()
-            return closed.mark_capped(connection, pk, FEBRUARY, watch=watch(), today=today)
+            return mark_capped_in(connection, pk, FEBRUARY, watch=watch(), today=today)
 
     return mark
 

@@ -9,9 +9,14 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from quota_watch.storage import claims, migrate
+from quota_watch.storage import (
+    DatabaseLost,
+    DatabaseUnreachable,
+    StorageError,
+    claims,
+    upkeep,
+)
 from quota_watch.storage.database import Database, concerns_all
-from quota_watch.storage.errors import DatabaseLost, DatabaseUnreachable, StorageError
 from quota_watch.storage.schema import organization
 from support.clock import START
 from support.databases import migrated
@@ -46,7 +51,7 @@ def test_a_file_that_another_process_writes_is_waited_for_before_wal(tmp_path: P
     ):
         other.execute("CREATE TABLE anything (pk)")
         other.execute("BEGIN IMMEDIATE")
-        waiting = threading.Thread(target=lambda: found.append(migrate.current(database)))
+        waiting = threading.Thread(target=lambda: found.append(upkeep.current(database)))
         waiting.start()
         waiting.join(0.3)
         assert waiting.is_alive()
@@ -120,9 +125,9 @@ def test_a_bare_postgresql_url_takes_the_modern_driver(postgres_url: str) -> Non
 def test_an_empty_file_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "quota-watch.db").touch()
     with closing(Database(f"sqlite:///{tmp_path}/quota-watch.db")) as database:
-        assert migrate.current(database) is None
+        assert upkeep.current(database) is None
         with pytest.raises(StorageError, match="no database"):
-            migrate.require_current(database)
+            upkeep.require_current(database)
 
 
 def test_a_write_is_told_how_it_ended(database: Database) -> None:
@@ -147,7 +152,7 @@ def test_a_file_that_is_deleted_or_replaced_while_in_use_is_lost(
 ) -> None:
     """What is written to it would be gone with this process, and nobody would know."""
     if restored:
-        migrate.backup(file.path, tmp_path / "copy")
+        upkeep.backup(file.path, tmp_path / "copy")
     with file.write() as connection:
         claims.register(connection, [watch()], now=START)
     file.path.unlink()
@@ -173,7 +178,7 @@ def test_a_server_that_does_not_answer_is_told_from_one_that_refuses(postgres_se
         (postgres_server.url("nowhere"), StorageError),
     ):
         with closing(Database(url)) as database, pytest.raises(StorageError) as raised:
-            migrate.current(database)
+            upkeep.current(database)
         assert raised.type is kind
 
 

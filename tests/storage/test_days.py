@@ -9,7 +9,7 @@ from sqlalchemy import Row, delete, func, select
 from quota_watch.model.period import DayCounts, count
 from quota_watch.model.source import ErrorKind, Trouble, UpstreamError
 from quota_watch.model.watch import Watch
-from quota_watch.storage import claims
+from quota_watch.storage import claims, organizations
 from quota_watch.storage import days as record
 from quota_watch.storage.claims import Changes
 from quota_watch.storage.database import Database
@@ -42,7 +42,7 @@ def succeed(
         before = connection.execute(select(organization).where(organization.c.pk == pk)).one()
         kept = record.kept_rows(connection, {pk: counts})[pk]
         days = record.changed_rows(pk, counts, kept, watch=watched, now=now, last_ok=before.last_ok)
-        columns = record.good_poll_columns(
+        columns = organizations.good_poll_columns(
             watched, usage, now=now, next_at=now + HOUR, interval=HOUR
         )
         snapshots = [record.snapshot_row(pk, usage, limit=watched.limit, now=now)]
@@ -52,8 +52,8 @@ def succeed(
 def fail(database: Database, pk: int, *, now=START, error: UpstreamError = NO_ANSWER) -> Trouble:
     with database.write() as connection:
         before = connection.execute(select(organization)).one()
-        trouble = record.goes_on_failing(before, error, now)
-        columns = record.failed_poll_columns(
+        trouble = organizations.goes_on_failing(before, error, now)
+        columns = organizations.failed_poll_columns(
             before, trouble, watch(), error, now=now, next_at=now + HOUR, interval=HOUR
         )
         Changes(organizations={pk: columns}).write(connection)
@@ -165,7 +165,7 @@ def test_a_run_of_failures_begins_with_the_first(database: Database, acme: int) 
     runs = [fail(database, acme, now=START + n * HOUR) for n in range(3)]
     assert [(run.since, run.polls) for run in runs] == [(START, 1), (START, 2), (START, 3)]
     with database.read() as connection:
-        assert record.trouble_of(connection.execute(select(organization)).one()) == runs[-1]
+        assert organizations.trouble_of(connection.execute(select(organization)).one()) == runs[-1]
 
 
 def test_a_good_poll_ends_the_run(database: Database, acme: int) -> None:
@@ -173,7 +173,7 @@ def test_a_good_poll_ends_the_run(database: Database, acme: int) -> None:
     succeed(database, acme, {})
     found = row(database, acme)
     assert (found.failing_since, found.failed_polls, found.last_error) == (None, 0, None)
-    assert record.trouble_of(found) is None
+    assert organizations.trouble_of(found) is None
     assert fail(database, acme, now=START + HOUR).since == START + HOUR
 
 

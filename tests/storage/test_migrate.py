@@ -10,9 +10,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, select, text
 
 from quota_watch.lib.machine import Clock
-from quota_watch.storage import claims, migrate
+from quota_watch.storage import StorageError, claims, upkeep
 from quota_watch.storage.database import Database
-from quota_watch.storage.errors import StorageError
 from quota_watch.storage.schema import HEAD, metadata
 from support.clock import START
 from support.databases import migrated
@@ -47,25 +46,25 @@ def rows(database: Database) -> dict[str, list[tuple]]:
 
 
 def test_a_new_database_is_brought_to_the_newest_schema(empty: Database) -> None:
-    assert migrate.upgrade(empty) == (None, HEAD)
-    assert migrate.current(empty) == HEAD
-    migrate.require_current(empty)
+    assert upkeep.upgrade(empty) == (None, HEAD)
+    assert upkeep.current(empty) == HEAD
+    upkeep.require_current(empty)
 
 
 def test_the_migrations_make_the_schema_of_the_code(empty: Database) -> None:
-    migrate.upgrade(empty)
+    upkeep.upgrade(empty)
     with empty.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
 
 
 def test_the_newest_revision_is_the_one_the_code_names() -> None:
-    assert migrate.revisions()[-1] == HEAD
+    assert upkeep.revisions()[-1] == HEAD
 
 
 def test_upgrading_again_changes_nothing(counted: Database) -> None:
     before = rows(counted)
-    assert migrate.upgrade(counted) == (HEAD, HEAD)
+    assert upkeep.upgrade(counted) == (HEAD, HEAD)
     assert rows(counted) == before
 
 
@@ -73,48 +72,48 @@ def test_processes_that_upgrade_at_once_wait_for_each_other(
     database_url: str, empty: Database
 ) -> None:
     upgrade_at_once(database_url, 3)
-    assert migrate.current(empty) == HEAD
+    assert upkeep.current(empty) == HEAD
 
 
 def test_an_upgrade_that_breaks_off_leaves_nothing_behind(empty: Database) -> None:
     with empty.write() as connection:
         connection.execute(text("CREATE TABLE silence (pk INTEGER)"))  # in the way of the last one
     with pytest.raises(StorageError, match="silence"):
-        migrate.upgrade(empty)
+        upkeep.upgrade(empty)
     with empty.read() as connection:
         assert inspect(connection).get_table_names() == ["silence"]
-    assert migrate.current(empty) is None
+    assert upkeep.current(empty) is None
 
 
 def test_a_newer_schema_is_refused_with_the_remedy(empty: Database) -> None:
-    migrate.upgrade(empty)
+    upkeep.upgrade(empty)
     with empty.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    for meet in (migrate.upgrade, migrate.require_current):
+    for meet in (upkeep.upgrade, upkeep.require_current):
         with pytest.raises(StorageError, match=r"9999, newer than .* install the newer"):
             meet(empty)
 
 
 def test_a_missing_database_is_told_with_the_remedy(empty: Database) -> None:
     with pytest.raises(StorageError, match=r"no database at .*: `run` or `poll` creates one"):
-        migrate.require_current(empty)
+        upkeep.require_current(empty)
 
 
 def test_asking_for_a_missing_database_makes_no_file(sqlite_url: str, tmp_path: Path) -> None:
     with pytest.raises(StorageError):
-        migrate.require_current(Database(sqlite_url))
+        upkeep.require_current(Database(sqlite_url))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_folder_is_told_by_name(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"no folder .*/nowhere for the database"):
-        migrate.upgrade(Database(f"sqlite:///{tmp_path}/nowhere/quota-watch.db"))
+        upkeep.upgrade(Database(f"sqlite:///{tmp_path}/nowhere/quota-watch.db"))
 
 
 def test_a_file_that_cannot_be_made_is_told_by_name(tmp_path: Path) -> None:
     too_long = "q" * 300
     with pytest.raises(StorageError, match="can't be reached: File name too long"):
-        migrate.upgrade(Database(f"sqlite:///{tmp_path}/{too_long}.db"))
+        upkeep.upgrade(Database(f"sqlite:///{tmp_path}/{too_long}.db"))
 
 
 def test_a_file_that_is_no_database_is_told_by_name(tmp_path: Path) -> None:
@@ -123,7 +122,7 @@ def test_a_file_that_is_no_database_is_told_by_name(tmp_path: Path) -> None:
         closing(Database(f"sqlite:///{tmp_path}/quota-watch.db")) as database,
         pytest.raises(StorageError, match=r"quota-watch\.db: file is not a database"),
     ):
-        migrate.upgrade(database)
+        upkeep.upgrade(database)
 
 
 def test_files_are_for_their_owner_only(sqlite_url: str, tmp_path: Path) -> None:
@@ -142,7 +141,7 @@ def test_a_database_in_use_is_backed_up_for_the_owner_only(sqlite_url: str, tmp_
         claims.register(connection, [watch()], now=START)
     with database.write() as connection:  # in use
         claims.register(connection, [watch("later")], now=START)
-        migrate.backup(tmp_path / "quota-watch.db", copy)
+        upkeep.backup(tmp_path / "quota-watch.db", copy)
     database.close()
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with closing(sqlite3.connect(copy)) as connection:
@@ -153,12 +152,12 @@ def test_a_backup_overwrites_nothing(sqlite_url: str, tmp_path: Path) -> None:
     migrated(sqlite_url).close()
     (tmp_path / "copy.db").write_text("precious")
     with pytest.raises(StorageError, match="File exists"):
-        migrate.backup(tmp_path / "quota-watch.db", tmp_path / "copy.db")
+        upkeep.backup(tmp_path / "quota-watch.db", tmp_path / "copy.db")
     assert (tmp_path / "copy.db").read_text() == "precious"
 
 
 def test_a_sound_database_has_no_problems(counted: Database) -> None:
-    assert migrate.unsound(counted) == []
+    assert upkeep.unsound(counted) == []
 
 
 def test_a_row_that_refers_to_none_is_unsound(sqlite_url: str, tmp_path: Path) -> None:
@@ -166,7 +165,7 @@ def test_a_row_that_refers_to_none_is_unsound(sqlite_url: str, tmp_path: Path) -
     with closing(sqlite3.connect(tmp_path / "quota-watch.db")) as careless:
         careless.execute("INSERT INTO snapshot VALUES (7, 0, 1, 1, NULL)")
         careless.commit()
-    assert migrate.unsound(database) == [
+    assert upkeep.unsound(database) == [
         f"{tmp_path}/quota-watch.db: row None of snapshot refers to none"
     ]
     database.close()
@@ -185,13 +184,13 @@ def other(request: pytest.FixtureRequest, tmp_path: Path):
 
 
 def test_a_copy_holds_every_row(counted: Database, other: Database) -> None:
-    copied = migrate.copy(counted, other)
+    copied = upkeep.copy(counted, other)
     assert rows(other) == rows(counted)
     assert copied == sum(map(len, rows(counted).values())) == 5
 
 
 def test_work_goes_on_in_a_copy(counted: Database, other: Database, clock) -> None:
-    migrate.copy(counted, other)
+    upkeep.copy(counted, other)
     upstream, channel = Upstream(), RecordingChannel()
     both = [watch(), watch("new")]
     for each in both:
@@ -202,7 +201,7 @@ def test_work_goes_on_in_a_copy(counted: Database, other: Database, clock) -> No
 
 
 def test_an_empty_database_is_copied_and_used(database: Database, other: Database, clock) -> None:
-    assert migrate.copy(database, other) == 0
+    assert upkeep.copy(database, other) == 0
     with other.write() as connection:
         assert len(claims.register(connection, watches(3), now=clock.now())) == 3
 
@@ -210,9 +209,9 @@ def test_an_empty_database_is_copied_and_used(database: Database, other: Databas
 def test_nothing_is_copied_over_what_is_there(
     counted: Database, other: Database, clock: Clock
 ) -> None:
-    migrate.upgrade(other)
+    upkeep.upgrade(other)
     with other.write() as connection:
         claims.register(connection, [watch("precious")], now=clock.now())
     with pytest.raises(StorageError, match="is not empty: name a new one"):
-        migrate.copy(counted, other)
+        upkeep.copy(counted, other)
     assert {name: len(found) for name, found in rows(other).items() if found} == {"organization": 1}

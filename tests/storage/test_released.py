@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import MetaData, text
 
-from quota_watch.storage import migrate
+from quota_watch.storage import StorageError, upkeep
 from quota_watch.storage.database import Database
-from quota_watch.storage.errors import StorageError
 from quota_watch.storage.schema import HEAD, metadata
 from support.upgrading import make_at, rows_of, upgrade_at_once
 
-RELEASED = migrate.revisions()[:-1]
+RELEASED = upkeep.revisions()[:-1]
 OLDEST = RELEASED[0]
 
 
@@ -45,7 +44,7 @@ def revision_of(path: Path) -> str:
 def test_no_row_is_lost_or_changed(old: Database, revision: str) -> None:
     tables = make_at(old, revision)
     before = rows_of(old, tables)
-    assert migrate.upgrade(old) == (revision, HEAD)
+    assert upkeep.upgrade(old) == (revision, HEAD)
     assert rows_of(old, tables) == before
     assert {len(rows) for rows in before.values()} == {1}
 
@@ -53,11 +52,11 @@ def test_no_row_is_lost_or_changed(old: Database, revision: str) -> None:
 @pytest.mark.parametrize("revision", RELEASED)
 def test_the_rows_can_be_read_as_this_version_reads_them(old: Database, revision: str) -> None:
     make_at(old, revision)
-    migrate.upgrade(old)
+    upkeep.upgrade(old)
     assert {name: len(rows) for name, rows in rows_of(old, metadata).items()} == dict.fromkeys(
         metadata.tables, 1
     )
-    assert migrate.unsound(old) == []
+    assert upkeep.unsound(old) == []
 
 
 @pytest.mark.parametrize("revision", RELEASED)
@@ -66,7 +65,7 @@ def test_an_upgraded_database_has_the_tables_of_a_new_one(old: Database, revisio
     from alembic.migration import MigrationContext
 
     make_at(old, revision)
-    migrate.upgrade(old)
+    upkeep.upgrade(old)
     with old.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
@@ -85,7 +84,7 @@ def test_of_two_processes_that_upgrade_rows_at_once_one_does_it(
 def test_a_copy_of_the_old_file_is_kept_for_its_owner_only(
     old_file: Database, tmp_path: Path
 ) -> None:
-    migrate.upgrade(old_file)
+    upkeep.upgrade(old_file)
     (copy,) = copies(tmp_path)
     assert copy.name == f"quota-watch.db.before-{OLDEST}"
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
@@ -97,10 +96,10 @@ def test_the_copy_can_be_put_back(old_file: Database, tmp_path: Path) -> None:
     with old_file.read() as connection:
         tables.reflect(connection)
     before = rows_of(old_file, tables)
-    migrate.upgrade(old_file)
+    upkeep.upgrade(old_file)
     with closing(Database(f"sqlite:///{copies(tmp_path)[0]}")) as put_back:
         assert rows_of(put_back, tables) == before
-        assert migrate.upgrade(put_back) == (OLDEST, HEAD)
+        assert upkeep.upgrade(put_back) == (OLDEST, HEAD)
 
 
 def test_what_a_killed_process_left_of_a_copy_is_made_anew(
@@ -108,7 +107,7 @@ def test_what_a_killed_process_left_of_a_copy_is_made_anew(
 ) -> None:
     (tmp_path / f"quota-watch.db.before-{OLDEST}.tmp").write_text("half a copy")
     (tmp_path / f"quota-watch.db.before-{OLDEST}").write_text("of an upgrade that was broken off")
-    migrate.upgrade(old_file)
+    upkeep.upgrade(old_file)
     (copy,) = copies(tmp_path)
     assert revision_of(copy) == OLDEST
 
@@ -116,13 +115,13 @@ def test_what_a_killed_process_left_of_a_copy_is_made_anew(
 def test_where_no_copy_can_be_made_nothing_is_changed(old_file: Database, tmp_path: Path) -> None:
     (tmp_path / f"quota-watch.db.before-{OLDEST}.tmp").mkdir()
     with pytest.raises(StorageError, match=rf"no copy at .*\.before-{OLDEST}: "):
-        migrate.upgrade(old_file)
-    assert migrate.current(old_file) == OLDEST
+        upkeep.upgrade(old_file)
+    assert upkeep.current(old_file) == OLDEST
 
 
 def test_a_new_file_needs_no_copy(sqlite_url: str, tmp_path: Path) -> None:
     with closing(Database(sqlite_url)) as database:
-        migrate.upgrade(database)
+        upkeep.upgrade(database)
     assert copies(tmp_path) == []
 
 
@@ -132,6 +131,6 @@ def test_an_upgrade_that_fails_leaves_the_old_rows(old: Database) -> None:
     with old.write() as connection:  # in the way of the last statement
         connection.execute(text("CREATE INDEX delivery_of_message ON delivery (channel)"))
     with pytest.raises(StorageError, match="delivery_of_message"):
-        migrate.upgrade(old)
-    assert migrate.current(old) == OLDEST
+        upkeep.upgrade(old)
+    assert upkeep.current(old) == OLDEST
     assert rows_of(old, tables) == before

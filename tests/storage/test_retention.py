@@ -5,9 +5,8 @@ import pytest
 from sqlalchemy import Connection, func, insert, select
 
 from quota_watch.storage.database import Database
-from quota_watch.storage.migrate import upgrade
-from quota_watch.storage.retention import Keep, thin_out
 from quota_watch.storage.schema import day_usage, organization, snapshot
+from quota_watch.storage.upkeep import Keep, thin_out, upgrade
 
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
 KEEP = Keep(snapshots=timedelta(days=400), days=timedelta(days=1830))

@@ -8,9 +8,14 @@ import psycopg
 import pytest
 from sqlalchemy import func, select, text
 
-from quota_watch.storage import claims, migrate
+from quota_watch.storage import (
+    DatabaseUnreachable,
+    DatabaseUrlError,
+    StorageError,
+    claims,
+    upkeep,
+)
 from quota_watch.storage.database import Database
-from quota_watch.storage.errors import DatabaseUnreachable, DatabaseUrlError, StorageError
 from quota_watch.storage.schema import organization
 from support.clock import START
 from support.databases import migrated
@@ -31,7 +36,7 @@ def test_an_encoding_that_can_not_hold_every_text_is_refused_by_name(
         closing(Database(url)) as database,
         pytest.raises(StorageError, match=f"{encoding}.*create it with ENCODING 'UTF8'"),
     ):
-        migrate.current(database)
+        upkeep.current(database)
 
 
 def test_the_encoding_of_the_environment_is_none_of_ours(
@@ -59,7 +64,7 @@ def test_a_parameter_that_is_none_is_named(parameters: str, said: str) -> None:
 def test_a_value_that_is_none_is_no_reason_to_wait(parameters: str) -> None:
     database = Database(f"postgresql://u@127.0.0.1/qw?{parameters}")
     with pytest.raises(StorageError, match="invalid") as raised:
-        migrate.current(database)
+        upkeep.current(database)
     assert not isinstance(raised.value, DatabaseUnreachable)
 
 

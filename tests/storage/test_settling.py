@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, insert, select
 
-from quota_watch.storage import deliveries, health, outbox, retention
+from quota_watch.storage import attempts, deliveries, outbox
+from quota_watch.storage.attempts import FailingChannel
 from quota_watch.storage.claims import LEASE, new_token
 from quota_watch.storage.database import Database
 from quota_watch.storage.deliveries import Delivery
-from quota_watch.storage.health import FailingChannel
 from quota_watch.storage.schema import delivery
 from support.clock import START
 from support.posting import (
@@ -41,12 +41,12 @@ def acme(database: Database) -> int:
 
 def settle(database: Database, *channels: str, now: datetime) -> list[Delivery]:
     with database.write() as connection:
-        return retention.settle(connection, channels, now=now)
+        return attempts.settle(connection, channels, now=now)
 
 
 def failing(database: Database, *channels: str, now: datetime) -> list[FailingChannel]:
     with database.read() as connection:
-        return health.failing_channels(connection, channels or ("hook",), now=now)
+        return attempts.failing_channels(connection, channels or ("hook",), now=now)
 
 
 def test_what_no_config_has_a_channel_for_fails_after_a_day(database: Database, acme: int) -> None:
@@ -230,8 +230,8 @@ def test_what_is_finished_costs_nothing_to_look_past(database: Database, tmp_pat
         outbox.due_channels(connection, ["hook"], now=START)
         deliveries.hasten(connection, ["hook"], now=START)
         deliveries.count_pending(connection)
-        retention.settle(connection, ["hook"], now=START)
-        health.failing_channels(connection, ["hook"], now=START)
+        attempts.settle(connection, ["hook"], now=START)
+        attempts.failing_channels(connection, ["hook"], now=START)
         assert outbox.claim(connection, "hook", token=new_token(), now=START)
         event.remove(connection, "before_cursor_execute", note)
         for statement, parameters in asked:

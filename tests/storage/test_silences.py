@@ -6,7 +6,7 @@ import pytest
 
 from quota_watch.model.watch import Rule
 from quota_watch.rules.story import Silence
-from quota_watch.storage import claims, silences
+from quota_watch.storage import claims, stories
 from quota_watch.storage.database import Database
 from support.domain import NOON
 from support.watching import watch
@@ -24,7 +24,7 @@ def keys(database: Database) -> list[int]:
 
 def begin(database: Database, pk: int | None, hours: float = 1, rule: Rule | None = None) -> int:
     with database.write() as connection:
-        return silences.begin(
+        return stories.begin_silence(
             connection,
             organization_pk=pk,
             rule=rule,
@@ -37,7 +37,7 @@ def begin(database: Database, pk: int | None, hours: float = 1, rule: Rule | Non
 
 def held(database: Database, keys: list[int], hours: float) -> dict[int | None, list[Silence]]:
     with database.read() as connection:
-        return silences.silences_of(connection, keys, now=NOON + hours * HOUR)
+        return stories.silences_of(connection, keys, now=NOON + hours * HOUR)
 
 
 def test_a_silence_is_its_organizations_alone(database, keys) -> None:
@@ -62,11 +62,11 @@ def test_it_is_ended_once_and_keeps_when(database, keys) -> None:
     pk = begin(database, keys[0])
     moment = NOON + HOUR / 2
     with database.write() as connection:
-        assert silences.end(connection, pk, now=moment)
-        assert not silences.end(connection, pk, now=moment)
-        assert not silences.end(connection, pk + 1, now=moment)
+        assert stories.end_silence(connection, pk, now=moment)
+        assert not stories.end_silence(connection, pk, now=moment)
+        assert not stories.end_silence(connection, pk + 1, now=moment)
     assert held(database, keys, 0.5)[keys[0]] == []
     with database.read() as connection:
-        assert silences.rows(connection, since=moment) == []
-        (ended,) = silences.rows(connection)
+        assert stories.silence_rows(connection, since=moment) == []
+        (ended,) = stories.silence_rows(connection)
     assert (ended.organization_id, ended.ends_at) == ("org_acme", moment)

@@ -5,8 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select
 
+from quota_watch.storage import StorageError
 from quota_watch.storage.database import Database
-from quota_watch.storage.errors import StorageError
 from quota_watch.storage.schema import UtcTime, silence
 
 ZONES = st.builds(lambda minutes: timezone(timedelta(minutes=minutes)), st.integers(-840, 840))

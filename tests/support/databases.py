@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from quota_watch.storage import migrate
+from quota_watch.storage import upkeep
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import metadata
 from support.postgres import Postgres
@@ -15,7 +15,7 @@ from support.postgres import Postgres
 
 def migrated(url: str) -> Database:
     database = Database(url)
-    migrate.upgrade(database)
+    upkeep.upgrade(database)
     return database
 
 

@@ -11,8 +11,8 @@ import pytest
 from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts
 from quota_watch.storage import claims
-from quota_watch.storage.closed import write_days
 from quota_watch.storage.database import Database
+from quota_watch.storage.days import write_days
 from support.clock import FakeClock
 from support.commands import Said, call
 from support.domain import watch

@@ -17,11 +17,11 @@ Rows = dict[str, list[tuple[Any, ...]]]
 _UPGRADE = """
 import sys
 from alembic import command
-from quota_watch.storage import migrate
+from quota_watch.storage import upkeep
 from quota_watch.storage.database import Database
 print("ready", flush=True)
 sys.stdin.readline()
-print(*migrate.upgrade(Database(sys.argv[1])))
+print(*upkeep.upgrade(Database(sys.argv[1])))
 """
 
 

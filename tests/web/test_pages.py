@@ -6,7 +6,7 @@ import pytest
 from markupsafe import escape
 from sqlalchemy import update
 
-from quota_watch.storage import silences
+from quota_watch.storage import stories
 from quota_watch.storage.schema import organization
 from support.pages import DAY, NOW, SITE, running_page
 
@@ -346,7 +346,7 @@ def test_a_mark_leads_to_its_alert(acme):
 
 def test_a_silence_is_shown_with_its_end(acme):
     with acme.filler.database.write() as connection:
-        silences.begin(
+        stories.begin_silence(
             connection,
             organization_pk=None,
             rule=None,

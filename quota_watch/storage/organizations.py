@@ -1,10 +1,14 @@
-"""What upstream said of an organization's plan, limit and sites, as it stands in its row."""
+"""The organization table: what is known of an organization, as it stands in its row.
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+What upstream reported of plan, limit and sites, how its last polls went, and the columns that a
+poll writes.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row, or_, select, update
 
 from quota_watch.lib.text import iso
 from quota_watch.model.account import (
@@ -18,8 +22,17 @@ from quota_watch.model.account import (
     seen_anew,
 )
 from quota_watch.model.limit import KnownLimit
+from quota_watch.model.period import Usage
+from quota_watch.model.source import ErrorKind, Trouble, UpstreamError
+from quota_watch.model.watch import Watch
+from quota_watch.storage.schema import among, organization
 
 _SINCE = ("over_since", "clear_since", "raised_at")
+
+
+KeptSites = Mapping[str, Any] | None
+_TOLD_ON = "told_on"
+"""The key, beside an organization's last error, of the day on which a defect was told plainly."""
 
 
 def kept_limit(row: Row[Any]) -> KnownLimit:
@@ -123,9 +136,6 @@ def mismatch_json(mismatch: Mismatch | None) -> dict[str, Any] | None:
     }
 
 
-KeptSites = Mapping[str, Any] | None
-
-
 def known_sites(kept: KeptSites) -> dict[str, KnownSite]:
     """Return the sites by id, as they were kept."""
     return {
@@ -176,3 +186,115 @@ def _json(site: KnownSite) -> dict[str, Any]:
 def moment_of(text: str | None) -> datetime | None:
     """Return a moment as it stands in JSON."""
     return None if text is None else datetime.fromisoformat(text)
+
+
+def good_poll_columns(
+    watch: Watch, usage: Usage, *, now: datetime, next_at: datetime, interval: timedelta
+) -> dict[str, Any]:
+    """Return how a good poll is kept in the organization's row: all is well."""
+    return {
+        **_agreed_columns(watch, now),
+        "period_start": usage.period.start,
+        "used": usage.used,
+        "next_at": next_at,
+        "last_poll": now,
+        "last_ok": now,
+        "failing_since": None,
+        "failed_polls": 0,
+        "last_error": None,
+        "interval_seconds": _whole_seconds(interval),
+    }
+
+
+def _whole_seconds(interval: timedelta) -> int:
+    return max(1, round(interval.total_seconds()))
+
+
+def failed_poll_columns(
+    row: Row[Any],
+    trouble: Trouble,
+    watch: Watch,
+    error: UpstreamError,
+    *,
+    now: datetime,
+    next_at: datetime,
+    interval: timedelta,
+) -> dict[str, Any]:
+    """Return how a failed poll is kept there, and nothing else: unknown is never zero."""
+    before = row.last_error or {}
+    return {
+        **({"name": watch.name} if watch.auto else _agreed_columns(watch, now)),
+        "next_at": next_at,
+        "last_poll": now,
+        "failing_since": trouble.since,
+        "failed_polls": trouble.polls,
+        "interval_seconds": _whole_seconds(interval),
+        "last_error": {
+            "kind": error.kind,
+            "message": error.message,
+            "status": error.status,
+            **({_TOLD_ON: before[_TOLD_ON]} if _TOLD_ON in before else {}),
+        },
+    }
+
+
+def goes_on_failing(row: Row[Any], error: UpstreamError, now: datetime) -> Trouble:
+    """Return the unbroken run of failures that a failed poll belongs to."""
+    # The run can't have begun later than now: then the clock has gone back since.
+    since = min(row.failing_since or now, now)
+    return Trouble(
+        since=since,
+        polls=row.failed_polls + 1,
+        kind=error.kind,
+        message=error.message,
+        status=error.status,
+    )
+
+
+def take_notice_of_day(connection: Connection, pk: int, day: date) -> bool:
+    """Keep with the failure of an organization that it was told on `day`; False if it was already.
+
+    Nothing is taken where no failure is kept: there is then nothing to remember it by.
+    """
+    columns = organization.c
+    query = select(columns.last_error).where(columns.pk == pk).with_for_update()
+    error: dict[str, Any] | None = connection.scalar(query)
+    if error is None or error.get(_TOLD_ON) == day.isoformat():
+        return False
+    told = error | {_TOLD_ON: day.isoformat()}
+    connection.execute(update(organization).where(columns.pk == pk).values(last_error=told))
+    return True
+
+
+def trouble_of(row: Row[Any]) -> Trouble | None:
+    """Return the run of failed polls an organization is in, or None."""
+    if row.failing_since is None or row.last_error is None:
+        return None
+    return Trouble(
+        since=row.failing_since,
+        polls=row.failed_polls,
+        kind=ErrorKind(row.last_error["kind"]),
+        message=row.last_error["message"],
+        status=row.last_error["status"],
+    )
+
+
+def failing_alike(connection: Connection, pks: Collection[int], *, kind: str) -> bool:
+    """Tell whether the last polls of all these organizations failed with this kind of error."""
+    columns = organization.c
+    is_other = columns.last_error["kind"].as_string().is_distinct_from(kind)
+    other = select(columns.pk).where(
+        among(columns.pk, pks), or_(columns.failing_since.is_(None), is_other)
+    )
+    return connection.execute(other.limit(1)).first() is None
+
+
+def _agreed_columns(watch: Watch, now: datetime) -> dict[str, Any]:
+    return {
+        "name": watch.name,
+        "plan": watch.plan,
+        "limit": watch.limit,
+        "limit_source": watch.limit_source,
+        "limit_as_of": now if watch.limit is not None else None,
+        "drops": watch.drops,
+    }
