@@ -58,6 +58,15 @@ _ORDER = {name: place for place, name in enumerate(keys_of(Document))}
 _DEEPEST = 12
 _MOST_BYTES = 8 * 2**20
 
+_TOML_ADVICE = {
+    "Invalid value": '; text stands in straight quotes: key = "text"',
+    "Expected '='": '; write key = "value", below a [table]',
+    "Expected newline": "; one key = value a line, and no commas in numbers: 100_000",
+    "Cannot overwrite": "; the key stands twice in its table: remove one",
+    "Cannot declare": "; the table stands twice: put its keys together",
+}
+"""What helps, by how the parser's complaint begins."""
+
 _TELLING_NAMES = ("authorization", "cookie", "key", "password", "secret", "token")
 _TLS_AT_ONCE = 465
 
@@ -139,7 +148,8 @@ def _decode(path: Path, content: bytes) -> dict[str, object]:
         line = content.count(b"\n", 0, error.start) + 1
         what = f"not UTF-8 text (at line {line}); save it as UTF-8"
     except tomllib.TOMLDecodeError as error:
-        what = f"not valid TOML: {error}"
+        advice = (each for start, each in _TOML_ADVICE.items() if str(error).startswith(start))
+        what = f"not valid TOML: {error}{next(advice, '')}"
     except RecursionError:
         what = "not valid TOML: nested too deeply"
     except ValueError:

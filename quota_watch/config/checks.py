@@ -191,7 +191,7 @@ def _bad_channel(name: str, known: tuple[str, ...]) -> str | None:
             return None
     except InvalidValueError as error:
         return str(error)
-    meant = closest(name, known)
+    meant = f"{addresses.MAILTO}{name}" if "@" in name else closest(name, known)
     return (
         f"unknown channel (value {shown(name)}); allowed: "
         + (quoted(known) or "none, as there is no [channels.NAME] table")
@@ -229,7 +229,7 @@ def _webhooks_whole(document: Table) -> Iterator[Problem]:
 def _webhook_problems(table: Table, document: Table) -> Iterator[tuple[str, str]]:
     is_pagerduty = table.get("format") == _PAGERDUTY
     if "url" not in table and not is_pagerduty:
-        yield "url", "is missing"
+        yield "url", 'is missing; add url = "https://example.com/hook"'
     if is_pagerduty and "routing_key" not in table:
         yield "routing_key", "is missing; PagerDuty shows it as the integration key of a service"
     if "routing_key" in table and not is_pagerduty:
@@ -266,7 +266,11 @@ def _page_is_safe(document: Table) -> Iterator[Problem]:
 def _links_lead_somewhere(document: Table) -> Iterator[Problem]:
     page = _table(document, "web")
     if page.get("actions") is True and "public_url" not in page:
-        yield Problem("web.public_url", "is missing; with actions = true, mails link to it")
+        yield Problem(
+            "web.public_url",
+            "is missing; with actions = true mails link to it, "
+            'such as public_url = "https://quota.example.com"',
+        )
 
 
 _CHECKS: tuple[Callable[[Table], Iterator[Problem]], ...] = (

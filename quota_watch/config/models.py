@@ -113,6 +113,7 @@ class DatabaseTable(Section):
 class QuietTable(Section):
     """Hours by the clock on the wall; `to` may be earlier than `from`: then it is the next day."""
 
+    examples = MappingProxyType({"from": '"22:00"', "to": '"07:00"'})
     from_: Annotated[time, values.time_of_day]
     to: Annotated[time, values.time_of_day]
 
@@ -152,6 +153,7 @@ class AlertsTable(AlertKeys):
 class PlanTable(Section):
     """A plan of the user's own."""
 
+    examples = MappingProxyType({"limit": "100_000"})
     limit: Events
     not_counted: frozenset[Text] = NOT_COUNTED
     drops: Flag | None = None
@@ -161,6 +163,7 @@ class PlanTable(Section):
 class SiteTable(Section):
     """A site and the share of the plan that it is to have."""
 
+    examples = MappingProxyType({"id": "12", "budget": "50_000"})
     id: Annotated[int, values.whole(1, _MOST_EVENTS)]
     budget: Events
 
@@ -168,6 +171,7 @@ class SiteTable(Section):
 class OrganizationTable(AlertKeys):
     """An organization to watch, and what holds for it alone."""
 
+    examples = MappingProxyType({"id": '"org_abc123"'})
     id: OrganizationId
     group: Name | None = None
     name: Text | None = None
@@ -185,6 +189,7 @@ class _ChannelTable(Section):
 class EmailTable(_ChannelTable):
     """People who get mails, one each; `from_` None means the `from` of `[smtp]`."""
 
+    examples = MappingProxyType({"to": '["ops@example.com"]'})
     type: str = "email"
     to: Annotated[
         tuple[Annotated[str, addresses.mail_address], ...],
@@ -217,6 +222,7 @@ class WebhookTable(_ChannelTable):
 class AppriseTable(_ChannelTable):
     """Whatever the library apprise can reach by a URL."""
 
+    examples = MappingProxyType({"url": '"env:APPRISE_URL"'})
     type: str = "apprise"
     url: AnyUrl
 
@@ -227,6 +233,7 @@ Channel = EmailTable | WebhookTable | AppriseTable
 class SmtpTable(Section):
     """The mail server that email channels use."""
 
+    examples = MappingProxyType({"host": '"smtp.example.com"'})
     host: Annotated[str, addresses.host_name]
     port: Annotated[int, values.whole(1, 65_535)] = 587
     security: Annotated[str, values.one_of("starttls", "tls", "none")] = "starttls"
@@ -252,6 +259,7 @@ class ReportsTable(Section):
 class HeartbeatTable(Section):
     """A URL that hears that all is well."""
 
+    examples = MappingProxyType({"url": '"env:HEARTBEAT_URL"'})
     url: SecretUrl
     interval: Annotated[timedelta, values.duration(_SECOND)] = timedelta(minutes=5)
 

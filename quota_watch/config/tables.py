@@ -6,10 +6,10 @@ kind: a section, a tuple, a frozenset, a mapping, or a union of sections that di
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import (
     Annotated,
     Any,
@@ -44,11 +44,13 @@ S = TypeVar("S", bound="Section")
 class Section:
     """A table of the config: read-only; unknown keys are errors. `given` are the keys it had.
 
-    Its subclasses are written like dataclasses, with defaults that can't change. These methods do
-    for all of them: a dataclass has its own compiled, which takes a while for twenty tables.
+    Its subclasses are written like dataclasses, with defaults that can't change; `examples` shows
+    how each key that must be there is written. These methods do for all of them: a dataclass has
+    its own compiled, which takes a while for twenty tables.
     """
 
     given: frozenset[str] = frozenset()
+    examples = MappingProxyType[str, str]({})
 
     def __init__(self, **values: Any) -> None:
         vars(self).update(values)
@@ -88,7 +90,7 @@ def read(
     kind: type[S], value: Mapping[str, object], folder: Path = Path()
 ) -> tuple[S | None, list[Problem]]:
     """Return the table that a mapping is, or all the problems that it has by itself."""
-    place = _Place((), value, folder, [])
+    place = _Place((), value, kind, folder, [])
     table: Any = kind  # which the cache takes for a key
     section = _reader(table)(value, place)
     return section if isinstance(section, kind) else None, place.problems
@@ -118,15 +120,16 @@ _BAD = object()
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in a document a value stands, and the problems found so far."""
+    """Where in a document of a kind a value stands, and the problems found so far."""
 
     location: Location
     document: Mapping[str, object]
+    kind: type[Section]
     folder: Path
     problems: list[Problem]
 
     def at(self, key: str | int) -> "_Place":
-        return _Place((*self.location, key), self.document, self.folder, self.problems)
+        return replace(self, location=(*self.location, key))
 
     def refuse(self, message: str) -> object:
         self.problems.append(Problem(key_path(self.location, self.document), message))
@@ -183,38 +186,34 @@ def _section_reader(kind: Any) -> _Reader:
     readers = {key: (name, _reader(hints[name])) for key, name in _keys(kind)}
     needed = {key for key, name in _keys(kind) if not hasattr(kind, name)}
 
-    def read_section(value: object, place: _Place) -> Any:
-        if not isinstance(value, Mapping):
-            return place.refuse(f"not a table but {kind_of(value)}{_table_hint(place.location)}")
+    def read_section(value: Mapping[str, object], place: _Place) -> Any:
         before = len(place.problems)
         parts = {}
         for key, (name, reader) in readers.items():
             if key in value:
                 parts[name] = reader(value[key], place.at(key))
             elif key in needed:
-                place.at(key).refuse("is missing")
+                place.at(key).refuse(f"is missing; add {key} = {kind.examples[key]}")
         for key in value:
             if key not in readers:
-                place.at(key).refuse(_unknown_key(key, kind))
+                place.at(key).refuse(_unknown_key(key, kind, place.kind))
         return kind(**parts, given=frozenset(parts)) if len(place.problems) == before else _BAD
 
-    return read_section
+    return _table_reader(read_section, kind.examples)
 
 
 def _by_type(kinds: Sequence[Any]) -> _Reader:
     """Return a reader of tables whose key `type` tells their kind: its default there."""
     types = {str(kind.type): kind for kind in kinds}
 
-    def read_one(value: object, place: _Place) -> Any:
-        if not isinstance(value, Mapping):
-            return place.refuse(f"not a table but {kind_of(value)}{_table_hint(place.location)}")
+    def read_one(value: Mapping[str, object], place: _Place) -> Any:
         given = value.get("type")
         kind = types.get(given) if isinstance(given, str) else None
         if kind is None:
             return place.at("type").refuse(_bad_type(given, types))
         return _reader(kind)(value, place)
 
-    return read_one
+    return _table_reader(read_one)
 
 
 def _list_reader(make: Callable[[Any], Any], item: _Reader) -> _Reader:
@@ -228,23 +227,57 @@ def _list_reader(make: Callable[[Any], Any], item: _Reader) -> _Reader:
 
 
 def _mapping_reader(key: _Reader, item: _Reader) -> _Reader:
-    def read_mapping(value: object, place: _Place) -> Any:
-        if not isinstance(value, Mapping):
-            return place.refuse(f"not a table but {kind_of(value)}{_table_hint(place.location)}")
+    def read_mapping(value: Mapping[str, object], place: _Place) -> Any:
         items = [
             (key(name, place.at(name)), item(each, place.at(name))) for name, each in value.items()
         ]
         return _BAD if any(_BAD in pair for pair in items) else dict(items)
 
-    return read_mapping
+    return _table_reader(read_mapping)
 
 
-def _unknown_key(key: object, kind: type[Section]) -> str:
+def _table_reader(
+    read_table: Callable[[Mapping[str, object], _Place], Any],
+    parts: Mapping[str, str] = MappingProxyType({"NAME": "…"}),
+) -> _Reader:
+    """Return a reader that refuses what is no table, and shows how one with `parts` is written."""
+
+    def read_value(value: object, place: _Place) -> Any:
+        if isinstance(value, Mapping):
+            return read_table(value, place)
+        form = _form(place.location, parts)
+        return place.refuse(f"not a table but {kind_of(value)}; write {form}")
+
+    return read_value
+
+
+def _form(location: Location, parts: Mapping[str, str]) -> str:
+    match location:
+        case ("channels" | "groups" | "plans" as section,) | (
+            "channels" | "groups" | "plans" as section,
+            _,
+        ):
+            return f"[{section}.NAME] and the keys below it"
+        case ("organizations", _):
+            return "[[organizations]] and the keys below it"
+        case (section,):
+            return f"[{section}] and the keys below it"
+    return f"{{ {', '.join(f'{key} = {value}' for key, value in parts.items())} }}"
+
+
+def _unknown_key(key: str, kind: type[Section], document: type[Section]) -> str:
     known = keys_of(kind)
-    meant = closest(key, known)
-    return f"unknown key; allowed: {quoted(known)}" + (
-        f'; did you mean "{meant}"?' if meant else ""
-    )
+    homes = [f"[{name}]" for name, table in _tables(document) if key in keys_of(table)]
+    meant = f'"{near}"' if (near := closest(key, known)) else " or ".join(homes)
+    return f"unknown key; allowed: {quoted(known)}" + (f"; did you mean {meant}?" if meant else "")
+
+
+def _tables(kind: type[Section]) -> Iterator[tuple[str, type[Section]]]:
+    """Yield the tables that a document has once, by name."""
+    for name, hint in get_type_hints(kind).items():
+        for each in (hint, *get_args(hint)) if isinstance(hint, type | UnionType) else ():
+            if isinstance(each, type) and issubclass(each, Section):
+                yield name, each
 
 
 def _bad_type(given: object, known: Mapping[str, object]) -> str:
@@ -262,10 +295,3 @@ def _list_hint(location: Location) -> str:
     if location == ("organizations",):
         return "; write [[organizations]], in double brackets"
     return "; put it in brackets: […]"
-
-
-def _table_hint(location: Location) -> str:
-    section, *below = location
-    if section in {"channels", "groups", "plans"} and len(below) in {0, 1}:
-        return f"; write [{section}.NAME] and the keys below it"
-    return f"; write [{section}] and the keys below it" if not below else ""

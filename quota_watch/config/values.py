@@ -264,7 +264,7 @@ def time_zone(value: object) -> str:
     name = value if isinstance(value, str) else ""
     # "UTC" must do on a machine without a time zone database too.
     if name != "UTC" and not _is_zone(name):
-        known = zoneinfo.available_timezones()
+        known = {zone for zone in zoneinfo.available_timezones() if "/" in zone}
         raise InvalidValueError(
             "not a time zone known to this machine"
             + ("" if known else ": it has no time zone database; install the package tzdata"),

@@ -74,6 +74,20 @@ def test_a_syntax_error_says_where(tmp_path):
     assert "at line 1, column 7" in content_error(tmp_path, b'a = "x\ny"')
 
 
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (b"id = org_a", "straight quotes"),
+        (b"rybbit:", "below a [table]"),
+        (b"limit = 100,000", "no commas in numbers"),
+        (b"id = 1\nid = 2", "remove one"),
+        (b"[smtp]\n[smtp]", "put its keys together"),
+    ],
+)
+def test_common_slips_of_toml_come_with_advice(tmp_path, content, advice):
+    assert advice in content_error(tmp_path, content)
+
+
 @pytest.mark.parametrize("content", [b"a = " + b"[" * 50_000, b"a = " + b"9" * 5_000, b"\0"])
 def test_what_the_parser_chokes_on_is_not_valid_toml(tmp_path, content):
     assert "not valid TOML" in content_error(tmp_path, content)

@@ -12,11 +12,17 @@ FOLDER = '[templates]\ndirectory = "t"\n' + HOOK
 SENTENCES = [
     # the tables
     ("pol = 1", "pol", "unknown key", 'did you mean "poll"?'),
+    ("[rybbit]\nthresholds = [5]", "rybbit.thresholds", "unknown key", "did you mean [alerts]?"),
     ("[poll]\nintervall = 1", "poll.intervall", "unknown key", 'did you mean "interval"?'),
     ('smtp = "x"', "smtp", "not a table but a string"),
     ("[[poll]]", "poll", "not a table but a list; write [poll]"),
     ('[organizations]\nid = "x"', "organizations", "write [[organizations]], in double brackets"),
-    ("organizations = [1]", "organizations[0]", "not a table but a whole number"),
+    ("organizations = [1]", "organizations[0]", "a whole number; write [[organizations]]"),
+    (
+        '[alerts]\nquiet_hours = "22"',
+        "alerts.quiet_hours",
+        'write { from = "22:00", to = "07:00" }',
+    ),
     ('[channels]\ntype = "email"', "channels.type", "write [channels.NAME]"),
     ("organizations = []", "organizations", "none to watch; add an [[organizations]] table"),
     # single values
@@ -48,7 +54,7 @@ SENTENCES = [
         "organizations[0].id",
         'not an organization id (value "a b")',
     ),
-    ("[[organizations]]", "organizations[0].id", "is missing"),
+    ("[[organizations]]", "organizations[0].id", 'is missing; add id = "org_abc123"'),
     (ORG + 'plan = "standard100"', "organizations[0] (org_a).plan", 'mean "standard100k"?'),
     (ORG + 'plan = "custom"', "organizations[0] (org_a).plan", "unknown plan", "limit instead"),
     (ORG + 'plan = "free"\nlimit = 5', "organizations[0] (org_a).limit", 'beside plan = "free"'),
@@ -75,6 +81,7 @@ SENTENCES = [
     (ORG + 'notify = ["mailto:"]', "organizations[0] (org_a).notify[0]", "not a mail address"),
     ('[alerts]\nnotify = ["mailto:a@b.c"]', "smtp", "is missing", "needed by alerts.notify[0]"),
     ('[alerts.rules.spike]\nnotify = ["op"]', "alerts.rules.spike.notify[0]", "unknown channel"),
+    ('[alerts]\nnotify = ["a@b.c"]', "alerts.notify[0]", 'did you mean "mailto:a@b.c"?'),
     ("[channels.a]", "channels.a.type", 'is missing; allowed: "email", "webhook", "apprise"'),
     ('[channels.a]\ntype = "mail"', "channels.a.type", "unknown channel type", 'mean "email"?'),
     ("[channels.a]\ntype = [1]", "channels.a.type", "unknown channel type (value a list)"),
