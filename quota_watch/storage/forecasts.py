@@ -194,21 +194,21 @@ def _forecasts_of(
         columns.p10,
         columns.p50,
         columns.p90,
-        columns.state["used"].as_integer().label("used"),
-        columns.state["probability_over"].as_float().label("probability_over"),
-        columns.state["crosses_on"].label("crosses_on"),
+        columns.state["used"].as_integer(),
+        columns.state["probability_over"].as_float(),
+        columns.state["crosses_on"],
     ).where(whose, columns.as_of == as_of, columns.period_start == period.start)
     return {
-        row.organization_pk: KeptForecast(
-            as_of=row.as_of,
-            used=row.used,
-            p10=row.p10,
-            p50=row.p50,
-            p90=row.p90,
-            probability_over=row.probability_over,
-            crosses_on=_crossing(row.crosses_on),
+        pk: KeptForecast(
+            as_of=day,
+            used=used,
+            p10=p10,
+            p50=p50,
+            p90=p90,
+            probability_over=probability,
+            crosses_on=_crossing(crosses_on),
         )
-        for row in connection.execute(query)
+        for pk, day, p10, p50, p90, used, probability, crosses_on in connection.execute(query)
     }
 
 

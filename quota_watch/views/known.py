@@ -32,6 +32,14 @@ from quota_watch.storage.forecasts import kept_forecasts, past_of
 from quota_watch.storage.organizations import kept_limit, known_sites, mismatch_of, reported_of
 from quota_watch.storage.schema import among, organization
 
+_NOT_SHOWN = frozenset(
+    {
+        "claimed_by", "claimed_until", "days_digest", "drops", "history_from", "limit_read_at",
+        "outlook", "reread_on", "thinned_on", "used",
+    }
+)  # fmt: skip
+"""Columns of an organization's row that only polls need."""
+
 
 def known_of(
     connection: Connection,
@@ -110,7 +118,7 @@ def look_ahead(connection: Connection, known: Known) -> Known:
 
 
 def _rows(connection: Connection, pks: Iterable[int]) -> dict[int, Row[Any]]:
-    columns = [column for column in organization.c if column is not organization.c.outlook]
+    columns = [column for column in organization.c if column.name not in _NOT_SHOWN]
     query = select(*columns).where(among(organization.c.pk, pks))
     return {row.pk: row for row in connection.execute(query)}
 

@@ -25,7 +25,7 @@ Json = dict[str, Any]
 STATES = ("critical", "unknown", "warning", "info", "ok")
 """The states of an organization, the most urgent first."""
 
-_TRUSTED_INTERVALS, _LEAST_TRUSTED = 2, timedelta(minutes=1)
+_TRUSTED_INTERVALS, _LEAST_TRUSTED, _NO_TIME = 2, timedelta(minutes=1), timedelta()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,9 +317,10 @@ def _met_by(known: Known, shared: Iterable[Row[Any]]) -> list[Row[Any]]:
 
 def is_stale(known: Known, configured: timedelta | None) -> bool:
     """Tell whether its numbers are older than two intervals: nobody knows then how it stands."""
-    every = max(configured or timedelta(), known.interval or timedelta())
-    trusted = max(_TRUSTED_INTERVALS * every, _LEAST_TRUSTED)
-    return bool(every and known.last_ok and known.at - known.last_ok > trusted)
+    every = max(configured or _NO_TIME, known.interval or _NO_TIME)
+    if not every or known.last_ok is None:
+        return False
+    return known.at - known.last_ok > max(_TRUSTED_INTERVALS * every, _LEAST_TRUSTED)
 
 
 def _interval(known: Known, configured: timedelta | None) -> Interval | None:
