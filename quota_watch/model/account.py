@@ -1,8 +1,8 @@
-"""An organization, and what an upstream says of it: plan, own count, sites, when to ask those."""
+"""An organization, and what upstream says of it: plan, own count, sites, and when to read those."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 from quota_watch.model.period import ONE_DAY, Period, month_of, previous
@@ -16,15 +16,18 @@ class Organization:
     id: str
 
 
+_LEAST_DAYS = 1.0  # as upstream, which projects nothing on the first day (UPSTREAM.md § 9)
+_ENOUGH_DAYS = 7.0  # a whole week, for weekdays differ
+
 _SEE_EVERY_SITE = frozenset({"owner", "admin"})
-"""An organization's own key acts as admin."""
+"""Roles that no site is hidden from; an organization's own key acts as admin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A site of an organization, as far as the key sees them.
+    """A site of an organization that the key can see.
 
-    `requires_plan` tells that it collects nothing without a plan; None: upstream did not say.
+    `requires_plan`: it collects nothing without a plan; None: upstream did not say.
     """
 
     id: str
@@ -37,9 +40,9 @@ class Account:
     """What upstream says of an organization's plan.
 
     `limit` None: the server has none (self-hosted); 0: it does not know its own plan and drops
-    everything. `counted` is upstream's own count of this period, as its half-hourly job left it;
-    `enforced_over` whether that job drops events. `role` is that of the key's holder there.
-    Whatever upstream did not say is None.
+    everything. `counted` is upstream's own count of this period, written by its half-hourly job;
+    `enforced_over` says whether that job drops events. `role` is the key holder's. Whatever
+    upstream did not say is None.
     """
 
     limit: int | None
@@ -53,22 +56,22 @@ class Account:
 
     @property
     def sees_every_site(self) -> bool:
-        """Whether the key's role is one that no site is hidden from (UPSTREAM.md § 2)."""
+        """Whether no site is hidden from the key's role (UPSTREAM.md § 2)."""
         return self.role in _SEE_EVERY_SITE
 
     @property
     def may_be_restricted(self) -> bool:
-        """Whether the key's role is one that may see only some sites."""
+        """Whether the key's role may see only some sites."""
         return self.role is not None and not self.sees_every_site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    """What upstream last said of an organization's plan, and since when it has said so.
+    """What upstream last said of an organization's plan, and since when.
 
-    `over_since` is when it was first read, without a break, that events are dropped; `clear_since`
-    when it was first read after that that none are. `raised_at` is when a higher limit or a better
-    plan was first read.
+    `over_since`: the first of the unbroken run of reads that say events are dropped; `clear_since`:
+    the first read after those that says none are. `raised_at`: the first read of a higher limit or
+    a better plan.
     """
 
     account: Account
@@ -82,8 +85,8 @@ class Reported:
 class SiteUsage:
     """What upstream has counted of a site since the period's first day.
 
-    `limit` is that of its organization and `of_all` what that has had on all its sites by now,
-    as far as upstream says it beside.
+    `limit` is its organization's, and `of_all` the count of all the organization's sites, where
+    the answer includes them.
     """
 
     since: date
@@ -94,10 +97,10 @@ class SiteUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownSite:
-    """A site and what is known of it.
+    """A site and what is known of its counts.
 
-    `used` is what it had since its period's start `as_of` some moment, `before` what it had in
-    the whole period before that, as far as it was seen. `asked` is set where it could not be had.
+    `used` is its count of the period that `as_of` lies in, `before` that of the whole period
+    before, as far as it was read. `asked` is when a read failed, if the last one did.
     """
 
     name: str
@@ -108,13 +111,24 @@ class KnownSite:
     requires_plan: bool | None = None
 
     @property
-    def looked_at(self) -> datetime | None:
-        """When it was last asked for, with or without success."""
+    def read_at(self) -> datetime | None:
+        """When it was last read, with or without success."""
         return max((at for at in (self.as_of, self.asked) if at is not None), default=None)
+
+    def used_in(self, period: Period) -> tuple[int, float] | None:
+        """Pick its count of `period`, and how many days that covers."""
+        if self.used is None or self.as_of is None or self.as_of.date() not in period:
+            return None
+        return self.used, (self.as_of - period.starts_at) / ONE_DAY
+
+    def whole(self, period: Period) -> int | None:
+        """Project its count of `period` to the whole of that, once a week is counted."""
+        used, days = self.used_in(period) or (0, 0.0)
+        return round(used * period.days / days) if days >= _ENOUGH_DAYS else None
 
 
 class Comparison(StrEnum):
-    """What comparing our count with upstream's own came to."""
+    """The outcome of comparing our count with upstream's own."""
 
     AGREES = "agrees"
     RESTRICTED = "restricted"
@@ -124,9 +138,9 @@ class Comparison(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """Two counts that differ since `since`; `confirmed` once a second daily read said so too.
+    """Our count and upstream's, which differ; `confirmed` by a second daily read.
 
-    `ours` and `theirs` are what was last compared.
+    `ours` and `theirs` are the counts that were compared last.
     """
 
     verdict: Comparison
@@ -140,15 +154,12 @@ AT_RISK_EVERY, CALM_EVERY = ONE_DAY, timedelta(weeks=1)
 """How old a site's count may get: while the limit is in danger, and else."""
 
 MOST_A_DAY = 25
-"""So many sites of an organization are asked about in a UTC day, the longest unknown first."""
-
-_LEAST_DAYS = 1.0  # as upstream, which projects nothing on the first day (UPSTREAM.md § 9)
-_ENOUGH_DAYS = 7.0  # a whole week, for weekdays differ
+"""So many sites of an organization are read in a UTC day, the longest unread first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteCount:
-    """What a site had in a span, and in the one before where that is known."""
+    """A site's count of some days, and of as many in the period before where that is known."""
 
     name: str
     counted: int
@@ -156,76 +167,57 @@ class SiteCount:
 
 
 def due_sites(known: Mapping[str, KnownSite], *, every: timedelta, now: datetime) -> list[str]:
-    """Return the sites to ask about, the longest unknown first."""
-    looks = {id_: site.looked_at for id_, site in known.items()}
-    today = sum(at is not None and at.date() == now.date() for at in looks.values())
-    due = [id_ for id_, at in looks.items() if at is None or at > now or now - at >= every]
+    """List the sites to read, the longest unread first."""
+    reads = {id_: site.read_at for id_, site in known.items()}
+    today = sum(at is not None and at.date() == now.date() for at in reads.values())
+    due = [id_ for id_, at in reads.items() if at is None or at > now or now - at >= every]
     never = datetime.min.replace(tzinfo=UTC)
-    return sorted(due, key=lambda id_: looks[id_] or never)[: max(MOST_A_DAY - today, 0)]
+    return sorted(due, key=lambda id_: reads[id_] or never)[: max(MOST_A_DAY - today, 0)]
 
 
-def seen_anew(site: KnownSite, usage: SiteUsage | None, *, now: datetime) -> KnownSite:
-    """Return what is known once a site was asked for: its count, or None where it was not had.
+def reread(site: KnownSite, usage: SiteUsage | None, *, now: datetime) -> KnownSite:
+    """Update a site with a new count; None: the read failed.
 
-    Of a period that is over, the last count is carried on to its end.
+    The last count of a period that has ended is carried on to its end.
     """
     period = month_of(now.date())
     if usage is None or usage.since != period.start:
         return replace(site, asked=now)
-    before = site.before
-    if site.as_of is None or site.as_of.date() not in period:
-        before = _whole(site, previous(period))
+    before = site.before if site.used_in(period) else site.whole(previous(period))
     return replace(site, used=usage.counted, before=before, as_of=now, asked=None)
 
 
 def comparable(known: Mapping[str, KnownSite], *, now: datetime) -> dict[str, SiteCount]:
-    """Return what sites have had of this period by now, and by as much of the last one, by id.
+    """Bring the sites' counts of this period to `now`, beside as many days of the last, by id.
 
-    Counts of some days ago are carried on; where the period is younger than a week nothing is
-    compared. Sites not asked for since the period's second day are left out.
+    Counts of some days ago are carried on; in the first week of a period nothing is compared.
+    Sites that were not read since the period's second day are left out.
     """
     period = month_of(now.date())
-    gone, whole = _days(period, now), previous(period).days
-    found = {}
+    passed, whole = (now - period.starts_at) / ONE_DAY, previous(period).days
+    counts = {}
     for id_, site in known.items():
-        if site.used is None or site.as_of is None or site.as_of.date() not in period:
-            continue
-        then = _days(period, site.as_of)
-        if then < _LEAST_DAYS:
+        used, days = site.used_in(period) or (0, 0.0)
+        if days < _LEAST_DAYS:
             continue
         before = None
-        if site.before is not None and then >= _ENOUGH_DAYS:
-            before = round(site.before * gone / whole)
-        counted = round(site.used * max(gone / then, 1.0))
-        found[id_] = SiteCount(name=site.name, counted=counted, before=before)
-    return found
+        if site.before is not None and days >= _ENOUGH_DAYS:
+            before = round(site.before * passed / whole)
+        counted = round(used * max(passed / days, 1.0))
+        counts[id_] = SiteCount(name=site.name, counted=counted, before=before)
+    return counts
 
 
 def closed_counts(known: Mapping[str, KnownSite], period: Period) -> dict[str, SiteCount]:
-    """Return what sites came to in a period that is over, and in the one before, by their ids.
+    """Estimate the sites' counts of a period that is over, and of the one before, by id.
 
-    A site that was asked for since is known by what was carried on to the period's end.
+    For a site that was read since, its count was carried on to the period's end.
     """
-    after = month_of(period.end)
-    found = {}
+    counts = {}
     for id_, site in known.items():
-        seen = None if site.as_of is None else site.as_of.date()
-        if seen is not None and seen in period:
-            counted, before = _whole(site, period), site.before
-        else:
-            counted, before = site.before if seen is not None and seen in after else None, None
+        counted, before = site.whole(period), site.before
+        if site.used_in(month_of(period.end)):
+            counted, before = site.before, None
         if counted is not None:
-            found[id_] = SiteCount(name=site.name, counted=counted, before=before)
-    return found
-
-
-def _whole(site: KnownSite, period: Period) -> int | None:
-    """Return what the site came to in `period`, from a count after its first week."""
-    if site.used is None or site.as_of is None or site.as_of.date() not in period:
-        return None
-    then = _days(period, site.as_of)
-    return round(site.used * period.days / then) if then >= _ENOUGH_DAYS else None
-
-
-def _days(period: Period, at: datetime) -> float:
-    return (at - datetime.combine(period.start, time.min, UTC)) / ONE_DAY
+            counts[id_] = SiteCount(name=site.name, counted=counted, before=before)
+    return counts

@@ -1,4 +1,4 @@
-"""A limit as it is known: where it is from and what speaks against it; and the plans there are."""
+"""Limits, where they come from and what disputes them; and the plans that Rybbit sells."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,26 +8,26 @@ from types import MappingProxyType
 from typing import Literal
 
 ENFORCED_EVERY = timedelta(minutes=30)
-"""How often Rybbit counts and enforces while its database and billing work (UPSTREAM.md § 5)."""
+"""How often Rybbit counts and enforces, as long as its own jobs work (UPSTREAM.md § 5)."""
 
 NEARLY = timedelta(seconds=30)
-"""How early a poll may be, by its place in a batch, and still count as half an hour later."""
+"""How much less than half an hour apart two polls may be and still count as that far apart."""
 
 LAPSED = frozenset({"free", "canceled", "past_due", "unpaid"})
-"""What the status of a subscription is called that pays for nothing (UPSTREAM.md § 6)."""
+"""The statuses of a subscription that pays for nothing (UPSTREAM.md § 6)."""
 
 LimitSource = Literal["config", "plan", "upstream", "none"]
-"""Where a limit is from; `none` where there is none, or none is known yet."""
+"""Where a limit comes from; `none` where there is none, or none is known yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownLimit:
-    """The limit that is believed, and what speaks against it.
+    """The limit in force, and what disputes it.
 
-    `events` None: no limit. `as_of` is when upstream last said just this; None: it never did.
-    While `lower_since` is set, upstream has said `lower` (None: no limit any more) since then
-    and is not believed yet. `since` is when it was first read where it took another one's place,
-    and `paid` the plan that was last paid for.
+    `events` None: no limit. `as_of` is when upstream last reported it; None: never. While
+    `lower_since` is set, upstream has reported `lower` (None: no limit any more) since then, which
+    is not accepted yet. `since` is when it replaced another limit, if it did; `paid` is the plan
+    that was last paid for.
     """
 
     events: int | None
@@ -42,12 +42,12 @@ class KnownLimit:
 
     @property
     def lapsed_plan(self) -> str | None:
-        """The plan that was paid for before, where nothing is paid for now."""
+        """The plan that was paid for, where nothing is paid for now."""
         return self.paid if self.status in LAPSED else None
 
 
 class ChangeKind(StrEnum):
-    """What is new about a limit."""
+    """What upstream changed about a limit."""
 
     RAISED = "raised"
     LOWERED = "lowered"
@@ -58,7 +58,7 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LimitChange:
-    """A change upstream made, to be told once; a changed limit's includes its new status."""
+    """A change at upstream, reported once; that of a limit includes its new status."""
 
     kind: ChangeKind
     before: KnownLimit
@@ -66,7 +66,7 @@ class LimitChange:
 
 
 NOT_KNOWN = KnownLimit(events=None, source="none")
-"""What is known before upstream was ever asked and the config says nothing."""
+"""What is known before the first read, where the config has no limit."""
 
 NOT_COUNTED = frozenset({"error"})
 """Event types that Rybbit stores and shows but does not bill (UPSTREAM.md § 5)."""
@@ -86,7 +86,7 @@ _MONTHS_PAID_A_YEAR = 8
 class Plan:
     """A named limit of counted events per period.
 
-    `drops` is None where only the server tells whether events past the limit are lost.
+    `drops` says whether events past it are lost; None: that depends on the server.
     """
 
     name: str
@@ -116,15 +116,12 @@ def _list_prices() -> dict[str, str]:
 
 
 LIST_PRICES: Mapping[str, str] = MappingProxyType(_list_prices())
-"""What Rybbit's own price list asks for a plan, by its name: as of September 2026, without taxes.
+"""Prices of Rybbit's own list by plan name, as of September 2026, without taxes.
 
-From `docs/src/components/PricingSection.tsx` (UPSTREAM.md § 6). Plans that are not on it have none.
+From `docs/src/components/PricingSection.tsx` (UPSTREAM.md § 6). Other plans have none.
 """
 
 
 def find_plan(name: str) -> Plan | None:
-    """Return the plan that Rybbit sells as `name`, or None.
-
-    An `-annual` plan has the monthly limit of its namesake.
-    """
+    """Look up a plan of Rybbit by name; an `-annual` plan has the monthly limit of its namesake."""
     return RYBBIT_PLANS.get(name) or RYBBIT_PLANS.get(name.removesuffix(_ANNUAL))

@@ -12,7 +12,7 @@ from quota_watch.lib.text import iso
 ONE_DAY = timedelta(days=1)
 
 OTHER = "other"
-"""The type that takes what a day's total has over the sum of its named types."""
+"""The type of the events by which a day's total exceeds the sum of its named types."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,17 +31,22 @@ class Period:
         return self.end - ONE_DAY
 
     @property
+    def starts_at(self) -> datetime:
+        """The moment it begins."""
+        return datetime.combine(self.start, time.min, UTC)
+
+    @property
     def resets_at(self) -> datetime:
         """The moment the count starts again from zero."""
         return datetime.combine(self.end, time.min, UTC)
 
     @property
     def days(self) -> int:
-        """How many days the period has."""
+        """Its length."""
         return (self.end - self.start).days
 
     def to_json(self) -> dict[str, Any]:
-        """Write it with its last day inclusive and the moment it resets."""
+        """Write it with an inclusive last day and the moment of the reset."""
         return {
             "start": self.start.isoformat(),
             "end": self.last_day.isoformat(),
@@ -50,10 +55,7 @@ class Period:
 
 
 def month_of(day: date) -> Period:
-    """Cut out the calendar month of `day` in UTC: so Rybbit bills, whatever a subscription's day.
-
-    UPSTREAM.md § 5.
-    """
+    """Find the calendar month of `day` in UTC, which is what Rybbit bills (UPSTREAM.md § 5)."""
     start = day.replace(day=1)
     return Period(start, (start + timedelta(days=31)).replace(day=1))
 
@@ -82,14 +84,14 @@ class DayCounts:
     by_type: Mapping[str, int]
 
     def counted(self, not_counted: Collection[str]) -> int:
-        """Return the day's events that count toward the bill."""
+        """Sum up the day's events that count toward the bill."""
         by_type = self.by_type
         return sum(by_type.values()) - sum(by_type.get(type_, 0) for type_ in not_counted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What one organization used of one period, as far as upstream has counted.
+    """What one organization used of one period so far.
 
     `used` is the sum of `by_type`; `not_counted` holds the types outside the bill.
     """
@@ -112,10 +114,10 @@ def count(
     limit: int | None,
     since: date | None = None,
 ) -> Usage:
-    """Count the days that lie in `period`; the rest are passed over.
+    """Count the days that lie in `period`, and ignore all others.
 
-    `crossed_on` is the first day whose running total went over `limit`, none before `since`, when
-    that limit was first known to hold.
+    `crossed_on` becomes the first day whose running total went over `limit`, but no day before
+    `since`, when that limit came into force.
     """
     start, end = period.start, period.end
     inside = [counts for counts in days if start <= counts.day < end]
@@ -143,7 +145,7 @@ def crossing(
     not_counted: Collection[str],
     since: date | None = None,
 ) -> Usage:
-    """Add the first day whose running total went over `limit`; `days` are those counted."""
+    """Add the first day whose running total went over `limit`; `days` are the counted ones."""
     if not is_over(usage.used, limit):
         return usage
     used = 0
@@ -155,23 +157,20 @@ def crossing(
 
 
 def percent(used: int, limit: int | None) -> float | None:
-    """Return `used` as a percentage of `limit`, cut to one decimal.
-
-    Cut, not rounded: 100.0 never stands for less than the limit.
-    """
+    """Compute `used` in percent of `limit`, cut to one decimal: 100.0 never means less than all."""
     return used * 1000 // limit / 10 if limit else None
 
 
 def is_over(used: int, limit: int | None) -> bool:
-    """Tell whether `used` is past the limit; exactly at it is not over (UPSTREAM.md § 7)."""
+    """Check whether `used` is past the limit; exactly at it is not over (UPSTREAM.md § 7)."""
     return limit is not None and used > limit
 
 
 def highest_level(used: int, limit: int, levels: Collection[int]) -> int | None:
-    """Return the highest of `levels` (percent) that `used` has reached, or None."""
+    """Find the highest of `levels` (percent) that `used` has reached, if any."""
     return max((level for level in levels if has_reached(used, limit, level)), default=None)
 
 
 def has_reached(used: int, limit: int | None, level: int) -> bool:
-    """Tell whether `used` is at least `level` percent of the limit."""
+    """Check whether `used` is at least `level` percent of the limit."""
     return limit is not None and used * 100 >= level * limit

@@ -1,10 +1,11 @@
-"""When organizations are polled, evenly and without drift; when reports are due, and quiet."""
+"""When to poll, evenly and without drift; when reports are due; when to be quiet."""
 
 import hashlib
 import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
+from functools import lru_cache
 
 from quota_watch.lib.text import zone_of
 from quota_watch.model.account import Organization
@@ -12,10 +13,10 @@ from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import ONE_DAY, month_of, previous
 
 PERCENT_FOR_US = 80
-"""How much of a credential's requests of a day is used; the rest is for its other users."""
+"""The part of a key's daily requests that we use; the rest is for its other users."""
 
 EXTRA_PER_DAY = 2.0
-"""Requests a day that an organization costs beside its polls: its limit, the closed period."""
+"""Daily requests of an organization beside its polls: for its limit and the closed period."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -27,13 +28,13 @@ _LATE = timedelta(days=2)
 
 
 def phase_of(organization: Organization, interval: timedelta) -> timedelta:
-    """Return the organization's fixed place within every interval, in whole milliseconds."""
+    """Derive the organization's fixed place within every interval, in whole milliseconds."""
     digest = hashlib.sha256(f"{organization.server}|{organization.id}".encode()).digest()
     return int.from_bytes(digest[:6]) % (interval // _MILLISECOND) * _MILLISECOND
 
 
 def next_slot(organization: Organization, *, after: datetime, interval: timedelta) -> datetime:
-    """Return the first of the organization's slots that is later than `after`."""
+    """Find the organization's first slot later than `after`."""
     phase = phase_of(organization, interval)
     whole = (after - _EPOCH - phase) // interval
     return _EPOCH + phase + interval * (whole + 1)
@@ -42,10 +43,10 @@ def next_slot(organization: Organization, *, after: datetime, interval: timedelt
 def needed_interval(
     organizations_on_credential: int, daily_limit: int, *, extra_per_day: float = EXTRA_PER_DAY
 ) -> timedelta:
-    """Return the shortest interval at which polls stay within our part of a day's requests.
+    """Compute the shortest interval, in whole seconds, that stays within our daily requests.
 
-    `extra_per_day` are the other requests of each organization. They leave at least half of our
-    part to the polls, however many they would be. In whole seconds.
+    `extra_per_day` counts the other requests of each organization; at least half of our part is
+    left to the polls.
     """
     ours = daily_limit * PERCENT_FOR_US / 100
     polls = max(ours - organizations_on_credential * extra_per_day, ours / 2)
@@ -55,10 +56,10 @@ def needed_interval(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How often the organizations of one credential are polled, and why not more often.
+    """How often the organizations of one key are polled, and why not more often.
 
-    `daily_limit` is None where upstream told none. `rests` is how long nothing is asked because
-    the day's part is used up or upstream said so.
+    `daily_limit` None: upstream reported none. `rests` is how long nothing is requested, because
+    our part of the day's requests is used up or upstream asked for it.
     """
 
     organizations: int
@@ -75,14 +76,14 @@ class Pace:
 
     @property
     def ours(self) -> int | None:
-        """How many requests a day are for quota-watch."""
+        """Our part of a day's requests."""
         return None if self.daily_limit is None else self.daily_limit * PERCENT_FOR_US // 100
 
     @property
     def reads_every(self) -> timedelta:
         """How often plan and limit are read: as often as upstream enforces, if the budget allows.
 
-        Else as what polls leave of it allows, once a day at least.
+        Otherwise as often as the polls leave requests for it, and at least once a day.
         """
         if self.ours is None:
             return ENFORCED_EVERY
@@ -91,12 +92,12 @@ class Pace:
 
     @property
     def needed(self) -> int:
-        """How many requests a day the configured interval needs."""
+        """How many daily requests the configured interval needs."""
         polls = ONE_DAY / self.configured
         return math.ceil(self.organizations * (polls + EXTRA_PER_DAY))
 
     def describe(self) -> str:
-        """Return a sentence with the figures, for a person who wonders about the interval."""
+        """Explain the interval in a sentence, with the figures."""
         one = self.organizations == 1
         who = "1 organization" if one else f"{self.organizations} organizations"
         needs = (
@@ -125,7 +126,7 @@ class Pace:
 
 
 def span(duration: timedelta) -> str:
-    """Return a duration in its two largest units, "37 min 54 s"; fractions of a second go up."""
+    """Write a duration in its two largest units, "37 min 54 s", rounded up to whole seconds."""
     left = math.ceil(duration.total_seconds())
     parts: list[str] = []
     for unit, size in _UNITS:
@@ -137,10 +138,10 @@ def span(duration: timedelta) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuietHours:
-    """From `start` until `end`, whole minutes of the clocks in `time_zone`, every day.
+    """From `start` until `end`, whole minutes of local time in `time_zone`, every day.
 
-    Where `end` is the earlier one it is that of the next day; where both are the same there is
-    no quiet time.
+    Where `end` is the earlier one, it is on the next day; where both are the same, it is never
+    quiet.
     """
 
     start: time
@@ -148,7 +149,7 @@ class QuietHours:
     time_zone: str
 
     def hold(self, now: datetime) -> bool:
-        """Tell whether it is quiet at `now`."""
+        """Check whether it is quiet at `now`."""
         shown = now.astimezone(zone_of(self.time_zone)).time()
         if self.start <= self.end:
             return self.start <= shown < self.end
@@ -156,29 +157,25 @@ class QuietHours:
 
 
 def until_quiet_ends(quiet: QuietHours | None, now: datetime) -> datetime | None:
-    """Return when the quiet time that `now` is in ends, in UTC, or None where it is not quiet.
+    """Find the end of the quiet time that `now` lies in, in UTC; None: it is not quiet.
 
-    Where clocks jump over the end it is over when they do; where they show it twice, the first
-    time.
+    Where clocks jump over the end, quiet ends with the jump; where they show it twice, at the
+    first time.
     """
     if quiet is None or not quiet.hold(now):
         return None
-    zone = zone_of(quiet.time_zone)
-    today = now.astimezone(zone).date()
-    shown = [
-        datetime.combine(day, quiet.end, zone).replace(fold=fold)
-        for day in (today, today + ONE_DAY, today + 2 * ONE_DAY)
-        for fold in (0, 1)
-    ]
-    ends = (moment.astimezone(UTC) for moment in shown)
-    end = min(moment for moment in ends if moment > now and not quiet.hold(moment))
-    while end - _MINUTE > now and not quiet.hold(end - _MINUTE):
-        end -= _MINUTE
-    return end
+    return _first_loud_minute(quiet, now.astimezone(UTC).replace(second=0, microsecond=0))
+
+
+@lru_cache(maxsize=64)  # many messages of one minute wait for the same end
+def _first_loud_minute(quiet: QuietHours, minute: datetime) -> datetime:
+    while quiet.hold(minute):
+        minute += _MINUTE
+    return minute
 
 
 class ReportKind(StrEnum):
-    """How often a report comes."""
+    """How often a report is sent."""
 
     WEEKLY = "weekly"
     MONTHLY = "monthly"
@@ -186,10 +183,10 @@ class ReportKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportSpan:
-    """The whole days a report is about, from `first` to `last`, and when it is due.
+    """The whole days of a report, from `first` to `last`, and when it is due.
 
-    `before` is the first of the days it is compared with, which end where it begins. `name` is
-    that of the week or month: `2026-W12`, `2026-03`.
+    `before` is the first of the days it is compared with, which end where it begins. `name` is the
+    week or month: `2026-W12`, `2026-03`.
     """
 
     kind: ReportKind
@@ -201,12 +198,12 @@ class ReportSpan:
 
     @property
     def id(self) -> str:
-        """What the report is known by, the same whoever makes it."""
+        """Its identity, the same in every process."""
         return f"report|{self.kind}|{self.name}"
 
     @property
     def ended_at(self) -> datetime:
-        """When its last day was over."""
+        """The end of its last day."""
         return _midnight(self.last + ONE_DAY)
 
     @property
@@ -216,10 +213,10 @@ class ReportSpan:
 
 
 def due_report(kind: ReportKind, *, now: datetime, time_zone: str) -> ReportSpan | None:
-    """Return the report that is due at `now`, or None.
+    """Find the report that is due at `now`, if any.
 
-    A report is due at the first 07:00 on the clocks of `time_zone` after its days have ended,
-    which are UTC's; for two days, so that one is sent late rather than never, but none of old.
+    A report is due at the first 07:00 in `time_zone` after the end of its days, which are UTC
+    days, and stays due for two days: late is better than never, but older ones are not sent.
     """
     end = now.astimezone(UTC).date()
     for _ in range(2):  # the newest may not be due yet while the one before still is
@@ -231,12 +228,12 @@ def due_report(kind: ReportKind, *, now: datetime, time_zone: str) -> ReportSpan
 
 
 def latest_report(kind: ReportKind, *, now: datetime, time_zone: str) -> ReportSpan:
-    """Return the newest report whose days have ended, due or not."""
+    """Find the newest report whose days have ended, due or not."""
     return _ended_before(kind, now.astimezone(UTC).date(), time_zone)
 
 
 def _ended_before(kind: ReportKind, day: date, time_zone: str) -> ReportSpan:
-    """Return the report about the last whole week or period that was over when `day` began."""
+    """Build the report of the last whole week or month that was over when `day` began."""
     if kind is ReportKind.WEEKLY:
         end = day - timedelta(days=day.weekday())
         first, before = end - _WEEK, end - 2 * _WEEK

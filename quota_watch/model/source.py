@@ -1,4 +1,4 @@
-"""What the watch asks of an upstream: its days, or an error of a known kind."""
+"""An upstream as the watch sees it: what it can be asked for, and how that fails."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from quota_watch.model.period import DayCounts
 
 
 class ErrorKind(StrEnum):
-    """Why an answer was not had (UPSTREAM.md § 3)."""
+    """Why a request failed (UPSTREAM.md § 3)."""
 
     FORBIDDEN = "forbidden"
     NO_ACCESS = "no_access"
@@ -28,7 +28,7 @@ class ErrorKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """An unbroken run of failed polls: when it began, how many, and the last one's error."""
+    """An unbroken run of failed polls: its beginning, its length, and the last error."""
 
     since: datetime
     polls: int
@@ -38,10 +38,10 @@ class Trouble:
 
 
 class UpstreamError(QuotaWatchError):
-    """A poll that brought no answer to be believed.
+    """A request that brought no usable answer.
 
-    `str()` is a sentence to act on and holds no secret. `may_pass` tells whether waiting can
-    help; `retry_after` is in seconds; `scope` is the rate limit's (`burst`, `daily`).
+    `str()` is a sentence to act on, without any secret. `may_pass`: waiting can help. `retry_after`
+    is in seconds; `scope` is that of the rate limit (`burst`, `daily`).
     """
 
     def __init__(
@@ -63,16 +63,15 @@ class UpstreamError(QuotaWatchError):
         self.scope = scope
 
     def without_trace(self) -> Self:
-        """Return it without the frames it came through: kept, it would keep all that they hold."""
+        """Drop its frames: an error that is stored would keep everything they hold in memory."""
         self.__cause__ = self.__context__ = None
         return self.with_traceback(None)
 
 
-class NotYet(QuotaWatchError):  # noqa: N818 - reads as what it is: no error
-    """Nothing was asked, so as not to go past upstream's rate limit.
+class NotYet(QuotaWatchError):  # noqa: N818 - it is no error
+    """Nothing was requested, so as to stay within upstream's rate limit.
 
-    It is neither a failure nor a success, and tells nothing of upstream. `seconds` is how long to
-    wait before asking again.
+    That is neither a failure nor a success. `seconds` is how long to wait before the next attempt.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -81,23 +80,23 @@ class NotYet(QuotaWatchError):  # noqa: N818 - reads as what it is: no error
 
 
 class Source(Protocol):
-    """An upstream that counts events; all that another provider would need."""
+    """An upstream that counts events: all that another provider has to implement."""
 
     def days(self, organization: Organization, start: date, end: date) -> Sequence[DayCounts]:
-        """Return the counts of every day from `start` to `end`, both included.
+        """Fetch the counts of every day from `start` to `end`, both included.
 
-        The day that is today upstream may be missing, no other. Raises `UpstreamError`, or
-        `NotYet` where nothing was asked.
+        Only the day that is today upstream may be missing. Raises `UpstreamError`, or `NotYet`
+        where nothing was requested.
         """
 
     def account(self, organization: Organization, *, spare: bool = False) -> Account:
-        """Return what upstream says of the organization's plan and limit; raises as `days` does.
+        """Fetch the organization's plan and limit; raises as `days` does.
 
-        With `spare` it is asked only where nothing else needs the request.
+        With `spare`, only where no other job needs the request.
         """
 
     def site_usage(self, organization: Organization, site: str) -> SiteUsage:
-        """Return what one of the organization's sites has had so far; raises as `days` does.
+        """Fetch the count of one site so far, where no other job needs the request.
 
-        It is asked only where nothing else needs the request.
+        Raises as `days` does.
         """

@@ -1,4 +1,4 @@
-"""What to watch and all that was agreed about it, by the rules there are."""
+"""What to watch: the rules, and all that the config says about an organization."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -39,12 +39,12 @@ class Severity(IntEnum):
 
     @property
     def label(self) -> str:
-        """The word for it, as it stands in JSON, mails and the config."""
+        """Its word in JSON, mails and the config."""
         return self.name.lower()
 
     @classmethod
     def of(cls, label: str) -> "Severity":
-        """Return the severity called `label`."""
+        """Look up the severity of a word."""
         return cls[label.upper()]
 
 
@@ -54,19 +54,17 @@ FULL = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """What to watch: an organization and all that was agreed about it.
+    """An organization, and all that the config says about it.
 
-    `limit` None means that no limit is known: counts are kept, levels can't be judged. With
-    `auto` upstream's word on plan and limit replaces them; `drops_agreed` tells that `drops` is
-    the config's word and stays. `blind_after` and `stalled_after` None switch the rule off.
-    `channels` are names of the config's channels, `fallback` those for what they fail to deliver,
-    every other one where it is empty. `quiet_hours` hold all but what is critical.
-    `limit_since` is when the limit was first read that took another one's place, and
-    `lapsed_plan` the plan that was paid for before the subscription lapsed.
-    `usual_levels` tells that nobody configured `thresholds`.
-    `budgets` are the sites' shares of the plan by the sites' ids, and `prices` what plans cost.
-    `public_url` is the status page's address. `variants` are watches with what was agreed for
-    single rules.
+    `limit` None: no limit is known, so events are counted and no level is judged. With `auto`
+    upstream decides plan and limit; with `drops_agreed` the config decides about `drops`.
+    `blind_after` and `stalled_after` None switch the rule off. `channels` names channels of the
+    config, `fallback` those for messages that the former fail to deliver; empty: every other one.
+    `quiet_hours` hold back all but critical messages. `limit_since` is when the limit replaced
+    another one; `lapsed_plan` was paid for until the subscription lapsed. `usual_levels`: nobody
+    configured `thresholds`. `budgets` are the sites' shares of the plan by site id, `prices` those
+    of plans by name. `public_url` is the status page's address. `variants` are watches with the
+    settings for single rules.
     """
 
     organization: Organization
@@ -99,10 +97,10 @@ class Watch:
     variants: Mapping[Rule, Self] = field(default_factory=dict)
 
     def of(self, rule: Rule) -> Self:
-        """Return what was agreed for `rule`."""
+        """Apply the settings for `rule`."""
         return self.variants.get(rule, self)
 
     @property
     def levels(self) -> tuple[int, ...]:
-        """The levels to judge, rising; 100 is always one where events are dropped."""
+        """The levels to judge, ascending; where events are dropped, 100 is always one."""
         return tuple(sorted({*self.thresholds, FULL} if self.drops else {*self.thresholds}))

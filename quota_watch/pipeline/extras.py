@@ -285,7 +285,7 @@ def hear(
             columns["limit_read_at"] = now
         return Heard(watch=in_force.watch, reported=reported, columns=columns)
     billed = count(days, period=period, today=now.date(), not_counted=NOT_COUNTED, limit=None).used
-    opened = datetime.combine(period.start, time.min, UTC)
+    opened = period.starts_at
     earlier = used_before(connection, row.pk, now - _OLD_ENOUGH, since=opened)
     counted = billed if earlier is None else min(billed, earlier)
     reported = report(reported, account, counted=counted, now=now)

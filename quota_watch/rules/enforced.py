@@ -5,7 +5,7 @@ Rybbit's database fails that job clears it (UPSTREAM.md § 5).
 """
 
 from dataclasses import replace
-from datetime import UTC, datetime, time
+from datetime import datetime
 
 from quota_watch.model.account import Account, Reported
 from quota_watch.model.limit import ENFORCED_EVERY, LAPSED, NEARLY
@@ -76,7 +76,7 @@ def _cleared(reported: Reported, *, is_open: bool) -> Verdict:
 
 
 def _trusted_from(known: Known, reported: Reported) -> datetime:
-    changed = datetime.combine(known.period.start, time.min, UTC)
+    changed = known.period.starts_at
     if reported.raised_at is not None:
         changed = max(changed, reported.raised_at)
     return changed + _LAGS

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 
 from quota_watch.model.account import Account, Comparison, Mismatch
 from quota_watch.model.limit import ENFORCED_EVERY
@@ -79,7 +79,7 @@ def compare(
     few events.
     """
     counted = account.counted
-    opened = datetime.combine(period.start, time.min, UTC)
+    opened = period.starts_at
     if account.limit is None or counted is None or now < opened + _SETTLED:
         return Comparison.UNKNOWN
     if sees_less(account, ours=used, theirs=counted):

@@ -19,7 +19,7 @@ from quota_watch.model.account import (
     Reported,
     Site,
     SiteUsage,
-    seen_anew,
+    reread,
 )
 from quota_watch.model.limit import KnownLimit
 from quota_watch.model.period import Usage
@@ -170,7 +170,7 @@ def with_usage(
     """Return how the sites are kept once some were asked for; None is what was not to be had."""
     known = known_sites(kept)
     anew = {
-        id_: _json(seen_anew(known[id_], usage, now=now))
+        id_: _json(reread(known[id_], usage, now=now))
         for id_, usage in found.items()
         if id_ in known
     }

@@ -12,7 +12,7 @@ from quota_watch.model.account import (
     closed_counts,
     comparable,
     due_sites,
-    seen_anew,
+    reread,
 )
 from quota_watch.model.period import month_of
 
@@ -23,7 +23,7 @@ MARCH = SiteUsage(since=date(2026, 3, 1), counted=1450)
 
 
 def seen(site=SHOP, usage=MARCH, now=NOON) -> KnownSite:
-    return seen_anew(site, usage, now=now)
+    return reread(site, usage, now=now)
 
 
 def compared(*sites: KnownSite, now=NOON) -> list[SiteCount]:
