@@ -21,7 +21,7 @@ from benchmarks.forecast.traffic import Fault, hourly, polls, with_fault
 from quota_watch.forecast.usual import DayShape, Snapshot, Usual, learn_shape, usual_days
 from quota_watch.model.period import ONE_DAY, each_day
 from quota_watch.rules.spike import Today, judge_spike
-from quota_watch.rules.stalled import Sightings, judge_stall
+from quota_watch.rules.stalled import Counts, judge_stall
 from quota_watch.rules.verdict import State
 
 WARM_UP, AFTER = timedelta(days=35), timedelta(hours=24)
@@ -131,7 +131,7 @@ class Player:
             usual=usual,
             shape=self.world.shape(poll.at.date()),
             open_since=self.spike_since,
-            last_told=self.spike_told,
+            last_began=self.spike_told,
         )
         if judged.state is State.TRUE and self.spike_since is None:
             self.spike_since = self.spike_told = poll.at.date()
@@ -142,7 +142,7 @@ class Player:
 
     def _stall(self, poll: Snapshot, usual: Usual | None, seen: list[Snapshot]) -> None:
         judged = judge_stall(
-            Sightings(now=poll.at, snapshots=seen, totals=self.counts),
+            Counts(now=poll.at, snapshots=seen, totals=self.counts),
             after=AFTER,
             usual=usual,
             shape=self.world.shape(poll.at.date()),

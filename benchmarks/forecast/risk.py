@@ -101,7 +101,11 @@ def _step(
     month: Month, answer: Forecast | TooEarly, limit: int, now: datetime, told: Story | None
 ) -> Story | None:
     judged = judge_risk(
-        answer, limit=limit, now=now, told=told, ended_before=told is None and month.stories > 0
+        answer,
+        limit=limit,
+        now=now,
+        open_story=told,
+        ended_before=told is None and month.stories > 0,
     )
     if judged.state is State.UNKNOWN:
         return told

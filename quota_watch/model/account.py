@@ -143,7 +143,7 @@ class Mismatch:
     `ours` and `theirs` are the counts that were compared last.
     """
 
-    verdict: Comparison
+    comparison: Comparison
     since: datetime
     confirmed: bool = False
     ours: int | None = None

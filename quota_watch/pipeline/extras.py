@@ -254,7 +254,7 @@ class Heard:
     """What is agreed now, what is new about it, and the columns that keep it."""
 
     watch: Watch
-    changes: tuple[LimitChange, ...] = ()
+    change: LimitChange | None = None
     compared: bool = False
     mismatch: Mismatch | None = None
     reported: Reported | None = None
@@ -290,7 +290,7 @@ def hear(
     counted = billed if earlier is None else min(billed, earlier)
     reported = report(reported, account, counted=counted, now=now)
     heard = reported.account
-    in_force = limit_in_force(watch, *kept, heard=heard, now=now)
+    in_force = limit_in_force(watch, *kept, answer=heard, now=now)
     if not watch.auto and heard.limit not in {None, watch.limit, kept[1] and kept[1].limit}:
         log.warning(
             "upstream reports another limit than the config",
@@ -303,7 +303,7 @@ def hear(
     verdict, after = _held(connection, row, heard, verdict, billed=billed, now=now)
     return Heard(
         watch=in_force.watch,
-        changes=in_force.changes,
+        change=in_force.change,
         compared=verdict is not Comparison.UNKNOWN,
         mismatch=after if verdict is not Comparison.UNKNOWN else None,
         reported=reported,
@@ -339,7 +339,7 @@ def _held(
     before = mismatch_of(row)
     held = mismatch(before, verdict, ours=billed, theirs=account.counted, now=now)
     if held is not None and verdict is not Comparison.UNKNOWN:
-        is_news = before is None or before.verdict is not verdict
+        is_news = before is None or before.comparison is not verdict
         (log.warning if is_news else log.debug)(
             "our count and upstream's own differ",
             organization=row.id,

@@ -207,7 +207,7 @@ def _agreed(poll: Poll, row: Row[Any]) -> Watch:
     """Return what is agreed of the organization once what upstream said just now is weighed."""
     heard = poll.account if isinstance(poll.account, Account) else None
     kept, account = kept_limit(row), kept_account(row)
-    return limit_in_force(poll.watch, kept, account, heard=heard, now=poll.at).watch
+    return limit_in_force(poll.watch, kept, account, answer=heard, now=poll.at).watch
 
 
 def look_back(connection: Connection, poll: Poll, watch: Watch, usage: Usage) -> Analysis:

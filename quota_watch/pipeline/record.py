@@ -103,7 +103,7 @@ class Recorder:
             sites=known_sites(changes.organizations[row.pk].get("sites", row.sites))
             if watch.budgets
             else {},
-            limit_changes=said.changes,
+            limit_change=said.change,
             compared=said.compared,
             mismatch=said.mismatch,
             fell_from=_fell_from(transaction, row, usage),

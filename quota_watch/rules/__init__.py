@@ -1,1 +1,1 @@
-"""What is true, what it means, and what has to be told."""
+"""What is true of an organization, and what of that has to be sent."""

@@ -1,4 +1,4 @@
-"""The rule `blind`: polls have failed for so long that the watch can't be trusted."""
+"""The rule `blind`: polls have failed for so long that the last count says little."""
 
 from datetime import datetime, timedelta
 
@@ -32,7 +32,7 @@ def verdict(known: Known) -> Verdict:
 
 
 def _severity(known: Known) -> Severity:
-    """Call it critical where 90 % was used when last seen, or the limit is due within a day."""
+    """Rate it critical where 90 % was used at the last count, or the limit is due within a day."""
     usage, crossing = known.usage, known.crossing
     near = usage is not None and has_reached(usage.used, known.watch.limit, WARNING_LEVEL)
     due = crossing is not None and crossing <= known.at.date() + ONE_DAY
@@ -40,8 +40,8 @@ def _severity(known: Known) -> Severity:
 
 
 def is_blind(trouble: Trouble, *, after: timedelta, now: datetime) -> bool:
-    """Tell whether polls have failed so long, and at least twice, that the watch can't be trusted.
+    """Check whether polls have failed for long enough, and at least twice.
 
-    Counted from the first failure: time in which nobody polled is not blindness.
+    Counted from the first failure: time without any poll is not blindness.
     """
     return trouble.polls >= _BLIND_POLLS and now - trouble.since >= after

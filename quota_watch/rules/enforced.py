@@ -1,7 +1,7 @@
-"""The rule `enforced`: Rybbit's own flag says that it drops events, whatever our numbers say.
+"""The rule `enforced`: Rybbit's own flag says that it drops events, whatever our count says.
 
-The flag is written by a half-hourly job, so it lags behind a new period and an upgrade; while
-Rybbit's database fails that job clears it (UPSTREAM.md § 5).
+A half-hourly job writes the flag, so it lags behind a new period and an upgrade; and the job
+clears it while Rybbit's database fails (UPSTREAM.md § 5).
 """
 
 from dataclasses import replace
@@ -19,11 +19,11 @@ _NOT_KNOWN = Verdict(state=State.UNKNOWN, says="whether Rybbit drops events is n
 
 
 def verdict(known: Known) -> Verdict:
-    """Judge Rybbit's flag where no level of 100 % has told of it."""
+    """Judge Rybbit's flag, unless level 100 of the rule threshold covers it."""
     reported = known.reported
     if reported is None or reported.account.enforced_over is None:
         return _NOT_KNOWN
-    if _is_told_as_level(known):
+    if _is_covered(known):
         says = "the limit in force is reached, which is an alert of the rule threshold"
         return Verdict(state=State.FALSE, says=says, end=Reason.OVERTAKEN)
     if not reported.account.enforced_over:
@@ -52,14 +52,14 @@ def verdict(known: Known) -> Verdict:
 
 
 def is_dropping(known: Known) -> bool:
-    """Tell whether Rybbit says now, and is believed, that it drops events."""
+    """Check whether Rybbit's flag is set, and recent enough to trust."""
     reported = known.reported
     if reported is None or not reported.account.enforced_over:
         return False
     return reported.as_of >= _trusted_from(known, reported)
 
 
-def _is_told_as_level(known: Known) -> bool:
+def _is_covered(known: Known) -> bool:
     watch, usage = known.watch, known.usage
     if FULL in watch.levels and usage is not None and has_reached(usage.used, watch.limit, FULL):
         return True
@@ -83,10 +83,9 @@ def _trusted_from(known: Known, reported: Reported) -> datetime:
 
 
 def report(before: Reported | None, account: Account, *, counted: int, now: datetime) -> Reported:
-    """Join what upstream says at `now` to what it said before; `counted` is our own count.
+    """Join upstream's answer of `now` to the earlier ones; `counted` is our own count.
 
-    Where its count failed open, neither its count nor its flag says anything: what they said
-    before stands as of then.
+    Where its count failed open, neither that nor the flag means anything: the earlier answer stays.
     """
     if has_failed_open(account, counted=counted):
         flag = None if before is None else before.account.enforced_over
@@ -106,7 +105,7 @@ def report(before: Reported | None, account: Account, *, counted: int, now: date
 
 
 def has_failed_open(account: Account, *, counted: int) -> bool:
-    """Tell whether upstream's job could not count and so wrote 0, and that nothing is over."""
+    """Check whether upstream's job could not count, and so wrote 0 and cleared the flag."""
     nothing = account.counted == 0 and not account.enforced_over
     return nothing and account.limit is not None and counted > 0
 
@@ -114,7 +113,7 @@ def has_failed_open(account: Account, *, counted: int) -> bool:
 def _flag_since(
     before: Reported | None, account: Account, now: datetime
 ) -> tuple[datetime | None, datetime | None]:
-    """Return since when the flag has been set, and since when it has been clear again."""
+    """Work out since when the flag has been set, and since when it has been clear again."""
     over_since = None if before is None else before.over_since
     clear_since = None if before is None else before.clear_since
     if account.enforced_over is None:
@@ -134,7 +133,7 @@ def _raised_at(before: Reported | None, account: Account, now: datetime) -> date
 
 
 def is_watched_closely(reported: Reported | None, *, now: datetime) -> bool:
-    """Tell whether the flag is set, or was until lately, so that it is to be read often."""
+    """Check whether the flag is set, or was until lately, and so has to be read often."""
     if reported is None:
         return False
     cleared = reported.clear_since is not None and now - reported.clear_since < _LAGS

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
-from quota_watch.forecast.forecast import Forecast, TooEarly
+from quota_watch.forecast.forecast import Crossing, Forecast, TooEarly
 from quota_watch.lib.text import plain
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.known import Known
@@ -36,7 +36,7 @@ _TIERS = {Tier.AT_RISK: Reason.AT_RISK, Tier.WILL_EXCEED: Reason.WILL_EXCEED}
 
 
 class RiskReason(Worded):
-    """Why the forecast is or is not worth telling."""
+    """Why the forecast is or is not an alert."""
 
     LIKELY_OVER = "likely_over", "it may end over the limit"
     SURE_ENOUGH = "sure_enough", "it will probably end over the limit"
@@ -50,10 +50,9 @@ class RiskReason(Worded):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Risk:
-    """What is true of the period now. Within a story neither tier nor severity falls.
+    """The risk of ending over the limit; within a story neither tier nor severity falls.
 
-    `likely` is the day on which the limit is passed if as much comes as expected; None: not in
-    this period.
+    `likely` is the day on which the expected traffic passes the limit; None: not in this period.
     """
 
     tier: Tier
@@ -65,7 +64,7 @@ class Risk:
 
 
 def verdict(known: Known) -> Verdict:
-    """Judge the forecast of the period, in view of what the open story told of it."""
+    """Judge the forecast of the period in view of its open story."""
     if not known.watch.forecast:
         return OFF
     if known.analysis is None or known.usage is None:
@@ -75,7 +74,7 @@ def verdict(known: Known) -> Verdict:
         known.analysis.forecast,
         limit=known.watch.limit,
         now=known.measured_at or known.at,
-        told=next((story for story in stories if story.is_open), None),
+        open_story=next((story for story in stories if story.is_open), None),
         ended_before=any(story.reason is Reason.NO_LONGER_LIKELY for story in stories),
     )
     overtaken = verdict.reason is RiskReason.LIMIT_REACHED
@@ -88,7 +87,7 @@ def verdict(known: Known) -> Verdict:
 
 
 def says_more(condition: Condition, story: Story) -> Reason | None:
-    """Compare the likely date with the one that was told last: two days sooner are news."""
+    """Compare the likely date with the one in the last message: two days sooner are news."""
     if condition.mark is None or story.mark is None or condition.severity < story.severity:
         return None
     sooner = date.fromisoformat(story.mark) - date.fromisoformat(condition.mark)
@@ -98,7 +97,7 @@ def says_more(condition: Condition, story: Story) -> Reason | None:
 
 
 def condition_of(risk: Risk) -> Condition:
-    """Put a risk as what is told of it."""
+    """Turn a risk into the condition to report."""
     return Condition(
         rule=Rule.FORECAST,
         severity=risk.severity,
@@ -110,7 +109,7 @@ def condition_of(risk: Risk) -> Condition:
 
 
 def says(verdict: Verdict, forecast: Forecast | None) -> str:
-    """Say why, with the chance and the date where there are any."""
+    """Put the verdict in words, with the chance and the date where there are any."""
     words, risk = RiskReason(verdict.reason).says, verdict.figures
     chance = None if forecast is None else forecast.probability_over
     if chance is not None and verdict.reason is not RiskReason.LIMIT_REACHED:
@@ -127,37 +126,38 @@ def _percent(chance: float) -> str:
 
 
 def judge_risk(
-    seen: Forecast | TooEarly | None,
+    forecast: Forecast | TooEarly | None,
     *,
     limit: int | None,
     now: datetime,
-    told: Story | None = None,
+    open_story: Story | None = None,
     ended_before: bool = False,
 ) -> Verdict:
-    """Judge a forecast that was made with `limit`; `told` is the open story, if there is one.
+    """Judge a forecast that was made with `limit`, in view of the open story, if there is one.
 
-    It will exceed where the limit is below the forecast's `warn_at`, for which early in the
-    period strong evidence is needed. It is at risk where it is likely without that evidence. A
-    story ends when at most one chance in 20 is left; after that (`ended_before`) only evidence
-    and nine chances in ten begin another. Where the limit is reached the rule has nothing to add.
+    It will exceed where the limit is below the forecast's `warn_at`, which early in the period
+    takes strong evidence. It is at risk where that is likely without such evidence. A story ends
+    once the probability is at most 5 %; after that (`ended_before`) another begins only with
+    evidence and 90 %. Once the limit is reached, the rule has nothing to add.
     """
     if limit is None:
         return Verdict(state=State.UNKNOWN, reason=RiskReason.NO_LIMIT)
-    if not isinstance(seen, Forecast) or seen.probability_over is None:
+    if not isinstance(forecast, Forecast) or forecast.probability_over is None:
         return Verdict(state=State.UNKNOWN, reason=RiskReason.TOO_EARLY)
-    if seen.used >= limit:
+    if forecast.used >= limit:
         return Verdict(state=State.FALSE, reason=RiskReason.LIMIT_REACHED)
-    tier = _tier(seen, seen.probability_over, limit, ended_before=ended_before)
-    if told is None and tier is None:
+    probability = forecast.probability_over
+    tier = _tier(forecast, probability, limit, ended_before=ended_before)
+    if open_story is None and tier is None:
         return Verdict(state=State.FALSE, reason=RiskReason.NOT_LIKELY)
-    if told is not None and seen.probability_over <= _CLEARED:
+    if open_story is not None and probability <= _CLEARED:
         return Verdict(state=State.FALSE, reason=RiskReason.CLEARLY_BETTER)
-    risk = _risk(seen, seen.probability_over, tier, now, told)
+    risk = _risk(forecast, probability, tier, now, open_story)
     return Verdict(state=State.TRUE, reason=_reason(tier), figures=risk)
 
 
-def _tier(seen: Forecast, probability: float, limit: int, *, ended_before: bool) -> Tier | None:
-    if limit < seen.warn_at and (probability >= _AGAIN or not ended_before):
+def _tier(forecast: Forecast, probability: float, limit: int, *, ended_before: bool) -> Tier | None:
+    if limit < forecast.warn_at and (probability >= _AGAIN or not ended_before):
         return Tier.WILL_EXCEED
     if probability >= _AT_RISK and not ended_before:
         return Tier.AT_RISK
@@ -165,23 +165,27 @@ def _tier(seen: Forecast, probability: float, limit: int, *, ended_before: bool)
 
 
 def _risk(
-    seen: Forecast, probability: float, tier: Tier | None, now: datetime, told: Story | None
+    forecast: Forecast,
+    probability: float,
+    tier: Tier | None,
+    now: datetime,
+    open_story: Story | None,
 ) -> Risk:
-    likely = seen.crosses_on.likely if seen.crosses_on else None
+    crossing = forecast.crosses_on or Crossing(early=None, likely=None, late=None)
     severity = Severity.INFO
     if tier is Tier.WILL_EXCEED:
-        severity = Severity.CRITICAL if _is_soon(likely, now) else Severity.WARNING
-    if told is not None:
-        severity = max(severity, told.severity)
-        before = Tier(told.tier or Tier.AT_RISK)
+        severity = Severity.CRITICAL if _is_soon(crossing.likely, now) else Severity.WARNING
+    if open_story is not None:
+        severity = max(severity, open_story.severity)
+        before = Tier(open_story.tier or Tier.AT_RISK)
         tier = before if before is Tier.WILL_EXCEED else tier or before
     return Risk(
         tier=tier or Tier.AT_RISK,
         severity=severity,
         probability=probability,
-        early=seen.crosses_on.early if seen.crosses_on else None,
-        likely=likely,
-        late=seen.crosses_on.late if seen.crosses_on else None,
+        early=crossing.early,
+        likely=crossing.likely,
+        late=crossing.late,
     )
 
 

@@ -1,4 +1,4 @@
-"""All that is known of one organization at a moment: what every rule judges."""
+"""All that is known of one organization at a moment; every rule judges it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from quota_watch.rules.story import Silence, Story
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosedPeriod:
-    """A period that is over: what it came to, the limit it had, and what was lost of it."""
+    """A period that is over: its count, its limit, and what was lost."""
 
     period: Period
     used: int
@@ -29,7 +29,7 @@ class ClosedPeriod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastChange:
-    """What days that were over had come to together and come to now, and how many differ."""
+    """The total of past days before and after they changed, and how many did."""
 
     before: int
     after: int
@@ -38,7 +38,7 @@ class PastChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptForecast:
-    """The newest forecast of the period that a poll left: of whole days up to `as_of`."""
+    """The newest stored forecast of the period, made of whole days up to `as_of`."""
 
     as_of: date
     used: int
@@ -49,32 +49,29 @@ class KeptForecast:
     crosses_on: Crossing | None
 
     def to_json(self) -> dict[str, Any]:
-        """Write it without what was used, which stands beside it."""
+        """Write it without `used`, which stands beside it."""
         return by_field(self, without={"used"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """All that is known of one organization at `at`, as the polls up to then left it.
+    """All that is known of one organization at `at`.
 
-    `watch` is what was agreed, with the limit in force; `limit` says where that is from and what
-    speaks against it, and `limit_as_of` when it was last in use or said; `reported` is what
-    upstream said last, believed or not, and `sites` those it listed. `stories` are those
-    of this and the last period and every open one; `silences` those that hold at `at`. `polled`
-    tells whether there ever was a poll, `last_ok` when one last worked; `interval` is the time
-    between two as the rate budget lets them be. `pk` is the row's, None where there is none.
-    `days` are those of the period that are kept, none ahead of the clock, and `kept_forecast` is
-    what a poll last forecast of it.
+    `watch` is what the config says, with the limit in force; `limit` says where that comes from
+    and what disputes it, `limit_as_of` when it was last used or reported. `reported` is upstream's
+    last answer on the plan, accepted or not, and `sites` are those it listed. `stories` are those
+    of this and the last period and every open one; `silences` those in force at `at`. `polled`:
+    there was a poll; `last_ok` is when the last good one was. `interval` is the time between polls
+    that the rate budget allows. `pk` is the row's; None: there is none. `days` are the stored days
+    of the period, none ahead of the clock; `kept_forecast` is the last stored forecast of it.
 
-    After a good poll `trouble` is None and `usage` its count, measured then. After a failed one
-    `usage` is what was last known of the period, if anything, measured at `measured_at`.
-    `limit_changes` are upstream's, new with this poll; `compared` tells whether our count could
-    be compared with upstream's own, and `mismatch` what is held of that. `fell_from` is what was
-    used before where clearly less is used now, and `past_change` how days that were over changed.
-    `closed` is the last period, counted once more.
-    `lost` estimates what was dropped. `today_by_type` are today's counted events, `analysis` is
-    what is usual and what is to come, and `forecast`, `advice` and `plan_fit` are of it, where
-    there are any.
+    After a good poll `trouble` is None and `usage` its count. After a failed one `usage` is the
+    last count of the period, if any. `measured_at` is when `usage` was counted. `limit_change`
+    is new with this poll. `compared`: our count could be compared with upstream's own, and
+    `mismatch` is the result. `fell_from` is the count before a clear fall, `past_change` how days
+    that were over changed, `closed` the last period, counted once more, and `lost` an estimate of
+    what was dropped. `today_by_type` are today's counted events; `analysis` is what is usual and
+    what is to come, with `forecast`, `advice` and `plan_fit`, where there are any.
     """
 
     watch: Watch
@@ -97,7 +94,7 @@ class Known:
     next_poll: datetime | None = None
     interval: timedelta | None = None
     trouble: Trouble | None = None
-    limit_changes: tuple[LimitChange, ...] = ()
+    limit_change: LimitChange | None = None
     compared: bool = False
     mismatch: Mismatch | None = None
     fell_from: int | None = None
@@ -109,19 +106,19 @@ class Known:
 
     @property
     def crossing(self) -> date | None:
-        """The day on which the limit was last forecast to be passed."""
+        """The day on which the stored forecast passes the limit."""
         crosses_on = None if self.kept_forecast is None else self.kept_forecast.crosses_on
         return None if crosses_on is None else crosses_on.likely
 
     @property
     def forecast(self) -> Forecast | None:
-        """What the period will come to, where that can be told."""
+        """What the period will come to, if it can be forecast."""
         forecast = None if self.analysis is None else self.analysis.forecast
         return forecast if isinstance(forecast, Forecast) else None
 
     @property
     def advice(self) -> Remedies | None:
-        """What would help against that, where anything is at stake."""
+        """What would help, where anything is at stake."""
         return None if self.analysis is None else self.analysis.advice
 
     @property
@@ -130,14 +127,14 @@ class Known:
         return None if self.analysis is None else self.analysis.plan_fit
 
     def stories_of(self, rule: Rule) -> list[Story]:
-        """Pick a rule's stories, the latest last."""
+        """Pick a rule's stories, oldest first."""
         return sorted(
             (story for story in self.stories if story.rule is rule),
             key=lambda story: story.started_at,
         )
 
     def open_story(self, rule: Rule) -> Story | None:
-        """Pick the rule's story that goes on."""
+        """Pick the rule's open story."""
         return next((story for story in self.stories_of(rule) if story.is_open), None)
 
     def stories_of_limit(self, rule: Rule) -> list[Story]:

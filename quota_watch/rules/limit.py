@@ -1,10 +1,10 @@
-"""The rule `limit`: which limit holds, and what upstream changed about it.
+"""The rule `limit`: which limit is in force, and what upstream changed about it.
 
-Upstream's word is not taken at once when it costs people something: while its billing lookup
-fails it answers the free plan with 200 (UPSTREAM.md § 9).
+A change for the worse is not accepted at once: while upstream's billing lookup fails, it answers
+with the free plan and 200 (UPSTREAM.md § 9).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -33,11 +33,17 @@ _CHANGES = {
 
 
 def verdict(known: Known) -> Verdict:
-    """Judge whether upstream's word on the limit is in doubt; its changes are events."""
+    """Judge whether upstream changed the limit, or a lower one is waiting for confirmation."""
     limit = known.limit
     if not known.watch.auto:
         says = "the limit is the config's, so changes at Rybbit are no alert"
         return Verdict(state=State.OFF, says=says)
+    if known.limit_change is not None:
+        return Verdict(
+            state=State.TRUE,
+            says=f"Rybbit's new answer: {known.limit_change.kind}",
+            condition=_condition(known.limit_change, known),
+        )
     if limit.lower_since is not None:
         lower = "no limit" if limit.lower is None else f"{limit.lower:,} events"
         says = (
@@ -49,58 +55,53 @@ def verdict(known: Known) -> Verdict:
     return Verdict(state=State.FALSE, says=says)
 
 
-def events(known: Known) -> Iterator[Condition]:
-    """Yield upstream's changes of the limit, critical where the lower one is passed already."""
-    for change in known.limit_changes:
-        over = known.usage is not None and is_over(known.usage.used, known.watch.limit)
-        costly = change.kind is ChangeKind.LOWERED and over
-        yield Condition(
-            rule=Rule.LIMIT,
-            severity=Severity.CRITICAL if costly else Severity.INFO,
-            reason=_CHANGES[change.kind],
-            is_event=True,
-            detail=_detail(change),
-        )
-
-
-def _detail(change: LimitChange) -> dict[str, object]:
-    return {
-        name: {"limit": limit.events, "plan": limit.plan, "status": limit.status}
-        for name, limit in (("before", change.before), ("after", change.after))
-    }
+def _condition(change: LimitChange, known: Known) -> Condition:
+    """Report a change once; a lower limit that is already passed is critical."""
+    over = known.usage is not None and is_over(known.usage.used, known.watch.limit)
+    costly = change.kind is ChangeKind.LOWERED and over
+    return Condition(
+        rule=Rule.LIMIT,
+        severity=Severity.CRITICAL if costly else Severity.INFO,
+        reason=_CHANGES[change.kind],
+        is_event=True,
+        detail={
+            name: {"limit": limit.events, "plan": limit.plan, "status": limit.status}
+            for name, limit in (("before", change.before), ("after", change.after))
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitInForce:
-    """The watch with the limit that holds, why it holds, and what is new about it."""
+    """The watch with the limit in force, where that comes from, and what changed about it."""
 
     watch: Watch
     limit: KnownLimit
-    changes: tuple[LimitChange, ...] = ()
+    change: LimitChange | None = None
 
 
 def limit_in_force(
     watch: Watch,
-    kept: KnownLimit = NOT_KNOWN,
+    known: KnownLimit = NOT_KNOWN,
     account: Account | None = None,
     *,
-    heard: Account | None = None,
+    answer: Account | None = None,
     now: datetime,
 ) -> LimitInForce:
-    """Decide which limit holds, and whether events past it are dropped: nothing else does.
+    """Decide which limit is in force, and whether events past it are dropped: nothing else does.
 
-    `watch` is what the config says. `kept` is the limit in the organization's row, and `account`
-    what upstream said last, believed or not. `heard` is what it says at `now`, if it was asked.
+    `watch` is what the config says. `known` is the limit in the organization's row, and `account`
+    upstream's last answer, accepted or not. `answer` is a new one of `now`, if there is one.
     """
-    changes: tuple[LimitChange, ...] = ()
-    limit = _limit_before(watch, kept)
-    if heard is not None and watch.auto:
-        limit, changes = believe(limit, heard, now=now)
-    answers = [each for each in (heard, account) if each is not None]
+    change = None
+    limit = _limit_before(watch, known)
+    if answer is not None and watch.auto:
+        limit, change = accept(limit, answer, now=now)
+    answers = [each for each in (answer, account) if each is not None]
     if not answers and not watch.auto:
         return LimitInForce(watch=watch, limit=limit)
     reported = bool(answers) and answers[0].limit is not None
-    agreed = replace(
+    in_force = replace(
         watch,
         name=_name(watch, answers),
         limit=limit.events,
@@ -110,66 +111,66 @@ def limit_in_force(
         limit_since=None if limit.since is None else limit.since.date(),
         lapsed_plan=limit.lapsed_plan,
     )
-    return LimitInForce(watch=agreed, limit=limit, changes=changes)
+    return LimitInForce(watch=in_force, limit=limit, change=change)
 
 
 def _name(watch: Watch, answers: Sequence[Account]) -> str:
-    """Return the config's name, else the one upstream said last, else the id."""
+    """Choose the config's name, else the one upstream reported last, else the id."""
     if watch.name != watch.organization.id:
         return watch.name
     return next((each.name for each in answers if each.name), watch.name)
 
 
-def _limit_before(watch: Watch, kept: KnownLimit) -> KnownLimit:
-    """Return the limit that held until now: upstream's where it said one, else the config's."""
-    is_theirs = watch.auto and kept.source == "upstream"
+def _limit_before(watch: Watch, known: KnownLimit) -> KnownLimit:
+    """Find the limit until now: upstream's where it reported one, else the config's."""
+    is_theirs = watch.auto and known.source == "upstream"
     return KnownLimit(
-        events=kept.events if is_theirs else watch.limit,
+        events=known.events if is_theirs else watch.limit,
         source="upstream" if is_theirs else watch.limit_source,
-        plan=kept.plan if is_theirs else watch.plan,
-        status=kept.status if watch.auto else None,
-        # Of a limit that is the config's, the time tells when it was last in use; that upstream
-        # has none is its word too.
-        as_of=kept.as_of if is_theirs or (watch.auto and kept.source == "none") else None,
-        lower=kept.lower,
-        lower_since=kept.lower_since,
-        since=kept.since if watch.auto else None,
-        paid=kept.paid if watch.auto else None,
+        plan=known.plan if is_theirs else watch.plan,
+        status=known.status if watch.auto else None,
+        # Of the config's limit, the time is when it was last in use; that upstream has none is a
+        # report as well.
+        as_of=known.as_of if is_theirs or (watch.auto and known.source == "none") else None,
+        lower=known.lower,
+        lower_since=known.lower_since,
+        since=known.since if watch.auto else None,
+        paid=known.paid if watch.auto else None,
     )
 
 
-def believe(
+def accept(
     known: KnownLimit, account: Account, *, now: datetime
-) -> tuple[KnownLimit, tuple[LimitChange, ...]]:
-    """Return what is believed after upstream said `account` at `now`, and what to tell of it.
+) -> tuple[KnownLimit, LimitChange | None]:
+    """Take in upstream's answer of `now`: the limit to go by from now on, and what to report.
 
-    A raised limit is believed at once. A lower one, or none where there was one, needs a second
-    read at least half an hour later that says the same, or that upstream enforces it already.
-    So does a first one that upstream itself does not enforce although its count is past it. No
-    limit upstream leaves the config's in force, and a plan it does not know leaves whatever held.
-    What only the config knew before, or nobody, is no change to tell.
+    A raised limit is accepted at once. A lower one, or none where there was one, takes a second
+    read at least half an hour later that agrees, or upstream already enforcing it. So does a first
+    one that upstream does not enforce although its own count is past it. If upstream has no limit,
+    the config's stays in force; if it does not know its own plan, nothing changes. A limit that
+    was unknown before, or only in the config, is no change to report.
     """
     if account.limit is None and known.source in {"config", "plan"}:
-        return _undisputed(known), ()
+        return replace(known, lower=None, lower_since=None), None
     if account.limit == 0:  # it does not know its own plan (UPSTREAM.md § 6)
-        return known, ()
-    if _needs_agreement(known, account) and not _agreed(known, account, now):
-        return _disputed(known, account, now), ()
-    after = _taken(known, account, now)
+        return known, None
+    if _needs_confirmation(known, account) and not _is_confirmed(known, account, now):
+        return _disputed(known, account, now), None
+    after = _accepted(known, account, now)
     if after.events != known.events and known.as_of is not None:
         first = known.lower_since if known.lower == after.events else None
         after = replace(after, since=first or now)
-    return after, _changes(known, after)
+    return after, _change(known, after)
 
 
-def _needs_agreement(known: KnownLimit, account: Account) -> bool:
+def _needs_confirmation(known: KnownLimit, account: Account) -> bool:
     if known.events is not None:
         return account.limit is None or account.limit < known.events
-    return account.enforced_over is False and _past(account)
+    return account.enforced_over is False and _is_past(account)
 
 
-def _agreed(known: KnownLimit, account: Account, now: datetime) -> bool:
-    if _enforced(known, account):
+def _is_confirmed(known: KnownLimit, account: Account, now: datetime) -> bool:
+    if _is_enforced(known, account):
         return True
     since = known.lower_since
     return (
@@ -179,31 +180,27 @@ def _agreed(known: KnownLimit, account: Account, now: datetime) -> bool:
     )
 
 
-def _enforced(known: KnownLimit, account: Account) -> bool:
-    """Tell whether upstream drops events that the limit known so far would have let pass."""
+def _is_enforced(known: KnownLimit, account: Account) -> bool:
+    """Check whether upstream drops events that the limit known so far would let through."""
     counted = account.counted
     explained = known.events is None or counted is None or counted > known.events
-    return account.enforced_over is True and _past(account) and not explained
+    return account.enforced_over is True and _is_past(account) and not explained
 
 
-def _past(account: Account) -> bool:
-    """Tell whether upstream's own count is past its own limit; false where it can't be told."""
+def _is_past(account: Account) -> bool:
+    """Check whether upstream's own count is past its own limit; false where that is unknown."""
     return account.counted is not None and is_over(account.counted, account.limit)
 
 
-def _undisputed(known: KnownLimit) -> KnownLimit:
-    return replace(known, lower=None, lower_since=None)
-
-
 def _disputed(known: KnownLimit, account: Account, now: datetime) -> KnownLimit:
-    """Note what was said; what was said before counts on only if it is the same."""
+    """Note a limit that is not accepted yet; its time runs on only while the answers agree."""
     since = known.lower_since
     if since is None or since > now or known.lower != account.limit:
         since = now
     return replace(known, lower=account.limit, lower_since=since)
 
 
-def _taken(known: KnownLimit, account: Account, now: datetime) -> KnownLimit:
+def _accepted(known: KnownLimit, account: Account, now: datetime) -> KnownLimit:
     if account.limit is None:  # such a server says "free" without meaning it (UPSTREAM.md § 10)
         return replace(NOT_KNOWN, as_of=now)
     same = known if account.limit == known.events else NOT_KNOWN
@@ -218,24 +215,23 @@ def _taken(known: KnownLimit, account: Account, now: datetime) -> KnownLimit:
     )
 
 
-def _changes(before: KnownLimit, after: KnownLimit) -> tuple[LimitChange, ...]:
-    kind = None if before.as_of is None else _kind(before, after)
-    return () if kind is None else (LimitChange(kind, before, after),)
-
-
-def _kind(before: KnownLimit, after: KnownLimit) -> ChangeKind | None:
+def _change(before: KnownLimit, after: KnownLimit) -> LimitChange | None:
+    is_new_status = before.status and after.status and before.status != after.status
+    if before.as_of is None or (before.events == after.events and not is_new_status):
+        return None
     if before.events == after.events:
-        changed = before.status and after.status and before.status != after.status
-        return ChangeKind.STATUS if changed else None
-    if before.events is None or after.events is None:
-        return ChangeKind.REMOVED if after.events is None else ChangeKind.FOUND
-    return ChangeKind.RAISED if after.events > before.events else ChangeKind.LOWERED
+        kind = ChangeKind.STATUS
+    elif before.events is None or after.events is None:
+        kind = ChangeKind.REMOVED if after.events is None else ChangeKind.FOUND
+    else:
+        kind = ChangeKind.RAISED if after.events > before.events else ChangeKind.LOWERED
+    return LimitChange(kind, before, after)
 
 
 def read_every(known: KnownLimit, *, used: int | None, near: bool, story_open: bool) -> timedelta:
-    """Return how long after a read of the limit the next one is due; zero: with every poll.
+    """Choose how long after a read of the limit the next one is due; zero: with every poll.
 
-    `near`: a level is about to be reached; `story_open`: one below 100 % has been told.
+    `near`: a level is about to be reached; `story_open`: an alert about one below 100 % is open.
     """
     if known.events is not None and used is not None and used >= known.events:
         return timedelta(0)

@@ -1,4 +1,4 @@
-"""The rule `mismatch`: our own count and upstream's differ."""
+"""The rule `mismatch`: our count and upstream's own differ."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,30 +27,30 @@ _SAYS = {
 
 
 def verdict(known: Known) -> Verdict:
-    """Judge what is held of the two counts: two that differ for the first time are no news yet."""
-    held = known.mismatch
-    if held is None:
+    """Judge the two counts; a difference is an alert once a second daily read confirms it."""
+    mismatch = known.mismatch
+    if mismatch is None:
         if known.compared:
             return Verdict(state=State.FALSE, says="both counts agree")
         return Verdict(state=State.UNKNOWN, says="Rybbit's own count is not known")
-    says = _SAYS.get(held.verdict, "the counts differ")
-    if held.ours is not None and held.theirs is not None:
-        says += f" ({held.ours:,} here, {held.theirs:,} there)"
-    if not held.confirmed:
+    says = _SAYS.get(mismatch.comparison, "the counts differ")
+    if mismatch.ours is not None and mismatch.theirs is not None:
+        says += f" ({mismatch.ours:,} here, {mismatch.theirs:,} there)"
+    if not mismatch.confirmed:
         says += "; an alert once the next day's read agrees"
-        return Verdict(state=State.UNKNOWN, reason=held.verdict, says=says)
-    restricted = held.verdict is Comparison.RESTRICTED
+        return Verdict(state=State.UNKNOWN, reason=mismatch.comparison, says=says)
+    restricted = mismatch.comparison is Comparison.RESTRICTED
     condition = Condition(
         rule=Rule.MISMATCH,
         severity=Severity.WARNING,
         reason=Reason.KEY_SEES_LESS if restricted else Reason.UPSTREAM_COUNTS_LESS,
-        detail={"ours": held.ours, "theirs": held.theirs},
+        detail={"ours": mismatch.ours, "theirs": mismatch.theirs},
     )
-    return Verdict(state=State.TRUE, reason=held.verdict, says=says, condition=condition)
+    return Verdict(state=State.TRUE, reason=mismatch.comparison, says=says, condition=condition)
 
 
 def events(known: Known) -> Iterator[Condition]:
-    """Yield that clearly less is used now than was before."""
+    """Report that clearly less is used now than before."""
     if known.fell_from is not None:
         yield Condition(
             rule=Rule.MISMATCH,
@@ -68,15 +68,14 @@ def events(known: Known) -> Iterator[Condition]:
 def compare(
     used: int, account: Account, *, earlier: int | None, period: Period, now: datetime
 ) -> Comparison:
-    """Say whether our count and upstream's own differ by more than its age explains.
+    """Compare our count with upstream's own, which may be half an hour old.
 
-    `used` is what we counted of `period` at `now`, as Rybbit bills it; `earlier` what we had
-    counted of it more than half an hour before, if known. Ours clearly below theirs is
-    `restricted`: the key sees only some sites (UPSTREAM.md § 2). Of a member's key any gap is
-    clear, for ours is the newer count; of an owner's none is, for that sees every site. Theirs
-    clearly below what was already there before their last count is `stale`. Unknown where
-    upstream has no limit and so no count, in the first hour of a period, and where there are too
-    few events.
+    `used` is our count of `period` at `now`, as Rybbit bills it; `earlier` the one of more than
+    half an hour before, if known. Ours clearly below theirs is `restricted`: the key sees only
+    some sites (UPSTREAM.md § 2). With a member's key any gap counts, as ours is the newer count;
+    with an owner's none does, as it sees every site. Theirs clearly below our earlier one is
+    `stale`. Unknown where upstream has no limit and so no count, in the first hour of a period,
+    and where there are too few events.
     """
     counted = account.counted
     opened = period.starts_at
@@ -92,9 +91,9 @@ def compare(
 
 
 def sees_less(account: Account, *, ours: int, theirs: int, meanwhile: int = 0) -> bool:
-    """Tell whether a key that may be restricted misses events that were counted before ours.
+    """Check whether a key that may be restricted misses events that upstream has counted.
 
-    `meanwhile` is how many came between the two counts.
+    `meanwhile` is how many arrived between the two counts.
     """
     return account.may_be_restricted and theirs - ours > max(meanwhile, _HARDLY_ANY)
 
@@ -105,22 +104,19 @@ def _clearly_below(less: int, more: int) -> bool:
 
 def mismatch(
     before: Mismatch | None,
-    verdict: Comparison,
+    comparison: Comparison,
     *,
     now: datetime,
     ours: int | None = None,
     theirs: int | None = None,
 ) -> Mismatch | None:
-    """Return what is held of the two counts after one more comparison.
-
-    Only a `confirmed` mismatch is for alerts. An unknown verdict changes nothing.
-    """
-    if verdict is Comparison.UNKNOWN:
+    """Carry a mismatch on after one more comparison; an unknown one changes nothing."""
+    if comparison is Comparison.UNKNOWN:
         return before
-    if verdict is Comparison.AGREES:
+    if comparison is Comparison.AGREES:
         return None
-    if before is None or before.verdict is not verdict:
-        return Mismatch(verdict=verdict, since=now, ours=ours, theirs=theirs)
+    if before is None or before.comparison is not comparison:
+        return Mismatch(comparison=comparison, since=now, ours=ours, theirs=theirs)
     since = min(before.since, now)  # the clock may have gone back
     confirmed = before.confirmed or now - since >= _NEXT_DAILY
     return replace(before, since=since, confirmed=confirmed, ours=ours, theirs=theirs)

@@ -1,6 +1,6 @@
-"""The rule `moved`: past days changed at once, as a site with a history came from elsewhere."""
+"""The rule `moved`: past days grew suddenly, as a site with a history was moved here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date
 
 from quota_watch.model.watch import Rule, Severity
@@ -12,28 +12,22 @@ _LEAST_DAYS = 2  # one day alone may have been counted late
 
 
 def verdict(known: Known) -> Verdict:
-    """Say whether past days changed with this poll; what changed is told once."""
+    """Judge whether past days grew with this poll; that is reported once."""
     change = known.past_change
-    if change is not None and has_moved_in(change):
-        return Verdict(state=State.TRUE, says=f"{change.days} past days grew")
-    return Verdict(state=State.FALSE, says="no past days changed much")
-
-
-def events(known: Known) -> Iterator[Condition]:
-    """Yield that past days came to clearly more than before."""
-    change = known.past_change
-    if change is not None and has_moved_in(change):
-        yield Condition(
-            rule=Rule.MOVED,
-            severity=Severity.INFO,
-            reason=Reason.PAST_DAYS_GREW,
-            is_event=True,
-            detail={"before": change.before, "after": change.after, "days": change.days},
-        )
+    if change is None or not has_moved_in(change):
+        return Verdict(state=State.FALSE, says="no past days changed much")
+    condition = Condition(
+        rule=Rule.MOVED,
+        severity=Severity.INFO,
+        reason=Reason.PAST_DAYS_GREW,
+        is_event=True,
+        detail={"before": change.before, "after": change.after, "days": change.days},
+    )
+    return Verdict(state=State.TRUE, says=f"{change.days} past days grew", condition=condition)
 
 
 def past_change(before: Mapping[date, int], after: Mapping[date, int]) -> PastChange | None:
-    """Sum up what days that were over had come to, and what they come to now; None: the same."""
+    """Compare the counts of past days by date; None: they are the same."""
     days = [day for day, used in before.items() if after.get(day, used) != used]
     if not days:
         return None
@@ -45,6 +39,6 @@ def past_change(before: Mapping[date, int], after: Mapping[date, int]) -> PastCh
 
 
 def has_moved_in(change: PastChange) -> bool:
-    """Tell whether so much more on so many days is a site with a history, no late correction."""
+    """Tell a site with a history from a late correction, by how much grew on how many days."""
     more = change.after - change.before
     return change.days >= _LEAST_DAYS and more > max(_LEAST, change.before * _SHARE)

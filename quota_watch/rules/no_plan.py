@@ -1,4 +1,4 @@
-"""The rule `no_plan`: a site collects nothing at all, as Rybbit wants a plan for it."""
+"""The rule `no_plan`: a site collects nothing, because Rybbit requires a plan for it."""
 
 from quota_watch.model.account import Site
 from quota_watch.model.watch import Rule, Severity
@@ -8,11 +8,11 @@ from quota_watch.rules.verdict import Condition, Reason, State, Verdict
 
 
 def verdict(known: Known) -> Verdict:
-    """Judge by what Rybbit says of every site; a site of which it says nothing is unknown."""
+    """Judge what Rybbit reports of each site; without a report a site is unknown."""
     sites = known.reported.account.sites if known.reported is not None else ()
     without = sites_without_plan(known)
     if without:
-        told = _told(known.open_story(Rule.NO_PLAN))
+        story_sites = _sites_of(known.open_story(Rule.NO_PLAN))
         names = [site.name for site in without]
         return Verdict(
             state=State.TRUE,
@@ -21,11 +21,11 @@ def verdict(known: Known) -> Verdict:
                 rule=Rule.NO_PLAN,
                 severity=Severity.CRITICAL,
                 reason=Reason.SITES_NEED_PLAN,
-                mark=" ".join(sorted(told | {site.id for site in without})),
+                mark=" ".join(sorted(story_sites | {site.id for site in without})),
                 detail={
                     "sites": names,
                     "of": len(sites),
-                    "new": [site.name for site in without if site.id not in told],
+                    "new": [site.name for site in without if site.id not in story_sites],
                 },
             ),
         )
@@ -35,16 +35,16 @@ def verdict(known: Known) -> Verdict:
 
 
 def says_more(condition: Condition, story: Story) -> Reason | None:
-    """Find a site that the story has not told of; each is told once within it."""
+    """Look for a site that the story does not name yet; each is reported once within it."""
     sites = set((condition.mark or "").split())
-    return Reason.MORE_SITES_NEED_PLAN if sites - _told(story) else None
+    return Reason.MORE_SITES_NEED_PLAN if sites - _sites_of(story) else None
 
 
-def _told(story: Story | None) -> set[str]:
+def _sites_of(story: Story | None) -> set[str]:
     return set() if story is None else set((story.mark or "").split())
 
 
 def sites_without_plan(known: Known) -> list[Site]:
-    """Return the sites that collect nothing, as far as Rybbit says."""
+    """List the sites that Rybbit reports to need a plan."""
     reported = known.reported
     return [] if reported is None else [s for s in reported.account.sites if s.requires_plan]

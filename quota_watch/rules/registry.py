@@ -74,7 +74,7 @@ REGISTRY: Mapping[Rule, Entry] = {
         ends_when_off=True,
     ),
     Rule.BLIND: Entry(verdict=blind.verdict, ends=Reason.POLLS_WORK_AGAIN),
-    Rule.LIMIT: Entry(verdict=limit.verdict, events=limit.events),
+    Rule.LIMIT: Entry(verdict=limit.verdict),
     Rule.MISMATCH: Entry(
         verdict=mismatch.verdict,
         events=mismatch.events,
@@ -89,7 +89,7 @@ REGISTRY: Mapping[Rule, Entry] = {
         of_limit=True,
         of_period=True,
     ),
-    Rule.MOVED: Entry(verdict=moved.verdict, events=moved.events),
+    Rule.MOVED: Entry(verdict=moved.verdict),
     Rule.SITE_BUDGET: Entry(verdict=site_budget.verdict, events=site_budget.events),
     Rule.NO_PLAN: Entry(
         verdict=no_plan.verdict,
@@ -138,7 +138,8 @@ def _is_blind(rule: Rule, verdict: Verdict) -> bool:
 
 def _is_sure_of_no_limit(known: Known) -> bool:
     """Tell whether there surely is no limit: then every alert about one ends."""
-    removed = any(change.kind is ChangeKind.REMOVED for change in known.limit_changes)
+    change = known.limit_change
+    removed = change is not None and change.kind is ChangeKind.REMOVED
     return known.watch.limit is None and (removed or not known.watch.auto)
 
 

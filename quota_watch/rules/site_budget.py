@@ -1,4 +1,4 @@
-"""The rule `site_budget`: a site used the share of the plan that the config gives it."""
+"""The rule `site_budget`: a site used up the share of the plan that the config gives it."""
 
 from collections.abc import Iterator
 
@@ -10,11 +10,11 @@ from quota_watch.rules.story import is_silenced
 from quota_watch.rules.verdict import Condition, Reason, State, Verdict
 
 LEVELS = (75, 90, 100)
-"""Percent of a site's budget that are told."""
+"""Levels of a site's budget, in percent, that are reported."""
 
 
 def verdict(known: Known) -> Verdict:
-    """Say how many budgets are used up; levels are told once each as they are reached."""
+    """Judge how many budgets are used up; each level is reported once."""
     if not known.watch.budgets:
         return Verdict(state=State.OFF, says="no site has a budget in the config")
     reached = [level for _, _, level in _levels(known)]
@@ -26,13 +26,13 @@ def verdict(known: Known) -> Verdict:
 
 
 def events(known: Known) -> Iterator[Condition]:
-    """Yield each level of a budget that is reached and was not told in this period.
+    """Report each level of a budget that is reached for the first time in this period.
 
-    What a silence holds back is noted once, and told when it ends.
+    What a silence holds back is recorded once, and sent when the silence ends.
     """
     silenced = is_silenced(known.silences, Rule.SITE_BUDGET, known.at)
     for id_, site, level in _levels(known):
-        if level is None or level <= _noted(known, id_, untold=silenced):
+        if level is None or level <= _recorded(known, id_, unsent=silenced):
             continue
         yield Condition(
             rule=Rule.SITE_BUDGET,
@@ -47,7 +47,7 @@ def events(known: Known) -> Iterator[Condition]:
 
 
 def _levels(known: Known) -> Iterator[tuple[str, KnownSite, int | None]]:
-    """Yield each site with a budget whose use of this period is known, and the level it reached."""
+    """Yield each site whose budget and use of this period are known, and its level."""
     for id_, budget in known.watch.budgets.items():
         site = known.sites.get(id_)
         if site is None or site.used is None or site.as_of is None:
@@ -56,13 +56,13 @@ def _levels(known: Known) -> Iterator[tuple[str, KnownSite, int | None]]:
             yield id_, site, highest_level(site.used, budget, LEVELS)
 
 
-def _noted(known: Known, id_: str, *, untold: bool) -> int:
-    """Return the level noted of the budget as it is now; another budget has levels of its own."""
+def _recorded(known: Known, id_: str, *, unsent: bool) -> int:
+    """Find the highest recorded level of the present budget; another budget starts anew."""
     budget = str(known.watch.budgets[id_])
     stories = (
         story
         for story in known.stories_of(Rule.SITE_BUDGET)
         if story.part == id_ and story.period_start == known.period.start
     )
-    present = [s for s in stories if s.mark in {None, budget} and (untold or s.told_at)]
+    present = [s for s in stories if s.mark in {None, budget} and (unsent or s.told_at)]
     return max((story.level or 0 for story in present), default=0)

@@ -1,4 +1,4 @@
-"""The rule `spike`: today is far above what this weekday should be by now, and it matters."""
+"""The rule `spike`: today is far above what is usual by now, and enough to matter."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from quota_watch.rules.known import Known
 from quota_watch.rules.verdict import NOTHING_COUNTED, OFF, Reason, State, Verdict, Worded, warning
 
 UNSHAPED_FACTOR = 3
-"""Times a whole day's expectation that today has to pass until the day's shape is learned."""
+"""Multiple of a whole usual day that today has to exceed until the day's shape is learned."""
 
 _MATTERS_PERCENT = 2
 _LEAST_EXCESS = 20.0
@@ -39,10 +39,10 @@ class SpikeReason(Worded):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Today:
-    """What is known of the UTC day that is on.
+    """The present UTC day.
 
-    `by_type` holds the counted types; `usual_by_type` their sums over the days before (four
-    weeks, say), to know which grew. `p50` is the likely total of the period, where known.
+    `by_type` holds the counted types; `usual_by_type` their sums over the weeks before, which show
+    which of them grew. `p50` is the likely total of the period, where known.
     """
 
     now: datetime
@@ -56,7 +56,7 @@ class Today:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeExcess:
-    """What one type has today, what it should have by now, and the difference."""
+    """A type's count of today, what is usual by now, and the difference."""
 
     type: str
     counted: int
@@ -66,10 +66,10 @@ class TypeExcess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spike:
-    """How much today has over what was expected by now, and the types it is made of, most first.
+    """How far today is above what was expected by now, and the types that grew, most first.
 
-    `excess_percent` is the excess in percent of the limit. `factor` is None where nothing was
-    expected.
+    `excess_percent` is in percent of the limit. `moves_over`: the period ends over its limit only
+    because of the excess. `factor` is None where nothing was expected.
     """
 
     day: date
@@ -83,7 +83,7 @@ class Spike:
 
 
 def verdict(known: Known) -> Verdict:
-    """Judge the day that is on, in view of the stories so far."""
+    """Judge the present day in view of the stories so far."""
     usage, analysis = known.usage, known.analysis
     if not known.watch.spike:
         return OFF
@@ -103,7 +103,7 @@ def verdict(known: Known) -> Verdict:
         usual=analysis.usual,
         shape=analysis.past.shape,
         open_since=None if open_story is None else open_story.started_at.date(),
-        last_told=stories[-1].started_at.date() if stories else None,
+        last_began=stories[-1].started_at.date() if stories else None,
     )
     says, spike = SpikeReason(verdict.reason).says, verdict.figures
     if spike is not None:
@@ -119,13 +119,13 @@ def judge_spike(
     usual: Usual | None,
     shape: DayShape,
     open_since: date | None = None,
-    last_told: date | None = None,
+    last_began: date | None = None,
 ) -> Verdict:
     """Judge today against `usual`, which must be learned from the days before it.
 
-    `open_since` is the day the open story began, `last_told` the day the latest one began, ended
-    or not: one story a day at most. A story goes on while today is at least half as far above;
-    on a later day it ends in that day's second half, and after seven days in any case.
+    `open_since` is the day the open story began, `last_began` that of the latest one, open or not:
+    one story a day at most. A story goes on while today is at least half as far above; on a later
+    day it ends in the second half of that day, and after seven days in any case.
     """
     if today.capped:
         return Verdict(state=State.UNKNOWN, reason=SpikeReason.CAPPED)
@@ -142,15 +142,15 @@ def judge_spike(
         is_young = by_now < (_CALM_FROM if shape.is_learned else _CALM_FROM_UNSHAPED)
         state, reason = _goes_on(spike, far, open_since, is_young=is_young)
     else:
-        state, reason = _begins(spike, far, today.limit, last_told)
+        state, reason = _begins(spike, far, today.limit, last_began)
     return Verdict(state=state, reason=reason, figures=spike)
 
 
 def _bound(usual: Usual, shape: DayShape, share: float, day: date) -> float:
-    """Return the count that is far above: what chance and such days as were seen don't explain.
+    """Compute the count that neither chance nor the days so far explain.
 
-    Three standard deviations of the logarithm, at least 1.6 times, and chance in few events; and
-    more than busy days get to. The younger the day, the less its share is to be relied on.
+    That is three standard deviations of the logarithm, at least a factor of 1.6, with the chance
+    in few events added; and more than busy days reach. The younger the day, the wider the margin.
     """
     expected = share * usual.most(day)
     early = shape.uneven * math.sqrt((1 - share) / max(share, _LEAST_SHARE))
@@ -161,14 +161,14 @@ def _bound(usual: Usual, shape: DayShape, share: float, day: date) -> float:
 
 
 def _begins(
-    spike: Spike, far: float, limit: int, last_told: date | None
+    spike: Spike, far: float, limit: int, last_began: date | None
 ) -> tuple[State, SpikeReason]:
     if spike.counted <= far:
         return State.FALSE, SpikeReason.USUAL
     matters = spike.moves_over or spike.excess * 100 >= _MATTERS_PERCENT * limit
     if not matters or spike.excess < _LEAST_EXCESS:
         return State.FALSE, SpikeReason.TOO_SMALL
-    if last_told is not None and last_told >= spike.day:
+    if last_began is not None and last_began >= spike.day:
         return State.FALSE, SpikeReason.TOLD_TODAY
     return State.TRUE, SpikeReason.FAR_ABOVE_USUAL
 
@@ -199,14 +199,14 @@ def _measure(today: Today, day: date, expected: float, limit: int) -> Spike:
 
 
 def _grown(today: Today, expected: float) -> tuple[TypeExcess, ...]:
-    """Return the types that have more than they should, the greatest excess first."""
+    """List the types that are above what is usual, the greatest excess first."""
     whole = sum(today.usual_by_type.values())
-    found = []
+    grown = []
     for type_, counted in today.by_type.items():
         usual = expected * today.usual_by_type.get(type_, 0) / whole if whole else 0.0
         excess = round(counted - usual)
         if excess > 0:
-            found.append(
+            grown.append(
                 TypeExcess(type=type_, counted=counted, expected=round(usual), excess=excess)
             )
-    return tuple(sorted(found, key=lambda each: (-each.excess, each.type)))
+    return tuple(sorted(grown, key=lambda each: (-each.excess, each.type)))

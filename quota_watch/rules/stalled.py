@@ -38,10 +38,9 @@ class StallReason(Worded):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stall:
-    """A span of next to nothing: `counted` events since `since`, where `expected` should be.
+    """A span of next to no events: `counted` since `since`, where at least `expected` are usual.
 
-    `last_seen` is when the count was last seen to rise, where that is known. `hours` is the
-    length of the span.
+    `last_seen` is when the count last rose, where that is known; `hours` is the span's length.
     """
 
     since: datetime
@@ -52,11 +51,11 @@ class Stall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sightings:
-    """What was counted when: snapshots up to `now`, the last one of now, and days' totals.
+class Counts:
+    """The counts over time: snapshots up to `now`, the last one of now, and days' totals.
 
-    `totals` are those of closed days, as upstream reports them now. Only rises count: what a
-    deleted site takes away from a count takes no event away that came.
+    `totals` are those of closed days as upstream reports them now. Only rises count: a deleted site
+    lowers a count, but its events did arrive.
     """
 
     now: datetime
@@ -64,9 +63,9 @@ class Sightings:
     totals: Mapping[date, int]
 
     def since(self, moment: datetime) -> int | None:
-        """Return how many events came since `moment`; None where a day's total is missing.
+        """Count the events since the snapshot or midnight before `moment`.
 
-        Or since a little earlier: the snapshot before it, else the midnight before it.
+        None where a day's total is missing.
         """
         before = [each for each in self.snapshots if each.at <= moment]
         base = max(before, key=lambda each: each.at) if before else _midnight(_day_of(moment))
@@ -77,7 +76,7 @@ class Sightings:
         return sum(self._rise(*pair) for pair in pairwise([base, *later]))
 
     def last_rise(self) -> datetime | None:
-        """Return the moment by which a count was last seen to have risen; None: never seen."""
+        """Find the moment by which the count had last risen; None: it never did."""
         for earlier, later in reversed(list(pairwise(sorted(self.snapshots, key=_at)))):
             if self._rise(earlier, later):
                 last, first = _day_of(later.at), _day_of(earlier.at)
@@ -98,7 +97,7 @@ class Sightings:
 
 
 def verdict(known: Known) -> Verdict:
-    """Judge the last hours, in view of the open story."""
+    """Judge the last hours in view of the open story."""
     if known.watch.stalled_after is None:
         return OFF
     if known.analysis is None or known.usage is None:
@@ -110,7 +109,7 @@ def verdict(known: Known) -> Verdict:
 
 
 def says(verdict: Verdict) -> str:
-    """Say why, with the figures where there are any."""
+    """Put the verdict in words, with the figures where there are any."""
     words, stall = StallReason(verdict.reason).says, verdict.figures
     if stall is None:
         return words
@@ -128,7 +127,7 @@ def _judged(known: Known, past: Past, after: timedelta) -> Verdict:
     if open_story is not None:
         began = min(began, open_story.started_at - after)
     return judge_stall(
-        Sightings(now=now, snapshots=past.snapshots, totals=past.counted),
+        Counts(now=now, snapshots=past.snapshots, totals=past.counted),
         after=after,
         usual=past.usual_before(began.date()),
         shape=past.shape,
@@ -138,9 +137,10 @@ def _judged(known: Known, past: Past, after: timedelta) -> Verdict:
 
 
 def _dropped_since(moment: datetime, known: Known) -> bool:
-    """Tell whether events may have been dropped since `moment`, also on days not marked so yet.
+    """Check whether events may have been dropped since `moment`.
 
-    A day is marked when it is over; and a limit just raised, or a new month, ends it all at once.
+    Days are marked as capped when they are over, and a raised limit or a new month ends that at
+    once; so the alerts about the limit count too.
     """
     if known.usage is None or is_over(known.usage.used, known.watch.limit):
         return known.usage is not None
@@ -153,7 +153,7 @@ def _dropped_since(moment: datetime, known: Known) -> bool:
 
 
 def judge_stall(
-    seen: Sightings,
+    counts: Counts,
     *,
     after: timedelta,
     usual: Usual | None,
@@ -161,41 +161,41 @@ def judge_stall(
     capped: Iterable[date] = (),
     is_open: bool = False,
 ) -> Verdict:
-    """Judge the last `after`, or the whole silence where it is longer.
+    """Judge the last `after`, or the whole gap where it is longer.
 
-    Stalled is a span with at most 2 % of what it should have, where 20 or more should be, where
-    so few lie four standard deviations (of the logarithm) below what days usually have, and where
-    it is longer than the silences that end by themselves there. `usual` must be learned from the
-    days before the span: those before `now - after`, or before the story began. An open story
-    ends when, over the last hours in which 10 should be, a fifth of them came.
+    Stalled is a span with at most 2 % of the usual events, where at least 20 are usual, where so
+    few are four standard deviations (of the logarithm) below a usual day, and which is longer than
+    the gaps that usually end by themselves. `usual` must be learned from the days before the span:
+    those before `now - after`, or before the story began. An open story ends when a fifth of the
+    events have arrived in the last hours in which 10 are usual.
     """
-    last_rise = seen.last_rise()
+    last_rise = counts.last_rise()
     span = timedelta(days=1) if not shape.is_learned else timedelta()
-    start = min(seen.now - max(after, span), last_rise or seen.now)
-    if _touches(capped, start, seen.now):
+    start = min(counts.now - max(after, span), last_rise or counts.now)
+    if _touches(capped, start, counts.now):
         return Verdict(state=State.UNKNOWN, reason=StallReason.CAPPED)
     if usual is None or usual.days < _ENOUGH_DAYS:
         return Verdict(state=State.UNKNOWN, reason=StallReason.TOO_LITTLE_HISTORY)
-    counted = seen.since(start)
+    counted = counts.since(start)
     if counted is None:
         return Verdict(state=State.UNKNOWN, reason=StallReason.NOT_SEEN)
-    expected = expected_between(usual, shape, start, seen.now)
+    expected = expected_between(usual, shape, start, counts.now)
     stall = Stall(
         since=start,
-        hours=round((seen.now - start) / timedelta(hours=1), 1),
+        hours=round((counts.now - start) / timedelta(hours=1), 1),
         counted=counted,
         expected=round(expected),
         last_seen=last_rise,
     )
     if is_open:
-        state, reason = _goes_on(seen, usual, shape)
+        state, reason = _goes_on(counts, usual, shape)
     else:
-        state, reason = _begins(usual, counted, expected, seen.now - start)
+        state, reason = _begins(usual, counted, expected, counts.now - start)
     return Verdict(state=state, reason=reason, figures=stall)
 
 
 def expected_between(usual: Usual, shape: DayShape, start: datetime, end: datetime) -> float:
-    """Return how many events should come from `start` to `end`, at the least."""
+    """Sum up the least that is usual from `start` to `end`."""
     first, last = start.astimezone(UTC).date(), end.astimezone(UTC).date()
     return math.fsum(
         usual.least(day)
@@ -216,22 +216,22 @@ def _begins(
     strays = math.log((expected + 1) / (counted + 1))
     if expected < _LEAST_EXPECTED or strays < _DEVIATIONS * spread:
         return State.FALSE, StallReason.TOO_SPARSE
-    # One silence or two may have been outages; three in eight weeks are a habit.
+    # One or two gaps may have been outages; three in eight weeks are a habit.
     if len(usual.quiet_runs) > _OUTAGES and span <= ONE_DAY * max(usual.quiet_runs):
         return State.FALSE, StallReason.SILENCES_ARE_USUAL
     return State.TRUE, StallReason.NEXT_TO_NOTHING
 
 
-def _goes_on(seen: Sightings, usual: Usual, shape: DayShape) -> tuple[State, StallReason]:
+def _goes_on(counts: Counts, usual: Usual, shape: DayShape) -> tuple[State, StallReason]:
     for span in _AGAIN_SPANS:
-        start = seen.now - span
-        expected = expected_between(usual, shape, start, seen.now)
+        start = counts.now - span
+        expected = expected_between(usual, shape, start, counts.now)
         if expected < _AGAIN_EXPECTED and span < _AGAIN_SPANS[-1]:
             continue
-        came = seen.since(start)
-        if came is None:
+        counted = counts.since(start)
+        if counted is None:
             return State.UNKNOWN, StallReason.NOT_SEEN
-        if came >= max(_AGAIN_EVENTS, _AGAIN_SHARE * expected):
+        if counted >= max(_AGAIN_EVENTS, _AGAIN_SHARE * expected):
             return State.FALSE, StallReason.EVENTS_COME
         break
     return State.TRUE, StallReason.NOT_BACK_YET

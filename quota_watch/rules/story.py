@@ -1,4 +1,4 @@
-"""A story: one alert from fired to resolved, the steps told of it, and what silences them."""
+"""A story: one alert from fired to resolved, what it is about, its steps, and silences."""
 
 import hashlib
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ About = Organization | AboutOther
 
 
 class TransitionType(StrEnum):
-    """What happened to a story; the webhook's `type` without its `alert.`."""
+    """What happened to a story: the webhook's `type` without `alert.`."""
 
     FIRED = "fired"
     ESCALATED = "escalated"
@@ -50,10 +50,10 @@ class TransitionType(StrEnum):
 class Story:
     """One alert from fired to resolved, identified by its key for ever.
 
-    `part` says of what, where several of a rule can be true of an organization at once. `level`,
-    `tier` and `mark` are the highest sent. `occurrence` grows when the same thing becomes true
-    again after its end was recorded. `held` tells that a silence holds back what is true; `told_at`
-    is when it was last sent, None while it never was.
+    `part` tells alerts of one rule and organization apart where several can be open. `level`,
+    `tier` and `mark` are the highest reported. `occurrence` grows when the same thing becomes true
+    again after its end was recorded. `held`: a silence holds back what is true; `told_at` is when a
+    message was last sent, None while there was none.
     """
 
     about: About
@@ -92,22 +92,22 @@ class Story:
 
     @property
     def id(self) -> str:
-        """What receivers know the story by; never changes."""
+        """The id that receivers know; it never changes."""
         return _digest("al", self.key, self.started_at.isoformat())
 
     @property
     def is_open(self) -> bool:
-        """Tell whether the story goes on."""
+        """Whether it has not ended."""
         return self.ended_at is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """One step of a story, to be told once per channel.
+    """One step of a story, sent once per channel.
 
-    `told` False: it is kept and nobody hears of it, as a silence holds it, as it ends what nobody
-    heard of, or as it says nothing that was not said. `condition` is what made it, None where a
-    story ended. `number` counts the reminders of a story.
+    `told` False: it is recorded and not sent, because a silence holds it, nobody knows of the story
+    that it ends, or it is no news. `condition` is its cause, None where a story ended. `number`
+    counts the reminders of a story.
     """
 
     type: TransitionType
@@ -120,7 +120,7 @@ class Transition:
 
     @property
     def id(self) -> str:
-        """What receivers know the step by; the same on every channel and at every retry."""
+        """The id that receivers know, the same on every channel and at every retry."""
         story = self.story
         level = "-" if story.level is None else str(story.level)
         parts = [story.id, self.type, level, story.severity.label]
@@ -131,7 +131,7 @@ class Transition:
 
     @property
     def begins(self) -> bool:
-        """Tell whether the story is new with this step."""
+        """Whether the story is new with this step."""
         return self.type is TransitionType.FIRED and self.reason is not Reason.SILENCE_ENDED
 
 
@@ -142,17 +142,17 @@ def _digest(prefix: str, *parts: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
-    """Nothing is told from `starts_at` up to `ends_at`; `rule` None: of any rule."""
+    """Nothing is sent from `starts_at` up to `ends_at`; `rule` None: of any rule."""
 
     rule: Rule | None
     starts_at: datetime
     ends_at: datetime
 
     def holds(self, rule: Rule, now: datetime) -> bool:
-        """Tell whether it holds back what `rule` has to say now."""
+        """Check whether it holds back the messages of `rule` now."""
         return self.rule in {None, rule} and self.starts_at <= now < self.ends_at
 
 
 def is_silenced(silences: Iterable[Silence], rule: Rule, now: datetime) -> bool:
-    """Tell whether any of the silences holds `rule` back."""
+    """Check whether any of the silences holds back the messages of `rule` now."""
     return any(silence.holds(rule, now) for silence in silences)

@@ -10,17 +10,17 @@ from quota_watch.rules.story import Story
 from quota_watch.rules.verdict import NOTHING_COUNTED, Condition, Reason, State, Verdict
 
 _NOT_DROPPING = "not_dropping"
-"""The mark of a limit that is used up while nothing is dropped yet: one event more, and it is."""
+"""The mark of a limit that is used up exactly: the next event will be dropped."""
 
 WARNING_LEVEL = 90
-"""The level, in percent, from which on reaching one is a warning."""
+"""The lowest level, in percent, that is a warning."""
 
 CLOSED = "closed"
 """The part that is reported of a period after its end."""
 
 
 def verdict(known: Known) -> Verdict:
-    """Judge which level is reached; once reached in a period it stays so."""
+    """Find the highest level that is reached."""
     watch, usage = known.watch, known.usage
     if not watch.levels:
         return Verdict(state=State.OFF, says="there are no levels in the config")
@@ -46,7 +46,7 @@ def verdict(known: Known) -> Verdict:
 
 
 def says_more(condition: Condition, story: Story) -> Reason | None:
-    """Notice that events began to be dropped, where the story told that none is yet."""
+    """Notice that events began to be dropped, where the story said that none was yet."""
     began = story.mark == _NOT_DROPPING and condition.mark is None
     return Reason.DROPPING_BEGAN if began and condition.level == story.level else None
 
@@ -64,9 +64,9 @@ def _next_level(used: int, limit: int, levels: tuple[int, ...], reached: int | N
 
 
 def events(known: Known) -> Iterator[Condition]:
-    """Yield that the last period, counted once more, ended over its limit, if nobody heard."""
+    """Report that the last period ended over its limit, unless that was sent while it ran."""
     closed = known.closed
-    if closed is None or not is_over(closed.used, closed.limit) or _heard(known):
+    if closed is None or not is_over(closed.used, closed.limit) or _was_sent(known):
         return
     yield Condition(
         rule=Rule.THRESHOLD,
@@ -80,8 +80,8 @@ def events(known: Known) -> Iterator[Condition]:
     )
 
 
-def _heard(known: Known) -> bool:
-    """Tell whether people heard already that the closed period was full."""
+def _was_sent(known: Known) -> bool:
+    """Check whether an alert already said that the closed period was full."""
     return known.closed is not None and any(
         story.told_at is not None
         and story.period_start == known.closed.period.start
@@ -91,7 +91,7 @@ def _heard(known: Known) -> bool:
 
 
 def severity_of(level: int) -> Severity:
-    """Weigh reaching `level` percent."""
+    """Rate the severity of reaching `level` percent."""
     if level >= FULL:
         return Severity.CRITICAL
     return Severity.WARNING if level >= WARNING_LEVEL else Severity.INFO

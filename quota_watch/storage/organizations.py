@@ -115,7 +115,7 @@ def mismatch_of(row: Row[Any]) -> Mismatch | None:
     if kept is None:
         return None
     return Mismatch(
-        verdict=Comparison(kept["verdict"]),
+        comparison=Comparison(kept["verdict"]),
         since=datetime.fromisoformat(kept["since"]),
         confirmed=kept["confirmed"],
         ours=kept["ours"],
@@ -128,7 +128,7 @@ def mismatch_json(mismatch: Mismatch | None) -> dict[str, Any] | None:
     if mismatch is None:
         return None
     return {
-        "verdict": mismatch.verdict,
+        "verdict": mismatch.comparison,
         "since": iso(mismatch.since),
         "confirmed": mismatch.confirmed,
         "ours": mismatch.ours,

@@ -132,7 +132,7 @@ def test_a_fixed_limit_tells_no_changes() -> None:
 @pytest.mark.parametrize(("confirmed", "standing"), [(False, State.UNKNOWN), (True, State.TRUE)])
 def test_counts_that_differ_are_told_with_both(confirmed, standing) -> None:
     held = Mismatch(
-        verdict=Comparison.RESTRICTED, since=NOON, confirmed=confirmed, ours=800, theirs=1000
+        comparison=Comparison.RESTRICTED, since=NOON, confirmed=confirmed, ours=800, theirs=1000
     )
     found, text = says(Rule.MISMATCH, mismatch=held, compared=True)
     assert found is standing

@@ -61,7 +61,7 @@ def tells(risk: Risk, told: Story) -> bool:
 
 def judged(chance, *, sure=False, told=None, ended_before=False, **changes) -> Verdict:
     seen = replace(SEEN, probability_over=chance, warn_at=LIMIT + sure, **changes)
-    return judge_risk(seen, limit=LIMIT, now=NOON, told=told, ended_before=ended_before)
+    return judge_risk(seen, limit=LIMIT, now=NOON, open_story=told, ended_before=ended_before)
 
 
 def crossing(likely) -> Crossing:
@@ -146,7 +146,7 @@ def test_at_the_limit_the_rule_has_nothing_to_add(used) -> None:
 
 
 def test_too_early_and_no_limit_are_unknown() -> None:
-    early = judge_risk(TooEarly(2), limit=LIMIT, now=NOON, told=AT_RISK)
+    early = judge_risk(TooEarly(2), limit=LIMIT, now=NOON, open_story=AT_RISK)
     assert (early.state, early.reason) == (State.UNKNOWN, RiskReason.TOO_EARLY)
     assert judge_risk(SEEN, limit=None, now=NOON).reason is RiskReason.NO_LIMIT
     assert judge_risk(None, limit=LIMIT, now=NOON).state is State.UNKNOWN
@@ -163,7 +163,7 @@ def test_a_forecast_of_anything_is_judged_and_a_story_never_falls(counts, day, l
     past = {as_of - timedelta(n): count for n, count in enumerate(counts)}
     seen = forecast(past, period=MARCH, as_of=as_of, limit=limit)
     now = datetime(2026, 3, day, 12, tzinfo=UTC)
-    found = judge_risk(seen, limit=limit, now=now, told=told)
+    found = judge_risk(seen, limit=limit, now=now, open_story=told)
     assert (found.state is State.TRUE) == (found.figures is not None)
     if found.figures is not None and told is not None:
         assert found.figures.severity >= told.severity

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from quota_watch.model.account import Account, Comparison, Mismatch
 from quota_watch.model.limit import NOT_KNOWN, ChangeKind, KnownLimit
 from quota_watch.model.period import month_of
-from quota_watch.rules.limit import believe, limit_in_force, read_every
+from quota_watch.rules.limit import accept, limit_in_force, read_every
 from quota_watch.rules.mismatch import compare, mismatch, sees_less
 from support.domain import watch
 
@@ -30,8 +30,8 @@ def after(known, *reads):
     """Return what is believed after reads of (account, minutes past noon), and all changes."""
     told = []
     for each, minutes in reads:
-        known, changes = believe(known, each, now=NOON + minutes * MINUTE)
-        told += [change.kind for change in changes]
+        known, change = accept(known, each, now=NOON + minutes * MINUTE)
+        told += [] if change is None else [change.kind]
     return known, told
 
 
@@ -62,7 +62,7 @@ def test_a_raised_limit_is_believed_at_once_and_told_once():
 
 
 def test_a_change_knows_what_was_before_and_what_is():
-    known, (change,) = believe(PAID, account(500_000), now=NOON)
+    known, change = accept(PAID, account(500_000), now=NOON)
     assert (change.before, change.after) == (PAID, known)
 
 
@@ -226,8 +226,8 @@ def steps(history):
     known, now = PAID, NOON
     for each, minutes in history:
         now += minutes * MINUTE
-        before, (known, changes) = known, believe(known, each, now=now)
-        yield before, each, known, changes, now
+        before, (known, change) = known, accept(known, each, now=now)
+        yield before, each, known, change, now
 
 
 @given(histories)
@@ -251,12 +251,13 @@ def test_a_lower_limit_is_believed_only_when_said_for_half_an_hour_or_enforced(h
 
 @given(histories)
 def test_a_change_is_told_exactly_when_something_changed(history):
-    for before, _, known, changes, _ in steps(history):
+    for before, _, known, change, _ in steps(history):
         if before.events != known.events and before.as_of is not None:
-            assert [change.before.events for change in changes] == [before.events]
-        assert all(change.after == known for change in changes)
+            assert change is not None
+            assert change.before.events == before.events
+        assert change is None or change.after == known
         if (before.events, before.status) == (known.events, known.status):
-            assert changes == ()
+            assert change is None
 
 
 @given(histories)
@@ -393,7 +394,7 @@ def test_an_unknown_verdict_begins_nothing():
 
 
 def test_a_mismatch_knows_its_beginning():
-    assert held((BAD, 0), (BAD, 24)) == Mismatch(verdict=BAD, since=NOON, confirmed=True)
+    assert held((BAD, 0), (BAD, 24)) == Mismatch(comparison=BAD, since=NOON, confirmed=True)
 
 
 AUTO = watch(auto=True, limit=None, limit_source="none", drops=False, drops_agreed=False)
@@ -407,8 +408,8 @@ def test_without_a_word_of_upstream_the_config_decides():
 
 def test_a_limit_of_the_config_stays_whatever_upstream_says():
     fixed = watch(limit=250_000, limit_source="config")
-    in_force = limit_in_force(fixed, PAID, heard=account(500_000), now=NOON)
-    assert (in_force.watch.limit, in_force.changes) == (250_000, ())
+    in_force = limit_in_force(fixed, PAID, answer=account(500_000), now=NOON)
+    assert (in_force.watch.limit, in_force.change) == (250_000, None)
 
 
 def test_what_upstream_said_before_holds_where_it_is_asked():
@@ -418,16 +419,17 @@ def test_what_upstream_said_before_holds_where_it_is_asked():
 
 
 def test_what_upstream_says_now_is_weighed():
-    in_force = limit_in_force(AUTO, PAID, account(100_000), heard=account(500_000), now=NOON)
+    in_force = limit_in_force(AUTO, PAID, account(100_000), answer=account(500_000), now=NOON)
     assert in_force.watch.limit == 500_000
-    assert [change.kind for change in in_force.changes] == [ChangeKind.RAISED]
+    assert in_force.change is not None
+    assert in_force.change.kind is ChangeKind.RAISED
 
 
 def test_where_upstream_has_a_limit_events_past_it_are_dropped():
-    assert limit_in_force(AUTO, heard=account(100_000), now=NOON).watch.drops
-    assert not limit_in_force(AUTO, heard=account(None), now=NOON).watch.drops
+    assert limit_in_force(AUTO, answer=account(100_000), now=NOON).watch.drops
+    assert not limit_in_force(AUTO, answer=account(None), now=NOON).watch.drops
     kept = replace(AUTO, drops_agreed=True)
-    assert not limit_in_force(kept, heard=account(100_000), now=NOON).watch.drops
+    assert not limit_in_force(kept, answer=account(100_000), now=NOON).watch.drops
 
 
 def test_the_configs_name_comes_first_then_upstreams():
@@ -436,7 +438,7 @@ def test_the_configs_name_comes_first_then_upstreams():
     assert limit_in_force(AUTO, PAID, named, now=NOON).watch.name == AUTO.name
     assert limit_in_force(unnamed, PAID, named, now=NOON).watch.name == "Acme Analytics"
     nameless = account(100_000)
-    again = limit_in_force(unnamed, PAID, named, heard=nameless, now=NOON)
+    again = limit_in_force(unnamed, PAID, named, answer=nameless, now=NOON)
     assert again.watch.name == "Acme Analytics"
 
 

@@ -17,7 +17,7 @@ DAY_BEFORE = MONDAY - timedelta(1)
 
 
 def judged(counted, *, shape=LEARNED, usual=USUAL, now=NOON, **how) -> Verdict:
-    told = {name: how.pop(name) for name in ("open_since", "last_told") if name in how}
+    told = {name: how.pop(name) for name in ("open_since", "last_began") if name in how}
     today = Today(now=now, counted=counted, limit=30_000, by_type={}, usual_by_type={})
     return judge_spike(replace(today, **how), usual=usual, shape=shape, **told)
 
@@ -74,8 +74,8 @@ def test_the_types_that_grew_are_named_the_greatest_first() -> None:
 
 
 def test_a_day_is_told_once() -> None:
-    assert judged(3000, last_told=MONDAY).reason is SpikeReason.TOLD_TODAY
-    assert judged(3000, last_told=DAY_BEFORE).state is State.TRUE
+    assert judged(3000, last_began=MONDAY).reason is SpikeReason.TOLD_TODAY
+    assert judged(3000, last_began=DAY_BEFORE).state is State.TRUE
 
 
 def test_a_story_goes_on_while_half_as_far_above() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from quota_watch.forecast.usual import Snapshot, flat_shape, usual_days
 from quota_watch.model.period import ONE_DAY
 from quota_watch.rules.stalled import (
-    Sightings,
+    Counts,
     StallReason,
     expected_between,
     judge_stall,
@@ -20,7 +20,7 @@ LEARNED = flat_shape(days=28)
 DAY = timedelta(hours=24)
 
 
-def polled(rate, *, now=NOON, hours=72) -> Sightings:
+def polled(rate, *, now=NOON, hours=72) -> Counts:
     """Poll every hour; `rate(hours ago)` events come in each."""
     first = now - timedelta(hours=hours)
     snapshots, totals, counted = [], {}, 0
@@ -30,7 +30,7 @@ def polled(rate, *, now=NOON, hours=72) -> Sightings:
         snapshots.append(Snapshot(at=at, today=counted))
         counted += rate(ago)
         totals[at.date()] = counted
-    return Sightings(now=now, snapshots=snapshots, totals={first.date(): 0} | totals)
+    return Counts(now=now, snapshots=snapshots, totals={first.date(): 0} | totals)
 
 
 def silent_for(hours, rate=40):
@@ -94,14 +94,14 @@ def test_capped_days_and_a_short_history_are_unknown() -> None:
 
 
 def test_days_that_were_never_fetched_are_unknown() -> None:
-    seen = Sightings(now=NOON, snapshots=[Snapshot(at=NOON, today=0)], totals={})
+    seen = Counts(now=NOON, snapshots=[Snapshot(at=NOON, today=0)], totals={})
     assert judged(seen).reason is StallReason.NOT_SEEN
 
 
 def test_a_deleted_site_is_no_silence() -> None:
     seen = polled(silent_for(-1))
     fallen = [Snapshot(at=s.at, today=s.today // 4) for s in seen.snapshots[-8:]]
-    seen = Sightings(now=NOON, snapshots=[*seen.snapshots[:-8], *fallen], totals=seen.totals)
+    seen = Counts(now=NOON, snapshots=[*seen.snapshots[:-8], *fallen], totals=seen.totals)
     assert judged(seen).state is State.FALSE
 
 
@@ -117,7 +117,7 @@ def test_a_watch_that_was_down_knows_of_the_events_of_whole_days() -> None:
     early, late = NOON - timedelta(days=3), NOON
     snapshots = [Snapshot(at=early, today=100), Snapshot(at=late, today=0)]
     totals = {TODAY - timedelta(n): count for n, count in enumerate((0, 0, 500, 800))}
-    seen = Sightings(now=NOON, snapshots=snapshots, totals=totals)
+    seen = Counts(now=NOON, snapshots=snapshots, totals=totals)
     assert seen.since(early) == 1200
     assert seen.last_rise() == datetime(2026, 3, 29, tzinfo=UTC)
 
@@ -145,6 +145,6 @@ moments = st.integers(0, 100 * 60).map(lambda minutes: NOON - timedelta(minutes=
 def test_whatever_was_seen_a_judgement_comes_and_nothing_is_negative(
     snapshots, totals, is_open
 ) -> None:
-    found = judged(Sightings(now=NOON, snapshots=snapshots, totals=totals), is_open=is_open)
+    found = judged(Counts(now=NOON, snapshots=snapshots, totals=totals), is_open=is_open)
     assert found.figures is None or min(found.figures.counted, found.figures.expected) >= 0
     assert found.figures is None or found.figures.hours >= 24
