@@ -265,7 +265,7 @@ def closed_period(
     connection: Connection, pk: int, *, watch: Watch, period: Period
 ) -> ClosedPeriod | None:
     """Return what the period came to, if it was watched, under the limit it had at its end."""
-    opened = datetime.combine(period.start, time.min, UTC)
+    opened = period.starts_at
     query = (
         select(snapshot.c.limit)
         .where(
