@@ -9,8 +9,8 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,19 +72,24 @@ class Response:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it is sent; `target` is what is asked of `url`'s server, quoted already."""
+    """A request ready to be sent to the server of `url`."""
 
-    method: str
     url: Url
-    target: bytes
-    headers: Sequence[tuple[bytes, bytes]]
+    head: h11.Request
     content: bytes = b""
 
+    def below(self, path: str) -> "Request":
+        """Return the same request for a path below its own, quoted already; it may have a query."""
+        head, target = self.head, self.head.target.rstrip(b"/") + path.encode("ascii")
+        # The headers have been checked; another target costs no second check.
+        head = h11.Request(method=head.method, target=target, headers=head.headers)
+        return Request(self.url, head, self.content)
 
-_ReadBody = Callable[[Iterator[bytes], int, Mapping[str, str]], bytes]
-"""Makes the body of an answer of its pieces, given status and headers."""
+
+_Read = Callable[[Iterator[bytes], int, Mapping[str, str]], Response]
+"""Reads the body of an answer from its pieces, given status and headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ class _Idle:
 class Client:
     """Connections that threads share, at most so many at a time, kept alive between requests.
 
-    `build_client` makes one; `fetch` asks with it.
+    `build_client` makes one; `fetch` and `glance` ask with it.
     """
 
     def __init__(
@@ -130,14 +135,13 @@ class Client:
         method: str,
         url: str,
         *,
-        below: str = "",
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
     ) -> Request:
-        """Return a request with the headers that all have.
+        """Return a request with `headers` and those that all requests have.
 
-        `below` goes on from the URL's path, quoted already. Raises `ValueError` for what is no
-        URL, and for what no header can carry.
+        Raises `ValueError` for what is no URL or not ASCII, `ProtocolError` for what no header
+        can carry.
         """
         place = parse_url(url)
         named = {"Host": place.authority, **_HEADERS}
@@ -148,41 +152,46 @@ class Client:
         given = dict(headers or {})
         same = {name.lower() for name in given}
         named = {name: each for name, each in named.items() if name.lower() not in same} | given
-        target = place.target.rstrip("/") + below if below else place.target
-        return Request(
-            method=method,
-            url=place,
-            target=target.encode("ascii"),
-            headers=[(name.encode("ascii"), each.encode("ascii")) for name, each in named.items()],
-            content=content or b"",
-        )
+        sent = [(name.encode("ascii"), each.encode("ascii")) for name, each in named.items()]
+        target = place.target
+        if self._is_forwarded(place):
+            target = f"{place.scheme}://{place.authority}{target}"
+            sent += self._proxy_headers()
+        try:
+            head = h11.Request(method=method, target=target, headers=sent)
+        except h11.LocalProtocolError as error:
+            raise ProtocolError(str(error)) from error
+        return Request(place, head, content or b"")
 
-    def exchange(self, request: Request, read_body: _ReadBody) -> Response:
+    def exchange(self, request: Request, read: _Read) -> Response:
         """Return the answer to a request; raises as `fetch` does.
 
         What can't have reached the server, as its connection died while it was idle, is sent once
         more on a new one.
         """
-        with _explained(), self._slot():
+        if not self._free.acquire(timeout=left()):
+            raise TimedOut("every connection is in use")
+        try:
+            repeatable = request.head.method == b"GET"
             way = self._way(request.url)
-            repeatable = request.method == "GET"
             connection = self._take(way, _IDLE_SECONDS if repeatable else _IDLE_POST_SECONDS)
             if connection is not None:
                 try:
-                    return self._ask(connection, way, request, read_body)
+                    return self._ask(connection, way, request, read)
                 except (ReadError, ProtocolError, h11.RemoteProtocolError):
                     if connection.heard or not repeatable:
                         raise
-            return self._ask(self._connect(request.url), way, request, read_body)
+            return self._ask(self._connect(request.url), way, request, read)
+        except h11.ProtocolError as error:
+            raise ProtocolError(str(error)) from error
+        finally:
+            self._free.release()
 
-    def _ask(
-        self, connection: Connection, way: str, request: Request, read_body: _ReadBody
-    ) -> Response:
+    def _ask(self, connection: Connection, way: str, request: Request, read: _Read) -> Response:
         try:
-            connection.send(self._head(request), request.content)
+            connection.send(request.head, request.content)
             head = connection.receive_head()
-            headers = read_headers(head)
-            body = read_body(connection.receive_body(), head.status_code, headers)
+            response = read(connection.receive_body(), head.status_code, read_headers(head))
         except BaseException:
             connection.close()
             raise
@@ -190,16 +199,7 @@ class Client:
             self._keep(_Idle(way, connection, time.monotonic()))
         else:
             connection.close()
-        return Response(head.status_code, headers, body)
-
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
-        if not self._free.acquire(timeout=left()):
-            raise TimedOut("every connection is in use")
-        try:
-            yield
-        finally:
-            self._free.release()
+        return response
 
     def _take(self, way: str, seconds: float) -> Connection | None:
         """Return the connection that was used last, if it is alive; close what is not."""
@@ -215,27 +215,23 @@ class Client:
             idle.connection.close()
 
     def _keep(self, idle: _Idle) -> None:
+        """Keep a connection for its next request; close those that are too old or too many."""
+        since = idle.since - _IDLE_SECONDS
+        old = []
         with self._lock:
             self._idle.append(idle)
-            since = idle.since - _IDLE_SECONDS
-            over = len(self._idle) - self._most
-            old = [each for n, each in enumerate(self._idle) if n < over or each.since < since]
-            self._idle = self._idle[len(old) :]
+            while len(self._idle) > self._most or self._idle[0].since < since:
+                old.append(self._idle.pop(0))
         for each in old:
             each.connection.close()
 
+    def _is_forwarded(self, url: Url) -> bool:
+        """Whether a proxy gets the request itself, not a tunnel for it."""
+        return self._proxy is not None and url.scheme == "http"
+
     def _way(self, url: Url) -> str:
         """Name what a connection for this URL is connected to."""
-        if self._proxy is not None and url.scheme == "http":
-            return "proxy"
-        return f"{url.scheme}://{url.host}:{url.port}"
-
-    def _head(self, request: Request) -> h11.Request:
-        url, target, headers = request.url, request.target, request.headers
-        if self._proxy is not None and url.scheme == "http":
-            target = f"{url.scheme}://{url.authority}".encode("ascii") + target
-            headers = [*headers, *self._proxy_headers()]
-        return h11.Request(method=request.method, target=target, headers=list(headers))
+        return "proxy" if self._is_forwarded(url) else f"{url.scheme}://{url.host}:{url.port}"
 
     def _connect(self, url: Url) -> Connection:
         way = self._proxy or url
@@ -304,14 +300,15 @@ def fetch(
     connection ends: who sent what nobody asked for has more to come.
     """
 
-    def read(pieces: Iterator[bytes], status: int, headers: Mapping[str, str]) -> bytes:
+    def read(pieces: Iterator[bytes], status: int, headers: Mapping[str, str]) -> Response:
         body = bytearray()
         for piece in _decompressed(pieces, status, headers, max_bytes):
             body += piece
             if len(body) > max_bytes:
                 raise BodyError(f"the body is larger than {max_bytes} bytes", status=status)
-        check(Response(status, headers, bytes(body)))
-        return bytes(body)
+        response = Response(status, headers, bytes(body))
+        check(response)
+        return response
 
     with deadline(seconds):
         return client.exchange(request, read)
@@ -326,14 +323,14 @@ def glance(
     `body_seconds` for the body. Raises `HttpError` where no status came.
     """
 
-    def read(pieces: Iterator[bytes], _status: int, _headers: Mapping[str, str]) -> bytes:
+    def read(pieces: Iterator[bytes], status: int, headers: Mapping[str, str]) -> Response:
         body = bytearray()
         with suppress(HttpError, h11.ProtocolError), deadline(body_seconds):
             for piece in pieces:
                 body += piece
                 if len(body) > max_bytes:
                     break
-        return bytes(body)
+        return Response(status, headers, bytes(body))
 
     with deadline(seconds):
         return client.exchange(request, read)
@@ -362,15 +359,6 @@ def _decompressed(
         raise BodyError("the body says gzip but is not", status=status) from None
     if began and (not unzip.eof or unzip.unused_data):
         raise BodyError("the compressed body is cut short or runs past its end", status=status)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Raise an error of ours where the answer is not proper HTTP."""
-    try:
-        yield
-    except h11.ProtocolError as error:
-        raise ProtocolError(str(error)) from error
 
 
 def http_date(text: str) -> datetime | None:

@@ -5,6 +5,7 @@ request (name lookup, connect, TLS, read, write) gets at most what is left of it
 """
 
 import io
+import math
 import os
 import queue
 import select
@@ -12,12 +13,12 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import certifi
 import h11
@@ -26,9 +27,15 @@ from quota_watch.lib import QuotaWatchError
 
 _MOST_HEAD = 100 * 1024
 _AT_ONCE = 64 * 1024
-_PIECE = 4096  # bytes; a ready socket takes so much at once, so one wait is one piece
+_TLS_WAITS: dict[type[OSError], int] = {
+    ssl.SSLWantReadError: select.POLLIN,
+    ssl.SSLWantWriteError: select.POLLOUT,
+}
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """The variables by which the environment names the certificates to believe."""
+
+_Argument = TypeVar("_Argument")
+_Result = TypeVar("_Result")
 
 _ends: ContextVar[float | None] = ContextVar("ends", default=None)
 
@@ -103,25 +110,30 @@ class Stream:
     """
 
     def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
+        # Never blocking: a socket's own timeout costs three system calls where one poll will do.
+        connection.settimeout(0)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connection
+        self._ready = select.poll()
 
     def recv(self, most: int) -> bytes:
-        """Return what has come, at most so much; nothing at the end."""
-        with self._timed():
-            return self._socket.recv(most)
+        """Return what has arrived, at most so much; nothing at the end."""
+        if not self._is_decrypted():
+            self._wait(select.POLLIN)
+        return self._do(self._socket.recv, most, after=select.POLLIN)
 
     def sendall(self, data: bytes) -> None:
         """Send all of `data`."""
-        for start in range(0, len(data), _PIECE):
-            with self._timed():
-                self._socket.sendall(data[start : start + _PIECE])
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._do(self._socket.send, rest, after=select.POLLOUT) :]
 
     def start_tls(self, context: ssl.SSLContext, host: str) -> Self:
         """Go on encrypted; a connection with which that fails is closed."""
         try:
             self._socket.settimeout(left())
             self._socket = context.wrap_socket(self._socket, server_hostname=host)
+            self._socket.settimeout(0)
         except BaseException as error:
             self.close()
             if isinstance(error, TimeoutError):
@@ -140,26 +152,37 @@ class Stream:
         return self._socket.getsockname()
 
     def is_readable(self) -> bool:
-        """Whether something has come, be it the end."""
-        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
-            return True
-        waiting = select.poll()
-        waiting.register(self._socket, select.POLLIN)
-        return bool(waiting.poll(0))
+        """Whether something has arrived, be it the end."""
+        return self._is_decrypted() or self._poll(select.POLLIN, 0)
 
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
 
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        self._socket.settimeout(left())
-        try:
-            yield
-        except TimeoutError as error:
-            raise TimedOut(str(error)) from error
-        except OSError as error:
-            raise ReadError(str(error)) from error
+    def _is_decrypted(self) -> bool:
+        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+
+    def _do(
+        self, operation: Callable[[_Argument], _Result], argument: _Argument, *, after: int
+    ) -> _Result:
+        """Do something as soon as `after`, or what TLS needs first, has happened."""
+        while True:
+            try:
+                return operation(argument)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+                event = _TLS_WAITS.get(type(error), after)
+            except OSError as error:
+                raise ReadError(str(error)) from error
+            self._wait(event)
+
+    def _wait(self, event: int) -> None:
+        seconds = left()
+        if not self._poll(event, None if seconds is None else math.ceil(1000 * seconds)):
+            raise TimedOut("timed out")
+
+    def _poll(self, event: int, milliseconds: int | None) -> bool:
+        self._ready.register(self._socket, event)
+        return bool(self._ready.poll(milliseconds))
 
 
 class _Incoming(io.RawIOBase):

@@ -39,6 +39,8 @@ def parse_url(text: str) -> Url:
     parts = urlsplit(text)
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ValueError("the address does not begin with http:// or https://")
+    if not parts.netloc.isprintable():
+        raise ValueError("the host has characters that no host has")
     usual = _PORTS[parts.scheme]
     port = parts.port or usual
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname

@@ -41,27 +41,29 @@ _TAKES_KEYS = (2, 7)  # UPSTREAM.md § 2
 _ISO_DATE = len("2026-11-01")
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
-_PLAIN_ENDINGS = frozenset({"", " 00:00:00"})
-"""What follows the date in UTC, as it is always asked for."""
 
 
-class _PlainRow(msgspec.Struct, forbid_unknown_fields=True):
+class _PlainRow(
+    msgspec.Struct,
+    forbid_unknown_fields=True,
+    rename=lambda name: name if name == "event_date" else f"{name}_count",
+):
     """A day as Rybbit's present releases write it: its counts by type, their sum and its date."""
 
-    pageview_count: _Count
-    custom_event_count: _Count
-    performance_count: _Count
-    outbound_count: _Count
-    error_count: _Count
-    button_click_count: _Count
-    copy_count: _Count
-    form_submit_count: _Count
-    input_change_count: _Count
-    event_count: _Count
+    pageview: _Count
+    custom_event: _Count
+    performance: _Count
+    outbound: _Count
+    error: _Count
+    button_click: _Count
+    copy: _Count
+    form_submit: _Count
+    input_change: _Count
+    event: _Count
     event_date: str
 
 
-KNOWN_TYPES = tuple(each.removesuffix("_count") for each in _PlainRow.__struct_fields__[:-2])
+KNOWN_TYPES = _PlainRow.__struct_fields__[:-2]
 """The event types whose sum is `event_count` (UPSTREAM.md § 3)."""
 
 
@@ -107,19 +109,31 @@ def parse_plain(body: bytes, *, start: date, end: date) -> tuple[DayCounts, ...]
     except msgspec.MsgspecError:
         return None
     days = _written_days(start, end)
-    if not len(days) - 1 <= len(rows) <= len(days) or not _is_unambiguous(body, rows):
+    if not len(days) - 1 <= len(rows) <= len(days):
         return None
     plain = []
-    for row, (written, day) in zip(rows, days, strict=False):
-        *by_type, total, event_date = msgspec.structs.astuple(row)
-        unnamed = total - sum(by_type)
-        if unnamed < 0 or event_date[:10] != written or event_date[10:] not in _PLAIN_ENDINGS:
+    colons = 1 + len(rows) * len(_PlainRow.__struct_fields__)
+    for row, (day, midnight, bare) in zip(rows, days, strict=False):
+        counts = msgspec.structs.asdict(row)
+        written = counts.pop("event_date")
+        unnamed = counts.pop("event") - sum(counts.values())
+        if unnamed < 0 or written not in (midnight, bare):
             return None
-        counts = {type_: n for type_, n in zip(KNOWN_TYPES, by_type, strict=True) if n}
+        colons += written.count(":")
+        if 0 in counts.values():
+            counts = {type_: n for type_, n in counts.items() if n}
         if unnamed:
             counts[OTHER] = unnamed
         plain.append(DayCounts(day, counts))
-    return tuple(plain)
+    # The decoder takes the last of a field that stands twice in one object, which is ambiguous.
+    # Without escapes each colon of the text is one of a field or one inside of a date.
+    return tuple(plain) if b"\\" not in body and body.count(b":") == colons else None
+
+
+@lru_cache(maxsize=16)
+def _written_days(start: date, end: date) -> tuple[tuple[date, str, str], ...]:
+    """Return the days with the two ways to write them in UTC, as they are always requested."""
+    return tuple((day, f"{day} 00:00:00", f"{day}") for day in each_day(start, end))
 
 
 def parse_days(body: bytes) -> tuple[DayCounts, ...]:
@@ -137,22 +151,6 @@ def parse_days(body: bytes) -> tuple[DayCounts, ...]:
             raise bad_answer(f"the rows of {day} add up to more events than there can be")
     return tuple(
         DayCounts(day, {type_: n for type_, n in days[day].items() if n}) for day in sorted(days)
-    )
-
-
-@lru_cache(maxsize=16)
-def _written_days(start: date, end: date) -> tuple[tuple[str, date], ...]:
-    return tuple((day.isoformat(), day) for day in each_day(start, end))
-
-
-def _is_unambiguous(body: bytes, rows: list[_PlainRow]) -> bool:
-    """Decide whether no field stands twice in one object, where the decoder takes the last.
-
-    Without escapes each colon of the text is one of a field or one inside of a date.
-    """
-    fields = 1 + len(rows) * len(_PlainRow.__struct_fields__)
-    return b"\\" not in body and body.count(b":") == fields + sum(
-        row.event_date.count(":") for row in rows
     )
 
 

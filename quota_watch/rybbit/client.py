@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from copy import copy
 from datetime import date, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from quota_watch.config import Config
 from quota_watch.lib.http import Client, build_client
@@ -175,12 +175,7 @@ class RybbitClient:
             server=organization.server,
             organization=organization.id,
             endpoint=EVENT_COUNT,
-            path=f"/api/org-event-count/{_quoted(organization.id)}",
-            asked={
-                "start_date": start.isoformat(),
-                "end_date": end.isoformat(),
-                "time_zone": "UTC",
-            },
+            path=f"/api/org-event-count/{_quoted(organization.id)}?{_dates(start, end)}",
             key=self._keys[organization],
             purpose=purpose,
         )
@@ -312,6 +307,11 @@ class RybbitClient:
 def too_old(version: str) -> str:
     """Say that a server of that release takes no keys."""
     return f"Rybbit {version} accepts no API keys for event counts"
+
+
+@lru_cache(maxsize=64)
+def _dates(start: date, end: date) -> str:
+    return urlencode({"start_date": start, "end_date": end, "time_zone": "UTC"})
 
 
 def _quoted(part: str) -> str:

@@ -1,17 +1,16 @@
-"""One question to a Rybbit server and its answer, or an error of a known kind.
+"""One question to a Rybbit server and its answer, or a typed error.
 
-Every request to upstream goes through `Asker.read`; no secret leaves it but in its header.
+Every request to upstream goes through `Asker.read`; a key leaves it in its header only.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TypeVar
-from urllib.parse import urlencode
 
-from quota_watch.lib.http import BodyError, Client, Response, fetch
+from quota_watch.lib.http import BodyError, Client, Request, Response, fetch
 from quota_watch.lib.logs import Redactor
 from quota_watch.lib.machine import Clock
 from quota_watch.lib.network import HttpError, ProtocolError, TimedOut
@@ -30,35 +29,34 @@ _REFUSALS = frozenset(
         HTTPStatus.TOO_MANY_REQUESTS,
     }
 )
-"""Answers that say no and nothing follows: the connection is good for the next question."""
-_BROKEN_OFF = ("disconnected", "peer closed")  # how a hang-up is named
+"""Plain refusals: nothing follows them, so the connection serves the next question."""
+_BROKEN_OFF = ("disconnected", "peer closed")  # how h11 and we name a hang-up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked of `server`, about `organization` or about the server as such.
+    """What to ask `server`, about `organization` or, where that is None, about the server as such.
 
-    `path` is quoted already. `key` None: it is public, no credential is sent and no budget used.
+    `path` is quoted, with its query. `key` None: it is public, needs no credential and no budget.
     """
 
     server: str
     organization: str | None
     endpoint: Endpoint
     path: str
-    asked: Mapping[str, str] = field(default_factory=dict)
     key: str | None = field(repr=False)
     purpose: Purpose = Purpose.EXTRA
 
     @property
     def place(self) -> str:
-        """Whom it is about, to begin a sentence with."""
+        """What it is about, to begin a sentence with."""
         return place(self.server, self.organization)
 
 
 class Asker:
-    """Asks with one HTTP client that threads share; an answer takes `timeout` seconds at most.
+    """Asks questions over one HTTP client; an answer takes `timeout` seconds at most.
 
-    `pacer` None: it asks at once, whatever upstream's rate limits.
+    `pacer` None: at once, whatever upstream's rate limits.
     """
 
     def __init__(self, http: Client, *, timeout: float, pacer: Pacer | None, clock: Clock) -> None:
@@ -66,23 +64,24 @@ class Asker:
         self._timeout = timeout
         self._pacer = pacer
         self._clock = clock
+        self._requests: dict[tuple[str, str | None], Request] = {}  # by server and key
 
     def read(self, question: Question, parse: Callable[[bytes], T]) -> T:
         """Return what `parse` makes of the body of a 200.
 
         Raises `UpstreamError` and nothing else for whatever upstream does, and `NotYet` where the
-        pacer lets nothing be asked.
+        pacer allows no request now.
         """
         self._reserve(question)
         answer: Response | None = None
         failure: UpstreamError | None = None
         parsed: list[T] = []
 
-        def check(heard: Response) -> None:
+        def check(response: Response) -> None:
             nonlocal answer
-            answer = heard
-            if heard.status not in _REFUSALS:
-                parsed.append(_read(question, heard, parse))
+            answer = response
+            if response.status not in _REFUSALS:
+                parsed.append(_read(question, response, parse))
 
         try:
             answer = self._send(question, check)
@@ -122,15 +121,9 @@ class Asker:
         )
 
     def _send(self, question: Question, check: Callable[[Response], None]) -> Response:
-        """Send the question, let `check` have the answer, whatever its status, and return it."""
-        headers = {"Accept": "application/json"}
-        if question.key is not None:
-            headers["Authorization"] = f"Bearer {_sendable(question.key, question)}"
-        asked = _query(tuple(question.asked.items()))
+        """Send the question, pass the answer to `check`, whatever its status, and return it."""
         try:
-            request = self._http.build_request(
-                "GET", question.server, below=question.path + asked, headers=headers
-            )
+            request = self._request(question).below(question.path)
             return fetch(self._http, request, seconds=self._timeout, check=check)
         except BodyError as error:
             if error.status != HTTPStatus.OK:  # a refusal is understood without its body
@@ -140,15 +133,21 @@ class Asker:
             failure = _failure(error, question, self._timeout)
         raise failure  # out here it does not drag the original along, which may quote upstream
 
-
-@lru_cache(maxsize=64)
-def _query(asked: tuple[tuple[str, str], ...]) -> str:
-    """Write what is asked, which is the same for all organizations of a day."""
-    return f"?{urlencode(asked)}" if asked else ""
+    def _request(self, question: Question) -> Request:
+        """Return the request that all questions with this key to this server begin with."""
+        server, key = question.server, question.key
+        request = self._requests.get((server, key))
+        if request is None:
+            headers = {"Accept": "application/json"}
+            if key is not None:
+                headers["Authorization"] = f"Bearer {_sendable(key, question)}"
+            request = self._http.build_request("GET", server, headers=headers)
+            self._requests[server, key] = request
+        return request
 
 
 def _read(question: Question, answer: Response, parse: Callable[[bytes], T]) -> T:
-    body = _blotted(question.key, answer.body)
+    body = _without_key_in(answer.body, question.key)
     if answer.status != HTTPStatus.OK:
         raise error_of(
             answer.status,
@@ -224,9 +223,16 @@ def _without_key(error: UpstreamError, key: str | None) -> UpstreamError:
     return error
 
 
-def _blotted(key: str | None, body: bytes) -> bytes:
+def _without_key_in(body: bytes, key: str | None) -> bytes:
     """Blot the key out of an answer that repeats it: our errors quote answers."""
-    if key is not None and len(key) >= _WORTH_HIDING:
-        for form in (key, json.dumps(key)[1:-1]):
-            body = body.replace(form.encode(), b"[api_key]")
+    for form in _forms(key):
+        if form in body:
+            body = body.replace(form, b"[api_key]")
     return body
+
+
+@lru_cache(maxsize=64)
+def _forms(key: str | None) -> frozenset[bytes]:
+    if key is None or len(key) < _WORTH_HIDING:
+        return frozenset()
+    return frozenset({key.encode(), json.dumps(key)[1:-1].encode()})

@@ -3,14 +3,12 @@
 Nothing here waits or asks the time: callers are told how long to wait, and come again.
 """
 
-import os
 import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from hashlib import blake2b
 from http import HTTPStatus
 
 from quota_watch.model.schedule import EXTRA_PER_DAY, Pace, needed_interval
@@ -64,15 +62,14 @@ class _Credential:
 class Pacer:
     """Says when the next request with a credential may go. Many threads may share it.
 
-    The same key on the same server is one budget; of a key only a salted hash is kept. Whoever was
-    given a token must call `learn` once, whatever became of the request.
+    The same key on the same server is one budget; of a key only a hash is kept. Whoever was given
+    a token must call `learn` once, whatever became of the request.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._salt = os.urandom(32)
         self._servers: dict[str, _Server] = {}
-        self._credentials: dict[bytes, _Credential] = {}
+        self._credentials: dict[int, _Credential] = {}
         self._seen = 0.0
 
     def reserve(
@@ -170,10 +167,11 @@ class Pacer:
     def _find(self, server: str, key: str, monotonic: float) -> tuple[_Server, _Credential]:
         self._seen = max(self._seen, monotonic)
         server = server.rstrip("/")
-        text = f"{server}\n{key}".encode(errors="backslashreplace")
-        hashed = blake2b(text, key=self._salt, digest_size=16).digest()
-        host = self._servers.setdefault(server, _Server())
-        return host, self._credentials.setdefault(hashed, _Credential())
+        hashed = hash((server, key))
+        if hashed not in self._credentials:
+            self._servers.setdefault(server, _Server())
+            self._credentials[hashed] = _Credential()
+        return self._servers[server], self._credentials[hashed]
 
 
 def _forget_lost(credential: _Credential, monotonic: float) -> None:

@@ -287,7 +287,7 @@ class Neighbour:
     def takes(self, requests: int = BURST) -> None:
         for _ in range(requests):
             headers = {"Authorization": f"Bearer {KEY}"}
-            request = self._http.build_request("GET", self._url, below=self._path, headers=headers)
+            request = self._http.build_request("GET", self._url + self._path, headers=headers)
             fetch(self._http, request, seconds=10)
 
 
