@@ -227,14 +227,13 @@ def _outlook(known: "Known", forecast: Forecast, usage: Usage) -> list[str]:
             f"Over the limit{since}{DROPPED if watch.drops else ''}.",
             f"{whole} ({words.likely_range(forecast)}) by {long_day(last)}.",
         ]
+    outcome = words.outcome(forecast, limit, forecast.crosses_on, last)
     if forecast.p50 <= limit:
-        return [words.under(forecast, last)]
+        return [outcome]
     odds = forecast.probability_over or 0.0
-    return [
-        f"It {words.hits(forecast.crosses_on, odds)}, confidence {certainty(odds)}.",
-        words.outcome(forecast, limit, forecast.crosses_on, last),
-        *([words.loss(forecast, limit)] if watch.drops else []),
-    ]
+    hits = f"It {words.hits(forecast.crosses_on, odds)}, confidence {certainty(odds)}."
+    lost = words.doing_nothing(words.beyond(forecast, limit))
+    return [hits, outcome, *([lost] if watch.drops else [])]
 
 
 def _show_days(ahead: "PeriodForecast", usage: Usage) -> None:

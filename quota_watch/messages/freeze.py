@@ -113,12 +113,11 @@ def facts_of_none(transition: Transition, *, time_zone: str) -> Facts:
 def test_facts(*, id: str, now: datetime, time_zone: str, channel: str) -> Facts:  # noqa: A002 - the name it has in the JSON
     """Freeze a test message for `channel`: about no organization, marked as a test."""
     name = one_line(channel, NAME)
-    lead = "Asked for with `quota-watch test-alert`. Nothing has happened to any organization."
     words = Words(
         title=f"Test of the channel {name}",
-        lead=f"This is a test of the channel {name}. {lead}",
+        lead="If you can read this, the channel works. Nothing has happened to any organization.",
         preheader="The channel works.",
-        steps=("If you can read this, the channel works; there is nothing to do.",),
+        details=("Asked for with `quota-watch test-alert`.",),
     )
     return Facts(
         type=TEST,

@@ -254,7 +254,7 @@ def _figures(facts: Facts) -> tuple[str, ...]:
     if usage is not None:
         of = "" if usage.limit is None else f" of {number(usage.limit)}"
         if facts.alert.rule == Rule.BLIND and usage.measured_at is not None and not facts.is_end:
-            return (f"last count, {brief(usage.measured_at, zone)}: {number(usage.used)}{of}",)
+            return (f"Last count: {number(usage.used)}{of}, {brief(usage.measured_at, zone)}",)
         figures.append(f"{number(usage.used)}{of} used")
     if facts.alert.rule == Rule.FORECAST and forecast and forecast.probability_over is not None:
         figures.append(f"confidence {certainty(forecast.probability_over)}")

@@ -172,8 +172,8 @@ class Situation(Case):
 
     @property
     def is_full(self) -> bool:
-        """Whether exactly the limit is used."""
-        return self.used is not None and self.used == self.limit
+        """Whether all of the limit is used, or more."""
+        return self.used is not None and self.limit is not None and self.used >= self.limit
 
     def figures(self) -> str:
         """Say what is used of what, when that was counted, and when the count starts again."""

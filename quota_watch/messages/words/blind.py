@@ -19,7 +19,7 @@ from quota_watch.model.period import percent
 from quota_watch.model.source import ErrorKind, Trouble
 from quota_watch.rules.verdict import Reason
 
-_MOST_NAMES = 10
+_MOST_NAMES = 3
 _NEAR = 90
 _STATUS = re.compile(r"(?:HTTP |\()(\d{3})\b")
 
@@ -68,13 +68,13 @@ def ended(case: Case) -> Words:
     whole = "No counts are missing: each poll reads every day of the period."
     lost = "If Rybbit itself was down, events it lost in that time are not in its counts."
     if not isinstance(case, Situation):
-        return Words(title=f"Polls at {case.name} work again", lead=whole, steps=(lost,))
+        return Words(title=f"Polls at {case.name} work again", lead=whole, note=lost)
     at = f": {case.percent} used" if case.percent else ""
     return Words(
         title=f"Polls of {case.name} work again{at}",
         lead=whole,
         details=(case.figures(),),
-        steps=(lost,),
+        note=lost,
     )
 
 
@@ -154,12 +154,11 @@ def _all(case: Case) -> Words:
     error = case.detail.get("error")
     return Words(
         title=f"Can't read {who} at {at}{_because(case)}",
-        lead=f"{_failing(case)} Nobody is watching their limits.",
+        lead=f"{_failing(case)} Nobody is watching {_limits(case, count)}.",
         preheader=f"Nothing is counted at {at}; limits may be exceeded unnoticed.",
         details=(
             "All fail the same way, so the cause is the key or the server, not one organization.",
             f"Last error: {sentence(str(error))}" if error else "",
-            _names(case, count),
         ),
         heading=FIX,
         steps=(*_steps(case), "Run `quota-watch check`."),
@@ -172,9 +171,10 @@ def _steps(case: Case) -> tuple[str, ...]:
     return _FIXES[kind] if kind else ()
 
 
-def _names(case: Case, count: int | None) -> str:
+def _limits(case: Case, count: int | None) -> str:
+    """Name the first organizations whose limits nobody watches, and how many more there are."""
     names = [one_line(str(name), NAME) for name in case.detail.get("names") or ()][:_MOST_NAMES]
     more = 0 if count is None else count - len(names)
     if not names:
-        return ""
-    return f"Affected: {listed([*names, f'{number(more)} more'] if more > 0 else names)}."
+        return "their limits"
+    return f"the limits of {listed([*names, f'{number(more)} more'] if more > 0 else names)}"

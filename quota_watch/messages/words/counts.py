@@ -21,7 +21,7 @@ def mismatch_ended(case: Situation) -> Words:
     """Say that both counts fit again."""
     return Words(
         title=f"Our count of {case.name} and Rybbit's agree again",
-        lead="Both counts agree again.",
+        lead="Levels and forecasts can be trusted again.",
         details=(case.figures(),),
     )
 
@@ -93,15 +93,12 @@ def _fell(case: Situation) -> Words:
 def moved_fired(case: Situation) -> Words:
     """Say what past days had come to and come to now, and what that means."""
     before, after = case.detail.get("before"), case.detail.get("after")
-    title, what = f"Past days of {case.name} grew suddenly", ""
+    title, changed = f"Past days of {case.name} grew suddenly", past_days(case.detail.get("days"))
     if before is not None and after is not None:
         title = f"The past count of {case.name} went from {number(before)} to {number(after)}"
-        changed = past_days(case.detail.get("days"))
-        what = f"{number(before)} became {number(after)}{changed}: "
-    lead = "a site with a history probably moved in, or older events were imported."
     return Words(
         title=title,
-        lead=f"{what}{lead}" if what else f"A{lead[1:]}",
+        lead=f"A site with a history probably moved in, or older events were imported{changed}.",
         preheader="Forecasts use the changed days; today is not a spike.",
         details=(
             "Forecasts use the changed days; today is not a spike.",

@@ -29,7 +29,7 @@ from quota_watch.lib.text import (
     weekday,
 )
 from quota_watch.messages.words import CHOOSE, Situation, Words
-from quota_watch.model.period import is_over, percent
+from quota_watch.model.period import percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.story import TransitionType
 from quota_watch.rules.verdict import Reason
@@ -59,7 +59,7 @@ _OTHER_LEVERS: Mapping[Setting, str] = {
 def fired(case: Situation) -> Words:
     """Say when the limit is hit, and what is lost past it."""
     return Words(
-        title=_title(case),
+        title=f"{case.name} {hits(crossing(case), probability(case))}",
         lead=_lead(case),
         preheader=_cost_of_waiting(case),
         details=(pace(case), case.figures()),
@@ -100,9 +100,7 @@ def pace(case: Situation) -> str:
     seen, limit = case.known.forecast, case.limit
     if seen is None or limit is None or case.is_over:
         return ""
-    if seen.p50 > limit:
-        return outcome(seen, limit, crossing(case), case.period.last_day)
-    return under(seen, case.period.last_day)
+    return outcome(seen, limit, crossing(case), case.period.last_day)
 
 
 def crossing(case: Situation) -> Crossing:
@@ -123,10 +121,6 @@ def probability(case: Situation) -> float | None:
     seen = case.known.forecast
     known = seen.probability_over if seen is not None else case.detail.get("probability")
     return float(known) if known is not None else None
-
-
-def _title(case: Situation) -> str:
-    return f"{case.name} {hits(crossing(case), probability(case))}"
 
 
 def hits(when: Crossing, odds: float | None) -> str:
@@ -189,13 +183,15 @@ def expected_loss(case: Situation) -> Estimate | None:
     seen, limit, used = case.known.forecast, case.limit, case.used
     if seen is None or limit is None or used is None:
         return None
-    gone = case.known.lost or Estimate(low=0, likely=0, high=0)
-    kept = max(limit, used)
-    return Estimate(
-        low=max(0, seen.p10 - kept) + gone.low,
-        likely=max(0, seen.p50 - kept) + gone.likely,
-        high=max(0, seen.p90 - kept) + gone.high,
-    )
+    return beyond(seen, max(limit, used), case.known.lost)
+
+
+def beyond(seen: Forecast, kept: int, gone: Estimate | None = None) -> Estimate:
+    """Estimate what comes beyond the events that are `kept`, and what is `gone` already."""
+    low, likely, high = (max(0, total - kept) for total in (seen.p10, seen.p50, seen.p90))
+    if gone is not None:
+        low, likely, high = low + gone.low, likely + gone.likely, high + gone.high
+    return Estimate(low=low, likely=likely, high=high)
 
 
 def choices(case: Situation) -> tuple[str, ...]:
@@ -205,7 +201,7 @@ def choices(case: Situation) -> tuple[str, ...]:
         steps = what_helps(advice, plan_fit, watch=case.watch, used=case.used)
     else:
         steps = (upgrade(plan_fit, watch=case.watch), _switch_off_largest(case))
-        steps = steps[:1] if case.is_over and case.watch.drops else steps
+        steps = steps[:1] if case.is_full else steps
     if steps[0] == CALM:
         return steps
     return (*steps, waiting(case))
@@ -228,32 +224,24 @@ def waiting(case: Situation) -> str:
         return f"Do nothing: {how}."
     if not case.watch.drops:
         return f"Do nothing: {about(lost)} events over the agreed limit."
-    return loss_sentence(lost)
+    return doing_nothing(lost)
 
 
-def loss_sentence(lost: Estimate) -> str:
+def doing_nothing(lost: Estimate) -> str:
     """Say what is lost if nothing is done."""
     likely, bounds = rough(lost.likely), band(lost.low, lost.high)
     tail = "" if bounds == likely else f" ({bounds})"
     return f"Do nothing: about {likely} events lost{tail}."
 
 
-def loss(seen: Forecast, limit: int) -> str:
-    """Say what is dropped of a period that is likely to pass its limit."""
-    low, likely, high = (max(0, end - limit) for end in (seen.p10, seen.p50, seen.p90))
-    return loss_sentence(Estimate(low=low, likely=likely, high=high))
-
-
 def what_helps(
     advice: Remedies, fit: PlanFit | None, *, watch: Watch, used: int
 ) -> tuple[str, ...]:
     """List what to do about what is to come, a sentence or two at a time."""
-    if is_over(used, watch.limit):
-        return (upgrade(fit, watch=watch, resumes=watch.drops),)
+    if watch.limit is not None and used >= watch.limit:  # at it, one more is too many
+        return (upgrade(fit, watch=watch, resumes=watch.drops and used > watch.limit),)
     if advice.high.excess:
         return (upgrade(fit, watch=watch), cut(advice))
-    if used == watch.limit:  # none is expected, but one would be too many
-        return (upgrade(fit, watch=watch),)
     return (CALM, room(advice))
 
 
@@ -283,13 +271,9 @@ def cut(advice: Remedies) -> str:
     fit = advice.likely if advice.likely.excess else advice.high
     if fit.cut_percent is None:
         return room(advice)
-    budget, expected = events_a_day(advice.daily_budget), rough(advice.expected_a_day)
-    return f"Cut traffic by {fit.cut_percent} %: {budget} instead of {expected}. {_settings(fit)}"
-
-
-def events_a_day(n: int) -> str:
-    """Write a daily number."""
-    return f"{number(n)} a day"
+    budget, expected = number(advice.daily_budget), rough(advice.expected_a_day)
+    a_day = f"{budget} a day instead of {expected}"
+    return f"Cut traffic by {fit.cut_percent} %: {a_day}. {_settings(fit)}"
 
 
 def room(advice: Remedies) -> str:
@@ -297,7 +281,7 @@ def room(advice: Remedies) -> str:
     expected = f"about {rough(advice.expected_a_day)} a day expected"
     if not advice.daily_budget:
         return f"No room left in this period; {expected}."
-    return f"Room for {events_a_day(advice.daily_budget)}; {expected}."
+    return f"Room for {number(advice.daily_budget)} a day; {expected}."
 
 
 def _settings(fit: Fit) -> str:
@@ -333,11 +317,6 @@ def day_and_range(when: Crossing) -> str:
     return f"{here} ({short_days(when.early, when.late)})"
 
 
-def crossed(when: Crossing) -> str:
-    """Say when the limit is reached; nothing where that is unknown."""
-    return f"Limit reached {day_and_range(when)} (UTC)." if when.likely else ""
-
-
 def total(seen: Forecast, last_day: date) -> str:
     """Say where the period ends at this pace, as a sentence without its end."""
     return f"At this pace: about {rough(seen.p50)} by {short_day(last_day)} ({likely_range(seen)})"
@@ -348,21 +327,19 @@ def likely_range(seen: Forecast) -> str:
     return f"80 % range: {band(seen.p10, seen.p90)}"
 
 
-def under(seen: Forecast, last_day: date) -> str:
-    """Say that the limit will hold, and the risk that it does not."""
-    odds = seen.probability_over
-    return f"{total(seen, last_day)}, under the limit{'' if odds is None else f'; {risk(odds)}'}."
-
-
 def risk(odds: float) -> str:
     """Say how likely the limit is hit though that is not expected."""
     return "risk below 10 %" if odds < _AT_RISK else f"risk {certainty(odds)}"
 
 
 def outcome(seen: Forecast, limit: int, when: Crossing, last_day: date) -> str:
-    """Say where the period ends, and when the limit is reached on the way."""
-    past = f", {rough(seen.p50 - limit)} over the limit" if seen.p50 > limit else ""
-    return join([f"{total(seen, last_day)}{past}.", crossed(when)])
+    """Say where the period ends, and when the limit is reached or how likely it holds."""
+    ends, odds = total(seen, last_day), seen.probability_over
+    if seen.p50 <= limit:
+        return f"{ends}, under the limit{'' if odds is None else f'; {risk(odds)}'}."
+    ends = f"{ends}, {rough(seen.p50 - limit)} over the limit."
+    day = day_and_range(when).removesuffix(")")
+    return f"{ends} Limit reached {day}{', ' if '(' in day else ' ('}UTC)." if day else ends
 
 
 def largest(advice: Remedies) -> str:

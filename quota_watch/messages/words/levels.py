@@ -5,9 +5,7 @@ from datetime import timedelta
 from quota_watch.lib.text import (
     NAME,
     about,
-    estimate,
     events,
-    join,
     month,
     number,
     one_line,
@@ -38,7 +36,7 @@ def threshold_fired(case: Situation) -> Words:
         return _closed_over(case)
     if case.used is None or case.limit is None:
         return Words(title=f"{case.name} has reached a level of its limit", lead=case.figures())
-    if case.is_over or case.is_full:
+    if case.is_full:
         return _full(case)
     steps = choices(case)
     return Words(
@@ -124,10 +122,11 @@ def _price_of_waiting(case: Situation) -> str:
     if case.watch.lapsed_plan is not None:
         return "All new events are lost until the plan is renewed."
     lost = expected_loss(case)
-    by = short_day(case.period.last_day)
-    gone = f"About {rough(lost.likely)} lost" if lost and lost.likely else "All new events are lost"
+    gone = f"All new events are lost until {short_day(case.period.end)}"
+    if lost is not None and lost.likely:
+        gone = f"About {rough(lost.likely)} lost by {short_day(case.period.last_day)}"
     stops = "an upgrade stops it within 30 minutes" if case.is_over else "an upgrade prevents it"
-    return f"{gone} by {by}; {stops}."
+    return f"{gone}; {stops}."
 
 
 def so_far(case: Situation) -> str:
@@ -138,17 +137,13 @@ def so_far(case: Situation) -> str:
 
 def _closed_over(case: Situation) -> Words:
     used, limit, period = case.detail.get("used"), case.detail.get("limit"), case.told_period
-    by, part = "", ""
-    if used is not None and limit is not None:
-        by = f": {number(used)} of {events(limit)}"
-        part = f" ({share(percent(used, limit))})"
+    by = "" if used is None or limit is None else f": {number(used)} of {events(limit)}"
     return Words(
         title=f"{case.name} ended {month(period.start)} over its limit{by}",
-        lead=f"Found when the closed period was counted again{part}. {_closed_loss(case)}",
-        preheader=_closed_loss(case),
-        details=(join(["Now:", case.figures()]),),
+        lead=_closed_loss(case),
+        details=("Found when the closed period was counted again.", f"Now: {case.figures()}"),
         heading="So that it doesn't happen again",
-        steps=(upgrade(case.known.plan_fit, watch=case.watch), "Or cut traffic."),
+        steps=(upgrade(case.known.plan_fit, watch=case.watch), "Cut traffic."),
     )
 
 
@@ -156,7 +151,7 @@ def _closed_loss(case: Situation) -> str:
     if not case.watch.drops:
         return "No event is lost: this server keeps them all."
     if case.told_lost is not None:
-        return f"{estimate(case.told_lost).capitalize()} were dropped and can't be recovered."
+        return f"{about(case.told_lost).capitalize()} events were dropped and can't be recovered."
     return "Events dropped past the limit can't be recovered; how many is not known."
 
 
@@ -174,9 +169,7 @@ def site_budget_fired(case: Situation) -> Words:
     part, id_ = share(percent(used, budget)), case.watch.organization.id
     return Words(
         title=f"{case.name}: {site} has used {part} of its budget of {events(budget)}",
-        lead=f"That is {number(used)} of the plan that {case.name} shares. Rybbit doesn't know "
-        "the budget"
-        " and drops nothing because of it.",
+        lead=f"{events(used)} so far. The budget is your own: Rybbit drops nothing past it.",
         details=(case.figures(),),
         steps=(f"See who used the plan: `quota-watch status {id_} --sites`.",),
     )

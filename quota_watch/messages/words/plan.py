@@ -148,11 +148,12 @@ def enforced_fired(case: Situation) -> Words:
     """Say that events are lost though our numbers don't say so, and why that may be."""
     return Words(
         title=f"Rybbit is dropping events of {case.name}",
-        lead=join([_dropped(case), _cause(case), _differs(case)]),
+        lead=f"New events are dropped and can't be recovered. {_cause(case)}",
         preheader="Every new event is lost until the plan or the limit is corrected.",
-        details=(case.figures(),),
+        details=(f"Rybbit has said so since {case.brief(case.since())}.", case.figures()),
         heading=FIX,
         steps=_enforced_steps(case),
+        note=_differs(case),
     )
 
 
@@ -169,11 +170,6 @@ def enforced_ended(case: Situation) -> Words:
         lead="Two reads of Rybbit agree. Events dropped in between can't be recovered.",
         details=(case.figures(),),
     )
-
-
-def _dropped(case: Situation) -> str:
-    since = f"Rybbit has said so since {case.brief(case.since())}. "
-    return f"{since}New events are dropped and can't be recovered."
 
 
 def _differs(case: Situation) -> str:
@@ -209,7 +205,7 @@ def _cause(case: Situation) -> str:
         unknown = f"Rybbit does not know the plan it bills ({plan}), so its" if plan else "Rybbit's"
         return f"{unknown} limit is 0: one event blocks every site."
     if _is_lapsed(case):
-        status = one_line(str(case.detail["status"]), NAME)
+        status = one_line(str(case.detail["status"]), NAME).replace("_", " ")
         return f"The subscription is {status}: the free plan's limit applies."
     if limit is not None and case.limit is not None and limit < case.limit:
         return f"Rybbit enforces {events(limit)}, not the {number(case.limit)} known here."

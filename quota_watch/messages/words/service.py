@@ -1,6 +1,6 @@
 """Words of `delivery`, `config` and `discovered`: what needs attention is the watch itself."""
 
-from quota_watch.lib.text import NAME, events, number, one_line, sentence
+from quota_watch.lib.text import NAME, events, join, number, one_line, sentence
 from quota_watch.messages.words import CHOOSE, FIX, Case, Words
 
 _FAILED = (
@@ -48,30 +48,27 @@ def _attempts(count: int) -> str:
     return "1 attempt" if count == 1 else f"{number(count)} attempts"
 
 
-_MOST_PROBLEMS = 5
+_MOST_PROBLEMS = 3
 
 
 def config_fired(case: Case) -> Words:
     """Say what is wrong with the config that was refused."""
     problems = [sentence(str(each)) for each in case.detail.get("problems") or ()]
-    more = len(problems) - _MOST_PROBLEMS
     count = "1 problem" if len(problems) == 1 else f"{number(len(problems))} problems"
+    if len(problems) > _MOST_PROBLEMS:
+        problems[_MOST_PROBLEMS:] = [f"And {number(len(problems) - _MOST_PROBLEMS)} more."]
     return Words(
         title=f"A new config was refused ({count}); the old one stays in force",
-        lead="Everything is watched as before; none of your changes are active. "
-        "A restart would fail, and then nothing would be watched.",
-        preheader=problems[0] if problems else "",
-        details=(
-            f"Refused {case.brief(case.transition.story.started_at)}.",
-            *problems[:_MOST_PROBLEMS],
-            f"And {number(more)} more." if more > 0 else "",
-        ),
+        lead=join(problems) or "It can't be used.",
+        preheader="None of your changes are active; after a restart nothing would be watched.",
+        details=(f"Refused {case.brief(case.transition.story.started_at)}.",),
         heading=FIX,
         steps=(
             "Run `quota-watch check --offline`: it names every problem and its remedy.",
             "Correct the file and reload: `systemctl reload quota-watch`, or SIGHUP.",
         ),
-        note=problems[0] if problems else "",
+        note="Until then everything is watched as before and none of your changes are active; "
+        "after a restart nothing would be watched.",
     )
 
 

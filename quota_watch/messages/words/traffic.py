@@ -123,10 +123,10 @@ def stalled_fired(case: Situation) -> Words:
 def stalled_ended(case: Situation) -> Words:
     """Say that events are arriving again."""
     today = case.known.usage.used_today if case.known.usage else None
-    at = f": {number(today)} today" if today else ""
+    at = f", {number(today)} today" if today else ""
     return Words(
         title=f"{case.name}: events are back{at}",
-        lead="Events are back. Events missed in between are gone for good.",
+        lead="Events missed in between are gone for good.",
         details=(case.figures(),),
     )
 
