@@ -25,6 +25,7 @@ from quota_watch.messages.report import ReportView, lines_of, report_view
 from quota_watch.messages.words import CHOOSE, FIX
 from quota_watch.model.period import is_over, percent
 from quota_watch.model.watch import Rule, Severity
+from quota_watch.rules.registry import REGISTRY, Matter
 
 MAILTO = "mailto:"
 """How the name of a mail channel begins that is nothing but its one address."""
@@ -32,8 +33,6 @@ MAILTO = "mailto:"
 _SUBJECT, _BUTTON = 200, 14
 _MOST_TYPES, _MOST_STEPS, _MOST_CHARTS, _MOST_FACTS = 12, 6, 3, 4
 _FULL = 100
-_OF_LIMIT = frozenset({Rule.THRESHOLD, Rule.FORECAST, Rule.LIMIT, Rule.ENFORCED})
-_OF_DAYS = frozenset({Rule.SPIKE, Rule.STALLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ def view_of(
     first = facts[0]
     alert, usage, links = first.alert, first.usage, first.links
     tone, late, report = tone_of(first), late_note(first, now), report_view(first)
-    chart = chart_of(first) if charts and alert.rule in _OF_DAYS else None
+    chart = chart_of(first) if charts and _matter_of(first) is Matter.DAYS else None
     return View(
         tone=tone,
         badge=_badge(first, tone, late=bool(late)),
@@ -216,10 +215,14 @@ def _steps(facts: Sequence[Facts]) -> tuple[str, ...]:
     return tuple(steps)[: max(_MOST_STEPS, len(main.alert.steps))]
 
 
+def _matter_of(facts: Facts) -> Matter | None:
+    return next((each.matter for rule, each in REGISTRY.items() if rule == facts.alert.rule), None)
+
+
 def _buttons(facts: Facts) -> tuple[Button, ...]:
     buttons, of, links = [], facts.organization, facts.links
     if of is not None and facts.is_going_on:
-        if facts.alert.rule in _OF_LIMIT:
+        if _matter_of(facts) is Matter.LIMIT:
             buttons += [Button("Change plan", links.plan)] if links.plan else []
         else:
             buttons.append(Button("Open Rybbit", of.server))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 from quota_watch.model.limit import ChangeKind
 from quota_watch.model.watch import Rule, Severity
@@ -25,6 +26,13 @@ from quota_watch.rules.verdict import Condition, Findings, Reason, State, Verdic
 _EVEN = 0.5
 
 
+class Matter(Enum):
+    """What the reader of an alert looks at: the limit and plans, or the days behind it."""
+
+    LIMIT = auto()
+    DAYS = auto()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """A rule: how it is judged, and how its stories live.
@@ -34,7 +42,7 @@ class Entry:
     on. `says_more` is why a condition is news within a story although neither its level nor its
     severity rose. `of_limit`: its stories belong to a period and a limit and end with either.
     `of_period`: they are pointless once the period is over. `ends_when_off`: switching it off ends
-    them.
+    them. `matter` decides what a message links to and shows.
     """
 
     verdict: Callable[[Known], Verdict] | None = None
@@ -44,6 +52,7 @@ class Entry:
     of_limit: bool = False
     of_period: bool = False
     ends_when_off: bool = False
+    matter: Matter | None = None
 
 
 REGISTRY: Mapping[Rule, Entry] = {
@@ -51,6 +60,7 @@ REGISTRY: Mapping[Rule, Entry] = {
         verdict=threshold.verdict,
         events=threshold.events,
         says_more=threshold.says_more,
+        matter=Matter.LIMIT,
         of_limit=True,
         of_period=True,
     ),
@@ -58,6 +68,7 @@ REGISTRY: Mapping[Rule, Entry] = {
         verdict=forecast.verdict,
         ends=Reason.NO_LONGER_LIKELY,
         says_more=forecast.says_more,
+        matter=Matter.LIMIT,
         of_limit=True,
         of_period=True,
         ends_when_off=True,
@@ -65,16 +76,18 @@ REGISTRY: Mapping[Rule, Entry] = {
     Rule.SPIKE: Entry(
         verdict=spike.verdict,
         ends=Reason.AS_EXPECTED_AGAIN,
+        matter=Matter.DAYS,
         of_period=True,
         ends_when_off=True,
     ),
     Rule.STALLED: Entry(
         verdict=stalled.verdict,
         ends=Reason.EVENTS_AGAIN,
+        matter=Matter.DAYS,
         ends_when_off=True,
     ),
     Rule.BLIND: Entry(verdict=blind.verdict, ends=Reason.POLLS_WORK_AGAIN),
-    Rule.LIMIT: Entry(verdict=limit.verdict),
+    Rule.LIMIT: Entry(verdict=limit.verdict, matter=Matter.LIMIT),
     Rule.MISMATCH: Entry(
         verdict=mismatch.verdict,
         events=mismatch.events,
@@ -86,6 +99,7 @@ REGISTRY: Mapping[Rule, Entry] = {
     Rule.ENFORCED: Entry(
         verdict=enforced.verdict,
         ends=Reason.RYBBIT_TAKES_EVENTS,
+        matter=Matter.LIMIT,
         of_limit=True,
         of_period=True,
     ),
