@@ -1,9 +1,7 @@
 """What commands share: config, database, organizations, common options, and how they print."""
 
 import os
-import shutil
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -17,7 +15,6 @@ from urllib.parse import urlsplit
 import click
 
 from quota_watch.lib.machine import Clock, SystemClock
-from quota_watch.lib.text import one_line, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -227,6 +224,8 @@ def print_json(answer: Mapping[str, object]) -> None:
     """Print one object, as every `--json` does; ASCII only, whatever the output can show."""
     import json
 
+    from quota_watch.lib.text import plain
+
     click.echo(json.dumps(plain(answer), indent=2))
 
 
@@ -265,9 +264,18 @@ def print_table(
     where others are long; those of `piped_only` are left out, and counts have separators. There a
     table begins with a free line; elsewhere only with a `gap`.
     """
+    from quota_watch.lib.text import one_line
+
+    def text(value: object) -> str:
+        if isinstance(value, datetime):
+            return short_time(value)
+        if terminal and isinstance(value, int):
+            return f"{value:,}"
+        return "-" if value is None else one_line(str(value), None)
+
     terminal = is_terminal()
     shown = [n for n, header in enumerate(headers) if not (terminal and header in piped_only)]
-    lines = [[_cell(row[n], separators=terminal) for n in shown] for row in rows]
+    lines = [[text(row[n]) for n in shown] for row in rows]
     heads = [headers[n] for n in shown]
     if not terminal:
         if gap:
@@ -291,15 +299,6 @@ def print_table(
     screen.print(table)
 
 
-def _cell(value: object, *, separators: bool) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, datetime):
-        return short_time(value)
-    is_count = separators and isinstance(value, int)
-    return f"{value:,}" if is_count else one_line(str(value), None)
-
-
 def _widths(lines: Sequence[Sequence[str]], room: int) -> list[int]:
     """Return how wide columns can be: the widest gives way until all fit, the last one wraps."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -311,6 +310,9 @@ def _widths(lines: Sequence[Sequence[str]], room: int) -> list[int]:
 
 def say(text: str, *, style: str = "", first: str = "", rest: str = "", width: int = 0) -> None:
     """Print a text, on a terminal wrapped to it (`width` everywhere), after these indents."""
+    import shutil
+    import textwrap
+
     if not width and is_terminal():
         width = min(shutil.get_terminal_size().columns, _WIDEST)
     lines = textwrap.wrap(
