@@ -2,35 +2,43 @@
 
 import logging
 import os
-import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from quota_watch.cli.context import GROUP, Context, chosen, print_json, print_table, progress
+from quota_watch.cli.context import (
+    GROUP,
+    JSON,
+    ORGANIZATIONS,
+    Context,
+    chosen,
+    print_json,
+    print_table,
+    progress,
+)
+from quota_watch.config import Config, Use, warnings
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.logs import get_logger, log_uncaught_exceptions
 from quota_watch.lib.text import by_field, what_and_advice
+from quota_watch.model.account import Organization
 from quota_watch.model.period import Period, percent
 from quota_watch.model.schedule import span
 from quota_watch.model.source import ErrorKind
 from quota_watch.model.watch import Watch
+from quota_watch.pipeline.watcher import PollSummary
+from quota_watch.rules.story import Transition
+from quota_watch.service.health import Health, Notifier, clocks_apart
+from quota_watch.service.runtime import Runtime
+from quota_watch.storage.database import Database
+from quota_watch.views.known import known_of
+from quota_watch.views.status import PollError
 
 if TYPE_CHECKING:
-    from quota_watch.config import Config
-    from quota_watch.pipeline.watcher import PollSummary
-    from quota_watch.rules.known import Known
-    from quota_watch.rules.story import Transition
-    from quota_watch.service.health import Health
-    from quota_watch.service.runtime import Runtime
     from quota_watch.service.service import Page
-    from quota_watch.storage.database import Database
-    from quota_watch.views.status import PollError
 
 log = get_logger(__name__)
 
@@ -44,13 +52,8 @@ _M_ARENA_MAX = -8  # of glibc's mallopt
 @click.pass_obj
 def run(context: Context) -> int:
     """Poll, alert and deliver until stopped: the service."""
-    from quota_watch.service.health import Health, Notifier, clocks_apart
     from quota_watch.service.service import Page, Service, wait_for_database
 
-    # Until the service handles them: there is nothing yet to end, or to reload.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     share_one_heap()
     config = context.config()
     context.start_logging(config)
@@ -67,21 +70,20 @@ def run(context: Context) -> int:
         database.on_write = health.wrote
         if apart := clocks_apart(database, context.clock):
             log.warning(apart)
-
         load = _loader(context, config, database, health, page)
         service = Service(load, clock=context.clock, notifier=notifier, health=health)
         service.handle_signals()
         all_ended = service.run()
         page.close()
         code = 1 if service.failed else 0
-        if not all_ended:  # a thread that is stuck can't be ended, and would keep the process
+        if not all_ended:  # a stuck thread can't be ended, and would keep the process alive
             logging.shutdown()
             os._exit(code)
     return code
 
 
 def share_one_heap() -> None:
-    """Let all threads take memory from one heap: with one for each, each keeps what it once needed.
+    """Let all threads allocate from one heap: each heap of its own keeps the most it ever held.
 
     They don't wait for each other there, for the interpreter lets one run at a time anyway.
     """
@@ -92,12 +94,10 @@ def share_one_heap() -> None:
 
 
 def _loader(
-    context: Context, first: "Config", database: "Database", health: "Health", page: "Page"
-) -> "Callable[[Runtime | None], Runtime]":
-    """Return what builds a runtime of the `first` config, and later ones of what stands there."""
-    from quota_watch.config import warnings
+    context: Context, first: Config, database: Database, health: Health, page: "Page"
+) -> Callable[[Runtime | None], Runtime]:
+    """Return what builds a runtime of the `first` config, and on a reload of the file's new one."""
     from quota_watch.service.discovery import with_found
-    from quota_watch.service.runtime import Runtime
 
     def take_up(old: Runtime | None) -> Runtime:
         new = first if old is None else context.config()
@@ -128,9 +128,9 @@ def _loader(
 
 
 @click.command()
-@click.argument("organizations", metavar="[ORG]...", nargs=-1)
+@ORGANIZATIONS
 @click.option("--no-deliver", is_flag=True, help="Decide and enqueue, but send nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@JSON
 @GROUP
 @click.pass_obj
 def poll(
@@ -144,9 +144,6 @@ def poll(
 
     For all or the named organizations, due or not; safe beside a running daemon, fit for cron.
     """
-    from quota_watch.config import Use
-    from quota_watch.service.runtime import Runtime
-
     config = context.config()
     watches = chosen(config, organizations, group)
     context.start_logging(config, Use.POLL, Use.DELIVER, Use.STORE)
@@ -155,15 +152,13 @@ def poll(
         try:
             with progress("poll", len(watches), bar=len(watches) >= _MANY) as shown:
                 named = [watch.organization for watch in watches]
-                found, put_off = runtime.poll_named(named, done=shown.advance)
+                summaries, put_off = runtime.poll_named(named, done=shown.advance)
             runtime.report()
             runtime.tell_of_channels()
             deliveries = runtime.flush(_FLUSH_SECONDS)
-            if (
-                not organizations and group is None
-            ):  # who polls from cron has no daemon that does it
-                runtime.thin_out()
-            if config.heartbeat and any(each.error is None for each in found.values()):
+            if len(watches) == len(config.organizations):
+                runtime.thin_out()  # who polls from cron has no daemon that does it
+            if config.heartbeat and any(each.error is None for each in summaries.values()):
                 runtime.look()
                 runtime.beat()
         except QuotaWatchError:
@@ -173,30 +168,26 @@ def poll(
             raise
         finally:
             runtime.close(_CLOSE_SECONDS)
-        polled = [
-            _polled(each, found.get(each.organization), put_off.get(each.organization))
-            for each in watches
-        ]
-        polled = _with_taken_over(polled, watches, database, context)
+        polled = _polled(context, database, watches, summaries, put_off)
     if as_json:
         print_json({"organizations": polled, "deliveries": deliveries})
     else:
-        _print_polled(polled, deliveries)
-    failed = deliveries["failed"] or not all(each.ok for each in polled)
-    return 1 if failed else 0
+        headers = ("organization", "poll", "used", "limit", "percent", "note")
+        print_table(headers, map(_cells, polled))
+        click.echo("deliveries: " + ", ".join(f"{n} {name}" for name, n in deliveries.items()))
+    return 1 if deliveries["failed"] or any(each.error for each in polled) else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Polled:
-    """What became of the poll of one organization, as `poll` shows it."""
+    """How the poll of one organization ended, as `poll` shows it."""
 
     id: str
-    ok: bool
-    error: "PollError | None"
+    error: PollError | None
     used: int | None
     limit: int | None
     period: Period | None
-    transitions: "Sequence[Transition]" = ()
+    transitions: Sequence[Transition] = ()
 
     @property
     def percent(self) -> float | None:
@@ -214,85 +205,72 @@ class _Polled:
             for each in self.transitions
         ]
         rest = {"percent": self.percent, "transitions": transitions}
-        return by_field(self, without={"transitions"}) | rest
+        return {"ok": self.error is None, **by_field(self, without={"transitions"}), **rest}
 
 
-def _polled(watch: Watch, found: "PollSummary | None", wait: timedelta | None) -> _Polled:
-    good = found.usage if found else None
-    taken_over = found is None and wait is None
-    return _Polled(
-        id=watch.organization.id,
-        ok=good is not None or taken_over,
-        error=_error(found, wait),
-        used=good.used if good else None,
-        limit=found.limit if found else watch.limit,
-        period=found.period if found else None,
-        transitions=found.transitions if found else (),
-    )
-
-
-def _with_taken_over(
-    polled: Sequence[_Polled],
-    watches: Sequence[Watch],
-    database: "Database",
+def _polled(
     context: Context,
+    database: Database,
+    watches: Sequence[Watch],
+    summaries: Mapping[Organization, PollSummary],
+    put_off: Mapping[Organization, timedelta],
 ) -> list[_Polled]:
-    """Show what is kept where another process took the poll over: that one records it."""
-    from quota_watch.views.known import known_of
-
-    taken = {
-        each.id: watch
-        for each, watch in zip(polled, watches, strict=True)
-        if each.ok and each.used is None
-    }
-    if not taken:
-        return list(polled)
+    """Say of each how its poll ended; where another process took it over, what that recorded."""
+    done = summaries.keys() | put_off.keys()
+    taken = [watch for watch in watches if watch.organization not in done]
     with database.read() as connection:
-        found = known_of(connection, list(taken.values()), now=context.clock.now())
-    known = dict(zip(taken, found, strict=True))
-    return [_as_kept(each, known[each.id]) if each.id in known else each for each in polled]
-
-
-def _as_kept(polled: _Polled, known: "Known") -> _Polled:
-    used = None if known.usage is None else known.usage.used
-    return replace(polled, used=used, limit=known.watch.limit, period=known.period)
-
-
-def _error(found: "PollSummary | None", wait: timedelta | None) -> "PollError | None":
-    from quota_watch.views.status import PollError
-
-    if found is None and wait is not None:
-        message = (
-            f"not asked: its key's rate limit leaves no request for the next {span(wait)}. Other"
-            " programs with keys of the same owner use it too"
+        now = context.clock.now()
+        recorded = known_of(connection, taken, now=now) if taken else []
+    polled = {
+        known.watch.organization: _Polled(
+            id=known.watch.organization.id,
+            error=None,
+            used=known.usage.used if known.usage else None,
+            limit=known.watch.limit,
+            period=known.period,
         )
-        return PollError(kind=ErrorKind.RATE_LIMITED, message=message, status=None)
-    error = found.error if found else None
-    return None if error is None else PollError.of(error)
+        for known in recorded
+    }
+    for watch in watches:
+        organization = watch.organization
+        if summary := summaries.get(organization):
+            polled[organization] = _Polled(
+                id=organization.id,
+                error=PollError.of(summary.error) if summary.error else None,
+                used=summary.usage.used if summary.usage else None,
+                limit=summary.limit,
+                period=summary.period,
+                transitions=summary.transitions,
+            )
+        elif organization in put_off:
+            polled[organization] = _Polled(
+                id=organization.id,
+                error=_not_asked(put_off[organization]),
+                used=None,
+                limit=watch.limit,
+                period=None,
+            )
+    return [polled[watch.organization] for watch in watches]
 
 
-def _print_polled(polled: Sequence[_Polled], deliveries: dict[str, int]) -> None:
-    rows = [
-        (
-            each.id,
-            "ok" if each.error is None else each.error.kind,
-            "-" if each.used is None else each.used,
-            "-" if each.limit is None else each.limit,
-            "-" if each.percent is None else f"{each.percent} %",
-            _note(each),
-        )
-        for each in polled
-    ]
-    print_table(("organization", "poll", "used", "limit", "percent", "note"), rows)
-    click.echo("deliveries: " + ", ".join(f"{n} {name}" for name, n in deliveries.items()))
-
-
-def _note(polled: _Polled) -> str:
-    if polled.error:
-        return what_and_advice(polled.error.message)[0]
-    return ", ".join(
-        f"{each.type} {each.story.rule}"
-        + (f" {each.story.level} %" if each.story.level is not None else "")
-        + ("" if each.told else " (not sent)")
-        for each in polled.transitions
+def _not_asked(wait: timedelta) -> PollError:
+    message = (
+        f"not asked: its key's rate limit leaves no request for the next {span(wait)}. Other"
+        " programs with keys of the same owner use it too"
     )
+    return PollError(kind=ErrorKind.RATE_LIMITED, message=message, status=None)
+
+
+def _cells(polled: _Polled) -> Sequence[object]:
+    share = None if polled.percent is None else f"{polled.percent} %"
+    if polled.error:
+        kind, note = polled.error.kind, what_and_advice(polled.error.message)[0]
+    else:
+        kind, note = "ok", ", ".join(map(_transition, polled.transitions))
+    return polled.id, kind, polled.used, polled.limit, share, note
+
+
+def _transition(transition: Transition) -> str:
+    level = "" if transition.story.level is None else f" {transition.story.level} %"
+    held = "" if transition.told else " (not sent)"
+    return f"{transition.type} {transition.story.rule}{level}{held}"
