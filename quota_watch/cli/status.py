@@ -2,16 +2,18 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
 from quota_watch.cli.context import (
     DROPPED,
     GROUP,
+    JSON,
+    ORGANIZATIONS,
     STATES,
     Context,
     bar,
@@ -21,21 +23,22 @@ from quota_watch.cli.context import (
     plural,
     print_json,
     print_table,
+    say,
     short_time,
     sparkline,
 )
-from quota_watch.lib.text import ago, iso, listed, one_line, what_and_advice
+from quota_watch.lib.text import ago, growth, iso, listed, one_line, share, what_and_advice
 from quota_watch.model.period import ONE_DAY
 from quota_watch.model.schedule import span
+from quota_watch.model.watch import Watch
+from quota_watch.rules.known import KeptForecast
+from quota_watch.storage import deliveries
+from quota_watch.storage.database import Database
+from quota_watch.views.known import SiteStatus
+from quota_watch.views.status import Status, by_urgency, statuses
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from quota_watch.model.watch import Watch
-    from quota_watch.rules.known import KeptForecast
-    from quota_watch.storage.database import Database
-    from quota_watch.views.known import SiteStatus
-    from quota_watch.views.status import Status
+    from rich.text import Text
 
 _MEDIUM_SCREEN, _WIDE_SCREEN, _WIDE_BAR, _NARROW_BAR = 100, 140, 24, 12
 _SPARK_DAYS = 14
@@ -43,11 +46,12 @@ _LINES_AROUND = 7  # of a window: title, heads, rules, what is hidden, what wait
 _WATCH_SECONDS = 5.0
 _OLD_LIMIT = timedelta(days=2)
 _SITES_NAMED = 5
+_COUNTS = {"%", "used of limit", "forecast"}  # columns of numbers
 
 
 @click.command()
-@click.argument("organizations", metavar="[ORG]...", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@ORGANIZATIONS
+@JSON
 @click.option(
     "--watch",
     "go_on",
@@ -66,52 +70,17 @@ def status(
     group: str | None,
 ) -> None:
     """Show where each organization stands now."""
-    if as_json and go_on:
-        raise click.UsageError("--json and --watch exclude each other")
+    if go_on and (as_json or sites):
+        raise click.UsageError(
+            f"--watch and {'--json' if as_json else '--sites'} exclude each other"
+        )
     config = context.config()
     watches = chosen(config, organizations, group)
     with context.existing(config) as database:
-        shows = partial(_show_once, context, database, watches, config.poll.interval)
-        if sites and not as_json:
-            _show_sites(context, database, watches)
-            return
+        show_now = partial(_show_now, context, database, watches, config.poll.interval)
         if go_on:
-            show_again(partial(shows, as_json=False, fits=True), threading.Event().wait)
-        shows(as_json=as_json)
-
-
-def _show_sites(context: Context, database: "Database", watches: Sequence["Watch"]) -> None:
-    """Print who used the plan: each site's share, growth and budget."""
-    from quota_watch.lib.text import growth, share
-    from quota_watch.views.status import statuses
-
-    with database.read() as connection:
-        found = statuses(connection, watches, now=context.clock.now())
-    rows = [
-        (
-            status.name,
-            site.domain,
-            "-" if site.used is None else f"{site.used:,}",
-            "-" if site.share is None else share(site.share),
-            growth(site.growth) or "-",
-            "-" if site.budget is None else f"{site.budget:,}",
-            _note_of(site),
-        )
-        for status in found
-        for site in status.sites
-    ]
-    print_table(("organization", "site", "used", "share", "growth", "budget", "note"), rows)
-    for status in found:
-        if not status.sites:
-            click.echo(f"{status.id}: Rybbit has listed no site yet", err=True)
-
-
-def _note_of(site: "SiteStatus") -> str:
-    if site.requires_plan:
-        return "collects nothing without a plan"
-    if site.unreadable:
-        return "the key can't read its usage (scope sites:read)"
-    return "not read yet" if site.used is None else ""
+            show_again(partial(show_now, fits=True), threading.Event().wait)
+        show_now(as_json=as_json, sites=sites)
 
 
 def show_again(show: Callable[[], None], wait: Callable[[float], object]) -> NoReturn:
@@ -125,160 +94,175 @@ def show_again(show: Callable[[], None], wait: Callable[[float], object]) -> NoR
             click.echo()
 
 
-def _show_once(
+def _show_now(
     context: Context,
-    database: "Database",
-    watches: Sequence["Watch"],
+    database: Database,
+    watches: Sequence[Watch],
     interval: timedelta,
     *,
-    as_json: bool,
+    as_json: bool = False,
+    sites: bool = False,
     fits: bool = False,
 ) -> None:
-    from quota_watch.views.status import statuses
+    from quota_watch.views.days import daily_totals
 
     now = context.clock.now()
     with database.read() as connection:
-        found = statuses(connection, watches, now=now, interval=interval)
+        organizations = statuses(connection, watches, now=now, interval=interval)
         if as_json:
-            print_json({"organizations": found})
+            print_json({"organizations": organizations})
             return
-        from quota_watch.storage import deliveries
-
         pending = deliveries.count_pending(connection)
-        days = _last_days(connection, found, now.date()) if is_terminal() else {}
-    show(found, now=now, pending=pending, fits=fits, days=days)
+        keys = {each.known.pk: each.id for each in organizations if each.known.pk is not None}
+        first = now.date() - (_SPARK_DAYS - 1) * ONE_DAY
+        days = daily_totals(connection, keys, first, now.date()) if is_terminal() else {}
+    if sites:
+        _show_sites(organizations, now)
+        return
+    show(organizations, now=now, pending=pending, fits=fits, days=days)
     for watch in watches:
         if not watch.channels and not fits:
             click.echo(f"{watch.organization.id}: nobody gets its alerts", err=True)
 
 
-def _last_days(
-    connection: "Connection", found: Sequence["Status"], today: date
-) -> Mapping[str, Sequence[int | None]]:
-    from quota_watch.views.days import daily_totals
+def _show_sites(organizations: Sequence[Status], now: datetime) -> None:
+    """Print who used the plan: each site's share, growth and budget."""
+    if old := old_numbers(organizations, now):
+        say(old, style="bold magenta")
+    rows = [
+        (
+            each.name,
+            site.domain,
+            site.used,
+            None if site.share is None else share(site.share),
+            growth(site.growth) or None,
+            site.budget,
+            _note_of_site(site),
+        )
+        for each in organizations
+        for site in each.sites
+    ]
+    print_table(("organization", "site", "used", "share", "growth", "budget", "note"), rows)
+    for each in organizations:
+        if not each.sites:
+            click.echo(f"{each.id}: Rybbit has listed no site yet", err=True)
 
-    keys = {each.known.pk: each.id for each in found if each.known.pk is not None}
-    return daily_totals(connection, keys, today - (_SPARK_DAYS - 1) * ONE_DAY, today)
+
+def _note_of_site(site: SiteStatus) -> str:
+    if site.requires_plan:
+        return "collects nothing without a plan"
+    if site.unreadable:
+        return "the key can't read its usage (scope sites:read)"
+    return "not read yet" if site.used is None else ""
+
+
+def old_numbers(organizations: Sequence[Status], now: datetime) -> str:
+    """Say since when nothing is known of any of them, and why; nothing where something is."""
+    seen = [each for each in organizations if each.last_poll and each.last_ok]
+    if not seen or not all(each.stale for each in seen):
+        return ""
+    last_poll, last_ok = max((each.last_poll, each.last_ok) for each in seen)
+    since = f"{short_time(last_ok)} ({ago(last_ok, now)})"
+    if last_poll == last_ok:
+        why = f"Nothing has been polled since {since}: is `quota-watch run` running?"
+    else:
+        why = f"No poll has succeeded since {since}."
+    return f"{why} All numbers below are from then."
 
 
 def show(
-    organizations: Sequence["Status"],
+    organizations: Sequence[Status],
     *,
     now: datetime,
     pending: int,
     fits: bool = False,
     days: Mapping[str, Sequence[int | None]] = MappingProxyType({}),
 ) -> None:
-    """Print the organizations, the most urgent first: a table with bars, or plain columns.
+    """Print the organizations: on a terminal as bars, the most urgent first, else as columns.
 
     `days` are the last ones of each by its id, which become a line. On a terminal that `fits` is
     cut to its window.
     """
-    from quota_watch.views.status import by_urgency
-
-    if trouble := _unwatched(organizations, now):
-        click.echo(click.style(trouble, fg="magenta", bold=True) if is_terminal() else trouble)
+    old = old_numbers(organizations, now)
+    if old:
+        say(old, style="bold magenta")
     if is_terminal():
-        _show_table(by_urgency(organizations), now, days, fits=fits)
+        _show_bars(by_urgency(organizations), now, days, old=old, fits=fits)
     else:
-        _show_plain(organizations, now)
+        headers = ("organization", "state", "percent", "used", "limit", "resets", "seen", "note")
+        rows = [
+            (
+                each.name,
+                each.state,
+                _percent(each),
+                each.used,
+                each.limit,
+                iso(each.period.resets_at),
+                ago(each.last_ok, now),
+                _note(each, now, is_old=bool(old)),
+            )
+            for each in organizations
+        ]
+        print_table(headers, rows)
     if pending:
-        verb = "waits" if pending == 1 else "wait"
-        click.echo(
-            f"{plural(pending, 'delivery', 'deliveries')} {verb}: see `quota-watch deliveries`"
-        )
+        waiting = "delivery waits" if pending == 1 else "deliveries wait"
+        click.echo(f"{pending:,} {waiting}: see `quota-watch deliveries`")
 
 
-def _unwatched(organizations: Sequence["Status"], now: datetime) -> str:
-    """Say so where nobody has polled for too long: then nothing below is of now."""
-    polls = [each.last_poll for each in organizations if each.last_poll]
-    good = [each for each in organizations if each.last_ok]
-    if not polls or not all(each.stale for each in good):
-        return ""
-    last = max(polls)
-    if last not in {each.last_ok for each in good}:
-        return ""  # polls are made, and fail: each organization says why
-    return (
-        f"Nothing has been polled since {short_time(last)} ({ago(last, now)}):"
-        " is `quota-watch run` running? All numbers below are from then."
-    )
-
-
-def _show_table(
-    organizations: Sequence["Status"],
+def _show_bars(
+    organizations: Sequence[Status],
     now: datetime,
     days: Mapping[str, Sequence[int | None]],
     *,
+    old: str,
     fits: bool,
 ) -> None:
+    """Print a table with bars, then what is to be said of each; cut to the window if it `fits`."""
     from rich import box
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     screen = console()
-    rows = max(screen.height - _LINES_AROUND, 1) if fits else len(organizations)
-    organizations, hidden = organizations[:rows], organizations[rows:]
+    cells = _WIDE_BAR if screen.width >= _WIDE_SCREEN else _NARROW_BAR
+    columns: Mapping[str, tuple[int, Callable[[Status], str | Text]]] = {
+        "organization": (0, _name),
+        " ": (0, lambda each: Text(bar(each.percent, cells), style=STATES[each.state][1])),
+        "%": (0, lambda each: Text(_percent(each), style=STATES[each.state][1])),
+        "used of limit": (0, _used_of_limit),
+        "14 days": (_MEDIUM_SCREEN, lambda each: sparkline(days.get(each.id, ()))),
+        "forecast": (_WIDE_SCREEN, lambda each: _band(each.forecast)),
+        "seen": (0, lambda each: ago(each.last_ok, now)),
+    }
+    left = screen.height - _LINES_AROUND - -(-len(old) // screen.width) if fits else None
+    rows = organizations if left is None else organizations[: max(left, 1)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    table.title = Text(_period_line(organizations, now), style="dim")
-    table.add_column("organization", no_wrap=True, overflow="ellipsis", max_width=36)
-    table.add_column("", no_wrap=True)
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("used of limit", justify="right", no_wrap=True)
-    has_days, has_forecast = screen.width >= _MEDIUM_SCREEN, screen.width >= _WIDE_SCREEN
-    if has_days:
-        table.add_column("14 days", no_wrap=True)
-    if has_forecast:
-        table.add_column("forecast", justify="right", no_wrap=True)
-    table.add_column("seen", no_wrap=True)
-    cells = _WIDE_BAR if has_forecast else _NARROW_BAR
-    for shown in organizations:
-        sign, style = STATES[shown.state]
-        table.add_row(
-            Text.assemble((f"{sign} ", style), (one_line(shown.name), "bold")),
-            Text(bar(shown.percent, cells), style=style),
-            Text(_percent(shown), style=style),
-            _used_of_limit(shown),
-            *([sparkline(days.get(shown.id, ()))] if has_days else []),
-            *([_band(shown.forecast)] if has_forecast else []),
-            ago(shown.last_ok, now),
-        )
+    table.title = Text(_period_line(rows, now), style="dim")
+    drawn = {name: cell for name, (least, cell) in columns.items() if screen.width >= least}
+    for name in drawn:
+        justify: Literal["left", "right"] = "right" if name in _COUNTS else "left"
+        table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", max_width=46)
+    for each in rows:
+        table.add_row(*(cell(each) for cell in drawn.values()))
     screen.print(table)
-    if hidden:
-        screen.print(Text(f" … and {plural(len(hidden), 'organization')} less urgent", "dim"))
-    left = screen.height - len(organizations) - _LINES_AROUND
-    for shown in organizations:
-        note = _note(shown, now)
-        if not note or (fits and left <= 0):
-            continue
-        sign, style = STATES[shown.state]
-        name = Text.assemble((f"{sign} ", style), (f"{one_line(shown.name)}: ", "bold"))
-        line = name.append(one_line(note, None))
+    if hidden := len(organizations) - len(rows):
+        screen.print(Text(f" … and {plural(hidden, 'organization')} less urgent", "dim"))
+    notes = ((each, note) for each in rows if (note := _note(each, now, is_old=bool(old))))
+    for each, note in list(notes)[: None if left is None else max(left - len(rows), 0)]:
+        line = _name(each).append(f": {one_line(note, None)}", "not bold")
         if fits:
             line.truncate(screen.width - 1, overflow="ellipsis")
-            left -= 1
         screen.print(Padding(line, (0, 0, 0, 1)))
 
 
-def _show_plain(organizations: Sequence["Status"], now: datetime) -> None:
-    headers = ("organization", "state", "percent", "used", "limit", "resets", "seen", "note")
-    rows = [
-        (
-            shown.name,
-            shown.state,
-            _percent(shown),
-            "-" if shown.used is None else shown.used,
-            "-" if shown.limit is None else shown.limit,
-            iso(shown.period.resets_at),
-            ago(shown.last_ok, now),
-            _note(shown, now),
-        )
-        for shown in organizations
-    ]
-    print_table(headers, rows)
+def _name(status: Status) -> "Text":
+    from rich.text import Text
+
+    sign, style = STATES[status.state]
+    return Text.assemble((f"{sign} ", style), (one_line(status.name), "bold"))
 
 
-def _period_line(organizations: Sequence["Status"], now: datetime) -> str:
+def _period_line(organizations: Sequence[Status], now: datetime) -> str:
     if not organizations:
         return ""
     period = organizations[0].period
@@ -287,79 +271,82 @@ def _period_line(organizations: Sequence["Status"], now: datetime) -> str:
     return f"{period.start} to {period.last_day} (UTC), resets {left}"
 
 
-def _percent(shown: "Status") -> str:
-    return "-" if shown.percent is None else f"{shown.percent:.1f} %"
+def _percent(status: Status) -> str:
+    return "-" if status.percent is None else f"{status.percent:.1f} %"
 
 
-def _used_of_limit(shown: "Status") -> str:
-    used = "?" if shown.used is None else f"{shown.used:,}"
-    limit = "no limit known" if shown.limit is None else f"{shown.limit:,}"
+def _used_of_limit(status: Status) -> str:
+    used = "?" if status.used is None else f"{status.used:,}"
+    limit = "no limit known" if status.limit is None else f"{status.limit:,}"
     return f"{used} / {limit}"
 
 
-def _note(shown: "Status", now: datetime) -> str:
-    age = [f"not seen since {short_time(shown.last_ok)}"] if shown.stale else []
-    return "; ".join([*age, *_of_polls(shown), *_of_counts(shown), *_of_limit(shown, now)])
-
-
-def _of_counts(shown: "Status") -> Iterator[str]:
-    if shown.over:
-        yield f"over since {shown.crossed_on}{DROPPED if shown.drops else ''}"
-    elif shown.enforced:
-        yield "Rybbit reports it over its limit; new events are dropped"
-    if without := [site.domain for site in shown.sites if site.requires_plan]:
-        yield f"without a plan nothing is collected for {listed(without[:_SITES_NAMED])}"
-    if lost := shown.lost:
-        yield f"about {lost.likely:,} events lost ({lost.low:,} to {lost.high:,})"
-    forecast, limit = shown.forecast, shown.limit
-    if forecast is None or limit is None or shown.over or forecast.p90 <= limit:
-        return
-    likely = shown.crosses_on
-    when = f", hits its limit around {likely}" if likely else ""
-    made = f" of {forecast.as_of}" if shown.stale else ""
-    yield f"forecast{made} {_band(forecast)} by the end{when}"
-
-
-def _band(forecast: "KeptForecast | None") -> str:
+def _band(forecast: KeptForecast | None) -> str:
     if forecast is None:
         return "-"
     return f"{forecast.p50:,} ({forecast.p10:,} to {forecast.p90:,})"
 
 
-def _of_limit(shown: "Status", now: datetime) -> Iterator[str]:
-    if shown.limit is None:
-        yield "no limit is known, so no level is checked"
-    as_of = shown.limit_as_of
-    if shown.limit_source == "upstream" and as_of and now - as_of > _OLD_LIMIT:
-        yield f"the limit was read from Rybbit {ago(as_of, now)}"
-    if pending := shown.limit_pending:
-        lower = "no limit" if pending.limit is None else f"{pending.limit:,}"
-        status = f" (subscription {pending.status})" if pending.status else ""
-        yield f"Rybbit says {lower}{status}, to be confirmed at {pending.confirmed_at:%H:%M} UTC"
-    if differs := shown.limit_differs:
-        plan = f" (plan {differs.plan})" if differs.plan else ""
-        yield f"the config's limit is {differs.config:,}, Rybbit's {differs.upstream:,}{plan}"
-    if mismatch := shown.mismatch:
-        sure = "" if mismatch.confirmed else ", not confirmed yet"
-        ours, theirs = mismatch.ours, mismatch.theirs
-        if ours is not None and theirs is not None:
-            yield f"counted {ours:,} here, {theirs:,} at Rybbit{sure}"
+def _note(status: Status, now: datetime, *, is_old: bool) -> str:
+    """Say what the numbers don't; how old they are only where that was not said of all."""
+    age = f"not seen since {short_time(status.last_ok)}" if status.stale and not is_old else ""
+    notes = (age, *_of_polls(status), *_of_counts(status), *_of_limit(status, now))
+    return "; ".join(filter(None, notes))
 
 
-def _of_polls(shown: "Status") -> Iterator[str]:
-    if shown.last_error:
-        word = "blind, polls failing" if shown.blind else "polls failing"
-        error = what_and_advice(shown.last_error.message)[0]
-        yield f"{word} since {short_time(shown.failing_since)}: {error}"
-    elif shown.last_poll is None:
+def _of_polls(status: Status) -> Iterator[str]:
+    if status.last_error:
+        word = "blind, polls failing" if status.blind else "polls failing"
+        error = what_and_advice(status.last_error.message)[0]
+        yield f"{word} since {short_time(status.failing_since)}: {error}"
+    elif status.last_poll is None:
         yield "not polled yet"
-    interval = shown.interval
+    interval = status.interval
     if interval and interval.stretched:
         every, wanted = (
             span(timedelta(seconds=seconds or 0))
             for seconds in (interval.current, interval.configured)
         )
         yield f"polled every {every}, not {wanted}: the key's daily budget allows no more"
-    for silence in shown.silences:
+    for silence in status.silences:
         what = silence.rule or "all"
         yield f"{what} silenced until {short_time(silence.ends_at)} ({silence.reason})"
+
+
+def _of_counts(status: Status) -> Iterator[str]:
+    if status.over:
+        yield f"over since {status.crossed_on}{DROPPED if status.drops else ''}"
+    elif status.enforced:
+        yield "Rybbit reports it over its limit; new events are dropped"
+    if without := [site.domain for site in status.sites if site.requires_plan]:
+        yield f"without a plan nothing is collected for {listed(without[:_SITES_NAMED])}"
+    if lost := status.lost:
+        yield f"about {lost.likely:,} events lost ({lost.low:,} to {lost.high:,})"
+    forecast, limit = status.forecast, status.limit
+    if forecast is None or limit is None or status.over or forecast.p90 <= limit:
+        return
+    when = f", hits its limit around {status.crosses_on}" if status.crosses_on else ""
+    made = f" of {forecast.as_of}" if status.stale else ""
+    yield f"forecast{made} {_band(forecast)} by the end{when}"
+
+
+def _of_limit(status: Status, now: datetime) -> Iterator[str]:
+    if status.limit is None:
+        yield "no limit is known, so no level is checked"
+    as_of = status.limit_as_of
+    is_old = as_of is not None and now - as_of > _OLD_LIMIT and not status.stale
+    if status.limit_source == "upstream" and is_old:
+        yield f"the limit was read from Rybbit {ago(as_of, now)}"
+    if pending := status.limit_pending:
+        lower = "no limit" if pending.limit is None else f"{pending.limit:,}"
+        subscription = f" (subscription {pending.status})" if pending.status else ""
+        at = f"{pending.confirmed_at:%H:%M} UTC"
+        yield f"Rybbit says {lower}{subscription}, to be confirmed at {at}"
+    if differs := status.limit_differs:
+        plan = f" (plan {differs.plan})" if differs.plan else ""
+        yield f"the config's limit is {differs.config:,}, Rybbit's {differs.upstream:,}{plan}"
+    if mismatch := status.mismatch:
+        sure = "" if mismatch.confirmed else ", not confirmed yet"
+        ours, theirs = mismatch.ours, mismatch.theirs
+        if ours is not None and theirs is not None:
+            yield f"counted {ours:,} here, {theirs:,} at Rybbit{sure}"
