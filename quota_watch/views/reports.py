@@ -106,6 +106,7 @@ class EntryFacts:
     limit: int | None = None
     percent: float | None = None
     over: bool | None = None
+    drops: bool | None = None
     measured_at: datetime | None = None
     coming: ComingFacts | None = None
     lost: Estimate | None = None
@@ -201,6 +202,7 @@ def _entry(
         limit=status.limit,
         percent=status.percent,
         over=status.over,
+        drops=status.drops,
         measured_at=known.measured_at or known.last_ok,
         coming=_coming(present),
         lost=status.lost,

@@ -1,6 +1,7 @@
 """Mails in a real browser: light, dark, on a phone, and with what Gmail takes away."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -9,6 +10,7 @@ from playwright.sync_api import Browser, Page
 from quota_watch.messages.render import Renderer
 from support.domain import NOON
 from support.samples import sample_facts
+from support.telling import BIG
 
 SHAPES = sample_facts(now=NOON)
 SHOWN = ("will_exceed", "dropping", "closed_over", "never_seen", "report_weekly", "report_monthly")
@@ -61,11 +63,14 @@ def test_the_bars_are_as_high_as_the_days(window: Page, styles: bool) -> None:
     assert heights[0] < heights[1]
 
 
-@pytest.mark.parametrize("shape", ["will_exceed", "dropping", "blind", "fired", "stalled"])
-def test_what_to_do_stands_within_the_first_250_pixels_of_a_phone(window: Page, shape: str) -> None:
-    show(window, html(shape))
-    top = window.evaluate("document.querySelector('.steps').getBoundingClientRect().top")
-    assert top <= 250
+@pytest.mark.parametrize(
+    "name", ["Acme", "A company of a long name, which fills sixty characters, Ltd."]
+)
+def test_what_to_do_stands_within_the_first_250_pixels_of_a_phone(window: Page, name: str) -> None:
+    for shape, facts in sample_facts(now=NOON, of=replace(BIG, name=name)).items():
+        show(window, Renderer().email(facts, channel="ops").html)
+        top = window.evaluate("document.querySelector('.steps')?.getBoundingClientRect().top ?? 0")
+        assert top <= 250, shape
 
 
 def test_the_mark_of_the_limit_stands_where_the_limit_is(window: Page) -> None:

@@ -76,15 +76,30 @@ def test_the_most_urgent_come_first():
 
 def test_the_title_says_who_needs_a_look():
     assert WEEKLY.alert.title == (
-        "Weekly report, 2–8 March 2026: of 6 organizations, 1 is over the limit; "  # noqa: RUF001 - a proper dash
-        "1 is likely to hit the limit; 1 has no data"
+        "Weekly report, 2–8 March 2026: 1 of 6 organizations is over the limit"  # noqa: RUF001 - a proper dash
     )
 
 
 def test_where_all_is_well_there_is_nothing_to_do():
-    alert = told(entry(), entry("Self-hosted")).alert
+    alert = told(entry(), entry(name="Another")).alert
     assert alert.title.endswith("all 2 organizations are fine")
     assert alert.next_step == "Nothing to do."
+
+
+def test_where_a_limit_is_unknown_not_all_are_fine():
+    alert = told(entry(), entry("Self-hosted")).alert
+    assert alert.title.endswith("1 of 2 organizations has no known limit")
+
+
+def test_past_the_limit_no_event_is_forecast_that_will_be_dropped():
+    over = entry("Over & Out <Ltd>")
+    assert coming(over) == "About 38,000 (28,500–49,400) more will be lost by 31 March."  # noqa: RUF001
+    assert coming(replace(over, drops=False)).startswith("About 142,000 by 31 March")
+
+
+def test_of_a_month_that_was_over_the_next_one_is_forecast_in_full():
+    over = next(each for each in MONTHLY.report.organizations if each.over)
+    assert "hit its limit" in coming(over)
 
 
 def test_a_report_on_one_organization_names_it():
@@ -92,7 +107,7 @@ def test_a_report_on_one_organization_names_it():
 
 
 def test_of_a_month_that_is_over_the_loss_is_told_as_past():
-    assert "of 6 organizations, 1 went over; " in MONTHLY.alert.title
+    assert "1 of 6 organizations went over" in MONTHLY.alert.title
 
 
 @pytest.mark.parametrize(

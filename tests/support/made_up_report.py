@@ -122,6 +122,7 @@ class _Maker:
             "limit": limit,
             "percent": percent(used, limit) if used is not None else None,
             "over": is_over(used, limit) if used is not None else None,
+            "drops": True,
             "measured_at": iso(self.now) if known else None,
             "coming": None
             if to_come is None or used is None

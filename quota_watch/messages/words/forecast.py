@@ -33,6 +33,7 @@ from quota_watch.model.period import percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.story import TransitionType
 from quota_watch.rules.verdict import Reason
+from quota_watch.views.reports import ForecastFacts
 
 CALM = "Nothing needs to be done at this pace."
 """What to do where the limit is in no danger."""
@@ -186,7 +187,7 @@ def expected_loss(case: Situation) -> Estimate | None:
     return beyond(seen, max(limit, used), case.known.lost)
 
 
-def beyond(seen: Forecast, kept: int, gone: Estimate | None = None) -> Estimate:
+def beyond(seen: Forecast | ForecastFacts, kept: int, gone: Estimate | None = None) -> Estimate:
     """Estimate what comes beyond the events that are `kept`, and what is `gone` already."""
     low, likely, high = (max(0, total - kept) for total in (seen.p10, seen.p50, seen.p90))
     if gone is not None:

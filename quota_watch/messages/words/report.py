@@ -19,7 +19,7 @@ from quota_watch.lib.text import (
     short_day,
 )
 from quota_watch.messages.words import Words
-from quota_watch.messages.words.forecast import hits, risk
+from quota_watch.messages.words.forecast import beyond, hits, risk
 from quota_watch.model.period import percent
 from quota_watch.model.schedule import ReportKind, ReportSpan
 from quota_watch.views.known import SiteStatus
@@ -42,9 +42,6 @@ class Standing(StrEnum):
     FINE = "fine"
 
 
-_URGENT = (Standing.OVER, Standing.LIKELY, Standing.UNKNOWN)
-
-
 def standing(entry: EntryFacts) -> Standing:
     """Say how an organization stands in the period that the report shows, or the next."""
     if entry.used is None:
@@ -64,7 +61,7 @@ def _odds(entry: EntryFacts) -> float:
 
 
 def most_urgent_first(entries: Sequence[EntryFacts]) -> list[EntryFacts]:
-    """Say the organizations by how they stand, and by how much of the limit is used."""
+    """Sort organizations by how they stand, then by how much of the limit is used."""
     order = list(Standing)
     return sorted(entries, key=lambda each: (order.index(standing(each)), -(each.percent or 0.0)))
 
@@ -93,24 +90,15 @@ def _headline(entries: Sequence[EntryFacts], kind: ReportKind) -> str:
         entry = entries[0]
         part = f", {share(entry.percent)} used" if entry.percent is not None else ""
         return f"{_name(entry)} {_is(standing(entry), kind)}{part}"
-    counts = _counts(entries)
-    urgent = [_stand(each, kind, n) for each, n in counts.items() if each in _URGENT]
-    all_of = _organizations(len(entries))
-    if urgent:
-        return f"of {all_of}, {'; '.join(urgent)}"
-    at_risk = counts.get(Standing.AT_RISK, 0)
-    return f"all {all_of} are fine" + (f"; {number(at_risk)} might hit it" if at_risk else "")
+    worst, n = next(iter(_counts(entries).items()))
+    part = "all" if n == len(entries) else f"{number(n)} of"
+    return f"{part} {_organizations(len(entries))} {_is(worst, kind, many=n > 1)}"
 
 
 def _counts(entries: Sequence[EntryFacts]) -> dict[Standing, int]:
-    """Say how many stand how, the most urgent first, without those that nothing stands."""
-    found = [standing(entry) for entry in entries]
-    return {each: found.count(each) for each in Standing if each in found}
-
-
-def _stand(each: Standing, kind: ReportKind, n: int) -> str:
-    """Say how so many stand: `5 went over`, `1 is fine`."""
-    return f"{number(n)} {_is(each, kind, many=n > 1)}"
+    """Count how many stand how, the most urgent first."""
+    standings = [standing(entry) for entry in entries]
+    return {each: standings.count(each) for each in Standing if each in standings}
 
 
 def _is(each: Standing, kind: ReportKind, *, many: bool = False) -> str:
@@ -128,9 +116,10 @@ def _is(each: Standing, kind: ReportKind, *, many: bool = False) -> str:
 
 
 def _in_all(entries: Sequence[EntryFacts], kind: ReportKind) -> str:
-    if len(entries) == 1:
+    counts = _counts(entries)
+    if len(counts) == 1:
         return ""
-    counted = [_stand(each, kind, n) for each, n in _counts(entries).items()]
+    counted = [f"{number(n)} {_is(each, kind, many=n > 1)}" for each, n in counts.items()]
     return f"{_organizations(len(entries))}: {'; '.join(counted)}."
 
 
@@ -195,10 +184,13 @@ def coming(entry: EntryFacts) -> str:
     ahead = entry.coming
     if ahead is None:
         return ""
-    end = short_day(ahead.period.end)
+    end, odds = short_day(ahead.period.end), ahead.probability_over
+    is_over = bool(entry.over) and entry.period == ahead.period
+    if is_over and entry.drops and entry.used is not None:
+        more = about(beyond(ahead, entry.used)).capitalize()
+        return f"{more} more will be lost by {end}."
     total = f"About {rough(ahead.p50)} by {end} (80 % range: {band(ahead.p10, ahead.p90)})"
-    odds = ahead.probability_over
-    if odds is None or entry.over:
+    if odds is None or is_over:
         return f"{total}."
     if odds >= _EVEN and ahead.crosses_on is not None and ahead.crosses_on.likely:
         return f"{total}; {hits(ahead.crosses_on, odds)} (confidence {certainty(odds)})."
