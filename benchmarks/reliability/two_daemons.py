@@ -18,12 +18,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.reliability.kill9 import installation, wait_until
+from quota_watch.channels.webhook import AT_ONCE
+from quota_watch.pipeline.deliver import UNRECORDED
 from support.installation import Installation
 from support.postgres import running_postgres
 
 TAKEN_OVER_SECONDS = 75
-AGAIN = 8
-"""So many messages the dead one may have sent and not kept: those under way, and those before."""
+AGAIN = AT_ONCE + UNRECORDED
+"""How many messages the dead one may have sent whose outcome it had not recorded."""
 PATIENCE_SECONDS = 180
 
 

@@ -1,7 +1,7 @@
 """Deliver: take what is due from the outbox, send it, keep what came of it.
 
 Each channel has a sender of its own, so that one that hangs holds up no other. What came of its
-attempts is kept while the next are under way: killed, it repeats those few, with the same ids.
+attempts is recorded while the next are under way: killed, it repeats those few, with the same ids.
 """
 
 import math
@@ -46,6 +46,12 @@ _CLAIM_SECONDS = 0.5
 """So much work is claimed at a time: something critical that comes meanwhile waits no longer."""
 _BEGIN_SECONDS = LEASE.total_seconds() - ATTEMPT_SECONDS - 5
 """How long after its claim an attempt may begin, so that it ends inside its lease."""
+
+UNRECORDED = 4
+"""How many messages of a channel may have been sent and not recorded yet, beside those under way.
+
+A process that is killed sends those again, and no others: the next one can't know that they came.
+"""
 
 Result = Literal["sent", "failed", "retry"]
 
@@ -235,12 +241,16 @@ class Sender:
 
         Raises `StorageError`.
         """
-        is_due = True
+        is_due, at_once = True, self._channel.at_once
         try:
             while is_due:
                 is_due = False
                 for sent in in_batches(
-                    self._due(), self._attempt, threads=self._channel.at_once, linger=0.0
+                    self._due(),
+                    self._attempt,
+                    threads=at_once,
+                    room=at_once + UNRECORDED,
+                    linger=0.0,
                 ):
                     is_due = True
                     self._keep(sent)

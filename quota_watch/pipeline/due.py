@@ -3,13 +3,12 @@
 Answers come back in batches worth a transaction.
 """
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from quota_watch.lib.machine import Clock
 from quota_watch.storage import claims
@@ -168,25 +167,26 @@ def in_batches(
     do: Callable[[_Work], _Answer],
     *,
     threads: int,
+    room: int = 2 * BATCH_SIZE,
     linger: float = LINGER_SECONDS,
     size: Callable[[_Answer], int] = lambda _: 1,
 ) -> Iterator[list[_Answer]]:
     """Do all `work` on a few threads and yield the answers in batches.
 
     A batch closes at 100 answers, fewer where their `size` is more than 1, `linger` seconds after
-    its first, or when nothing is under way. No work is begun while as much waits to be taken.
-    `do` must not raise; what `work` raises is raised here once the threads have ended. When the
-    caller stops early, no further work is begun.
+    its first, or when nothing is under way. No work is begun while `room` of it is under way or
+    answered in a batch that the caller is not done with: by default one batch is collected while
+    the last one is dealt with. `do` must not raise; what `work` raises is raised here once the
+    threads have ended. When the caller stops early, no further work is begun.
     """
-    shared = _Shared(work)
-    answers = _Answers(size)
+    shared = _Shared(work, room)
+    answers: SimpleQueue[_Answer | _Ended] = SimpleQueue()
     for _ in range(threads):
-        threading.Thread(target=_work_off, args=(shared, do, answers), daemon=True).start()
+        threading.Thread(target=_work_off, args=(shared, do, size, answers), daemon=True).start()
     try:
-        yield from _batches(answers, shared, threads, linger)
+        yield from _batches(answers, shared, threads, linger, size)
     finally:
         shared.close()
-        answers.close()
     if shared.error is not None:
         raise shared.error
 
@@ -195,110 +195,89 @@ class _Ended:
     """Put on the queue by each thread when there is nothing left for it."""
 
 
-class _Answers(Generic[_Answer]):
-    """The answers that wait to be taken, up to about a batch of them."""
-
-    def __init__(self, size: Callable[[_Answer], int]) -> None:
-        self._queue: SimpleQueue[_Answer | _Ended] = SimpleQueue()
-        self._size = size
-        self._waiting = 0
-        self._changed = threading.Condition()
-
-    def put(self, answer: _Answer | _Ended) -> None:
-        """Add an answer for who takes them."""
-        self._queue.put(answer)
-        self._count(answer, 1)
-
-    def take(self, timeout: float | None) -> tuple[_Answer | _Ended, int]:
-        """Return the next one with its size; raises `Empty` after `timeout` seconds."""
-        answer = self._queue.get(timeout=timeout)
-        return answer, self._count(answer, -1)
-
-    def wait_for_room(self) -> None:
-        """Return once less than a batch waits."""
-        if self._waiting >= BATCH_SIZE:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting < BATCH_SIZE)
-
-    def close(self) -> None:
-        """Let nobody wait any more."""
-        with self._changed:
-            self._waiting = -sys.maxsize
-            self._changed.notify_all()
-
-    def _count(self, answer: _Answer | _Ended, sign: int) -> int:
-        size = 0 if isinstance(answer, _Ended) else self._size(answer)
-        with self._changed:
-            self._waiting += sign * size
-            if sign < 0:
-                self._changed.notify_all()
-        return size
-
-
 class _Shared(Iterator[_Work]):
-    """An iterator that many threads may advance and anyone may close."""
+    """Work that many threads take up while there is `room`, and that anyone may close.
 
-    def __init__(self, work: Iterator[_Work]) -> None:
+    Each piece takes 1 of the room, from its answer on as much as that is worth.
+    """
+
+    def __init__(self, work: Iterator[_Work], room: int) -> None:
         self._work = work
-        self._lock = threading.Lock()
+        self._room = room
+        self._turn = threading.Lock()
+        self._changed = threading.Condition()
         self._closed = False
         self.begun = 0
         self.error: BaseException | None = None
 
     def __next__(self) -> _Work:
-        with self._lock:
-            if self._closed:
-                raise StopIteration
+        with self._turn:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._room > 0)
+                if self._closed:
+                    raise StopIteration
             try:
                 work = next(self._work)
-            except StopIteration:
-                self._closed = True
-                raise
             except BaseException as error:
-                self._closed, self.error = True, error
+                self._closed = True
+                self.error = None if isinstance(error, StopIteration) else error
                 raise StopIteration from error
+            self.take(1)
             self.begun += 1
             return work
 
+    def take(self, room: int) -> None:
+        """Take so much room, or give it back where it is negative."""
+        with self._changed:
+            self._room -= room
+            self._changed.notify_all()
+
     def close(self) -> None:
-        self._closed = True
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
 
 def _work_off(
-    shared: Iterator[_Work],
+    shared: _Shared[_Work],
     do: Callable[[_Work], _Answer],
-    answers: _Answers[_Answer],
+    size: Callable[[_Answer], int],
+    answers: SimpleQueue[_Answer | _Ended],
 ) -> None:
     try:
         for work in shared:
-            answers.put(do(work))
-            answers.wait_for_room()
+            answer = do(work)
+            if more := size(answer) - 1:
+                shared.take(more)
+            answers.put(answer)
     finally:
         answers.put(_Ended())
 
 
 def _batches(
-    answers: _Answers[_Answer], shared: _Shared[_Work], threads: int, linger: float
+    answers: SimpleQueue[_Answer | _Ended],
+    shared: _Shared[_Work],
+    threads: int,
+    linger: float,
+    size: Callable[[_Answer], int],
 ) -> Iterator[list[_Answer]]:
     batch: list[_Answer] = []
     answered, filled, closes_at = 0, 0, 0.0
-    while threads:
+    while threads or batch:
         try:
-            answer, size = answers.take(max(0.0, closes_at - time.monotonic()) if batch else None)
+            answer = answers.get(timeout=max(0.0, closes_at - time.monotonic()) if batch else None)
         except Empty:
+            is_over = True
+        else:
+            if isinstance(answer, _Ended):
+                threads -= 1
+            else:
+                closes_at = closes_at if batch else time.monotonic() + linger
+                batch.append(answer)
+                filled += size(answer)
+                answered += 1
+            is_over = filled >= BATCH_SIZE or answered == shared.begun or not threads
+        if batch and is_over:
             yield batch
+            shared.take(-filled)
             batch, filled = [], 0
-            continue
-        if isinstance(answer, _Ended):
-            threads -= 1
-            continue
-        if not batch:
-            closes_at = time.monotonic() + linger
-        batch.append(answer)
-        filled += size
-        answered += 1
-        if filled >= BATCH_SIZE or answered == shared.begun:
-            yield batch
-            batch, filled = [], 0
-    if batch:
-        yield batch

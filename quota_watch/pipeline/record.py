@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row
 
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import Estimate
-from quota_watch.model.account import Organization
+from quota_watch.model.account import KnownSite, Organization
 from quota_watch.model.period import DayCounts, Period, Usage, is_over, month_of, previous
 from quota_watch.model.schedule import next_slot
 from quota_watch.model.source import ErrorKind, UpstreamError
@@ -100,9 +100,7 @@ class Recorder:
             today_by_type=poll.types_of_today(watch),
             analysis=poll.analysis,
             reported=said.reported,
-            sites=known_sites(changes.organizations[row.pk].get("sites", row.sites))
-            if watch.budgets
-            else {},
+            sites=_sites(changes, row) if watch.budgets else {},
             limit_change=said.change,
             compared=said.compared,
             mismatch=said.mismatch,
@@ -111,7 +109,7 @@ class Recorder:
             closed=_closed_period(transaction, poll, watch, row)
             if was_watched and row.history_from is not None and not moved_in
             else None,
-            lost=_mark_dropped(transaction, row.pk, watch, usage) if drops else None,
+            lost=_lost(transaction, row.pk, watch, usage) if drops else None,
         )
 
     def _add(
@@ -192,6 +190,10 @@ class Recorder:
         )
 
 
+def _sites(changes: Changes, row: Row[Any]) -> dict[str, KnownSite]:
+    return known_sites(changes.organizations[row.pk].get("sites", row.sites))
+
+
 def _asked_columns(poll: Poll, row: Row[Any]) -> dict[str, Any]:
     """Return columns that tell which closed days were asked for, and how far back they go."""
     closed = poll.closed
@@ -254,7 +256,7 @@ def _fell_from(connection: Connection, row: Row[Any], usage: Usage) -> int | Non
     return None if are_ahead(connection, row.pk, usage.today) else before
 
 
-def _mark_dropped(transaction: Connection, pk: int, watch: Watch, usage: Usage) -> Estimate | None:
+def _lost(transaction: Connection, pk: int, watch: Watch, usage: Usage) -> Estimate | None:
     return mark_dropped(transaction, pk, watch=watch, period=usage.period, today=usage.today)
 
 

@@ -4,11 +4,14 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy import select
 
 from quota_watch.messages.facts import Message
+from quota_watch.pipeline.deliver import UNRECORDED
 from quota_watch.storage import outbox
 from quota_watch.storage.claims import LEASE, new_token
 from quota_watch.storage.database import Database
+from quota_watch.storage.schema import delivery
 from support.post import MINUTE, Post, ids
 from support.posting import ESCALATED, FIRED, story
 from support.threads import wait_until
@@ -104,6 +107,33 @@ def test_what_came_of_one_is_kept_before_the_others_are_over(
     post.outbox.dispatch()
     wait_until(lambda: post.states()[MANY[1]] == "done")
     assert list(post.states().values()).count("pending") == 3
+
+
+def test_only_a_few_messages_are_sent_before_their_outcome_is_recorded(
+    post: Post, gate: Gate, hook: RecordingChannel
+) -> None:
+    """A process that is killed now sends these again."""
+    unrecorded: list[int] = []
+
+    def done() -> int:
+        return list(post.states().values()).count("done")
+
+    def script(message: Message) -> None:
+        tried = len(hook.tried)
+        unrecorded.append(tried - done())
+        gate(message)
+
+    hook.script = script
+    gate.holds = lambda message: message.id in MANY[20:24]
+    post.put(*MANY)
+    post.outbox.dispatch()
+    wait_until(lambda: set(MANY[20:24]) <= set(hook.tried) and done() == 20)
+    with post.database.write() as connection:  # nothing can be recorded meanwhile
+        connection.execute(select(delivery.c.pk).with_for_update()).all()
+        gate.open()
+        wait_until(lambda: len(hook.tried) == 20 + hook.at_once + UNRECORDED)
+    finish(post, gate)
+    assert max(unrecorded) == hook.at_once + UNRECORDED
 
 
 def test_a_stop_gives_back_what_was_claimed_and_not_begun(
