@@ -44,7 +44,6 @@ from quota_watch.storage.claims import Claim
 from quota_watch.storage.days import are_ahead, used_before
 from quota_watch.storage.organizations import (
     account_columns,
-    kept_account,
     kept_limit,
     known_sites,
     limit_columns,
@@ -206,10 +205,10 @@ def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bo
         return True
     if not watch.auto:
         return since >= ONE_DAY
-    account = kept_account(row)
-    known = limit_in_force(watch, kept_limit(row), account, now=now).limit
-    reported = None if account is None else account.limit
-    if known.events is None and (row.limit is not None or reported is not None):
+    reported = reported_of(row)
+    known = limit_in_force(watch, kept_limit(row), reported, now=now).limit
+    reported_limit = None if reported is None else reported.account.limit
+    if known.events is None and (row.limit is not None or reported_limit is not None):
         return True  # the config named one until now, or what upstream says is not in use yet
     if known.lower_since is not None:
         return now - known.lower_since + NEARLY >= ENFORCED_EVERY
@@ -276,9 +275,10 @@ def hear(
     What it did not say leaves everything as it was.
     """
     reported = reported_of(row)
-    kept = kept_limit(row), None if reported is None else reported.account
+    before = None if reported is None else reported.account
+    known = kept_limit(row), reported
     if not isinstance(account, Account):
-        in_force = limit_in_force(watch, *kept, now=now)
+        in_force = limit_in_force(watch, *known, now=now)
         columns = limit_columns(in_force.limit) if watch.auto else {}
         if account is not None:
             _log_failure(row, watch, account)
@@ -290,15 +290,15 @@ def hear(
     counted = billed if earlier is None else min(billed, earlier)
     reported = report(reported, account, counted=counted, now=now)
     heard = reported.account
-    in_force = limit_in_force(watch, *kept, answer=heard, now=now)
-    if not watch.auto and heard.limit not in {None, watch.limit, kept[1] and kept[1].limit}:
+    in_force = limit_in_force(watch, *known, answer=heard, now=now)
+    if not watch.auto and heard.limit not in {None, watch.limit, before and before.limit}:
         log.warning(
             "upstream reports another limit than the config",
             organization=watch.organization.id,
             config=watch.limit,
             upstream=heard.limit,
         )
-    before = mismatch_of(row)
+    differed = mismatch_of(row)
     verdict = compare(billed, heard, earlier=earlier, period=period, now=now)
     verdict, after = _held(connection, row, heard, verdict, billed=billed, now=now)
     return Heard(
@@ -310,8 +310,8 @@ def hear(
         columns={
             **(limit_columns(in_force.limit) if watch.auto else {}),
             **account_columns(row, reported, in_force.limit),
-            "limit_read_at": None if _has_other_status(kept[1], heard) else now,
-            "mismatch": mismatch_json(after if verdict is not Comparison.UNKNOWN else before),
+            "limit_read_at": None if _has_other_status(before, heard) else now,
+            "mismatch": mismatch_json(after if verdict is not Comparison.UNKNOWN else differed),
         },
     )
 

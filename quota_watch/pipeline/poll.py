@@ -21,7 +21,7 @@ from quota_watch.storage import StorageError
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
 from quota_watch.storage.forecasts import digest_of, kept_outlook, past_of
-from quota_watch.storage.organizations import kept_account, kept_limit
+from quota_watch.storage.organizations import kept_limit, reported_of
 
 log = get_logger(__name__)
 
@@ -205,9 +205,9 @@ class Poller:
 
 def _agreed(poll: Poll, row: Row[Any]) -> Watch:
     """Return what is agreed of the organization once what upstream said just now is weighed."""
-    heard = poll.account if isinstance(poll.account, Account) else None
-    kept, account = kept_limit(row), kept_account(row)
-    return limit_in_force(poll.watch, kept, account, answer=heard, now=poll.at).watch
+    answer = poll.account if isinstance(poll.account, Account) else None
+    known, reported = kept_limit(row), reported_of(row)
+    return limit_in_force(poll.watch, known, reported, answer=answer, now=poll.at).watch
 
 
 def look_back(connection: Connection, poll: Poll, watch: Watch, usage: Usage) -> Analysis:

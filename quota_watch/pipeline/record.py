@@ -32,7 +32,7 @@ from quota_watch.storage.days import (
     total_of,
 )
 from quota_watch.storage.forecasts import forecast_row, outlook_text
-from quota_watch.storage.organizations import kept_account, kept_limit, known_sites, with_usage
+from quota_watch.storage.organizations import kept_limit, known_sites, reported_of, with_usage
 
 log = get_logger(__name__)
 
@@ -170,7 +170,7 @@ class Recorder:
         kept: KeptRows,
         forecast: KeptForecast | None,
     ) -> Known:
-        watch = limit_in_force(poll.watch, kept_limit(row), kept_account(row), now=poll.at).watch
+        watch = limit_in_force(poll.watch, kept_limit(row), reported_of(row), now=poll.at).watch
         last_known = _last_known(poll, watch, row, kept)
         trouble = organizations.goes_on_failing(row, error, poll.at)
         interval = self._pace(watch.organization)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from quota_watch.model.account import Account
+from quota_watch.model.account import Account, Reported
 from quota_watch.model.limit import (
     ENFORCED_EVERY,
     LAPSED,
@@ -83,31 +83,32 @@ class LimitInForce:
 def limit_in_force(
     watch: Watch,
     known: KnownLimit = NOT_KNOWN,
-    account: Account | None = None,
+    reported: Reported | None = None,
     *,
     answer: Account | None = None,
     now: datetime,
 ) -> LimitInForce:
     """Decide which limit is in force, and whether events past it are dropped: nothing else does.
 
-    `watch` is what the config says. `known` is the limit in the organization's row, and `account`
+    `watch` is what the config says. `known` is the limit in the organization's row, and `reported`
     upstream's last answer, accepted or not. `answer` is a new one of `now`, if there is one.
     """
     change = None
     limit = _limit_before(watch, known)
     if answer is not None and watch.auto:
         limit, change = accept(limit, answer, now=now)
-    answers = [each for each in (answer, account) if each is not None]
+    last = None if reported is None else reported.account
+    answers = [each for each in (answer, last) if each is not None]
     if not answers and not watch.auto:
         return LimitInForce(watch=watch, limit=limit)
-    reported = bool(answers) and answers[0].limit is not None
+    has_limit = bool(answers) and answers[0].limit is not None
     in_force = replace(
         watch,
         name=_name(watch, answers),
         limit=limit.events,
         plan=limit.plan,
         limit_source=limit.source,
-        drops=watch.drops if watch.drops_agreed else watch.drops or reported,
+        drops=watch.drops if watch.drops_agreed else watch.drops or has_limit,
         limit_since=None if limit.since is None else limit.since.date(),
         lapsed_plan=limit.lapsed_plan,
     )

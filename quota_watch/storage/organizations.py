@@ -71,12 +71,6 @@ def reported_of(row: Row[Any]) -> Reported | None:
     return Reported(account=account, as_of=datetime.fromisoformat(kept["as_of"]), **moments)
 
 
-def kept_account(row: Row[Any]) -> Account | None:
-    """Read what upstream said last, whether it is believed or not."""
-    reported = reported_of(row)
-    return None if reported is None else reported.account
-
-
 def limit_columns(known: KnownLimit) -> dict[str, Any]:
     """Return how a limit that upstream decides is kept."""
     return {

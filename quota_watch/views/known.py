@@ -75,7 +75,10 @@ def _known_by_key(
     period = month_of(now.date())
     rows = _rows(connection, watches)
     reports = {pk: reported_of(row) for pk, row in rows.items()}
-    limits = {pk: _in_force(row, watches[pk], reports[pk], now) for pk, row in rows.items()}
+    limits = {
+        pk: limit_in_force(watches[pk], kept_limit(row), reports[pk], now=now)
+        for pk, row in rows.items()
+    }
     agreed = {pk: limits[pk].watch for pk, row in rows.items() if _is_counted(row, period)}
     # Of what came after the last good poll nothing is known.
     measured = {pk: min(now, rows[pk].last_ok) for pk in agreed}
@@ -121,13 +124,6 @@ def _rows(connection: Connection, pks: Iterable[int]) -> dict[int, Row[Any]]:
     columns = [column for column in organization.c if column.name not in _NOT_SHOWN]
     query = select(*columns).where(among(organization.c.pk, pks))
     return {row.pk: row for row in connection.execute(query)}
-
-
-def _in_force(
-    row: Row[Any], watch: Watch, reported: Reported | None, now: datetime
-) -> LimitInForce:
-    account = None if reported is None else reported.account
-    return limit_in_force(watch, kept_limit(row), account, now=now)
 
 
 def _is_counted(row: Row[Any], period: Period) -> bool:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.model.account import Account, Comparison, Mismatch
+from quota_watch.model.account import Account, Comparison, Mismatch, Reported
 from quota_watch.model.limit import NOT_KNOWN, ChangeKind, KnownLimit
 from quota_watch.model.period import month_of
 from quota_watch.rules.limit import accept, limit_in_force, read_every
@@ -33,6 +33,10 @@ def after(known, *reads):
         known, change = accept(known, each, now=NOON + minutes * MINUTE)
         told += [] if change is None else [change.kind]
     return known, told
+
+
+def reported(account: Account) -> Reported:
+    return Reported(account=account, as_of=NOON)
 
 
 def test_the_first_limit_is_believed_and_no_change():
@@ -413,13 +417,15 @@ def test_a_limit_of_the_config_stays_whatever_upstream_says():
 
 
 def test_what_upstream_said_before_holds_where_it_is_asked():
-    in_force = limit_in_force(AUTO, PAID, account(100_000), now=NOON)
+    in_force = limit_in_force(AUTO, PAID, reported(account(100_000)), now=NOON)
     assert (in_force.watch.limit, in_force.watch.plan) == (100_000, "standard100k")
     assert in_force.limit == PAID
 
 
 def test_what_upstream_says_now_is_weighed():
-    in_force = limit_in_force(AUTO, PAID, account(100_000), answer=account(500_000), now=NOON)
+    in_force = limit_in_force(
+        AUTO, PAID, reported(account(100_000)), answer=account(500_000), now=NOON
+    )
     assert in_force.watch.limit == 500_000
     assert in_force.change is not None
     assert in_force.change.kind is ChangeKind.RAISED
@@ -435,10 +441,10 @@ def test_where_upstream_has_a_limit_events_past_it_are_dropped():
 def test_the_configs_name_comes_first_then_upstreams():
     named = account(100_000, name="Acme Analytics")
     unnamed = replace(AUTO, name=AUTO.organization.id)
-    assert limit_in_force(AUTO, PAID, named, now=NOON).watch.name == AUTO.name
-    assert limit_in_force(unnamed, PAID, named, now=NOON).watch.name == "Acme Analytics"
+    assert limit_in_force(AUTO, PAID, reported(named), now=NOON).watch.name == AUTO.name
+    assert limit_in_force(unnamed, PAID, reported(named), now=NOON).watch.name == "Acme Analytics"
     nameless = account(100_000)
-    again = limit_in_force(unnamed, PAID, named, answer=nameless, now=NOON)
+    again = limit_in_force(unnamed, PAID, reported(named), answer=nameless, now=NOON)
     assert again.watch.name == "Acme Analytics"
 
 
