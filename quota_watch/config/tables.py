@@ -103,8 +103,9 @@ def keys_of(kind: type[Section]) -> tuple[str, ...]:
 
 def parts_of(section: Section) -> Iterator[tuple[str, Any]]:
     """Yield each key that a table had, as it is written, with its value."""
-    for name in section.given:
-        yield name.rstrip("_"), getattr(section, name)
+    for key, name in _keys(type(section)):
+        if name in section.given:
+            yield key, getattr(section, name)
 
 
 def _keys(kind: type[Section]) -> Sequence[tuple[str, str]]:
