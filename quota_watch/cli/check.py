@@ -154,7 +154,6 @@ def _templates(config: Config) -> Iterator[Check]:
 def _organizations(config: Config, context: Context, problems: dict[str, str]) -> Iterator[Check]:
     from quota_watch.pipeline.due import in_batches
     from quota_watch.rybbit.client import build_source
-    from quota_watch.rybbit.pacing import Pacer
 
     keys = {}
     for organization, secret in config.credentials().items():
@@ -167,7 +166,7 @@ def _organizations(config: Config, context: Context, problems: dict[str, str]) -
             yield _unknown(organization.id, f"not asked: {secret} can't be read here")
     limits = {watch.organization: watch.limit for watch in config.watches()}
     with ExitStack() as resources:
-        source = build_source(config, keys, resources, pacer=Pacer(), clock=context.clock)
+        source = build_source(config, keys, resources, clock=context.clock)
         yield from _releases(source, dict.fromkeys(each.server for each in keys))
         ask = partial(_organization, source, context.clock.now(), limits)
         for batch in in_batches(iter(keys), ask, threads=config.poll.concurrency):

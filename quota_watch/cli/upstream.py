@@ -94,10 +94,9 @@ def plain_client(clock: Clock) -> Iterator["RybbitClient"]:
     """Open a client that asks as a config without any settings would."""
     from quota_watch.lib.http import build_client
     from quota_watch.rybbit.client import RybbitClient
-    from quota_watch.rybbit.pacing import Pacer
 
     with build_client(connections=1) as http:
-        yield RybbitClient(http, keys={}, timeout=_TIMEOUT, pacer=Pacer(), clock=clock)
+        yield RybbitClient(http, keys={}, timeout=_TIMEOUT, clock=clock)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +170,6 @@ def _upstream(
 ) -> tuple["RybbitClient", Sequence["Credential"]]:
     from quota_watch.config import Use
     from quota_watch.rybbit.client import build_source
-    from quota_watch.rybbit.pacing import Pacer
     from quota_watch.service.discovery import credentials_of
 
     if config is None:
@@ -180,7 +178,7 @@ def _upstream(
         client = resources.enter_context(plain_client(context.clock))
         return client, [credential(f"env:{VARIABLE}", base_url)]
     context.start_logging(config, Use.POLL)
-    source = build_source(config, {}, resources, pacer=Pacer(), clock=context.clock)
+    source = build_source(config, {}, resources, clock=context.clock)
     return source, credentials_of(config)
 
 
@@ -299,10 +297,10 @@ def _start(config: "Config", first: date, today: date) -> date:
 
 def _asking(context: Context, config: "Config", resources: ExitStack) -> "OlderDays":
     from quota_watch.rybbit.client import build_source
-    from quota_watch.rybbit.pacing import Pacer, Purpose
+    from quota_watch.rybbit.pacing import Purpose
 
     keys = {each: key.reveal() for each, key in config.credentials().items()}
-    source = build_source(config, keys, resources, pacer=Pacer(), clock=context.clock)
+    source = build_source(config, keys, resources, clock=context.clock)
     for organization in keys:  # so it knows how much of the budget the polls need
         source.interval_for(organization, config.poll.interval)
     return partial(source.days, purpose=Purpose.EXTRA)

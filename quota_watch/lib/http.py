@@ -372,10 +372,13 @@ def http_date(text: str) -> datetime | None:
     return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 
-def seconds_until(retry_after: str, now: datetime) -> float | None:
-    """Read a `Retry-After`: seconds, perhaps a fraction too, or a date; None if neither."""
+def seconds_until(retry_after: str, now: datetime | None) -> float | None:
+    """Read a `Retry-After`: seconds, perhaps a fraction too, or a date; None if neither.
+
+    Where the date of `now` is unknown, a date is neither.
+    """
     text = retry_after.strip()
     if _SECONDS.fullmatch(text):
         return min(float(text), _LONGEST_SECONDS)
-    at = http_date(text)
-    return None if at is None else max((at - now).total_seconds(), 0.0)
+    at = http_date(text) if now else None
+    return max((at - now).total_seconds(), 0.0) if at and now else None

@@ -1,4 +1,4 @@
-"""Asking Rybbit for event counts, plans and organizations, and believing only sane answers."""
+"""Asks Rybbit for event counts, plans, sites and organizations: the `Source` of this program."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -36,11 +36,11 @@ from quota_watch.rybbit.pacing import Pacer, Purpose
 log = get_logger(__name__)
 
 _ORGANIZATION_KEY = "rb_org_"
-_NOTABLE = timedelta(minutes=1)  # a shorter rest is over before anyone reads of it
+_NOTABLE = timedelta(minutes=1)  # a shorter rest is over before anyone reads the log
 _ASK_ELSEWHERE = frozenset(
     {ErrorKind.INSUFFICIENT_SCOPE, ErrorKind.UPSTREAM_ERROR, ErrorKind.BAD_ANSWER}
 )
-"""How one endpoint fails while another may answer; where nothing answers, one try is enough."""
+"""How one endpoint may fail while another answers; where nothing answers, one try is enough."""
 
 UPDATE_RYBBIT = "Update it to 2.7.0 or newer"
 """What helps where `supports_keys` is false (UPSTREAM.md § 2)."""
@@ -66,12 +66,10 @@ def build_source(
     keys: Mapping[Organization, str],
     resources: ExitStack,
     *,
-    pacer: Pacer | None = None,
-    clock: Clock | None = None,
+    clock: Clock,
 ) -> "RybbitClient":
     """Build the client that asks with these keys; what it keeps open is closed with `resources`.
 
-    It asks as the `pacer` lets it, which goes by `clock`, or at once where there is none.
     Raises `ConfigError`, or `HttpError` where the CA file or the proxy can't be used.
     """
     rybbit = config.rybbit
@@ -84,7 +82,6 @@ def build_source(
         resources.enter_context(http),
         keys=keys,
         timeout=rybbit.timeout.total_seconds(),
-        pacer=pacer,
         clock=clock,
     )
 
@@ -92,8 +89,8 @@ def build_source(
 class RybbitClient:
     """The `Source` that is a Rybbit server, or several.
 
-    Each organization's key goes to that organization's own server and nowhere else. With a
-    `pacer`, which goes by `clock`, whatever is asked with a key may raise `NotYet` instead.
+    Each organization's key goes to that organization's own server and nowhere else. Whatever is
+    asked with a key raises `NotYet` instead where the key's rate budget allows no request now.
     """
 
     def __init__(
@@ -105,9 +102,9 @@ class RybbitClient:
         pacer: Pacer | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._asker = Asker(http, timeout=timeout, pacer=pacer, clock=clock or SystemClock())
+        self._pacer = pacer or Pacer()
+        self._asker = Asker(http, timeout=timeout, pacer=self._pacer, clock=clock or SystemClock())
         self._keys = keys
-        self._pacer = pacer
         self._sharing = Counter((each.server, key) for each, key in keys.items())
         self._logged: dict[tuple[str, str], tuple[timedelta, bool]] = {}
         self._sites: dict[tuple[str, str], dict[str, str]] = {}  # by server and key
@@ -119,14 +116,12 @@ class RybbitClient:
         return other
 
     def interval_for(self, organization: Organization, configured: timedelta) -> timedelta:
-        """Return how often to poll: as configured, or as seldom as the key's budget needs.
+        """Return how often to poll: as configured, or as rarely as the key's budget requires.
 
         A change is logged, once for all organizations of a key.
         """
-        if self._pacer is None:
-            return configured
         credential = (organization.server, self._keys[organization])
-        pace = self._pace(credential, self._pacer, configured)
+        pace = self._pace(credential, configured)
         state = (pace.interval, pace.rests is not None and pace.rests >= _NOTABLE)
         if state != self._logged.get(credential, (configured, False)):
             log.warning("pace changed", server=organization.server, pace=pace.describe())
@@ -134,28 +129,20 @@ class RybbitClient:
         return pace.interval
 
     def reads_every(self, organization: Organization, configured: timedelta) -> timedelta:
-        """Return how often the key's budget lets plan and limit be read."""
-        if self._pacer is None:
-            return ENFORCED_EVERY
+        """Return how often the key's budget allows reading plan and limit."""
         credential = (organization.server, self._keys[organization])
-        return self._pace(credential, self._pacer, configured).reads_every
+        return self._pace(credential, configured).reads_every
 
     def tight(self, configured: timedelta) -> list[tuple[str, Pace]]:
         """Return the paces, with their servers, of keys whose budget allows less than is wanted.
 
-        Known of those that were asked with.
+        Known only of keys that were used already.
         """
-        if self._pacer is None:
-            return []
-        paces = {each: self._pace(each, self._pacer, configured) for each in self._sharing}
-        return [
-            (server, pace)
-            for (server, _), pace in paces.items()
-            if pace.reads_every > ENFORCED_EVERY
-        ]
+        paces = [(each[0], self._pace(each, configured)) for each in self._sharing]
+        return [(server, pace) for server, pace in paces if pace.reads_every > ENFORCED_EVERY]
 
-    def _pace(self, credential: tuple[str, str], pacer: Pacer, configured: timedelta) -> Pace:
-        return pacer.pace(*credential, self._sharing[credential], configured)
+    def _pace(self, credential: tuple[str, str], configured: timedelta) -> Pace:
+        return self._pacer.pace(*credential, self._sharing[credential], configured)
 
     def days(
         self,
@@ -165,11 +152,11 @@ class RybbitClient:
         *,
         purpose: Purpose = Purpose.POLL,
     ) -> Sequence[DayCounts]:
-        """Return the counts of every day from `start` to `end`, both included.
+        """Fetch the counts of every day from `start` to `end`, both included.
 
         Only the row of `end` itself may be missing, as today's is at 00:00:00 (UPSTREAM.md
-        § 3). Raises `UpstreamError` and nothing else for whatever upstream does; where a server
-        is too old for keys it says so.
+        § 3). Raises `UpstreamError` and nothing else for whatever upstream does; one sentence of
+        its own names a server too old for keys.
         """
         question = Question(
             server=organization.server,
@@ -188,12 +175,11 @@ class RybbitClient:
     def account(
         self, organization: Organization, *, site: str | None = None, spare: bool = False
     ) -> Account:
-        """Return the organization's plan, limit and Rybbit's own count (UPSTREAM.md § 9).
+        """Fetch the organization's plan, limit and Rybbit's own count (UPSTREAM.md § 9).
 
-        With `spare` it is asked only where nothing else needs the request.
-        Where the key lacks the scope `org:read`, or that endpoint fails, the usage of `site` is
-        asked, the id of one of its sites, or of the first that the key sees; it tells only limit
-        and count. Raises `UpstreamError`.
+        With `spare` only where nothing else needs the request. Where the key lacks the scope
+        `org:read`, or that endpoint fails, limit and count come from the usage of `site`, the id
+        of one of its sites, or of the first that the key sees. Raises `UpstreamError`.
         """
         question = Question(
             server=organization.server,
@@ -215,15 +201,15 @@ class RybbitClient:
         return self._account_by_site(organization, site, first)
 
     def site_usage(self, organization: Organization, site: str) -> SiteUsage:
-        """Return what the site has had so far this month (UPSTREAM.md § 9).
+        """Fetch the site's own count of this month (UPSTREAM.md § 9).
 
-        It takes the scope `sites:read`, and only what polls leave of the key's budget. Raises
+        Needs the scope `sites:read`, and takes only what polls leave of the key's budget. Raises
         `UpstreamError`.
         """
         return self._asker.read(self._usage_of(organization, site, Purpose.SPARE), parse_site_count)
 
     def _site_of(self, organization: Organization) -> str | None:
-        """Return one of the organization's sites, as the list of what the key sees has them."""
+        """Return one of the organization's sites, from the list of what the key sees."""
         server, key = organization.server, self._keys[organization]
         if (server, key) not in self._sites:
             try:
@@ -238,7 +224,7 @@ class RybbitClient:
     def _account_by_site(
         self, organization: Organization, site: str, first: UpstreamError
     ) -> Account:
-        """Ask for the usage of a site after the plan was not to be had, which `first` tells."""
+        """Fetch limit and count from the usage of a site, since the plan failed with `first`."""
         question = self._usage_of(organization, site, Purpose.EXTRA)
         try:
             return self._asker.read(question, parse_site_usage)
@@ -259,10 +245,10 @@ class RybbitClient:
         )
 
     def organizations(self, server: str, key: str) -> tuple[SeenOrganization, ...]:
-        """Return the organizations that `key` sees on `server`.
+        """Fetch the organizations that `key` sees on `server`.
 
-        Raises `OrganizationKeyError` where the server does not answer that to an organization's
-        key (UPSTREAM.md § 9), and `UpstreamError` for whatever else upstream does.
+        Raises `OrganizationKeyError` where the server does not list them for an organization's
+        own key (UPSTREAM.md § 9), and `UpstreamError` for whatever else upstream does.
         """
         question = Question(
             server=server,
@@ -280,7 +266,7 @@ class RybbitClient:
         raise OrganizationKeyError(question.place)
 
     def _too_old(self, error: UpstreamError, question: Question) -> UpstreamError | None:
-        """Return what a refusal really means where the server takes no keys, else None."""
+        """Explain a refusal by a server that accepts no keys yet; None where that is not why."""
         if error.kind is not ErrorKind.NO_ACCESS:
             return None
         try:
@@ -297,7 +283,7 @@ class RybbitClient:
         )
 
     def version(self, server: str) -> str:
-        """Return the release of Rybbit on `server`, such as `2.8.0`; raises `UpstreamError`."""
+        """Fetch the release of Rybbit on `server`, such as `2.8.0`; raises `UpstreamError`."""
         question = Question(
             server=server, organization=None, endpoint=VERSION, path="/api/version", key=None
         )

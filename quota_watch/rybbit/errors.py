@@ -1,7 +1,6 @@
 """Every way an answer can fail, as a typed error with what to do: refused, or not believed."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from quota_watch.lib.http import http_date
+from quota_watch.lib.http import http_date, seconds_until
 from quota_watch.lib.text import one_line
 from quota_watch.model.schedule import span
 from quota_watch.model.source import ErrorKind, UpstreamError
@@ -20,7 +19,6 @@ _SHORT, _SENTENCE = 40, 200  # characters of what is quoted
 MAX_RETRY_AFTER = 86_400.0
 """The longest wait that is believed, in seconds: the daily limit resets at 00:00 UTC."""
 
-_SECONDS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 _EXPECTED = frozenset(
     {
         "Forbidden",
@@ -225,16 +223,12 @@ def _object(body: bytes) -> Mapping[str, Any]:
 
 
 def _retry_after(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float | None:
-    """Return the wait upstream asks for in seconds: its header's, else its body's."""
-    said = headers.get("retry-after", "").strip()
-    also = answer.get("retryAfter")
-    for seconds in (said, str(also) if isinstance(also, int | float | str) else ""):
-        if _SECONDS.fullmatch(seconds):
-            return min(float(seconds), MAX_RETRY_AFTER)
-    until, sent = http_date(said), http_date(headers.get("date", ""))  # our clock may be off
-    if until is None or sent is None:
-        return None
-    return min(max((until - sent).total_seconds(), 0.0), MAX_RETRY_AFTER)
+    """Return the wait that upstream asks for in seconds: its header's, else its body's."""
+    sent = http_date(headers.get("date", ""))  # our own clock may be off
+    asked = (headers.get("retry-after", ""), answer.get("retryAfter"))
+    texts = (str(each) for each in asked if isinstance(each, int | float | str))
+    waits = (seconds_until(text, sent) for text in texts if len(text) < _SHORT)
+    return next((min(wait, MAX_RETRY_AFTER) for wait in waits if wait is not None), None)
 
 
 def bad_answer(message: str, *, status: int | None = 200) -> UpstreamError:

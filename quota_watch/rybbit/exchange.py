@@ -54,12 +54,9 @@ class Question:
 
 
 class Asker:
-    """Asks questions over one HTTP client; an answer takes `timeout` seconds at most.
+    """Asks questions over one HTTP client; an answer takes `timeout` seconds at most."""
 
-    `pacer` None: at once, whatever upstream's rate limits.
-    """
-
-    def __init__(self, http: Client, *, timeout: float, pacer: Pacer | None, clock: Clock) -> None:
+    def __init__(self, http: Client, *, timeout: float, pacer: Pacer, clock: Clock) -> None:
         self._http = http
         self._timeout = timeout
         self._pacer = pacer
@@ -93,7 +90,7 @@ class Asker:
         raise failure
 
     def _reserve(self, question: Question) -> None:
-        if self._pacer is None or question.key is None:
+        if question.key is None:
             return
         wait = self._pacer.reserve(
             question.server,
@@ -107,7 +104,7 @@ class Asker:
     def _learn(
         self, question: Question, answer: Response | None, failure: UpstreamError | None
     ) -> None:
-        if self._pacer is None or question.key is None:
+        if question.key is None:
             return
         self._pacer.learn(
             question.server,

@@ -31,7 +31,6 @@ from quota_watch.pipeline.outages import LastLine
 from quota_watch.pipeline.poll import Poll
 from quota_watch.pipeline.watcher import Outcome, PollSummary, Watcher
 from quota_watch.rybbit.client import build_source
-from quota_watch.rybbit.pacing import Pacer
 from quota_watch.service.discovery import find_new
 from quota_watch.service.health import Health, Heartbeat, SelfCheck
 from quota_watch.storage import StorageError, claims
@@ -78,7 +77,7 @@ class Runtime:
         with database.write() as connection:
             self._pks = claims.register(connection, config.watches(), now=clock.now())
             self._last_poll = last_poll(connection, self._pks.values())
-        self._source = build_source(config, keys, self._resources, pacer=Pacer(), clock=clock)
+        self._source = build_source(config, keys, self._resources, clock=clock)
         self._intervals = dict.fromkeys(keys, config.poll.interval)
         self._due = self._build_due()
         self._last_line = LastLine(

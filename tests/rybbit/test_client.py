@@ -481,15 +481,6 @@ def test_what_needs_no_key_is_not_paced(http, serve):
     assert paced.client.version(paced.organizations[0].server) == "2.8.0"
 
 
-def test_without_a_pacer_everything_is_asked_at_once(http, ask, serve, october):
-    spent = figures("burst", limit=50, remaining=0, reset=10)
-    server = serve(lambda c: c.answer_json(data(october), *spent))
-    for _ in range(2):
-        assert len(ask(server.url)) == 3
-    client = RybbitClient(http, keys={}, timeout=5)
-    assert client.interval_for(Organization(server.url, "x"), QUARTER) == QUARTER
-
-
 def test_the_interval_is_as_long_as_the_keys_budget_needs_and_told_once(
     http, serve, october, caplog
 ):
