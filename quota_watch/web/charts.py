@@ -224,7 +224,7 @@ def periods_chart(drawn: Status, periods: Sequence[PeriodSum]) -> Columns:
         is_now = place == len(periods) - 1
         first = each.period.start
         rows = [("counted", "not kept" if each.used is None else f"{each.used:,}")]
-        if each.used is None:
+        if each.used is None and bars:  # not before the first one that is kept
             bars.append(_bar(scale, place, 0, scale.top, "unseen", gap=0.2))
         if is_now and expected is not None:
             bars.append(_bar(scale, place, 0, expected, "expected", gap=0.2))

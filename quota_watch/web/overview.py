@@ -104,10 +104,18 @@ class OverviewRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Age:
-    """How old the newest numbers are, how many are stale, and whether nobody polls any more."""
+    """How old the numbers are: first of the stale ones, and whether nobody polls any more.
+
+    `oldest` is the last good poll that is longest ago among all that had one, `oldest_fresh` among
+    those that are not stale. `never` were not counted yet.
+    """
 
     newest: datetime | None
+    oldest: datetime | None
+    oldest_fresh: datetime | None
     stale: int
+    fresh: int
+    never: int
     is_unwatched: bool
 
 
@@ -208,14 +216,18 @@ def _pages(organizations: int) -> int:
 
 
 def age(organizations: Sequence[Status]) -> Age:
-    """Say how old the newest numbers are."""
+    """Say how old the numbers of organizations are."""
     good = [each.last_ok for each in organizations if each.last_ok]
+    fresh = [each.last_ok for each in organizations if each.last_ok and not each.stale]
     polls = [each.last_poll for each in organizations if each.last_poll]
-    stale = sum(each.stale for each in organizations)
     return Age(
         newest=max(good, default=None),
-        stale=stale,
-        is_unwatched=bool(good) and stale == len(good) and max(polls) == max(good),
+        oldest=min(good, default=None),
+        oldest_fresh=min(fresh, default=None),
+        stale=len(good) - len(fresh),
+        fresh=len(fresh),
+        never=len(organizations) - len(good),
+        is_unwatched=bool(good) and not fresh and max(polls) == max(good),
     )
 
 

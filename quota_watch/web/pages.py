@@ -148,7 +148,6 @@ def _common(reading: Reading) -> Json:
     return {
         "now": reading.now,
         "zone": site.time_zone,
-        "interval": site.interval,
         "refresh_seconds": site.refresh_seconds,
     }
 

@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from quota_watch.storage import stories
 from quota_watch.storage.schema import organization
-from support.pages import DAY, NOW, SITE, running_page
+from support.pages import DAY, NOW, SITE, Filler, running_page
 
 PATHS = ["/", "/organizations/org_acme", "/alerts", "/deliveries"]
 HOSTILE = "<script>alert(1)</script>\" onload='x' & \u202eevil"
@@ -58,7 +58,7 @@ def test_a_blind_organization_says_why_and_what_to_do(page):
     page.show(watched)
     for path in ("/", "/organizations/org_gone"):
         text = page.get(path).text
-        assert "Blind." in text
+        assert "Can't read it." in text
         assert "the key was refused. Make a new one." in text
 
 
@@ -200,7 +200,36 @@ def test_numbers_older_than_two_intervals_are_unknown_and_say_since_when(page):
     assert "forecast of 19 Mar" in text
     assert "not this month" not in text
     assert "1 unknown" in text
-    assert "Nothing has been polled" in page.get("/organizations/org_acme").text
+    assert "It has not been polled since" in page.get("/organizations/org_acme").text
+
+
+def test_the_headline_begins_with_what_is_not_seen(page):
+    before = Filler(page.filler.database, NOW - timedelta(hours=30))
+    old = [before.organization(f"old{n}", daily=[DAY] * 19) for n in range(3)]
+    page.show(*old, page.filler.organization("new", daily=[DAY] * 20))
+    text = page.get("/").text
+    assert "3 of 4 not seen for up to 1 d 6 h</b>; <b>1 counted 4 min ago</b>" in text
+    assert "seen 1 d ago" in text
+
+
+def test_the_headline_says_how_old_the_oldest_count_is(page):
+    before = Filler(page.filler.database, NOW - timedelta(minutes=10))
+    page.show(
+        before.organization("old", daily=[DAY] * 20), page.filler.organization("new", daily=[DAY])
+    )
+    assert "<b>Counted 14 min ago or less</b>" in page.get("/").text
+
+
+def test_the_page_of_an_organization_that_is_not_polled_says_so_first(page):
+    before = Filler(page.filler.database, NOW - timedelta(hours=30))
+    old = before.organization("old", daily=[DAY] * 19)
+    before.forecast(old, p10=80_000, p50=90_000, p90=95_000)
+    page.show(old)
+    text = page.get("/organizations/org_old").text
+    assert "It has not been polled since 19 Mar, 08:25 UTC (1 d ago)." in text
+    assert text.index("not been polled") < text.index("Used")
+    assert "What would help" not in text
+    assert "probably not" not in text
 
 
 def test_where_no_limit_is_known_no_day_is_promised(page):
