@@ -219,7 +219,8 @@ def periods_chart(drawn: Status, periods: Sequence[PeriodSum]) -> Columns:
     """Draw the last periods against the limit of today; the current one with its forecast."""
     expected = drawn.forecast.p50 if drawn.forecast else None
     scale = scale_of(len(periods), drawn.limit, expected, *(each.used for each in periods))
-    bars, points = [], []
+    bars: list[Bar] = []
+    points = []
     for place, each in enumerate(periods):
         is_now = place == len(periods) - 1
         first = each.period.start
