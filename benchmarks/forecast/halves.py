@@ -60,7 +60,7 @@ TRIALS: tuple[tuple[ModuleType, str, Cost, tuple[float, ...]], ...] = (
     (level, "_CHANCE_DAYS", interval_score, (14, 28, 56)),
     (level, "_APART", interval_score, (0.0, 0.7, 1.3)),
     (forecast, "_EVIDENCE", not_worth, (3.2, 4.0, 5.0)),
-    (forecast, "_EVIDENCE_LEAST", not_worth, (0.0, 0.1, 0.15, 0.25)),
+    (forecast, "_EVIDENCE_LEAST", not_worth, (0.0, 0.2, 0.3, 0.4)),
     (forecast, "_EVIDENCE_NONE", not_worth, (0.14, 0.18, 0.22)),
     (forecast, "_EVIDENCE_SPREAD", not_worth, (0.1, 0.25, 0.5)),
 )

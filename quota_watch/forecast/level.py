@@ -38,11 +38,9 @@ _PRIOR = (0.20, 0.28, 0.13, 0.39)
 _SHIFTING = 1
 _SHIFT_SHOWN, _SHIFT_CLEAR = 5, 1.05
 
-# Step 4: replay, which is worth 3 % of the error. 240 days of it instead of 300 would cost 0.8 %;
-# the levels need two months before the first.
-_REPLAYS, _REPLAY_EVERY, _REPLAY_DAYS = 20, 6, 300
-_LEVEL_DAYS = 370
-_FARTHEST, _HORIZON_LEAST = 1.0, 5
+# Step 4: replay, which is worth 3 % of the error. 240 days of it instead of 300 would cost 0.8 %,
+# and 400 would cost 0.5: they reach back to where the levels had not settled.
+_REPLAYS, _REPLAY_EVERY, _REPLAY_DAYS, _FARTHEST = 20, 6, 300, 1.0
 _CHOOSINESS, _CHOOSE_AFTER = 15.0, 3.0
 # Correcting what guesses have in common takes 3 to 6 % off the error of made series, of which
 # some grow steadily, and costs real ones 0.5 %.
@@ -95,18 +93,16 @@ def fit_level(
     expected = [factors[day] for day in weekdays]
     flat = list(map(operator.truediv, calm, expected))
     season = _season(flat, ordinals, horizon)
-    late = slice(-_LEVEL_DAYS, None)
-    counts, expected, flat = counts[late], expected[late], flat[late]
-    little = 0.02 * fmean(flat[-90:]) + 1e-9
+    little = 0.05 * fmean(flat[-90:]) + 1e-9
     levels = _levels(counts, expected, flat)
     replays, independent = _replay(counts, expected, levels, horizon=horizon, little=little)
     weights = _weigh(replays, independent)
     errors = [_dot(weights, each) for each in zip(*replays, strict=True)]
     bias = _bias(errors, independent)
     guess = _dot(weights, [math.log(level[-1] + little) for level in levels])
-    a_day = max(math.exp(guess + bias + season) - little, 0.0)
     uneven = _uneven(flat, levels[_SHIFTING], little)
     spread = _spread([error - bias for error in errors], independent, uneven, len(flat))
+    a_day = max(math.exp(guess + bias + season) - little, 0.0)
     raw = list(map(operator.truediv, counts[-_CHANCE_DAYS:], expected[-_CHANCE_DAYS:]))
     chance = _chance(raw, max(a_day, 1 / horizon), horizon)
     newest = [math.log((n + little) / (a_day + little)) for n in raw[-WEEK:]]
@@ -293,22 +289,19 @@ def _replay(
         ]
         for level in levels
     ]
-    return errors, len(places) * step / max(horizon, _HORIZON_LEAST)
+    return errors, len(places) * step / max(horizon, step)
 
 
 def _weigh(replays: Sequence[Sequence[float]], independent: float) -> list[float]:
     """Return the weight of each guess: the prior, moved toward those that did better."""
-    if not independent:
-        return list(_PRIOR)
-    off = [fmean(map(abs, errors)) for errors in replays]
+    off = [fmean(map(abs, errors)) if errors else 0.0 for errors in replays]
     usual = _dot(_PRIOR, off) + 1e-3
     trust = independent / (independent + _CHOOSE_AFTER)
     weights = [
         prior * math.exp(-_CHOOSINESS * trust * (each / usual - 1))
         for prior, each in zip(_PRIOR, off, strict=True)
     ]
-    total = sum(weights)
-    return [weight / total for weight in weights]
+    return [weight / sum(weights) for weight in weights]
 
 
 def _bias(errors: Sequence[float], independent: float) -> float:
