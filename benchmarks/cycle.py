@@ -1,11 +1,16 @@
-"""A steady cycle, over HTTP or TLS: its CPU over that of a bare httpx loop, and what it asks for.
+"""A steady cycle over HTTP or TLS, compared with a bare httpx loop that fetches the same answers.
 
-Both loops fetch the same answers with as many threads; a poll also checks, records and judges them.
+`cycle.py [ROW [ORGANIZATIONS [CYCLES]]]` prints one figure, with `-v` all of them:
+
+- `http`, `https`: CPU over that of the bare loop, with as many threads;
+- `statements`: SQL statements per organization and cycle;
+- `connections`: new connections per cycle, over TLS;
+- `first`, `steady`: CPU milliseconds per organization of the first cycle, with 70 days of history,
+  and of a steady one.
 """
 
 import json
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +23,7 @@ import httpx
 import trustme
 from sqlalchemy import Engine, event
 
-from benchmarks.polling import THREADS, polling
+from benchmarks.polling import THREADS, arguments, polling, show
 from benchmarks.upstream import serving
 
 
@@ -65,7 +70,9 @@ def statements() -> Iterator[list[str]]:
         event.remove(Engine, "before_cursor_execute", note)
 
 
-def measure(folder: Path, url: str, organizations: int, cycles: int, ca_file: Path | None) -> None:
+def measure(
+    folder: Path, url: str, organizations: int, cycles: int, ca_file: Path | None, row: str
+) -> None:
     """Poll and fetch in turn, and print the figures."""
     trusted = ssl.create_default_context(cafile=ca_file)
     running, watched, _ = polling(
@@ -77,30 +84,34 @@ def measure(folder: Path, url: str, organizations: int, cycles: int, ca_file: Pa
     running.poll_named(watched)  # yesterday's forecasts are kept by now
     httpx.get(f"{url}/connections", verify=trusted)
     ours = floor = 0.0
-    per_cycle = 0.0
+    per_cycle, connections = 0.0, 0
     for _ in range(cycles):
         began = time.process_time()
         with statements() as executed:
             running.poll_named(watched)
         ours += time.process_time() - began
         per_cycle += len(executed) / cycles
+        connections += int(httpx.get(f"{url}/connections", verify=trusted).text) - 1
         floor += bare(url, trusted, organizations)
-    connections = int(httpx.get(f"{url}/connections", verify=trusted).text)
+        httpx.get(f"{url}/connections", verify=trusted)
     running.close(5)
-    print(f"CPU ratio\t{ours / floor:.2f}")
-    print(f"milliseconds per organization\t{1000 * ours / organizations / cycles:.2f}")
-    print(f"statements per organization\t{per_cycle / organizations:.3f}")
-    print(f"connections per cycle, both loops\t{connections / cycles:.1f}")
-    print(f"milliseconds per organization, first cycle\t{1000 * first / organizations:.2f}")
+    figures = {
+        "http": f"{ours / floor:.2f}",
+        "statements": f"{per_cycle / organizations:.3f}",
+        "connections": f"{connections / cycles:.1f}",
+        "first": f"{1000 * first / organizations:.2f}",
+        "steady": f"{1000 * ours / organizations / cycles:.2f}",
+    }
+    show({"https": figures.pop("http"), **figures} if ca_file else figures, row)
 
 
-def main(scheme: str = "http", organizations: int = 1000, cycles: int = 3) -> None:
-    """Serve the answers and print the figures."""
+def main(row: str = "http", organizations: int = 1000, cycles: int = 3) -> None:
+    """Serve the answers, over TLS where the row is about that, and print the figures."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        if scheme == "http":
+        if row not in {"https", "connections"}:
             with serving() as url:
-                measure(folder, url, organizations, cycles, None)
+                measure(folder, url, organizations, cycles, None, row)
             return
         authority = trustme.CA()
         authority.cert_pem.write_to_path(folder / "ca.pem")
@@ -108,8 +119,9 @@ def main(scheme: str = "http", organizations: int = 1000, cycles: int = 3) -> No
             folder / "server.pem"
         )
         with serving(folder / "server.pem") as url:
-            measure(folder, url, organizations, cycles, folder / "ca.pem")
+            measure(folder, url, organizations, cycles, folder / "ca.pem", row)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2], *map(int, sys.argv[2:]))
+    words, numbers = arguments()
+    main(*(words or ["http"]), *numbers)

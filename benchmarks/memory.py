@@ -1,6 +1,7 @@
-"""What the daemon holds: 100 organizations with 400 days, after 50 cycles, without and with page.
+"""What the daemon holds: 100 organizations with 400 days, after 50 cycles.
 
-`memory.py [ORGANIZATIONS [CYCLES]]` prints megabytes, each measured in a process of its own.
+`memory.py [plain|page [ORGANIZATIONS [CYCLES]]]` prints megabytes without or with the status page,
+with `-v` both, each measured in a process of its own.
 """
 
 import subprocess
@@ -9,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.polling import configure, polling
+from benchmarks.polling import arguments, configure, polling
 from benchmarks.upstream import serving
 
 
@@ -38,21 +39,25 @@ def measure(url: str, organizations: int, cycles: int, *, page: bool) -> None:
             running.poll_named(watched)
             if shown.url:
                 urllib.request.urlopen(shown.url).read()  # noqa: S310 -- our own
-        print(f"{'with' if page else 'without'} page\t{resident():.0f}", flush=True)
+        print(f"{resident():.0f}", flush=True)
         shown.close()
         running.close(5)
 
 
-def main(organizations: int = 100, cycles: int = 50) -> None:
-    """Measure in two processes."""
+def main(row: str = "plain", organizations: int = 100, cycles: int = 50) -> None:
+    """Measure in processes of their own."""
+    rows = ("plain", "page") if "-v" in sys.argv else (row,)
     with serving() as url:
-        for page in ("", "page"):
-            arguments = [url, str(organizations), str(cycles), page]
-            subprocess.run([sys.executable, "-m", "benchmarks.memory", *arguments], check=True)
+        for each in rows:
+            if len(rows) > 1:
+                print(each, end="\t", flush=True)
+            command = [sys.executable, "-m", "benchmarks.memory", url, each]
+            subprocess.run([*command, str(organizations), str(cycles)], check=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] and sys.argv[1].startswith("http"):
-        measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), page=bool(sys.argv[4]))
+    words, numbers = arguments()
+    if words[0:1] and words[0].startswith("http"):
+        measure(words[0], *numbers, page=words[1] == "page")
     else:
-        main(*map(int, sys.argv[1:]))
+        main(*(words or ["plain"]), *numbers)

@@ -1,7 +1,11 @@
-"""What `poll` works with, over a new database in a folder: shared by the scripts beside it."""
+"""What `poll` works with, over a new database in a folder, and how figures are printed.
+
+Shared by the scripts beside it.
+"""
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from quota_watch.config import Config, load
@@ -66,3 +70,19 @@ def polling(
     database = Database(config.database_url())
     running = Runtime(config, database=database, clock=clock or SystemClock())
     return running, list(config.credentials()), database
+
+
+def arguments() -> tuple[list[str], list[int]]:
+    """Return the words and the numbers of the command line; `-v` is neither."""
+    given = [each for each in sys.argv[1:] if each != "-v"]
+    words = [each for each in given if not each.isdigit()]
+    return words, [int(each) for each in given if each.isdigit()]
+
+
+def show(figures: Mapping[str, str], row: str) -> None:
+    """Print the figure of one row and nothing else, or with `-v` all of them with their names."""
+    if "-v" not in sys.argv:
+        print(figures[row])
+        return
+    for name, figure in figures.items():
+        print(f"{name}\t{figure}")
