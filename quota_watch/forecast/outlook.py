@@ -7,6 +7,8 @@ from datetime import date, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
+from msgspec import to_builtins
+
 from quota_watch.forecast.forecast import (
     NEW_AFTER,
     DateMemory,
@@ -27,7 +29,6 @@ from quota_watch.forecast.usual import (
     share_at,
     usual_days,
 )
-from quota_watch.lib.text import plain
 from quota_watch.model.account import SiteCount
 from quota_watch.model.period import ONE_DAY, Period, Usage, each_day, highest_level
 from quota_watch.model.watch import Watch
@@ -83,11 +84,11 @@ class Outlook:
             "period": [self.period.start.isoformat(), self.period.end.isoformat()],
             "as_of": self.as_of.isoformat(),
             "counted": [self.counted.get(day) for day in days],
-            "level": plain(self.level),
+            "level": to_builtins(self.level),
             "shape": self.shape.to_json(),
-            "usual": plain(self.usual),
+            "usual": to_builtins(self.usual),
             "types": dict(self.usual_types),
-            "memory": plain(self.memory),
+            "memory": to_builtins(self.memory),
         }
 
 
@@ -221,6 +222,8 @@ class Analysis:
     @property
     def usual_types(self) -> dict[str, int]:
         """What each type had over the last four weeks."""
+        if self.outlook is not None:
+            return dict(self.outlook.usual_types)
         return _usual_types(self.past.by_type)
 
 

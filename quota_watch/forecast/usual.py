@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby, pairwise
-from statistics import fmean, median, pstdev
+from statistics import fmean, median
 from typing import Any
 
 from quota_watch.forecast.level import WEEK, calmed, six_figures, weekday_factors
@@ -156,7 +156,8 @@ def _reach(flat: Sequence[float], *, lone: int) -> float:
     where most have nothing and some a burst.
     """
     rest = sorted(flat)[: len(flat) - lone]
-    mean, deviation = fmean(rest), pstdev(rest)
+    mean = fmean(rest)
+    deviation = math.sqrt(fmean((n - mean) ** 2 for n in rest))
     skew = fmean((n - mean) ** 3 for n in rest) / deviation**3 if deviation else 0.0
     deviations = _BEYOND_CHANCE + min(max(skew, 0.0), _MOST_SKEWED)
     return six_figures(max(_BEYOND_HABIT * rest[-1], mean + deviations * deviation))

@@ -85,8 +85,10 @@ class DayCounts:
 
     def counted(self, not_counted: Collection[str]) -> int:
         """Sum up the day's events that count toward the bill."""
-        by_type = self.by_type
-        return sum(by_type.values()) - sum(by_type.get(type_, 0) for type_ in not_counted)
+        total = sum(self.by_type.values())
+        for type_ in not_counted:
+            total -= self.by_type.get(type_, 0)
+        return total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
