@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
 
@@ -44,25 +43,6 @@ class KnownLimit:
     def lapsed_plan(self) -> str | None:
         """The plan that was paid for, where nothing is paid for now."""
         return self.paid if self.status in LAPSED else None
-
-
-class ChangeKind(StrEnum):
-    """What upstream changed about a limit."""
-
-    RAISED = "raised"
-    LOWERED = "lowered"
-    FOUND = "found"
-    REMOVED = "removed"
-    STATUS = "status"
-
-
-@dataclass(frozen=True, slots=True)
-class LimitChange:
-    """A change at upstream, reported once; that of a limit includes its new status."""
-
-    kind: ChangeKind
-    before: KnownLimit
-    after: KnownLimit
 
 
 NOT_KNOWN = KnownLimit(events=None, source="none")

@@ -24,7 +24,7 @@ from quota_watch.model.account import (
     SiteUsage,
     due_sites,
 )
-from quota_watch.model.limit import ENFORCED_EVERY, NEARLY, NOT_COUNTED, LimitChange
+from quota_watch.model.limit import ENFORCED_EVERY, NEARLY, NOT_COUNTED
 from quota_watch.model.period import (
     ONE_DAY,
     DayCounts,
@@ -38,6 +38,7 @@ from quota_watch.model.period import (
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.model.watch import Watch
 from quota_watch.rules.enforced import is_watched_closely, report
+from quota_watch.rules.known import LimitChange
 from quota_watch.rules.limit import limit_in_force, read_every
 from quota_watch.rules.mismatch import compare, mismatch
 from quota_watch.storage.claims import Claim

@@ -32,9 +32,6 @@ class Tier(StrEnum):
     WILL_EXCEED = "will_exceed"
 
 
-_TIERS = {Tier.AT_RISK: Reason.AT_RISK, Tier.WILL_EXCEED: Reason.WILL_EXCEED}
-
-
 class RiskReason(Worded):
     """Why the forecast is or is not an alert."""
 
@@ -101,7 +98,7 @@ def condition_of(risk: Risk) -> Condition:
     return Condition(
         rule=Rule.FORECAST,
         severity=risk.severity,
-        reason=_TIERS[risk.tier],
+        reason=Reason(risk.tier),
         tier=risk.tier,
         mark=None if risk.likely is None else risk.likely.isoformat(),
         detail=plain(risk),

@@ -10,11 +10,12 @@ from quota_watch.forecast.outlook import Analysis
 from quota_watch.forecast.remedies import PlanFit, Remedies
 from quota_watch.lib.text import Estimate, by_field
 from quota_watch.model.account import KnownSite, Mismatch, Reported
-from quota_watch.model.limit import NOT_KNOWN, KnownLimit, LimitChange
+from quota_watch.model.limit import NOT_KNOWN, KnownLimit
 from quota_watch.model.period import DayCounts, Period, Usage
 from quota_watch.model.source import Trouble
 from quota_watch.model.watch import Rule, Watch
 from quota_watch.rules.story import Silence, Story
+from quota_watch.rules.verdict import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,15 @@ class ClosedPeriod:
     used: int
     limit: int | None
     lost: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitChange:
+    """A change at upstream, reported once; that of a limit includes its new status."""
+
+    reason: Reason
+    before: KnownLimit
+    after: KnownLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,22 +14,12 @@ from quota_watch.model.limit import (
     LAPSED,
     NEARLY,
     NOT_KNOWN,
-    ChangeKind,
     KnownLimit,
-    LimitChange,
 )
 from quota_watch.model.period import ONE_DAY, is_over
 from quota_watch.model.watch import Rule, Severity, Watch
-from quota_watch.rules.known import Known
+from quota_watch.rules.known import Known, LimitChange
 from quota_watch.rules.verdict import Condition, Reason, State, Verdict
-
-_CHANGES = {
-    ChangeKind.RAISED: Reason.LIMIT_RAISED,
-    ChangeKind.LOWERED: Reason.LIMIT_LOWERED,
-    ChangeKind.FOUND: Reason.LIMIT_FOUND,
-    ChangeKind.REMOVED: Reason.LIMIT_REMOVED,
-    ChangeKind.STATUS: Reason.STATUS_CHANGED,
-}
 
 
 def verdict(known: Known) -> Verdict:
@@ -41,7 +31,7 @@ def verdict(known: Known) -> Verdict:
     if known.limit_change is not None:
         return Verdict(
             state=State.TRUE,
-            says=f"Rybbit's new answer: {known.limit_change.kind}",
+            says=known.limit_change.reason.says,
             condition=_condition(known.limit_change, known),
         )
     if limit.lower_since is not None:
@@ -58,11 +48,11 @@ def verdict(known: Known) -> Verdict:
 def _condition(change: LimitChange, known: Known) -> Condition:
     """Report a change once; a lower limit that is already passed is critical."""
     over = known.usage is not None and is_over(known.usage.used, known.watch.limit)
-    costly = change.kind is ChangeKind.LOWERED and over
+    costly = change.reason is Reason.LIMIT_LOWERED and over
     return Condition(
         rule=Rule.LIMIT,
         severity=Severity.CRITICAL if costly else Severity.INFO,
-        reason=_CHANGES[change.kind],
+        reason=change.reason,
         is_event=True,
         detail={
             name: {"limit": limit.events, "plan": limit.plan, "status": limit.status}
@@ -221,12 +211,13 @@ def _change(before: KnownLimit, after: KnownLimit) -> LimitChange | None:
     if before.as_of is None or (before.events == after.events and not is_new_status):
         return None
     if before.events == after.events:
-        kind = ChangeKind.STATUS
+        reason = Reason.STATUS_CHANGED
     elif before.events is None or after.events is None:
-        kind = ChangeKind.REMOVED if after.events is None else ChangeKind.FOUND
+        reason = Reason.LIMIT_REMOVED if after.events is None else Reason.LIMIT_FOUND
     else:
-        kind = ChangeKind.RAISED if after.events > before.events else ChangeKind.LOWERED
-    return LimitChange(kind, before, after)
+        raised = after.events > before.events
+        reason = Reason.LIMIT_RAISED if raised else Reason.LIMIT_LOWERED
+    return LimitChange(reason=reason, before=before, after=after)
 
 
 def read_every(known: KnownLimit, *, used: int | None, near: bool, story_open: bool) -> timedelta:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from quota_watch.model.limit import ChangeKind
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules import (
     blind,
@@ -153,7 +152,7 @@ def _is_blind(rule: Rule, verdict: Verdict) -> bool:
 def _is_sure_of_no_limit(known: Known) -> bool:
     """Tell whether there surely is no limit: then every alert about one ends."""
     change = known.limit_change
-    removed = change is not None and change.kind is ChangeKind.REMOVED
+    removed = change is not None and change.reason is Reason.LIMIT_REMOVED
     return known.watch.limit is None and (removed or not known.watch.auto)
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 from quota_watch.forecast.usual import DayShape, Usual, share_at
 from quota_watch.model.watch import Rule
@@ -133,7 +133,7 @@ def judge_spike(
         return Verdict(state=State.UNKNOWN, reason=SpikeReason.NO_LIMIT)
     if usual is None:
         return Verdict(state=State.UNKNOWN, reason=SpikeReason.TOO_LITTLE_HISTORY)
-    day = today.now.astimezone(UTC).date()
+    day = today.now.date()
     by_now = share_at(shape, today.now)
     share = by_now if shape.is_learned else 1.0
     spike = _measure(today, day, share * usual.most(day), today.limit)

@@ -52,7 +52,7 @@ class Stall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """The counts over time: snapshots up to `now`, the last one of now, and days' totals.
+    """The counts over time: snapshots by time, the last one of `now`, and days' totals.
 
     `totals` are those of closed days as upstream reports them now. Only rises count: a deleted site
     lowers a count, but its events did arrive.
@@ -68,18 +68,18 @@ class Counts:
         None where a day's total is missing.
         """
         before = [each for each in self.snapshots if each.at <= moment]
-        base = max(before, key=lambda each: each.at) if before else _midnight(_day_of(moment))
-        later = sorted((each for each in self.snapshots if each.at > base.at), key=_at)
-        days = each_day(_day_of(base.at), _day_of(self.now) - ONE_DAY)
+        base = before[-1] if before else _midnight(moment.date())
+        later = [each for each in self.snapshots if each.at > base.at]
+        days = each_day(base.at.date(), self.now.date() - ONE_DAY)
         if any(day not in self.totals for day in days):
             return None
         return sum(self._rise(*pair) for pair in pairwise([base, *later]))
 
     def last_rise(self) -> datetime | None:
         """Find the moment by which the count had last risen; None: it never did."""
-        for earlier, later in reversed(list(pairwise(sorted(self.snapshots, key=_at)))):
+        for earlier, later in reversed(list(pairwise(self.snapshots))):
             if self._rise(earlier, later):
-                last, first = _day_of(later.at), _day_of(earlier.at)
+                last, first = later.at.date(), earlier.at.date()
                 if first == last or later.today:
                     return later.at
                 while last - ONE_DAY > first and not self.totals.get(last - ONE_DAY, 0):
@@ -88,7 +88,7 @@ class Counts:
         return None
 
     def _rise(self, earlier: Snapshot, later: Snapshot) -> int:
-        first, last = _day_of(earlier.at), _day_of(later.at)
+        first, last = earlier.at.date(), later.at.date()
         if first >= last:
             return max(0, later.today - earlier.today) if first == last else 0
         between = each_day(first + ONE_DAY, last - ONE_DAY)
@@ -196,7 +196,7 @@ def judge_stall(
 
 def expected_between(usual: Usual, shape: DayShape, start: datetime, end: datetime) -> float:
     """Sum up the least that is usual from `start` to `end`."""
-    first, last = start.astimezone(UTC).date(), end.astimezone(UTC).date()
+    first, last = start.date(), end.date()
     return math.fsum(
         usual.least(day)
         * (
@@ -238,17 +238,9 @@ def _goes_on(counts: Counts, usual: Usual, shape: DayShape) -> tuple[State, Stal
 
 
 def _touches(capped: Iterable[date], start: datetime, end: datetime) -> bool:
-    first, last = _day_of(start), _day_of(end)
+    first, last = start.date(), end.date()
     return any(first <= day <= last for day in capped)
-
-
-def _day_of(moment: datetime) -> date:
-    return moment.astimezone(UTC).date()
 
 
 def _midnight(day: date) -> Snapshot:
     return Snapshot(at=datetime.combine(day, time.min, UTC), today=0)
-
-
-def _at(snapshot: Snapshot) -> datetime:
-    return snapshot.at

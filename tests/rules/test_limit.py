@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_watch.model.account import Account, Comparison, Mismatch, Reported
-from quota_watch.model.limit import NOT_KNOWN, ChangeKind, KnownLimit
+from quota_watch.model.limit import NOT_KNOWN, KnownLimit
 from quota_watch.model.period import month_of
 from quota_watch.rules.limit import accept, limit_in_force, read_every
 from quota_watch.rules.mismatch import compare, mismatch, sees_less
+from quota_watch.rules.verdict import Reason
 from support.domain import watch
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -31,7 +32,7 @@ def after(known, *reads):
     told = []
     for each, minutes in reads:
         known, change = accept(known, each, now=NOON + minutes * MINUTE)
-        told += [] if change is None else [change.kind]
+        told += [] if change is None else [change.reason]
     return known, told
 
 
@@ -62,7 +63,7 @@ def test_a_raised_limit_is_believed_at_once_and_told_once():
     more = account(500_000, plan="standard500k")
     known, told = after(PAID, (more, 0), (more, 15))
     assert (known.events, known.plan) == (500_000, "standard500k")
-    assert told == [ChangeKind.RAISED]
+    assert told == [Reason.LIMIT_RAISED]
 
 
 def test_a_change_knows_what_was_before_and_what_is():
@@ -102,7 +103,7 @@ def test_a_lower_limit_needs_two_reads_half_an_hour_apart_that_agree(reads, even
 
 def test_a_lowered_limit_is_told_once():
     known, told = after(PAID, (FREE, 0), (FREE, 30), (FREE, 60))
-    assert told == [ChangeKind.LOWERED]
+    assert told == [Reason.LIMIT_LOWERED]
     assert (known.plan, known.status, known.lower_since) == ("free", "free", None)
 
 
@@ -122,7 +123,7 @@ def test_a_hiccup_leaves_nothing_behind():
 def test_a_lower_limit_that_is_enforced_is_believed_at_once():
     enforced = account(30_000, counted=50_000, enforced_over=True)
     known, told = after(PAID, (enforced, 0))
-    assert (known.events, told) == (30_000, [ChangeKind.LOWERED])
+    assert (known.events, told) == (30_000, [Reason.LIMIT_LOWERED])
 
 
 @pytest.mark.parametrize(
@@ -159,12 +160,12 @@ def test_no_limit_is_believed_where_none_was_known():
 
 def test_a_limit_that_goes_away_is_told_once():
     known, told = after(PAID, (account(None), 0), (account(None), 30), (account(None), 60))
-    assert (known.source, told) == ("none", [ChangeKind.REMOVED])
+    assert (known.source, told) == ("none", [Reason.LIMIT_REMOVED])
 
 
 def test_a_limit_where_there_was_none_is_told():
     _, told = after(NOT_KNOWN, (account(None), 0), (account(100_000), 15))
-    assert told == [ChangeKind.FOUND]
+    assert told == [Reason.LIMIT_FOUND]
 
 
 CONFIGURED = KnownLimit(events=100_000, source="config")
@@ -190,12 +191,12 @@ def test_a_hiccup_does_not_replace_the_configs_limit():
 def test_a_changed_status_is_told_once():
     trial = account(100_000, status="trialing")
     known, told = after(PAID, (trial, 0), (trial, 15), (account(100_000), 30))
-    assert (known.status, told) == ("active", [ChangeKind.STATUS, ChangeKind.STATUS])
+    assert (known.status, told) == ("active", [Reason.STATUS_CHANGED, Reason.STATUS_CHANGED])
 
 
 def test_a_new_status_of_a_changed_limit_is_told_with_it():
     _, told = after(PAID, (account(500_000, status="trialing"), 0))
-    assert told == [ChangeKind.RAISED]
+    assert told == [Reason.LIMIT_RAISED]
 
 
 def test_a_read_that_tells_only_the_limit_forgets_nothing():
@@ -428,7 +429,7 @@ def test_what_upstream_says_now_is_weighed():
     )
     assert in_force.watch.limit == 500_000
     assert in_force.change is not None
-    assert in_force.change.kind is ChangeKind.RAISED
+    assert in_force.change.reason is Reason.LIMIT_RAISED
 
 
 def test_where_upstream_has_a_limit_events_past_it_are_dropped():
