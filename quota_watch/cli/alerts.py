@@ -1,13 +1,10 @@
-"""`alerts`, `deliveries`, `test-alert` and silences: what was sent, what failed, what is held."""
+"""`alerts`, `deliveries` and silences: what was sent, what failed, and what is held."""
 
 import getpass
 import logging
 import os
-import secrets
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import click
@@ -17,7 +14,6 @@ from quota_watch.cli.context import (
     JSON,
     Context,
     chosen,
-    pick,
     plural,
     print_json,
     print_table,
@@ -29,13 +25,9 @@ from quota_watch.model.period import month_of
 from quota_watch.model.watch import Rule
 
 if TYPE_CHECKING:
-    from quota_watch.channels.channel import Channel
-    from quota_watch.config import Config
     from quota_watch.model.watch import Watch
-    from quota_watch.storage.database import Database
     from quota_watch.views.alerts import Alert, DeliveryRecord, OutboxEntry, SilenceRecord
 
-_TEST_SECONDS = 60.0
 _MOST_SHOWN = 100
 _PERIOD_END = "period-end"
 _LONGEST = timedelta(days=3660)
@@ -54,6 +46,7 @@ def alerts(
 
     `explain ORG` says why each alert was sent or not, to whom, and what each rule says now.
     """
+    from quota_watch.cli.status import warn_of_old
     from quota_watch.views import alerts as views
 
     if organizations[:1] == ("explain",):
@@ -61,19 +54,22 @@ def alerts(
             raise click.UsageError("say `alerts explain ORG` with one organization")
         explain(context, organizations[1], as_json=as_json)
         return
-    config = context.config()
+    config, now = context.config(), context.clock.now()
     watches = chosen(config, organizations) if organizations else None
     with context.existing(config) as database, database.read() as connection:
         found = views.alerts(connection, watches, only_open=only_open)
-        silences = views.silences_shown(connection, now=context.clock.now())
+        silences = views.silences_shown(connection, now=now)
+        if not as_json:
+            shown = watches or config.watches()
+            warn_of_old(connection, shown, now=now, interval=config.poll.interval)
     if as_json:
         print_json({"alerts": found})
     elif not found:
-        click.echo("no alerts", err=True)
+        click.echo("no open alerts" if only_open else "no alerts", err=True)
     else:
         headers = ("started", "severity", "state", "rule", "reason", "organization", "title")
-        rows = map(_alert_cells, chain.from_iterable(views.grouped(found).values()))
-        print_table(headers, rows, piped_only=("reason", "organization"))
+        groups = [map(_alert_cells, alerts) for alerts in views.grouped(found).values()]
+        print_table(headers, *groups, piped_only=("reason", "organization"))
         for each in silences:
             until = f"until {short_time(each.ends_at)} ({each.author}: {each.reason})"
             click.echo(f"silence {each.id}: {_held_by(each)} {until}", err=True)
@@ -110,11 +106,12 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
         print_json({"deliveries": entries})
         return
     if not entries:
-        click.echo("no deliveries", err=True)
+        click.echo("no failed deliveries" if only_failed else "no deliveries", err=True)
         return
+    piped_only = ("id", "attempts", "type", "organization")  # whose title names its organization
     newest = entries[:_MOST_SHOWN]
     headers = ("id", "created", "state", "attempts", "type", "what", "organization", "to")
-    print_table(headers, map(_delivery_cells, newest), piped_only=("id", "attempts", "type"))
+    print_table(headers, map(_delivery_cells, newest), piped_only=piped_only)
     for delivery in (each.delivery for each in newest if each.delivery.attempts_log):
         if verbose or context.level <= logging.DEBUG:
             click.echo(f"\n{delivery.id}, {_whereto(delivery)}")
@@ -174,68 +171,6 @@ def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
     for each in missing:
         click.echo(f"no failed delivery {each}: see `quota-watch deliveries --failed`", err=True)
     return 1 if missing else 0
-
-
-@click.command("test-alert")
-@click.argument("channels", metavar="[CHANNEL]...", nargs=-1)
-@JSON
-@click.pass_obj
-def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> int:
-    """Send a marked test message through the channels."""
-    from quota_watch.channels.build import build_channels
-    from quota_watch.config import Use
-
-    config = context.config()
-    for name in channels:
-        pick("channel", name, config.channels)
-    if not config.channels:
-        raise click.UsageError("the config has no [channels]: alerts can't reach anybody")
-    context.start_logging(config, Use.DELIVER, Use.STORE)
-    with context.upgraded(config) as database, ExitStack() as resources:
-        built = build_channels(config, resources)
-        entries = _send_test(context, config, database, built, channels or built)
-    if as_json:
-        print_json({"deliveries": entries})
-    else:
-        for each in entries:
-            click.echo(_test_line(each.delivery))
-    return 0 if all(each.delivery.state == "done" for each in entries) else 1
-
-
-def _send_test(
-    context: Context,
-    config: "Config",
-    database: "Database",
-    channels: "Mapping[str, Channel]",
-    names: Collection[str],
-) -> "list[OutboxEntry]":
-    """Send a test to the channels of these names; return the deliveries it made."""
-    from quota_watch.pipeline.deliver import Outbox
-    from quota_watch.pipeline.enqueue import enqueue_test
-    from quota_watch.views.alerts import outbox
-
-    with database.write() as connection:
-        ids = enqueue_test(
-            connection,
-            [channels[name] for name in names],
-            nonce=secrets.token_hex(8),
-            now=context.clock.now(),
-            time_zone=config.alerts.time_zone,
-        )
-    Outbox(database=database, channels=channels, clock=context.clock).flush(_TEST_SECONDS)
-    with database.read() as connection:
-        return [each for each in outbox(connection) if each.delivery.id in ids]
-
-
-def _test_line(delivery: "DeliveryRecord") -> str:
-    name, recipient = delivery.channel, delivery.recipient
-    if recipient and not name.endswith(recipient):  # as "mailto:anna@example.com" does
-        name += f" {recipient}"
-    if delivery.state == "done":
-        return f"✓ {name}: accepted"
-    error = delivery.last_error.message if delivery.last_error else "not attempted yet"
-    later = "; it will be retried" if delivery.state == "pending" else ""
-    return f"✗ {name}: {one_line(error, None)}{later}"
 
 
 @click.command()
@@ -321,7 +256,7 @@ def _length(text: str) -> timedelta:
     from quota_watch.config.values import InvalidValueError, parse_duration
 
     try:
-        return parse_duration(text, least=timedelta(seconds=1))
+        return parse_duration(text, least=timedelta(seconds=1), most=_LONGEST)
     except InvalidValueError as error:
         raise click.UsageError(f"--for {text}: {error}") from None
 

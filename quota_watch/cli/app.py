@@ -41,7 +41,7 @@ _COMMANDS = {
         "upstream:organizations",
         "Show what the keys can see upstream: plan, limit and usage.",
     ),
-    "test-alert": ("alerts:test_alert", "Send a marked test message through the channels."),
+    "test-alert": ("explain:test_alert", "Send a marked test message through the channels."),
     "preview": ("explain:preview", "Show what would be sent about ORG, without sending it."),
     "export": ("store:export", "Export all stored daily counts."),
     "backfill": ("upstream:backfill", "Fetch older days, month by month, newest first."),
@@ -160,7 +160,7 @@ def cli(
     quiet: bool,
     log_format: Literal["text", "json"],
 ) -> None:
-    """Watch the monthly event limits of Rybbit organizations and tell people in time."""
+    """Watch the monthly event limits of Rybbit organizations and alert people in time."""
     level = _DEBUG if verbose else _WARNING if quiet else _INFO
     ctx.obj = Context(config_file=config_file, level=level, log_format=log_format)
 
@@ -171,8 +171,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     _use_standard_streams()
     try:
         code = cli.main(args, prog_name="quota-watch", standalone_mode=False)
-        if sys.stdout:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         if isinstance(error, click.NoSuchOption) and error.option_name in _BEFORE_COMMANDS:
@@ -198,6 +197,7 @@ def _use_standard_streams() -> None:
         null = os.dup(null)
     os.close(null)
     sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

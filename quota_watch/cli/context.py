@@ -232,7 +232,7 @@ def print_json(answer: Mapping[str, object]) -> None:
 def is_terminal(*, err: bool = False) -> bool:
     """Tell whether stdout (or stderr) is a terminal that shows more than plain text."""
     stream = sys.stderr if err else sys.stdout
-    return bool(stream) and stream.isatty() and os.environ.get("TERM") != "dumb"
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def styled(text: str, style: str) -> str:
@@ -253,16 +253,15 @@ def console() -> "Console":
 
 def print_table(
     headers: Sequence[str],
-    rows: Iterable[Sequence[object]],
-    *,
+    *groups: Iterable[Sequence[object]],
     piped_only: Collection[str] = (),
     gap: bool = False,
 ) -> None:
-    """Print a table: by rich on a terminal, elsewhere as plain columns that line up.
+    """Print rows as a table: by rich on a terminal, elsewhere as plain columns that line up.
 
-    What is None shows as `-`. On a terminal the last column alone wraps, though not to nothing
-    where others are long; those of `piped_only` are left out, and counts have separators. There a
-    table begins with a free line; elsewhere only with a `gap`.
+    What is None shows as `-`. On a terminal a line divides the groups, counts have separators, and
+    the last column alone wraps, though not to nothing where others are long; those of
+    `piped_only` are left out. There a table begins with a free line, elsewhere only with a `gap`.
     """
     from quota_watch.lib.text import one_line
 
@@ -275,8 +274,8 @@ def print_table(
 
     terminal = is_terminal()
     shown = [n for n, header in enumerate(headers) if not (terminal and header in piped_only)]
-    lines = [[text(row[n]) for n in shown] for row in rows]
-    heads = [headers[n] for n in shown]
+    parts = [[[text(row[n]) for n in shown] for row in group] for group in groups]
+    heads, lines = [headers[n] for n in shown], list(chain.from_iterable(parts))
     if not terminal:
         if gap:
             click.echo()
@@ -294,8 +293,10 @@ def print_table(
     for head, width in zip(heads, widths, strict=False):
         table.add_column(head, no_wrap=True, overflow="ellipsis", max_width=width)
     table.add_column(heads[-1], min_width=last)
-    for cells in lines:
-        table.add_row(*(Text(cell, style=STATES.get(cell, ("", ""))[1]) for cell in cells))
+    for part in parts:
+        for cells in part:
+            table.add_row(*(Text(cell, style=STATES.get(cell, ("", ""))[1]) for cell in cells))
+        table.add_section()
     screen.print(table)
 
 

@@ -1,7 +1,9 @@
-"""`alerts explain` and `preview`: why something was sent or not, and what would be sent."""
+"""`alerts explain`, `preview`, `test-alert`: what was sent or not and why, and what would be."""
 
 import re
-from collections.abc import Iterator
+import secrets
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -25,11 +27,14 @@ from quota_watch.model.schedule import span
 from quota_watch.model.watch import Rule
 
 if TYPE_CHECKING:
+    from quota_watch.channels.channel import Channel
+    from quota_watch.config import Config
     from quota_watch.service.preview import Preview
-    from quota_watch.views.alerts import Alert, DeliveryRecord
+    from quota_watch.storage.database import Database
+    from quota_watch.views.alerts import Alert, DeliveryRecord, OutboxEntry
     from quota_watch.views.explain import ExplainedAlert, ExplainedRule, ExplainedStep, Explanation
 
-_RULE = 11
+_RULE, _TEST_SECONDS = 12, 60.0
 _OVER = {
     "no_channel": "no channel of this name in the config",
     "superseded": "its month ended before it could be sent",
@@ -302,3 +307,65 @@ def _write(shown: "Preview", folder: Path, stem: str) -> list[str]:
         with whole_file(path) as file:
             file.write(content)
     return list(map(str, paths))
+
+
+@click.command("test-alert")
+@click.argument("channels", metavar="[CHANNEL]...", nargs=-1)
+@JSON
+@click.pass_obj
+def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> int:
+    """Send a marked test message through the channels."""
+    from quota_watch.channels.build import build_channels
+    from quota_watch.config import Use
+
+    config = context.config()
+    for name in channels:
+        pick("channel", name, config.channels)
+    if not config.channels:
+        raise click.UsageError("the config has no [channels]: alerts can't reach anybody")
+    context.start_logging(config, Use.DELIVER, Use.STORE)
+    with context.upgraded(config) as database, ExitStack() as resources:
+        built = build_channels(config, resources)
+        entries = _send_test(context, config, database, built, channels or built)
+    if as_json:
+        print_json({"deliveries": entries})
+    else:
+        for each in entries:
+            click.echo(_test_line(each.delivery))
+    return 0 if all(each.delivery.state == "done" for each in entries) else 1
+
+
+def _send_test(
+    context: Context,
+    config: "Config",
+    database: "Database",
+    channels: "Mapping[str, Channel]",
+    names: Collection[str],
+) -> "list[OutboxEntry]":
+    """Send a test to the channels of these names; return the deliveries it made."""
+    from quota_watch.pipeline.deliver import Outbox
+    from quota_watch.pipeline.enqueue import enqueue_test
+    from quota_watch.views.alerts import outbox
+
+    with database.write() as connection:
+        ids = enqueue_test(
+            connection,
+            [channels[name] for name in names],
+            nonce=secrets.token_hex(8),
+            now=context.clock.now(),
+            time_zone=config.alerts.time_zone,
+        )
+    Outbox(database=database, channels=channels, clock=context.clock).flush(_TEST_SECONDS)
+    with database.read() as connection:
+        return [each for each in outbox(connection) if each.delivery.id in ids]
+
+
+def _test_line(delivery: "DeliveryRecord") -> str:
+    name, recipient = delivery.channel, delivery.recipient
+    if recipient and not name.endswith(recipient):  # as "mailto:anna@example.com" does
+        name += f" {recipient}"
+    if delivery.state == "done":
+        return f"✓ {name}: accepted"
+    error = delivery.last_error.message if delivery.last_error else "not attempted yet"
+    later = "; it will be retried" if delivery.state == "pending" else ""
+    return f"✗ {name}: {one_line(error, None)}{later}"

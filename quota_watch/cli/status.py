@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
+from sqlalchemy import Connection
 
 from quota_watch.cli.context import (
     DROPPED,
@@ -168,6 +169,15 @@ def old_numbers(organizations: Sequence[Status], now: datetime) -> str:
     else:
         why = f"No poll has succeeded since {since}."
     return f"{why} All numbers below are from then."
+
+
+def warn_of_old(
+    connection: Connection, watches: Sequence[Watch], *, now: datetime, interval: timedelta
+) -> None:
+    """Say on stderr how old the numbers are that a view shows, where they are old."""
+    organizations = statuses(connection, watches, now=now, interval=interval, brief=True)
+    if old := old_numbers(organizations, now):
+        click.echo(old, err=True)
 
 
 def show(

@@ -1,10 +1,11 @@
-"""`history`, `export` and `db`: what is kept, to read, for other programs and to look after."""
+"""`history`, `export` and `db`: the stored days to read or to export, and care of the database."""
 
 import csv
 import json
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,8 @@ import click
 
 from quota_watch.cli.context import (
     DATE,
+    JSON,
+    ORGANIZATIONS,
     Context,
     bar,
     chosen,
@@ -25,15 +28,18 @@ from quota_watch.cli.context import (
     refuse_backward,
     refuse_foreign_folder,
 )
+from quota_watch.lib.machine import whole_file
 from quota_watch.lib.text import csv_text
 
 if TYPE_CHECKING:
     from quota_watch.views.days import DayRecord, ExportedDay
 
-
 _DEFAULT_DAYS = 31
-_BAR, _LARGEST = 16, 3
+_BAR, _LARGEST, _WIDE_SCREEN = 14, (2, 3), 100
 _CAPPED = "capped"
+_FORMATS = ("csv", "json", "jsonl")
+_COLUMNS = ("organization", "name", "server", "date", "used", "not_counted", "capped")
+_STEP = 500
 
 
 @click.command()
@@ -48,7 +54,7 @@ _CAPPED = "capped"
 @click.option("--to", "last", type=DATE, metavar="DATE", help="Last day [default: today, UTC].")
 @click.option("--by", type=click.Choice(["day", "month"]), default="day", show_default=True)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@JSON
 @click.pass_obj
 def history(
     context: Context,
@@ -60,104 +66,86 @@ def history(
     as_json: bool,
 ) -> None:
     """Show the stored counts of an organization."""
+    from quota_watch.cli.status import warn_of_old
     from quota_watch.views import days as views
 
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
-    config = context.config()
-    (watch,) = chosen(config, (organization,))
-    start, end = _range(first, last, context.clock.now().date(), by_month=by == "month")
+    config, now = context.config(), context.clock.now()
+    watches = chosen(config, (organization,))
+    end = last or now.date()
+    start = first or _usual_start(end, by)
+    refuse_backward(start, end)
     with context.existing(config) as database, database.read() as connection:
-        days = views.history(connection, watch, start, end)
-    rows = views.by_month(days) if by == "month" else days
+        rows = views.history(connection, watches[0], start, end)
+        if not (as_csv or as_json):
+            warn_of_old(connection, watches, now=now, interval=config.poll.interval)
+    if by == "month":
+        rows = views.by_month(rows)
     if as_json:
         print_json({"history": rows})
     elif as_csv:
         _print_csv(rows)
+    elif not rows:
+        click.echo("nothing is stored for these days yet", err=True)
+    elif is_terminal():
+        _print_bars(rows, "%Y-%m" if by == "month" else "%Y-%m-%d")
     else:
-        _print_days(rows)
+        counted, rest = _types(rows, "by_type"), _types(rows, "not_counted")
+        headers = ["date", "used", *counted, *(f"({kind})" for kind in rest), "note"]
+        note = {True: _CAPPED, False: ""}
+        print_table(headers, [[*_counts(row, counted, rest), note[row.capped]] for row in rows])
 
 
-def _range(
-    first: date | None, last: date | None, today: date, *, by_month: bool
-) -> tuple[date, date]:
-    end = last or today
-    usual = end - timedelta(days=_DEFAULT_DAYS - 1)
-    if by_month:  # whole ones: this and the eleven before it
-        usual = end.replace(year=end.year - 1 + end.month // 12, month=end.month % 12 + 1, day=1)
-    start = first or usual
-    refuse_backward(start, end)
-    return start, end
+def _usual_start(end: date, by: str) -> date:
+    if by == "day":
+        return end - timedelta(days=_DEFAULT_DAYS - 1)
+    # whole months: this and the eleven before it
+    return end.replace(year=end.year - 1 + end.month // 12, month=end.month % 12 + 1, day=1)
 
 
 def _types(rows: "Sequence[DayRecord]", part: str) -> list[str]:
     return sorted({kind for row in rows for kind in getattr(row, part)})
 
 
+def _counts(row: "DayRecord", counted: Sequence[str], rest: Sequence[str]) -> list[object]:
+    by_type = (row.by_type.get(kind, 0) for kind in counted)
+    return [row.date, row.used, *by_type, *(row.not_counted.get(kind, 0) for kind in rest)]
+
+
 def _print_csv(rows: "Sequence[DayRecord]") -> None:
     counted, rest = _types(rows, "by_type"), _types(rows, "not_counted")
     out = csv.writer(sys.stdout, lineterminator="\n")
-    out.writerow(["date", "used", *counted, *(f"not_counted:{kind}" for kind in rest), "capped"])
-    for row in rows:
-        types = [row.by_type.get(kind, 0) for kind in counted]
-        outside = [row.not_counted.get(kind, 0) for kind in rest]
-        out.writerow([row.date, row.used, *types, *outside, str(row.capped).lower()])
+    out.writerow(["date", "used", *counted, *(f"not_counted:{kind}" for kind in rest), _CAPPED])
+    out.writerows([*_counts(row, counted, rest), str(row.capped).lower()] for row in rows)
 
 
-def _print_days(rows: "Sequence[DayRecord]") -> None:
-    if not rows:
-        click.echo("nothing is stored for these days yet", err=True)
-        return
-    rest = _types(rows, "not_counted")
-    if not is_terminal():
-        _print_plain(rows, rest)
-        return
+def _print_bars(rows: "Sequence[DayRecord]", day: str) -> None:
     most = max(row.used for row in rows) or 1
-    print_table(
-        ("date", "used", "", "by type"),
-        [(row.date, f"{row.used:,}", bar(100 * row.used / most, _BAR), _mix(row)) for row in rows],
-    )
-    total = sum(row.used for row in rows)
-    click.echo(f"{total:,} counted events" + (f"; not counted: {', '.join(rest)}" if rest else ""))
+    largest = _LARGEST[shutil.get_terminal_size().columns >= _WIDE_SCREEN]
+    cells = [
+        (f"{row.date:{day}}", row.used, bar(100 * row.used / most, _BAR), _mix(row, largest))
+        for row in rows
+    ]
+    print_table(("date", "used", "", "by type"), cells)
+    rest = ", ".join(_types(rows, "not_counted"))
+    total = f"{sum(row.used for row in rows):,} counted events"
+    click.echo(f"{total}; not counted: {rest}" if rest else total)
     if any(row.capped for row in rows):
         click.echo(
             f"{_CAPPED}: events past the limit were dropped, so traffic was higher than the count"
         )
 
 
-def _print_plain(rows: "Sequence[DayRecord]", rest: Sequence[str]) -> None:
-    counted = _types(rows, "by_type")
-    print_table(
-        ["date", "used", *counted, *(f"({kind})" for kind in rest), "note"],
-        [
-            [
-                row.date,
-                row.used,
-                *(row.by_type.get(kind, 0) for kind in counted),
-                *(row.not_counted.get(kind, 0) for kind in rest),
-                _CAPPED if row.capped else "",
-            ]
-            for row in rows
-        ],
-    )
-
-
-def _mix(row: "DayRecord") -> str:
+def _mix(row: "DayRecord", most: int) -> str:
     """Return the largest types of a day with their shares, after what makes it no ordinary one."""
-    largest = sorted(row.by_type.items(), key=lambda item: -item[1])[:_LARGEST]
+    largest = sorted(row.by_type.items(), key=lambda item: -item[1])[:most]
     mix = ", ".join(f"{kind} {100 * n // row.used} %" for kind, n in largest if n)
-    return ": ".join(part for part in (_CAPPED if row.capped else "", mix) if part)
-
-
-_FORMATS = ("csv", "json", "jsonl")
-_COLUMNS = ("organization", "name", "server", "date", "used", "not_counted", "capped")
-_STEP = 500
-
-Writer = Callable[[TextIO, "Iterable[ExportedDay]"], None]
+    return ": ".join(filter(None, (_CAPPED if row.capped else "", mix)))
 
 
 @click.command()
-@click.argument("organizations", metavar="[ORG]...", nargs=-1)
+@ORGANIZATIONS
 @click.option("--from", "first", type=DATE, metavar="DATE", help="First day [default: all].")
 @click.option("--to", "last", type=DATE, metavar="DATE", help="Last day [default: all].")
 @click.option(
@@ -190,7 +178,6 @@ def export(
 
     refuse_backward(first, last)
     config = context.config()
-    watches = config.watches()
     path = None if output in {None, Path("-")} else output
     kind = format_ or _by_ending(path)
     with context.existing(config) as database, database.read() as connection:
@@ -199,15 +186,15 @@ def export(
             named = [watch.organization for watch in chosen(config, organizations)]
             pks = list(claims.keys_of(connection, named).values())
         wanted = Wanted(pks=pks, first=first, last=last)
-        outside = {watch.organization: watch.not_counted for watch in watches}
+        outside = {watch.organization: watch.not_counted for watch in config.watches()}
         total = how_many_days(connection, wanted)
-        writer = _csv(types_of(connection, wanted)) if kind == "csv" else _WRITERS[kind]
+        types = set(types_of(connection, wanted)) if kind == "csv" else set()
         with (
-            _opened(path) as file,
+            whole_file(path) if path else nullcontext(sys.stdout) as file,
             progress("export", total, bar=path is not None) as shown,
             closing(all_days(connection, wanted, not_counted=outside)) as rows,
         ):
-            writer(file, _watched(rows, shown.advance))
+            _write(file, _counted(rows, shown.advance), kind, types)
     if path is not None:
         click.echo(f"{plural(total, 'day')} written to {path}", err=True)
 
@@ -217,20 +204,7 @@ def _by_ending(path: Path | None) -> str:
     return ending if ending in _FORMATS else _FORMATS[0]
 
 
-@contextmanager
-def _opened(path: Path | None) -> Iterator[TextIO]:
-    from quota_watch.lib.machine import whole_file
-
-    if path is None:
-        if sys.stdout is None:
-            raise click.UsageError("there is no stdout to write to: give --output FILE")
-        yield sys.stdout
-        return
-    with whole_file(path) as file:
-        yield file
-
-
-def _watched(
+def _counted(
     rows: "Iterator[ExportedDay]", advance: Callable[[int], object]
 ) -> "Iterator[ExportedDay]":
     while part := list(islice(rows, _STEP)):
@@ -238,13 +212,19 @@ def _watched(
         advance(len(part))
 
 
-def _csv(found: Iterable[str]) -> Writer:
-    """Return what writes CSV: a column for each of Rybbit's types, then for each other found."""
+def _write(file: TextIO, rows: "Iterable[ExportedDay]", kind: str, types: Collection[str]) -> None:
+    """Write the days; CSV has a column for each of Rybbit's types, then for each other found."""
     from quota_watch.rybbit.answers import KNOWN_TYPES
 
-    types = (*KNOWN_TYPES, *sorted(set(found) - set(KNOWN_TYPES)))
-
-    def write(file: TextIO, rows: "Iterable[ExportedDay]") -> None:
+    lines = (json.dumps(row.to_json()) for row in rows)
+    if kind == "json":
+        file.write('{"history":[')
+        file.writelines((",\n" if n else "\n") + line for n, line in enumerate(lines))
+        file.write("\n]}\n")
+    elif kind == "jsonl":
+        file.writelines(line + "\n" for line in lines)
+    else:
+        types = (*KNOWN_TYPES, *sorted(set(types) - set(KNOWN_TYPES)))
         out = csv.writer(file, lineterminator="\n")
         out.writerow((*_COLUMNS, *types))
         for row in rows:
@@ -253,23 +233,6 @@ def _csv(found: Iterable[str]) -> Writer:
             cells = (whose.id, csv_text(row.name), whose.server, day.date, day.used)
             rest = (sum(day.not_counted.values()), str(day.capped).lower())
             out.writerow((*cells, *rest, *(counts.get(type_, 0) for type_ in types)))
-
-    return write
-
-
-def _json(file: TextIO, rows: "Iterable[ExportedDay]") -> None:
-    file.write('{"history":[')
-    for n, row in enumerate(rows):
-        file.write(",\n" if n else "\n")
-        file.write(json.dumps(row.to_json()))
-    file.write("\n]}\n")
-
-
-def _jsonl(file: TextIO, rows: "Iterable[ExportedDay]") -> None:
-    file.writelines(json.dumps(row.to_json()) + "\n" for row in rows)
-
-
-_WRITERS: dict[str, Writer] = {"json": _json, "jsonl": _jsonl}
 
 
 @click.group()
@@ -286,12 +249,12 @@ def upgrade(context: Context) -> None:
     with context.unchecked(context.config()) as database:
         refuse_foreign_folder(database)
         before, after = upkeep.upgrade(database)
-    change = "is at" if before == after else f"went from {before or 'nothing'} to"
-    click.echo(f"{database.label} {change} {after}")
+    change = "has" if before == after else f"upgraded from {before or 'nothing'} to"
+    click.echo(f"{database.label} {change} schema {after}")
 
 
 @db.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@JSON
 @click.pass_obj
 def current(context: Context, as_json: bool) -> int:
     """Show the schema the database has and the one this version needs."""
@@ -304,7 +267,8 @@ def current(context: Context, as_json: bool) -> int:
         shown = {"database": database.label, "revision": revision, "needed": HEAD}
         print_json({"schemas": [shown]})
     else:
-        click.echo(f"{database.label} is at {revision or 'nothing'}; this version needs {HEAD}")
+        schema = f"schema {revision}" if revision else "no schema yet"
+        click.echo(f"{database.label} has {schema}; this version needs {HEAD}")
     return 0 if revision is not None else 1
 
 
