@@ -14,13 +14,12 @@ from quota_watch.cli.context import (
     JSON,
     Context,
     chosen,
-    plural,
     print_json,
     print_table,
     short_time,
 )
 from quota_watch.cli.explain import explain
-from quota_watch.lib.text import duration, moment, one_line, zone_of
+from quota_watch.lib.text import duration, moment, one_line, plural, zone_of
 from quota_watch.model.period import month_of
 from quota_watch.model.watch import Rule
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quota_watch.cli.context import Context, patiently, plural, print_json, refuse_foreign_folder
+from quota_watch.cli.context import Context, patiently, print_json, refuse_foreign_folder
 from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, warnings
 from quota_watch.config.addresses import Listen
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.machine import Clock
-from quota_watch.lib.text import listed, one_line, what_and_advice
+from quota_watch.lib.text import listed, one_line, plural, what_and_advice
 from quota_watch.model.account import Account, Comparison, Organization
 from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.period import month_of

@@ -328,11 +328,6 @@ def say(text: str, *, style: str = "", first: str = "", rest: str = "", width: i
         click.echo(styled(line, style))
 
 
-def plural(n: int, thing: str, things: str = "") -> str:
-    """Write a count of things: `1 day`, `3 days`; `things` where it does not just take an s."""
-    return f"{n:,} {thing if n == 1 else things or f'{thing}s'}"
-
-
 def short_time(at: datetime | None) -> str:
     """Write a time as `2026-03-15 12:00Z`, or `-`."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%MZ}" if at else "-"
@@ -345,12 +340,6 @@ def bar(share: float | None, cells: int) -> str:
     eighths = min(int(share * cells * 8 / 100), cells * 8)
     full, rest = divmod(eighths, 8)
     return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(cells, "░")
-
-
-def sparkline(counts: Sequence[int | None]) -> str:
-    """Draw counts as columns one cell wide; a day that is unknown is a dot."""
-    most = max((n for n in counts if n is not None), default=0) or 1
-    return "".join("·" if n is None else "▁▂▃▄▅▆▇█"[min(n * 8 // most, 7)] for n in counts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 
-from quota_watch.cli.context import STATES, Context, is_terminal, plural
+from quota_watch.cli.context import STATES, Context, is_terminal
 from quota_watch.cli.status import show
 from quota_watch.config import Config, load
 from quota_watch.config.settings import has_web
@@ -39,7 +39,7 @@ from quota_watch.demo.stage import (
 )
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.logs import setup_logging
-from quota_watch.lib.text import days, one_line
+from quota_watch.lib.text import days, one_line, plural
 from quota_watch.service.service import Page
 from quota_watch.storage import deliveries, outbox
 from quota_watch.storage.database import Database

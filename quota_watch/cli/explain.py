@@ -11,18 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quota_watch.cli.context import (
-    JSON,
-    STATES,
-    Context,
-    chosen,
-    pick,
-    plural,
-    print_json,
-    say,
-)
+from quota_watch.cli.context import JSON, STATES, Context, chosen, pick, print_json, say
 from quota_watch.lib.machine import whole_file
-from quota_watch.lib.text import ago, days, moment, one_line
+from quota_watch.lib.text import ago, days, moment, one_line, plural
 from quota_watch.model.schedule import span
 from quota_watch.model.watch import Rule
 

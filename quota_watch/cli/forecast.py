@@ -17,11 +17,9 @@ from quota_watch.cli.context import (
     chosen,
     is_terminal,
     pick,
-    plural,
     print_json,
     print_table,
     say,
-    sparkline,
     styled,
 )
 from quota_watch.forecast.forecast import DateMemory, DayAhead, Forecast, TooEarly
@@ -41,8 +39,10 @@ from quota_watch.lib.text import (
     number,
     one_line,
     plain,
+    plural,
     rough,
     share,
+    sparkline,
     weekday,
 )
 from quota_watch.messages.words import forecast as words

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quota_watch.cli.context import Context, patiently, plural
+from quota_watch.cli.context import Context, patiently
 from quota_watch.cli.upstream import (
     VARIABLE,
     credential,
@@ -23,7 +23,7 @@ from quota_watch.cli.upstream import (
 )
 from quota_watch.config.addresses import CLOUD
 from quota_watch.lib import QuotaWatchError
-from quota_watch.lib.text import one_line, what_and_advice
+from quota_watch.lib.text import one_line, plural, what_and_advice
 
 if TYPE_CHECKING:
     from quota_watch.service.discovery import Credential, Sight

@@ -21,14 +21,22 @@ from quota_watch.cli.context import (
     chosen,
     console,
     is_terminal,
-    plural,
     print_json,
     print_table,
     say,
     short_time,
-    sparkline,
 )
-from quota_watch.lib.text import ago, growth, iso, listed, one_line, share, what_and_advice
+from quota_watch.lib.text import (
+    ago,
+    growth,
+    iso,
+    listed,
+    one_line,
+    plural,
+    share,
+    sparkline,
+    what_and_advice,
+)
 from quota_watch.model.period import ONE_DAY
 from quota_watch.model.schedule import span
 from quota_watch.model.watch import Watch

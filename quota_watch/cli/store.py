@@ -21,7 +21,6 @@ from quota_watch.cli.context import (
     bar,
     chosen,
     is_terminal,
-    plural,
     print_json,
     print_table,
     progress,
@@ -29,7 +28,7 @@ from quota_watch.cli.context import (
     refuse_foreign_folder,
 )
 from quota_watch.lib.machine import whole_file
-from quota_watch.lib.text import csv_text
+from quota_watch.lib.text import csv_text, plural
 
 if TYPE_CHECKING:
     from quota_watch.views.days import DayRecord, ExportedDay

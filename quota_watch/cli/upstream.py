@@ -16,14 +16,13 @@ from quota_watch.cli.context import (
     Context,
     chosen,
     patiently,
-    plural,
     print_json,
     print_table,
     progress,
     refuse_foreign_folder,
 )
 from quota_watch.lib.machine import Clock
-from quota_watch.lib.text import what_and_advice
+from quota_watch.lib.text import plural, what_and_advice
 from quota_watch.model.account import Organization
 from quota_watch.model.period import percent
 from quota_watch.model.schedule import span

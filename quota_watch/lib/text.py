@@ -126,6 +126,11 @@ def events(value: int) -> str:
     return f"{value:,} event" if value == 1 else f"{value:,} events"
 
 
+def plural(n: int, thing: str, things: str = "") -> str:
+    """Write a count of things: `1 day`, `3 days`; `things` where it does not just take an s."""
+    return f"{n:,} {thing if n == 1 else things or f'{thing}s'}"
+
+
 def rough(value: float) -> str:
     """Return a number that is only estimated, to three digits: `131,482` as `131,000`."""
     whole = round(value)
@@ -287,6 +292,12 @@ def what_and_advice(message: str) -> tuple[str, str]:
     _, _, rest = message.partition(": ")
     what, _, advice = (rest or message).partition(". ")
     return what, advice
+
+
+def sparkline(counts: Sequence[int | None]) -> str:
+    """Draw counts as columns one cell wide; a day that is unknown is a dot."""
+    most = max((n for n in counts if n is not None), default=0) or 1
+    return "".join("·" if n is None else "▁▂▃▄▅▆▇█"[min(n * 8 // most, 7)] for n in counts)
 
 
 def largest_first(by_type: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -36,6 +36,7 @@ from quota_watch.messages.words import (
 )
 from quota_watch.model.period import ONE_DAY, Period, each_day, percent
 from quota_watch.model.watch import Rule, Severity, Watch
+from quota_watch.rules.enforced import is_dropping
 from quota_watch.rules.known import Known
 from quota_watch.rules.story import Transition, TransitionType
 from quota_watch.rules.verdict import Reason
@@ -93,14 +94,14 @@ def facts_of(transition: Transition, known: Known) -> Facts:
     """Freeze a transition of an organization with what was known when it was decided."""
     case = Situation(transition=transition, time_zone=known.watch.time_zone, known=known)
     return replace(
-        _facts(case, dropping=_is_dropping(case)),
+        _facts(case, dropping=_loses_events(case)),
         organization=_organization(known.watch),
         period=PeriodFacts.of(case.told_period),
-        usage=_closed_usage(case) if case.is_closed else _usage(case),
-        forecast=None if case.is_closed else _forecast(case),
+        usage=_usage(case),
+        forecast=_forecast(case),
         daily=_daily(known, case.told_period),
         lost=case.told_lost,
-        advice=None if case.is_closed else _advice(case),
+        advice=_advice(case),
         links=_links(case, known.watch.public_url),
     )
 
@@ -119,49 +120,49 @@ def test_facts(*, id: str, now: datetime, time_zone: str, channel: str) -> Facts
         preheader="The channel works.",
         details=("Asked for with `quota-watch test-alert`.",),
     )
-    return Facts(
-        type=TEST,
-        id=id,
-        timestamp=now,
-        alert=alert_facts(words, id=id, rule=TEST, reason=TEST, at=now),
-        time_zone=time_zone,
-    )
+    alert = alert_facts(words, id=id, rule=TEST, reason=TEST, started_at=now)
+    return Facts(type=TEST, id=id, timestamp=now, alert=alert, time_zone=time_zone)
 
 
 def alert_facts(
     words: Words,
     *,
-    id: str,  # noqa: A002 - the name it has in the JSON
-    rule: str,
-    reason: str,
-    at: datetime,
+    severity: Severity = Severity.INFO,
+    level: int | None = None,
+    ended_at: datetime | None = None,
+    dropping: bool = False,
+    **of: Any,
 ) -> AlertFacts:
-    """Write what is no alert as if it were one: tests and reports."""
+    """Put words and what they are `of` together; tests and reports are written like alerts."""
     return AlertFacts(
-        id=id,
-        rule=rule,
-        level=None,
-        severity=Severity.INFO.label,
-        reason=reason,
-        started_at=at,
-        ended_at=None,
-        dropping=False,
-        **_texts(words),
+        level=level,
+        severity=severity.label,
+        ended_at=ended_at,
+        dropping=dropping,
+        title=one_line(words.title, _TITLE),
+        summary=words.summary,
+        next_step=words.next_step or "Nothing to do.",
+        preheader=words.preheader,
+        lead=words.lead,
+        heading=words.heading,
+        steps=words.steps,
+        note=words.note,
+        **of,
     )
 
 
 def _facts(case: Case, *, dropping: bool) -> Facts:
     transition, story = case.transition, case.transition.story
-    alert = AlertFacts(
+    alert = alert_facts(
+        words_of(case),
         id=story.id,
         rule=story.rule.value,
         level=story.level,
-        severity=story.severity.label,
+        severity=story.severity,
         reason=transition.reason.value,
         started_at=story.started_at,
         ended_at=story.ended_at,
         dropping=dropping,
-        **_texts(words_of(case)),
     )
     return Facts(
         type=f"alert.{transition.type}",
@@ -172,26 +173,13 @@ def _facts(case: Case, *, dropping: bool) -> Facts:
     )
 
 
-def _is_dropping(case: Situation) -> bool:
+def _loses_events(case: Situation) -> bool:
     """Tell whether events are lost now: our count says so, or Rybbit itself does."""
     if case.is_closed:
         return False
     story = case.transition.story
     says_so = story.rule is Rule.ENFORCED and story.is_open
-    return (case.watch.drops and case.is_over) or case.is_enforced or says_so
-
-
-def _texts(words: Words) -> dict[str, Any]:
-    return {
-        "title": one_line(words.title, _TITLE),
-        "summary": words.summary,
-        "next_step": words.next_step or "Nothing to do.",
-        "preheader": words.preheader,
-        "lead": words.lead,
-        "heading": words.heading,
-        "steps": words.steps,
-        "note": words.note,
-    }
+    return says_so or (case.watch.drops and case.is_over) or is_dropping(case.known)
 
 
 def _organization(watch: Watch) -> OrganizationFacts:
@@ -205,30 +193,24 @@ def _organization(watch: Watch) -> OrganizationFacts:
 
 
 def _usage(case: Situation) -> UsageFacts | None:
-    if case.used is None:
-        return None
-    return UsageFacts(
-        used=case.used,
-        limit=case.limit,
-        percent=percent(case.used, case.limit),
-        by_type=case.by_type,
-        measured_at=case.known.measured_at,
-    )
-
-
-def _closed_usage(case: Situation) -> UsageFacts | None:
-    """Write what a closed period came to; its types are not kept with it."""
-    used, of = case.detail.get("used"), case.detail.get("limit")
+    used, limit, by_type, at = case.used, case.limit, case.by_type, case.known.measured_at
+    if case.is_closed:  # the types of a closed period are not kept with it
+        used, limit, by_type, at = (
+            case.detail.get("used"),
+            case.detail.get("limit"),
+            {},
+            case.known.at,
+        )
     if used is None:
         return None
     return UsageFacts(
-        used=used, limit=of, percent=percent(used, of), by_type={}, measured_at=case.known.at
+        used=used, limit=limit, percent=percent(used, limit), by_type=by_type, measured_at=at
     )
 
 
 def _forecast(case: Situation) -> ForecastFacts | None:
     forecast = case.known.forecast
-    return None if forecast is None else ForecastFacts.of(forecast)
+    return None if case.is_closed or forecast is None else ForecastFacts.of(forecast)
 
 
 def _daily(known: Known, period: Period) -> tuple[DayFacts, ...] | None:
@@ -260,7 +242,7 @@ def _expected(known: Known, used: Mapping[date, int]) -> dict[date, int]:
 
 def _advice(case: Situation) -> AdviceFacts | None:
     advice, fit = case.known.advice, case.known.plan_fit
-    if advice is None:
+    if case.is_closed or advice is None:
         return None
     return AdviceFacts(
         daily_budget=advice.daily_budget,

@@ -4,13 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from quota_watch.lib.text import number, one_line, short_day, weekday
-from quota_watch.messages.facts import (
-    REPORT,
-    Facts,
-    LinkFacts,
-    ReportFacts,
-)
+from quota_watch.lib.text import number, one_line, short_day, sparkline, weekday
+from quota_watch.messages.facts import REPORT, Facts, LinkFacts, ReportFacts
 from quota_watch.messages.freeze import alert_facts
 from quota_watch.messages.picture import Gauge, gauge_of
 from quota_watch.messages.words import report as words
@@ -30,7 +25,6 @@ _TONES = {
 _MOST_STORIES = 5
 _TALLEST = 24
 _SATURDAY = 5
-_SPARKS = "▁▂▃▄▅▆▇█"
 
 
 def report_facts(
@@ -53,7 +47,7 @@ def report_facts(
             id=span.id.replace("|", "-"),
             rule=REPORT,
             reason=span.kind.value,
-            at=now,
+            started_at=now,
         ),
         report=ReportFacts(
             kind=span.kind.value,
@@ -95,10 +89,10 @@ class Row:
     @property
     def sparks(self) -> str:
         """The days as a line of characters, a week between two spaces."""
+        line = zip(self.days, sparkline([day.used for day in self.days]), strict=True)
         return "".join(
-            f" {day.spark}" if n and not day.day.weekday() else day.spark
-            for n, day in enumerate(self.days)
-        )
+            f" {spark}" if not day.day.weekday() else spark for day, spark in line
+        ).strip()
 
     @property
     def told_days(self) -> str:
@@ -126,13 +120,6 @@ class ReportDay:
     def name(self) -> str:
         """Its weekday, short."""
         return weekday(self.day)[:3]
-
-    @property
-    def spark(self) -> str:
-        """The day as one character."""
-        if self.used is None:
-            return "?"
-        return _SPARKS[self.height * (len(_SPARKS) - 1) // _TALLEST]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from quota_watch.lib.text import (
     moment,
     number,
     one_line,
+    plural,
     rough,
     share,
     short_day,
@@ -190,7 +191,7 @@ def why(facts: Sequence[Facts], channel: str | None) -> str:
     names = {each.organization.id: each.organization.name for each in facts if each.organization}
     for each in facts:
         names |= {of.id: of.name for of in (each.report.organizations if each.report else ())}
-    who = next(iter(names.values())) if len(names) == 1 else f"{number(len(names))} organizations"
+    who = next(iter(names.values())) if len(names) == 1 else plural(len(names), "organization")
     what = f" watches {who} and" if names else ""
     return f"You get this because quota-watch{what} has your address in {place}."
 

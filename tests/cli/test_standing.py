@@ -14,9 +14,9 @@ import click
 import pytest
 from sqlalchemy import update
 
-from quota_watch.cli.context import sparkline
 from quota_watch.cli.status import show, show_again, status
 from quota_watch.cli.store import history
+from quota_watch.lib.text import sparkline
 from quota_watch.model.account import Account, Organization, Site, SiteUsage
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.storage.claims import keys_of

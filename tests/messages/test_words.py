@@ -365,9 +365,7 @@ def test_a_change_of_the_limit_says_what_was_and_what_is(shape, said):
 def test_a_lowered_limit_that_is_passed_says_what_to_do_at_once():
     alert = sample_facts(now=NOON)["limit_lowered_and_over"].alert
     assert alert.lead == "Events are being dropped."
-    assert (
-        alert.steps[0] == "If that wasn't intended, check the billing at https://app.rybbit.io now."
-    )
+    assert alert.steps[0] == "If that wasn't intended, check the billing at https://app.rybbit.io."
 
 
 @pytest.mark.parametrize(

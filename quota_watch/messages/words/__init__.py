@@ -1,7 +1,7 @@
 """What people read, one file per rule; here what all of them share. Pure."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,21 +14,23 @@ from quota_watch.lib.text import (
     duration,
     events,
     join,
+    listed,
     long_day,
     moment,
     number,
     one_line,
+    plural,
     share,
 )
 from quota_watch.model.period import Period, is_over, percent
 from quota_watch.model.watch import FULL, Watch
-from quota_watch.rules.enforced import is_dropping
 from quota_watch.rules.known import Known
 from quota_watch.rules.story import Transition
 
 CHOOSE, FIX, DO = "Do one of these", "Fix it", "What to do"
 """What stands above the steps: choices, an order to follow, or neither."""
 
+_MOST_NAMES = 3
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -166,11 +168,6 @@ class Situation(Case):
         return self.used is not None and is_over(self.used, self.limit)
 
     @property
-    def is_enforced(self) -> bool:
-        """Whether Rybbit itself says that it drops events, and is believed."""
-        return is_dropping(self.known)
-
-    @property
     def is_full(self) -> bool:
         """Whether all of the limit is used, or more."""
         return self.used is not None and self.limit is not None and self.used >= self.limit
@@ -194,7 +191,14 @@ class Situation(Case):
 
 def past_days(n: int | None) -> str:
     """Say that a count changed as past days did; nothing where none did."""
-    return f" as {number(n)} past day{'' if n == 1 else 's'} changed" if n else ""
+    return f" as {plural(n, 'past day')} changed" if n else ""
+
+
+def named(names: Sequence[Any], *, of: int | None = None) -> str:
+    """List the first names, fit for a title, and how many more there are `of` all."""
+    shown = [one_line(str(name), NAME) for name in names[:_MOST_NAMES]]
+    more = (len(names) if of is None else of) - len(shown)
+    return listed([*shown, f"{number(more)} more"] if more > 0 else shown)
 
 
 def period_ended(case: Situation) -> Words:

@@ -4,22 +4,18 @@ import re
 from collections.abc import Mapping
 
 from quota_watch.lib.text import (
-    NAME,
     events,
     join,
-    listed,
     month,
-    number,
-    one_line,
+    plural,
     rough,
     sentence,
 )
-from quota_watch.messages.words import FIX, Case, Situation, Words
+from quota_watch.messages.words import FIX, Case, Situation, Words, named
 from quota_watch.model.period import percent
 from quota_watch.model.source import ErrorKind, Trouble
 from quota_watch.rules.verdict import Reason
 
-_MOST_NAMES = 3
 _NEAR = 90
 _STATUS = re.compile(r"(?:HTTP |\()(\d{3})\b")
 
@@ -150,11 +146,12 @@ def _usual_end(case: Situation) -> str:
 
 def _all(case: Case) -> Words:
     count, at = case.detail.get("organizations"), case.name
-    who = f"{number(count)} organizations" if count is not None else "any organization"
-    error = case.detail.get("error")
+    who = plural(count, "organization") if count is not None else "any organization"
+    error, names = case.detail.get("error"), case.detail.get("names")
+    limits = f"the limits of {named(names, of=count)}" if names else "their limits"
     return Words(
         title=f"Can't read {who} at {at}{_because(case)}",
-        lead=f"{_failing(case)} Nobody is watching {_limits(case, count)}.",
+        lead=f"{_failing(case)} Nobody is watching {limits}.",
         preheader=f"Nothing is counted at {at}; limits may be exceeded unnoticed.",
         details=(
             "All fail the same way, so the cause is the key or the server, not one organization.",
@@ -169,12 +166,3 @@ def _all(case: Case) -> Words:
 def _steps(case: Case) -> tuple[str, ...]:
     kind = _kind(case)
     return _FIXES[kind] if kind else ()
-
-
-def _limits(case: Case, count: int | None) -> str:
-    """Name the first organizations whose limits nobody watches, and how many more there are."""
-    names = [one_line(str(name), NAME) for name in case.detail.get("names") or ()][:_MOST_NAMES]
-    more = 0 if count is None else count - len(names)
-    if not names:
-        return "their limits"
-    return f"the limits of {listed([*names, f'{number(more)} more'] if more > 0 else names)}"

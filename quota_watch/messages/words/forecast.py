@@ -21,6 +21,7 @@ from quota_watch.lib.text import (
     listed,
     number,
     one_line,
+    plural,
     rough,
     share,
     short_day,
@@ -171,7 +172,7 @@ def _cost_of_waiting(case: Situation) -> str:
     left = (when.likely - case.known.at.date()).days if when.likely else None
     act = "Act today" if left is not None and left <= 0 else "Act in time"
     if left is not None and left > 0:
-        act = f"Act in {number(left)} day{'' if left == 1 else 's'}"
+        act = f"Act in {plural(left, 'day')}"
     if lost is None or not lost.likely:
         return f"{act} to stay under the limit."
     if not case.watch.drops:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from quota_watch.lib.text import NAME, events, join, listed, number, one_line
-from quota_watch.messages.words import CHOOSE, FIX, Situation, Words
+from quota_watch.lib.text import NAME, events, number, one_line
+from quota_watch.messages.words import CHOOSE, DO, FIX, Situation, Words, named
 from quota_watch.messages.words.forecast import choices, pace
 from quota_watch.model.limit import LAPSED
 from quota_watch.model.period import is_over
@@ -24,12 +24,7 @@ def limit_fired(case: Situation) -> Words:
     critical = case.is_over and case.transition.story.severity is Severity.CRITICAL
     return Words(
         title=f"{_limit_title(case, reason, before, after)}{at}",
-        lead=join(
-            [
-                "Events are being dropped." if critical and case.watch.drops else "",
-                "" if critical else _limit_consequence(reason),
-            ]
-        ),
+        lead=_limit_consequence(case, reason, critical=critical),
         preheader=pace(case),
         details=(
             _subscription(before, after, reason),
@@ -37,7 +32,7 @@ def limit_fired(case: Situation) -> Words:
             pace(case),
             case.figures(),
         ),
-        heading=CHOOSE if critical else "What to do",
+        heading=CHOOSE if critical else DO,
         steps=_limit_steps(case, reason, critical=critical),
     )
 
@@ -113,14 +108,17 @@ def _subscription(before: State, after: State, reason: Reason) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
-def _limit_consequence(reason: Reason) -> str:
-    if reason is Reason.LIMIT_REMOVED:
-        return "Levels can't be checked without a limit."
-    if reason is Reason.LIMIT_FOUND:
-        return "Levels and forecasts are checked against it from now on."
-    if reason is Reason.STATUS_CHANGED:
-        return "Without a paid subscription the limit falls to that of the free plan."
-    return "Levels and forecasts use the new limit from now on."
+_CONSEQUENCES = {
+    Reason.LIMIT_REMOVED: "Levels can't be checked without a limit.",
+    Reason.LIMIT_FOUND: "Levels and forecasts are checked against it from now on.",
+    Reason.STATUS_CHANGED: "Without a paid subscription the limit falls to that of the free plan.",
+}
+
+
+def _limit_consequence(case: Situation, reason: Reason, *, critical: bool) -> str:
+    if critical:
+        return "Events are being dropped." if case.watch.drops else "The new limit is exceeded."
+    return _CONSEQUENCES.get(reason, "Levels and forecasts use the new limit from now on.")
 
 
 def _limit_source(case: Situation, reason: Reason) -> str:
@@ -133,26 +131,25 @@ def _limit_source(case: Situation, reason: Reason) -> str:
 
 
 def _limit_steps(case: Situation, reason: Reason, *, critical: bool) -> tuple[str, ...]:
-    if critical:
-        meant = f"If that wasn't intended, check the billing at {case.server} now."
-        return (meant, *choices(case))
     if reason is Reason.LIMIT_FOUND:
         return ()
     if reason is Reason.LIMIT_REMOVED:
         return ("If there is one, set `limit` or `plan` for this organization in the config.",)
-    where = "billing" if reason is Reason.STATUS_CHANGED else "plan"
-    return (f"If that wasn't intended, check the {where} at {case.server}.",)
+    where = "billing" if critical or reason is Reason.STATUS_CHANGED else "plan"
+    meant = f"If that wasn't intended, check the {where} at {case.server}."
+    return (meant, *choices(case)) if critical else (meant,)
 
 
 def enforced_fired(case: Situation) -> Words:
     """Say that events are lost though our numbers don't say so, and why that may be."""
+    cause, steps = _cause_and_remedy(case)
     return Words(
         title=f"Rybbit is dropping events of {case.name}",
-        lead=f"New events are dropped and can't be recovered. {_cause(case)}",
+        lead=f"New events are dropped and can't be recovered. {cause}",
         preheader="Every new event is lost until the plan or the limit is corrected.",
         details=(f"Rybbit has said so since {case.brief(case.since())}.", case.figures()),
         heading=FIX,
-        steps=_enforced_steps(case),
+        steps=steps,
         note=_differs(case),
     )
 
@@ -189,54 +186,33 @@ def _of(used: int, limit: int | None) -> str:
     return f"{number(used)} of {number(limit)}" if limit else events(used)
 
 
-def _billed_plan(case: Situation) -> str:
-    return one_line(str(case.detail.get("plan") or ""), NAME)
-
-
-def _is_lapsed(case: Situation) -> bool:
-    return case.watch.lapsed_plan is not None or case.detail.get("status") in LAPSED - {"free"}
-
-
-def _cause(case: Situation) -> str:
-    """Name the one cause that fits what both say, or those there can be."""
-    theirs, limit = case.detail.get("theirs"), case.detail.get("their_limit")
+def _cause_and_remedy(case: Situation) -> tuple[str, tuple[str, ...]]:
+    """Name the one cause that fits what both say, or those there can be, and what to do."""
+    theirs, limit, at = case.detail.get("theirs"), case.detail.get("their_limit"), case.server
     if limit == 0:
-        plan = _billed_plan(case)
+        plan = one_line(str(case.detail.get("plan") or ""), NAME)
         unknown = f"Rybbit does not know the plan it bills ({plan}), so its" if plan else "Rybbit's"
-        return f"{unknown} limit is 0: one event blocks every site."
-    if _is_lapsed(case):
-        status = one_line(str(case.detail["status"]), NAME).replace("_", " ")
-        return f"The subscription is {status}: the free plan's limit applies."
-    if limit is not None and case.limit is not None and limit < case.limit:
-        return f"Rybbit enforces {events(limit)}, not the {number(case.limit)} known here."
-    if theirs is not None and is_over(theirs, limit):
-        return "The key may see only some of the sites."
-    return "Possible causes: a lapsed plan, or a failed billing lookup at Rybbit."
-
-
-def _enforced_steps(case: Situation) -> tuple[str, ...]:
-    limit, at = case.detail.get("their_limit"), case.server
-    if limit == 0:
-        return (
+        return f"{unknown} limit is 0: one event blocks every site.", (
             f"Check the billing at {at}; if it is right, ask Rybbit's support to set the plan.",
         )
-    if _is_lapsed(case):
-        return (
+    status = case.detail.get("status")
+    if case.watch.lapsed_plan is not None or status in LAPSED - {"free"}:
+        ended = one_line(str(status or "lapsed"), NAME).replace("_", " ")
+        return f"The subscription is {ended}: the free plan's limit applies.", (
             f"Renew the plan at {at}: collection resumes within 30 minutes.",
             "Run `quota-watch check` afterwards.",
         )
     if limit is not None and case.limit is not None and limit < case.limit:
-        return (
+        return f"Rybbit enforces {events(limit)}, not the {number(case.limit)} known here.", (
             f"Upgrade the plan at {at}: collection resumes within 30 minutes.",
             'Correct the limit in the config, or leave it to Rybbit with `plan = "auto"`.',
         )
-    return (
+    sees_less = theirs is not None and is_over(theirs, limit)
+    others = "Possible causes: a lapsed plan, or a failed billing lookup at Rybbit."
+    return "The key may see only some of the sites." if sees_less else others, (
         f"Compare with the usage and the plan shown at {at}.",
         "Run `quota-watch check`: it shows whether the key sees every site.",
     )
-
-
-_MOST_NAMES = 5
 
 
 def no_plan_fired(case: Situation) -> Words:
@@ -244,7 +220,7 @@ def no_plan_fired(case: Situation) -> Words:
     names, of = case.detail.get("sites") or (), case.detail.get("of") or 0
     more = case.transition.reason is Reason.MORE_SITES_NEED_PLAN
     another = case.detail.get("new") or ()
-    new = f"New: {_listed(another)}. " if more and another else ""
+    new = f"New: {named(another)}. " if more and another else ""
     return Words(
         title=f"{case.name}: {'now ' if more else ''}{nothing(names, of)} without a plan",
         lead=f"{new}{why_nothing(names)}",
@@ -275,15 +251,8 @@ def nothing(names: Sequence[str], of: int) -> str:
 
 def why_nothing(names: Sequence[str]) -> str:
     """Say why sites collect nothing, and which."""
-    which = f": {_listed(names)}" if names else ""
+    which = f": {named(names)}" if names else ""
     return f"Rybbit collects nothing for recently created sites without a plan{which}."
-
-
-def _listed(names: Sequence[str]) -> str:
-    """List the first names and say how many more there are."""
-    shown = [one_line(str(name), NAME) for name in names[:_MOST_NAMES]]
-    more = [f"{number(len(names) - len(shown))} more"] if len(names) > len(shown) else []
-    return listed([*shown, *more])
 
 
 def plan_step(server: str) -> str:

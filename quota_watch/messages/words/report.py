@@ -4,29 +4,28 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from quota_watch.lib.text import (
+    NAME,
     about,
     band,
     certainty,
     days,
     events,
     growth,
-    listed,
     long_day,
     number,
     one_line,
+    plural,
     rough,
     share,
     short_day,
 )
-from quota_watch.messages.words import Words
+from quota_watch.messages.words import Words, named
 from quota_watch.messages.words.forecast import beyond, hits, risk
 from quota_watch.model.period import percent
 from quota_watch.model.schedule import ReportKind, ReportSpan
 from quota_watch.views.known import SiteStatus
 from quota_watch.views.reports import EntryFacts
 
-_NAME = 40
-_NAMED = 3
 _SITES = 5
 _EVEN, _AT_RISK = 0.5, 0.1
 
@@ -89,10 +88,10 @@ def _headline(entries: Sequence[EntryFacts], kind: ReportKind) -> str:
     if len(entries) == 1:
         entry = entries[0]
         part = f", {share(entry.percent)} used" if entry.percent is not None else ""
-        return f"{_name(entry)} {_is(standing(entry), kind)}{part}"
+        return f"{one_line(entry.name, NAME)} {_is(standing(entry), kind)}{part}"
     worst, n = next(iter(_counts(entries).items()))
     part = "all" if n == len(entries) else f"{number(n)} of"
-    return f"{part} {_organizations(len(entries))} {_is(worst, kind, many=n > 1)}"
+    return f"{part} {plural(len(entries), 'organization')} {_is(worst, kind, many=n > 1)}"
 
 
 def _counts(entries: Sequence[EntryFacts]) -> dict[Standing, int]:
@@ -120,24 +119,16 @@ def _in_all(entries: Sequence[EntryFacts], kind: ReportKind) -> str:
     if len(counts) == 1:
         return ""
     counted = [f"{number(n)} {_is(each, kind, many=n > 1)}" for each, n in counts.items()]
-    return f"{_organizations(len(entries))}: {'; '.join(counted)}."
-
-
-def _organizations(n: int) -> str:
-    return f"{number(n)} organization{'' if n == 1 else 's'}"
-
-
-def _name(entry: EntryFacts) -> str:
-    return one_line(entry.name, _NAME)
+    return f"{plural(len(entries), 'organization')}: {'; '.join(counted)}."
 
 
 def _steps(entries: Sequence[EntryFacts], kind: ReportKind) -> tuple[str, ...]:
     """Say what is to be done: of a period that is over nothing, but of the present one."""
-    full = [_name(entry) for entry in entries if _will_be_full(entry, kind)]
-    unseen = [_name(entry) for entry in entries if standing(entry) is Standing.UNKNOWN]
-    steps = [f"Upgrade or cut traffic: {_shown(full)}."] if full else []
+    full = [entry.name for entry in entries if _will_be_full(entry, kind)]
+    unseen = [entry.name for entry in entries if standing(entry) is Standing.UNKNOWN]
+    steps = [f"Upgrade or cut traffic: {named(full)}."] if full else []
     if unseen:
-        steps.append(f"No data: {_shown(unseen)}. `quota-watch status` says why.")
+        steps.append(f"No data: {named(unseen)}. `quota-watch status` says why.")
     return tuple(steps) or ("Nothing to do.",)
 
 
@@ -145,12 +136,6 @@ def _will_be_full(entry: EntryFacts, kind: ReportKind) -> bool:
     if standing(entry) is Standing.OVER and kind is ReportKind.WEEKLY:
         return True
     return _odds(entry) >= _EVEN
-
-
-def _shown(names: Sequence[str]) -> str:
-    """Say the first names and how many more there are."""
-    more = len(names) - _NAMED
-    return listed([*names[:_NAMED], *([f"{number(more)} more"] if more > 0 else [])])
 
 
 def used(entry: EntryFacts) -> str:
@@ -216,14 +201,12 @@ def sites(entry: EntryFacts) -> tuple[str, ...]:
     if shown and len(counted) > len(shown):
         lines.append(f"and {number(len(counted) - len(shown))} smaller ones.")
     if unreadable:
-        lines.append(f"The key can't read the usage of {_so_many(unreadable)} (scope sites:read).")
+        lines.append(
+            f"The key can't read the usage of {plural(unreadable, 'site')} (scope sites:read)."
+        )
     if shown and waiting:
-        lines.append(f"Not counted yet: {_so_many(waiting)}.")
+        lines.append(f"Not counted yet: {plural(waiting, 'site')}.")
     return tuple(lines)
-
-
-def _so_many(n: int) -> str:
-    return f"{number(n)} site{'' if n == 1 else 's'}"
 
 
 def _of_site(site: SiteStatus) -> str:
@@ -232,7 +215,7 @@ def _of_site(site: SiteStatus) -> str:
     parts += [growth(site.growth)] if site.growth is not None else []
     if site.budget:
         parts.append(f"{share(percent(used, site.budget))} of its budget of {number(site.budget)}")
-    return f"{one_line(site.domain, _NAME)}: {', '.join(parts)}"
+    return f"{one_line(site.domain, NAME)}: {', '.join(parts)}"
 
 
 def accurate(entry: EntryFacts) -> str:

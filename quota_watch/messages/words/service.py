@@ -1,6 +1,6 @@
 """Words of `delivery`, `config` and `discovered`: what needs attention is the watch itself."""
 
-from quota_watch.lib.text import NAME, events, join, number, one_line, sentence
+from quota_watch.lib.text import NAME, events, join, number, one_line, plural, sentence
 from quota_watch.messages.words import CHOOSE, FIX, Case, Words
 
 _FAILED = (
@@ -13,7 +13,7 @@ def delivery_fired(case: Case) -> Words:
     """Say which channel fails, since when, and with which words."""
     attempts = case.detail.get("attempts")
     error = case.detail.get("last_error") or case.detail.get("error")
-    tries = "" if attempts is None else f" ({_attempts(attempts)})"
+    tries = "" if attempts is None else f" ({plural(attempts, 'attempt')})"
     return Words(
         title=f"The channel {case.name} has failed for {case.lasted()}{tries}",
         lead=f"No message got through since {case.brief(case.since())}. "
@@ -44,17 +44,13 @@ def delivery_ended(case: Case) -> Words:
     )
 
 
-def _attempts(count: int) -> str:
-    return "1 attempt" if count == 1 else f"{number(count)} attempts"
-
-
 _MOST_PROBLEMS = 3
 
 
 def config_fired(case: Case) -> Words:
     """Say what is wrong with the config that was refused."""
     problems = [sentence(str(each)) for each in case.detail.get("problems") or ()]
-    count = "1 problem" if len(problems) == 1 else f"{number(len(problems))} problems"
+    count = plural(len(problems), "problem")
     if len(problems) > _MOST_PROBLEMS:
         problems[_MOST_PROBLEMS:] = [f"And {number(len(problems) - _MOST_PROBLEMS)} more."]
     return Words(
