@@ -1,7 +1,7 @@
-"""HTTP with an end: a pool of connections whose requests stop at a deadline and a size.
+"""An HTTP client whose requests end at a deadline and a size, over connections that are reused.
 
 Redirects are not followed, cookies not kept, the environment's proxies and `.netrc` not read: a
-credential goes where the caller sent it and nowhere else.
+credential goes where the caller sends it and nowhere else.
 """
 
 import re
@@ -37,10 +37,10 @@ from quota_watch.lib.network import (
 from quota_watch.lib.urls import Url, parse_proxy, parse_url
 
 _IDLE_SECONDS = 55.0
-"""How long a connection is kept: routers and proxies forget what was silent for a minute."""
+"""How long an idle connection is kept: routers and proxies drop one after a minute."""
 
 _IDLE_POST_SECONDS = 1.0
-"""How long for what must not be sent twice: so fresh a connection is hardly ever dead."""
+"""The same for what must not be sent twice: so fresh a connection is hardly ever dead."""
 
 _HEADERS = {
     "Accept": "*/*",
@@ -52,11 +52,11 @@ _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _LONGEST_SECONDS = 999_999_999.0
 
 MAX_BODY = 16 * 1024 * 1024
-"""The largest body that is believed, in bytes."""
+"""The largest body that is accepted, in bytes."""
 
 
 class BodyError(HttpError):
-    """An answer of status `status` came, but no body that can be taken."""
+    """An answer of status `status` arrived, but its body can't be used."""
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
@@ -92,17 +92,8 @@ _Read = Callable[[Iterator[bytes], int, Mapping[str, str]], Response]
 """Reads the body of an answer from its pieces, given status and headers."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Idle:
-    """A connection that waits for its next request since `since`, by the monotonic clock."""
-
-    way: str
-    connection: Connection
-    since: float
-
-
 class Client:
-    """Connections that threads share, at most so many at a time, kept alive between requests.
+    """A pool of connections that threads share, kept alive between requests.
 
     `build_client` makes one; `fetch` and `glance` ask with it.
     """
@@ -115,7 +106,7 @@ class Client:
         self._most = connections
         self._free = threading.Semaphore(connections)
         self._lock = threading.Lock()
-        self._idle: list[_Idle] = []  # the oldest first
+        self._idle: list[Connection] = []  # the oldest first
 
     def __enter__(self) -> Self:
         return self
@@ -124,11 +115,11 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close what waits for its next request."""
+        """Close the idle connections."""
         with self._lock:
             idle, self._idle = self._idle, []
         for each in idle:
-            each.connection.close()
+            each.close()
 
     def build_request(
         self,
@@ -166,8 +157,8 @@ class Client:
     def exchange(self, request: Request, read: _Read) -> Response:
         """Return the answer to a request; raises as `fetch` does.
 
-        What can't have reached the server, as its connection died while it was idle, is sent once
-        more on a new one.
+        A GET whose kept connection dies before a byte of the answer is sent once more, on a new
+        one.
         """
         if not self._free.acquire(timeout=left()):
             raise TimedOut("every connection is in use")
@@ -177,17 +168,17 @@ class Client:
             connection = self._take(way, _IDLE_SECONDS if repeatable else _IDLE_POST_SECONDS)
             if connection is not None:
                 try:
-                    return self._ask(connection, way, request, read)
+                    return self._ask(connection, request, read)
                 except (ReadError, ProtocolError, h11.RemoteProtocolError):
-                    if connection.heard or not repeatable:
+                    if connection.is_answered or not repeatable:
                         raise
-            return self._ask(self._connect(request.url), way, request, read)
+            return self._ask(self._connect(request.url, way), request, read)
         except h11.ProtocolError as error:
             raise ProtocolError(str(error)) from error
         finally:
             self._free.release()
 
-    def _ask(self, connection: Connection, way: str, request: Request, read: _Read) -> Response:
+    def _ask(self, connection: Connection, request: Request, read: _Read) -> Response:
         try:
             connection.send(request.head, request.content)
             head = connection.receive_head()
@@ -196,46 +187,47 @@ class Client:
             connection.close()
             raise
         if connection.make_ready():
-            self._keep(_Idle(way, connection, time.monotonic()))
+            self._keep(connection)
         else:
             connection.close()
         return response
 
     def _take(self, way: str, seconds: float) -> Connection | None:
-        """Return the connection that was used last, if it is alive; close what is not."""
+        """Return the most recently used connection that is alive; close those that are not."""
         since = time.monotonic() - seconds
         while True:
             with self._lock:
                 idle = next((each for each in reversed(self._idle) if each.way == way), None)
-                if idle is None or idle.since < since:
+                if idle is None or idle.idle_since < since:
                     return None
                 self._idle.remove(idle)
-            if idle.connection.is_quiet():
-                return idle.connection
-            idle.connection.close()
+            if idle.is_quiet():
+                return idle
+            idle.close()
 
-    def _keep(self, idle: _Idle) -> None:
-        """Keep a connection for its next request; close those that are too old or too many."""
-        since = idle.since - _IDLE_SECONDS
+    def _keep(self, connection: Connection) -> None:
+        """Keep a connection for the next request; close those that are too old or too many."""
+        connection.idle_since = time.monotonic()
+        since = connection.idle_since - _IDLE_SECONDS
         old = []
         with self._lock:
-            self._idle.append(idle)
-            while len(self._idle) > self._most or self._idle[0].since < since:
+            self._idle.append(connection)
+            while len(self._idle) > self._most or self._idle[0].idle_since < since:
                 old.append(self._idle.pop(0))
         for each in old:
-            each.connection.close()
+            each.close()
 
     def _is_forwarded(self, url: Url) -> bool:
         """Whether a proxy gets the request itself, not a tunnel for it."""
         return self._proxy is not None and url.scheme == "http"
 
     def _way(self, url: Url) -> str:
-        """Name what a connection for this URL is connected to."""
+        """Name what a connection for this URL leads to."""
         return "proxy" if self._is_forwarded(url) else f"{url.scheme}://{url.host}:{url.port}"
 
-    def _connect(self, url: Url) -> Connection:
-        way = self._proxy or url
-        stream = connect(way.host, way.port)
+    def _connect(self, url: Url, way: str) -> Connection:
+        first = self._proxy or url
+        stream = connect(first.host, first.port)
         try:
             if url.scheme == "https":
                 if self._proxy is not None:
@@ -244,7 +236,7 @@ class Client:
         except BaseException:
             stream.close()
             raise
-        return Connection(stream)
+        return Connection(stream, way)
 
     def _context(self) -> ssl.SSLContext:
         try:
@@ -253,15 +245,15 @@ class Client:
             raise ConnectError(str(error)) from error
 
     def _tunnel(self, stream: Stream, url: Url) -> None:
-        """Let the proxy connect us through to the URL's server."""
-        connection = Connection(stream)
+        """Ask the proxy for a tunnel to the URL's server."""
+        connection = Connection(stream, "proxy")
         host = f"[{url.host}]" if ":" in url.host else url.host
         target = f"{host}:{url.port}".encode("ascii")
         headers = [(b"Host", target), *self._proxy_headers()]
         connection.send(h11.Request(method="CONNECT", target=target, headers=headers))
         head = connection.receive_head()
         if not 200 <= head.status_code < 300:  # noqa: PLR2004 -- success
-            # Not in its own words: they may repeat the login that it was sent.
+            # Not in its own words: they may repeat the login we sent.
             raise ConnectError(f"the proxy answered {head.status_code}")
 
     def _proxy_headers(self) -> list[tuple[bytes, bytes]]:
@@ -275,7 +267,7 @@ def build_client(
     """Build the client that threads share, with at most `connections` at a time.
 
     `ca_file` holds certificates to trust beside the usual ones; `proxy` is an `http://` URL.
-    Raises `HttpError` if either can't be used. The usual ones are read when they are needed.
+    Raises `HttpError` if either can't be used. The usual ones are read when first needed.
     """
     context = None if ca_file is None else trust(ca_file)
     trusted = usual_certificates if context is None else lambda: context
@@ -295,9 +287,9 @@ def fetch(
 ) -> Response:
     """Send `request` and return the whole answer, whatever its status.
 
-    Takes at most `seconds`. Raises `HttpError`: `TimedOut` when time is up, `TooLarge` beyond
-    `max_bytes` of body, or `UnreadableBody`; both know the status. Where `check` raises the
-    connection ends: who sent what nobody asked for has more to come.
+    Takes at most `seconds`. Raises `HttpError`: `TimedOut` when time is up, `BodyError` for a
+    body beyond `max_bytes` or one that can't be decompressed. Where `check` raises, the connection
+    is closed: after a bad answer more of it may follow.
     """
 
     def read(pieces: Iterator[bytes], status: int, headers: Mapping[str, str]) -> Response:
@@ -317,10 +309,10 @@ def fetch(
 def glance(
     client: Client, request: Request, *, seconds: float, body_seconds: float, max_bytes: int
 ) -> Response:
-    """Send `request` and return its status with the beginning of the body, as far as it comes.
+    """Send `request` and return its status with the beginning of the body, as far as it arrives.
 
-    A body that is long, slow or broken changes nothing. Takes at most `seconds`, of which
-    `body_seconds` for the body. Raises `HttpError` where no status came.
+    A long, slow or broken body is no error. Takes at most `seconds`, of which `body_seconds` for
+    the body. Raises `HttpError` where no status arrives.
     """
 
     def read(pieces: Iterator[bytes], status: int, headers: Mapping[str, str]) -> Response:
@@ -339,9 +331,9 @@ def glance(
 def _decompressed(
     pieces: Iterator[bytes], status: int, headers: Mapping[str, str], max_bytes: int
 ) -> Iterator[bytes]:
-    """Yield the body, each piece at most one byte larger than `max_bytes` if it was packed.
+    """Yield the body, each piece at most one byte larger than `max_bytes` if it was compressed.
 
-    Nobody asked for compression, but a proxy on the way may not care.
+    We request no compression, but a proxy on the way may ignore that.
     """
     encoding = headers.get("content-encoding", "").strip().lower()
     if encoding in {"", "identity"}:

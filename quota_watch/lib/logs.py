@@ -36,8 +36,8 @@ Scalar = str | int | float | bool | None
 class Redactor:
     """Replaces every known secret, plain or encoded, by `***`.
 
-    Known are also its forms in URLs, in Base64 (alone or inside `user:password`), in JSON and in
-    `repr`. A secret under 4 characters is left: it would blank out half of every line.
+    Encoded: in a URL, in Base64 (alone or inside `user:password`), in JSON and in `repr`. A secret
+    under 4 characters is left: it would blank out half of every line.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -46,7 +46,7 @@ class Redactor:
         self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
-        """Know these from now on as well; nothing is ever forgotten."""
+        """Replace these too from now on; no secret is ever dropped."""
         forms = self._forms.union(*(_forms(secret) for secret in secrets))
         if forms:
             longest_first = sorted(forms, key=len, reverse=True)
@@ -59,7 +59,7 @@ class Redactor:
 
 
 class Log:
-    """Writes events with fields; a thin face of one standard logger."""
+    """Writes events with fields to a standard logger."""
 
     __slots__ = ("_logger",)
 
@@ -67,7 +67,7 @@ class Log:
         self._logger = logger
 
     def debug(self, event: str, /, **fields: object) -> None:
-        """Log what only someone who searches a fault wants to know."""
+        """Log what matters only when searching for a fault."""
         self._write(logging.DEBUG, event, fields)
 
     def info(self, event: str, /, **fields: object) -> None:
@@ -105,11 +105,11 @@ def setup_logging(
     stream: TextIO | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Redactor:
-    """Send all logging to stderr (or `stream`) and return what takes secrets learned later.
+    """Send all logging to stderr (or `stream`); return the redactor, for secrets learned later.
 
-    `level` is that of quota-watch; libraries speak from WARNING on, since some log whole URLs.
-    Called again, as after a reload, it replaces its own earlier handler and no other; what was
-    secret before stays so.
+    `level` is that of quota-watch; libraries log from WARNING on, since some log whole URLs. Called
+    again, as after a reload, it replaces its own earlier handler and no other; earlier secrets
+    stay secret.
     """
     stream = stream or sys.stderr
     root = logging.getLogger()
@@ -148,14 +148,14 @@ def log_uncaught_exceptions() -> None:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Ours, told apart from others on the root logger."""
+    """Our handler, by its type distinct from others on the root logger."""
 
     def __init__(self, stream: TextIO, redact: Redactor) -> None:
         super().__init__(stream)
         self.redact = redact
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
-        """Tell that a record was lost; Python would print it whole, secrets included."""
+        """Report that a record was lost; Python would print it whole, secrets included."""
         kind, _, _ = sys.exc_info()
         with suppress(OSError, ValueError):  # stderr itself may be what is gone
             self.stream.write(f"a log record was lost logger={record.name} error={kind}\n")
@@ -177,7 +177,7 @@ class _Formatter(logging.Formatter, ABC):
 
     def fields(self, record: logging.LogRecord) -> dict[str, Scalar]:
         fields: Mapping[str, object] | None = getattr(record, "fields", None)
-        if fields is None:  # a library's record: all there is to add is who speaks
+        if fields is None:  # a library's record: its logger is all there is to add
             return {"logger": record.name}
         return {
             f"{key}_" if key in _RESERVED else key: self.clean(_as_scalar(value))
@@ -185,7 +185,7 @@ class _Formatter(logging.Formatter, ABC):
         }
 
     def clean(self, value: Scalar) -> Scalar:
-        """Leave out secrets first and cut then, lest half of one be left at the cut."""
+        """Redact first and cut then, so that no half of a secret is left at the cut."""
         if value is None or isinstance(value, bool):
             return value
         text = str(value)
@@ -216,7 +216,7 @@ class _TextFormatter(_Formatter):
 class _JsonFormatter(_Formatter):
     """One object per line: `time`, `level`, `event` and the fields.
 
-    Secrets leave leaf by leaf: cut out of the finished text, one such as 1234 could break it.
+    Redacted value by value: in the finished text, a secret such as 1234 could break the JSON.
     """
 
     def lines(self, record: logging.LogRecord) -> list[str]:
@@ -260,7 +260,7 @@ def _as_text(value: Scalar) -> str:
 
 
 def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Tell whether what is written to `stream` lands in the systemd journal."""
+    """Whether what is written to `stream` goes to the systemd journal."""
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):  # not a file at all, or closed
@@ -269,13 +269,13 @@ def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 def _priority(level: int) -> int:
-    """Return the syslog priority that the journal files the line under."""
+    """Return the syslog priority under which the journal files a line."""
     steps = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
     return next((priority for floor, priority in steps if level >= floor), 7)
 
 
 def _forms(secret: str) -> set[str]:
-    """Return all that `secret` may look like in a log."""
+    """Return all forms that `secret` may have in a log."""
     lines = {part for part in (secret, *secret.splitlines()) if len(part) >= _SHORTEST_SECRET}
     return {form for line in lines for form in _forms_of_line(line)}
 
@@ -292,9 +292,9 @@ def _forms_of_line(line: str) -> Iterator[str]:
 
 
 def _base64_forms(data: bytes) -> Iterator[str]:
-    """Yield what Base64 makes of `data` at each place where it can begin in a longer text.
+    """Yield the Base64 of `data` for each offset at which it can begin in a longer text.
 
-    Characters that depend on the neighbours too are left out.
+    Characters that also depend on the neighbours are left out.
     """
     for shift, mixed_before in enumerate((0, 2, 3)):
         encoded = base64.b64encode(bytes(shift) + data).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""The machine: its clocks, and files that are whole or absent."""
+"""The machine's clocks and files; a file is written whole or not at all."""
 
 import os
 import time
@@ -14,7 +14,7 @@ _PACKAGE = Path(__file__).parent.parent
 
 
 class Clock(Protocol):
-    """Tells what time it is and how much has gone by."""
+    """The source of the current time; waits of sockets and threads use `time.monotonic`."""
 
     def now(self) -> datetime:
         """Return the wall clock in UTC, to the millisecond. It may jump either way."""
@@ -27,7 +27,7 @@ class SystemClock:
     """The machine's own clocks."""
 
     def now(self) -> datetime:
-        """Return the machine's time, cut to the millisecond: what both databases keep."""
+        """Return the machine's time, cut to the millisecond: what both databases store."""
         now = datetime.now(UTC)
         return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
@@ -50,7 +50,7 @@ def resource_dir(name: str) -> Path:
 def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[TextIO]:
     """Open a file that replaces `path` when the block ends; nothing is left if it raises.
 
-    A pipe or a device at `path` is written to as it is. Raises `FileError` that names the path.
+    A pipe or a device at `path` is written to directly. Raises a `FileError` that names the path.
     """
     try:
         target = path.resolve()
@@ -60,7 +60,7 @@ def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[TextIO]:
         else:
             with _replacing(target, mode) as file:
                 yield file
-    except BrokenPipeError:  # whoever reads has seen enough, which is no fault of the path
+    except BrokenPipeError:  # the reader has seen enough, which is no fault of the path
         raise
     except OSError as error:
         raise FileError(f"{path} can't be written: {error.strerror or error}") from error

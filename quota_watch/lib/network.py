@@ -1,6 +1,6 @@
-"""A network whose every wait ends at a deadline, and one HTTP/1.1 connection on it.
+"""Sockets whose every wait ends at a deadline, and an HTTP/1.1 connection over one.
 
-Timeouts are per read elsewhere, so a byte now and then would never end them. Here each wait of a
+A timeout for each read would never expire while a byte arrives now and then. Here each wait of a
 request (name lookup, connect, TLS, read, write) gets at most what is left of its whole time.
 """
 
@@ -32,7 +32,7 @@ _TLS_WAITS: dict[type[OSError], int] = {
     ssl.SSLWantWriteError: select.POLLOUT,
 }
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""The variables by which the environment names the certificates to believe."""
+"""The environment variables that name the certificates to trust."""
 
 _Argument = TypeVar("_Argument")
 _Result = TypeVar("_Result")
@@ -41,7 +41,7 @@ _ends: ContextVar[float | None] = ContextVar("ends", default=None)
 
 
 class HttpError(QuotaWatchError):
-    """A request could not be set up, or its answer could not be taken."""
+    """A request could not be made, or its answer could not be used."""
 
 
 class TimedOut(HttpError):  # noqa: N818 - reads as what happened
@@ -49,15 +49,15 @@ class TimedOut(HttpError):  # noqa: N818 - reads as what happened
 
 
 class ConnectError(HttpError):
-    """No connection was made: no such name, nobody listens, no TLS, no way through a proxy."""
+    """No connection was made: unknown name, nobody listens, TLS or the proxy refused."""
 
 
 class ReadError(HttpError, OSError):
-    """The connection broke off; an `OSError`, as of any other socket."""
+    """The connection broke; an `OSError`, as of any other socket."""
 
 
 class ProtocolError(HttpError):
-    """What came is not proper HTTP, or ended early."""
+    """What arrived is not proper HTTP, or ended early."""
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def left() -> float | None:
-    """Return the seconds that are left of the deadline, None without one; raises `TimedOut`."""
+    """Return the seconds left until the deadline, None without one; raises `TimedOut`."""
     ends = _ends.get()
     if ends is None:
         return None
@@ -86,8 +86,8 @@ def left() -> float | None:
 def connect(host: str, port: int) -> "Stream":
     """Connect to the first of the host's addresses that answers.
 
-    Each gets an equal share of the time left: one that swallows packets (a broken IPv6 route)
-    must not use up what the next one needs. Raises `ConnectError` and `TimedOut`.
+    Each gets an equal share of the time left: one that drops packets (a broken IPv6 route)
+    must not use up the time of the next. Raises `ConnectError` and `TimedOut`.
     """
     addresses = _resolve(host, port)
     failure: HttpError = ConnectError("the name has no address")
@@ -144,7 +144,7 @@ class Stream:
         return self
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """Return what reads lines."""
+        """Return a buffered reader of it."""
         return io.BufferedReader(_Incoming(self))
 
     def getsockname(self) -> Any:
@@ -186,7 +186,7 @@ class Stream:
 
 
 class _Incoming(io.RawIOBase):
-    """What comes in on a stream, as a file that leaves it open."""
+    """The incoming side of a stream, as a file that leaves the stream open."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -203,18 +203,22 @@ class _Incoming(io.RawIOBase):
 class Connection:
     """One HTTP/1.1 connection, which carries one exchange after another while it is clean.
 
-    Raises `HttpError`s and what h11 raises; after that it is good for nothing but `close`.
+    Raises `HttpError`s and what h11 raises; after that it must be closed.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, way: str) -> None:
         self._stream = stream
         self._state = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD)
-        self.heard = False
-        """Whether anything came since the last request was sent."""
+        self.way = way
+        """Where it leads, as its owner names that."""
+        self.idle_since = 0.0
+        """When it last became idle, by the monotonic clock."""
+        self.is_answered = False
+        """Whether anything arrived since the last request was sent."""
 
     def send(self, head: h11.Request, content: bytes = b"") -> None:
-        """Send a request; a server that hangs up early may have said why."""
-        self.heard = False
+        """Send a request; a server that hangs up early may have answered why."""
+        self.is_answered = False
         parts = [self._state.send(head)]
         if content:
             parts.append(self._state.send(h11.Data(data=content)))
@@ -224,18 +228,19 @@ class Connection:
 
     def receive_head(self) -> h11.Response:
         """Return the head of the answer, after any interim ones."""
+        self._receive()
         while not isinstance(event := self._next_event(), h11.Response):
             if not isinstance(event, h11.InformationalResponse):
                 raise ProtocolError("the answer has no head")
         return event
 
     def receive_body(self) -> Iterator[bytes]:
-        """Yield the body of the answer as it comes."""
+        """Yield the body of the answer as it arrives."""
         while isinstance(event := self._next_event(), h11.Data):
             yield bytes(event.data)
 
     def make_ready(self) -> bool:
-        """Get ready for the next request; False where this exchange left anything behind.
+        """Prepare for the next request; False where this exchange left anything behind.
 
         What a server sends beyond one answer must never pass for the answer to the next request.
         """
@@ -246,7 +251,7 @@ class Connection:
         return clean
 
     def is_quiet(self) -> bool:
-        """Whether nothing came while it was idle, not even a goodbye."""
+        """Whether nothing arrived while it was idle, not even the end."""
         return not self._stream.is_readable()
 
     def close(self) -> None:
@@ -255,16 +260,19 @@ class Connection:
 
     def _next_event(self) -> Any:
         while (event := self._state.next_event()) is h11.NEED_DATA:
-            data = self._stream.recv(_AT_ONCE)
-            if not data and self._state.their_state is h11.SEND_RESPONSE:
-                raise ProtocolError("Server disconnected without an answer.")
-            self.heard = self.heard or bool(data)
-            self._state.receive_data(data)
+            self._receive()
         return event
+
+    def _receive(self) -> None:
+        data = self._stream.recv(_AT_ONCE)
+        if not data and self._state.their_state is h11.SEND_RESPONSE:
+            raise ProtocolError("Server disconnected without an answer.")
+        self.is_answered = self.is_answered or bool(data)
+        self._state.receive_data(data)
 
 
 def read_headers(head: h11.Response) -> dict[str, str]:
-    """Return the headers of an answer; what stands there several times is joined."""
+    """Return the headers of an answer; repeated ones are joined."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in head.headers:
         name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
@@ -273,10 +281,10 @@ def read_headers(head: h11.Response) -> dict[str, str]:
 
 
 def trust(ca_file: Path | None = None) -> ssl.SSLContext:
-    """Gather the certificates to believe: the usual ones, the machine's, those in `ca_file`.
+    """Gather the certificates to trust: the usual ones, the machine's, those in `ca_file`.
 
-     Raises `OSError` that names file and variable where the environment names certificates that
-    is not available, and `HttpError` for `ca_file`.
+    Raises an `OSError` that names file and variable where the environment names certificates that
+    are missing, and `HttpError` for `ca_file`.
     """
     try:
         file, folder = (os.environ.get(name) for name in _CERTIFICATES)
@@ -299,14 +307,14 @@ def trust(ca_file: Path | None = None) -> ssl.SSLContext:
 
 @cache
 def usual_certificates() -> ssl.SSLContext:
-    """Gather them once, where no file of our own is to be trusted; raises `OSError`."""
+    """Gather them once, without a `ca_file`; raises `OSError`."""
     return trust()
 
 
 def _resolve(host: str, port: int) -> list[str]:
     """Return the host's addresses, in the system's order.
 
-    The system's lookup can't be told when to end, so a thread of its own waits for it.
+    The system's lookup takes no deadline, so a thread of its own waits for it.
     """
     answer: queue.Queue[list[str] | Exception] = queue.Queue()
 

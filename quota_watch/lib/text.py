@@ -1,4 +1,4 @@
-"""How values read: text on one safe line, numbers, shares, moments, and facts fit for JSON.
+"""Formats values for people and for JSON: one safe line of text, numbers, dates, durations.
 
 Pure, and independent of locale.
 """
@@ -27,7 +27,7 @@ _SURE, _PROBABLE, _RULED_OUT = 0.97, 0.85, 0.03
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number that nobody measured: `likely`, and bounds that hold it four times in five."""
+    """An estimated number: the likely one and its 80 % range."""
 
     low: int
     likely: int
@@ -40,7 +40,7 @@ def one_line(text: str, longest: int | None = 200) -> str:
     Control and formatting characters become spaces, runs of space one; cut to `longest`
     characters, or not at all where that is None.
     """
-    # Most texts are plain, and a page shows hundreds.
+    # Most texts are plain ASCII, and a page shows hundreds.
     if not (text.isascii() and text.isprintable()):
         text = "".join(" " if _is_unseen(char) else char for char in text)
     line = " ".join(text.split())
@@ -48,7 +48,7 @@ def one_line(text: str, longest: int | None = 200) -> str:
 
 
 def csv_text(text: str) -> str:
-    """Return `text` as one line that no spreadsheet takes for a formula."""
+    """Return `text` as one line that no spreadsheet reads as a formula."""
     line = one_line(text, None)
     return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
 
@@ -59,7 +59,7 @@ def join(sentences: Iterable[str]) -> str:
 
 
 def has_unseen(text: str) -> bool:
-    """Tell whether `text` holds a line end, control or formatting character."""
+    """Whether `text` holds a line end, control or formatting character."""
     return any(_is_unseen(char) for char in text)
 
 
@@ -77,9 +77,9 @@ def _is_unseen(char: str) -> bool:
 
 
 def plain(fact: Any) -> Any:
-    """Return a fact as dicts, lists, texts and numbers; dates ISO 8601, times in UTC with `Z`.
+    """Convert a value to dicts, lists, texts and numbers; dates ISO 8601, times in UTC with `Z`.
 
-    What has a shape of its own says so by a method `to_json`; else it is that of the fields.
+    A class whose JSON is not that of its fields has a method `to_json`.
     """
     if hasattr(fact, "to_json"):
         return fact.to_json()
@@ -95,7 +95,7 @@ def plain(fact: Any) -> Any:
 
 
 def by_field(fact: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
-    """Return the fields of a dataclass as `plain` has them."""
+    """Convert the fields of a dataclass, each as `plain` does."""
     names = (each.name for each in fields(fact) if each.name not in without)
     return {name: plain(getattr(fact, name)) for name in names}
 
@@ -146,7 +146,7 @@ def estimate(value: Estimate) -> str:
 
 
 def certainty(probability: float) -> str:
-    """Write a probability in whole percent; what is all but sure or ruled out by its bound."""
+    """Write a probability in whole percent; above 97 and below 3 only as `over` and `under`."""
     if probability > _SURE:
         return f"over {round(_SURE * 100)} %"
     if probability < _RULED_OUT:
@@ -155,7 +155,7 @@ def certainty(probability: float) -> str:
 
 
 def verb(probability: float) -> str:
-    """Say how likely something is in one word, the same in every title, text and page."""
+    """Choose the verb for a probability, the same in every title, text and page."""
     if probability > _SURE:
         return "will"
     return "will probably" if probability >= _PROBABLE else "might"
@@ -253,12 +253,12 @@ def _time(at: datetime, zone: str) -> str:
 
 
 def local(at: str, zone: str) -> str:
-    """Return an ISO time as `moment` has it."""
+    """Write an ISO time as `moment` does."""
     return moment(datetime.fromisoformat(at), zone)
 
 
 def whole_day(day: str) -> str:
-    """Return an ISO date as `long_day` has it."""
+    """Write an ISO date as `long_day` does."""
     return long_day(date.fromisoformat(day))
 
 
@@ -275,7 +275,7 @@ def duration(span: timedelta) -> str:
 
 
 def ago(at: datetime | None, now: datetime) -> str:
-    """Say how long ago a time was, in its largest unit."""
+    """Write how long ago a time was, in its largest unit."""
     if at is None:
         return "never"
     passed = now - at
@@ -288,7 +288,7 @@ def ago(at: datetime | None, now: datetime) -> str:
 
 
 def what_and_advice(message: str) -> tuple[str, str]:
-    """Split a poll's error into what happened and what to do, without where it happened."""
+    """Split a poll's error into what happened and what to do, without the place."""
     _, _, rest = message.partition(": ")
     what, _, advice = (rest or message).partition(". ")
     return what, advice
@@ -308,9 +308,9 @@ def largest_first(by_type: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def zone_of(name: str) -> tzinfo:
-    """Find a zone by its name; UTC where the machine lost it, which is better than no message.
+    """Find a time zone by name; UTC where the machine does not have it, better than no message.
 
-    UTC itself is asked of no time zone database: slim machines have none.
+    UTC itself needs no time zone database: slim machines have none.
     """
     try:
         return UTC if name == "UTC" else ZoneInfo(name)

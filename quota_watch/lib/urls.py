@@ -1,6 +1,6 @@
-"""URLs taken apart, and the proxy that the environment names for one.
+"""URLs, parsed, and the proxy that the environment names for one.
 
-So leave webhooks and the heartbeat. Polls don't: their proxy is a key of the config.
+Webhooks and the heartbeat use that proxy. Polls don't: theirs is a key of the config.
 """
 
 import base64
@@ -35,7 +35,7 @@ class Url:
 
 @lru_cache(maxsize=64)
 def parse_url(text: str) -> Url:
-    """Take an http or https URL apart; raises `ValueError`."""
+    """Parse an http or https URL; raises `ValueError`."""
     parts = urlsplit(text)
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ValueError("the address does not begin with http:// or https://")
@@ -57,7 +57,7 @@ def parse_url(text: str) -> Url:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine itself."""
+    """Whether a host is this machine itself."""
     address = _address(host)
     return address.is_loopback if address else f".{host}".endswith(".localhost")
 
@@ -65,7 +65,7 @@ def is_loopback(host: str) -> bool:
 def proxy_for(url: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
     """Return the variable that names a proxy for a URL, and the proxy's URL; None where none does.
 
-    As most programs have it: `HTTPS_PROXY` or `HTTP_PROXY` by the URL's scheme, else `ALL_PROXY`,
+    As in most programs: `HTTPS_PROXY` or `HTTP_PROXY` by the URL's scheme, else `ALL_PROXY`,
     lower case first; not for this machine itself, nor for what `NO_PROXY` lists.
     """
     parts = urlsplit(url)

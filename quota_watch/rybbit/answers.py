@@ -1,6 +1,6 @@
-"""Reading what Rybbit answers with 200: event counts, plans, sites, and its own release.
+"""Reads Rybbit's answers of 200: event counts, plans, sites, and its own release.
 
-An answer is whole and sane or it is refused with a sentence; nothing in it is guessed.
+An answer is complete and consistent, or it is rejected with a sentence; nothing is guessed.
 """
 
 import re
@@ -77,7 +77,7 @@ _decoder = msgspec.json.Decoder(_PlainAnswer)
 def parse_range(body: bytes, *, start: date, end: date) -> tuple[DayCounts, ...]:
     """Read the days from `start` to `end`; only that of `end` itself may be missing.
 
-    Days nobody asked for and gaps both mean that something was misunderstood. Raises as
+    Days outside the range and gaps both mean that something was misunderstood. Raises as
     `parse_days`.
     """
     plain = parse_plain(body, start=start, end=end)
@@ -99,10 +99,10 @@ def parse_range(body: bytes, *, start: date, end: date) -> tuple[DayCounts, ...]
 
 
 def parse_plain(body: bytes, *, start: date, end: date) -> tuple[DayCounts, ...] | None:
-    """Read in compiled code an answer that is as usual: all days, in order, nothing unknown.
+    """Read a usual answer in compiled code: all days, in order, nothing unknown.
 
-    None for any other, which may be right all the same, or says what is wrong with it, when it is
-    read piece by piece. It never accepts what `parse_days` does not.
+    None for any other, which `parse_days` then reads piece by piece: it may be valid, and only
+    that says what is wrong. Never accepts what `parse_days` rejects.
     """
     try:
         rows = _decoder.decode(body).data
@@ -194,7 +194,7 @@ def _by_type(row: Mapping[str, Any], where: str) -> Counter[str]:
 
 
 def _new_types(counts: Mapping[str, int]) -> Counter[str]:
-    """Return the counts of types that are newer than this program."""
+    """Return the counts of event types that are newer than this program."""
     named = ((_TYPE_FIELD.fullmatch(field), n) for field, n in counts.items())
     return Counter({match[1]: n for match, n in named if match})
 
@@ -211,7 +211,7 @@ def _count(row: Mapping[str, Any], name: str, where: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class SeenOrganization:
-    """An organization that a key sees: the role its holder has there, the sites he may see."""
+    """An organization that a key sees, with its holder's role and the sites visible to it."""
 
     id: str
     name: str
@@ -259,7 +259,7 @@ def parse_site_usage(body: bytes) -> Account:
 
 
 def parse_site_count(body: bytes) -> SiteUsage:
-    """Read of `GET /api/sites/:id/usage` what the site itself had, which is billing-exact.
+    """Read the site's own count, exact for billing, from `GET /api/sites/:id/usage`.
 
     Raises `UpstreamError` of kind `bad_answer`.
     """
@@ -296,7 +296,7 @@ def parse_version(body: bytes) -> str:
 
 
 def supports_keys(version: str) -> bool:
-    """Decide whether that release takes keys for event counts; what can't be read is taken to."""
+    """Whether that release accepts keys for event counts; assumed where it can't be read."""
     release = _RELEASE.match(version)
     return release is None or (int(release[1]), int(release[2])) >= _TAKES_KEYS
 
@@ -314,9 +314,9 @@ def _organization(value: Any, number: int) -> SeenOrganization:
 
 
 def _sites(value: Any, field: str) -> tuple[Site, ...]:
-    """Read a list of sites, passing over what is none: nothing is judged by them.
+    """Read a list of sites, skipping what is none: nothing is judged by them.
 
-    `field` holds the number that both lists know a site by.
+    `field` names the number by which both lists identify a site.
     """
     each = [site for site in value if isinstance(site, dict)] if isinstance(value, list) else []
     ids = ((_site_id(site.get(field)) or _site_id(site.get("id")), site) for site in each)
@@ -337,7 +337,7 @@ def _site_id(value: Any) -> str | None:
 
 
 def _limit(answer: Mapping[str, Any], name: str) -> int | None:
-    """Return a limit: null of a server without limits, 0 of one that does not know its plan."""
+    """Read a limit: null from a server without limits, 0 from one that does not know its plan."""
     if name not in answer:
         raise bad_answer(f"{name} is missing{own_error(answer)}")
     value = answer[name]

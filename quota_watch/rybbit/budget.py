@@ -1,8 +1,8 @@
-"""The arithmetic of what we may ask: a bucket for bursts, a number of requests for each UTC day.
+"""The arithmetic of rate limits: a bucket for bursts, a number of requests for each UTC day.
 
-How upstream counts is in UPSTREAM.md § 8. Its answers tell what is left, which includes what other
-programs used; requests still under way may or may not be in it, so they are taken off again.
-Times are monotonic seconds: the wall clock may jump.
+UPSTREAM.md § 8 describes how upstream counts. Its answers show what is left after all programs with
+the key; requests still under way may or may not be included, so they are subtracted again. Times
+are monotonic seconds: the wall clock may jump.
 """
 
 import math
@@ -25,13 +25,13 @@ _SHORT = 1.1  # how far the rest of the day's polls may exceed what is left befo
 _STEP = 1.25
 _MOST_STEPS = 10
 _ENOUGH = 0.8  # of what is left must do for the polls of a shorter interval
-_MEMORY_SECONDS = 3 * 3600.0  # how long what others use now makes a habit of theirs
+_MEMORY_SECONDS = 3 * 3600.0  # time constant of the average of what others use
 _GLANCE_SECONDS = 600.0
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Tier:
     """One tier as an answer's headers describe it; `reset` is in seconds from now."""
 
     limit: int
@@ -39,57 +39,56 @@ class Told:
     reset: float
 
 
-def read_tiers(headers: Mapping[str, str]) -> tuple[Told | None, Told | None]:
-    """Return what the headers tell of the burst tier and of the daily tier.
+def read_tiers(headers: Mapping[str, str]) -> tuple[Tier | None, Tier | None]:
+    """Read the burst tier and the daily tier from the headers.
 
-    Where only the standard's own headers came, their reset tells which tier they describe: a
-    bucket is full again within seconds. Nonsense reads as absent.
+    Where only the standard's own headers are present, their reset shows which tier they describe:
+    a bucket is full again within seconds. Nonsense counts as absent.
     """
-    burst = _tier(headers, "x-ratelimit-burst-")
-    daily = _tier(headers, "x-ratelimit-daily-")
+    burst = _read_tier(headers, "x-ratelimit-burst-")
+    daily = _read_tier(headers, "x-ratelimit-daily-")
     if burst is None and daily is None:
-        told = _tier(headers, "ratelimit-")
-        if told is not None and told.reset > 600:  # noqa: PLR2004 -- no bucket takes ten minutes
-            daily = told
+        tier = _read_tier(headers, "ratelimit-")
+        if tier is not None and tier.reset > 600:  # noqa: PLR2004 -- no bucket takes ten minutes
+            daily = tier
         else:
-            burst = told
+            burst = tier
     return burst, daily
 
 
-def _tier(headers: Mapping[str, str], prefix: str) -> Told | None:
+def _read_tier(headers: Mapping[str, str], prefix: str) -> Tier | None:
     texts = [headers.get(prefix + name, "").strip() for name in ("limit", "remaining", "reset")]
     if not all(_NUMBER.fullmatch(text) for text in texts):
         return None
     limit, remaining, reset = map(int, texts)
     if limit == 0:  # upstream's way to say that this tier has no limit
         return None
-    return Told(limit, min(remaining, limit), min(float(reset), DAY_SECONDS))
+    return Tier(limit, min(remaining, limit), min(float(reset), DAY_SECONDS))
 
 
 class Bucket:
     """The burst tier: so many requests at once, refilled steadily.
 
-    It never believes that there is more than upstream has, however late the requests under way
-    arrive there.
+    It never assumes more than upstream has, however late the requests under way arrive there.
     """
 
-    def __init__(self, told: Told, *, flying: int, at: float) -> None:
-        self._limit = told.limit
+    def __init__(self, tier: Tier, *, flying: int, at: float) -> None:
+        self._limit = tier.limit
         self._per_second = _PER_SECOND
-        self._tokens = float(told.remaining)
+        self._tokens = float(tier.remaining)
         self._at = at
         self._promised = at
-        self.told(told, flying=flying, at=at)
+        self.update(tier, flying=flying, at=at)
 
-    def told(self, told: Told, *, flying: int, at: float) -> None:
-        """Take over what an answer says while `flying` other requests are under way."""
-        self._limit = told.limit
+    def update(self, tier: Tier, *, flying: int, at: float) -> None:
+        """Update from an answer while `flying` other requests are under way."""
+        self._limit = tier.limit
         self._refill(flying, at)
-        missing = told.limit - told.remaining
+        missing = tier.limit - tier.remaining
         full_after = missing / self._per_second
-        if missing and told.reset and not told.reset - 1 < full_after <= told.reset:
-            self._per_second = missing / told.reset
-        self._tokens = min(self._tokens, float(max(told.remaining - flying, 0)))
+        if missing and tier.reset and not tier.reset - 1 < full_after <= tier.reset:
+            self._per_second = missing / tier.reset
+        self._tokens = min(self._tokens, float(max(tier.remaining - flying, 0)))
 
     def wait(self, *, flying: int, at: float, keep: int = _HEADROOM) -> float:
         """Return the seconds until there is a token for the next request, 0 if there is one.
@@ -101,7 +100,7 @@ class Bucket:
         return lacking / self._per_second if lacking > _HARDLY else 0.0
 
     def turn(self, wait: float, *, at: float) -> float:
-        """Return `wait`, or longer where others were told to wait until then: one after another.
+        """Return `wait`, or longer where others wait until then: they go one after another.
 
         Never longer than filling the bucket takes, for some may not come back.
         """
@@ -125,17 +124,17 @@ class Bucket:
 class Day:
     """The daily tier: what is left of this UTC day's requests, and who used the others.
 
-    What was used before the first answer counts as ours: a process started anew, or once a
-    minute, must not begin again at nothing.
+    What was used before the first answer counts as ours: a process restarted, or run once a
+    minute, must not start over at zero.
     """
 
     def __init__(
-        self, told: Told, *, flying: int, at: float, others_per_second: float = 0.0
+        self, tier: Tier, *, flying: int, at: float, others_per_second: float = 0.0
     ) -> None:
-        self.limit = told.limit
-        self.ends = at + told.reset
+        self.limit = tier.limit
+        self.ends = at + tier.reset
         self.extra = 0
-        self._remaining = max(told.remaining - flying, 0)
+        self._remaining = max(tier.remaining - flying, 0)
         self._before = self.limit - self._remaining
         self._ours = 0
         self._others_per_second = others_per_second
@@ -143,19 +142,19 @@ class Day:
         self._steps = 0
         self._stepped_at = at - DAY_SECONDS
 
-    def told(self, told: Told, *, flying: int, at: float) -> "Day":
+    def update(self, tier: Tier, *, flying: int, at: float) -> "Day":
         """Return the day after an answer: this one, or a new one if the answer is of a new one.
 
-        Within a day only lower numbers are believed: answers overtake each other, and a server
-        that lost its counters says that nothing was used.
+        Within a day only lower numbers are accepted: answers overtake each other, and a server
+        that lost its counters reports that nothing was used.
         """
-        later = at + told.reset - self.ends
+        later = at + tier.reset - self.ends
         if later < -DAY_SECONDS / 2:  # an answer from before midnight that took its time
             return self
-        if later > DAY_SECONDS / 2 or told.limit != self.limit:
-            return self._next(told, flying, at)
-        self.ends = at + told.reset
-        self._remaining = min(self._remaining, max(told.remaining - flying, 0))
+        if later > DAY_SECONDS / 2 or tier.limit != self.limit:
+            return self._next(tier, flying, at)
+        self.ends = at + tier.reset
+        self._remaining = min(self._remaining, max(tier.remaining - flying, 0))
         return self
 
     def begin_anew(self, *, flying: int, at: float) -> "Day":
@@ -163,19 +162,19 @@ class Day:
         if at < self.ends:
             return self
         to_midnight = DAY_SECONDS - (at - self.ends) % DAY_SECONDS
-        return self._next(Told(self.limit, self.limit, to_midnight), flying, at)
+        return self._next(Tier(self.limit, self.limit, to_midnight), flying, at)
 
     @property
     def others(self) -> int:
-        """How many requests others were seen to use today."""
+        """How many requests others have visibly used today."""
         return max(self.limit - self._remaining - self._before - self._ours, 0)
 
     @property
     def left(self) -> int:
         """How many requests we may still send today.
 
-        What others have not used of their part stays theirs; if they use more than that, the last
-        few requests stay, so that nobody is refused.
+        The unused part of others' share stays theirs; if they use more than their share, the last
+        few requests are left, so that nobody is refused.
         """
         theirs = self.limit * (100 - PERCENT_FOR_US) // 100 - self.others
         return self._remaining - max(theirs, self.limit // _LEAST_LEFT)
@@ -187,7 +186,7 @@ class Day:
         self.extra += extra
 
     def spend(self) -> None:
-        """Believe that nothing is left, as a refusal said."""
+        """Note that nothing is left, as a refusal showed."""
         self._remaining = min(self._remaining, 0)
 
     def stretch(self, interval: timedelta, *, organizations: int, at: float) -> timedelta:
@@ -214,7 +213,7 @@ class Day:
         return interval * _STEP**self._steps
 
     def _glance(self, at: float) -> None:
-        """Note every few minutes how fast others use requests, forgetting slowly."""
+        """Track every few minutes how fast others use requests, as a slow average."""
         before, others = self._glanced
         if at - before < _GLANCE_SECONDS:
             return
@@ -223,5 +222,5 @@ class Day:
         self._others_per_second += (rate - self._others_per_second) * weight
         self._glanced = (at, self.others)
 
-    def _next(self, told: Told, flying: int, at: float) -> "Day":
-        return Day(told, flying=flying, at=at, others_per_second=self._others_per_second)
+    def _next(self, tier: Tier, flying: int, at: float) -> "Day":
+        return Day(tier, flying=flying, at=at, others_per_second=self._others_per_second)

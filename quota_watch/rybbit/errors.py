@@ -17,7 +17,7 @@ from quota_watch.model.source import ErrorKind, UpstreamError
 _SHORT, _SENTENCE = 40, 200  # characters of what is quoted
 
 MAX_RETRY_AFTER = 86_400.0
-"""The longest wait that is believed, in seconds: the daily limit resets at 00:00 UTC."""
+"""The longest wait that is accepted, in seconds: the daily limit resets at 00:00 UTC."""
 
 _EXPECTED = frozenset(
     {
@@ -28,14 +28,14 @@ _EXPECTED = frozenset(
         "Unauthorized",
     }
 )
-"""What Rybbit says where our own sentence says more."""
+"""Rybbit's own messages about which our sentence says more."""
 
 _NOT_YET = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What was asked for, in words, the scope a key needs for it, and what helps without it."""
+    """What was requested, in words, the scope a key needs for it, and the remedy without it."""
 
     what: str
     scope: str | None
@@ -70,7 +70,7 @@ def error_of(
     server: str,
     endpoint: Endpoint = EVENT_COUNT,
 ) -> UpstreamError:
-    """Return what an answer other than 200 means (UPSTREAM.md § 3, Errors).
+    """Return the error for an answer other than 200 (UPSTREAM.md § 3, Errors).
 
     `headers` must find names in lower case. The message names server and organization.
     """
@@ -88,7 +88,7 @@ def error_of(
 
 
 def place(server: str, organization: str | None) -> str:
-    """Return which organization on which server, without a password in the server's URL.
+    """Name an organization and its server, without a password in the server's URL.
 
     `organization` None: the server as such.
     """
@@ -137,7 +137,7 @@ def _meaning(
 
 
 def _refused(status: int, answer: Mapping[str, Any], endpoint: Endpoint) -> _Meaning:
-    """Tell the refusals apart; what Rybbit can't know without its database may pass."""
+    """Distinguish the refusals; what Rybbit can't know without its database may pass."""
     error = quotable(answer.get("error")) or ""
     if "required" in answer or error == "Insufficient scope":
         scope = quotable(answer.get("required")) or endpoint.scope or "that this needs"
@@ -203,14 +203,14 @@ def _host(location: str) -> str | None:
 
 
 def _own_words(answer: Mapping[str, Any], body: bytes) -> str:
-    """Return what upstream said itself, as an addition to our sentence."""
+    """Return upstream's own message, as an addition to our sentence."""
     if looks_like_html(body):
         return " (it was a web page, not JSON: something in front of Rybbit answered)"
-    said = quotable(answer.get("message")) or quotable(answer.get("error"))
-    if said in _EXPECTED:
+    message = quotable(answer.get("message")) or quotable(answer.get("error"))
+    if message in _EXPECTED:
         return ""
     advice = quotable(answer.get("resolution"))
-    words = ". ".join(words.rstrip(".") for words in (said, advice) if words)
+    words = ". ".join(words.rstrip(".") for words in (message, advice) if words)
     return f' (its words: "{words}")' if words else ""
 
 
@@ -232,12 +232,12 @@ def _retry_after(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float
 
 
 def bad_answer(message: str, *, status: int | None = 200) -> UpstreamError:
-    """Return the error for an answer that can't be believed; the next one may be better."""
+    """Return the error for an answer that is rejected; the next one may be better."""
     return UpstreamError(ErrorKind.BAD_ANSWER, message, may_pass=True, status=status)
 
 
 def quotable(text: Any) -> str | None:
-    """Return upstream's own words on one line, or None where they are none or too many."""
+    """Return upstream's own words on one line, or None where there are none or too many."""
     line = one_line(text, None) if isinstance(text, str) else ""
     return line if 0 < len(line) <= _SENTENCE else None
 
@@ -248,7 +248,7 @@ def looks_like_html(body: bytes) -> bool:
 
 
 def read_json(body: bytes) -> Any:
-    """Return what the body says; raises `UpstreamError` of kind `bad_answer`."""
+    """Decode a body as JSON; raises `UpstreamError` of kind `bad_answer`."""
     if not body.strip():
         raise bad_answer("it is empty")
     if looks_like_html(body):
@@ -269,7 +269,7 @@ def read_json(body: bytes) -> Any:
 
 
 def read_object(body: bytes) -> Mapping[str, Any]:
-    """Return the object that the body is; raises as `read_json`."""
+    """Decode a body that must be an object; raises as `read_json`."""
     answer = read_json(body)
     if not isinstance(answer, dict):
         raise bad_answer(f"it is {excerpt(answer)}, not an object")
@@ -277,7 +277,7 @@ def read_object(body: bytes) -> Mapping[str, Any]:
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object, but not one that says two things under one name."""
+    """Build an object, but not one that has a name twice."""
     built = dict(pairs)
     if len(built) < len(pairs):
         name = Counter(name for name, _ in pairs).most_common(1)[0][0]
@@ -290,13 +290,13 @@ def _no_number(name: str) -> Any:
 
 
 def own_error(answer: Any) -> str:
-    """Return the error an answer of 200 holds all the same, as an addition to a sentence."""
+    """Return the error inside an answer of 200, as an addition to a sentence."""
     error = quotable(answer.get("error")) if isinstance(answer, dict) else None
     return f": it says {error!r}" if error else ""
 
 
 def excerpt(value: Any) -> str:
-    """Return how a JSON value looks, in at most about forty characters."""
+    """Show a JSON value in at most about forty characters."""
     if isinstance(value, list):
         return "a list"
     if isinstance(value, dict):

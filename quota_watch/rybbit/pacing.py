@@ -1,6 +1,6 @@
-"""Staying within upstream's rate limits by ourselves: one budget for each credential.
+"""Keeps requests within upstream's rate limits: one budget for each credential.
 
-Nothing here waits or asks the time: callers are told how long to wait, and come again.
+Nothing here waits or reads a clock: callers learn how long to wait, and ask again then.
 """
 
 import threading
@@ -17,7 +17,7 @@ from quota_watch.rybbit.budget import DAY_SECONDS, Bucket, Day, read_tiers
 
 __all__ = ("Pacer", "Purpose")
 
-_LOST_SECONDS = 60.0  # a request nobody reported back for so long has ended somehow
+_LOST_SECONDS = 60.0  # a request without an outcome for so long has ended somehow
 _SOON, _SOON_AFTER, _LATER = 0.1, 1.0, 0.5  # seconds; how often to ask while the first is away
 _BURST_REST = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 60.0, 900.0
@@ -60,7 +60,7 @@ class _Credential:
 
 
 class Pacer:
-    """Says when the next request with a credential may go. Many threads may share it.
+    """Decides when the next request with a credential may go; threads share it.
 
     The same key on the same server is one budget; of a key only a hash is kept. Whoever was given
     a token must call `learn` once, whatever became of the request.
@@ -82,9 +82,9 @@ class Pacer:
     ) -> float:
         """Take a token and return 0.0, or take nothing and return the seconds to wait for one.
 
-        The first request of a process to a server goes alone, and where that told limits the first
-        with each credential too. Those that must wait for the bucket are told to come one after
-        another.
+        The first request of a process to a server goes alone, and where its answer shows limits,
+        the first with each credential too. Those that must wait for the bucket get waits that
+        follow one another.
         """
         with self._lock:
             host, credential = self._find(server, key, monotonic)
@@ -114,9 +114,9 @@ class Pacer:
         error: UpstreamError | None = None,
         purpose: Purpose = Purpose.POLL,
     ) -> None:
-        """Take over what an answer says of the budget; once for every token that was given.
+        """Update the budget from an answer; call it once for every token taken.
 
-        `status` is None where no whole answer came. `headers` must find names in lower case.
+        `status` is None where no whole answer arrived. `headers` must have names in lower case.
         `error` is what a 429 means, `now` is for where upstream does not say when its day ends.
         """
         with self._lock:
@@ -126,13 +126,13 @@ class Pacer:
             host.asked = credential.asked = True
             if status is None:
                 return
-            told = _take_over(credential, headers, monotonic)
-            host.limited = host.limited or told
+            has_limits = _update(credential, headers, monotonic)
+            host.limited = host.limited or has_limits
             if status == HTTPStatus.TOO_MANY_REQUESTS and error is not None:
                 _rest(credential, error, headers, now=now, sent=sent, at=monotonic)
                 return
             credential.pause = 0.0
-            if status == HTTPStatus.OK and purpose is Purpose.POLL and not told:
+            if status == HTTPStatus.OK and purpose is Purpose.POLL and not has_limits:
                 host.limited = False
                 credential.bucket = credential.day = None
 
@@ -180,7 +180,7 @@ def _forget_lost(credential: _Credential, monotonic: float) -> None:
 
 
 def _wait_for_first(host: _Server, credential: _Credential, monotonic: float) -> float:
-    """Return a moment's wait while nothing is known and someone is asking."""
+    """Return a short wait while the first request is under way and no limit is known."""
     sent = host.first_at
     if host.asked:
         sent = None
@@ -196,7 +196,7 @@ def _wait_for_burst(credential: _Credential, purpose: Purpose, monotonic: float)
     if bucket is None:
         return 0.0
     flying = len(credential.flying)
-    if purpose is Purpose.SPARE:  # it takes nobody's turn
+    if purpose is Purpose.SPARE:  # it takes no one's turn
         return bucket.wait(flying=flying, at=monotonic, keep=_HALF)
     wait = bucket.wait(flying=flying, at=monotonic)
     return bucket.turn(wait, at=monotonic) if wait else 0.0
@@ -220,7 +220,7 @@ def _wait_for_day(credential: _Credential, purpose: Purpose, monotonic: float) -
 
 
 def _polls_until(midnight: float, credential: _Credential) -> float:
-    """Return how many polls are still to come; half the day's requests where nobody said yet."""
+    """Return how many polls are still due; half the day's requests while that is unknown."""
     if credential.interval:
         return credential.organizations * midnight / credential.interval.total_seconds()
     return credential.day.limit / _HALF if credential.day is not None else 0.0
@@ -248,19 +248,19 @@ def _take(credential: _Credential, purpose: Purpose, monotonic: float) -> None:
         credential.day.take(extra=purpose is Purpose.EXTRA)
 
 
-def _take_over(credential: _Credential, headers: Mapping[str, str], monotonic: float) -> bool:
-    """Correct the budget by what the headers tell; return whether they tell anything."""
+def _update(credential: _Credential, headers: Mapping[str, str], monotonic: float) -> bool:
+    """Correct the budget by the headers; return whether they have any figures."""
     burst, daily = read_tiers(headers)
     flying = len(credential.flying)
     if burst is not None and credential.bucket is None:
         credential.bucket = Bucket(burst, flying=flying, at=monotonic)
     elif burst is not None and credential.bucket is not None:
-        credential.bucket.told(burst, flying=flying, at=monotonic)
+        credential.bucket.update(burst, flying=flying, at=monotonic)
     today = _today(credential, monotonic)
     if daily is not None and today is None:
         credential.day = Day(daily, flying=flying, at=monotonic)
     elif daily is not None and today is not None:
-        credential.day = today.told(daily, flying=flying, at=monotonic)
+        credential.day = today.update(daily, flying=flying, at=monotonic)
     return burst is not None or daily is not None
 
 
@@ -273,7 +273,7 @@ def _rest(
     sent: float,
     at: float,
 ) -> None:
-    """Ask nothing for as long as a 429 says or, where it does not, as its scope means."""
+    """Rest for as long as a 429 says or, where it does not, as its scope implies."""
     burst, daily = read_tiers(headers)
     wait = error.retry_after
     if error.scope == "daily" or (error.scope is None and daily and not daily.remaining):

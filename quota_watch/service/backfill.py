@@ -1,4 +1,4 @@
-"""Fetching older days: whole months, newest first, politely, to be taken up again at any time."""
+"""Fetches older days: whole months, newest first, within the rate limits; it can be resumed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class OlderDays(Protocol):
 
 
 def months_back(first: date, today: date) -> list[Period]:
-    """Return the months that are over, newest first, back to the one that holds `first`."""
+    """List the months that are over, newest first, back to the one that holds `first`."""
     month = previous(month_of(today))
     months = []
     while month.last_day >= first:
@@ -37,9 +37,9 @@ def months_back(first: date, today: date) -> list[Period]:
 
 @dataclass(slots=True, kw_only=True)
 class Filled:
-    """How far an organization came: the months by what became of them.
+    """The months of an organization by outcome.
 
-    `stopped` tells why the rest, `left`, was not fetched.
+    `stopped` is why the rest, `left`, was not fetched.
     """
 
     fetched: list[Period] = field(default_factory=list)
@@ -51,9 +51,10 @@ class Filled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backfill:
-    """Fetches what is missing of the past, safe beside a running daemon.
+    """Fetches missing months, safe beside a running daemon.
 
-    `sleep` waits for so many seconds; `note` is told what is done now, `done` after each month.
+    `sleep` waits for so many seconds; `note` receives what is being done, `done` is called after
+    each month.
     """
 
     database: Database
@@ -66,8 +67,8 @@ class Backfill:
     def fill(self, pk: int, watch: Watch, first: date, *, again: bool = False) -> Filled:
         """Fetch the months back to that of `first`, the newest first.
 
-        What is kept whole already is passed over, unless `again`. What is fetched is written
-        month by month, and stays when a later one fails. Raises `StorageError`.
+        Months stored completely are skipped, unless `again`. What is fetched is written month by
+        month, and stays when a later one fails. Raises `StorageError`.
         """
         filled = Filled()
         months = months_back(first, self.clock.now().date())
@@ -100,7 +101,7 @@ class Backfill:
             write_days(connection, pk, days, watch=watch, seen_at=asked_at)
 
     def _patiently(self, watch: Watch, month: Period) -> Sequence[DayCounts]:
-        """Ask for a month, after the rate limit's little waits; raises for a long one."""
+        """Fetch a month, waiting a little for the rate limit; raises where that takes long."""
         refusals = 0
         while True:
             try:
@@ -117,7 +118,7 @@ class Backfill:
                     raise
 
     def _whole(self, organization: Organization, month: Period) -> Sequence[DayCounts]:
-        """Ask for a month that is over: none of its days may be missing, the last one neither."""
+        """Fetch a month that is over: none of its days may be missing, not even the last."""
         days = self.ask(organization, month.start, month.last_day)
         if {day.day for day in days} != set(each_day(month.start, month.last_day)):
             raise UpstreamError(
@@ -131,8 +132,8 @@ class Backfill:
     def _mark(self, pk: int, watch: Watch, filled: Filled) -> None:
         """Mark capped days, the oldest month first: marked days are no measure of later ones.
 
-        Also in months that an earlier run fetched and may not have come to mark; in what the
-        daemon saw day by day it marked them itself, by the limit of then.
+        Also in months that an earlier run fetched and may not have marked; days that the daemon
+        polled it marked itself, by the limit then in force.
         """
         earlier = [month for month in filled.present if self._kept(pk, month).at_once]
         today = self.clock.now().date()

@@ -1,4 +1,4 @@
-"""What keys see upstream beside what the config names."""
+"""Finds organizations that a key sees and the config does not name, and looks up their plans."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -25,14 +25,14 @@ _RATE_LIMIT_SECONDS = 60.0  # where a refusal does not say how long
 
 
 class Ask(Protocol):
-    """Makes a request, at once or when the key's rate budget lets it."""
+    """Makes a request, at once or when the key's rate budget allows it."""
 
     def __call__(self, request: Callable[[], Answer]) -> Answer:
         """Return what the request returns; raises what it raises."""
 
 
 def at_once(request: Callable[[], Answer]) -> Answer:
-    """Make the request now; raises `NotYet` where the rate budget lets none."""
+    """Make the request now; raises `NotYet` where the rate budget allows none."""
     return request()
 
 
@@ -47,11 +47,11 @@ class Credential:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """What upstream says of one organization.
+    """What upstream reports about one organization.
 
-    `used` is Rybbit's own count of this month where it has one, and one that is not nothing, else
-    the sum of the counted events. What could not be had is None, and `trouble` tells why.
-    `is_empty` tells that it has no site yet, so that nothing can be counted.
+    `used` is Rybbit's own count of this month where that is not 0, else the sum of the counted
+    events. What could not be read is None, and `trouble` is the reason. `is_empty`: it has no site
+    yet, so nothing can be counted.
     """
 
     organization: Organization
@@ -64,7 +64,7 @@ class Sight:
 
 
 def credentials_of(config: Config) -> tuple[Credential, ...]:
-    """Return each key of the config with its server, the default one first."""
+    """List the keys of the config with their servers, the default one first."""
     named: dict[tuple[str, Secret], list[str]] = {}
     if config.rybbit.api_key is not None:
         named[config.rybbit.base_url, config.rybbit.api_key] = []
@@ -79,10 +79,10 @@ def credentials_of(config: Config) -> tuple[Credential, ...]:
 def listed(
     client: RybbitClient, credential: Credential, *, ask: Ask = at_once
 ) -> tuple[SeenOrganization, ...]:
-    """Return what the key sees, and what the config names with it and it does not list.
+    """List what the key sees, and what the config names with the key beyond that.
 
     Where the server lists nothing for an organization's own key, only the latter. Raises
-    `UpstreamError`, `OrganizationKeyError` where there is nothing else, and what `ask` raises.
+    `UpstreamError`, `OrganizationKeyError` where that leaves nothing, and what `ask` raises.
     """
     key = credential.secret.reveal()
     try:
@@ -104,9 +104,9 @@ def look_at(
     today: date,
     ask: Ask = at_once,
 ) -> Sight:
-    """Return plan, limit and use of an organization as of `today`; raises what `ask` raises.
+    """Look up plan, limit and usage of an organization as of `today`; raises what `ask` raises.
 
-    Where a key may not read the plan the usage of a site tells the limit (UPSTREAM.md § 9).
+    Where a key may not read the plan, the limit is that of a site's usage (UPSTREAM.md § 9).
     """
     organization = Organization(credential.server, seen.id)
     asking = client.with_keys({organization: credential.secret.reveal()})
@@ -138,16 +138,16 @@ def _no_plan_known(organization: Organization) -> UpstreamError:
 
 
 def unnamed(seen: Iterable[Organization], named: Iterable[Organization]) -> list[Organization]:
-    """Return what is seen and not named, each once, in the order seen."""
+    """List what is seen and not named, each once, in the order seen."""
     known = set(named)
     return [each for each in dict.fromkeys(seen) if each not in known]
 
 
 def find_new(config: Config, client: RybbitClient) -> list[Found]:
-    """Return the organizations that the keys of `config` see and no table of it names.
+    """Find the organizations that the keys of `config` see and no table of it names.
 
-    None where `rybbit.discover` is "off". A key thatis not available or whose server does not
-    answer finds nothing, which is logged; raises `NotYet` where its rate budget is spent.
+    None where `rybbit.discover` is "off". A key that can't be read, or whose server does not
+    answer, finds nothing, which is logged; raises `NotYet` where its rate budget is spent.
     """
     if config.rybbit.discover == "off":
         return []
@@ -163,8 +163,8 @@ def find_new(config: Config, client: RybbitClient) -> list[Found]:
 def with_found(config: Config, found: Iterable[Found]) -> Config:
     """Return the config as if it named these too, with `[alerts]` and their plan from upstream.
 
-    Those that no config could name are left out: an id that stands there already for another
-    server, or that is none.
+    Those that no config could name are left out: an id that it has already for another server,
+    or that is no id.
     """
     known = {table.id for table in config.organizations}
     tables: list[OrganizationTable] = []
@@ -187,7 +187,7 @@ def _seen_by(
 ) -> Mapping[Organization, SeenOrganization]:
     try:
         seen = client.organizations(credential.server, credential.secret.reveal())
-    except OrganizationKeyError:  # it sees its own organization alone, and that is named
+    except OrganizationKeyError:  # it sees only its own organization, which is named
         return {}
     except (UpstreamError, ConfigError) as error:
         if isinstance(error, UpstreamError) and error.kind is ErrorKind.RATE_LIMITED:
@@ -204,7 +204,7 @@ def _found(client: RybbitClient, credential: Credential, seen: SeenOrganization)
     found = Found(organization=organization, name=seen.name, secret=credential.secret)
     try:
         account = asking.account(organization, site=site)
-    except (UpstreamError, NotYet):  # that it is there is worth telling all the same
+    except (UpstreamError, NotYet):  # worth reporting even without its plan
         return found
     return replace(found, plan=account.plan, limit=account.limit or None)
 
@@ -212,8 +212,8 @@ def _found(client: RybbitClient, credential: Credential, seen: SeenOrganization)
 def _table(config: Config, found: Found) -> OrganizationTable | None:
     organization = found.organization
     other = organization.server if organization.server != config.rybbit.base_url else None
-    said = {"id": organization.id, "name": found.name} | ({"base_url": other} if other else {})
-    table, _ = read(OrganizationTable, said)
+    given = {"id": organization.id, "name": found.name} | ({"base_url": other} if other else {})
+    table, _ = read(OrganizationTable, given)
     if table is None:
         log.warning("can't be watched: its id does not fit a config", id=organization.id)
         return None

@@ -101,7 +101,7 @@ class Health:
         """Note the organizations whose last poll a bug kept from being recorded."""
         self._unrecorded = tuple(organizations)
 
-    def found(self, *, stuck: tuple[str, ...], unsure: tuple[str, ...]) -> None:
+    def inspected(self, *, stuck: tuple[str, ...], unsure: tuple[str, ...]) -> None:
         """Note what a self-check found: work that is stuck, and why alerts are unreliable."""
         now = self._clock.monotonic()
         with self._lock:
@@ -218,7 +218,7 @@ class SelfCheck:
         with self._database.read() as connection:
             stuck = tuple(self._stuck(connection, now))
             unsure = tuple(self._unsure(connection, now))
-        self._health.found(stuck=stuck, unsure=unsure)
+        self._health.inspected(stuck=stuck, unsure=unsure)
 
     def _stuck(self, connection: Connection, now: datetime) -> Iterator[str]:
         if claims.stuck_polls(connection, self._ours, now=now):

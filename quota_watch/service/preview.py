@@ -1,4 +1,4 @@
-"""Preview: what would be sent of a rule, from what is known, without sending anything."""
+"""Renders what a rule would send now, from what is known, without sending anything."""
 
 import json
 from collections.abc import Mapping
@@ -32,9 +32,9 @@ _NOBODY = "nobody@example.com"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A message as it would be sent; `is_true` tells whether its rule is true now.
+    """A message as it would be sent; `is_true`: whether its rule is true now.
 
-    `files` are its parts by their suffix: `eml`, `html` and `txt` of a mail, `json` or `txt` else.
+    `files` are its parts by suffix: `eml`, `html` and `txt` of a mail, `json` or `txt` else.
     """
 
     channel: str | None
@@ -54,7 +54,7 @@ def facts_to_preview(
     channel: str | None,
     now: datetime,
 ) -> tuple[Facts, bool]:
-    """Return what is told of the rule now, or sample values that say so, and which it is."""
+    """Return the facts of the rule now and True, or marked sample values and False."""
     if rule == REPORT:
         return _report(connection, config, watch, channel, now), True
     known = period_forecast(connection, watch, now=now).known
@@ -67,7 +67,7 @@ def facts_to_preview(
 def render(
     config: Config, channel: str | None, facts: Facts, *, is_true: bool, now: datetime
 ) -> Preview:
-    """Render facts as the channel would, without any secret; as a mail where there is none.
+    """Render facts as the channel would, without any secret; as a mail without a channel.
 
     Raises `TemplateError`.
     """
@@ -162,13 +162,12 @@ def _is_json(body: str) -> bool:
 
 
 def _condition(known: Known, rule: Rule) -> Condition | None:
-    """Return what is true of the rule now, whether it was told or not."""
+    """Return what is true of the rule now, whether it was sent or not."""
     if rule is not Rule.BLIND:
-        known = replace(known, trouble=None)  # what was last known is what its alert would tell
+        known = replace(known, trouble=None)  # its alert would show what was last known
     if known.usage is not None and known.usage.today != known.at.date():
         return None
-    found = assess(replace(known, watch=known.watch.of(rule), stories=()))
-    return found.conditions.get(rule)
+    return assess(replace(known, watch=known.watch.of(rule), stories=())).conditions.get(rule)
 
 
 def _fired(known: Known, condition: Condition) -> Transition:
@@ -194,7 +193,7 @@ def _fired(known: Known, condition: Condition) -> Transition:
 
 
 def _marked(facts: Facts, rule: str) -> Facts:
-    """Mark a sample as what it is."""
+    """Mark a sample as one, in title, summary and lead."""
     alert = facts.alert
     mark = f"This is a sample with made-up numbers: the rule {rule} is not true now."
     marked = replace(
@@ -209,7 +208,7 @@ def _marked(facts: Facts, rule: str) -> Facts:
 def _report(
     connection: Connection, config: Config, watch: Watch, channel: str | None, now: datetime
 ) -> Facts:
-    """Return the newest report as the channel would get it, about one organization without one."""
+    """Return the newest report for the channel, or for the organization without a channel."""
     table = config.reports
     weekly = table is not None and channel in table.weekly and channel not in table.monthly
     kind = ReportKind.WEEKLY if weekly else ReportKind.MONTHLY

@@ -1,4 +1,4 @@
-"""What the jobs work with: everything that a config says, built and wired."""
+"""Everything that a config asks for, built and wired: what the jobs work with."""
 
 import os
 import threading
@@ -52,7 +52,7 @@ class Runtime:
     """A config at work: claims, watcher and outbox over one database.
 
     `close` must be called; the database is the caller's. `sleep` waits for so many seconds;
-    `health` is where it notes how it gets on.
+    `health` receives its signs of progress.
     """
 
     def __init__(
@@ -193,11 +193,10 @@ class Runtime:
     ) -> tuple[Mapping[Organization, PollSummary], Mapping[Organization, timedelta]]:
         """Poll the organizations now, due or not; raises `StorageError`.
 
-        `done` is called with how many more have been polled.
-
-        Those that must wait a little for a rate limit are asked again after it, and so are those
-        that were refused for one, until nobody has got through for a minute. The others that must
-        wait are returned beside what was polled, with how long.
+        `done` is called with how many more have been polled. Those that must wait a little for a
+        rate limit are polled again after it, as are those refused for one, until none has
+        succeeded for a minute. The others that must wait are returned beside the summaries, with
+        how long.
         """
         polled: dict[Organization, PollSummary] = {}
         put_off: dict[Organization, timedelta] = {}
@@ -228,18 +227,18 @@ class Runtime:
             self._outbox.dispatch()
 
     def look(self) -> None:
-        """See whether the watch works; raises `StorageError` where the database does not."""
+        """Check whether the watch works; raises `StorageError` where the database does not."""
         self._self_check.look()
 
     def beat(self) -> None:
-        """Ping the heartbeat's URL if it is time and all is well."""
+        """Ping the heartbeat's URL if it is due and there are no doubts."""
         if self._heartbeat is not None:
             self._heartbeat.beat(self._health.doubts())
 
     def discover(self) -> bool:
         """Look once a day for organizations that the keys see and the config does not name.
 
-        Tells of those that are new; returns whether they are to be watched from now on. Raises
+        Alerts about new ones; returns whether they are to be watched from now on. Raises
         `StorageError`.
         """
         now = self._clock.now()
@@ -257,13 +256,13 @@ class Runtime:
         return bool(found)
 
     def tell_of_channels(self) -> None:
-        """Tell of channels that keep failing, on those that work; raises `StorageError`."""
+        """Alert about channels that keep failing, on those that work; raises `StorageError`."""
         with self._database.read() as connection:
             failing = failing_channels(connection, self._channels, now=self._clock.now())
         self._notices.failing(failing)
 
     def tell_of_config(self, refused: QuotaWatchError | None) -> None:
-        """Tell that a new config was refused, or that one was taken; raises `StorageError`."""
+        """Alert that a new config was refused, or accepted again; raises `StorageError`."""
         if refused is None:
             self._notices.config_accepted()
         elif isinstance(refused, ConfigError):
@@ -272,7 +271,7 @@ class Runtime:
             self._notices.config_refused([str(refused)])
 
     def tell_of_defect(self, job: str) -> None:
-        """Tell in plain words, once a day, that a defect of ours ends a job for all."""
+        """Send a plain notice, once a day, that a bug ends a job for all organizations."""
         self._last_line.note_all(job)
 
     def report(self) -> None:
@@ -280,7 +279,7 @@ class Runtime:
         self._reports.enqueue_due()
 
     def thin_out(self) -> None:
-        """Thin out what is old, as the config says; raises `StorageError`."""
+        """Delete old rows as configured; raises `StorageError`."""
         table = self._config.database
         keep = Keep(snapshots=table.keep_snapshots, days=table.keep_days)
         now, stopped = self._clock.now(), self._stopping.is_set
@@ -289,11 +288,11 @@ class Runtime:
             log.info("old rows deleted", rows=deleted)
 
     def flush(self, seconds: float) -> dict[str, int]:
-        """Attempt what is due, for `seconds` at most, and count what came of it."""
+        """Attempt what is due, for `seconds` at most, and count the outcomes."""
         return self._outbox.flush(seconds if self._deliver else 0)
 
     def summary(self) -> dict[str, Any]:
-        """Say in a few fields what is watched and who is told."""
+        """Return what is watched and who is notified, as fields for the log."""
         return {
             "organizations": len(self._pks),
             "interval": format_duration(self._config.poll.interval),
@@ -302,7 +301,7 @@ class Runtime:
         }
 
     def status(self) -> str:
-        """Say in one line how it goes, for `systemctl status`."""
+        """Describe the state in one line, for `systemctl status`."""
         last = self._last_poll
         polled = f"last poll {last:%Y-%m-%d %H:%M:%S}Z" if last else "no poll yet"
         failing = f", {len(self._failing)} failing" if self._failing else ""
@@ -310,16 +309,16 @@ class Runtime:
         return f"watching {len(self._pks)} {things}{failing}, {polled}"
 
     def stop(self) -> None:
-        """Begin nothing new."""
+        """Start nothing new."""
         self._stopping.set()
         self._due.stop()
         self._outbox.stop()
 
     def close(self, seconds: float, *, flush_seconds: float = 0.0) -> bool:
-        """Wait up to `seconds` for what is under way and give the rest back.
+        """Wait up to `seconds` for what is under way and release unfinished claims.
 
-        Spend up to `flush_seconds` of them sending batched deliveries. Returns whether all has
-        ended.
+        Spend up to `flush_seconds` of them sending batched deliveries. Returns whether everything
+        has ended.
         """
         self._stopping.set()
         self._due.stop()
@@ -361,7 +360,7 @@ class Runtime:
 
 
 def _try_for(seconds: float, work: Callable[[float], object]) -> bool:
-    """Do what needs the database, for `seconds` at most; return whether it is over."""
+    """Run what needs the database, for `seconds` at most; return whether it has ended."""
     done = threading.Event()
 
     def run() -> None:
@@ -383,7 +382,7 @@ def _wait_of(error: UpstreamError | None) -> timedelta | None:
 
 
 def _groups(keys: Mapping[Organization, str]) -> dict[Organization, str]:
-    """Name what organizations share: their server, and the key where a server has several."""
+    """Name what organizations share: their server, and their key where a server has several."""
     of_server: dict[str, set[str]] = {}
     for organization, key in keys.items():
         of_server.setdefault(organization.server, set()).add(key)

@@ -1,4 +1,4 @@
-"""`quota-watch run`: the jobs that keep the watch going, and how it starts and stops."""
+"""`quota-watch run`: the jobs that make up the daemon, and how it starts, reloads and stops."""
 
 import signal
 import threading
@@ -42,14 +42,14 @@ _DATABASE_PAUSE_SECONDS = 5.0
 _DATABASE_TRY_SECONDS = 60.0
 
 _WATCHED = frozenset({"poll", "deliver", "self-check"})
-"""The jobs without which the watch does not work: one that hangs is a reason to start anew."""
+"""The jobs without which the watch does not work: one that hangs is a reason to restart."""
 
 
 class Service:
-    """Runs the jobs until it is told to stop.
+    """Runs the jobs until it is stopped.
 
-    `load` reads the config and builds what the jobs work with; it is called again, with what it
-    built before, on SIGHUP. `health` is where the jobs note that they move.
+    `load` reads the config and builds the runtime; on SIGHUP it is called again with the runtime
+    before. `health` receives signs of progress from the jobs.
     """
 
     _runtime: Runtime
@@ -105,11 +105,11 @@ class Service:
 
     @property
     def failed(self) -> bool:
-        """Whether it can't go on with its database, so that a new start is needed."""
+        """Whether it can't continue with its database, so that a restart is needed."""
         return bool(self._health.lost)
 
     def stop(self) -> None:
-        """Tell the service to end; may be called from anywhere, more than once."""
+        """Ask the service to end; may be called from any thread, more than once."""
         self._stopping.set()
 
     def handle_signals(self) -> None:
@@ -184,7 +184,7 @@ class Service:
         self._moved(job)
 
     def _tell_of_defect(self, job: str) -> None:
-        """Tell people of a defect that lasts: one that is gone at the next tick cost nothing."""
+        """Notify people of a bug that lasts: one that is gone at the next tick did no harm."""
         now = self._clock.monotonic()
         lasts = now - self._broken_since.setdefault(job, now) >= _DEFECT_SECONDS
         if lasts and job in _WATCHED:
@@ -203,13 +203,13 @@ class Service:
             log.error("config refused, the old one stays in force", error=str(error))
             self._refused = error
             self._tell_of_config(error)
-        except Exception:  # as at every job: a defect of ours must not end the watch
+        except Exception:  # as in every job: a bug must not end the watch
             log.exception("config not applied, the old one stays in force")
         else:
             log.info("config reloaded", **self._runtime.summary())
             self._refused = None
             self._tell_of_config(None)
-            # What the old one has under way ends by itself, however long that takes.
+            # What the old runtime has under way ends by itself, however long that takes.
             threading.Thread(target=old.close, args=(_RETIRE_SECONDS,), daemon=True).start()
         self._notifier.ready()
 
@@ -224,7 +224,7 @@ class Service:
         return f"{self._runtime.status()}{trouble}"
 
     def _note_drift(self, before: float) -> float:
-        """See whether the wall clock jumped, which it does too while the machine is asleep."""
+        """Notice a jump of the wall clock, which also happens while the machine is asleep."""
         drift = self._drift()
         if drift < before - _BACKWARD_SECONDS:
             self._wake_jobs()
@@ -283,7 +283,7 @@ class Page:
         return self._page.url if self._page else None
 
     def take_up(self, config: Config) -> None:
-        """Show what `config` says from now on; if it raises `QuotaWatchError`, nothing changes."""
+        """Serve by `config` from now on; if it raises `QuotaWatchError`, nothing changes."""
         if self._page is None:
             if config.web is None:
                 return
@@ -298,12 +298,12 @@ class Page:
         self._page.take_up(config)
 
     def refuse(self) -> None:
-        """Show that a newer config was not taken up."""
+        """Show that a newer config was refused."""
         if self._page is not None:
             self._page.refuse()
 
     def close(self) -> None:
-        """Serve nothing any more, within two seconds."""
+        """Stop serving, within two seconds."""
         if self._page is not None:
             self._page.stop()
 
@@ -313,7 +313,7 @@ def wait_for_database(
 ) -> None:
     """Return once the database's server answers, however long that takes.
 
-    It may start after us, or be away for a while; what it refuses for good raises `StorageError`.
+    It may start after us, or be away for a while; a lasting refusal raises `StorageError`.
     """
     if database.is_sqlite:
         return
@@ -333,9 +333,9 @@ def wait_for_database(
 
 
 class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
-    """Runs again so many seconds after now.
+    """Fires so many seconds after now.
 
-    APScheduler's own interval makes a list of all runs that a clock jumping ahead has missed.
+    APScheduler's own interval lists all runs that a clock jumping ahead has missed.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -346,5 +346,5 @@ class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
 
 
 def _now() -> datetime:
-    # APScheduler reads the machine's own clock, whatever clock the watch goes by.
+    # APScheduler reads the machine's own clock, whatever clock the watch uses.
     return datetime.now(UTC)

@@ -97,17 +97,17 @@ def test_what_stands_still_for_long_hangs_and_what_moves_between_does_not(
     health: Health, clock: FakeClock
 ) -> None:
     for stuck in (("a",), ("a", "b"), ("a",)):
-        health.found(stuck=stuck, unsure=())
+        health.inspected(stuck=stuck, unsure=())
         clock.advance(HUNG_SECONDS / 2)
     assert health.hung() == ["a"]
-    health.found(stuck=(), unsure=())
+    health.inspected(stuck=(), unsure=())
     assert health.hung() == []
 
 
 def test_what_is_unsure_withholds_the_heartbeat_and_is_no_fault_of_the_process(
     health: Health,
 ) -> None:
-    health.found(stuck=(), unsure=("nobody sees",))
+    health.inspected(stuck=(), unsure=("nobody sees",))
     assert (health.reasons(), health.doubts()) == ([], ["nobody sees"])
 
 
