@@ -25,7 +25,7 @@ from quota_watch.cli.context import STATES, Context, is_terminal
 from quota_watch.cli.status import show
 from quota_watch.config import Config, load
 from quota_watch.config.settings import has_web
-from quota_watch.demo.scenes import CASTS, Scene, cast
+from quota_watch.demo.scenes import CASTS, Scene
 from quota_watch.demo.simulator import Simulator
 from quota_watch.demo.stage import (
     PLAYED_EVERY,
@@ -153,7 +153,7 @@ def demo(
     past = (now - clock.now()).total_seconds()
     speed = speed or max(SPEED, round(past / (seconds * _PLAYED_SHARE)) if seconds else 0)
     ends = time.monotonic() + (seconds or float("inf"))
-    scenes = cast(scene, start=clock.now(), now=now)
+    scenes = CASTS[scene](clock.now(), now)
     with (
         _staged(context, clock, scenes, port=port, postgres=postgres) as stage,
         closing(Page(database=stage.database, clock=clock, refresh_seconds=_REFRESH)) as page,
@@ -164,7 +164,7 @@ def demo(
             every = REAL_EVERY if _play(stage, speed, ends) else PLAYED_EVERY
         page.take_up(config := stage.configure(every))
         with _serving(stage, config):
-            _wait(stage, _PATIENCE_SECONDS, every)
+            _wait(stage, _FIRST_SECONDS, every)
             _conclude(stage)
             if seconds or is_terminal():
                 _go_on(page.url, ends)
@@ -199,7 +199,7 @@ def _staged(
             scenes,
             database=url,
             upstream=upstream.url,
-            hook=hook.url,
+            hook=f"{hook.url}/hook",
             secret="whsec_" + b64encode(secrets.token_bytes(24)).decode(),
             smtp_port=mails.port,
             page_port=free_port(port) if has_web() else None,

@@ -133,7 +133,10 @@ class _Page:
                 span(timedelta(seconds=seconds or 0))
                 for seconds in (interval.current, interval.configured)
             )
-            yield f"Polled every {current}, not {configured}: the key's daily budget is too small."
+            yield (
+                f"Polled every {current}, not {configured}: the key's daily budget is too small, "
+                "or this config is newer than the poll."
+            )
         if status.last_error:
             yield f"Polls are failing: {one_line(status.last_error.message, None)}"
 

@@ -325,7 +325,10 @@ def _of_polls(status: Status) -> Iterator[str]:
             span(timedelta(seconds=seconds or 0))
             for seconds in (interval.current, interval.configured)
         )
-        yield f"polled every {every}, not {wanted}: the key's daily budget allows no more"
+        yield (
+            f"polled every {every}, not {wanted}: the key's daily budget allows no more, "
+            "or this config is newer than the poll"
+        )
     for silence in status.silences:
         what = silence.rule or "all"
         yield f"{what} silenced until {short_time(silence.ends_at)} ({silence.reason})"

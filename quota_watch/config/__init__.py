@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 from quota_watch.config import addresses
 from quota_watch.config.checks import cross_check, mail_channels
@@ -25,8 +26,8 @@ from quota_watch.config.tables import keys_of, read
 from quota_watch.config.values import (
     ConfigError,
     Problem,
+    abridged,
     format_duration,
-    listed,
     organization_key,
     parse_duration,
 )
@@ -198,7 +199,7 @@ def _unheard(config: Config) -> Iterator[str]:
     silent = [watch.organization.id for watch in config.watches() if not watch.channels]
     if silent:
         yield (
-            f"nobody would get alerts about {listed(silent)}: "
+            f"nobody would get alerts about {abridged(silent)}: "
             "notify is empty; name a channel there or leave the key out"
         )
 
@@ -217,7 +218,8 @@ def _exposed_servers(config: Config) -> Iterator[str]:
         if table.base_url is not None:
             servers.append((f"{organization_key(index, table.id)}.base_url", table.base_url))
     for key, server in servers:
-        if addresses.is_exposed(server):
+        parts = urlsplit(server)
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             yield f"{key}: {server} is not encrypted, so the API key is sent in clear; use https"
         if server.endswith("/api"):
             yield f"{key}: {server} ends in /api, which is added to it anyway; leave it out"
@@ -249,7 +251,7 @@ def _readable_secrets(config: Config) -> Iterator[str]:
     keys = list(_plain_secrets(config)) if config.is_shared else []
     if keys:
         yield (
-            f"{config.path} can be read by other users and holds {listed(keys)} in plain "
+            f"{config.path} can be read by other users and holds {abridged(keys)} in plain "
             "text; chmod 600 it, or use env:, file: or credential:"
         )
 

@@ -1,15 +1,12 @@
 """URLs and mail addresses: what is a good one, and its one normal form."""
 
 import ipaddress
-import os
 import re
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from quota_watch.config.values import InvalidValueError
 from quota_watch.lib.text import has_unseen
-from quota_watch.lib.urls import is_loopback
 
 CLOUD = "https://app.rybbit.io"
 """Rybbit's own server."""
@@ -17,10 +14,12 @@ CLOUD = "https://app.rybbit.io"
 MAILTO = "mailto:"
 """How an entry begins that names a mail address instead of a channel."""
 
-DEFAULT_DATABASE = "sqlite:///quota-watch.db"
+SQLITE = "sqlite:///"
+"""How the URL of a SQLite file begins."""
+
+DEFAULT_DATABASE = f"{SQLITE}quota-watch.db"
 
 _DATABASES = 'allowed: "sqlite:///FILE", "sqlite:////FOLDER/FILE", "postgresql://USER@HOST/NAME"'
-_SQLITE = "sqlite:///"
 _POSTGRESQL = re.compile(r"postgresql(?:\+psycopg)?://([^?]*)(?:\?.*)?")
 _PORT = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -104,12 +103,6 @@ def proxy_url(value: str) -> str | None:
     if web_url(value) is None and urlsplit(value).scheme == "http":
         return None
     return 'not the URL of a proxy; allowed: "http://HOST:PORT", as TLS to it is not supported'
-
-
-def is_exposed(url: str) -> bool:
-    """Tell whether what is sent to this base URL travels in clear over a network."""
-    parts = urlsplit(url)
-    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def is_everywhere(host: str) -> bool:
@@ -212,19 +205,6 @@ def database_complaint(url: str) -> str | None:
     return _postgresql_complaint(url)
 
 
-def whole_database_url(url: str, folder: Path) -> str:
-    """Return a good URL whole: a relative SQLite file lies in `folder`."""
-    if url.startswith(_SQLITE):
-        return _SQLITE + str(folder / url.removeprefix(_SQLITE))
-    return url
-
-
-def state_folder(config: Path) -> Path:
-    """Return the folder of relative files: $STATE_DIRECTORY, else the config file's."""
-    first = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    return Path(first) if first.startswith("/") else config.absolute().parent
-
-
 def holds_password(url: str) -> bool:
     """Tell whether a database's URL may have a password in it."""
     user, _, _ = url.partition("://")[2].rpartition("@")
@@ -232,10 +212,10 @@ def holds_password(url: str) -> bool:
 
 
 def _sqlite_complaint(url: str) -> str | None:
-    file = url.removeprefix(_SQLITE)
+    file = url.removeprefix(SQLITE)
     if url == "sqlite://" or file in {"", ":memory:"}:
         return f"a database in memory forgets sent alerts when the program ends; {_DATABASES}"
-    if not url.startswith(_SQLITE):
+    if not url.startswith(SQLITE):
         return f"not an SQLite URL: it needs three slashes before the file; {_DATABASES}"
     if "?" in file or file.startswith("file:") or file.endswith("/"):
         return f"not an SQLite file: only its path may follow the slashes; {_DATABASES}"

@@ -11,9 +11,9 @@ from quota_watch.config.models import EmailTable
 from quota_watch.config.values import (
     InvalidValueError,
     Problem,
+    abridged,
     closest,
     key_path,
-    listed,
     organization_key,
     quoted,
     shown,
@@ -73,7 +73,7 @@ def _keys(document: Table) -> Iterator[Problem]:
     if needing and "api_key" not in rybbit:
         yield Problem(
             "rybbit.api_key",
-            f'is missing; add api_key = "env:RYBBIT_API_KEY"; needed by {listed(needing)}',
+            f'is missing; add api_key = "env:RYBBIT_API_KEY"; needed by {abridged(needing)}',
         )
 
 
@@ -209,7 +209,7 @@ def _mail_can_leave(document: Table) -> Iterator[Problem]:
         for index, entry in enumerate(entries)
         if entry.startswith(addresses.MAILTO)
     ]
-    names = listed([key_path(["channels", name], document) for name, _ in mails] + bare)
+    names = abridged([key_path(["channels", name], document) for name, _ in mails] + bare)
     senderless = bare or any("from" not in channel for _, channel in mails)
     if names and "smtp" not in document:
         yield Problem("smtp", f"is missing; add [smtp] with a host, needed by {names}")

@@ -36,7 +36,7 @@ ProxyUrl = Annotated[Secret, secrets.secret(addresses.proxy_url)]
 SecretUrl = Annotated[Secret, secrets.secret(addresses.web_url)]
 AnyUrl = Annotated[Secret, secrets.secret(addresses.any_url)]
 RoutingKey = Annotated[Secret, secrets.secret(secrets.ROUTING_KEY)]
-RuleName = Annotated[Rule, values.rule]
+RuleName = Annotated[Rule, values.one_of(*Rule), Then(Rule)]
 Names = Annotated[tuple[Text, ...], Then(values.fold)]
 Levels = Annotated[tuple[Level, ...], Then(lambda levels: tuple(sorted(values.fold(levels))))]
 Name = Annotated[
@@ -183,7 +183,9 @@ class OrganizationTable(AlertKeys):
 
 
 class _ChannelTable(Section):
-    min_severity: Annotated[Severity, values.severity] = Severity.INFO
+    min_severity: Annotated[
+        Severity, values.one_of(*(each.label for each in Severity)), Then(Severity.of)
+    ] = Severity.INFO
 
 
 class EmailTable(_ChannelTable):

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import NoReturn
 
 from quota_watch.config.values import ConfigError, InvalidValueError, Problem
 
@@ -103,12 +103,6 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._text)
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not pickled: the value would leave the process")

@@ -23,7 +23,7 @@ from quota_watch.config.models import (
 )
 from quota_watch.config.secrets import Secret
 from quota_watch.config.tables import Section, parts_of
-from quota_watch.config.values import ConfigError, Problem, listed, organization_key
+from quota_watch.config.values import ConfigError, Problem, abridged, organization_key
 from quota_watch.model.account import Organization
 from quota_watch.model.limit import LIST_PRICES, NOT_COUNTED, Plan, find_plan
 from quota_watch.model.schedule import QuietHours
@@ -103,17 +103,19 @@ class Config(Document):
         A relative SQLite file lies in $STATE_DIRECTORY, else beside the config. Raises
         `ConfigError` where the URL is a reference that can't be resolved.
         """
-        url = addresses.whole_database_url(self.database.url.reveal(), self.state_folder())
-        if url.startswith("sqlite") and "?" in url:
-            raise ConfigError(
-                self.path,
-                [Problem("database.url", "the database's folder has a ? in its name; use another")],
-            )
-        return url
+        url, sqlite = self.database.url.reveal(), addresses.SQLITE
+        if not url.startswith(sqlite):
+            return url
+        file = self.state_folder() / url.removeprefix(sqlite)
+        if "?" in str(file):
+            what = "the database's folder has a ? in its name; use another"
+            raise ConfigError(self.path, [Problem("database.url", what)])
+        return f"{sqlite}{file}"
 
     def state_folder(self) -> Path:
         """Return where relative files lie: $STATE_DIRECTORY, else the folder of the config."""
-        return addresses.state_folder(self.path)
+        first = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+        return Path(first) if first.startswith("/") else self.path.absolute().parent
 
     def secrets(self, *uses: Use) -> tuple[Secret, ...]:
         """Return the secrets needed for `uses`, for everything where none is given."""
@@ -325,7 +327,7 @@ def _missing_packages(document: Document) -> str | None:
     absent = _absent()
     if document.web is None or not absent:
         return None
-    return f"the status page needs {listed(absent)}: pip install 'quota-watch[web]'"
+    return f"the status page needs {abridged(absent)}: pip install 'quota-watch[web]'"
 
 
 _FILES: Mapping[Use, tuple[str, Callable[[Document], str | None]]] = {

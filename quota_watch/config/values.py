@@ -14,7 +14,6 @@ from typing import Literal, TypeVar
 
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.text import escape, has_unseen
-from quota_watch.model.watch import Rule, Severity
 
 LONGEST = timedelta(days=36_500)
 """The longest duration that can be written."""
@@ -108,7 +107,7 @@ def quoted(words: Iterable[str]) -> str:
     return ", ".join(f'"{word}"' for word in words)
 
 
-def listed(words: Sequence[str], most: int = 4) -> str:
+def abridged(words: Sequence[str], most: int = 4) -> str:
     """Return the words with commas between, and only a count of those past `most`."""
     rest = len(words) - most
     return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")
@@ -117,14 +116,13 @@ def listed(words: Sequence[str], most: int = 4) -> str:
 def key_path(location: Iterable[str | int], document: Mapping[str, object]) -> str:
     """Return the path of a key as messages name it: `organizations[2] (org_abc).plan`."""
     path = ""
-    parts = tuple(location)
-    for depth, part in enumerate(parts):
-        if isinstance(part, int):
-            path += f"[{part}]"
-            if parts[:depth] == ("organizations",):
-                path += _id_label(document, part)
-        else:
+    for part in location:
+        if isinstance(part, str):
             path += ("." if path else "") + _key(part)
+        elif path == "organizations":
+            path = organization_key(part, _identity(document, part))
+        else:
+            path += f"[{part}]"
     return path
 
 
@@ -135,23 +133,21 @@ def organization_key(index: int, identity: object) -> str:
 
 @lru_cache(4_096)  # each check asks for those of all organizations
 def _organization_key(index: int, identity: str) -> str:
-    is_plain = len(identity) <= _LONGEST and _is_bare(identity)
-    return f"organizations[{index}]" + (f" ({identity})" if is_plain else "")
+    return f"organizations[{index}]" + (f" ({identity})" if _is_plain(identity) else "")
 
 
-def _id_label(document: Mapping[str, object], index: int) -> str:
+def _identity(document: Mapping[str, object], index: int) -> object:
     tables = document.get("organizations")
     table = tables[index] if isinstance(tables, list) and index < len(tables) else None
-    identity = table.get("id") if isinstance(table, dict) else None
-    return organization_key(index, identity).removeprefix(f"organizations[{index}]")
-
-
-def _is_bare(key: str) -> bool:
-    return _BARE.fullmatch(key) is not None
+    return table.get("id") if isinstance(table, dict) else None
 
 
 def _key(key: str) -> str:
-    return key if len(key) <= _LONGEST and _is_bare(key) else shown(key)
+    return key if _is_plain(key) else shown(key)
+
+
+def _is_plain(key: str) -> bool:
+    return len(key) <= _LONGEST and _BARE.fullmatch(key) is not None
 
 
 def whole(least: int, most: int) -> Callable[[object], int]:
@@ -215,16 +211,6 @@ def one_of(*words: str) -> Callable[[object], str]:
         return value
 
     return validate
-
-
-def severity(value: object) -> Severity:
-    """Validate the name of a severity."""
-    return Severity.of(one_of(*(each.label for each in Severity))(value))
-
-
-def rule(value: object) -> Rule:
-    """Validate the name of a rule."""
-    return Rule(one_of(*Rule)(value))
 
 
 def time_of_day(value: object) -> time:

@@ -102,10 +102,6 @@ class Scene:
     revoked_at: datetime | None = None
     seed: int = 0
 
-    def revoked(self, now: datetime) -> bool:
-        """Tell whether the key is refused at `now`."""
-        return self.revoked_at is not None and now >= self.revoked_at
-
     def terms(self, now: datetime) -> Terms:
         """Return what is paid for at `now`, whatever the billing lookup says."""
         first = Terms(at=_EVER, limit=self.limit, plan=self.plan, status=self.status)
@@ -221,14 +217,6 @@ def _chance(scene: Scene, day: date, sides: int) -> int:
     return int.from_bytes(roll.digest()) % sides
 
 
-def cast(name: str, *, start: datetime, now: datetime) -> list[Scene]:
-    """Return the organizations of the scene `name`, one of `CASTS`, each with a key of its own.
-
-    The play goes from `start` to `now`; a year of traffic lies before it.
-    """
-    return CASTS[name](start, now)
-
-
 def _scene(start: datetime, name: str, base: int, **rest: Any) -> Scene:
     values: dict[str, Any] = {
         "id": f"org_{name.lower().replace(' ', '_')}",
@@ -289,4 +277,7 @@ CASTS: Mapping[str, Callable[[datetime, datetime], list[Scene]]] = {
     "no-plan": _no_plan,
     "moved": _moved,
 }
-"""The scenes of `demo --scene`."""
+"""The scenes of `demo --scene`: the organizations of each, with keys of their own.
+
+The play goes from the first moment to the second; a year of traffic lies before it.
+"""

@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from hashlib import blake2b
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from math import ceil
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from quota_watch.demo.scenes import FREE_LIMIT, Scene
-from quota_watch.demo.stage import Loopback
+from quota_watch.demo.stage import HttpConversation, Loopback
 from quota_watch.lib.machine import Clock
 from quota_watch.model.period import ONE_DAY, each_day, is_over, month_of
 from quota_watch.rybbit.answers import KNOWN_TYPES, supports_keys
@@ -31,7 +30,6 @@ BURST = 50
 _REFILL = 5.0  # a second
 _DAILY = 5_000
 _DAILY_PRO = 25_000
-_IDLE = 30.0  # seconds before a silent connection is closed
 _ALL = 100  # percent
 _ORGANIZATION_KEY = "rb_org_"  # how an organization's own key begins
 
@@ -101,11 +99,6 @@ class Simulator(Loopback):
         self._counting = threading.Lock()
         super().__init__(_Conversation)
 
-    @property
-    def url(self) -> str:
-        """The base URL of the server."""
-        return f"http://127.0.0.1:{self.port}"
-
     def reply(self, target: str, authorization: str) -> _Reply:
         """Answer a GET, and count it."""
         path = urlsplit(target).path
@@ -162,12 +155,9 @@ class Simulator(Loopback):
     def _charge(self, key: str, now: datetime) -> Charged:
         if self._budgets is None:
             return Charged({}, None)
-        return self._budgets.charge(key, daily=self._daily(key, now), now=now)
-
-    def _daily(self, key: str, now: datetime) -> int:
-        """Return the owner's requests a day: of the best plan among his organizations."""
-        own = (each for each in self._scenes.values() if each.api_key == key)
-        return max(daily_limit(scene.terms(now).plan) for scene in own)
+        # The best plan among the owner's organizations decides.
+        plans = (each.terms(now).plan for each in self._scenes.values() if each.api_key == key)
+        return self._budgets.charge(key, daily=max(map(daily_limit, plans)), now=now)
 
 
 def _route(path: str) -> tuple[str | None, str]:
@@ -177,16 +167,13 @@ def _route(path: str) -> tuple[str | None, str]:
 
 
 def _opens(scene: Scene, key: str, now: datetime) -> bool:
-    return key == scene.api_key and not scene.revoked(now)
+    return key == scene.api_key and (scene.revoked_at is None or now < scene.revoked_at)
 
 
-class _Conversation(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = _IDLE
-    wbufsize = -1  # headers and body leave together
+class _Conversation(HttpConversation):
     server: Simulator
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - called by http.server
         reply = self.server.reply(self.path, self.headers.get("Authorization", ""))
         text = isinstance(reply.body, str)
         body = (reply.body if text else json.dumps(reply.body, separators=(",", ":"))).encode()
@@ -199,9 +186,6 @@ class _Conversation(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - inherited name
-        """Say nothing: the terminal is the demo's."""
 
 
 def _event_count(scene: Scene, asked: Mapping[str, str], now: datetime) -> _Answer:

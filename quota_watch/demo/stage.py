@@ -131,12 +131,9 @@ def write_config(
 def free_port(wanted: int) -> int:
     """Return the port, else one of the next that nothing listens on, else any."""
     for port in (*range(wanted, min(wanted + _NEARBY_PORTS, 65_536)), 0):
-        with socket.socket() as tried:
+        with socket.socket() as tried, suppress(OSError):
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                tried.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+            tried.bind(("127.0.0.1", port))
             return int(tried.getsockname()[1])
     return 0
 
@@ -158,6 +155,11 @@ class Loopback(socketserver.ThreadingTCPServer):
     def port(self) -> int:
         """The port it listens on."""
         return int(self.socket.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """Where it answers, if it speaks HTTP."""
+        return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -191,7 +193,7 @@ class Loopback(socketserver.ThreadingTCPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
 
-_IDLE_SECONDS = 10.0
+_IDLE_SECONDS = 30.0  # before a silent connection is closed
 _ANSWERS = {
     b"EHLO": b"250 demo",
     b"HELO": b"250 demo",
@@ -201,6 +203,17 @@ _ANSWERS = {
     b"NOOP": b"250 ok",
     b"QUIT": b"221 bye",
 }
+
+
+class HttpConversation(BaseHTTPRequestHandler):
+    """A connection that is kept for the next request, and logs nothing: the terminal is taken."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = _IDLE_SECONDS
+    wbufsize = -1  # headers and body leave together
+
+    def log_message(self, *_: Any) -> None:
+        """Write nothing."""
 
 
 class MailSink(Loopback):
@@ -263,21 +276,10 @@ class WebhookSink(Loopback):
         super().__init__(_WebhookConversation)
         self.on_body = on_body
 
-    @property
-    def url(self) -> str:
-        """Where to post."""
-        return f"http://127.0.0.1:{self.port}/hook"
 
-
-class _WebhookConversation(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = _IDLE_SECONDS
-
+class _WebhookConversation(HttpConversation):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         cast("WebhookSink", self.server).on_body(json.loads(body))
         self.send_response(204)
         self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing: the demo tells what came."""

@@ -1,4 +1,3 @@
-import copy
 import pickle
 import traceback
 
@@ -185,12 +184,6 @@ def test_a_reference_shows_how_it_was_written():
 def test_a_secret_is_not_pickled():
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(Secret(CANARY))
-
-
-def test_copies_are_the_secret_itself():
-    secret = Secret(CANARY)
-    assert copy.copy(secret) is secret
-    assert copy.deepcopy(secret) is secret
 
 
 def test_secrets_are_equal_where_they_were_written_alike():

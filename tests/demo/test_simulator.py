@@ -149,12 +149,13 @@ def test_many_threads_are_served(http, simulator, clock):
     def ask():
         got.append(client.days(organization, date(2026, 3, 1), date(2026, 3, 15)))
 
+    ask()  # the first request of a client goes alone
     threads = [threading.Thread(target=ask) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert got == [got[0]] * 16
+    assert got == [got[0]] * 17
 
 
 def test_it_ends_at_once_with_connections_open(clock):
