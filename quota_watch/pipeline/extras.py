@@ -74,7 +74,7 @@ class ClosedDays:
     error: UpstreamError | None = None
 
 
-class Errands:
+class Extras:
     """Asks what is due, after a good poll, while its claim leaves the time.
 
     A failure here is none of the poll. `history` is how far back the first poll looks, and
@@ -250,7 +250,7 @@ def _is_near(watch: Watch, limit: int | None, used: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class Agreement:
     """What is agreed now, what is new about it, and the columns that keep it."""
 
     watch: Watch
@@ -261,7 +261,7 @@ class Heard:
     columns: dict[str, Any] = field(default_factory=dict)
 
 
-def hear(
+def weigh(
     connection: Connection,
     row: Row[Any],
     watch: Watch,
@@ -270,10 +270,10 @@ def hear(
     days: Sequence[DayCounts],
     period: Period,
     now: datetime,
-) -> Heard:
-    """Weigh what upstream said of the organization, if it was asked.
+) -> Agreement:
+    """Weigh what upstream reports of the organization, if it was asked.
 
-    What it did not say leaves everything as it was.
+    What it does not report stays as it was.
     """
     reported = reported_of(row)
     before = None if reported is None else reported.account
@@ -284,25 +284,25 @@ def hear(
         if account is not None:
             _log_failure(row, watch, account)
             columns["limit_read_at"] = now
-        return Heard(watch=in_force.watch, reported=reported, columns=columns)
+        return Agreement(watch=in_force.watch, reported=reported, columns=columns)
     billed = count(days, period=period, today=now.date(), not_counted=NOT_COUNTED, limit=None).used
     opened = period.starts_at
     earlier = used_before(connection, row.pk, now - _OLD_ENOUGH, since=opened)
     counted = billed if earlier is None else min(billed, earlier)
     reported = report(reported, account, counted=counted, now=now)
-    heard = reported.account
-    in_force = limit_in_force(watch, *known, answer=heard, now=now)
-    if not watch.auto and heard.limit not in {None, watch.limit, before and before.limit}:
+    answer = reported.account
+    in_force = limit_in_force(watch, *known, answer=answer, now=now)
+    if not watch.auto and answer.limit not in {None, watch.limit, before and before.limit}:
         log.warning(
             "upstream reports another limit than the config",
             organization=watch.organization.id,
             config=watch.limit,
-            upstream=heard.limit,
+            upstream=answer.limit,
         )
     differed = mismatch_of(row)
-    verdict = compare(billed, heard, earlier=earlier, period=period, now=now)
-    verdict, after = _held(connection, row, heard, verdict, billed=billed, now=now)
-    return Heard(
+    verdict = compare(billed, answer, earlier=earlier, period=period, now=now)
+    verdict, after = _compared(connection, row, answer, verdict, billed=billed, now=now)
+    return Agreement(
         watch=in_force.watch,
         change=in_force.change,
         compared=verdict is not Comparison.UNKNOWN,
@@ -311,20 +311,20 @@ def hear(
         columns={
             **(limit_columns(in_force.limit) if watch.auto else {}),
             **account_columns(row, reported, in_force.limit),
-            "limit_read_at": None if _has_other_status(before, heard) else now,
+            "limit_read_at": None if _has_other_status(before, answer) else now,
             "mismatch": mismatch_json(after if verdict is not Comparison.UNKNOWN else differed),
         },
     )
 
 
-def _has_other_status(before: Account | None, heard: Account) -> bool:
+def _has_other_status(before: Account | None, answer: Account) -> bool:
     """Tell whether the subscription's status changed: then it is read again with the next poll."""
-    if before is None or before.status is None or heard.status is None:
+    if before is None or before.status is None or answer.status is None:
         return False
-    return before.status != heard.status
+    return before.status != answer.status
 
 
-def _held(
+def _compared(
     connection: Connection,
     row: Row[Any],
     account: Account,

@@ -15,7 +15,7 @@ from quota_watch.model.account import Account, SiteUsage
 from quota_watch.model.period import DayCounts, Period, Usage, count, crossing, month_of
 from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.model.watch import Watch
-from quota_watch.pipeline.extras import ClosedDays, Errands, awaits_past
+from quota_watch.pipeline.extras import ClosedDays, Extras, awaits_past
 from quota_watch.rules.limit import limit_in_force
 from quota_watch.storage import StorageError
 from quota_watch.storage.claims import Claim
@@ -110,7 +110,7 @@ class Poll:
 class Poller:
     """Polls claimed organizations, and looks ahead from what is kept in `database`.
 
-    Without `errands` nothing is asked but the period's days.
+    Without `extras` nothing is asked but the period's days.
     """
 
     def __init__(
@@ -119,13 +119,13 @@ class Poller:
         source: Source,
         watches: Mapping[int, Watch],
         clock: Clock,
-        errands: Errands | None,
+        extras: Extras | None,
         database: Database,
     ) -> None:
         self._source = source
         self._watches = watches
         self._clock = clock
-        self._errands = errands
+        self._extras = extras
         self._database = database
 
     def poll(self, claim: Claim) -> Poll:
@@ -134,10 +134,8 @@ class Poller:
         poll = Poll(claim=claim, watch=watch, period=month_of(now.date()), at=now)
         try:
             days = tuple(self._source.days(watch.organization, poll.period.start, now.date()))
-            poll = self._with_errands(
-                replace(poll, days=days, usage=poll.count_days(days, watch.not_counted))
-            )
-            return self._looking_ahead(poll)
+            usage = poll.count_days(days, watch.not_counted)
+            return self._looking_ahead(self._with_extras(replace(poll, days=days, usage=usage)))
         except UpstreamError as error:
             return replace(poll, error=error.without_trace())
         except NotYet as not_yet:
@@ -146,13 +144,13 @@ class Poller:
             log.exception("poll raised", organization=watch.organization.id)
             return poll.as_failure_of_ours()
 
-    def _with_errands(self, poll: Poll) -> Poll:
-        errands, watch, claim = self._errands, poll.watch, poll.claim
-        if errands is None:
+    def _with_extras(self, poll: Poll) -> Poll:
+        if self._extras is None:
             return poll
+        watch, claim = poll.watch, poll.claim
         used = poll.count(watch).used
-        account = errands.account(watch, claim, used=used, now=poll.at)
-        closed = errands.closed(watch, claim, period=poll.period, now=poll.at)
+        account = self._extras.account(watch, claim, used=used, now=poll.at)
+        closed = self._extras.closed(watch, claim, period=poll.period, now=poll.at)
         if account is None and closed is None:
             return poll
         return replace(poll, account=account, closed=closed)
@@ -166,7 +164,7 @@ class Poller:
         usage = poll.count(watch)
         digest = digest_of(poll.days, watch, usage.today)
         read = poll.closed is not None and poll.closed.error is None
-        is_mixed = self._errands is not None and awaits_past(row) and not read
+        is_mixed = self._extras is not None and awaits_past(row) and not read
         analysis = None if is_mixed else self._analyse(poll, row, digest, watch, usage)
         if analysis is None:
             return replace(poll, digest=digest)
@@ -197,10 +195,10 @@ class Poller:
         self, poll: Poll, watch: Watch, usage: Usage, analysis: Analysis
     ) -> Mapping[str, SiteUsage | None]:
         """Ask what sites have, daily where that is part of what would help."""
-        if self._errands is None:
+        if self._extras is None:
             return {}
         at_risk = is_at_stake(analysis.forecast, watch=watch, usage=usage)
-        return self._errands.sites(watch, poll.claim, used=usage.used, at_risk=at_risk, now=poll.at)
+        return self._extras.sites(watch, poll.claim, used=usage.used, at_risk=at_risk, now=poll.at)
 
 
 def _agreed(poll: Poll, row: Row[Any]) -> Watch:

@@ -1,7 +1,7 @@
-"""Step two: keep what a poll brought, and say what is known with it."""
+"""Step two: record what a poll brought, and say what is known with it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from itertools import dropwhile
 from typing import Any
@@ -10,20 +10,21 @@ from sqlalchemy import Connection, Row
 
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import Estimate
-from quota_watch.model.account import KnownSite, Organization
+from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts, Period, Usage, is_over, month_of, previous
 from quota_watch.model.schedule import next_slot
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.model.watch import Watch
-from quota_watch.pipeline.extras import Heard, awaits_past, hear
+from quota_watch.pipeline.extras import Agreement, awaits_past, weigh
 from quota_watch.pipeline.poll import Poll
 from quota_watch.rules.known import ClosedPeriod, KeptForecast, Known, PastChange
 from quota_watch.rules.limit import limit_in_force
 from quota_watch.rules.moved import has_moved_in, past_change
+from quota_watch.rules.story import Silence, Story
 from quota_watch.storage import organizations
 from quota_watch.storage.claims import Changes
 from quota_watch.storage.days import (
-    KeptRows,
+    DayRows,
     are_ahead,
     changed_rows,
     closed_period,
@@ -46,30 +47,38 @@ _NOT_ASKED: Mapping[str, Any] = {"history_from": None, "reread_on": None}
 """As if closed days had never been asked for: the next poll reads them all."""
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What is known of an organization before its poll is recorded.
+
+    `days` are stored days by date: those that may differ from what the poll brought, or all of the
+    period where the poll failed. `forecast` is the last one of the period, read for a failed poll.
+    """
+
+    row: Row[Any]
+    days: DayRows = field(default_factory=dict)
+    forecast: KeptForecast | None = None
+    stories: tuple[Story, ...] = ()
+    silences: tuple[Silence, ...] = ()
+
+
 class Recorder:
-    """Writes polls into the store; `pace` tells how often an organization is polled."""
+    """Records polls; `pace` returns how often an organization is polled."""
 
     def __init__(self, *, pace: Callable[[Organization], timedelta]) -> None:
         self._pace = pace
 
     def record(
-        self,
-        transaction: Connection,
-        poll: Poll,
-        row: Row[Any],
-        changes: Changes,
-        kept: KeptRows,
-        forecast: KeptForecast | None,
+        self, transaction: Connection, poll: Poll, before: Before, changes: Changes
     ) -> Known:
-        """Keep the poll among `changes`; return what is known with it.
+        """Add a poll to `changes` and return what is known with it.
 
-        `kept` are the rows of its days, where those are to be compared or the poll failed; then
-        `forecast` is what was forecast last. What has to be read again right away is written at
-        once.
+        What has to be read again right away is written at once.
         """
         if poll.error is not None:
-            return self._record_failure(poll, row, poll.error, changes, kept, forecast)
-        said = hear(
+            return self._record_failure(poll, poll.error, before, changes)
+        row = before.row
+        agreement = weigh(
             transaction,
             row,
             poll.watch,
@@ -78,16 +87,17 @@ class Recorder:
             period=poll.period,
             now=poll.at,
         )
-        watch, usage = said.watch, poll.count(said.watch)
-        change = _past_change(poll, row, watch, kept)
+        watch, usage = agreement.watch, poll.count(agreement.watch)
+        change = _past_change(poll, before, watch)
         moved_in = change is not None and has_moved_in(change)
         if moved_in:  # what is usual is learned anew once the days before are read again
             poll = replace(poll, analysis=None)
-        asked = _NOT_ASKED if moved_in else _asked_columns(poll, row)
-        self._add(changes, poll, row, said, usage, kept, asked)
-        drops = watch.drops and is_over(usage.used, watch.limit)
-        _record_closed(transaction, poll, watch, row, changes, kept)
-        was_watched = row.last_ok is not None
+        columns = self._columns(poll, row, agreement, usage)
+        columns |= _NOT_ASKED if moved_in else _asked_columns(poll, row)
+        changes.organizations[row.pk] = columns
+        _add_rows(changes, poll, before, watch, usage)
+        _record_closed(transaction, poll, before, watch, changes)
+        drops, was_watched = watch.drops and is_over(usage.used, watch.limit), bool(row.last_ok)
         if drops or (poll.closed is not None and was_watched):
             changes.write_counts(transaction)
         return Known(
@@ -99,79 +109,43 @@ class Recorder:
             measured_at=poll.at,
             today_by_type=poll.types_of_today(watch),
             analysis=poll.analysis,
-            reported=said.reported,
-            sites=_sites(changes, row) if watch.budgets else {},
-            limit_change=said.change,
-            compared=said.compared,
-            mismatch=said.mismatch,
+            reported=agreement.reported,
+            sites=known_sites(columns.get("sites", row.sites)) if watch.budgets else {},
+            limit_change=agreement.change,
+            compared=agreement.compared,
+            mismatch=agreement.mismatch,
             fell_from=_fell_from(transaction, row, usage),
             past_change=change,
             closed=_closed_period(transaction, poll, watch, row)
             if was_watched and row.history_from is not None and not moved_in
             else None,
             lost=_lost(transaction, row.pk, watch, usage) if drops else None,
+            stories=before.stories,
+            silences=before.silences,
         )
 
-    def _add(
-        self,
-        changes: Changes,
-        poll: Poll,
-        row: Row[Any],
-        said: Heard,
-        usage: Usage,
-        kept: KeptRows,
-        asked: Mapping[str, Any],
-    ) -> None:
-        """Add what a good poll changes, table by table; `asked` tells of closed days."""
-        watch, today = said.watch, poll.at.date()
+    def _columns(
+        self, poll: Poll, row: Row[Any], agreement: Agreement, usage: Usage
+    ) -> dict[str, Any]:
+        """Return what a good poll changes in the organization's row."""
+        watch = agreement.watch
         interval = self._pace(watch.organization)
         next_at = next_slot(watch.organization, after=poll.at, interval=interval)
-        columns = organizations.good_poll_columns(
-            watch, usage, now=poll.at, next_at=next_at, interval=interval
+        return (
+            organizations.good_poll_columns(
+                watch, usage, now=poll.at, next_at=next_at, interval=interval
+            )
+            | agreement.columns
+            | _site_columns(poll, row, agreement)
+            | _outlook_columns(poll, row, watch, usage)
         )
-        columns |= said.columns | self._site_columns(poll, row, said)
-        columns |= asked
-        same = poll.digest != "" and poll.digest == row.days_digest
-        days = [day for day in poll.days if day.day >= today] if same else poll.days
-        changes.days += changed_rows(
-            row.pk, days, kept, watch=watch, now=poll.at, last_ok=row.last_ok
-        )
-        changes.snapshots.append(snapshot_row(row.pk, usage, limit=watch.limit, now=poll.at))
-        analysis = poll.analysis
-        if analysis is None or not analysis.is_light:
-            text = None if analysis is None else outlook_text(analysis, watch, usage)
-            changed_since = poll.claim.row is None or poll.claim.row.days_digest != row.days_digest
-            columns["outlook"] = None if changed_since else text
-            columns["days_digest"] = poll.digest or None
-        if analysis is not None:
-            made = forecast_row(row.pk, analysis, usage)
-            changes.forecasts += [] if made is None else [made]
-        changes.organizations[row.pk] = columns
-
-    def _site_columns(self, poll: Poll, row: Row[Any], said: Heard) -> dict[str, Any]:
-        """Return the sites with what they have, by the names that upstream said last.
-
-        Where upstream says another limit beside, plan and limit are read with the next poll.
-        """
-        if not poll.sites:
-            return {}
-        kept = said.columns.get("sites", row.sites)
-        columns: dict[str, Any] = {"sites": with_usage(kept, poll.sites, now=poll.at)}
-        limits = {usage.limit for usage in poll.sites.values() if usage is not None} - {None}
-        known = None if said.reported is None else said.reported.account.limit
-        return columns | ({"limit_read_at": None} if limits - {known} else {})
 
     def _record_failure(
-        self,
-        poll: Poll,
-        row: Row[Any],
-        error: UpstreamError,
-        changes: Changes,
-        kept: KeptRows,
-        forecast: KeptForecast | None,
+        self, poll: Poll, error: UpstreamError, before: Before, changes: Changes
     ) -> Known:
+        row = before.row
         watch = limit_in_force(poll.watch, kept_limit(row), reported_of(row), now=poll.at).watch
-        last_known = _last_known(poll, watch, row, kept)
+        usage = _last_usage(poll, before, watch)
         trouble = organizations.goes_on_failing(row, error, poll.at)
         interval = self._pace(watch.organization)
         next_at = _after_failure(poll, error, interval)
@@ -183,42 +157,82 @@ class Recorder:
             watch=watch,
             period=poll.period,
             at=poll.at,
-            usage=last_known,
-            measured_at=row.last_ok if last_known else None,
+            usage=usage,
+            measured_at=row.last_ok if usage else None,
             trouble=trouble,
-            kept_forecast=forecast,
+            kept_forecast=before.forecast,
+            stories=before.stories,
+            silences=before.silences,
         )
 
 
-def _sites(changes: Changes, row: Row[Any]) -> dict[str, KnownSite]:
-    return known_sites(changes.organizations[row.pk].get("sites", row.sites))
+def _add_rows(changes: Changes, poll: Poll, before: Before, watch: Watch, usage: Usage) -> None:
+    """Add days that changed, a snapshot and the forecast of the day."""
+    row, today = before.row, poll.at.date()
+    same = poll.digest != "" and poll.digest == row.days_digest
+    days = [day for day in poll.days if day.day >= today] if same else poll.days
+    changes.days += changed_rows(
+        row.pk, days, before.days, watch=watch, now=poll.at, last_ok=row.last_ok
+    )
+    changes.snapshots.append(snapshot_row(row.pk, usage, limit=watch.limit, now=poll.at))
+    forecast = forecast_row(row.pk, poll.analysis, usage) if poll.analysis else None
+    if forecast is not None:
+        changes.forecasts.append(forecast)
+
+
+def _outlook_columns(poll: Poll, row: Row[Any], watch: Watch, usage: Usage) -> dict[str, Any]:
+    """Return the outlook, where one was fitted or none could be.
+
+    It does not hold where other days were written since the organization was claimed.
+    """
+    analysis = poll.analysis
+    if analysis is not None and analysis.is_light:
+        return {}
+    text = None if analysis is None else outlook_text(analysis, watch, usage)
+    is_stale = poll.claim.row is None or poll.claim.row.days_digest != row.days_digest
+    return {"outlook": None if is_stale else text, "days_digest": poll.digest or None}
+
+
+def _site_columns(poll: Poll, row: Row[Any], agreement: Agreement) -> dict[str, Any]:
+    """Return the sites with what they used, by the names that upstream reported last.
+
+    Where upstream reports another limit beside a site, the next poll reads plan and limit.
+    """
+    if not poll.sites:
+        return {}
+    sites = agreement.columns.get("sites", row.sites)
+    columns: dict[str, Any] = {"sites": with_usage(sites, poll.sites, now=poll.at)}
+    limits = {usage.limit for usage in poll.sites.values() if usage is not None} - {None}
+    known = None if agreement.reported is None else agreement.reported.account.limit
+    return columns | ({"limit_read_at": None} if limits - {known} else {})
 
 
 def _asked_columns(poll: Poll, row: Row[Any]) -> dict[str, Any]:
-    """Return columns that tell which closed days were asked for, and how far back they go."""
+    """Return when closed days were last asked for, and how far back they go."""
     closed = poll.closed
     if closed is None or (closed.error is not None and awaits_past(row)):
-        return {}  # what is not learned anew yet is asked for with every poll
+        return {}  # until they are learned anew they are asked for with every poll
     reaches_back = row.history_from is None or closed.first < row.history_from
-    found = {"history_from": closed.first} if closed.error is None and reaches_back else {}
-    return {"reread_on": poll.at.date(), **found}
+    first = {"history_from": closed.first} if closed.error is None and reaches_back else {}
+    return {"reread_on": poll.at.date(), **first}
 
 
-def _past_change(poll: Poll, row: Row[Any], watch: Watch, kept: KeptRows) -> PastChange | None:
+def _past_change(poll: Poll, before: Before, watch: Watch) -> PastChange | None:
     """Compare days that were over when last counted; none while history is being read again."""
-    if not kept or row.last_ok is None or row.history_from is None:
+    row = before.row
+    if not before.days or row.last_ok is None or row.history_from is None:
         return None
     closed = poll.closed.days if poll.closed is not None else ()
     after = {day.day: day.counted(watch.not_counted) for day in (*closed, *poll.days)}
     over_by = row.last_ok.date()
-    before = {day: each.used for day, each in kept.items() if day < over_by and day in after}
-    return past_change(before, after)
+    counted = {day: of.used for day, of in before.days.items() if day < over_by and day in after}
+    return past_change(counted, after)
 
 
 def _closed_period(
     connection: Connection, poll: Poll, watch: Watch, row: Row[Any]
 ) -> ClosedPeriod | None:
-    """Return what the last period came to, where it was counted once more just now."""
+    """Return what the last period came to, where it was fetched once more just now."""
     if poll.closed is None or poll.closed.error is not None:
         return None
     return closed_period(connection, row.pk, watch=watch, period=previous(poll.period))
@@ -236,19 +250,19 @@ def _after_failure(poll: Poll, error: UpstreamError, interval: timedelta) -> dat
     return slot
 
 
-def _last_known(poll: Poll, watch: Watch, row: Row[Any], kept: KeptRows) -> Usage | None:
-    """Count what is kept of the period up to today, if it was polled well in it."""
-    if row.last_ok is None or row.period_start != poll.period.start:
+def _last_usage(poll: Poll, before: Before, watch: Watch) -> Usage | None:
+    """Count the stored days of the period up to today, if a poll of it succeeded."""
+    if before.row.last_ok is None or before.row.period_start != poll.period.start:
         return None
-    days = (day for day in sorted(kept) if day <= poll.at.date())
-    known = tuple(DayCounts(day, kept[day].counts) for day in days)
-    return replace(poll, days=known, usage=None).count(watch)
+    stored = sorted(day for day in before.days if day <= poll.at.date())
+    days = tuple(DayCounts(day, before.days[day].counts) for day in stored)
+    return replace(poll, days=days, usage=None).count(watch)
 
 
 def _fell_from(connection: Connection, row: Row[Any], usage: Usage) -> int | None:
     """Return what was used before where more than a little of it is gone.
 
-    While days ahead of the clock are kept nothing is compared with them.
+    While days ahead of the clock are stored nothing is compared with them.
     """
     before: int | None = row.used if row.period_start == usage.period.start else None
     if before is None or before - usage.used <= max(_FALL_LEAST, before * _FALL_SHARE):
@@ -261,30 +275,25 @@ def _lost(transaction: Connection, pk: int, watch: Watch, usage: Usage) -> Estim
 
 
 def _record_closed(
-    transaction: Connection,
-    poll: Poll,
-    watch: Watch,
-    row: Row[Any],
-    changes: Changes,
-    kept: KeptRows,
+    transaction: Connection, poll: Poll, before: Before, watch: Watch, changes: Changes
 ) -> None:
     """Record days of closed periods from the first with events on; mark where some were dropped.
 
-    `kept` are the rows of those days as they are; what differs is added to `changes`, and written
-    at once where days are to be marked. A period that came to something else since it was over is
-    logged.
+    What differs from the stored days is added to `changes`, and written at once where days are to
+    be marked. A period that came to something else since it was over is logged.
     """
     if poll.closed is None or poll.closed.error is not None:
         return
     days = list(dropwhile(lambda day: not any(day.by_type.values()), poll.closed.days))
     if not days:
         return
-    rows = changed_rows(row.pk, days, kept, watch=watch, now=poll.at, last_ok=row.last_ok)
+    row = before.row
+    rows = changed_rows(row.pk, days, before.days, watch=watch, now=poll.at, last_ok=row.last_ok)
     changes.days += rows
-    before = {day: each.used for day, each in kept.items() if day >= days[0].day}
-    after = before | {each["date"]: each["used"] for each in rows}
+    counted = {day: each.used for day, each in before.days.items() if day >= days[0].day}
+    after = counted | {each["date"]: each["used"] for each in rows}
     for period in _periods(days[0].day, days[-1].day):
-        was, is_ = total_of(before, period), total_of(after, period)
+        was, is_ = total_of(counted, period), total_of(after, period)
         if watch.drops and is_over(is_, watch.limit):
             changes.write_counts(transaction)
             mark_dropped(transaction, row.pk, watch=watch, period=period, today=poll.at.date())

@@ -17,18 +17,18 @@ from quota_watch.model.source import Source, UpstreamError
 from quota_watch.model.watch import Rule, Watch
 from quota_watch.pipeline.due import in_batches
 from quota_watch.pipeline.enqueue import enqueue
-from quota_watch.pipeline.extras import Errands
+from quota_watch.pipeline.extras import Extras
 from quota_watch.pipeline.outages import BatchOutages, LastLine, Outages
 from quota_watch.pipeline.poll import Poll, Poller, look_back
-from quota_watch.pipeline.record import Recorder
+from quota_watch.pipeline.record import Before, Recorder
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.registry import assess
 from quota_watch.rules.story import Silence, Story, Transition
-from quota_watch.storage import days as record
 from quota_watch.storage import stories
 from quota_watch.storage.claims import Changes, Claim, give_back, lock_claimed
 from quota_watch.storage.database import Database, concerns_all
+from quota_watch.storage.days import DayRows, day_rows
 from quota_watch.storage.forecasts import kept_forecasts
 
 log = get_logger(__name__)
@@ -66,7 +66,7 @@ class Watcher:
     """Takes claimed organizations through the five steps.
 
     `pace` tells how often each is polled, every `interval` where it is not given. Without
-    `errands` nothing is asked but the days of the period. `groups` names what organizations
+    `extras` nothing is asked but the days of the period. `groups` names what organizations
     share: where all of a group fail alike, they are told of as one.
     """
 
@@ -81,7 +81,7 @@ class Watcher:
         interval: timedelta,
         concurrency: int,
         pace: Callable[[Organization], timedelta] | None = None,
-        errands: Errands | None = None,
+        extras: Extras | None = None,
         groups: Mapping[int, str] | None = None,
         last_line: LastLine | None = None,
     ) -> None:
@@ -94,7 +94,7 @@ class Watcher:
             source=source,
             watches=watches,
             clock=clock,
-            errands=errands,
+            extras=extras,
             database=database,
         )
         self._last_line = last_line or LastLine(database=database, channels=channels, clock=clock)
@@ -130,34 +130,17 @@ class Watcher:
         """Record, assess, reconcile and enqueue what the polls brought, and write it at once."""
         changes, done = Changes(), list[Outcome]()
         for poll in polls:
-            row = batch.rows[poll.claim.pk]
-            days, forecast = batch.days.get(row.pk, {}), batch.forecasts.get(row.pk)
-            known = self._recorder.record(transaction, poll, row, changes, days, forecast)
-            known = batch.complete(known, row.pk)
-            transitions = self._judge(known, row.pk, batch.outages)
+            before = batch.before(poll.claim.pk)
+            known = self._recorder.record(transaction, poll, before, changes)
+            transitions = _judge(known, before.row.pk, batch.outages)
             if _needs_past(known, transitions):
                 known = _with_past(transaction, poll, known)
-                transitions = self._judge(known, row.pk, batch.outages)
-            enqueue(
-                transaction,
-                transitions,
-                known,
-                self._channels,
-                first_look=row.last_ok is None,
-            )
-            done.append(Outcome(poll, known, tuple(transitions), row.failing_since is not None))
+                transitions = _judge(known, before.row.pk, batch.outages)
+            first_look, was_failing = before.row.last_ok is None, before.row.failing_since
+            enqueue(transaction, transitions, known, self._channels, first_look=first_look)
+            done.append(Outcome(poll, known, tuple(transitions), was_failing is not None))
         changes.write(transaction)
         return done
-
-    def _judge(self, known: Known, pk: int, outages: BatchOutages) -> list[Transition]:
-        """Assess and reconcile: say what is to be told of the organization now."""
-        return reconcile(
-            outages.spare(assess(known), pk, known),
-            known.stories,
-            about=known.watch.organization,
-            now=known.at,
-            silences=known.silences,
-        )
 
     def _all_or_each(
         self, transaction: Connection, polls: Sequence[Poll], rows: Mapping[int, Row[Any]]
@@ -187,7 +170,7 @@ class Watcher:
                 broken[poll.claim.pk] = poll.watch
                 if not poll.is_of_ours:
                     attempts.append([poll.as_failure_of_ours()])
-                    batch.read_kept(transaction, attempts[-1])
+                    batch.read_days(transaction, attempts[-1])
                 else:
                     self._keep_failure(transaction, poll, batch)
         if done:
@@ -196,7 +179,7 @@ class Watcher:
 
     def _keep_failure(self, transaction: Connection, poll: Poll, batch: "_Batch") -> None:
         changes = Changes()
-        self._recorder.record(transaction, poll, batch.rows[poll.claim.pk], changes, {}, None)
+        self._recorder.record(transaction, poll, Before(batch.rows[poll.claim.pk]), changes)
         changes.write(transaction)
 
     def _read(
@@ -211,7 +194,7 @@ class Watcher:
             silences=stories.silences_of(transaction, rows, now=now),
             outages=self._outages.among(transaction, polls, rows),
         )
-        batch.read_kept(transaction, polls)
+        batch.read_days(transaction, polls)
         return batch
 
     def _put_off(self, transaction: Connection, polls: Sequence[Poll]) -> list[Poll]:
@@ -233,22 +216,18 @@ class Watcher:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What was read for a batch, by key.
-
-    `days` are kept days that are to be compared, or all that is known; `forecasts` are those of
-    failed polls.
-    """
+    """What was read for a batch, by key: `days` and `forecasts` as in `Before`."""
 
     rows: Mapping[int, Row[Any]]
     stories: Mapping[int, Sequence[Story]]
     silences: Mapping[int | None, Sequence[Silence]]
     outages: BatchOutages
-    days: dict[int, record.KeptRows] = field(default_factory=dict)
+    days: dict[int, DayRows] = field(default_factory=dict)
     forecasts: dict[int, KeptForecast] = field(default_factory=dict)
 
-    def read_kept(self, transaction: Connection, polls: Sequence[Poll]) -> None:
+    def read_days(self, transaction: Connection, polls: Sequence[Poll]) -> None:
         """Read days to compare with, and where polls failed what was known of their periods."""
-        self.days.update(record.kept_rows(transaction, _days_to_compare(polls, self.rows)))
+        self.days.update(day_rows(transaction, _days_to_compare(polls, self.rows)))
         failed: dict[date, list[int]] = {}
         for poll in polls:
             if poll.error is not None:
@@ -256,18 +235,23 @@ class _Batch:
         for day, pks in failed.items():
             self.forecasts.update(kept_forecasts(transaction, pks, month_of(day), day))
 
-    def complete(self, known: Known, pk: int) -> Known:
-        """Add what was told of the organization, and who is not to hear of it."""
-        stories, silences = tuple(self.stories[pk]), tuple(self.silences[pk])
-        return replace(known, stories=stories, silences=silences)
+    def before(self, pk: int) -> Before:
+        """Return what was read of one organization."""
+        return Before(
+            row=self.rows[pk],
+            days=self.days.get(pk, {}),
+            forecast=self.forecasts.get(pk),
+            stories=tuple(self.stories[pk]),
+            silences=tuple(self.silences[pk]),
+        )
 
 
 def _days_to_compare(
     polls: Sequence[Poll], rows: Mapping[int, Row[Any]]
 ) -> dict[int, Sequence[DayCounts]]:
-    """Return, by key, the fetched days that may not be kept as they are.
+    """Return, by key, the fetched days that may differ from the stored ones.
 
-    Of a failed poll those that may be kept: what is known now is what was known before.
+    Of a failed poll all of the period: what is known now is what was known before.
     """
     days: dict[int, Sequence[DayCounts]] = {}
     for poll in polls:
@@ -281,8 +265,19 @@ def _days_to_compare(
     return days
 
 
+def _judge(known: Known, pk: int, outages: BatchOutages) -> list[Transition]:
+    """Assess and reconcile: decide what is to be sent of the organization now."""
+    return reconcile(
+        outages.spare(assess(known), pk, known),
+        known.stories,
+        about=known.watch.organization,
+        now=known.at,
+        silences=known.silences,
+    )
+
+
 def _needs_past(known: Known, transitions: Sequence[Transition]) -> bool:
-    """Tell whether more is to be known of the days before: to tell something, or to end a stall."""
+    """Tell whether the days before are to be read: for a message, or to end a stall."""
     if known.analysis is None or not known.analysis.is_light:
         return False
     return bool(transitions) or known.open_story(Rule.STALLED) is not None

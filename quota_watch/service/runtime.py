@@ -25,7 +25,7 @@ from quota_watch.model.schedule import ReportKind
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.pipeline.deliver import Outbox
 from quota_watch.pipeline.due import DueOrganizations
-from quota_watch.pipeline.extras import Errands
+from quota_watch.pipeline.extras import Extras
 from quota_watch.pipeline.notices import Found, Notices, Reports
 from quota_watch.pipeline.outages import LastLine
 from quota_watch.pipeline.poll import Poll
@@ -135,7 +135,7 @@ class Runtime:
             pace=self._pace,
             last_line=self._last_line,
             groups={self._pks[each]: group for each, group in groups.items()},
-            errands=Errands(
+            extras=Extras(
                 self._source,
                 clock=self._clock,
                 history=config.poll.history,

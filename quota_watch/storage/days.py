@@ -147,17 +147,17 @@ def record_days(
     """Write the days that changed, and let the outlook be fitted anew if any did."""
     if not days:
         return
-    kept = kept_rows(connection, {pk: days})[pk]
+    kept = day_rows(connection, {pk: days})[pk]
     rows = changed_rows(pk, days, kept, watch=watch, now=now, last_ok=last_ok)
     if rows:
         write_rows(connection, rows)
         forget_outlook(connection, [pk])
 
 
-KeptRows = Mapping[date, Any]
+DayRows = Mapping[date, Any]
 
 
-def kept_rows(
+def day_rows(
     connection: Connection, days: Mapping[int, Sequence[DayCounts]]
 ) -> dict[int, dict[date, Any]]:
     """Return, by organization, the rows of days that are compared with what upstream says now."""
@@ -178,7 +178,7 @@ def kept_rows(
 def changed_rows(
     pk: int,
     days: Iterable[DayCounts],
-    kept: KeptRows,
+    kept: DayRows,
     *,
     watch: Watch,
     now: datetime,

@@ -40,7 +40,7 @@ def succeed(
     )
     with database.write() as connection:
         before = connection.execute(select(organization).where(organization.c.pk == pk)).one()
-        kept = record.kept_rows(connection, {pk: counts})[pk]
+        kept = record.day_rows(connection, {pk: counts})[pk]
         days = record.changed_rows(pk, counts, kept, watch=watched, now=now, last_ok=before.last_ok)
         columns = organizations.good_poll_columns(
             watched, usage, now=now, next_at=now + HOUR, interval=HOUR

@@ -17,7 +17,7 @@ from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
 from quota_watch.model.watch import Severity, Watch
 from quota_watch.pipeline.deliver import Outbox
 from quota_watch.pipeline.due import DueOrganizations
-from quota_watch.pipeline.extras import Errands
+from quota_watch.pipeline.extras import Extras
 from quota_watch.pipeline.watcher import Outcome, Watcher
 from quota_watch.storage import claims
 from quota_watch.storage.database import Database
@@ -223,9 +223,9 @@ class Station:
             interval=interval,
             concurrency=concurrency,
             pace=pace,
-            errands=None
+            extras=None
             if history is None
-            else Errands(upstream, clock=clock, history=history, reads_every=lambda _: reads_every),
+            else Extras(upstream, clock=clock, history=history, reads_every=lambda _: reads_every),
             groups=dict.fromkeys(by_key, SERVER) if together else None,
         )
         self.outbox = Outbox(
