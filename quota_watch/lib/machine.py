@@ -47,7 +47,7 @@ def resource_dir(name: str) -> Path:
 
 
 @contextmanager
-def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[TextIO]:
+def whole_file(path: Path) -> Iterator[TextIO]:
     """Open a file that replaces `path` when the block ends; nothing is left if it raises.
 
     A pipe or a device at `path` is written to directly. Raises a `FileError` that names the path.
@@ -58,7 +58,7 @@ def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[TextIO]:
             with target.open("w", encoding="utf-8", newline="") as file:
                 yield file
         else:
-            with _replacing(target, mode) as file:
+            with _replacing(target) as file:
                 yield file
     except BrokenPipeError:  # the reader has seen enough, which is no fault of the path
         raise
@@ -67,9 +67,9 @@ def whole_file(path: Path, *, mode: int = 0o600) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _replacing(target: Path, mode: int) -> Iterator[TextIO]:
+def _replacing(target: Path) -> Iterator[TextIO]:
     unfinished = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             yield file

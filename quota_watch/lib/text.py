@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+_SENTENCE = 400
 NAME = 40
 """How much of a name fits into a title."""
 
@@ -110,9 +111,9 @@ def iso(moment: datetime | None) -> str | None:
     return text.replace("+00:00", "Z")
 
 
-def sentence(text: str, longest: int = 400) -> str:
+def sentence(text: str) -> str:
     """Return `text` as one line that ends like a sentence."""
-    line = one_line(text, longest)
+    line = one_line(text, _SENTENCE)
     return line if line.endswith((".", "!", "?", "…")) else f"{line}."
 
 

@@ -29,7 +29,14 @@ from quota_watch.rybbit.answers import (
     parse_version,
     supports_keys,
 )
-from quota_watch.rybbit.errors import EVENT_COUNT, ORGANIZATIONS, PLAN, SITE_USAGE, VERSION
+from quota_watch.rybbit.errors import (
+    EVENT_COUNT,
+    ORGANIZATIONS,
+    PLAN,
+    SITE_USAGE,
+    VERSION,
+    Endpoint,
+)
 from quota_watch.rybbit.exchange import Asker, Question
 from quota_watch.rybbit.pacing import Pacer, Purpose
 
@@ -158,14 +165,8 @@ class RybbitClient:
         § 3). Raises `UpstreamError` and nothing else for whatever upstream does; one sentence of
         its own names a server too old for keys.
         """
-        question = Question(
-            server=organization.server,
-            organization=organization.id,
-            endpoint=EVENT_COUNT,
-            path=f"/api/org-event-count/{_quoted(organization.id)}?{_dates(start, end)}",
-            key=self._keys[organization],
-            purpose=purpose,
-        )
+        path = f"/api/org-event-count/{_quoted(organization.id)}?{_dates(start, end)}"
+        question = self._about(organization, EVENT_COUNT, path, purpose)
         try:
             return self._asker.read(question, partial(parse_range, start=start, end=end))
         except UpstreamError as error:
@@ -181,14 +182,9 @@ class RybbitClient:
         `org:read`, or that endpoint fails, limit and count come from the usage of `site`, the id
         of one of its sites, or of the first that the key sees. Raises `UpstreamError`.
         """
-        question = Question(
-            server=organization.server,
-            organization=organization.id,
-            endpoint=PLAN,
-            path=f"/api/organizations/{_quoted(organization.id)}/sites",
-            key=self._keys[organization],
-            purpose=Purpose.SPARE if spare else Purpose.POLL,
-        )
+        path = f"/api/organizations/{_quoted(organization.id)}/sites"
+        purpose = Purpose.SPARE if spare else Purpose.POLL
+        question = self._about(organization, PLAN, path, purpose)
         try:
             return self._asker.read(question, partial(parse_account, organization=organization.id))
         except UpstreamError as error:
@@ -206,7 +202,8 @@ class RybbitClient:
         Needs the scope `sites:read`, and takes only what polls leave of the key's budget. Raises
         `UpstreamError`.
         """
-        return self._asker.read(self._usage_of(organization, site, Purpose.SPARE), parse_site_count)
+        question = self._about(organization, SITE_USAGE, _usage_path(site), Purpose.SPARE)
+        return self._asker.read(question, parse_site_count)
 
     def _site_of(self, organization: Organization) -> str | None:
         """Return one of the organization's sites, from the list of what the key sees."""
@@ -225,7 +222,7 @@ class RybbitClient:
         self, organization: Organization, site: str, first: UpstreamError
     ) -> Account:
         """Fetch limit and count from the usage of a site, since the plan failed with `first`."""
-        question = self._usage_of(organization, site, Purpose.EXTRA)
+        question = self._about(organization, SITE_USAGE, _usage_path(site), Purpose.EXTRA)
         try:
             return self._asker.read(question, parse_site_usage)
         except UpstreamError as error:
@@ -234,12 +231,14 @@ class RybbitClient:
                 raise
         raise first
 
-    def _usage_of(self, organization: Organization, site: str, purpose: Purpose) -> Question:
+    def _about(
+        self, organization: Organization, endpoint: Endpoint, path: str, purpose: Purpose
+    ) -> Question:
         return Question(
             server=organization.server,
             organization=organization.id,
-            endpoint=SITE_USAGE,
-            path=f"/api/sites/{_quoted(site)}/usage",
+            endpoint=endpoint,
+            path=path,
             key=self._keys[organization],
             purpose=purpose,
         )
@@ -298,6 +297,10 @@ def too_old(version: str) -> str:
 @lru_cache(maxsize=64)
 def _dates(start: date, end: date) -> str:
     return urlencode({"start_date": start, "end_date": end, "time_zone": "UTC"})
+
+
+def _usage_path(site: str) -> str:
+    return f"/api/sites/{_quoted(site)}/usage"
 
 
 def _quoted(part: str) -> str:
