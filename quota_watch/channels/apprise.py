@@ -7,7 +7,6 @@ log parts of their URLs, most of which are secret, so what they log is not liste
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType, PersistentStoreMode
@@ -18,11 +17,11 @@ from quota_watch.channels.channel import (
     DeliveryError,
     Notice,
 )
-from quota_watch.channels.chat import headline, plain_text
+from quota_watch.channels.chat import plain_text
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Facts, Message
-from quota_watch.messages.view import tone_of
+from quota_watch.messages.view import subject, tone_of
 from quota_watch.model.watch import Severity
 
 _TYPES = {
@@ -32,15 +31,6 @@ _TYPES = {
     "test": NotifyType.INFO,
     "resolved": NotifyType.SUCCESS,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Attempt:
-    """A message on its way; `accepted` gets apprise's answer when there is one."""
-
-    id: str
-    thread: threading.Thread
-    accepted: list[bool]
 
 
 class UnknownServiceError(QuotaWatchError):
@@ -61,7 +51,8 @@ class AppriseChannel(Channel):
         self.name = name
         self.min_severity = min_severity
         self._attempt_seconds = attempt_seconds
-        self._attempt: _Attempt | None = None
+        self._attempt: threading.Thread | None = None
+        self._accepted = ""
         _be_quiet()
         asset = AppriseAsset(
             app_id="quota-watch",
@@ -84,12 +75,10 @@ class AppriseChannel(Channel):
         While an attempt still hangs no other is begun, and one that got through after its
         deadline is not repeated.
         """
-        earlier = self._attempt
-        if earlier is not None and earlier.thread.is_alive():
+        if self._attempt is not None and self._attempt.is_alive():
             raise DeliveryError(f"an earlier attempt to reach {self._service} is still hanging")
-        if earlier is not None and earlier.id == message.id and earlier.accepted == [True]:
-            return
-        self._try(message.id, lambda: self._tell(message.facts, now))
+        if self._accepted != message.id:
+            self._try(message.id, lambda: self._tell(message.facts, now))
 
     def notify(self, notice: Notice, *, now: datetime) -> None:  # noqa: ARG002 -- the protocol's
         """Hand the words to the service."""
@@ -106,21 +95,21 @@ class AppriseChannel(Channel):
         )
 
     def _try(self, id: str, work: Callable[[], bool]) -> None:  # noqa: A002 - a delivery's id is called so everywhere
-        accepted: list[bool] = []
-
         def attempt() -> None:
-            accepted.append(work())
+            if work():
+                self._accepted = id
 
         # A daemon thread: one that hangs for ever must not keep the process.
-        thread = threading.Thread(target=attempt, name=f"apprise-{self.name}", daemon=True)
-        self._attempt = _Attempt(id=id, thread=thread, accepted=accepted)
+        self._attempt = thread = threading.Thread(
+            target=attempt, name=f"apprise-{self.name}", daemon=True
+        )
         thread.start()
         thread.join(self._attempt_seconds)
         if thread.is_alive():
             raise DeliveryError(
                 f"{self._service} did not answer within {self._attempt_seconds:g} seconds"
             )
-        if accepted != [True]:
+        if self._accepted != id:
             raise DeliveryError(
                 f"{self._service} did not accept the message (apprise gives no reason)"
             )
@@ -132,7 +121,7 @@ class AppriseChannel(Channel):
     def _tell(self, facts: tuple[Facts, ...], now: datetime) -> bool:
         return bool(
             self._apprise.notify(
-                title=headline(facts, now),
+                title=subject(*facts, now=now),
                 body=plain_text(facts, now),
                 notify_type=_TYPES[tone_of(facts[0])],
                 body_format=NotifyFormat.TEXT,

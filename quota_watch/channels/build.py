@@ -1,7 +1,7 @@
 """What a config names, built: the channels, and the source of counts."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 
@@ -50,23 +50,19 @@ def refuse_bad_templates(config: Config) -> None:
         raise ConfigError(config.path, problems)
 
 
-def template_trials(config: Config) -> list[tuple[str, Callable[[], None]]]:
-    """Return what to call to try each template, by the key that asks for it.
+def template_trials(config: Config) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield what to call to try each template, with the key that asks for it.
 
     Each call raises `TemplateError` that names file and line.
     """
-    renderer = Renderer(config.templates.directory)
-    trials: list[tuple[str, Callable[[], None]]] = [
-        ("templates.directory", partial(try_mails, renderer))
-    ]
+    yield "templates.directory", partial(_try_mails, Renderer(config.templates.directory))
     for name, table in config.channels.items():
         if isinstance(table, WebhookTable) and table.template is not None:
-            trials.append((f"channels.{name}.template", partial(_try_form, _form(config, table))))
-    return trials
+            yield f"channels.{name}.template", partial(_try_form, _form(config, table))
 
 
-def try_mails(renderer: Renderer) -> None:
-    """Render every kind of mail, alone and all together; raises `TemplateError`."""
+def _try_mails(renderer: Renderer) -> None:
+    """Render every kind of mail, alone and all together."""
     facts = examples().values()
     for each in facts:
         renderer.email(each, channel="ops", now=EXAMPLES_AT)

@@ -56,7 +56,7 @@ def section_of(*facts: Facts, now: datetime) -> ChatSection:
     lines = [f"{label}: {text}" for label, text in view.facts] if view.report else []
     return ChatSection(
         tone=view.tone,
-        title=subject(facts[0], now=now, more=len(facts) - 1),
+        title=subject(*facts, now=now),
         lead=join([view.late, alert.lead, *view.others]),
         figures="\n".join(lines) or " · ".join(part for part in figures if part),
         steps=steps,
@@ -69,13 +69,8 @@ def sections_of(facts: Sequence[Facts], now: datetime) -> list[ChatSection]:
     return [section_of(*group, now=now) for group in grouped(facts)]
 
 
-def headline(facts: Sequence[Facts], now: datetime) -> str:
-    """Say what the whole message is about: the most severe and how many more there are."""
-    return subject(facts[0], now=now, more=len(facts) - 1)
-
-
 def plain_text(facts: Sequence[Facts], now: datetime) -> str:
-    """Write all of a message but its headline as text without any markup."""
+    """Write all of a message but its subject as text without any markup."""
     sections = sections_of(facts, now)
     return "\n\n".join(_plain(each, titled=len(sections) > 1) for each in sections)
 

@@ -154,15 +154,11 @@ class _Mailbox(UniqueAddressHeader):
         return f"{header}: {words}{policy.linesep}"
 
 
-def _policy() -> Policy:
-    registry = HeaderRegistry(default_class=_Line)
-    registry.map_to_type("subject", _Line)
-    for name in ("from", "to", "reply-to"):
-        registry.map_to_type(name, cast("type[BaseHeader]", _Mailbox))
-    return SMTP.clone(header_factory=registry)
-
-
-_POLICY = _policy()
+_HEADERS = HeaderRegistry(default_class=_Line)
+_HEADERS.map_to_type("subject", _Line)
+for _name in ("from", "to", "reply-to"):
+    _HEADERS.map_to_type(_name, cast("type[BaseHeader]", _Mailbox))
+_POLICY = SMTP.clone(header_factory=_HEADERS)
 
 
 def address(text: str) -> Address:

@@ -14,7 +14,6 @@ from quota_watch.channels.chat import (
     ChatSection,
     fit,
     fit_lines,
-    headline,
     pack,
     rest,
     sections_of,
@@ -35,7 +34,7 @@ class ChatForm(Form):
     def posts(self, message: Message, now: datetime) -> Sequence[Post]:
         """Make the one request."""
         facts = message.facts
-        return (Post(compact(self.payload(headline(facts, now), sections_of(facts, now)))),)
+        return (Post(compact(self.payload(subject(*facts, now=now), sections_of(facts, now)))),)
 
     @abstractmethod
     def payload(self, title: str, sections: list[ChatSection]) -> dict[str, Any]:
@@ -196,15 +195,11 @@ class Teams(ChatForm):
         if left:
             items = [_run(line) for line in rest(left, _TEAMS_LINE).splitlines()]
             body.append({"type": "Container", "separator": True, "items": items})
-        title = fit(title, _TEAMS_TITLE)
-        return _card(title, body, {"fallbackText": title, "msteams": {"width": "Full"}})
+        return _card(fit(title, _TEAMS_TITLE), body)
 
     def notice(self, notice: Notice, now: datetime) -> Post:  # noqa: ARG002 -- the form's
         """Make a card of plain text."""
-        lines = [
-            {"type": "TextBlock", "wrap": True, "text": t} for t in (notice.title, notice.text)
-        ]
-        return Post(compact(_card(notice.title, lines, {})))
+        return Post(compact(_card(notice.title, [_run(notice.title), _run(notice.text)])))
 
     def complaint(self, answer: bytes) -> Complaint:
         """Read what Power Automate calls the error, such as `TriggerInputSchemaMismatch`."""
@@ -223,13 +218,14 @@ _TEAMS_COLOURS = {
 }
 
 
-def _card(summary: str, body: list[dict[str, Any]], more: Mapping[str, Any]) -> dict[str, Any]:
+def _card(summary: str, body: list[dict[str, Any]]) -> dict[str, Any]:
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
+        "fallbackText": summary,
+        "msteams": {"width": "Full"},
         "body": body,
-        **more,
     }
     attachment = {
         "contentType": "application/vnd.microsoft.card.adaptive",

@@ -147,17 +147,8 @@ class MailServer:
             smtp.go_on_encrypted(context)
         smtp.ehlo_or_helo_if_needed()
         if self._username is not None:
-            self._log_in(smtp, self._username)
+            smtp.login(self._username, self._password)
         return smtp
-
-    def _log_in(self, smtp: smtplib.SMTP, username: str) -> None:
-        try:
-            smtp.login(username, self._password)
-        except UnicodeError:
-            what = "password" if username.isascii() else "username"
-            raise DeliveryError(
-                f"{self._place}: the {what} holds characters SMTP can't carry"
-            ) from None
 
     def _hang_up(self) -> None:
         if self._smtp is not None:
@@ -185,6 +176,11 @@ class MailServer:
             raise DeliveryError(f"{self._place}: {error}", remedy=remedy) from None
         except smtplib.SMTPException as error:
             raise DeliveryError(f"{self._place}: {self._quoted(str(error))}") from None
+        except UnicodeError:  # of a login: all else is ASCII
+            what = "password" if (self._username or "").isascii() else "username"
+            raise DeliveryError(
+                f"{self._place}: the {what} holds characters SMTP can't carry"
+            ) from None
         except (HttpError, OSError) as error:
             why = why_unreached(error, place=self._place, seconds=self._seconds)
             raise DeliveryError(why, remedy=self._remedy(error)) from None

@@ -67,7 +67,7 @@ class Renderer:
 
         Raises `TemplateError`.
         """
-        title = subject(facts[0], now=now, more=len(facts) - 1)
+        title = subject(*facts, now=now)
         groups = grouped(facts)
         views = views_of(groups, channel=channel, now=now)
         messages = [_values(group[0], view) for group, view in zip(groups, views, strict=True)]

@@ -146,10 +146,10 @@ def grouped(facts: Sequence[Facts]) -> list[list[Facts]]:
     return list(groups.values())
 
 
-def subject(facts: Facts, *, now: datetime | None = None, more: int = 0) -> str:
+def subject(facts: Facts, *others: Facts, now: datetime | None = None) -> str:
     """Write a mail's subject: the severity, the organization, the one number that matters.
 
-    Sent at `now`, what is late says so; `more` is how many other alerts are joined to it.
+    Sent at `now`, what is late says so; of the `others` joined to it, it says how many they are.
     """
     alert = facts.alert
     if facts.type == REPORT:
@@ -158,7 +158,7 @@ def subject(facts: Facts, *, now: datetime | None = None, more: int = 0) -> str:
     head = tone.capitalize() + (", late" if late else "")
     tail = f", the period ended {short_day(facts.period.end)}" if late and facts.period else ""
     title = f"c{alert.title[1:]}" if alert.title.startswith("Can't ") else alert.title
-    rest = f" (and {number(more)} more)" if more else ""
+    rest = f" (and {number(len(others))} more)" if others else ""
     return one_line(f"{head}: {title}{tail}", _SUBJECT - len(rest)) + rest
 
 

@@ -8,12 +8,13 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from quota_watch.channels.build import form_of
-from quota_watch.channels.chat import headline, plain_text
+from quota_watch.channels.chat import plain_text
 from quota_watch.channels.email import address, compose
 from quota_watch.config import AppriseTable, Config, EmailTable, WebhookTable
 from quota_watch.messages.facts import EXAMPLES_AT, REPORT, Facts, Message, example_of
 from quota_watch.messages.freeze import facts_of
 from quota_watch.messages.render import Renderer
+from quota_watch.messages.view import subject
 from quota_watch.model.schedule import ReportKind, latest_report
 from quota_watch.model.watch import Rule, Watch
 from quota_watch.pipeline.notices import facts_for, watches_of
@@ -76,13 +77,13 @@ def render(
     if isinstance(table, WebhookTable):
         return _webhook(config, table, channel, facts, is_true=is_true, now=now)
     if isinstance(table, AppriseTable):
-        subject, text = headline([facts], now), plain_text([facts], now)
-        files = {"txt": f"{subject}\n\n{text}\n"}
+        title, text = subject(facts, now=now), plain_text([facts], now)
+        files = {"txt": f"{title}\n\n{text}\n"}
         return Preview(
             channel=channel,
             format="apprise",
             is_true=is_true,
-            subject=subject,
+            subject=title,
             text=text,
             files=files,
         )
@@ -143,7 +144,7 @@ def _webhook(
         channel=channel,
         format="template" if table.template else table.format,
         is_true=is_true,
-        subject=headline([facts], now),
+        subject=subject(facts, now=now),
         text=text,
         files={suffix: text + "\n"},
     )

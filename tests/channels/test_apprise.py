@@ -120,7 +120,7 @@ def test_what_got_through_after_its_deadline_is_not_sent_again(http_server):
     phone = channel(port_of(http_server), seconds=0.2)
     failure(phone)
     let_go.set()
-    phone._attempt.thread.join(10)
+    phone._attempt.join(10)
     phone.send(MESSAGE, now=NOON)
     assert len(http_server.requests) == 1
     phone.send(message(*MESSAGE.facts, id="msg_2"), now=NOON)

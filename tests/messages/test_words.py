@@ -405,7 +405,7 @@ def test_a_subject_is_one_line_whatever_the_name(name):
 def test_a_subject_says_how_many_more_there_are_even_where_it_is_cut():
     facts = tell(fired())
     long = replace(facts, alert=replace(facts.alert, title="W" * 400))
-    line = subject(long, more=1_000)
+    line = subject(long, *[long] * 1_000)
     assert line.endswith(" (and 1,000 more)")
     assert len(line) <= 200
 
