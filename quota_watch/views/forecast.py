@@ -20,7 +20,7 @@ from quota_watch.forecast.forecast import DayAhead, Forecast, TooEarly, days_ahe
 from quota_watch.forecast.outlook import memory_from_json
 from quota_watch.forecast.usual import DayShape, flat_shape, shape_from_json, share_at
 from quota_watch.lib.text import Estimate, iso, plain
-from quota_watch.model.period import each_day, is_over, month_of, percent
+from quota_watch.model.period import ONE_DAY, each_day, is_over, month_of, percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.storage import days as record
@@ -153,12 +153,19 @@ def _judged(
 def losses_of(known: Known) -> Losses | None:
     """Estimate what was dropped day by day and what will be; None where nothing is, or can be.
 
-    Of what `look_ahead` returned.
+    Takes what `look_ahead` returned. What will be is what the forecast says, as in messages.
     """
-    if known.analysis is None or not _is_dropping(known):
+    usage, at, made = known.usage, known.measured_at, known.forecast
+    if known.analysis is None or usage is None or at is None or not _is_dropping(known):
         return None
     past = known.analysis.past
-    return _losses(known, past.counted, past.capped, past.shape)
+    dropped = _losses(known, past.counted, past.capped, past.shape)
+    if dropped is None or made is None:
+        return dropped
+    days_left = max((known.period.resets_at - at) / ONE_DAY, 1.0)
+    to_come = [max(0, total - usage.used) for total in (made.p10, made.p50, made.p90)]
+    a_day = Estimate(*(round(events / days_left) for events in to_come))
+    return replace(dropped, until_reset=Estimate(*to_come), a_day=a_day)
 
 
 def losses_so_far(connection: Connection, found: Iterable[Known]) -> dict[int, Estimate]:

@@ -28,6 +28,7 @@ from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock, resource_dir
 from quota_watch.lib.text import (
     ago,
+    certainty,
     days,
     duration,
     iso,
@@ -39,9 +40,11 @@ from quota_watch.lib.text import (
     rough,
     share,
     short_day,
+    verb,
     what_and_advice,
 )
 from quota_watch.messages.silence_link import SilenceLinks
+from quota_watch.messages.words.forecast import risk
 from quota_watch.model.watch import Watch
 from quota_watch.storage.database import Database
 from quota_watch.views.status import Status, statuses
@@ -345,6 +348,9 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "state": lambda state: _WORDS.get(state, state.capitalize()),
     "what": lambda message: what_and_advice(message)[0],
     "advice": lambda message: what_and_advice(message)[1],
+    "verb": lambda odds: verb(odds or 0.0),
+    "risk": risk,
+    "certainty": certainty,
     "words": lambda name: name.replace("_", " "),
 }
 """The filters that the pages' templates have beside Jinja's own."""

@@ -12,6 +12,7 @@ import pytest
 
 from quota_watch.cli import forecast as shown
 from quota_watch.cli.forecast import forecast
+from quota_watch.lib.text import rough
 from quota_watch.model.account import Account, Site, SiteUsage
 from quota_watch.model.period import each_day
 from quota_watch.storage.database import Database
@@ -196,7 +197,9 @@ def test_over_the_limit_the_loss_is_told_by_day_and_until_the_reset(shop: Shop) 
     )
     assert ": collection resumes within 30 minutes." in out
     assert "So far an estimated 3,380 (" in out
-    assert "until the reset an estimated 27,100 (" in out
+    to_come = shop.json["forecast"]["p50"] - shop.json["used"]
+    assert shop.json["lost"]["until_reset"]["likely"] == to_come > 20_000
+    assert f"until the reset an estimated {rough(to_come)} (" in out
     assert [each["lost"]["likely"] for each in shop.json["lost"]["days"]] == [0, 1350, 1350, 675]
 
 

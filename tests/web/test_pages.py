@@ -198,7 +198,7 @@ def test_numbers_older_than_two_intervals_are_unknown_and_say_since_when(page):
     text = page.get("/").text
     assert "Nothing has been polled since 20 Mar, 14:25 UTC (4 min ago)" in text
     assert "forecast of 19 Mar" in text
-    assert "not this month" not in text
+    assert "probably not" not in text
     assert "1 unknown" in text
     assert "It has not been polled since" in page.get("/organizations/org_acme").text
 
@@ -238,7 +238,7 @@ def test_where_no_limit_is_known_no_day_is_promised(page):
     page.show(watched)
     text = page.get("/").text
     assert "no limit known" in text
-    assert "not this month" not in text
+    assert "probably not" not in text
 
 
 @pytest.fixture
