@@ -1,13 +1,14 @@
 """The outlook: what was learned from whole days, kept, and brought up to the minute."""
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from msgspec import to_builtins
+import msgspec
 
 from quota_watch.forecast.forecast import (
     NEW_AFTER,
@@ -25,7 +26,6 @@ from quota_watch.forecast.usual import (
     Snapshot,
     Usual,
     flat_shape,
-    shape_from_json,
     share_at,
     usual_days,
 )
@@ -84,11 +84,11 @@ class Outlook:
             "period": [self.period.start.isoformat(), self.period.end.isoformat()],
             "as_of": self.as_of.isoformat(),
             "counted": [self.counted.get(day) for day in days],
-            "level": to_builtins(self.level),
-            "shape": self.shape.to_json(),
-            "usual": to_builtins(self.usual),
+            "level": msgspec.to_builtins(self.level),
+            "shape": msgspec.to_builtins(self.shape),
+            "usual": msgspec.to_builtins(self.usual),
             "types": dict(self.usual_types),
-            "memory": to_builtins(self.memory),
+            "memory": msgspec.to_builtins(self.memory),
         }
 
 
@@ -123,55 +123,40 @@ def from_json(kept: Mapping[str, Any]) -> Outlook | None:
     """Read what `to_json` wrote; None where another version did, or it makes no sense."""
     try:
         return _restored(kept) if kept["version"] == VERSION else None
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError):
         return None
 
 
 def _restored(kept: Mapping[str, Any]) -> Outlook:
-    start, end = map(date.fromisoformat, kept["period"])
-    counted = {start + n * ONE_DAY: count for n, count in enumerate(kept["counted"])}
-    level, usual = kept["level"], kept["usual"]
+    start, end = msgspec.convert(kept["period"], tuple[date, date])
+    counted = enumerate(msgspec.convert(kept["counted"], list[int | None]))
+    level = kept["level"]
     return Outlook(
         period=Period(start, end),
-        as_of=date.fromisoformat(kept["as_of"]),
-        counted={day: int(count) for day, count in counted.items() if count is not None},
-        level=TooEarly(**level) if "needed" in level else Level(**_with_tuples(level)),
-        shape=shape_from_json(kept["shape"]),
-        usual=None if usual is None else Usual(**_with_tuples(usual)),
-        usual_types={str(name): int(count) for name, count in kept["types"].items()},
+        as_of=msgspec.convert(kept["as_of"], date),
+        counted={start + n * ONE_DAY: count for n, count in counted if count is not None},
+        level=msgspec.convert(level, TooEarly)
+        if "needed" in level
+        else msgspec.convert(level, Level),
+        shape=msgspec.convert(kept["shape"], DayShape),
+        usual=msgspec.convert(kept["usual"], Usual | None),
+        usual_types=msgspec.convert(kept["types"], dict[str, int]),
         memory=memory_from_json(kept["memory"]),
     )
 
 
-def memory_from_json(kept: Mapping[str, Any] | None) -> DateMemory | None:
-    """Read the memory of a date that was written plainly."""
-    if kept is None:
-        return None
-    as_of, likely = kept["as_of"], kept["likely"]
-    return DateMemory(
-        as_of=date.fromisoformat(as_of),
-        used=int(kept["used"]),
-        limit=int(kept["limit"]),
-        likely=None if likely is None else date.fromisoformat(likely),
-        sure=bool(kept["sure"]),
-    )
-
-
-def _with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
-    }
+def memory_from_json(kept: Any) -> DateMemory | None:
+    """Read the memory of a date that was written plainly; raises `ValueError` where it is not."""
+    return msgspec.convert(kept, DateMemory | None)
 
 
 def _usual_types(by_type: Mapping[date, Mapping[str, int]]) -> dict[str, int]:
-    """Return what each type had over the last four weeks."""
-    first = max(by_type, default=date.min)
-    totals: dict[str, int] = {}
+    """Sum the last four weeks by type."""
+    last = max(by_type, default=date.min)
+    totals = Counter[str]()
     for day, types in by_type.items():
-        if first - day < _USUAL_TYPES:
-            for name, n in types.items():
-                totals[name] = totals.get(name, 0) + n
-    return totals
+        totals.update(types if last - day < _USUAL_TYPES else {})
+    return dict(totals)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,15 +213,13 @@ class Analysis:
 
 
 def since_first_event(counted: Mapping[date, int], *, known_from: date | None) -> dict[date, int]:
-    """Return the days without a month or more of nothing before the first event.
+    """Leave out a month or more of nothing before the first event.
 
-    From `known_from` on upstream was asked; days of nothing at the beginning are not kept.
+    Upstream was asked for the days from `known_from` on; days of nothing at the beginning are not
+    stored.
     """
     first = min((day for day, n in counted.items() if n), default=None)
-    if first is None:
-        return dict(counted)
-    silent = min(known_from or first, *counted)
-    if (first - silent).days < NEW_AFTER:
+    if first is None or (first - min(known_from or first, *counted)).days < NEW_AFTER:
         return dict(counted)
     return {day: n for day, n in counted.items() if day >= first}
 
@@ -255,39 +238,42 @@ def analyse(past: Past, *, watch: Watch, usage: Usage, now: datetime, always: bo
         shape=past.shape,
         memory=past.memory,
     )
-    seen, usual = (
-        outlook.forecast(now=now, counted=usage.used_today, limit=watch.limit),
-        outlook.usual,
-    )
-    if isinstance(seen, TooEarly) or watch.limit is None:
-        return Analysis(past=past, forecast=seen, usual=usual, outlook=outlook)
-    if not (always or is_at_stake(seen, watch=watch, usage=usage)):
-        return Analysis(past=past, forecast=seen, usual=usual, outlook=outlook)
-    totals = totals_ahead(seen, counted=past.counted, period=usage.period, excluded=past.capped)
-    return Analysis(
-        past=past,
-        forecast=seen,
-        usual=usual,
-        outlook=outlook,
-        advice=remedies(
-            seen,
+    forecast = outlook.forecast(now=now, counted=usage.used_today, limit=watch.limit)
+    advice = plan_fit = None
+    if (
+        isinstance(forecast, Forecast)
+        and watch.limit is not None
+        and (always or is_at_stake(forecast, watch=watch, usage=usage))
+    ):
+        advice = remedies(
+            forecast,
             limit=watch.limit,
             period=usage.period,
             now=now,
             by_type=past.by_type,
             sites=past.sites,
             excluded=past.capped,
-        ),
-        plan_fit=smallest_plan(totals, plan=watch.plan, prices=watch.prices),
+        )
+        totals = totals_ahead(
+            forecast, counted=past.counted, period=usage.period, excluded=past.capped
+        )
+        plan_fit = smallest_plan(totals, plan=watch.plan, prices=watch.prices)
+    return Analysis(
+        past=past,
+        forecast=forecast,
+        usual=outlook.usual,
+        outlook=outlook,
+        advice=advice,
+        plan_fit=plan_fit,
     )
 
 
-def is_at_stake(seen: Forecast | TooEarly, *, watch: Watch, usage: Usage) -> bool:
-    """Tell whether a level is reached or the limit may be passed."""
-    if isinstance(seen, TooEarly) or watch.limit is None:
+def is_at_stake(forecast: Forecast | TooEarly, *, watch: Watch, usage: Usage) -> bool:
+    """Return whether a level is reached or the limit may be passed."""
+    if isinstance(forecast, TooEarly) or watch.limit is None:
         return False
-    told = highest_level(usage.used, watch.limit, watch.levels) is not None
-    return told or seen.p90 > watch.limit
+    level = highest_level(usage.used, watch.limit, watch.levels)
+    return level is not None or forecast.p90 > watch.limit
 
 
 def bring_up_to_date(outlook: Outlook, *, watch: Watch, usage: Usage, now: datetime) -> Analysis:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby, pairwise
 from statistics import fmean, median
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from quota_watch.forecast.level import WEEK, calmed, six_figures, weekday_factors
 from quota_watch.model.period import ONE_DAY
@@ -181,6 +183,9 @@ class Snapshot:
     today: int
 
 
+Shares = Annotated[tuple[float, ...], msgspec.Meta(min_length=_HOURS + 1, max_length=_HOURS + 1)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayShape:
     """The share of a usual day that is counted by 0, 1, … 24 o'clock UTC, and by how many days.
@@ -192,22 +197,13 @@ class DayShape:
 
     days: int
     uneven: float
-    weekday: tuple[float, ...]
-    weekend: tuple[float, ...]
+    weekday: Shares
+    weekend: Shares
 
     @property
     def is_learned(self) -> bool:
         """Tell whether it was learned; else it is flat."""
         return self.days >= ENOUGH_DAYS
-
-    def to_json(self) -> dict[str, Any]:
-        """Write it as `shape_from_json` reads it."""
-        return {
-            "days": self.days,
-            "uneven": self.uneven,
-            "weekday": list(self.weekday),
-            "weekend": list(self.weekend),
-        }
 
 
 def flat_shape(days: int = 0) -> DayShape:
@@ -215,16 +211,12 @@ def flat_shape(days: int = 0) -> DayShape:
     return DayShape(days=days, uneven=_UNEVEN, weekday=_FLAT, weekend=_FLAT)
 
 
-def shape_from_json(kept: Mapping[str, Any]) -> DayShape:
-    """Return the shape that was kept; the flat one where that makes no sense any more."""
+def shape_from_json(stored: Any) -> DayShape:
+    """Read a shape that was stored; the flat one where that makes no sense any more."""
     try:
-        days, uneven = int(kept["days"]), float(kept["uneven"])
-        weekday, weekend = (tuple(map(float, kept[name])) for name in ("weekday", "weekend"))
-    except (KeyError, TypeError, ValueError):
+        return msgspec.convert(stored, DayShape)
+    except msgspec.ValidationError:
         return flat_shape()
-    if not all(_is_shape(shares) for shares in (weekday, weekend)) or not uneven >= 0:
-        return flat_shape()
-    return DayShape(days=days, uneven=uneven, weekday=weekday, weekend=weekend)
 
 
 def share_at(shape: DayShape, moment: datetime) -> float:
@@ -338,8 +330,3 @@ def _by_hour(points: Sequence[tuple[float, int]], total: int) -> list[float]:
         part = (hour - before) / (after - before) if after > before else 1.0
         shares.append((low + (high - low) * min(part, 1.0)) / total)
     return shares
-
-
-def _is_shape(shares: Sequence[float]) -> bool:
-    whole = len(shares) == _HOURS + 1 and shares[0] == 0.0 and shares[-1] == 1.0
-    return whole and all(low <= high for low, high in pairwise(shares))

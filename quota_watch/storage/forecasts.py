@@ -109,7 +109,7 @@ def forecast_row(pk: int, analysis: Analysis, usage: Usage) -> dict[str, Any] | 
             "probability_over": seen.probability_over,
             "crosses_on": msgspec.to_builtins(seen.crosses_on),
             "memory": msgspec.to_builtins(seen.memory),
-            "shape": analysis.past.shape.to_json(),
+            "shape": msgspec.to_builtins(analysis.past.shape),
         },
         "version": VERSION,
     }
