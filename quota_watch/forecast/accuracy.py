@@ -1,6 +1,6 @@
 """How far off the forecasts of closed periods were, in total and date, by the day of making."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from statistics import fmean
@@ -74,74 +74,66 @@ class DateCheck:
 
 def accuracy(
     closed: Iterable[PastPeriod],
-    kept: Mapping[date, PastForecast],
+    forecasts: Mapping[date, PastForecast],
     *,
     periods: int = _LATEST_PERIODS,
 ) -> tuple[CheckDay, ...]:
-    """Compare the last `periods` closed periods with the forecasts kept, by their `as_of`.
+    """Compare the last `periods` closed periods with the forecasts of them, by day of making.
 
     A capped period came to what got through and is no measure; nor is an empty one. Where the
-    day's forecast is missing, one up to two days older stands for it. A day that nothing was
-    kept of is left out.
+    day's forecast is missing, one up to two days older stands for it. A day without any is left
+    out.
     """
     whole = [period for period in closed if not period.capped and period.total > 0]
-    return tuple(
-        _check(day, [(period.total, made) for period, made in pairs])
-        for day, pairs in _by_day(_latest(whole, periods), kept)
-    )
+    return tuple(_check(day, pairs) for day, pairs in _by_day(whole, forecasts, periods))
 
 
 def date_accuracy(
     closed: Iterable[PastPeriod],
-    kept: Mapping[date, PastForecast],
+    forecasts: Mapping[date, PastForecast],
     *,
     periods: int = _LATEST_PERIODS,
 ) -> tuple[DateCheck, ...]:
-    """Compare the days told with those on which the limit was passed, where it was.
+    """Compare the dates shown with those on which the limit was passed, where it was.
 
     Up to there a capped period is a measure like any other.
     """
-    found = []
-    for day, pairs in _by_day(_latest(closed, periods), kept):
-        off = [
-            abs(((made.told.likely or month_of(period.start).end) - crossed).days)
-            for period, made in pairs
-            if made.told is not None
-            and (crossed := _crossing(period, made.told.limit)) is not None
-            and crossed > made.as_of
-        ]
+    checks = []
+    for day, pairs in _by_day(closed, forecasts, periods):
+        off = [days for pair in pairs if (days := _days_off(*pair)) is not None]
         if off:
-            found.append(
-                DateCheck(
-                    day=day, periods=len(off), days_off=round(fmean(off), 1), worst_days=max(off)
-                )
-            )
-    return tuple(found)
+            mean = round(fmean(off), 1)
+            checks.append(DateCheck(day=day, periods=len(off), days_off=mean, worst_days=max(off)))
+    return tuple(checks)
 
 
-def _crossing(period: PastPeriod, limit: int) -> date | None:
-    return crossing_day(period.counted, period=month_of(period.start), limit=limit)
-
-
-def _latest(closed: Iterable[PastPeriod], number: int) -> list[PastPeriod]:
-    return sorted(closed, key=lambda period: period.start)[-number:]
+def _days_off(period: PastPeriod, made: PastForecast) -> int | None:
+    """Return how far off the date was; None where the limit was not passed after the forecast."""
+    if made.told is None:
+        return None
+    month = month_of(period.start)
+    crossing = crossing_day(period.counted, period=month, limit=made.told.limit)
+    if crossing is None or crossing <= made.as_of:
+        return None
+    return abs(((made.told.likely or month.end) - crossing).days)
 
 
 def _by_day(
-    closed: Sequence[PastPeriod], kept: Mapping[date, PastForecast]
+    closed: Iterable[PastPeriod], forecasts: Mapping[date, PastForecast], periods: int
 ) -> Iterator[tuple[int, list[tuple[PastPeriod, PastForecast]]]]:
-    """Yield the check days that something was kept of, with it."""
+    """Yield the check days that there are forecasts for, with them."""
+    latest = sorted(closed, key=lambda period: period.start)[-periods:]
     for day in CHECK_DAYS:
-        judged = [(period, _day_judged(kept, period.start, day)) for period in closed]
-        pairs = [(period, kept[made]) for period, made in judged if made is not None]
+        made = [(period, _day_judged(forecasts, period.start, day)) for period in latest]
+        pairs = [(period, forecasts[as_of]) for period, as_of in made if as_of is not None]
         if pairs:
             yield day, pairs
 
 
 def days_judged(made: Collection[date], start: date) -> frozenset[date]:
-    """Return those of the days on which forecasts of the period were made that are judged by."""
-    found = (_day_judged(made, start, day) for day in CHECK_DAYS)
-    return frozenset(day for day in found if day is not None)
+    """Return the days of making by whose forecasts the period is judged."""
+    days = (_day_judged(made, start, day) for day in CHECK_DAYS)
+    return frozenset(day for day in days if day is not None)
 
 
 def _day_judged(made: Collection[date], start: date, day: int) -> date | None:
@@ -150,13 +142,13 @@ def _day_judged(made: Collection[date], start: date, day: int) -> date | None:
     return next((each for each in days if each >= start and each in made), None)
 
 
-def _check(day: int, pairs: list[tuple[int, PastForecast]]) -> CheckDay:
-    errors = [100 * (made.p50 - total) / total for total, made in pairs]
+def _check(day: int, pairs: list[tuple[PastPeriod, PastForecast]]) -> CheckDay:
+    errors = [100 * (made.p50 - period.total) / period.total for period, made in pairs]
     return CheckDay(
         day=day,
         periods=len(pairs),
-        error_percent=round(fmean(abs(error) for error in errors), 1),
-        worst_percent=round(max(abs(error) for error in errors), 1),
+        error_percent=round(fmean(map(abs, errors)), 1),
+        worst_percent=round(max(map(abs, errors)), 1),
         bias_percent=round(fmean(errors), 1),
-        in_band=sum(made.p10 <= total <= made.p90 for total, made in pairs),
+        in_band=sum(made.p10 <= period.total <= made.p90 for period, made in pairs),
     )

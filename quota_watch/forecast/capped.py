@@ -47,19 +47,16 @@ def capped_days(
     if crossing is None:
         return frozenset()
     measure = baseline(counted, before=crossing, without=known)
-    collapsed: set[date] = set()
-    after = list(each_day(crossing + timedelta(days=1), min(today, period.last_day)))
+    after = list(each_day(crossing + ONE_DAY, min(today, period.last_day)))
     weekdays = _by_weekday(measure, after)
-    for day in after:
-        usual = weekdays[day.weekday()]
-        if day == today:
-            judged = not collapsed or day - timedelta(days=1) in collapsed
-            if judged and collapsed:
-                collapsed.add(day)
-        elif usual is not None and counted.get(day, 0) < COLLAPSED * usual:
-            collapsed.add(day)
-    first = crossing + timedelta(days=1)
-    return frozenset(collapsed | {crossing} if first in collapsed else collapsed)
+    collapsed = {
+        day
+        for day in after
+        if day != today and counted.get(day, 0) < COLLAPSED * (weekdays[day.weekday()] or 0.0)
+    }
+    if today in after and today - ONE_DAY in collapsed:
+        collapsed.add(today)
+    return frozenset(collapsed | {crossing} if crossing + ONE_DAY in collapsed else collapsed)
 
 
 def crossing_day(
@@ -91,23 +88,29 @@ def lost(
     that are no exception around the same measure.
     """
     closed = sorted(day for day in capped if day < before_today)
-    if not closed:
-        return None
-    measure = baseline(counted, before=closed[0], without={*capped, *known})
-    usual = {day: expected(measure, day) or 0.0 for day in closed}
-    if not any(usual.values()):
-        return None
-    band = spread(measure)
-    return _sum([_missing(usual[day], counted.get(day, 0), band) for day in closed])
+    usual, band = _usual(counted, closed, closed, without={*capped, *known})
+    missing = [_missing(usual[day], counted.get(day, 0), band) for day in closed]
+    return _sum(missing) if any(usual.values()) else None
 
 
-def expected(measure: Mapping[date, int], day: date) -> float | None:
-    """Return what `day` should have: the mean of its weekday, else of all days; None if too few."""
-    return _by_weekday(measure, [day])[day.weekday()]
+def _usual(
+    counted: Mapping[date, int],
+    capped: Sequence[date],
+    days: Collection[date],
+    *,
+    without: Collection[date],
+) -> tuple[dict[date, float], tuple[float, float]]:
+    """Return what days should have by the six weeks before the first capped one, and the spread."""
+    measure = baseline(counted, before=min(capped, default=date.max), without=without)
+    weekdays = _by_weekday(measure, days)
+    return {day: weekdays[day.weekday()] or 0.0 for day in days}, spread(measure)
 
 
 def _by_weekday(measure: Mapping[date, int], days: Iterable[date]) -> dict[int, float | None]:
-    """Return what days should have by weekday, for those that are among `days`."""
+    """Return what days should have by weekday, for those that are among `days`.
+
+    The mean of the weekday, else of all days; None where too few are known.
+    """
     same: dict[int, list[int]] = {day.weekday(): [] for day in days}
     for day, n in measure.items():
         if (weekday := day.weekday()) in same:
@@ -174,33 +177,26 @@ def losses(
     their bands are rather too wide.
     """
     days = sorted(day for day in capped if day in period and day <= today)
-    if not days:
-        return None
-    measure = baseline(counted, before=days[0], without=capped)
-    band = spread(measure)
-    concerned = {*days, *each_day(today, period.last_day)}
-    weekdays = _by_weekday(measure, concerned)
-    usual = {day: weekdays[day.weekday()] or 0.0 for day in concerned}
-    if not any(usual.values()):
-        return None
-    found = []
-    for day in days:
-        so_far = usual[day] * (min(max(share, 0.0), 1.0) if day == today else 1.0)
-        found.append(
-            DayLoss(
-                day=day,
-                counted=counted.get(day, 0),
-                lost=_missing(so_far, counted.get(day, 0), band),
-            )
-        )
     later = list(each_day(today + ONE_DAY, period.last_day))
-    ahead = sum(usual[day] for day in later)
-    rest = usual[today] * (1 - min(max(share, 0.0), 1.0)) if today in period else 0.0
+    usual, band = _usual(counted, days, {*days, today, *later}, without=capped)
+    if not days or not any(usual.values()):
+        return None
+    share = min(max(share, 0.0), 1.0)
+    each = [
+        DayLoss(
+            day=day,
+            counted=counted.get(day, 0),
+            lost=_missing(usual[day] * (share if day == today else 1), counted.get(day, 0), band),
+        )
+        for day in days
+    ]
+    to_come = sum(usual[day] for day in later)
+    rest = usual[today] * (1 - share) if today in period else 0.0
     return Losses(
-        days=tuple(found),
-        total=_sum([each.lost for each in found]),
-        a_day=_missing(ahead / len(later) if later else 0.0, 0, band),
-        until_reset=_missing(ahead + rest, 0, band),
+        days=tuple(each),
+        total=_sum([day.lost for day in each]),
+        a_day=_missing(to_come / len(later) if later else 0.0, 0, band),
+        until_reset=_missing(to_come + rest, 0, band),
     )
 
 

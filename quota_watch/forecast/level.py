@@ -32,10 +32,9 @@ _LEAST_FACTOR, _HIGHEST_RATIO = 0.02, 4.0
 
 # Step 3: levels. Without that of 3 days the error is 0.5 to 2.3 % greater, without that of 7
 # 0.4 to 0.8, with a single one 5 %. Starting anew at shifts is worth up to 3.6 %.
-_HALF_LIVES = (3, 7, 60)
+_QUICK, _SLOW = 3, 60
 _BURSTS_HALF_LIFE, _BURST_MOST = 28, 2.0
 _PRIOR = (0.20, 0.28, 0.13, 0.39)
-_SHIFTING = 1
 _SHIFT_SHOWN, _SHIFT_CLEAR = 5, 1.05
 
 # Step 4: replay, which is worth 3 % of the error. 240 days of it instead of 300 would cost 0.8 %,
@@ -59,7 +58,7 @@ _DOWN = 0.85
 # 82 and 71.
 _CHANCE_DAYS, _CLUMP, _CLUMP_DOUBT = 28, 8.0, 3
 # After a third remained for a week the band holds 75 % with it, 65 without.
-_APART = 1.3
+_APART, _RUNS = 1.3, ((3, 1.0), (5, 0.5), (7, 0.2))
 _NOTHING = 1e-6
 
 
@@ -100,18 +99,17 @@ def fit_level(
     errors = [_dot(weights, each) for each in zip(*replays, strict=True)]
     bias = _bias(errors, independent)
     guess = _dot(weights, [math.log(level[-1] + little) for level in levels])
-    uneven = _uneven(flat, levels[_SHIFTING], little)
+    uneven = _uneven(flat, levels[1], little)
     spread = _spread([error - bias for error in errors], independent, uneven, len(flat))
     a_day = max(math.exp(guess + bias + season) - little, 0.0)
     raw = list(map(operator.truediv, counts[-_CHANCE_DAYS:], expected[-_CHANCE_DAYS:]))
     chance = _chance(raw, max(a_day, 1 / horizon), horizon)
     newest = [math.log((n + little) / (a_day + little)) for n in raw[-WEEK:]]
-    below, above = _apart(newest, uneven)
     return Level(
         a_day=six_figures(a_day) if a_day > _NOTHING else 0.0,
         factors=tuple(map(six_figures, factors)),
-        spread_down=six_figures(math.hypot(_DOWN * spread, chance, below)),
-        spread_up=six_figures(math.hypot(spread, chance, above)),
+        spread_down=six_figures(math.hypot(_DOWN * spread, chance, _apart([-n for n in newest], uneven))),
+        spread_up=six_figures(math.hypot(spread, chance, _apart(newest, uneven))),
         silent=silent,
     )
 
@@ -198,17 +196,17 @@ def _levels(
     # counting quiet weekends in full and weighing them by their size lies the root.
     weights = list(map(math.sqrt, expected))
     weighted = list(map(operator.mul, flat, weights))
-    levels = [_fading_means(weighted, weights, half_life) for half_life in _HALF_LIVES]
-    shifts = _shifts(flat, levels[-1])
-    if shifts:
-        levels[_SHIFTING] = _fading_means(weighted, weights, _HALF_LIVES[_SHIFTING], shifts)
+    slow = _fading_means(weighted, weights, _SLOW)
+    shifts = _shifts(flat, slow)
+    week = _fading_means(weighted, weights, WEEK, shifts)
+    quick = _fading_means(weighted, weights, _QUICK)
     if len(counts) >= _BURSTS_AFTER:
         weighted = [
             min(count / weight, _BURST_MOST * calm)
             for count, weight, calm in zip(counts, weights, weighted, strict=True)
         ]
-    falls = [day for day in shifts if flat[day] < levels[-1][day]]
-    return [*levels, _fading_means(weighted, weights, _BURSTS_HALF_LIFE, falls)]
+    falls = [day for day in shifts if flat[day] < slow[day]]
+    return [quick, week, slow, _fading_means(weighted, weights, _BURSTS_HALF_LIFE, falls)]
 
 
 def _fading_means(
@@ -362,18 +360,13 @@ def _chance(raw: Sequence[float], a_day: float, horizon: int) -> float:
     return math.sqrt(math.log1p(clump / a_day * (1 / horizon + 1 / len(raw))))
 
 
-def _apart(off: Sequence[float], uneven: float) -> tuple[float, float]:
-    """Return by how much the newest days are all below the level, or all above it.
+def _apart(off: Sequence[float], uneven: float) -> float:
+    """Return by how much the newest days are all above the level, beyond what one day strays.
 
-    Beyond what one day strays anyhow: the least of three days, or half again of five.
+    The least of the last three days less that, of five days less half of it, of seven a fifth.
     """
-    below = above = 0.0
-    for days, share in ((3, 1.0), (5, 0.5), (7, 0.2)):
-        some = off[-days:]
-        if len(some) == days:
-            below = max(below, -max(some) - share * uneven)
-            above = max(above, min(some) - share * uneven)
-    return _APART * below, _APART * above
+    beyond = (min(off[-n:]) - part * uneven for n, part in _RUNS if len(off) >= n)
+    return _APART * max([0.0, *beyond])
 
 
 def _dot(left: Sequence[float], right: Sequence[float]) -> float:
