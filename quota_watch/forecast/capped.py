@@ -8,7 +8,7 @@ from itertools import compress, pairwise
 from statistics import fmean
 
 from quota_watch.lib.text import Estimate
-from quota_watch.model.period import ONE_DAY, Period, each_day, is_over
+from quota_watch.model.period import ONE_DAY, Period, each_day
 
 COLLAPSED = 0.25
 """Below this share of what was expected a day's count is not traffic but what got through."""
@@ -63,13 +63,20 @@ def crossing_day(
     counted: Mapping[date, int], *, period: Period, limit: int, since: date | None = None
 ) -> date | None:
     """Return the day on which the count went over `limit`, none before `since`, or None."""
-    if since is not None and since >= period.end:
+    first, end = period.start, period.end
+    days = sorted((day, count) for day, count in counted.items() if first <= day < end)
+    crossing = day_over(days, 0, limit)
+    if crossing is None or (since is not None and since >= end):
         return None
-    used = 0
-    for day in sorted(day for day in counted if period.start <= day < period.end):
-        used += counted[day]
-        if is_over(used, limit):
-            return max(day, since or day)
+    return max(crossing, since or crossing)
+
+
+def day_over(days: Iterable[tuple[date, float]], used: float, limit: int) -> date | None:
+    """Return the day on which what was `used` and what the days bring goes over `limit`."""
+    for day, count in days:
+        used += count
+        if used > limit:
+            return day
     return None
 
 

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from itertools import accumulate
 from statistics import NormalDist
 
-from quota_watch.forecast.capped import days_to_learn_from
+from quota_watch.forecast.capped import day_over, days_to_learn_from
 from quota_watch.forecast.level import Level, fit_level
 from quota_watch.lib import QuotaWatchError
 from quota_watch.model.period import ONE_DAY, Period, each_day
@@ -284,7 +284,7 @@ def _crossing(
     limit: int,
     previous: DateMemory | None,
 ) -> Crossing:
-    passed = _day_over(sorted(used.items()), 0, limit)
+    passed = day_over(sorted(used.items()), 0, limit)
     if passed is None and odds.used > limit:
         passed = ahead[0]
     if passed is not None:
@@ -292,7 +292,7 @@ def _crossing(
 
     def day_at(stretch: float) -> date | None:
         path = zip(ahead, odds.path, strict=True)
-        return _day_over([(day, count * stretch) for day, count in path], odds.used, limit)
+        return day_over([(day, count * stretch) for day, count in path], odds.used, limit)
 
     likely = day_at(1.0)
     if previous is not None and previous.likely != likely:
@@ -306,14 +306,6 @@ def _crossing(
         )
         likely = previous.likely if first <= told <= last else likely
     return Crossing(early=day_at(odds.stretch(_Z10)), likely=likely, late=day_at(odds.low()))
-
-
-def _day_over(days: Iterable[tuple[date, float]], used: float, limit: int) -> date | None:
-    for day, count in days:
-        used += count
-        if used > limit:
-            return day
-    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

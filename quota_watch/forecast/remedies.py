@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from quota_watch.forecast.forecast import Forecast
 from quota_watch.model.account import SiteCount
-from quota_watch.model.limit import RYBBIT_PLANS, Plan
+from quota_watch.model.limit import RYBBIT_PLANS
 from quota_watch.model.period import ONE_DAY, Period, each_day, month_of
 
 _SPANS = (28, 14, 7)
@@ -135,14 +135,12 @@ def remedies(
     ]
     counts = list(sites)
     of_sites = sum(site.counted for site in counts)
-    shares: dict[Setting, float] = {}
-    for name, count in latest.items():
-        setting = SETTINGS.get(name)
-        if setting in SWITCHES and whole:
-            shares[setting] = shares.get(setting, 0.0) + count / whole
+    shares = {
+        setting: sum(n / whole for name, n in latest.items() if SETTINGS.get(name) is setting)
+        for setting in SWITCHES
+        if setting in map(SETTINGS.get, latest)
+    }
     days_left = max(0.0, (period.resets_at - now) / ONE_DAY)
-    room = max(0, limit - seen.used)
-    to_come = math.fsum(seen.path)
     return Remedies(
         span_days=span,
         types=_ordered(types),
@@ -150,8 +148,8 @@ def remedies(
         likely=_fit(seen.p50, seen.used, limit, shares),
         high=_fit(seen.p90, seen.used, limit, shares),
         days_left=round(days_left, 1),
-        daily_budget=math.floor(room / max(1.0, days_left)),
-        expected_a_day=round(to_come / max(1.0, days_left)),
+        daily_budget=math.floor(max(0, limit - seen.used) / max(1.0, days_left)),
+        expected_a_day=round(math.fsum(seen.path) / max(1.0, days_left)),
     )
 
 
@@ -304,11 +302,14 @@ def smallest_plan(
     A `basic` plan that is outgrown becomes `standard`. `prices` are the config's, by plan.
     """
     most = max(needed, default=0)
-    family = family_of(plan)
-    for each in (family, _USUAL_FAMILY):
-        fitting = [p for p in _plans(each) if p.limit >= most]
+    for family in (family_of(plan), _USUAL_FAMILY):
+        fitting = [
+            (each.limit, name)
+            for name, each in RYBBIT_PLANS.items()
+            if name.startswith(family) and each.limit >= most
+        ]
         if fitting:
-            name, limit = fitting[0].name, fitting[0].limit
+            limit, name = min(fitting)
             return PlanFit(plan=name, limit=limit, needed=most, price=prices.get(name))
     return None
 
@@ -324,15 +325,8 @@ def smaller_plan(
 
     Only where the last three used at most 40 % of the limit, and with a fifth of room to spare.
     """
-    latest = totals[-_HARDLY_USED_PERIODS:]
-    if len(latest) < _HARDLY_USED_PERIODS or limit <= 0:
+    most = max(totals[-_HARDLY_USED_PERIODS:], default=0)
+    if len(totals) < _HARDLY_USED_PERIODS or most * 100 > HARDLY_USED_PERCENT * limit:
         return None
-    if max(latest) * 100 > HARDLY_USED_PERCENT * limit:
-        return None
-    found = smallest_plan([math.ceil(max(latest) / _ROOM)], plan=plan, prices=prices)
-    return found if found is not None and found.limit < limit else None
-
-
-def _plans(family: str) -> list[Plan]:
-    found = [plan for name, plan in RYBBIT_PLANS.items() if name.startswith(family)]
-    return sorted(found, key=lambda plan: plan.limit)
+    fit = smallest_plan([math.ceil(most / _ROOM)], plan=plan, prices=prices)
+    return fit if fit is not None and fit.limit < limit else None

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import groupby, pairwise
+from itertools import dropwhile, groupby, pairwise
 from statistics import fmean, median
 from typing import Annotated, Any
 
@@ -83,13 +83,12 @@ def usual_days(
     Days that are missing or `excluded` (capped) teach nothing, nor do those before the first
     event.
     """
-    days = [
+    known = (
         day
         for day in (before - timedelta(days=n) for n in range(_MEMORY, 0, -1))
         if day in counted and day not in excluded
-    ]
-    first = next((n for n, day in enumerate(days) if counted[day]), len(days))
-    days = days[first:]
+    )
+    days = list(dropwhile(lambda day: not counted[day], known))
     if len(days) < ENOUGH_DAYS:
         return None
     values = [counted[day] for day in days]
@@ -223,9 +222,8 @@ def share_at(shape: DayShape, moment: datetime) -> float:
     """Return the share of the UTC day of `moment` that is usually counted by then."""
     moment = moment.astimezone(UTC)
     shares = shape.weekend if moment.weekday() >= _SATURDAY else shape.weekday
-    hour = moment.hour
-    part = (moment.minute * 60 + moment.second) / 3600
-    return shares[hour] + (shares[hour + 1] - shares[hour]) * part
+    before, after = shares[moment.hour : moment.hour + 2]
+    return before + (after - before) * (moment.minute * 60 + moment.second) / 3600
 
 
 def learn_shape(
@@ -244,11 +242,10 @@ def learn_shape(
     seen: dict[date, list[Snapshot]] = defaultdict(list)
     for snapshot in snapshots:
         seen[snapshot.at.astimezone(UTC).date()].append(snapshot)
-    first = today - _SHAPE_MEMORY
     days = {
         day: shares
         for day, of_day in sorted(seen.items())
-        if first <= day < today and day not in excluded
+        if today - _SHAPE_MEMORY <= day < today and day not in excluded
         if (shares := _shares_of(day, of_day, totals.get(day, 0))) is not None
     }
     if len(days) < ENOUGH_DAYS:
@@ -260,10 +257,10 @@ def learn_shape(
         {day: shares for day, shares in days.items() if (day.weekday() >= _SATURDAY) is weekend}
         for weekend in (False, True)
     ]
-    weekday = weekend = every
-    if len(parts[0]) >= _WEEKDAYS and len(parts[1]) >= _WEEKEND_DAYS:
-        worth = max(_ALIKE_DAYS * usual, _FLAT_EVENTS)
-        weekday, weekend = (_mean(part, weights, toward=every, worth=worth) for part in parts)
+    if len(parts[0]) < _WEEKDAYS or len(parts[1]) < _WEEKEND_DAYS:
+        parts = [{}, {}]
+    worth = max(_ALIKE_DAYS * usual, _FLAT_EVENTS)
+    weekday, weekend = (_mean(part, weights, toward=every, worth=worth) for part in parts)
     strays = [
         _stray_of_shape(shares, weekend if day.weekday() >= _SATURDAY else weekday)
         for day, shares in days.items()
