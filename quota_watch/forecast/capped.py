@@ -80,39 +80,6 @@ def day_over(days: Iterable[tuple[date, float]], used: float, limit: int) -> dat
     return None
 
 
-def lost(
-    counted: Mapping[date, int],
-    *,
-    capped: Collection[date],
-    before_today: date,
-    known: Collection[date] = (),
-) -> Estimate | None:
-    """Estimate the events dropped on capped days that are over; None where nothing can be said.
-
-    `known` are days capped in other periods, which are no measure of these.
-
-    Each day should have had what its weekday usually has; the band is the spread of the days
-    that are no exception around the same measure.
-    """
-    closed = sorted(day for day in capped if day < before_today)
-    usual, band = _usual(counted, closed, closed, without={*capped, *known})
-    missing = [_missing(usual[day], counted.get(day, 0), band) for day in closed]
-    return _sum(missing) if any(usual.values()) else None
-
-
-def _usual(
-    counted: Mapping[date, int],
-    capped: Sequence[date],
-    days: Collection[date],
-    *,
-    without: Collection[date],
-) -> tuple[dict[date, float], tuple[float, float]]:
-    """Return what days should have by the six weeks before the first capped one, and the spread."""
-    measure = baseline(counted, before=min(capped, default=date.max), without=without)
-    weekdays = _by_weekday(measure, days)
-    return {day: weekdays[day.weekday()] or 0.0 for day in days}, spread(measure)
-
-
 def _by_weekday(measure: Mapping[date, int], days: Iterable[date]) -> dict[int, float | None]:
     """Return what days should have by weekday, for those that are among `days`.
 
@@ -185,7 +152,9 @@ def losses(
     """
     days = sorted(day for day in capped if day in period and day <= today)
     later = list(each_day(today + ONE_DAY, period.last_day))
-    usual, band = _usual(counted, days, {*days, today, *later}, without=capped)
+    measure = baseline(counted, before=min(days, default=date.max), without=capped)
+    weekdays, band = _by_weekday(measure, [*days, today, *later]), spread(measure)
+    usual = {day: weekdays[day.weekday()] or 0.0 for day in (*days, today, *later)}
     if not days or not any(usual.values()):
         return None
     share = min(max(share, 0.0), 1.0)
@@ -205,6 +174,14 @@ def losses(
         a_day=_missing(to_come / len(later) if later else 0.0, 0, band),
         until_reset=_missing(to_come + rest, 0, band),
     )
+
+
+def lost(
+    counted: Mapping[date, int], *, capped: Collection[date], period: Period, today: date
+) -> Estimate | None:
+    """Estimate what the days of `period` before `today` lost; None where none is capped."""
+    found = losses(counted, capped=capped, period=period, today=today)
+    return None if found is None or found.days[0].day == today else found.total
 
 
 def _missing(usual: float, counted: int, band: tuple[float, float]) -> Estimate:

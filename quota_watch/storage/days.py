@@ -257,8 +257,7 @@ def mark_dropped(
         since=watch.limit_since,
     )
     mark_capped(connection, pk, capped - known)
-    ours = {day for day in capped | known if day in period}
-    return lost(counted, capped=ours, before_today=today, known=known)
+    return lost(counted, capped=capped | known, period=period, today=today)
 
 
 def closed_period(
@@ -280,14 +279,11 @@ def closed_period(
     if last is None:
         return None
     counted, capped = counted_days(connection, pk, period.start - BASELINE, period.last_day)
-    ours = {day for day in capped if day in period}
     return ClosedPeriod(
         period=period,
         used=total_of(counted, period),
         limit=last.limit,
-        lost=lost(counted, capped=ours, before_today=period.end, known=capped)
-        if watch.drops
-        else None,
+        lost=lost(counted, capped=capped, period=period, today=period.end) if watch.drops else None,
     )
 
 

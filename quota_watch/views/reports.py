@@ -262,8 +262,7 @@ def _lost(connection: Connection, pk: int, watch: Watch, period: Period) -> Esti
     if not watch.drops:
         return None
     counted, capped = record.counted_days(connection, pk, period.start - BASELINE, period.last_day)
-    ours = {day for day in capped if day in period}
-    return lost(counted, capped=ours, before_today=period.end)
+    return lost(counted, capped=capped, period=period, today=period.end)
 
 
 def _sum(connection: Connection, pk: int, period: Period) -> int | None:

@@ -52,7 +52,7 @@ def test_the_crossing_is_the_first_day_over_not_at_the_limit() -> None:
 def test_the_loss_is_what_the_days_would_have_had() -> None:
     days = counted(d11=600, **{f"d{n}": 0 for n in range(12, 20)})
     found = capped_days(days, period=MARCH, limit=10_500, today=TODAY)
-    estimate = lost(days, capped=found, before_today=TODAY)
+    estimate = lost(days, capped=found, period=MARCH, today=TODAY)
     assert estimate is not None
     assert (estimate.low, estimate.likely, estimate.high) == (8400, 8400, 8400)
 
@@ -61,13 +61,13 @@ def test_what_was_dropped_in_the_month_before_is_no_measure_of_the_loss() -> Non
     known = {date(2026, 2, day) for day in range(20, 29)}
     days = counted(d11=600, **{f"d{n}": 0 for n in range(12, 20)}) | dict.fromkeys(known, 0)
     found = capped_days(days, period=MARCH, limit=10_500, today=TODAY, known=known)
-    estimate = lost(days, capped=found, before_today=TODAY, known=known)
+    estimate = lost(days, capped=found | known, period=MARCH, today=TODAY)
     assert estimate is not None
     assert (estimate.low, estimate.likely, estimate.high) == (8400, 8400, 8400)
 
 
 def test_nothing_is_lost_where_nothing_was_capped() -> None:
-    assert lost(counted(), capped=(), before_today=TODAY) is None
+    assert lost(counted(), capped=(), period=MARCH, today=TODAY) is None
 
 
 @given(st.lists(st.integers(0, 5_000), min_size=40, max_size=40), st.integers(1, 60_000))
@@ -78,5 +78,5 @@ def test_the_band_holds_the_estimate_and_no_capped_day_is_before_the_crossing(
     found = capped_days(days, period=MARCH, limit=limit, today=TODAY)
     crossing = crossing_day(days, period=MARCH, limit=limit)
     assert all(crossing is not None and day >= crossing for day in found)
-    estimate = lost(days, capped=found, before_today=TODAY)
+    estimate = lost(days, capped=found, period=MARCH, today=TODAY)
     assert estimate is None or 0 <= estimate.low <= estimate.likely <= estimate.high

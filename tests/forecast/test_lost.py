@@ -1,10 +1,9 @@
 from datetime import date, timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.forecast.capped import Losses, capped_days, losses, lost
+from quota_watch.forecast.capped import Losses, capped_days, losses
 from quota_watch.lib.text import Estimate
 from support.domain import MARCH
 
@@ -42,17 +41,6 @@ def test_until_the_reset_the_rest_of_today_and_every_further_day_are_lost() -> N
 def test_on_the_last_day_nothing_is_left_to_lose_but_its_rest() -> None:
     last = found(today=date(2026, 3, 31), share=0.25)
     assert (last.a_day, last.until_reset) == (even(0), even(750))
-
-
-def test_closed_days_lost_what_the_estimate_of_the_period_says() -> None:
-    days = {date(2026, 1, 15) + timedelta(n): 900 + n % 9 * 30 for n in range(55)}
-    days |= dict.fromkeys(CAPPED, 10)
-    mine = losses(days, capped=CAPPED, period=MARCH, today=date(2026, 3, 31))
-    whole = lost(days, capped=CAPPED, before_today=date(2026, 3, 31))
-    assert mine is not None
-    assert whole is not None
-    for name in ("low", "likely", "high"):
-        assert getattr(mine.total, name) == pytest.approx(getattr(whole, name), abs=10)
 
 
 def test_without_capped_days_or_a_measure_nothing_is_said() -> None:
