@@ -13,8 +13,7 @@ import click
 
 from quota_watch.cli.context import JSON, STATES, Context, chosen, pick, print_json, say
 from quota_watch.lib.machine import whole_file
-from quota_watch.lib.text import ago, days, moment, one_line, plural
-from quota_watch.model.schedule import span
+from quota_watch.lib.text import ago, days, moment, one_line, plural, span
 from quota_watch.model.watch import Rule
 
 if TYPE_CHECKING:

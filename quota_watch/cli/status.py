@@ -34,11 +34,11 @@ from quota_watch.lib.text import (
     one_line,
     plural,
     share,
+    span,
     sparkline,
     what_and_advice,
 )
 from quota_watch.model.period import ONE_DAY
-from quota_watch.model.schedule import span
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast
 from quota_watch.storage import deliveries

@@ -22,10 +22,9 @@ from quota_watch.cli.context import (
     refuse_foreign_folder,
 )
 from quota_watch.lib.machine import Clock
-from quota_watch.lib.text import plural, what_and_advice
+from quota_watch.lib.text import plural, span, what_and_advice
 from quota_watch.model.account import Organization
 from quota_watch.model.period import percent
-from quota_watch.model.schedule import span
 from quota_watch.model.source import NotYet, UpstreamError
 from quota_watch.model.watch import Watch
 

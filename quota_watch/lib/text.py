@@ -3,6 +3,7 @@
 Pure, and independent of locale.
 """
 
+import math
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -23,6 +24,8 @@ _MONTHS = (
 )  # fmt: skip
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _TO = "\N{EN DASH}"
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_JUST_NOW = 10  # seconds
 _SURE, _PROBABLE, _RULED_OUT = 0.97, 0.85, 0.03
 
 
@@ -263,29 +266,30 @@ def whole_day(day: str) -> str:
     return long_day(date.fromisoformat(day))
 
 
-def duration(span: timedelta) -> str:
-    """Return a length of time by its two largest units, cut: `2 h 15 min`."""
-    minutes = max(int(span.total_seconds()), 0) // 60
-    hours, minutes = divmod(minutes, 60)
-    whole_days, hours = divmod(hours, 24)
-    if whole_days:
-        return f"{whole_days} d {hours} h" if hours else f"{whole_days} d"
-    if hours:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    return f"{minutes} min" if minutes else "less than a minute"
+def span(length: timedelta) -> str:
+    """Write a duration in its two largest units, "37 min 54 s", rounded up to whole seconds."""
+    left = math.ceil(length.total_seconds())
+    parts: list[str] = []
+    for unit, size in _UNITS:
+        if left >= size:
+            parts.append(f"{left // size} {unit}")
+            left %= size
+    return " ".join(parts[:2]) or "0 s"
+
+
+def duration(length: timedelta) -> str:
+    """Write a duration cut to whole minutes, from a day on to hours: `2 h 15 min`."""
+    unit = timedelta(hours=1) if length >= timedelta(days=1) else timedelta(minutes=1)
+    return span(length // unit * unit) if length >= unit else "less than a minute"
 
 
 def ago(at: datetime | None, now: datetime) -> str:
     """Write how long ago a time was, in its largest unit."""
     if at is None:
         return "never"
-    passed = now - at
-    if passed < timedelta(seconds=10):
-        return "just now"
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        if passed.total_seconds() >= size:
-            return f"{int(passed.total_seconds() // size)} {unit} ago"
-    return "just now"
+    seconds = int((now - at).total_seconds())
+    unit, size = next((each for each in _UNITS if seconds >= each[1]), ("s", 1))
+    return f"{seconds // size} {unit} ago" if seconds >= _JUST_NOW else "just now"
 
 
 def what_and_advice(message: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from functools import lru_cache
 
-from quota_watch.lib.text import zone_of
+from quota_watch.lib.text import span, zone_of
 from quota_watch.model.account import Organization
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import ONE_DAY, month_of, previous
@@ -21,7 +21,6 @@ EXTRA_PER_DAY = 2.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MINUTE = timedelta(minutes=1)
-_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _AT = time(7)
 _WEEK = timedelta(days=7)
 _LATE = timedelta(days=2)
@@ -123,17 +122,6 @@ class Pace:
         if self.rests is not None:
             says += f"; no requests for the next {span(self.rests)}"
         return says
-
-
-def span(duration: timedelta) -> str:
-    """Write a duration in its two largest units, "37 min 54 s", rounded up to whole seconds."""
-    left = math.ceil(duration.total_seconds())
-    parts: list[str] = []
-    for unit, size in _UNITS:
-        if left >= size:
-            parts.append(f"{left // size} {unit}")
-            left %= size
-    return " ".join(parts[:2]) or "0 s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 from datetime import datetime, timedelta
 
+from quota_watch.lib.text import span
 from quota_watch.model.period import ONE_DAY, has_reached
-from quota_watch.model.schedule import span
 from quota_watch.model.source import Trouble
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.known import Known

@@ -10,8 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from quota_watch.lib.http import http_date, seconds_until
-from quota_watch.lib.text import one_line
-from quota_watch.model.schedule import span
+from quota_watch.lib.text import one_line, span
 from quota_watch.model.source import ErrorKind, UpstreamError
 
 _SHORT, _SENTENCE = 40, 200  # characters of what is quoted

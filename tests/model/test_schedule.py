@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quota_watch.lib.text import span
 from quota_watch.model.account import Organization
-from quota_watch.model.schedule import Pace, needed_interval, next_slot, phase_of, span
+from quota_watch.model.schedule import Pace, needed_interval, next_slot, phase_of
 
 organizations = st.builds(Organization, st.text(max_size=20), st.text(max_size=20))
 intervals = st.timedeltas(timedelta(seconds=1), timedelta(days=2))
