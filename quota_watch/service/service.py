@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from quota_watch.storage.database import Database
 
 if TYPE_CHECKING:
     from quota_watch.web.app import Health as HealthReasons
-    from quota_watch.web.server import StatusPage
+    from quota_watch.web.server import PageServer
 
 log = get_logger(__name__)
 
@@ -258,9 +259,10 @@ class Service:
 
 
 class Page:
-    """Follows the config through reloads; what serves it is imported once a config asks for it.
+    """The status page of a running process: starts, changes or ends as the config says.
 
-    `health` gives the reasons why the service is not well; None lets the page look for itself.
+    What serves it is imported once a config asks for it. `health` lists the reasons why the
+    service is not well; None lets the page check the database itself.
     """
 
     def __init__(
@@ -275,37 +277,46 @@ class Page:
         self._clock = clock
         self._health = health
         self._refresh_seconds = refresh_seconds
-        self._page: StatusPage | None = None
+        self._server: PageServer | None = None
 
     @property
     def url(self) -> str | None:
         """Where the page listens, or None where there is none."""
-        return self._page.url if self._page else None
+        return self._server.url if self._server else None
 
     def take_up(self, config: Config) -> None:
         """Serve by `config` from now on; if it raises `QuotaWatchError`, nothing changes."""
-        if self._page is None:
-            if config.web is None:
-                return
-            from quota_watch.web.server import StatusPage  # noqa: PLC0415  of an extra
+        if config.web is None:
+            self.close()
+            return
+        from quota_watch.web.app import PageSettings  # noqa: PLC0415  of an extra
+        from quota_watch.web.server import DatabaseHealth, PageServer  # noqa: PLC0415
 
-            self._page = StatusPage(
-                database=self._database,
-                clock=self._clock,
-                health=self._health,
-                refresh_seconds=self._refresh_seconds,
-            )
-        self._page.take_up(config)
+        old, settings = self._server, PageSettings.of(config)
+        site = replace(settings, refresh_seconds=self._refresh_seconds, since=self._clock.now())
+        if old is not None and old.serves(config.web.listen, site):
+            old.site = site
+            return
+        self._server = PageServer(
+            site,
+            listen=config.web.listen,
+            database=self._database,
+            clock=self._clock,
+            health=self._health or DatabaseHealth(self._database, self._clock),
+        )
+        if old is not None:
+            old.stop()
 
     def refuse(self) -> None:
-        """Show that a newer config was refused."""
-        if self._page is not None:
-            self._page.refuse()
+        """Let `/metrics` show that a newer config was refused."""
+        if self._server is not None:
+            self._server.site = replace(self._server.site, refused=True)
 
     def close(self) -> None:
         """Stop serving, within two seconds."""
-        if self._page is not None:
-            self._page.stop()
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
 
 
 def wait_for_database(

@@ -4,7 +4,6 @@ import errno
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 import waitress
 from flask import Flask, Response
@@ -12,7 +11,6 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 
-from quota_watch.config import Config
 from quota_watch.config.addresses import Listen
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.logs import get_logger
@@ -22,7 +20,6 @@ from quota_watch.storage.database import Database, prove_write
 from quota_watch.web import machines, pages
 from quota_watch.web.app import (
     HEALTH,
-    REFRESH_SECONDS,
     UNHEALTHY,
     Health,
     PageSettings,
@@ -78,65 +75,6 @@ def create_app(
         return Response(text, UNHEALTHY if reasons else 200, mimetype="text/plain")
 
     return app
-
-
-class StatusPage:
-    """The status page of a running service; follows the config through reloads.
-
-    `take_up` starts, changes or ends it as a config says; `stop` ends it.
-    """
-
-    def __init__(
-        self,
-        *,
-        database: Database,
-        clock: Clock,
-        health: Health | None = None,
-        refresh_seconds: int = REFRESH_SECONDS,
-    ) -> None:
-        self._refresh_seconds = refresh_seconds
-        self._database = database
-        self._clock = clock
-        self._health = health or DatabaseHealth(database, clock)
-        self._server: PageServer | None = None
-
-    @property
-    def url(self) -> str | None:
-        """Where the page listens, or None where there is none."""
-        return self._server.url if self._server else None
-
-    def take_up(self, config: Config) -> None:
-        """Show what `config` says from now on; raises `ListenError` and changes nothing then."""
-        old = self._server
-        site = replace(
-            PageSettings.of(config), refresh_seconds=self._refresh_seconds, since=self._clock.now()
-        )
-        if config.web is None:
-            self._server = None
-        elif old is not None and old.serves(config.web.listen, site):
-            old.site = site
-            return
-        else:
-            self._server = PageServer(
-                site,
-                listen=config.web.listen,
-                database=self._database,
-                clock=self._clock,
-                health=self._health,
-            )
-        if old is not None:
-            old.stop()
-
-    def refuse(self) -> None:
-        """Let `/metrics` say that a newer config was not taken up."""
-        if self._server is not None:
-            self._server.site = replace(self._server.site, refused=True)
-
-    def stop(self) -> None:
-        """Serve nothing any more, within two seconds."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
 
 
 class PageServer:

@@ -46,9 +46,3 @@ def test_while_one_try_takes_long_others_are_told_so_at_once(sqlite, health, clo
         assert health() == ["the database is slow to accept a write"]
     waiting.join(10)
     assert health() == []
-
-
-def test_the_page_looks_for_itself_where_nobody_says_how_it_is(sqlite, clock):
-    from quota_watch.web.server import StatusPage
-
-    assert StatusPage(database=sqlite, clock=clock)._health() == []

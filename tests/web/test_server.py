@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from quota_watch.config import load
-from quota_watch.web.server import ListenError, StatusPage
+from quota_watch.service.service import Page as StatusPage
+from quota_watch.web.server import ListenError
 from support.clock import FakeClock
 from support.pages import NOW, Page, running_page
 from support.threads import wait_until
@@ -44,7 +45,7 @@ def configured(tmp_path):
 def status(sqlite):
     status = StatusPage(database=sqlite, clock=FakeClock(NOW))
     yield status
-    status.stop()
+    status.close()
 
 
 def ids(status: StatusPage, **how) -> list[str]:
@@ -92,6 +93,11 @@ def test_without_the_section_there_is_no_page_any_more(status, configured):
     config.path.write_text(config.path.read_text().split("[web]")[0])
     status.take_up(load(config.path))
     assert status.url is None
+
+
+def test_it_checks_the_database_itself_where_nobody_reports_its_health(status, configured):
+    status.take_up(configured("org_a"))
+    assert httpx.get(f"{status.url}/healthz").text == "ok\n"
 
 
 def test_behind_a_path_of_a_proxy_links_keep_it(status, configured):
