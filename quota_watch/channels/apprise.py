@@ -1,7 +1,7 @@
 """Anything the library apprise can reach; imported only where such a channel exists.
 
-Its plugins know no deadline for all they do, so each attempt has a thread of its own; and they
-log parts of their URLs, most of which are secret, so what they log is not listened to.
+Its plugins have no deadline for the whole of an attempt, so each attempt has a thread of its own;
+and they log parts of their URLs, most of which are secret, so their logging is switched off.
 """
 
 import logging
@@ -70,7 +70,7 @@ class AppriseChannel(Channel):
         self._apprise = Apprise(service, asset=asset)
 
     def send(self, message: Message, *, now: datetime) -> None:
-        """Hand the message to the service; apprise tells that it failed, not why.
+        """Hand the message to the service; apprise reports that it failed, not why.
 
         While an attempt still hangs no other is begun, and one that got through after its
         deadline is not repeated.
@@ -115,7 +115,7 @@ class AppriseChannel(Channel):
             )
 
     def check(self) -> str:
-        """Tell which service the URL is for: apprise can't connect without sending."""
+        """Name the service that the URL is for: apprise can't connect without sending."""
         return f"the URL is one for {self._service} (nothing was sent; a test can tell)"
 
     def _tell(self, facts: tuple[Facts, ...], now: datetime) -> bool:
@@ -130,7 +130,7 @@ class AppriseChannel(Channel):
 
 
 def _be_quiet() -> None:
-    """Let nothing of apprise, nor of what it sends with, reach a log."""
+    """Keep apprise, and the libraries it sends with, out of every log."""
     for name in ("apprise", "urllib3", "requests"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.CRITICAL + 1)

@@ -1,4 +1,4 @@
-"""What a config names, built: the channels, and the source of counts."""
+"""Build the channels that a config names."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -28,8 +28,8 @@ _FORMS: Mapping[str, Form] = {
 def build_channels(config: Config, resources: ExitStack) -> dict[str, Channel]:
     """Build every channel, those too that `notify` names by an address alone.
 
-    What they keep open is closed with `resources`. All templates are tried. Raises `ConfigError`
-    where a secretis not available, a template fails, or a channel can't be built.
+    What they hold open is closed with `resources`. All templates are tried. Raises `ConfigError`
+    where a secret is not available, a template fails, or a channel can't be built.
     """
     refuse_bad_templates(config)
     build = ChannelBuilder(config, resources).build
@@ -76,7 +76,7 @@ def _try_form(form: Form) -> None:
 
 
 class ChannelBuilder:
-    """Builds the channels of a config; what they keep open is closed with `resources`."""
+    """Builds the channels of a config; what they hold open is closed with `resources`."""
 
     def __init__(
         self, config: Config, resources: ExitStack, environ: Mapping[str, str] = os.environ
@@ -145,7 +145,7 @@ class ChannelBuilder:
             raise self._refused(f"channels.{name}.url", str(error)) from None
 
     def _client(self, name: str, proxy: tuple[str, str] | None) -> Client:
-        """Return the one client of each way out: reading the machine's certificates is slow."""
+        """Share one client per proxy: reading the machine's certificates is slow."""
         variable, url = proxy or ("", None)
         if url not in self._clients:
             connections = AT_ONCE * max(1, len(self._config.channels))
@@ -167,7 +167,7 @@ def _form(config: Config, table: WebhookTable) -> Form:
 
 
 def form_of(config: Config, table: WebhookTable, *, routing_key: str | None) -> Form:
-    """Return the form of a webhook's bodies; only PagerDuty's holds its key."""
+    """Choose the form of a webhook's bodies; only PagerDuty's holds its key."""
     if table.template is not None:
         renderer = Renderer(config.templates.directory)
         return OwnTemplate(renderer, table.template, variables=table.vars)

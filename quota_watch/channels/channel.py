@@ -1,4 +1,4 @@
-"""What every channel is: somewhere to send messages to, what fails there, and when to try again."""
+"""What all channels share: how to send, how sending fails, and when to try again."""
 
 import re
 import ssl
@@ -26,7 +26,7 @@ class DeliveryError(QuotaWatchError):
 
     `message` is a sentence without secrets. `permanent`: trying again is of no use. `status` is
     the receiver's code (HTTP or SMTP). `retry_after`: seconds it asked to wait. `start_late`:
-    the receiver answered as if it were being rebuilt, so the quick first retries are left out.
+    the receiver answered as if it were being redeployed, so the quick first retries are left out.
     `by_us`: quota-watch itself failed, before or after the receiver was asked. `remedy`: what to
     do, where the failure shows that.
     """
@@ -63,7 +63,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class RetrySchedule:
-    """The waits after the first failures, then one wait for ever, until the message is too old.
+    """The waits after the first failures, then one wait again and again, until it is too old.
 
     `late_from` is the step at which a refusal that asks to `start_late` begins.
     """
@@ -113,10 +113,10 @@ class Channel(Protocol):
     """When to try again."""
 
     takes_period_ends: bool = False
-    """Whether ends that a new period or the config brings are sent here."""
+    """Whether it gets the resolves that a new period or a config change causes."""
 
     keeps_incidents: bool = False
-    """Whether something stays open there until it is told of the end, wanted or not."""
+    """Whether an incident stays open there until it is resolved, so that ends are always sent."""
 
     batches: bool = True
     """Whether several facts go into one message; else each message has one."""
@@ -143,7 +143,7 @@ class Channel(Protocol):
         """
 
     def rest(self) -> None:
-        """Let go of what was kept open from one message to the next: nothing more is due now."""
+        """Close what was held open from one message to the next: nothing more is due now."""
         return
 
 
@@ -171,7 +171,7 @@ def next_attempt(
     now: datetime,
     jitter: float,
 ) -> datetime | None:
-    """Return when to try again after `attempts` failed ones, or None if it failed for good.
+    """Say when to try again after `attempts` failed ones; None if it failed for good.
 
     `jitter` in [-1, 1] moves the wait by up to 20 %. A receiver's `retry_after` is honoured to
     six hours: the attempt is never sooner than it asks.
@@ -186,19 +186,19 @@ def next_attempt(
 
 
 def should_split(error: DeliveryError, *, attempts: int) -> bool:
-    """Tell whether what was sent together and failed for the `attempts`-th time goes on singly.
+    """Decide whether a joined message that failed for the `attempts`-th time is sent in parts.
 
-    So it is where the fault may be in one part: after a refusal for good, a failure of our own,
-    or a receiver that answers for the third time as if it were being rebuilt.
+    It is where one part may be at fault: after a final refusal, a failure of our own, or the third
+    answer as if the receiver were being redeployed.
     """
     return error.permanent or error.by_us or (error.start_late and attempts > _REBUILDS)
 
 
 def _step(schedule: RetrySchedule, attempts: int, error: DeliveryError, age: timedelta) -> int:
-    """Return which wait comes next.
+    """Say which wait comes next.
 
-    Quick failures before one that starts late have not used up the late steps: those are over
-    only when their time is.
+    Quick failures before one that starts late do not use up the late steps: those end only when
+    their time has passed.
     """
     if not error.start_late:
         return attempts - 1

@@ -94,7 +94,7 @@ def pack(
     budget: int,
     cost: Callable[[Made], int] = lambda made: len(json.dumps(made, separators=(",", ":"))),
 ) -> tuple[list[Made], list[ChatSection]]:
-    """Return the first sections as `make` makes them, and those that no longer fit.
+    """Make the first sections with `make`; return them, and those that no longer fit.
 
     At most so many, and of at most `budget` in all; the first one is always made.
     """
@@ -111,7 +111,7 @@ def pack(
 
 
 def rest(sections: Sequence[ChatSection], longest: int, escape: Callable[[str], str] = str) -> str:
-    """Return a line for each section while they fit into `longest`, then how many more."""
+    """List a line for each section while they fit into `longest`, then how many more."""
     lines: list[str] = []
     spare = longest - len("and 1,000,000 more")
     for section in sections:
@@ -125,12 +125,12 @@ def rest(sections: Sequence[ChatSection], longest: int, escape: Callable[[str], 
 
 
 def units(text: str) -> int:
-    """Return a text's length as services count it: what is outside the BMP counts twice."""
+    """Count a text's length as services do: what is outside the BMP counts twice."""
     return len(text) + sum(char > "\uffff" for char in text)
 
 
 def fit(text: str, longest: int, escape: Callable[[str], str] = str) -> str:
-    """Return `text` on one line, escaped, and cut before that so that it fits into `longest`."""
+    """Write `text` on one line, escaped, and cut before that so that it fits into `longest`."""
     line = one_line(text, None)
     if units(escape(line)) <= longest:
         return escape(line)

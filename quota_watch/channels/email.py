@@ -162,7 +162,7 @@ _POLICY = SMTP.clone(header_factory=_HEADERS)
 
 
 def address(text: str) -> Address:
-    """Return `anna@example.com` or `Anna <anna@example.com>` with its domain in ASCII.
+    """Read `anna@example.com` or `Anna <anna@example.com>` and write its domain in ASCII.
 
     Raises `ValueError` where it is none.
     """
@@ -183,7 +183,7 @@ def compose(
     reply_to: Address | None,
     now: datetime,
 ) -> EmailMessage:
-    """Return the message, in ASCII throughout.
+    """Write the message, in ASCII throughout.
 
     `id` makes its `Message-ID`, the same at every retry; the stories' ids are the threads'.
     """

@@ -297,8 +297,8 @@ class PagerDuty(Form):
     def _events(self, facts: Facts, now: datetime) -> list[dict[str, Any]]:
         """Trigger, resolve, or both.
 
-        A test, or what is over as it is told, triggers an incident and resolves it at once, so
-        that none is left open.
+        A test, or an alert that is over when it is sent, triggers an incident and resolves it at
+        once, so that none is left open.
         """
         id_, events = facts.alert.id, []
         if not facts.is_end:

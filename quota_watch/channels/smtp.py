@@ -1,7 +1,7 @@
 """A mail server: one session for all messages that are due, one deadline for each of them.
 
-`smtplib` knows timeouts per operation only, and a server that trickles bytes never ends those;
-here it speaks over a stream each of whose waits ends at the deadline.
+`smtplib` has timeouts per operation only, which a server that sends a byte now and then never
+reaches; here it uses a stream whose waits all end at the deadline.
 """
 
 import re
@@ -91,7 +91,7 @@ class MailServer:
         return f"{self._place} answers{how}{login}"
 
     def rest(self) -> None:
-        """Leave politely; what was accepted stays so whatever the server answers."""
+        """Say QUIT; what was accepted stays so whatever the server answers."""
         with self._lock:
             smtp = self._smtp
             if smtp is None:
@@ -106,7 +106,7 @@ class MailServer:
 
     @contextmanager
     def _attempt(self) -> Iterator[None]:
-        """Give one message its time; let go of a session that may be in no good state."""
+        """Limit the time of one message; drop a session whose state is uncertain afterwards."""
         with self._lock, deadline(self._seconds):
             try:
                 with self._explained():

@@ -1,6 +1,6 @@
-"""Messages over HTTP, in the form a service wants, to a URL that may itself be a secret.
+"""Messages over HTTP, in the form a service expects, to a URL that may itself be a secret.
 
-The form is the facts themselves, what a template of the user's makes, or that of a service.
+The form is the facts themselves, the result of a user's template, or that of a service.
 """
 
 import base64
@@ -251,7 +251,7 @@ class WebhookChannel(Channel):
             raise self._refusal(response, now)
 
     def _standard(self, post: Post, id: str, timestamp: int) -> dict[str, str]:  # noqa: A002 - as in the specification
-        """Return the headers of Standard Webhooks; the timestamp is the attempt's."""
+        """Write the headers of Standard Webhooks; the timestamp is the attempt's."""
         headers = {
             "content-type": post.content_type,
             "webhook-id": id,

@@ -1,6 +1,6 @@
-"""The facts of a transition: frozen when it was decided, kept with its deliveries, sent by all.
+"""The facts of a transition: frozen when it was decided, stored with its deliveries.
 
-`to_json` is the body that webhooks get; whatever else is sent is rendered from the same facts.
+`to_json` is the body that webhooks get; mails and chats are rendered from the same facts.
 """
 
 import json
@@ -27,7 +27,7 @@ TEST, REPORT = "test", "report"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertFacts:
-    """The story: `title` in a line, `summary` and `next_step` in full, the rest for short forms."""
+    """The alert: `title` in a line, `summary` and `next_step` in full, the rest for mails."""
 
     id: str
     rule: str
@@ -49,7 +49,7 @@ class AlertFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrganizationFacts:
-    """The organization that it is about; `drops` tells whether events past the limit are lost."""
+    """The organization that it is about; `drops`: whether events past the limit are lost."""
 
     id: str
     name: str
@@ -71,7 +71,7 @@ class UsageFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayFacts:
-    """A day: `used` is None where it is not known, `expected` what it should have when whole."""
+    """A day: `used` is None where unknown, `expected` what the whole day should count."""
 
     date: date
     used: int | None
@@ -80,7 +80,7 @@ class DayFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartFacts:
-    """A type or a site and its share, with the setting cause."""
+    """A type or a site, its share and growth, and the setting that switches it off."""
 
     name: str
     share: float
@@ -90,7 +90,7 @@ class PartFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdviceFacts:
-    """What would help; `cut_percent` and `switch_off` are for the likely total."""
+    """What would help; `cut_percent` and `switch_off` bring the likely total under the limit."""
 
     daily_budget: int
     expected_a_day: int
@@ -117,9 +117,9 @@ class ReportFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkFacts:
-    """Where to go: the status page's page, the plan's, the alert's, and what silences it.
+    """Where to go: the organization's page, the plan's, the alert's, and the link to silence it.
 
-    `silence` is put in when a mail is sent, for its reader alone; nothing that is kept has it.
+    `silence` is added when a mail is sent, for its reader alone, and never stored.
     """
 
     organization: str | None = None
@@ -130,7 +130,7 @@ class LinkFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that is told of a transition; what does not apply is None."""
+    """Everything a message says of a transition; what does not apply is None."""
 
     version: int = VERSION
     type: str
@@ -150,16 +150,16 @@ class Facts:
 
     @property
     def is_end(self) -> bool:
-        """Whether a story ended."""
+        """Whether it says that an alert ended."""
         return self.type == f"alert.{TransitionType.RESOLVED}"
 
     @property
     def is_going_on(self) -> bool:
-        """Whether it is an alert that goes on."""
+        """Whether it is about an alert that is still open, or was when it was decided."""
         return self.type not in {TEST, REPORT} and not self.is_end
 
     def to_json(self) -> dict[str, Any]:
-        """Write the body that webhooks get, and that is kept."""
+        """Write the body that webhooks get, and that is stored."""
         return by_field(self)
 
     @classmethod
@@ -175,7 +175,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One thing to send: the `bodies` it tells, the most severe first, and to whom.
+    """One thing to send: its `bodies`, the most severe first, and to whom.
 
     There are several only where the channel `batches`. `id` is the message's, stable across
     retries, without dots. `recipient` is empty where the channel itself is the receiver.
@@ -187,7 +187,7 @@ class Message:
 
     @property
     def facts(self) -> tuple[Facts, ...]:
-        """What the bodies say."""
+        """The facts in the bodies."""
         return tuple(Facts.from_json(body) for body in self.bodies)
 
 

@@ -1,4 +1,4 @@
-"""Freeze what is known of a transition into the facts that are told of it. Pure."""
+"""Freeze what is known of a transition into the facts that are sent. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -64,7 +64,7 @@ _WORDS: Mapping[Rule, tuple[Say, Say]] = {
     Rule.SITE_BUDGET: (levels.site_budget_fired, over),
     Rule.MOVED: (counts.moved_fired, over),
 }
-"""What is said when a rule becomes true, and when that ends."""
+"""The words for when a rule becomes true, and for when that ends."""
 
 _OF_ALL_RULES: Mapping[Reason, Say] = {
     Reason.LIMIT_CHANGED: plan.limit_changed,
@@ -96,11 +96,11 @@ def facts_of(transition: Transition, known: Known) -> Facts:
     return replace(
         _facts(case, dropping=_loses_events(case)),
         organization=_organization(known.watch),
-        period=PeriodFacts.of(case.told_period),
+        period=PeriodFacts.of(case.message_period),
         usage=_usage(case),
         forecast=_forecast(case),
-        daily=_daily(known, case.told_period),
-        lost=case.told_lost,
+        daily=_daily(known, case.message_period),
+        lost=case.message_lost,
         advice=_advice(case),
         links=_links(case, known.watch.public_url),
     )
@@ -174,7 +174,7 @@ def _facts(case: Case, *, dropping: bool) -> Facts:
 
 
 def _loses_events(case: Situation) -> bool:
-    """Tell whether events are lost now: our count says so, or Rybbit itself does."""
+    """Decide whether events are lost now: our count says so, or Rybbit itself does."""
     if case.is_closed:
         return False
     story = case.transition.story
@@ -215,10 +215,10 @@ def _forecast(case: Situation) -> ForecastFacts | None:
 
 def _daily(known: Known, period: Period) -> tuple[DayFacts, ...] | None:
     """List the days of `period`; None where no day is known."""
-    ahead = known.analysis
-    if ahead is None:
+    analysis = known.analysis
+    if analysis is None:
         return None
-    used = {day: n for day, n in ahead.past.counted.items() if day in period}
+    used = {day: n for day, n in analysis.past.counted.items() if day in period}
     expected: Mapping[date, int] = {}
     if known.usage is not None and known.usage.today in period:
         used[known.usage.today] = known.usage.used_today
@@ -232,7 +232,7 @@ def _daily(known: Known, period: Period) -> tuple[DayFacts, ...] | None:
 
 
 def _expected(known: Known, used: Mapping[date, int]) -> dict[date, int]:
-    """Say what is expected of each day after the forecast's; of today with what it has."""
+    """Say what each day after the forecast's is expected to count; today with what it has."""
     if known.forecast is None:
         return {}
     first, path = known.forecast.as_of + ONE_DAY, known.forecast.path

@@ -54,7 +54,7 @@ class Gauge:
 class DayBar:
     """One day: what it had and what more is expected, with their heights in pixels.
 
-    `lost` tells that what is expected will be dropped.
+    `lost`: what is expected will be dropped.
     """
 
     day: date
@@ -144,7 +144,7 @@ def _stretches(
 
 
 def _percent(n: int, end: int) -> int:
-    """Return a share, at least one percent where there is anything at all."""
+    """Write a share in whole percent, at least one where there is anything at all."""
     return max(n * _FULL // end, 1 if n else 0)
 
 
@@ -227,9 +227,11 @@ def _summary(known: Sequence[tuple[date, int]], bars: Sequence[DayBar]) -> str:
     over = bars[-1].used is not None
     whole = [used for _, used in (known if over else known[:-1])]  # today is not over
     mean = sum(whole) / len(whole)
-    ahead = [bar.more for bar in bars if bar.used is None and bar.more]
-    to_come = f"; about {rough(round(sum(ahead) / len(ahead)))} a day expected" if ahead else ""
-    lost = "; crossed: would be lost" if any(bar.lost and bar.more for bar in bars) else ""
+    expected = [bar.more for bar in bars if bar.used is None and bar.more]
+    to_come = (
+        f"; about {rough(round(sum(expected) / len(expected)))} a day expected" if expected else ""
+    )
+    lost = "; hatched: would be lost" if any(bar.lost and bar.more for bar in bars) else ""
     return (
         f"Most on {weekday(day)}: {number(most)}. {rough(round(mean))} a day on average"
         f"{to_come}{lost}."

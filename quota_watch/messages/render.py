@@ -91,7 +91,7 @@ class Renderer:
         variables: Mapping[str, Any],
         now: datetime | None = None,
     ) -> str:
-        """Return what the template `webhook/NAME` makes of facts; raises `TemplateError`."""
+        """Render facts with the template `webhook/NAME`; raises `TemplateError`."""
         values = {
             **_values(facts, view_of(facts, now=now)),
             "subject": subject(facts, now=now),
@@ -100,7 +100,7 @@ class Renderer:
         return self.render(f"webhook/{name}", values)
 
     def render(self, name: str, values: Mapping[str, Any]) -> str:
-        """Return what the template called `name` makes of `values`; raises `TemplateError`."""
+        """Render `values` with the template called `name`; raises `TemplateError`."""
         try:
             return self._environment.get_template(name).render(values)
         except jinja2.TemplateNotFound as error:
@@ -120,7 +120,7 @@ def _values(facts: Facts, view: View) -> dict[str, Any]:
 
 
 def _place(error: Exception, name: str) -> str:
-    """Return file and line of the template that raised, the innermost if it includes others."""
+    """Name file and line of the template that raised, the innermost if it includes others."""
     place, step = name, error.__traceback__
     while step is not None:
         file = step.tb_frame.f_code.co_filename

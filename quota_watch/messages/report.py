@@ -1,4 +1,4 @@
-"""A periodic report: its facts, and what a message shows of them. Pure."""
+"""Periodic reports: their facts, and what a message shows of them. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ def report_facts(
     time_zone: str,
     public_url: str | None = None,
 ) -> Facts:
-    """Freeze a report: `entries` of its organizations, `own` stories of none."""
+    """Freeze a report: `entries` of its organizations, `own` alerts about none."""
     ordered = words.most_urgent_first([_named(entry) for entry in entries])
     return Facts(
         type=REPORT,
@@ -70,9 +70,8 @@ def _named(entry: EntryFacts) -> EntryFacts:
 class Row:
     """What is shown of one organization.
 
-    `tone` is as of a message, `standing` how it stands, `used` its count, `lines` what else is
-    told, `sites` who used the plan, `stories` what was told in the time, `more` how many others
-    were.
+    `tone` is that of a message, `standing` how it stands, `used` its count, `lines` further facts,
+    `sites` who used the plan, `stories` its alerts in that time, `more` how many others there were.
     """
 
     name: str
@@ -95,8 +94,8 @@ class Row:
         ).strip()
 
     @property
-    def told_days(self) -> str:
-        """The days in words, for those who don't see them."""
+    def label(self) -> str:
+        """The days in words, for screen readers."""
         known = [
             f"{weekday(day.day)} {number(day.used)}" for day in self.days if day.used is not None
         ]
@@ -124,7 +123,7 @@ class ReportDay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportView:
-    """What a report shows: a row for each organization, and what the watch had itself."""
+    """What a report shows: a row for each organization, and the alerts about none."""
 
     rows: tuple[Row, ...]
     own: tuple[str, ...]

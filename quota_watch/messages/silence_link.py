@@ -75,8 +75,8 @@ class SilenceLinks:
 
     def token(self, link: SilenceLink) -> str | None:
         """Write and sign what a link says; None where there is no key to sign it with."""
-        said = (link.organization.id, link.rule, link.period.start.isoformat(), link.address)
-        content = json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+        terms = (link.organization.id, link.rule, link.period.start.isoformat(), link.address)
+        content = json.dumps(terms, ensure_ascii=False, separators=(",", ":")).encode()
         mac = self._mac(link.organization, content)
         return None if mac is None else f"{_coded(content)}.{_coded(mac)}"
 

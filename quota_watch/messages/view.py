@@ -58,8 +58,8 @@ class TypeRow:
 class View:
     """What is shown of one organization, or of what is about none.
 
-    `tone` is `critical`, `warning`, `info`, `resolved` or `test`, `badge` the word for it, `late`
-    that it comes late and is else empty. `lead` is the consequence, `preheader` what it costs to
+    `tone` is `critical`, `warning`, `info`, `resolved` or `test`, `badge` the word for it; `late`
+    says that it comes late, or is empty. `lead` is the consequence, `preheader` what it costs to
     wait, `steps` what to do under `heading`, `figures` at most four facts, `others` the titles of
     what else there is of the same organization. There is one picture: `gauge`, or `chart` where
     the days matter. `bar`, `facts` and `types` are for templates that want more: percent of the
@@ -163,7 +163,7 @@ def subject(facts: Facts, *others: Facts, now: datetime | None = None) -> str:
 
 
 def is_late(facts: Facts, now: datetime | None) -> bool:
-    """Tell whether a critical message is sent at `now`, after the period it is about has ended."""
+    """Decide whether a critical message is sent, at `now`, after its period has ended."""
     if now is None or facts.period is None or not facts.is_going_on:
         return False
     return now >= facts.period.resets_at and facts.alert.severity == Severity.CRITICAL.label
@@ -284,9 +284,9 @@ def _lines(facts: Facts) -> list[tuple[str, str]]:
     zone, period, organization = facts.time_zone, facts.period, facts.organization
     lines = _usage_lines(facts.usage, zone, label=_used_label(facts)) if facts.usage else []
     if facts.forecast is not None:
-        seen = facts.forecast
-        bounds = f"{rough(seen.p10)} to {rough(seen.p90)}"
-        lines.append(("Forecast", f"about {rough(seen.p50)} events (80 % range: {bounds})"))
+        forecast = facts.forecast
+        bounds = f"{rough(forecast.p10)} to {rough(forecast.p90)}"
+        lines.append(("Forecast", f"about {rough(forecast.p50)} events (80 % range: {bounds})"))
     if facts.lost is not None:
         lines.append(("Lost", f"{about(facts.lost)} events"))
     if period is not None:

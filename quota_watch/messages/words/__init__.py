@@ -39,7 +39,7 @@ class Words:
     """A message in words.
 
     `title` is one line; `lead` the consequence and its date; `preheader` what it costs to wait;
-    `steps` what to do, under `heading`, with a `note` on them; `details` the figures cause.
+    `steps` what to do, under `heading`, with a `note` on them; `details` the figures behind it.
     """
 
     title: str
@@ -120,7 +120,7 @@ class Situation(Case):
         return self.known.period
 
     @property
-    def told_period(self) -> Period:
+    def message_period(self) -> Period:
         """The period that the message is about: the present one, or one that is over."""
         condition = self.transition.condition
         return (condition.period if condition else None) or self.period
@@ -128,15 +128,15 @@ class Situation(Case):
     @property
     def is_closed(self) -> bool:
         """Whether the message is about a period that is over."""
-        return self.told_period != self.period
+        return self.message_period != self.period
 
     @property
-    def told_lost(self) -> Estimate | None:
+    def message_lost(self) -> Estimate | None:
         """An estimate of what was dropped in the period that the message is about."""
         closed = self.known.closed
         if not self.is_closed:
             return self.known.lost
-        return closed.lost if closed is not None and closed.period == self.told_period else None
+        return closed.lost if closed is not None and closed.period == self.message_period else None
 
     @property
     def used(self) -> int | None:

@@ -99,17 +99,17 @@ def ended(case: Situation) -> Words:
 
 def pace(case: Situation) -> str:
     """Say where the period ends at this pace; nothing where that is unknown or already decided."""
-    seen, limit = case.known.forecast, case.limit
-    if seen is None or limit is None or case.is_over:
+    forecast, limit = case.known.forecast, case.limit
+    if forecast is None or limit is None or case.is_over:
         return ""
-    return outcome(seen, limit, crossing(case), case.period.last_day)
+    return outcome(forecast, limit, crossing(case), case.period.last_day)
 
 
 def crossing(case: Situation) -> Crossing:
     """Read when the limit is likely to be reached, as far as anything is known of it."""
-    seen = case.known.forecast
-    if seen is not None and seen.crosses_on is not None:
-        return seen.crosses_on
+    forecast = case.known.forecast
+    if forecast is not None and forecast.crosses_on is not None:
+        return forecast.crosses_on
     early, likely, late = (_day(case.detail.get(key)) for key in ("early", "likely", "late"))
     return Crossing(early=early, likely=likely or _day(case.transition.story.mark), late=late)
 
@@ -120,8 +120,8 @@ def _day(text: Any) -> date | None:
 
 def probability(case: Situation) -> float | None:
     """Read how likely the period is to end over its limit."""
-    seen = case.known.forecast
-    known = seen.probability_over if seen is not None else case.detail.get("probability")
+    forecast = case.known.forecast
+    known = forecast.probability_over if forecast is not None else case.detail.get("probability")
     return float(known) if known is not None else None
 
 
@@ -182,15 +182,17 @@ def _cost_of_waiting(case: Situation) -> str:
 
 def expected_loss(case: Situation) -> Estimate | None:
     """Estimate what lies above the limit at the period's end: lost where events are dropped."""
-    seen, limit, used = case.known.forecast, case.limit, case.used
-    if seen is None or limit is None or used is None:
+    forecast, limit, used = case.known.forecast, case.limit, case.used
+    if forecast is None or limit is None or used is None:
         return None
-    return beyond(seen, max(limit, used), case.known.lost)
+    return beyond(forecast, max(limit, used), case.known.lost)
 
 
-def beyond(seen: Forecast | ForecastFacts, kept: int, gone: Estimate | None = None) -> Estimate:
+def beyond(forecast: Forecast | ForecastFacts, kept: int, gone: Estimate | None = None) -> Estimate:
     """Estimate what comes beyond the events that are `kept`, and what is `gone` already."""
-    low, likely, high = (max(0, total - kept) for total in (seen.p10, seen.p50, seen.p90))
+    low, likely, high = (
+        max(0, total - kept) for total in (forecast.p10, forecast.p50, forecast.p90)
+    )
     if gone is not None:
         low, likely, high = low + gone.low, likely + gone.likely, high + gone.high
     return Estimate(low=low, likely=likely, high=high)
@@ -319,14 +321,15 @@ def day_and_range(when: Crossing) -> str:
     return f"{here} ({short_days(when.early, when.late)})"
 
 
-def total(seen: Forecast, last_day: date) -> str:
+def total(forecast: Forecast, last_day: date) -> str:
     """Say where the period ends at this pace, as a sentence without its end."""
-    return f"At this pace: about {rough(seen.p50)} by {short_day(last_day)} ({likely_range(seen)})"
+    ends = f"about {rough(forecast.p50)} by {short_day(last_day)}"
+    return f"At this pace: {ends} ({likely_range(forecast)})"
 
 
-def likely_range(seen: Forecast) -> str:
+def likely_range(forecast: Forecast) -> str:
     """Say between what the total will be, and how sure that is."""
-    return f"80 % range: {band(seen.p10, seen.p90)}"
+    return f"80 % range: {band(forecast.p10, forecast.p90)}"
 
 
 def risk(odds: float) -> str:
@@ -334,12 +337,12 @@ def risk(odds: float) -> str:
     return "risk below 10 %" if odds < _AT_RISK else f"risk {certainty(odds)}"
 
 
-def outcome(seen: Forecast, limit: int, when: Crossing, last_day: date) -> str:
+def outcome(forecast: Forecast, limit: int, when: Crossing, last_day: date) -> str:
     """Say where the period ends, and when the limit is reached or how likely it holds."""
-    ends, odds = total(seen, last_day), seen.probability_over
-    if seen.p50 <= limit:
+    ends, odds = total(forecast, last_day), forecast.probability_over
+    if forecast.p50 <= limit:
         return f"{ends}, under the limit{'' if odds is None else f'; {risk(odds)}'}."
-    ends = f"{ends}, {rough(seen.p50 - limit)} over the limit."
+    ends = f"{ends}, {rough(forecast.p50 - limit)} over the limit."
     day = day_and_range(when).removesuffix(")")
     return f"{ends} Limit reached {day}{', ' if '(' in day else ' ('}UTC)." if day else ends
 

@@ -51,10 +51,10 @@ def threshold_fired(case: Situation) -> Words:
 
 def _ahead(case: Situation) -> str:
     """Say what the level means: when the limit is hit, or that it holds."""
-    seen, limit = case.known.forecast, case.limit
-    if seen is None or limit is None:
+    forecast, limit = case.known.forecast, case.limit
+    if forecast is None or limit is None:
         return _left(case)
-    if seen.p50 <= limit:
+    if forecast.p50 <= limit:
         return pace(case)
     return f"At this pace it {hits(crossing(case), probability(case))}."
 
@@ -136,7 +136,7 @@ def so_far(case: Situation) -> str:
 
 
 def _closed_over(case: Situation) -> Words:
-    used, limit, period = case.detail.get("used"), case.detail.get("limit"), case.told_period
+    used, limit, period = case.detail.get("used"), case.detail.get("limit"), case.message_period
     by = "" if used is None or limit is None else f": {number(used)} of {events(limit)}"
     return Words(
         title=f"{case.name} ended {month(period.start)} over its limit{by}",
@@ -150,8 +150,9 @@ def _closed_over(case: Situation) -> Words:
 def _closed_loss(case: Situation) -> str:
     if not case.watch.drops:
         return "No event is lost: this server keeps them all."
-    if case.told_lost is not None:
-        return f"{about(case.told_lost).capitalize()} events were dropped and can't be recovered."
+    lost = case.message_lost
+    if lost is not None:
+        return f"{about(lost).capitalize()} events were dropped and can't be recovered."
     return "Events dropped past the limit can't be recovered; how many is not known."
 
 

@@ -125,10 +125,10 @@ def _in_all(entries: Sequence[EntryFacts], kind: ReportKind) -> str:
 def _steps(entries: Sequence[EntryFacts], kind: ReportKind) -> tuple[str, ...]:
     """Say what is to be done: of a period that is over nothing, but of the present one."""
     full = [entry.name for entry in entries if _will_be_full(entry, kind)]
-    unseen = [entry.name for entry in entries if standing(entry) is Standing.UNKNOWN]
+    unread = [entry.name for entry in entries if standing(entry) is Standing.UNKNOWN]
     steps = [f"Upgrade or cut traffic: {named(full)}."] if full else []
-    if unseen:
-        steps.append(f"No data: {named(unseen)}. `quota-watch status` says why.")
+    if unread:
+        steps.append(f"No data: {named(unread)}. `quota-watch status` says why.")
     return tuple(steps) or ("Nothing to do.",)
 
 
@@ -166,19 +166,19 @@ def changed(entry: EntryFacts, kind: ReportKind) -> str:
 
 def coming(entry: EntryFacts) -> str:
     """Say where the present period ends, and whether that fits."""
-    ahead = entry.coming
-    if ahead is None:
+    forecast = entry.coming
+    if forecast is None:
         return ""
-    end, odds = short_day(ahead.period.end), ahead.probability_over
-    is_over = bool(entry.over) and entry.period == ahead.period
+    end, odds = short_day(forecast.period.end), forecast.probability_over
+    is_over = bool(entry.over) and entry.period == forecast.period
     if is_over and entry.drops and entry.used is not None:
-        more = about(beyond(ahead, entry.used)).capitalize()
+        more = about(beyond(forecast, entry.used)).capitalize()
         return f"{more} more will be lost by {end}."
-    total = f"About {rough(ahead.p50)} by {end} (80 % range: {band(ahead.p10, ahead.p90)})"
+    total = f"About {rough(forecast.p50)} by {end} (80 % range: {band(forecast.p10, forecast.p90)})"
     if odds is None or is_over:
         return f"{total}."
-    if odds >= _EVEN and ahead.crosses_on is not None and ahead.crosses_on.likely:
-        return f"{total}; {hits(ahead.crosses_on, odds)} (confidence {certainty(odds)})."
+    if odds >= _EVEN and forecast.crosses_on is not None and forecast.crosses_on.likely:
+        return f"{total}; {hits(forecast.crosses_on, odds)} (confidence {certainty(odds)})."
     return f"{total}, within the limit." if odds < _AT_RISK else f"{total}; {risk(odds)}."
 
 
