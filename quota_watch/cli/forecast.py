@@ -172,7 +172,8 @@ def show(ahead: "PeriodForecast", *, now: datetime, stale: bool = False) -> None
     elif forecast is not None:
         _section("Forecast", _outlook(known, forecast, usage))
         _show_days(ahead, usage)
-        _show_help(known)
+        if not stale:
+            _show_help(known)
     if ahead.losses is not None:
         _show_losses(ahead.losses)
     if ahead.accuracy or ahead.date_accuracy:

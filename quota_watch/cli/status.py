@@ -27,15 +27,19 @@ from quota_watch.cli.context import (
     short_time,
 )
 from quota_watch.lib.text import (
+    about,
     ago,
+    band,
     growth,
     iso,
     listed,
     one_line,
     plural,
+    rough,
     share,
     span,
     sparkline,
+    verb,
     what_and_advice,
 )
 from quota_watch.model.period import ONE_DAY
@@ -302,7 +306,7 @@ def _used_of_limit(status: Status) -> str:
 def _band(forecast: KeptForecast | None) -> str:
     if forecast is None:
         return "-"
-    return f"{forecast.p50:,} ({forecast.p10:,} to {forecast.p90:,})"
+    return f"{rough(forecast.p50)} ({band(forecast.p10, forecast.p90)})"
 
 
 def _note(status: Status, now: datetime, *, is_old: bool) -> str:
@@ -341,12 +345,13 @@ def _of_counts(status: Status) -> Iterator[str]:
         yield "Rybbit reports it over its limit; new events are dropped"
     if without := [site.domain for site in status.sites if site.requires_plan]:
         yield f"without a plan nothing is collected for {listed(without[:_SITES_NAMED])}"
-    if lost := status.lost:
-        yield f"about {lost.likely:,} events lost ({lost.low:,} to {lost.high:,})"
+    if status.lost and status.lost.high:
+        yield f"{about(status.lost)} events lost"
     forecast, limit = status.forecast, status.limit
     if forecast is None or limit is None or status.over or forecast.p90 <= limit:
         return
-    when = f", hits its limit around {status.crosses_on}" if status.crosses_on else ""
+    how = verb(forecast.probability_over or 0.0)
+    when = f", {how} hit its limit on {status.crosses_on}" if status.crosses_on else ""
     made = f" of {forecast.as_of}" if status.stale else ""
     yield f"forecast{made} {_band(forecast)} by the end{when}"
 

@@ -170,6 +170,19 @@ def test_the_day_told_yesterday_is_told_again_by_mail_page_cli_and_api(shop: Sho
         assert "19 March" in text
 
 
+def test_every_text_rounds_alike_and_is_as_sure(shop: Shop) -> None:
+    shop.counts(timedelta(), 1_000)
+    shop.poll()
+    expected = rough(shop.status()["forecast"]["p50"])
+    for text in (
+        shop.folder(status).out,
+        shop.folder(forecast, "org_shop").out,
+        shop.get("/organizations/org_shop").text,
+    ):
+        assert expected in text
+        assert "will hit its limit" in text.casefold()
+
+
 def test_what_was_lost_is_the_same_everywhere(shop: Shop) -> None:
     shop.counts(-4 * DAY, 2_000)
     for n in (3, 2, 1):
