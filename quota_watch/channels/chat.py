@@ -92,22 +92,22 @@ def pack(
     *,
     most: int,
     budget: int,
-    cost: Callable[[Made], int] = lambda made: len(json.dumps(made, separators=(",", ":"))),
+    cost: Callable[[Made], int] = lambda block: len(json.dumps(block, separators=(",", ":"))),
 ) -> tuple[list[Made], list[ChatSection]]:
     """Make the first sections with `make`; return them, and those that no longer fit.
 
     At most so many, and of at most `budget` in all; the first one is always made.
     """
-    made: list[Made] = []
-    left = list(sections)
-    while left and len(made) < most:
-        next_one = make(left[0])
+    blocks: list[Made] = []
+    others = list(sections)
+    while others and len(blocks) < most:
+        next_one = make(others[0])
         budget -= cost(next_one)
-        if made and budget < 0:
+        if blocks and budget < 0:
             break
-        made.append(next_one)
-        left.pop(0)
-    return made, left
+        blocks.append(next_one)
+        others.pop(0)
+    return blocks, others
 
 
 def rest(sections: Sequence[ChatSection], longest: int, escape: Callable[[str], str] = str) -> str:
@@ -134,10 +134,10 @@ def fit(text: str, longest: int, escape: Callable[[str], str] = str) -> str:
     line = one_line(text, None)
     if units(escape(line)) <= longest:
         return escape(line)
-    shown = bisect_right(
+    length = bisect_right(
         range(1, len(line) + 1), longest, key=lambda n: units(escape(f"{line[:n]}…"))
     )
-    return escape(f"{line[:shown].rstrip()}…")
+    return escape(f"{line[:length].rstrip()}…")
 
 
 def fit_lines(lines: Iterable[str], longest: int) -> str:

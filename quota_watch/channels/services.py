@@ -50,10 +50,10 @@ class Slack(ChatForm):
 
     def payload(self, title: str, sections: list[ChatSection]) -> dict[str, Any]:
         """Make a section and its buttons of each."""
-        made, left = pack(sections, _slack_blocks, most=24, budget=30_000)
-        blocks = [block for each in made for block in each]
-        if left:
-            blocks.append(_slack_text(rest(left, _SLACK_TEXT, slack_escape)))
+        of_sections, others = pack(sections, _slack_blocks, most=24, budget=30_000)
+        blocks = [block for each in of_sections for block in each]
+        if others:
+            blocks.append(_slack_text(rest(others, _SLACK_TEXT, slack_escape)))
         return {
             "text": fit(title, _SLACK_TITLE, slack_escape),
             "blocks": blocks,
@@ -119,9 +119,9 @@ class Discord(ChatForm):
     def payload(self, title: str, sections: list[ChatSection]) -> dict[str, Any]:
         """Make an embed of each section."""
         budget = 6_000 - (_DISCORD_REST if len(sections) > 1 else 0)
-        embeds, left = pack(sections, _embed, cost=_embed_length, most=9, budget=budget)
-        if left:
-            embeds.append({"description": rest(left, _DISCORD_REST, discord_escape)})
+        embeds, others = pack(sections, _embed, cost=_embed_length, most=9, budget=budget)
+        if others:
+            embeds.append({"description": rest(others, _DISCORD_REST, discord_escape)})
         return {
             "content": fit(title, _DISCORD_LINE, discord_escape),
             "embeds": embeds,
@@ -190,10 +190,10 @@ class Teams(ChatForm):
 
     def payload(self, title: str, sections: list[ChatSection]) -> dict[str, Any]:
         """Make a container of each section."""
-        made, left = pack(sections, _container, most=20, budget=20_000)
-        body = [each | {"separator": n > 0} for n, each in enumerate(made)]
-        if left:
-            items = [_run(line) for line in rest(left, _TEAMS_LINE).splitlines()]
+        containers, others = pack(sections, _container, most=20, budget=20_000)
+        body = [each | {"separator": n > 0} for n, each in enumerate(containers)]
+        if others:
+            items = [_run(line) for line in rest(others, _TEAMS_LINE).splitlines()]
             body.append({"type": "Container", "separator": True, "items": items})
         return _card(fit(title, _TEAMS_TITLE), body)
 

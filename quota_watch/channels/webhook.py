@@ -106,10 +106,10 @@ class OwnTemplate(Form):
 
     def _post(self, facts: Facts, now: datetime) -> Post:
         text = self._renderer.webhook(self._name, facts, variables=self._variables, now=now)
-        broken = _not_json(text)
-        if broken and self._name.endswith(_MUST_BE_JSON):
-            raise TemplateError(f"template webhook/{self._name} doesn't make JSON: {broken}")
-        return Post(text.encode(), _TEXT_TYPE if broken else JSON_TYPE)
+        problem = _not_json(text)
+        if problem and self._name.endswith(_MUST_BE_JSON):
+            raise TemplateError(f"template webhook/{self._name} doesn't make JSON: {problem}")
+        return Post(text.encode(), _TEXT_TYPE if problem else JSON_TYPE)
 
 
 def compact(payload: Mapping[str, Any]) -> bytes:

@@ -77,9 +77,9 @@ def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
 
     Raises `ConfigError` that names every place where it looked.
     """
-    named = environ.get(VARIABLE)
-    if explicit is not None or named:
-        return explicit or Path(named or "")
+    variable = environ.get(VARIABLE)
+    if explicit is not None or variable:
+        return explicit or Path(variable or "")
     path = next((place for place in _PLACES if os.path.lexists(place)), None)
     if path is None:
         looked = ", ".join(f"./{p}" if not p.is_absolute() else str(p) for p in _PLACES)

@@ -225,8 +225,8 @@ def _sqlite_complaint(url: str) -> str | None:
 def _postgresql_complaint(url: str) -> str | None:
     match = _POSTGRESQL.fullmatch(url)
     if match is None:
-        meant = '; did you mean "postgresql://"?' if url.startswith("postgres") else ""
-        return f"not a database URL of a kind that is supported; {_DATABASES}{meant}"
+        hint = '; did you mean "postgresql://"?' if url.startswith("postgres") else ""
+        return f"not a database URL of a kind that is supported; {_DATABASES}{hint}"
     if match[1].count("@") > 1:
         return "in a URL, write an @ of the password as %40"
     authority = match[1].rpartition("@")[2].partition("/")[0]

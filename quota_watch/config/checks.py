@@ -101,11 +101,11 @@ def _groups(document: Table) -> Iterator[Problem]:
     groups = _table(document, "groups")
     for key, group in _named_groups(document):
         if isinstance(group, str) and group.strip() and group not in groups:
-            meant = closest(group, list(groups))
+            near = closest(group, list(groups))
             yield Problem(
                 key,
                 f"unknown group (value {shown(group)}); allowed: {quoted(groups) or 'none yet'}; "
-                "write a table [groups.NAME]" + (f'; did you mean "{meant}"?' if meant else ""),
+                "write a table [groups.NAME]" + (f'; did you mean "{near}"?' if near else ""),
             )
 
 
@@ -133,7 +133,7 @@ def _unknown_plan(key: str, plan: str, own: Table) -> Problem:
     sizes = [name for name in RYBBIT_PLANS if name.removeprefix(plan)[:1].isdigit()]
     if sizes:
         return Problem(key, f"plan {shown(plan)} comes in sizes; write which: {quoted(sizes)}")
-    meant = closest(plan, [AUTO, *own, *RYBBIT_PLANS])
+    near = closest(plan, [AUTO, *own, *RYBBIT_PLANS])
     names = f"{quoted([AUTO, *own])}, " + quoted(
         name for name in RYBBIT_PLANS if name.startswith(("free", "basic", "pro1m", "appsumo-1"))
     )
@@ -141,7 +141,7 @@ def _unknown_plan(key: str, plan: str, own: Table) -> Problem:
         key,
         f"unknown plan (value {shown(plan)}); allowed: {names} and the like, "
         "or give the organization a limit instead of a plan"
-        + (f'; did you mean "{meant}"?' if meant else ""),
+        + (f'; did you mean "{near}"?' if near else ""),
     )
 
 
@@ -158,8 +158,10 @@ def _channel_names(document: Table) -> Iterator[Problem]:
 def mail_channels(document: Table) -> dict[str, EmailTable]:
     """Return a mail channel for each address that stands where a channel could be named."""
     names = {name for _, names in _places(document) for name in names}
-    found = {name: addresses.mailto(name) for name in sorted(names)}
-    return {name: EmailTable(to=(address,)) for name, address in found.items() if address}
+    addresses_by_name = {name: addresses.mailto(name) for name in sorted(names)}
+    return {
+        name: EmailTable(to=(address,)) for name, address in addresses_by_name.items() if address
+    }
 
 
 def _places(document: Table) -> Iterator[tuple[str, list[str]]]:
@@ -191,12 +193,12 @@ def _bad_channel(name: str, known: tuple[str, ...]) -> str | None:
             return None
     except InvalidValueError as error:
         return str(error)
-    meant = f"{addresses.MAILTO}{name}" if "@" in name else closest(name, known)
+    near = f"{addresses.MAILTO}{name}" if "@" in name else closest(name, known)
     return (
         f"unknown channel (value {shown(name)}); allowed: "
         + (quoted(known) or "none, as there is no [channels.NAME] table")
         + f', or an address such as "{addresses.MAILTO}anna@example.com"'
-        + (f'; did you mean "{meant}"?' if meant else "")
+        + (f'; did you mean "{near}"?' if near else "")
     )
 
 
@@ -244,9 +246,9 @@ def _webhook_problems(table: Table, document: Table) -> Iterator[tuple[str, str]
 
 def _login_whole(document: Table) -> Iterator[Problem]:
     smtp = _table(document, "smtp")
-    for given, other in (("username", "password"), ("password", "username")):
-        if given in smtp and other not in smtp:
-            yield Problem(f"smtp.{other}", f"is missing; a login needs it with {given}")
+    for key, other in (("username", "password"), ("password", "username")):
+        if key in smtp and other not in smtp:
+            yield Problem(f"smtp.{other}", f"is missing; a login needs it with {key}")
 
 
 def _page_is_safe(document: Table) -> Iterator[Problem]:
@@ -300,8 +302,8 @@ def _lacks(document: Table, name: str, key: str) -> bool:
 
 
 def _organizations(document: Table) -> Iterator[tuple[str, Table]]:
-    found = document.get("organizations")
-    for index, table in enumerate(found if isinstance(found, list) else ()):
+    tables = document.get("organizations")
+    for index, table in enumerate(tables if isinstance(tables, list) else ()):
         if isinstance(table, dict):
             yield organization_key(index, table.get("id")), table
 

@@ -281,8 +281,8 @@ class WebTable(Section):
         """Return the names under which the page answers, in lower case and without a port."""
         own = () if addresses.is_everywhere(self.listen.host) else (self.listen.host,)
         public = urlsplit(self.public_url or "").hostname
-        named = (*self.allowed_hosts, *own, "localhost", *((public,) if public else ()))
-        return frozenset(name.lower() for name in named)
+        names = (*self.allowed_hosts, *own, "localhost", *((public,) if public else ()))
+        return frozenset(name.lower() for name in names)
 
 
 class Document(Section):

@@ -208,10 +208,10 @@ def _by_type(kinds: Sequence[Any]) -> _Reader:
     types = {str(kind.type): kind for kind in kinds}
 
     def read_one(value: Mapping[str, object], place: _Place) -> Any:
-        given = value.get("type")
-        kind = types.get(given) if isinstance(given, str) else None
+        type_ = value.get("type")
+        kind = types.get(type_) if isinstance(type_, str) else None
         if kind is None:
-            return place.at("type").refuse(_bad_type(given, types))
+            return place.at("type").refuse(_bad_type(type_, types))
         return _reader(kind)(value, place)
 
     return _table_reader(read_one)
@@ -269,8 +269,8 @@ def _form(location: Location, parts: Mapping[str, str]) -> str:
 def _unknown_key(key: str, kind: type[Section], document: type[Section]) -> str:
     known = keys_of(kind)
     homes = [f"[{name}]" for name, table in _tables(document) if key in keys_of(table)]
-    meant = f'"{near}"' if (near := closest(key, known)) else " or ".join(homes)
-    return f"unknown key; allowed: {quoted(known)}" + (f"; did you mean {meant}?" if meant else "")
+    hint = f'"{near}"' if (near := closest(key, known)) else " or ".join(homes)
+    return f"unknown key; allowed: {quoted(known)}" + (f"; did you mean {hint}?" if hint else "")
 
 
 def _tables(kind: type[Section]) -> Iterator[tuple[str, type[Section]]]:
@@ -281,15 +281,15 @@ def _tables(kind: type[Section]) -> Iterator[tuple[str, type[Section]]]:
                 yield name, each
 
 
-def _bad_type(given: object, known: Mapping[str, object]) -> str:
-    if given is None:
+def _bad_type(type_: object, known: Mapping[str, object]) -> str:
+    if type_ is None:
         return f"is missing; allowed: {quoted(known)}"
-    if isinstance(given, str) and given in FORMATS:
-        name = quoted([given])
+    if isinstance(type_, str) and type_ in FORMATS:
+        name = quoted([type_])
         return f'{name} is a format; write type = "webhook" and format = {name}'
-    meant = closest(given, known)
+    near = closest(type_, known)
     what = "unknown channel type"
-    return str(InvalidValueError(what, value=given, allowed=quoted(known), meant=meant))
+    return str(InvalidValueError(what, value=type_, allowed=quoted(known), meant=near))
 
 
 def _list_hint(location: Location) -> str:

@@ -201,12 +201,12 @@ def one_of(*words: str) -> Callable[[object], str]:
 
     def validate(value: object) -> str:
         if not isinstance(value, str) or value not in words:
-            meant = closest(value, words)
+            near = closest(value, words)
             raise InvalidValueError(
                 "not one of the allowed words",
                 value=value,
                 allowed=quoted(words),
-                meant=meant,
+                meant=near,
             )
         return value
 

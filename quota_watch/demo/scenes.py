@@ -109,11 +109,11 @@ class Scene:
 
     def counts(self, day: date, now: datetime) -> Counter[str]:
         """Return the events of a UTC day by type, as far as they have been stored at `now`."""
-        came = _came(self, day, now)
+        counts = _came(self, day, now)
         for start, end in _dropping(self, month_of(day)):
             if start.date() <= day <= end.date() and start < now:
-                came -= _came(self, day, min(now, end)) - _came(self, day, start)
-        return came
+                counts -= _came(self, day, min(now, end)) - _came(self, day, start)
+        return counts
 
     def billed(self, now: datetime) -> int:
         """Return the counted events of the month of `now` that were stored until then."""
@@ -122,8 +122,8 @@ class Scene:
 
     def enforced(self, now: datetime) -> Enforced:
         """Return what the last half-hourly job wrote down; a job takes a minute."""
-        done = now - _JOB_TAKES
-        looked = done - (done - _EVER) % ENFORCED_EVERY
+        written_at = now - _JOB_TAKES
+        looked = written_at - (written_at - _EVER) % ENFORCED_EVERY
         if any(start <= looked < end for start, end in self.miscounts):
             return Enforced(counted=0, over=False)
         counted = self.billed(looked)
@@ -186,9 +186,9 @@ def _dropping(scene: Scene, month: Period) -> tuple[tuple[datetime, datetime], .
         before = 0
         for n in range(_LOOKS_A_DAY if quiet else 1, _LOOKS_A_DAY + 1):
             look = midnight + n * ENFORCED_EVERY
-            came = _billed(_came(scene, day, look))
-            stored += came - before if since is None else 0
-            before = came
+            billed = _billed(_came(scene, day, look))
+            stored += billed - before if since is None else 0
+            before = billed
             over = is_over(stored, scene.terms(look).limit)
             if over and since is None:
                 since = look

@@ -188,14 +188,14 @@ class _Conversation(HttpConversation):
         self.wfile.write(body)
 
 
-def _event_count(scene: Scene, asked: Mapping[str, str], now: datetime) -> _Answer:
+def _event_count(scene: Scene, query: Mapping[str, str], now: datetime) -> _Answer:
     """Answer for a range of UTC days, or for all time where a date is missing."""
-    if asked.get("time_zone", "UTC") != "UTC":
+    if query.get("time_zone", "UTC") != "UTC":
         return _FAILED
-    all_time = "start_date" not in asked or "end_date" not in asked
+    all_time = "start_date" not in query or "end_date" not in query
     try:
-        start = scene.started if all_time else date.fromisoformat(asked["start_date"])
-        end = now.date() if all_time else date.fromisoformat(asked["end_date"])
+        start = scene.started if all_time else date.fromisoformat(query["start_date"])
+        end = now.date() if all_time else date.fromisoformat(query["end_date"])
     except ValueError:
         return _FAILED
     if start > end and not all_time:
@@ -348,19 +348,21 @@ class Budgets:
                 tokens -= 1
                 self._days[day] += 1
             self._buckets[owner] = tokens, now
-            left = max(daily - self._days[day], 0)
-        return _charged(scope, tokens=tokens, daily=daily, left=left, now=now)
+            remaining = max(daily - self._days[day], 0)
+        return _charged(scope, tokens=tokens, daily=daily, remaining=remaining, now=now)
 
     def _refilled(self, owner: str, now: datetime) -> float:
         tokens, at = self._buckets.get(owner, (float(BURST), now))
         return min(BURST, tokens + max((now - at).total_seconds(), 0.0) * _REFILL)
 
 
-def _charged(scope: str | None, *, tokens: float, daily: int, left: int, now: datetime) -> Charged:
+def _charged(
+    scope: str | None, *, tokens: float, daily: int, remaining: int, now: datetime
+) -> Charged:
     """Write the headers, all of whose resets are in seconds from now, and the refusal."""
     midnight = datetime.combine(now.date() + ONE_DAY, time.min, UTC)
     burst = (BURST, int(tokens), ceil((BURST - int(tokens)) / _REFILL))
-    day = (daily, left, ceil((midnight - now).total_seconds()))
+    day = (daily, remaining, ceil((midnight - now).total_seconds()))
     nearer = min(burst, day, key=lambda tier: tier[1] / tier[0])
     tiers = {"x-ratelimit-burst": burst, "x-ratelimit-daily": day, "ratelimit": nearer}
     headers = {

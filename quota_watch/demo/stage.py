@@ -128,9 +128,9 @@ def write_config(
     file.write_text(text + (_WEB.format(port=page_port) if page_port else ""), encoding="utf-8")
 
 
-def free_port(wanted: int) -> int:
+def free_port(first: int) -> int:
     """Return the port, else one of the next that nothing listens on, else any."""
-    for port in (*range(wanted, min(wanted + _NEARBY_PORTS, 65_536)), 0):
+    for port in (*range(first, min(first + _NEARBY_PORTS, 65_536)), 0):
         with socket.socket() as tried, suppress(OSError):
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             tried.bind(("127.0.0.1", port))

@@ -135,15 +135,17 @@ class Client:
         can carry.
         """
         place = parse_url(url)
-        named = {"Host": place.authority, **_HEADERS}
+        all_headers = {"Host": place.authority, **_HEADERS}
         if place.login:
-            named["Authorization"] = place.login.decode()
+            all_headers["Authorization"] = place.login.decode()
         if content is not None:
-            named["Content-Length"] = str(len(content))
-        given = dict(headers or {})
-        same = {name.lower() for name in given}
-        named = {name: each for name, each in named.items() if name.lower() not in same} | given
-        sent = [(name.encode("ascii"), each.encode("ascii")) for name, each in named.items()]
+            all_headers["Content-Length"] = str(len(content))
+        own = dict(headers or {})
+        same = {name.lower() for name in own}
+        all_headers = {
+            name: each for name, each in all_headers.items() if name.lower() not in same
+        } | own
+        sent = [(name.encode("ascii"), each.encode("ascii")) for name, each in all_headers.items()]
         target = place.target
         if self._is_forwarded(place):
             target = f"{place.scheme}://{place.authority}{target}"

@@ -91,9 +91,9 @@ def connect(host: str, port: int) -> "Stream":
     """
     addresses = _resolve(host, port)
     failure: HttpError = ConnectError("the name has no address")
-    for done, address in enumerate(addresses):
+    for attempts, address in enumerate(addresses):
         rest = left()
-        share = None if rest is None else rest / (len(addresses) - done)
+        share = None if rest is None else rest / (len(addresses) - attempts)
         try:
             return Stream(socket.create_connection((address, port), share))
         except TimeoutError as error:
@@ -291,9 +291,9 @@ def trust(ca_file: Path | None = None) -> ssl.SSLContext:
         usual = None if file or folder else certifi.where()
         context = ssl.create_default_context(cafile=file or usual, capath=folder)
     except OSError as error:  # ssl.SSLError is one
-        named = [f"{name}={os.environ[name]}" for name in _CERTIFICATES if name in os.environ]
+        variables = [f"{name}={os.environ[name]}" for name in _CERTIFICATES if name in os.environ]
         reason = error.strerror if not isinstance(error, ssl.SSLError) else "no PEM certificate"
-        where = " ".join(named) or error.filename or "the usual certificates"
+        where = " ".join(variables) or error.filename or "the usual certificates"
         raise OSError(f"{where} can't be used: {reason}") from None
     context.load_default_certs()  # the machine's own too: where companies put theirs
     if ca_file is not None:

@@ -268,12 +268,12 @@ def whole_day(day: str) -> str:
 
 def span(length: timedelta) -> str:
     """Write a duration in its two largest units, "37 min 54 s", rounded up to whole seconds."""
-    left = math.ceil(length.total_seconds())
+    seconds = math.ceil(length.total_seconds())
     parts: list[str] = []
     for unit, size in _UNITS:
-        if left >= size:
-            parts.append(f"{left // size} {unit}")
-            left %= size
+        if seconds >= size:
+            parts.append(f"{seconds // size} {unit}")
+            seconds %= size
     return " ".join(parts[:2]) or "0 s"
 
 

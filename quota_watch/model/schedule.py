@@ -138,10 +138,10 @@ class QuietHours:
 
     def hold(self, now: datetime) -> bool:
         """Check whether it is quiet at `now`."""
-        shown = now.astimezone(zone_of(self.time_zone)).time()
+        local = now.astimezone(zone_of(self.time_zone)).time()
         if self.start <= self.end:
-            return self.start <= shown < self.end
-        return shown >= self.start or shown < self.end
+            return self.start <= local < self.end
+        return local >= self.start or local < self.end
 
 
 def until_quiet_ends(quiet: QuietHours | None, now: datetime) -> datetime | None:

@@ -84,13 +84,13 @@ def parse_range(body: bytes, *, start: date, end: date) -> tuple[DayCounts, ...]
     if plain is not None:
         return plain
     days = parse_days(body)
-    got = {counts.day for counts in days}
-    outside = [day for day in sorted(got) if not start <= day <= end]
+    dates = {counts.day for counts in days}
+    outside = [day for day in sorted(dates) if not start <= day <= end]
     if outside:
         raise bad_answer(
             f"it has {len(outside)} days outside {start} to {end}, such as {outside[0]}"
         )
-    missing = [day for day in each_day(start, end) if day not in got and day != end]
+    missing = [day for day in each_day(start, end) if day not in dates and day != end]
     if missing:
         raise bad_answer(
             f"{len(missing)} days of {start} to {end} are missing, the first is {missing[0]}"
@@ -195,8 +195,8 @@ def _by_type(row: Mapping[str, Any], where: str) -> Counter[str]:
 
 def _new_types(counts: Mapping[str, int]) -> Counter[str]:
     """Return the counts of event types that are newer than this program."""
-    named = ((_TYPE_FIELD.fullmatch(field), n) for field, n in counts.items())
-    return Counter({match[1]: n for match, n in named if match})
+    matches = ((_TYPE_FIELD.fullmatch(field), n) for field, n in counts.items())
+    return Counter({match[1]: n for match, n in matches if match})
 
 
 def _count(row: Mapping[str, Any], name: str, where: str) -> int:

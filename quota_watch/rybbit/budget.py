@@ -197,15 +197,15 @@ class Day:
         """
         self._glance(at)
         to_go = max(self.ends - at, 0.0)
-        kept = self._remaining - self.left
-        left = max(self.left - max(self._others_per_second * to_go - kept, 0.0), 1.0)
+        reserve = self._remaining - self.left
+        remaining = max(self.left - max(self._others_per_second * to_go - reserve, 0.0), 1.0)
         now = interval * _STEP**self._steps if self._steps else interval
         if at - self._stepped_at < now.total_seconds() or to_go < now.total_seconds():
             return now
         due = organizations * to_go / now.total_seconds()
-        if due > left * _SHORT and self._steps < _MOST_STEPS:
+        if due > remaining * _SHORT and self._steps < _MOST_STEPS:
             self._steps += 1
-        elif due * _STEP < left * _ENOUGH and self._steps:
+        elif due * _STEP < remaining * _ENOUGH and self._steps:
             self._steps -= 1
         else:
             return now

@@ -210,12 +210,14 @@ class RybbitClient:
         server, key = organization.server, self._keys[organization]
         if (server, key) not in self._sites:
             try:
-                seen = self.organizations(server, key)
+                organizations = self.organizations(server, key)
             except UpstreamError as error:
                 if error.may_pass:
                     return None
-                seen = ()
-            self._sites[server, key] = {each.id: each.sites[0].id for each in seen if each.sites}
+                organizations = ()
+            self._sites[server, key] = {
+                each.id: each.sites[0].id for each in organizations if each.sites
+            }
         return self._sites[server, key].get(organization.id)
 
     def _account_by_site(

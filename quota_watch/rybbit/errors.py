@@ -93,10 +93,10 @@ def place(server: str, organization: str | None) -> str:
     """
     scheme, slashes, rest = one_line(server, None).rpartition("://")
     host, slash, path = rest.partition("/")
-    shown = f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+    address = f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
     if organization is None:
-        return shown
-    return f"organization {one_line(organization, None) or '(no id)'} at {shown}"
+        return address
+    return f"organization {one_line(organization, None) or '(no id)'} at {address}"
 
 
 def _meaning(
@@ -171,8 +171,8 @@ def _refused(status: int, answer: Mapping[str, Any], endpoint: Endpoint) -> _Mea
 
 def _limited(answer: Mapping[str, Any], retry_after: float | None) -> _Meaning:
     scope = next((name for name in ("burst", "daily") if answer.get("scope") == name), None)
-    asked = None if retry_after is None else timedelta(seconds=retry_after)
-    wait = "" if asked is None else f"; retry after {span(asked)}"
+    pause = None if retry_after is None else timedelta(seconds=retry_after)
+    wait = "" if pause is None else f"; retry after {span(pause)}"
     return _Meaning(
         ErrorKind.RATE_LIMITED,
         f"too many requests for this key's {f'{scope} ' if scope else ''}limit (429){wait}. Other"
@@ -224,8 +224,8 @@ def _object(body: bytes) -> Mapping[str, Any]:
 def _retry_after(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float | None:
     """Return the wait that upstream asks for in seconds: its header's, else its body's."""
     sent = http_date(headers.get("date", ""))  # our own clock may be off
-    asked = (headers.get("retry-after", ""), answer.get("retryAfter"))
-    texts = (str(each) for each in asked if isinstance(each, int | float | str))
+    values = (headers.get("retry-after", ""), answer.get("retryAfter"))
+    texts = (str(each) for each in values if isinstance(each, int | float | str))
     waits = (seconds_until(text, sent) for text in texts if len(text) < _SHORT)
     return next((min(wait, MAX_RETRY_AFTER) for wait in waits if wait is not None), None)
 
