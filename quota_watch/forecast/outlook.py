@@ -78,12 +78,11 @@ class Outlook:
 
     def to_json(self) -> dict[str, Any]:
         """Write it as `from_json` reads it, about a kilobyte."""
-        days = each_day(self.period.start, self.as_of)
         return {
             "version": VERSION,
             "period": [self.period.start.isoformat(), self.period.end.isoformat()],
             "as_of": self.as_of.isoformat(),
-            "counted": [self.counted.get(day) for day in days],
+            "counted": list(map(self.counted.get, each_day(self.period.start, self.as_of))),
             "level": msgspec.to_builtins(self.level),
             "shape": msgspec.to_builtins(self.shape),
             "usual": msgspec.to_builtins(self.usual),
@@ -122,27 +121,24 @@ def fit(
 def from_json(kept: Mapping[str, Any]) -> Outlook | None:
     """Read what `to_json` wrote; None where another version did, or it makes no sense."""
     try:
-        return _restored(kept) if kept["version"] == VERSION else None
+        if kept["version"] != VERSION:
+            return None
+        level, (start, end) = kept["level"], msgspec.convert(kept["period"], tuple[date, date])
+        counted = enumerate(msgspec.convert(kept["counted"], list[int | None]))
+        return Outlook(
+            period=Period(start, end),
+            as_of=msgspec.convert(kept["as_of"], date),
+            counted={start + n * ONE_DAY: count for n, count in counted if count is not None},
+            level=msgspec.convert(level, TooEarly)
+            if "needed" in level
+            else msgspec.convert(level, Level),
+            shape=msgspec.convert(kept["shape"], DayShape),
+            usual=msgspec.convert(kept["usual"], Usual | None),
+            usual_types=msgspec.convert(kept["types"], dict[str, int]),
+            memory=memory_from_json(kept["memory"]),
+        )
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def _restored(kept: Mapping[str, Any]) -> Outlook:
-    start, end = msgspec.convert(kept["period"], tuple[date, date])
-    counted = enumerate(msgspec.convert(kept["counted"], list[int | None]))
-    level = kept["level"]
-    return Outlook(
-        period=Period(start, end),
-        as_of=msgspec.convert(kept["as_of"], date),
-        counted={start + n * ONE_DAY: count for n, count in counted if count is not None},
-        level=msgspec.convert(level, TooEarly)
-        if "needed" in level
-        else msgspec.convert(level, Level),
-        shape=msgspec.convert(kept["shape"], DayShape),
-        usual=msgspec.convert(kept["usual"], Usual | None),
-        usual_types=msgspec.convert(kept["types"], dict[str, int]),
-        memory=memory_from_json(kept["memory"]),
-    )
 
 
 def memory_from_json(kept: Any) -> DateMemory | None:
@@ -189,27 +185,22 @@ class Past:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """What follows for this period; `usual` is learned from the days before today.
+    """What follows for this period from the days before today and what was counted of today.
 
-    `is_light`: brought up to the minute from a kept outlook, so that `past` holds no days and
-    nothing was worked out of what would help. Otherwise `outlook` is what was fitted, to be kept.
+    `usual` and `usual_types`, by type over four weeks, are what the days before today had. Where it
+    `is_light` it comes from a stored outlook: `past` holds no days, and what would help was not
+    worked out. Otherwise `outlook` is what was fitted, to be stored.
     """
 
     past: Past
     forecast: Forecast | TooEarly
     usual: Usual | None
+    usual_types: Mapping[str, int]
     advice: Remedies | None = None
     plan_fit: PlanFit | None = None
 
     is_light: bool = False
     outlook: Outlook | None = None
-
-    @property
-    def usual_types(self) -> dict[str, int]:
-        """What each type had over the last four weeks."""
-        if self.outlook is not None:
-            return dict(self.outlook.usual_types)
-        return _usual_types(self.past.by_type)
 
 
 def since_first_event(counted: Mapping[date, int], *, known_from: date | None) -> dict[date, int]:
@@ -262,6 +253,7 @@ def analyse(past: Past, *, watch: Watch, usage: Usage, now: datetime, always: bo
         past=past,
         forecast=forecast,
         usual=outlook.usual,
+        usual_types=outlook.usual_types,
         outlook=outlook,
         advice=advice,
         plan_fit=plan_fit,
@@ -281,7 +273,7 @@ def bring_up_to_date(outlook: Outlook, *, watch: Watch, usage: Usage, now: datet
     past = Past(
         counted={},
         capped=(),
-        by_type={outlook.as_of: outlook.usual_types},
+        by_type={},
         snapshots=[Snapshot(at=now, today=usage.used_today)],
         shape=outlook.shape,
     )
@@ -289,6 +281,7 @@ def bring_up_to_date(outlook: Outlook, *, watch: Watch, usage: Usage, now: datet
         past=past,
         forecast=outlook.forecast(now=now, counted=usage.used_today, limit=watch.limit),
         usual=outlook.usual,
+        usual_types=outlook.usual_types,
         is_light=True,
     )
 

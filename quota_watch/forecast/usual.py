@@ -5,7 +5,6 @@ day is measured against itself.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -113,7 +112,13 @@ def usual_days(
             [n / factors[day] for n, day in zip(values, weekdays, strict=True)],
             lone=0 if is_sparse else _LONE,
         ),
-        quiet_runs=_runs([day for day, count, least, _ in past if _is_quiet(count, least)]),
+        quiet_runs=_runs(
+            [
+                day
+                for day, count, least, _ in past
+                if least >= _QUIET_LEAST and count <= _QUIET * least
+            ]
+        ),
     )
 
 
@@ -162,10 +167,6 @@ def _reach(flat: Sequence[float], *, lone: int) -> float:
     skew = fmean((n - mean) ** 3 for n in rest) / deviation**3 if deviation else 0.0
     deviations = _BEYOND_CHANCE + min(max(skew, 0.0), _MOST_SKEWED)
     return six_figures(max(_BEYOND_HABIT * rest[-1], mean + deviations * deviation))
-
-
-def _is_quiet(count: int, expected: float) -> bool:
-    return expected >= _QUIET_LEAST and count <= _QUIET * expected
 
 
 def _runs(days: Sequence[date]) -> tuple[int, ...]:
@@ -239,12 +240,10 @@ def learn_shape(
     where no three hours went by without a snapshot and its count never fell by more than a
     twentieth (a clock that jumped, a site deleted). A busy day weighs no more than a usual one.
     """
-    seen: dict[date, list[Snapshot]] = defaultdict(list)
-    for snapshot in snapshots:
-        seen[snapshot.at.astimezone(UTC).date()].append(snapshot)
+    in_order = sorted(snapshots, key=lambda snapshot: snapshot.at)
     days = {
         day: shares
-        for day, of_day in sorted(seen.items())
+        for day, of_day in groupby(in_order, lambda snapshot: snapshot.at.astimezone(UTC).date())
         if today - _SHAPE_MEMORY <= day < today and day not in excluded
         if (shares := _shares_of(day, of_day, totals.get(day, 0))) is not None
     }
@@ -300,13 +299,13 @@ def _mean(
     return 0.0, *(min(each / whole, 1.0) for each in sums), 1.0
 
 
-def _shares_of(day: date, snapshots: Sequence[Snapshot], total: int) -> list[float] | None:
+def _shares_of(day: date, snapshots: Iterable[Snapshot], total: int) -> list[float] | None:
     """Return the shares of one day by hour; None where it was not seen whole, or makes no sense."""
     if total <= 0:
         return None
     start = datetime.combine(day, time.min, UTC)
     points = [(0.0, 0)]
-    for snapshot in sorted(snapshots, key=lambda each: each.at):
+    for snapshot in snapshots:
         hour = (snapshot.at - start) / ONE_DAY * _HOURS
         highest = points[-1][1]
         if snapshot.today < highest - _FALL * total:

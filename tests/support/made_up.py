@@ -40,7 +40,14 @@ def analysis(
 ) -> Analysis:
     """Return what follows from a past of which nothing but `counted` days is known."""
     past = Past(counted=counted or {}, capped=(), by_type={}, snapshots=(), shape=flat_shape())
-    return Analysis(past=past, forecast=forecast, usual=None, advice=advice, plan_fit=plan_fit)
+    return Analysis(
+        past=past,
+        forecast=forecast,
+        usual=None,
+        usual_types={},
+        advice=advice,
+        plan_fit=plan_fit,
+    )
 
 
 def counted(used: int, first: date, today: date) -> dict[date, int]:
