@@ -10,6 +10,7 @@ from typing import TypeVar
 from quota_watch.lib.text import join, number, one_line
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.view import Button, grouped, subject, view_of
+from quota_watch.model.watch import Rule
 
 Made = TypeVar("Made")
 
@@ -44,14 +45,16 @@ class ChatSection:
 
     def lines(self, longest: int, escape: Callable[[str], str] = str) -> list[str]:
         """Write what stands below the title, each line cut to `longest` characters."""
-        return [fit(line, longest, escape) for line in (self.lead, *self.figures.split("\n"))]
+        lines = (self.lead, *self.figures.split("\n"))
+        return [fit(line, longest, escape) for line in lines if line]
 
 
 def section_of(*facts: Facts, now: datetime) -> ChatSection:
     """Show facts of one organization, the most severe first, that are sent at `now`."""
     view, alert = view_of(*facts, now=now), facts[0].alert
     steps = join([*view.steps, view.note])
-    cost = view.preheader if view.preheader != view.lead else ""
+    repeats = view.preheader == view.lead or alert.rule == Rule.BLIND  # a figure says it too
+    cost = "" if repeats else view.preheader
     figures = [cost.rstrip("."), *view.figures] if view.figures else [steps]
     lines = [f"{label}: {text}" for label, text in view.facts] if view.report else []
     return ChatSection(

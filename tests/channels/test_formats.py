@@ -368,3 +368,11 @@ def test_plain_text_tells_everything_without_markup():
     assert "Upgrade the plan at https://app.rybbit.io." in text
     assert "91,234 of 100,000 used · counted 15 March, 12:00 UTC" in text
     assert "Test: Test of the channel ops" in text
+
+
+@pytest.mark.parametrize("chat", CHATS)
+def test_no_line_of_a_chat_is_empty_and_no_fact_stands_twice(chat):
+    assert "" not in texts(sent(CHATS[chat], SAMPLES["test"]))
+    told = " ".join(texts(sent(CHATS[chat], SAMPLES["blind"])))
+    assert "Last count: 91,234 of 100,000, 15 March, 09:30 UTC" in told
+    assert "the last count was" not in told

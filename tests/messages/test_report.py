@@ -116,7 +116,7 @@ def test_of_a_month_that_is_over_the_loss_is_told_as_past():
         (None, "8,000 events in the week."),
         (0.2, "8,000 events in the week, as many as in the week before."),
         (12.4, "8,000 events in the week, 12 % more than in the week before."),
-        (-30.0, "8,000 events in the week, 30 % less than in the week before."),
+        (-30.0, "8,000 events in the week, 30 % fewer than in the week before."),
     ],
 )
 def test_growth_is_told_in_words(growth, said):

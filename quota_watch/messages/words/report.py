@@ -141,9 +141,9 @@ def _will_be_full(entry: EntryFacts, kind: ReportKind) -> bool:
 def used(entry: EntryFacts) -> str:
     """Say what was used of the limit."""
     if entry.used is None:
-        return "No data yet."
+        return "No data yet"
     if entry.limit is None:
-        return f"{events(entry.used)} (no limit known)."
+        return events(entry.used)
     return f"{number(entry.used)} of {events(entry.limit)} ({share(entry.percent)})"
 
 
@@ -160,7 +160,7 @@ def changed(entry: EntryFacts, kind: ReportKind) -> str:
     a_day = "" if kind is ReportKind.WEEKLY else " a day"  # months differ in length
     if percent == 0:
         return f"{came}, as many{a_day} as in the {unit} before."
-    way = "more" if percent > 0 else "less"
+    way = "more" if percent > 0 else "fewer"
     return f"{came}, {number(abs(percent))} % {way}{a_day} than in the {unit} before."
 
 
