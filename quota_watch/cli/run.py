@@ -153,7 +153,7 @@ def poll(
                 named = [watch.organization for watch in watches]
                 summaries, put_off = runtime.poll_named(named, done=shown.advance)
             runtime.report()
-            runtime.tell_of_channels()
+            runtime.notify_of_channels()
             deliveries = runtime.flush(_FLUSH_SECONDS)
             if len(watches) == len(config.organizations):
                 runtime.thin_out()  # who polls from cron has no daemon that does it
@@ -163,7 +163,7 @@ def poll(
         except QuotaWatchError:
             raise
         except Exception:
-            runtime.tell_of_defect("poll")
+            runtime.notify_of_defect("poll")
             raise
         finally:
             runtime.close(_CLOSE_SECONDS)

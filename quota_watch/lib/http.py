@@ -30,7 +30,6 @@ from quota_watch.lib.network import (
     connect,
     deadline,
     left,
-    read_headers,
     trust,
     usual_certificates,
 )
@@ -183,8 +182,8 @@ class Client:
     def _ask(self, connection: Connection, request: Request, read: _Read) -> Response:
         try:
             connection.send(request.head, request.content)
-            head = connection.receive_head()
-            response = read(connection.receive_body(), head.status_code, read_headers(head))
+            status, headers = connection.receive_head()
+            response = read(connection.receive_body(), status, headers)
         except BaseException:
             connection.close()
             raise
@@ -253,10 +252,10 @@ class Client:
         target = f"{host}:{url.port}".encode("ascii")
         headers = [(b"Host", target), *self._proxy_headers()]
         connection.send(h11.Request(method="CONNECT", target=target, headers=headers))
-        head = connection.receive_head()
-        if not 200 <= head.status_code < 300:  # noqa: PLR2004 -- success
+        status, _ = connection.receive_head()
+        if not 200 <= status < 300:  # noqa: PLR2004 -- success
             # Not in its own words: they may repeat the login we sent.
-            raise ConnectError(f"the proxy answered {head.status_code}")
+            raise ConnectError(f"the proxy answered {status}")
 
     def _proxy_headers(self) -> list[tuple[bytes, bytes]]:
         login = self._proxy and self._proxy.login

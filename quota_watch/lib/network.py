@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
@@ -226,13 +226,17 @@ class Connection:
         with suppress(ReadError):
             self._stream.sendall(b"".join(part for part in parts if part))
 
-    def receive_head(self) -> h11.Response:
-        """Return the head of the answer, after any interim ones."""
+    def receive_head(self) -> tuple[int, Mapping[str, str]]:
+        """Return status and headers of the answer, after any interim ones; repeated ones joined."""
         self._receive()
         while not isinstance(event := self._next_event(), h11.Response):
             if not isinstance(event, h11.InformationalResponse):
                 raise ProtocolError("the answer has no head")
-        return event
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in event.headers:
+            name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        return event.status_code, headers
 
     def receive_body(self) -> Iterator[bytes]:
         """Yield the body of the answer as it arrives."""
@@ -269,15 +273,6 @@ class Connection:
             raise ProtocolError("Server disconnected without an answer.")
         self.is_answered = self.is_answered or bool(data)
         self._state.receive_data(data)
-
-
-def read_headers(head: h11.Response) -> dict[str, str]:
-    """Return the headers of an answer; repeated ones are joined."""
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in head.headers:
-        name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
 
 
 def trust(ca_file: Path | None = None) -> ssl.SSLContext:

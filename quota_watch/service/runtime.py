@@ -255,13 +255,13 @@ class Runtime:
         self.found = (*self.found, *found)
         return bool(found)
 
-    def tell_of_channels(self) -> None:
+    def notify_of_channels(self) -> None:
         """Alert about channels that keep failing, on those that work; raises `StorageError`."""
         with self._database.read() as connection:
             failing = failing_channels(connection, self._channels, now=self._clock.now())
         self._notices.failing(failing)
 
-    def tell_of_config(self, refused: QuotaWatchError | None) -> None:
+    def notify_of_config(self, refused: QuotaWatchError | None) -> None:
         """Alert that a new config was refused, or accepted again; raises `StorageError`."""
         if refused is None:
             self._notices.config_accepted()
@@ -270,7 +270,7 @@ class Runtime:
         else:
             self._notices.config_refused([str(refused)])
 
-    def tell_of_defect(self, job: str) -> None:
+    def notify_of_defect(self, job: str) -> None:
         """Send a plain notice, once a day, that a bug ends a job for all organizations."""
         self._last_line.note_all(job)
 

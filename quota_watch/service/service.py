@@ -90,7 +90,7 @@ class Service:
         self._start_jobs()
         self._notifier.ready()
         log.info("started", **self._runtime.summary())
-        self._tell_of_config(None)
+        self._notify_of_config(None)
         last_status, drift = "", self._drift()
         while not (self._stopping.wait(self._tick) or self.failed):
             if self._reloading.is_set():
@@ -135,7 +135,7 @@ class Service:
             ("thin out", _THIN_OUT_SECONDS, lambda runtime: runtime.thin_out()),
             ("discover", _DISCOVER_SECONDS, self._discover),
             ("report", _REPORT_SECONDS, lambda runtime: runtime.report()),
-            ("tell of channels", _CHANNELS_SECONDS, self._tell_of_trouble),
+            ("notify of channels", _CHANNELS_SECONDS, self._notify_of_trouble),
         )
         for name, seconds, work in jobs:
             self._moved(name)
@@ -144,10 +144,10 @@ class Service:
             )
         self._scheduler.start()
 
-    def _tell_of_trouble(self, runtime: Runtime) -> None:
-        runtime.tell_of_channels()
+    def _notify_of_trouble(self, runtime: Runtime) -> None:
+        runtime.notify_of_channels()
         if self._refused is not None:  # once, but a silence may have held it back
-            self._tell_of_config(self._refused)
+            self._notify_of_config(self._refused)
 
     def _discover(self, runtime: Runtime) -> None:
         if runtime.discover():
@@ -171,7 +171,7 @@ class Service:
         except Exception:
             log.exception("job failed", job=job)
             self._health.ended(job, by_defect=job in _WATCHED)
-            self._tell_of_defect(job)
+            self._notify_of_defect(job)
         else:
             self._health.ended(job, by_defect=False)
             self._broken_since.pop(job, None)
@@ -184,12 +184,12 @@ class Service:
                 self._under_way.notify_all()
         self._moved(job)
 
-    def _tell_of_defect(self, job: str) -> None:
+    def _notify_of_defect(self, job: str) -> None:
         """Notify people of a bug that lasts: one that is gone at the next tick did no harm."""
         now = self._clock.monotonic()
         lasts = now - self._broken_since.setdefault(job, now) >= _DEFECT_SECONDS
         if lasts and job in _WATCHED:
-            self._runtime.tell_of_defect(job)
+            self._runtime.notify_of_defect(job)
 
     def _moved(self, job: str) -> None:
         if job in _WATCHED:
@@ -203,19 +203,19 @@ class Service:
         except QuotaWatchError as error:
             log.error("config refused, the old one stays in force", error=str(error))
             self._refused = error
-            self._tell_of_config(error)
+            self._notify_of_config(error)
         except Exception:  # as in every job: a bug must not end the watch
             log.exception("config not applied, the old one stays in force")
         else:
             log.info("config reloaded", **self._runtime.summary())
             self._refused = None
-            self._tell_of_config(None)
+            self._notify_of_config(None)
             # What the old runtime has under way ends by itself, however long that takes.
             threading.Thread(target=old.close, args=(_RETIRE_SECONDS,), daemon=True).start()
         self._notifier.ready()
 
-    def _tell_of_config(self, refused: QuotaWatchError | None) -> None:
-        self._guarded("tell of the config", lambda runtime: runtime.tell_of_config(refused))
+    def _notify_of_config(self, refused: QuotaWatchError | None) -> None:
+        self._guarded("notify of the config", lambda runtime: runtime.notify_of_config(refused))
 
     def _status(self) -> str:
         doubts = list(self._health.doubts())

@@ -57,16 +57,16 @@ class Jobs:
         self.discoveries += 1
         return self.finds and self.discoveries == 1
 
-    def tell_of_channels(self) -> None:
+    def notify_of_channels(self) -> None:
         pass
 
     def report(self) -> None:
         self.reported += 1
 
-    def tell_of_config(self, refused: object) -> None:
+    def notify_of_config(self, refused: object) -> None:
         self.told.append(refused)
 
-    def tell_of_defect(self, job: str) -> None:
+    def notify_of_defect(self, job: str) -> None:
         self.defects.append(job)
 
     def summary(self) -> dict[str, str]:
@@ -280,10 +280,10 @@ def test_a_refused_config_is_told_of_until_one_is_taken_as_a_silence_may_hold_it
     jobs, refused = Jobs(), StorageError("that is no config")
     running = start(jobs, refused, jobs)
     running.reload()
-    running.service._tell_of_trouble(jobs)
+    running.service._notify_of_trouble(jobs)
     assert jobs.told[-2:] == [refused, refused]
     running.reload()
-    running.service._tell_of_trouble(jobs)
+    running.service._notify_of_trouble(jobs)
     wait_until(lambda: jobs.told[-1] is None)
 
 
