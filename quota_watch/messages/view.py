@@ -260,7 +260,9 @@ def _figures(facts: Facts) -> tuple[str, ...]:
         if facts.alert.rule == Rule.BLIND and usage.measured_at is not None and not facts.is_end:
             return (f"Last count: {number(usage.used)}{of}, {brief(usage.measured_at, zone)}",)
         figures.append(f"{number(usage.used)}{of} used")
-    if facts.alert.rule == Rule.FORECAST and forecast and forecast.probability_over is not None:
+    # An end names the risk in its text; odds beside it would say the same twice.
+    warns = facts.alert.rule == Rule.FORECAST and not facts.is_end
+    if warns and forecast is not None and forecast.probability_over is not None:
         figures.append(f"confidence {certainty(forecast.probability_over)}")
     if facts.lost is not None and facts.lost.likely:
         figures.append(f"lost: {about(facts.lost)}")
