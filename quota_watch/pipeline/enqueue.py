@@ -111,7 +111,7 @@ def _kept(
         title=facts.alert.title,
         summary=facts.alert.summary,
     )
-    is_end, told = transition.type is TransitionType.RESOLVED, deliveries.channels_told
+    is_end, told = transition.type is TransitionType.RESOLVED, deliveries.receivers_of
     if alert_pk is None or not (transition.told or is_end):
         return
     heard_by = audience(

@@ -28,7 +28,7 @@ from quota_watch.rules.story import AboutOther, AboutServer, Silence, Story, Tra
 from quota_watch.rules.verdict import Condition, Findings, Reason, Verdict
 from quota_watch.storage import StorageError, stories
 from quota_watch.storage.database import Database
-from quota_watch.storage.organizations import failing_alike, take_notice_of_day
+from quota_watch.storage.organizations import begin_day_of_notice, failing_alike
 
 log = get_logger(__name__)
 
@@ -264,7 +264,7 @@ class LastLine:
         """Keep the day before anything is told: else every restart would say it again."""
         try:
             with self._database.write() as connection:
-                return take_notice_of_day(connection, pk, now.date())
+                return begin_day_of_notice(connection, pk, now.date())
         except StorageError as error:
             log.error("database can't record sent notices", error=error)
             return self._begins_day_beside(watch.organization.id, now.date())

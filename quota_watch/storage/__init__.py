@@ -1,4 +1,4 @@
-"""What is kept: schema, claims, the record, migrations; all SQL is here."""
+"""The database: one module per table, the schema and its upkeep; all SQL is here."""
 
 from quota_watch.lib import QuotaWatchError
 
@@ -8,12 +8,12 @@ class StorageError(QuotaWatchError):
 
 
 class DatabaseUrlError(StorageError):
-    """Its URL can't be right, whatever is there."""
+    """Its URL is malformed or of a database that is not supported."""
 
 
 class DatabaseUnreachable(StorageError):  # noqa: N818 - reads as what happened
-    """Its server does not answer, which may pass by itself."""
+    """Its server does not answer; that may pass."""
 
 
 class DatabaseLost(StorageError):  # noqa: N818
-    """It is not the one any more that this process began with: only a new start helps."""
+    """It is no longer the one that this process opened: only a restart helps."""

@@ -1,4 +1,4 @@
-"""What came of attempts: kept with each row, and what follows from it for others."""
+"""Outcomes of attempts: recorded with each row, and what follows for others and for the channel."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ from quota_watch.storage.deliveries import (
     DeliveryReason,
     DeliveryState,
     as_delivery,
-    is_heard,
     is_loose,
     is_pending,
+    is_sent_or_pending,
     is_urgent,
     row_is_urgent,
 )
@@ -51,7 +51,7 @@ _FAILURES = (DeliveryReason.REFUSED, DeliveryReason.GAVE_UP)
 
 
 URGENT_PATIENCE = timedelta(minutes=10)
-"""How long what is critical may fail before it is told elsewhere too."""
+"""How long a critical delivery may fail before the fallback channels get it too."""
 
 
 _UNNAMED = timedelta(hours=24)
@@ -59,7 +59,7 @@ _NAMED_AGAIN = timedelta(hours=1)
 _SKEW = timedelta(seconds=60)
 """How far two clocks may be apart, or one may go back, without anything waiting for long."""
 
-_MOST_ATTEMPTS_KEPT = 20
+_LONGEST_LOG = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class Attempt:
 
 
 def mark_done(connection: Connection, messages: Sequence[ClaimedMessage], *, now: datetime) -> bool:
-    """Record that the receiver accepted; tell whether the claims still held."""
+    """Record that the receiver accepted them; False where a claim no longer held."""
     entry = {"at": now, "outcome": "accepted"}
     ended = finished(DeliveryState.DONE, DeliveryReason.DELIVERED, now)
     return _finish(connection, messages, entry, last_error=None, last_status=None, **ended)
@@ -86,9 +86,9 @@ def mark_retry(
 
 
 def mark_split(connection: Connection, message: ClaimedMessage, attempt: Attempt) -> bool:
-    """Record that several were refused together, and let each be tried alone at once.
+    """Record that several were refused together, and make each due alone.
 
-    So what one of them is refused for does not fail the others.
+    So the fault of one of them does not fail the others.
     """
     alone = {"next_at": attempt.at, "batch": None, "message_id": delivery.c.id}
     return _keep(connection, message, attempt, "split", **alone)
@@ -97,7 +97,7 @@ def mark_split(connection: Connection, message: ClaimedMessage, attempt: Attempt
 def mark_failed(
     connection: Connection, message: ClaimedMessage, attempt: Attempt, *, reason: DeliveryReason
 ) -> bool:
-    """Record that the rows failed for good; what would only resolve them is dropped."""
+    """Record that the rows failed for good, and drop what would only resolve them."""
     ended = finished(DeliveryState.FAILED, reason, attempt.at)
     held = _keep(connection, message, attempt, reason, **ended)
     if held:
@@ -106,7 +106,7 @@ def mark_failed(
 
 
 def give_back(connection: Connection, messages: Iterable[ClaimedMessage]) -> None:
-    """Let go of what was claimed and not attempted."""
+    """Release what was claimed and not attempted."""
     for message in messages:
         pks = [row.pk for row in message.rows]
         ours = and_(delivery.c.pk.in_(pks), delivery.c.claimed_by == message.token)
@@ -116,9 +116,9 @@ def give_back(connection: Connection, messages: Iterable[ClaimedMessage]) -> Non
 def make_due(
     connection: Connection, channel: str, *, now: datetime, but: Collection[str] = ()
 ) -> None:
-    """Let what waits for its next attempt on the channel go now: it has just taken a message.
+    """Make what waits for its next attempt on the channel due: it has just taken a message.
 
-    But not the messages of these ids. Quiet hours hold what they hold.
+    All but the messages of these ids. What quiet hours hold stays held.
     """
     waiting = and_(is_pending(), delivery.c.channel == channel, delivery.c.attempts > 0)
     id_ = func.coalesce(delivery.c.message_id, delivery.c.id)
@@ -130,7 +130,7 @@ def make_due(
 
 
 def drop_expired(connection: Connection, *, now: datetime, channel: str | None = None) -> int:
-    """Drop what a later period has overtaken, of the channel or of all; return how many."""
+    """Drop deliveries of a period that is over, of the channel or of all; return how many."""
     own = [] if channel is None else [delivery.c.channel == channel]
     ended = finished(DeliveryState.DROPPED, DeliveryReason.SUPERSEDED, now)
     expired = update(delivery).where(is_loose(now), delivery.c.expires_at <= now, *own)
@@ -138,15 +138,15 @@ def drop_expired(connection: Connection, *, now: datetime, channel: str | None =
 
 
 def drop_pointless(connection: Connection, gone: Iterable[Delivery], *, now: datetime) -> None:
-    """Drop the ends of stories that these failed to tell of, where nothing else was told."""
+    """Drop the ends of these stories where their receiver got nothing else of them."""
     for row in {(row.alert_pk, row.channel, row.recipient): row for row in gone}.values():
         same = and_(
             delivery.c.alert_pk == row.alert_pk,
             delivery.c.channel == row.channel,
             delivery.c.recipient == row.recipient,
         )
-        heard = select(delivery.c.pk).where(same, is_heard(), delivery.c.type != RESOLVED)
-        if row.alert_pk is None or connection.scalar(heard.limit(1)) is not None:
+        other = select(delivery.c.pk).where(same, is_sent_or_pending(), delivery.c.type != RESOLVED)
+        if row.alert_pk is None or connection.scalar(other.limit(1)) is not None:
             continue
         ended = finished(DeliveryState.DROPPED, DeliveryReason.POINTLESS, now)
         pointless = update(delivery).where(same, is_pending(), delivery.c.type == RESOLVED)
@@ -154,8 +154,8 @@ def drop_pointless(connection: Connection, gone: Iterable[Delivery], *, now: dat
 
 
 def finished(state: DeliveryState, reason: DeliveryReason, now: datetime) -> dict[str, Any]:
-    """Return what a row becomes that is over."""
-    # `next_at` of what is over tells when, so that the index finds the latest.
+    """Return the columns of a delivery that is over."""
+    # Its `next_at` is when that was, so that the index finds the latest.
     return {"state": state, "reason": reason, "done_at": now, "next_at": now}
 
 
@@ -163,8 +163,8 @@ def _keep(
     connection: Connection, message: ClaimedMessage, attempt: Attempt, outcome: str, **values: Any
 ) -> bool:
     entry = {"at": attempt.at, "status": attempt.status, "error": attempt.error}
-    seen = {"last_error": attempt.error, "last_status": attempt.status}
-    return _finish(connection, [message], entry | {"outcome": outcome}, **seen, **values)
+    last = {"last_error": attempt.error, "last_status": attempt.status}
+    return _finish(connection, [message], entry | {"outcome": outcome}, **last, **values)
 
 
 def _finish(
@@ -200,14 +200,14 @@ def log_with(
     status: int | None = None,
     error: str | None = None,
 ) -> list[Any]:
-    """Return the attempts with one more; of too many the first and the last are kept."""
-    kept = [*log, {"at": iso(at), "status": status, "error": error, "outcome": outcome}]
-    return kept if len(kept) <= _MOST_ATTEMPTS_KEPT else [kept[0], *kept[1 - _MOST_ATTEMPTS_KEPT :]]
+    """Return the log with one more attempt; of too many the first and the last ones."""
+    log = [*log, {"at": iso(at), "status": status, "error": error, "outcome": outcome}]
+    return log if len(log) <= _LONGEST_LOG else [log[0], *log[1 - _LONGEST_LOG :]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailingChannel:
-    """A channel that keeps failing: since when, in how many attempts, and its last words."""
+    """A channel that keeps failing: since when, in how many attempts, and the last error."""
 
     name: str
     since: datetime
@@ -222,11 +222,11 @@ def _last_attempt(row: Row[Any], now: datetime) -> datetime:
 def failing_channels(
     connection: Connection, channels: Collection[str], *, now: datetime
 ) -> list[FailingChannel]:
-    """Return those of the channels that keep failing, by name; a test's failure does not count.
+    """Find the channels that keep failing, in the order of their names; tests don't count.
 
-    One fails where a critical delivery has failed for 10 minutes or another one for an hour, or
-    where one has failed for good and nothing has reached that recipient since. A failure for good
-    counts for 10 minutes at least.
+    A channel keeps failing where a critical delivery has failed for 10 minutes or another one for
+    an hour, or where one has failed for good and nothing has reached that recipient since. A
+    failure for good counts for 10 minutes at least.
     """
     found: dict[str, list[Row[Any]]] = {}
     for row in (*_retried(connection, channels, now), *_failed(connection, channels, now)):
@@ -293,10 +293,11 @@ def _failing(name: str, rows: Sequence[Row[Any]], now: datetime) -> FailingChann
 
 
 def settle(connection: Connection, channels: Collection[str], *, now: datetime) -> list[Delivery]:
-    """Give up what has become pointless; return what the `channels` that we have fail to tell.
+    """Give up what has become pointless; return what fallback channels are to get.
 
-    That is what is critical and has failed for 10 minutes, and what no running config has had a
-    channel for in 24 hours. Told elsewhere already or not: telling it twice does nothing.
+    That is what is critical and has failed for 10 minutes on one of our `channels`, and what no
+    running config has had a channel for in 24 hours. It is returned whether they got it already
+    or not: enqueued again it stays one.
     """
     _name(connection, channels, now)
     _catch_up(connection, now)
@@ -306,7 +307,7 @@ def settle(connection: Connection, channels: Collection[str], *, now: datetime) 
 
 
 def _name(connection: Connection, channels: Collection[str], now: datetime) -> None:
-    """Keep that a running config names these channels; hourly, for what waits for them."""
+    """Record, once an hour, that a running config names the channels of what waits."""
     at = delivery.c.named_at
     old = or_(at.is_(None), at <= now - _NAMED_AGAIN, at > now + _NAMED_AGAIN)
     named = update(delivery).where(is_loose(now), delivery.c.channel.in_(channels), old)
@@ -314,7 +315,7 @@ def _name(connection: Connection, channels: Collection[str], now: datetime) -> N
 
 
 def _catch_up(connection: Connection, now: datetime) -> None:
-    """Let go what waits for a time that was reckoned before clock jumped back."""
+    """Make due what waits for a time that was computed before the clock jumped back."""
     query = select(delivery.c.pk, delivery.c.created_at, delivery.c.log).where(
         is_loose(now), delivery.c.next_at > now + _SKEW
     )
@@ -344,9 +345,9 @@ def _fail_unnamed(
 
 
 def _overdue(connection: Connection, channels: Collection[str], now: datetime) -> list[Delivery]:
-    """Return what is critical and late, tried or not: one that stalls may not get to all in time.
+    """Return what is critical and late, tried or not: a slow channel may not get to all in time.
 
-    What was never tried counts only where something tried is as late: else nobody was there to.
+    What was never tried counts only where something tried is as late: else no process was running.
     """
     query = select(delivery).where(
         is_pending(),
@@ -367,5 +368,5 @@ def _overdue(connection: Connection, channels: Collection[str], now: datetime) -
 
 
 def first_attempt(log: Sequence[Any], now: datetime) -> datetime:
-    """Return when a delivery was first attempted: it can't have been later than `now`."""
+    """Return when a delivery was first attempted, `now` at the latest."""
     return min(datetime.fromisoformat(log[0]["at"]), now) if log else now

@@ -158,7 +158,7 @@ def is_due(column: Column[datetime], now: datetime, *, horizon: timedelta) -> Co
 def is_free(column: Column[datetime], now: datetime) -> ColumnElement[bool]:
     """Say that no claim holds: none, one that ran out, or one from before clock jumped back.
 
-    The spare lease is for a worker whose clock is ahead, or read a moment later than `now` was.
+    The second lease is for a worker whose clock is ahead, or read a moment later than `now` was.
     """
     return or_(column.is_(None), column <= now, column > now + 2 * LEASE)
 

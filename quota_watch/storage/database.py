@@ -73,7 +73,7 @@ _HINTS = {
     "during recovery": _STANDBY,
     "read-only transaction": _STANDBY,
 }
-"""What to do about what the databases themselves say."""
+"""What to do about errors, by words in what the databases report."""
 
 _REFUSED = (
     "authentication failed",
@@ -82,7 +82,7 @@ _REFUSED = (
     "permission denied",
     "invalid ",  # a value in the URL
 )
-"""What a server says that won't let us in however long we wait."""
+"""Words of a server that refuses us however long we wait."""
 
 _MISSING = frozenset({"42501", "42P01", "42703"})
 """PostgreSQL's codes for: no right to do that, no such table, no such column."""
@@ -106,7 +106,7 @@ class Database:
 
     On SQLite `write` begins IMMEDIATE behind one lock of this process and `read` begins DEFERRED;
     on PostgreSQL `read` is REPEATABLE READ. So readers see one moment and never block a writer.
-    `on_write` is told of every write: None where it was committed, else what went wrong.
+    `on_write` is called after every write: with None where it was committed, else with the error.
     Raises `StorageError`.
     """
 
@@ -201,13 +201,13 @@ class Database:
     def _require_same_file(self) -> None:
         """Raise `DatabaseLost` where the SQLite file is not the one that was opened first.
 
-        What is written to a deleted file is gone with this process, and nothing else tells.
+        What is written to a deleted file is lost with this process, without any error.
         """
         if self._file is None or self.path is None:
             return
         try:
             found = _identity(self.path)
-        except OSError:  # SQLite will say it better
+        except OSError:  # SQLite reports it better
             return
         if found != self._file:
             what = "deleted" if found is None else "replaced by another file"
@@ -308,7 +308,7 @@ def _takes_no_writes(error: BaseException | None) -> bool:
 def _is_on_read_only_disk(path: Path | None) -> bool:
     try:
         return path is not None and bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
-    except OSError:  # SQLite will say it better
+    except OSError:  # SQLite reports it better
         return False
 
 
@@ -324,7 +324,7 @@ def _as_it_lies(path: Path) -> URL:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from any other that has its name, or None where there is none."""
+    """Return what identifies a file, whatever its name, or None where there is none."""
     try:
         status = path.stat()
     except FileNotFoundError:

@@ -30,15 +30,15 @@ _ROWS_AT_A_TIME = 500
 
 
 def snapshot_row(pk: int, usage: Usage, *, limit: int | None, now: datetime) -> dict[str, Any]:
-    """Return how a good poll is kept among the snapshots."""
-    seen = {"organization_pk": pk, "at": now, "used": usage.used, "today": usage.used_today}
-    return {**seen, "limit": limit}
+    """Return the snapshot of a successful poll."""
+    counted = {"used": usage.used, "today": usage.used_today}
+    return {"organization_pk": pk, "at": now, "limit": limit, **counted}
 
 
 def days_of(
     connection: Connection, pks: Collection[int], first: date, last: date
 ) -> Mapping[int, list[DayCounts]]:
-    """Return the kept days from `first` to `last` of many organizations in one query, by date."""
+    """Read the days from `first` to `last` of many organizations in one query, by date."""
     found = _by_date(connection, day_usage.c.counts, pks, first, last)
     dates = {day.isoformat(): day for day in each_day(first, last)}
     return {
@@ -49,7 +49,7 @@ def days_of(
 def totals_of(
     connection: Connection, pks: Collection[int], first: date, last: date
 ) -> Mapping[int, list[int | None]]:
-    """Return the counted events of each day from `first` to `last`; None where it is not kept."""
+    """Read the counted events of each day from `first` to `last`; None where it is not stored."""
     found = _by_date(connection, day_usage.c.used, pks, first, last)
     dates = [day.isoformat() for day in each_day(first, last)]
     return {pk: [days.get(day) for day in dates] for pk, days in found.items()}
@@ -58,7 +58,7 @@ def totals_of(
 def sums_of(
     connection: Connection, pks: Collection[int], first: date, last: date
 ) -> Mapping[int, tuple[int, int]]:
-    """Return the counted events of the days from `first` to `last` together, and of the last."""
+    """Sum the counted events from `first` to `last`, and read those of the last day."""
     columns = day_usage.c
     of_last = func.sum(case((columns.date == last, columns.used), else_=0))
     query = (
@@ -92,7 +92,7 @@ def _by_date(
 
 
 def are_ahead(connection: Connection, pk: int, today: date) -> bool:
-    """Tell whether days later than today are kept: the clock was ahead then, or is behind now."""
+    """Whether days later than today are stored: the clock was ahead then, or is behind now."""
     ahead = select(day_usage.c.date).where(
         day_usage.c.organization_pk == pk, day_usage.c.date > today
     )
@@ -102,7 +102,7 @@ def are_ahead(connection: Connection, pk: int, today: date) -> bool:
 def counted_days(
     connection: Connection, pk: int, first: date, last: date
 ) -> tuple[dict[date, int], set[date]]:
-    """Return the counted events of one organization's kept days, and which of them are capped."""
+    """Read the counted events of one organization's days, and which of the days are capped."""
     columns = day_usage.c
     query = select(columns.date, columns.used, columns.capped).where(
         columns.organization_pk == pk, columns.date.between(first, last)
@@ -112,7 +112,7 @@ def counted_days(
 
 
 def mark_capped(connection: Connection, pk: int, days: Collection[date]) -> None:
-    """Mark days on which events were dropped; what is marked stays so."""
+    """Mark days on which events were dropped; a mark is never taken back."""
     if days:
         connection.execute(
             update(day_usage)
@@ -147,8 +147,8 @@ def record_days(
     """Write the days that changed, and let the outlook be fitted anew if any did."""
     if not days:
         return
-    kept = day_rows(connection, {pk: days})[pk]
-    rows = changed_rows(pk, days, kept, watch=watch, now=now, last_ok=last_ok)
+    stored = day_rows(connection, {pk: days})[pk]
+    rows = changed_rows(pk, days, stored, watch=watch, now=now, last_ok=last_ok)
     if rows:
         write_rows(connection, rows)
         forget_outlook(connection, [pk])
@@ -160,7 +160,7 @@ DayRows = Mapping[date, Any]
 def day_rows(
     connection: Connection, days: Mapping[int, Sequence[DayCounts]]
 ) -> dict[int, dict[date, Any]]:
-    """Return, by organization, the rows of days that are compared with what upstream says now."""
+    """Read, by organization, the stored rows of days that upstream reported anew."""
     columns = day_usage.c
     first = min((day.day for its in days.values() for day in its), default=date.max)
     last = max((day.day for its in days.values() for day in its), default=date.min)
@@ -178,19 +178,19 @@ def day_rows(
 def changed_rows(
     pk: int,
     days: Iterable[DayCounts],
-    kept: DayRows,
+    stored: DayRows,
     *,
     watch: Watch,
     now: datetime,
     last_ok: datetime | None,
 ) -> list[dict[str, Any]]:
-    """Return the rows of those days that are not kept just so.
+    """Return the rows of the days that differ from the stored ones.
 
-    Where a day had been counted whole by `last_ok`, what it came to then is kept beside it.
+    Where a day had been counted whole by `last_ok`, its row also holds what it came to then.
     """
     rows = []
     for counts in days:
-        before = kept.get(counts.day)
+        before = stored.get(counts.day)
         used = counts.counted(watch.not_counted)
         if before is not None and (before.counts, before.used) == (counts.by_type, used):
             continue
@@ -209,7 +209,7 @@ def changed_rows(
 
 
 def write_rows(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of days, in place of those of the same days; what is marked stays so."""
+    """Write rows of days, in place of those of the same days; a mark is never taken back."""
     insert = insert_into(connection, day_usage)
     names = ("counts", "used", "seen_at", "changed_from")
     changed = {name: insert.excluded[name] for name in names}
@@ -231,7 +231,7 @@ def _changed_from(before: Any, day: date, used: int, last_ok: datetime | None) -
 
 
 def forget_outlook(connection: Connection, pks: Collection[int]) -> None:
-    """Let outlooks be fitted anew, and days compared one by one: some of them were changed."""
+    """Have outlooks fitted anew and days compared one by one: some of them changed."""
     connection.execute(
         update(organization)
         .where(organization.c.pk.in_(pks))
@@ -294,18 +294,18 @@ def total_of(counted: Mapping[date, int], period: Period) -> int:
 
 @dataclass(frozen=True, slots=True)
 class KeptPeriod:
-    """How a period is kept: whether all its days are final, and whether all were seen at once."""
+    """How a period is stored: whether all its days are final, and all of one request."""
 
     is_complete: bool
     at_once: bool
 
 
 def kept_period(connection: Connection, pk: int, period: Period) -> KeptPeriod:
-    """Return how a period is kept; a day is final if it was seen after its end."""
-    seen = _seen(connection, pk, period.start, period.last_day)
-    final = sum(at >= datetime.combine(day + ONE_DAY, time.min, UTC) for day, at in seen.items())
+    """Return how a period is stored; a day is final if it was fetched after its end."""
+    fetched = _fetched_at(connection, pk, period.start, period.last_day)
+    final = sum(at >= datetime.combine(day + ONE_DAY, time.min, UTC) for day, at in fetched.items())
     whole = final == period.days
-    return KeptPeriod(is_complete=whole, at_once=whole and len(set(seen.values())) == 1)
+    return KeptPeriod(is_complete=whole, at_once=whole and len(set(fetched.values())) == 1)
 
 
 def write_days(
@@ -316,12 +316,12 @@ def write_days(
     watch: Watch,
     seen_at: datetime,
 ) -> None:
-    """Keep days that follow each other as they were at `seen_at`, before they were asked for.
+    """Write consecutive days as they were at `seen_at`, before they were asked for.
 
-    What was seen later stays as it is.
+    What was fetched later stays as it is.
     """
     first, last = days[0].day, days[-1].day
-    newer = {day for day, at in _seen(connection, pk, first, last).items() if at > seen_at}
+    newer = {day for day, at in _fetched_at(connection, pk, first, last).items() if at > seen_at}
     query = select(organization.c.last_ok).where(organization.c.pk == pk)
     record_days(
         connection,
@@ -357,7 +357,7 @@ def mark_capped_in(
     return len(after - before)
 
 
-def _seen(connection: Connection, pk: int, first: date, last: date) -> dict[date, datetime]:
+def _fetched_at(connection: Connection, pk: int, first: date, last: date) -> dict[date, datetime]:
     columns = day_usage.c
     query = select(columns.date, columns.seen_at).where(
         columns.organization_pk == pk, columns.date.between(first, last)

@@ -1,4 +1,4 @@
-"""The delivery table: what has to reach whom, how it is put there and how it is looked at."""
+"""The delivery table: what has to reach whom, how it gets there and how it is read."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
@@ -20,7 +20,7 @@ RESOLVED = "alert.resolved"
 TEST = "test"
 
 FOR_SENDER = "_"
-"""The key under which facts keep what the sender alone has to know."""
+"""The key in the facts of what only the sender has to know."""
 
 
 class DeliveryState(StrEnum):
@@ -95,7 +95,7 @@ class ClaimedMessage:
 
 
 def delivery_id(transition_id: str, channel: str, recipient: str) -> str:
-    """Return the delivery's own id: the same whenever the same thing is told to the same one."""
+    """Return the id of a delivery, the same for a transition, channel and recipient always."""
     return message_id((transition_id, channel, recipient))
 
 
@@ -105,7 +105,7 @@ def message_id(parts: Iterable[str]) -> str:
 
 
 def as_delivery(row: Row[Any]) -> Delivery:
-    """Return a row of the table as what it stands for."""
+    """Read a row of the table."""
     facts = dict(row.facts)
     for_sender = facts.pop(FOR_SENDER, {})
     return Delivery(
@@ -146,7 +146,7 @@ def is_pending() -> ColumnElement[bool]:
     return delivery.c.state == DeliveryState.PENDING
 
 
-def is_heard() -> ColumnElement[bool]:
+def is_sent_or_pending() -> ColumnElement[bool]:
     """Say that a delivery was accepted or may yet be."""
     return delivery.c.state.in_([DeliveryState.PENDING, DeliveryState.DONE])
 
@@ -157,17 +157,18 @@ def is_loose(now: datetime) -> ColumnElement[bool]:
 
 
 def row_is_urgent() -> ColumnElement[bool]:
-    """Say what `is_urgent` tells."""
+    """Say in SQL what `is_urgent` says of a row."""
     return and_(delivery.c.severity == Severity.CRITICAL.label, delivery.c.type != RESOLVED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """What one recipient of one channel is to hear of a transition, with the facts of the moment.
+    """What one recipient of one channel is to get of a transition, with the facts of the moment.
 
     Rows of one `batch` may go together; without one a row goes alone. Due at `next_at`, or at
     once, never before `not_before`; given up at `expires_at`. `quiet` hours hold it whenever they
-    come. `fallback` are the channels to tell if this one fails, `fallback_for` the one that did.
+    come. `fallback` are the channels that get it if this one fails, `fallback_for` the one that
+    failed.
     """
 
     id: str
@@ -217,7 +218,7 @@ def _row(envelope: Envelope, now: datetime) -> dict[str, Any]:
 
 
 def hasten(connection: Connection, channels: Collection[str], *, now: datetime) -> None:
-    """Let what only waits for company go now; quiet hours still hold what they hold."""
+    """Make what only waits to be batched due; what quiet hours hold stays held."""
     connection.execute(
         update(delivery)
         .where(
@@ -234,7 +235,7 @@ def hasten(connection: Connection, channels: Collection[str], *, now: datetime) 
 def retry(connection: Connection, ids: Collection[str] | None, *, now: datetime) -> list[str]:
     """Make failed deliveries pending again: those with the ids, or all. Return their ids.
 
-    They are as new: whoever asks for it wants them sent, quiet hours or not.
+    They are as new, and due whether it is quiet hours or not.
     """
     query = select(delivery.c.id).where(delivery.c.state == DeliveryState.FAILED)
     if ids is not None:
@@ -256,34 +257,34 @@ def retry(connection: Connection, ids: Collection[str] | None, *, now: datetime)
     return found
 
 
-def channels_told(
+def receivers_of(
     connection: Connection, alert_pk: int, *, as_fallback: bool = False
 ) -> set[tuple[str, str]]:
-    """Return the channels and recipients a story has reached or will yet reach.
+    """Return the channels and recipients that a story has reached or may yet reach.
 
-    With `as_fallback` only those that heard of it because another channel failed.
+    With `as_fallback` only those that got it because another channel failed.
     """
     query = select(delivery.c.channel, delivery.c.recipient).where(
-        delivery.c.alert_pk == alert_pk, is_heard()
+        delivery.c.alert_pk == alert_pk, is_sent_or_pending()
     )
     if as_fallback:
         query = query.where(delivery.c.fallback_for.is_not(None))
     return {(channel, recipient) for channel, recipient in connection.execute(query)}
 
 
-def ends_of(connection: Connection, told: Delivery) -> list[Delivery]:
-    """Return what its receiver was or is to hear of the end of the same story, if it has ended."""
+def ends_of(connection: Connection, fired: Delivery) -> list[Delivery]:
+    """Return the deliveries of the end of the same story to the same receiver, if it has ended."""
     same = and_(
-        delivery.c.alert_pk == told.alert_pk,
-        delivery.c.channel == told.channel,
-        delivery.c.recipient == told.recipient,
+        delivery.c.alert_pk == fired.alert_pk,
+        delivery.c.channel == fired.channel,
+        delivery.c.recipient == fired.recipient,
         delivery.c.type == RESOLVED,
     )
     return [as_delivery(row) for row in connection.execute(select(delivery).where(same))]
 
 
 def count_pending(connection: Connection, channels: Collection[str] | None = None) -> int:
-    """Return how many deliveries wait, of the channels or of all."""
+    """Count the deliveries that are not over, of the channels or of all."""
     query = select(func.count()).select_from(delivery).where(is_pending())
     if channels is not None:
         query = query.where(delivery.c.channel.in_(channels))
@@ -320,9 +321,9 @@ class Untold:
 def untold(connection: Connection, channels: Collection[str], *, since: datetime) -> list[Untold]:
     """Return the critical transitions that were decided before `since` and have reached nobody.
 
-    Only those meant for one of `channels`; one that failed for good counts while its story goes on.
+    Only those meant for one of `channels`; one that failed for good counts while its story is open.
     """
-    told = delivery.alias("told")
+    other = delivery.alias("other")
     row = delivery.c
     query = (
         select(row.transition_id, row.channel)
@@ -335,7 +336,7 @@ def untold(connection: Connection, channels: Collection[str], *, since: datetime
                 and_(row.state == DeliveryState.FAILED, alert.c.ended_at.is_(None)),
             ),
             ~exists().where(
-                told.c.transition_id == row.transition_id, told.c.state == DeliveryState.DONE
+                other.c.transition_id == row.transition_id, other.c.state == DeliveryState.DONE
             ),
         )
         .order_by(row.pk)
@@ -351,7 +352,7 @@ def untold(connection: Connection, channels: Collection[str], *, since: datetime
 
 
 def stuck_channels(connection: Connection, channels: Collection[str], *, now: datetime) -> set[str]:
-    """Return those of the channels where an attempt began, never ended, and no other goes on."""
+    """Return those of the channels where an attempt never ended and no other is under way."""
     under_way = delivery.alias("under_way")
     query = (
         select(delivery.c.channel)

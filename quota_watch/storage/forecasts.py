@@ -1,4 +1,4 @@
-"""What is kept that tells of days to come: read before a poll is judged, and kept after it."""
+"""The forecast table, and the outlook of an organization: read before a poll, written after it."""
 
 import hashlib
 import json
@@ -50,16 +50,16 @@ def past_of(
     fetched_from: date | None = None,
     row: Row[Any] | None = None,
 ) -> Past:
-    """Return what is known of the days before today; `fetched` days are not kept yet.
+    """Read what is known of the days before today; `fetched` days are not stored yet.
 
     `fetched_from` is the first day that was asked for just now, where closed days were; `row` is
     the organization's, where it was read already.
     """
     today, yesterday = usage.today, usage.today - ONE_DAY
     counted, capped = record.counted_days(connection, pk, today - _MEMORY, yesterday)
-    kept = record.days_of(connection, [pk], today - TYPE_DAYS, yesterday)[pk] if counted else ()
+    stored = record.days_of(connection, [pk], today - TYPE_DAYS, yesterday)[pk] if counted else ()
     new = tuple(fetched)
-    days = {day.day: day for day in (*kept, *new) if day.day < today}
+    days = {day.day: day for day in (*stored, *new) if day.day < today}
     counted |= {day.day: day.counted(watch.not_counted) for day in days.values()}
     row = _row(connection, pk) if row is None else row
     sites, asked_from = (None, None) if row is None else (row.sites, row.history_from)
@@ -91,24 +91,24 @@ def past_of(
 
 
 def forecast_row(pk: int, analysis: Analysis, usage: Usage) -> dict[str, Any] | None:
-    """Return how the forecast of the day is kept, in place of an earlier one of the same day."""
-    seen = analysis.forecast
-    if not isinstance(seen, Forecast):
+    """Return the row of the day's forecast, which replaces an earlier one of the same day."""
+    made = analysis.forecast
+    if not isinstance(made, Forecast):
         return None
     return {
         "organization_pk": pk,
-        "as_of": seen.as_of,
+        "as_of": made.as_of,
         "period_start": usage.period.start,
-        "p10": seen.p10,
-        "p50": seen.p50,
-        "p90": seen.p90,
-        "warn_at": seen.warn_at,
-        "path": [round(n, 1) for n in seen.path],
+        "p10": made.p10,
+        "p50": made.p50,
+        "p90": made.p90,
+        "warn_at": made.warn_at,
+        "path": [round(n, 1) for n in made.path],
         "state": {
-            "used": seen.used,
-            "probability_over": seen.probability_over,
-            "crosses_on": msgspec.to_builtins(seen.crosses_on),
-            "memory": msgspec.to_builtins(seen.memory),
+            "used": made.used,
+            "probability_over": made.probability_over,
+            "crosses_on": msgspec.to_builtins(made.crosses_on),
+            "memory": msgspec.to_builtins(made.memory),
             "shape": msgspec.to_builtins(analysis.past.shape),
         },
         "version": VERSION,
@@ -124,9 +124,9 @@ class KeptOutlook:
 
 
 def digest_of(days: Sequence[DayCounts], watch: Watch, today: date) -> str:
-    """Return what tells whole days before `today`, as they are counted, from any others."""
+    """Return a digest of the whole days before `today`, as they are counted."""
     whole = [(day.day, day.by_type) for day in days if day.day < today]
-    # What else an outlook hangs on: how far back silence is looked for, and what is counted.
+    # What else an outlook depends on: how far back silence is looked for, and what is counted.
     text = msgspec.json.encode((today, watch.stalled_after, sorted(watch.not_counted), whole))
     return hashlib.blake2b(text, digest_size=12).hexdigest()
 
@@ -140,18 +140,20 @@ def kept_outlook(row: Row[Any], digest: str, watch: Watch, usage: Usage) -> Kept
         return None
     if watch.drops and is_over(usage.used, watch.limit):
         return None
-    kept = json.loads(row.outlook)
-    outlook = from_json(kept["outlook"])
-    return None if outlook is None else KeptOutlook(outlook=outlook, awake_from=kept["awake_from"])
+    stored = json.loads(row.outlook)
+    outlook = from_json(stored["outlook"])
+    if outlook is None:
+        return None
+    return KeptOutlook(outlook=outlook, awake_from=stored["awake_from"])
 
 
 def outlook_text(analysis: Analysis, watch: Watch, usage: Usage) -> str | None:
-    """Return how the outlook that was fitted is kept, None where it holds for this poll only."""
+    """Return the outlook that was fitted as text, None where it holds for this poll only."""
     if analysis.outlook is None or (watch.drops and is_over(usage.used, watch.limit)):
         return None
     awake_from = stalls_rule_out(analysis.past, after=watch.stalled_after, today=usage.today)
-    kept = {"outlook": analysis.outlook.to_json(), "awake_from": min(awake_from, 1e18)}
-    return json.dumps(kept, separators=(",", ":"))
+    stored = {"outlook": analysis.outlook.to_json(), "awake_from": min(awake_from, 1e18)}
+    return json.dumps(stored, separators=(",", ":"))
 
 
 def kept_forecasts(
@@ -212,15 +214,15 @@ def _forecasts_of(
     }
 
 
-def _crossing(kept: Mapping[str, str | None] | None) -> Crossing | None:
-    if kept is None:
+def _crossing(stored: Mapping[str, str | None] | None) -> Crossing | None:
+    if stored is None:
         return None
-    days = {name: None if day is None else date.fromisoformat(day) for name, day in kept.items()}
+    days = {name: None if day is None else date.fromisoformat(day) for name, day in stored.items()}
     return Crossing(**days)
 
 
 def kept_path(connection: Connection, pk: int, as_of: date) -> list[float]:
-    """Return what a kept forecast expects of each day after `as_of`; nothing if there is none."""
+    """Read what a stored forecast expects of each day after `as_of`; empty if there is none."""
     query = select(forecast.c.path).where(
         forecast.c.organization_pk == pk, forecast.c.as_of == as_of
     )
@@ -228,7 +230,7 @@ def kept_path(connection: Connection, pk: int, as_of: date) -> list[float]:
 
 
 def made_on(as_of: date) -> date:
-    """Return the day at whose end a kept forecast was made.
+    """Return the day at whose end a stored forecast was made.
 
     The polls of the day after `as_of` write it over until that day is over.
     """
@@ -236,13 +238,13 @@ def made_on(as_of: date) -> date:
 
 
 def thin_out(connection: Connection, pk: int, *, period: Period, oldest: date) -> int:
-    """Of closed periods keep only what forecasts are judged by; return the rows deleted."""
+    """Reduce closed periods to what forecasts are judged by; return the rows deleted."""
     columns = forecast.c
     closed = (columns.organization_pk == pk, columns.as_of < period.start - ONE_DAY)
     rows = connection.execute(select(columns.period_start, columns.as_of).where(*closed))
     days = _not_judged((row.period_start, row.as_of) for row in rows)
-    spare = delete(forecast).where(*closed, columns.as_of.in_(days))
-    gone = connection.execute(spare).rowcount
+    superfluous = delete(forecast).where(*closed, columns.as_of.in_(days))
+    gone = connection.execute(superfluous).rowcount
     whole = select(columns.as_of, columns.state).where(*closed, columns.warn_at.is_not(None))
     for row in connection.execute(whole).all():
         connection.execute(
@@ -279,7 +281,7 @@ def _capped_now(
         return frozenset()
     with_today = {**counted, usage.today: usage.used_today}
     days = _capped_in(with_today, watch, usage.period, usage.today, known=known)
-    return days | {usage.today}  # while events are dropped, what is missing today tells nothing
+    return days | {usage.today}  # while events are dropped, what is missing today means nothing
 
 
 def _capped_in(
@@ -308,18 +310,18 @@ def _shape(
     query = select(forecast.c.state).where(
         forecast.c.organization_pk == pk, forecast.c.as_of == today - ONE_DAY
     )
-    kept = (connection.scalar(query) or {}).get("shape")
-    if kept is not None:
-        return shape_from_json(kept)
+    shape = (connection.scalar(query) or {}).get("shape")
+    if shape is not None:
+        return shape_from_json(shape)
     if not counted:
         return flat_shape()
     midnight = datetime.combine(today, time.min, UTC)
-    seen = _snapshots(connection, pk, midnight - _SHAPE_DAYS, midnight)
-    return learn_shape(seen, totals=counted, today=today, excluded=capped)
+    snapshots = _snapshots(connection, pk, midnight - _SHAPE_DAYS, midnight)
+    return learn_shape(snapshots, totals=counted, today=today, excluded=capped)
 
 
 def _date_memory(connection: Connection, pk: int, period: Period, today: date) -> DateMemory | None:
-    """Return what was told of the limit at the end of the last day that was looked ahead on."""
+    """Read which date was reported for the limit by the last forecast before yesterday's end."""
     columns = forecast.c
     query = (
         select(columns.state["memory"])

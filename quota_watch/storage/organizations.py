@@ -30,9 +30,9 @@ from quota_watch.storage.schema import among, organization
 _SINCE = ("over_since", "clear_since", "raised_at")
 
 
-KeptSites = Mapping[str, Any] | None
-_TOLD_ON = "told_on"
-"""The key, beside an organization's last error, of the day on which a defect was told plainly."""
+StoredSites = Mapping[str, Any] | None
+_NOTICE_ON = "told_on"
+"""The key, in an organization's last error, of the day on which a notice of it was sent."""
 
 
 def kept_limit(row: Row[Any]) -> KnownLimit:
@@ -51,28 +51,28 @@ def kept_limit(row: Row[Any]) -> KnownLimit:
 
 
 def reported_of(row: Row[Any]) -> Reported | None:
-    """Read what upstream said last and since when; None: it was never heard."""
-    kept: Mapping[str, Any] | None = row.account
-    if kept is None:
+    """Read what upstream reported last and since when; None where it never did."""
+    stored: Mapping[str, Any] | None = row.account
+    if stored is None:
         return None
     account = Account(
-        limit=kept.get("limit"),
-        plan=kept.get("plan"),
-        status=kept.get("status"),
-        counted=kept.get("counted"),
-        enforced_over=kept.get("over"),
-        name=kept.get("name"),
+        limit=stored.get("limit"),
+        plan=stored.get("plan"),
+        status=stored.get("status"),
+        counted=stored.get("counted"),
+        enforced_over=stored.get("over"),
+        name=stored.get("name"),
         sites=tuple(
             Site(id_, site["name"], site.get("requires_plan"))
             for id_, site in (row.sites or {}).items()
         ),
     )
-    moments = {name: moment_of(kept.get(name)) for name in _SINCE}
-    return Reported(account=account, as_of=datetime.fromisoformat(kept["as_of"]), **moments)
+    moments = {name: moment_of(stored.get(name)) for name in _SINCE}
+    return Reported(account=account, as_of=datetime.fromisoformat(stored["as_of"]), **moments)
 
 
 def limit_columns(known: KnownLimit) -> dict[str, Any]:
-    """Return how a limit that upstream decides is kept."""
+    """Return the columns of a limit that upstream decides."""
     return {
         "plan": known.plan,
         "limit": known.events,
@@ -85,9 +85,9 @@ def limit_columns(known: KnownLimit) -> dict[str, Any]:
 
 
 def account_columns(row: Row[Any], reported: Reported, limit: KnownLimit) -> dict[str, Any]:
-    """Return how an answer is kept, for showing and comparing, with the past of the limit."""
+    """Return the columns of an answer of upstream, with the past of the limit."""
     account = reported.account
-    said = {
+    columns = {
         "name": account.name or (row.account or {}).get("name"),
         "limit": account.limit,
         "plan": account.plan,
@@ -100,25 +100,25 @@ def account_columns(row: Row[Any], reported: Reported, limit: KnownLimit) -> dic
         "paid": limit.paid,
     }
     sites = {"sites": renamed(row.sites, account.sites)} if account.sites else {}
-    return {"account": said, **sites}
+    return {"account": columns, **sites}
 
 
 def mismatch_of(row: Row[Any]) -> Mismatch | None:
-    """Return what is held of our count and upstream's own."""
-    kept: Mapping[str, Any] | None = row.mismatch
-    if kept is None:
+    """Read how our count and upstream's own differ."""
+    stored: Mapping[str, Any] | None = row.mismatch
+    if stored is None:
         return None
     return Mismatch(
-        comparison=Comparison(kept["verdict"]),
-        since=datetime.fromisoformat(kept["since"]),
-        confirmed=kept["confirmed"],
-        ours=kept["ours"],
-        theirs=kept["theirs"],
+        comparison=Comparison(stored["verdict"]),
+        since=datetime.fromisoformat(stored["since"]),
+        confirmed=stored["confirmed"],
+        ours=stored["ours"],
+        theirs=stored["theirs"],
     )
 
 
 def mismatch_json(mismatch: Mismatch | None) -> dict[str, Any] | None:
-    """Return how that is kept."""
+    """Return a mismatch as `mismatch_of` reads it."""
     if mismatch is None:
         return None
     return {
@@ -130,8 +130,8 @@ def mismatch_json(mismatch: Mismatch | None) -> dict[str, Any] | None:
     }
 
 
-def known_sites(kept: KeptSites) -> dict[str, KnownSite]:
-    """Return the sites by id, as they were kept."""
+def known_sites(stored: StoredSites) -> dict[str, KnownSite]:
+    """Read the sites, by id."""
     return {
         id_: KnownSite(
             name=site["name"],
@@ -141,13 +141,13 @@ def known_sites(kept: KeptSites) -> dict[str, KnownSite]:
             asked=moment_of(site.get("asked")),
             requires_plan=site.get("requires_plan"),
         )
-        for id_, site in (kept or {}).items()
+        for id_, site in (stored or {}).items()
     }
 
 
-def renamed(kept: KeptSites, sites: Iterable[Site]) -> dict[str, Any]:
-    """Return how the sites upstream lists are kept: what was counted of them stays."""
-    before = kept or {}
+def renamed(stored: StoredSites, sites: Iterable[Site]) -> dict[str, Any]:
+    """Return the sites that upstream lists now, with what was counted of them before."""
+    before = stored or {}
     return {
         site.id: {
             **before.get(site.id, {}),
@@ -159,22 +159,27 @@ def renamed(kept: KeptSites, sites: Iterable[Site]) -> dict[str, Any]:
 
 
 def with_usage(
-    kept: KeptSites, found: Mapping[str, SiteUsage | None], *, now: datetime
+    stored: StoredSites, found: Mapping[str, SiteUsage | None], *, now: datetime
 ) -> dict[str, Any]:
-    """Return how the sites are kept once some were asked for; None is what was not to be had."""
-    known = known_sites(kept)
+    """Return the sites with the usage `found` of some; None where upstream refused it."""
+    known = known_sites(stored)
     anew = {
         id_: _json(reread(known[id_], usage, now=now))
         for id_, usage in found.items()
         if id_ in known
     }
-    return {**(kept or {}), **anew}
+    return {**(stored or {}), **anew}
 
 
 def _json(site: KnownSite) -> dict[str, Any]:
-    kept = {"name": site.name, "used": site.used, "before": site.before, "as_of": iso(site.as_of)}
-    kept |= {"requires_plan": site.requires_plan}
-    return kept | ({"asked": iso(site.asked)} if site.asked is not None else {})
+    return {
+        "name": site.name,
+        "used": site.used,
+        "before": site.before,
+        "as_of": iso(site.as_of),
+        "requires_plan": site.requires_plan,
+        **({"asked": iso(site.asked)} if site.asked is not None else {}),
+    }
 
 
 def moment_of(text: str | None) -> datetime | None:
@@ -185,7 +190,7 @@ def moment_of(text: str | None) -> datetime | None:
 def good_poll_columns(
     watch: Watch, usage: Usage, *, now: datetime, next_at: datetime, interval: timedelta
 ) -> dict[str, Any]:
-    """Return how a good poll is kept in the organization's row: all is well."""
+    """Return the columns of a successful poll."""
     return {
         **_agreed_columns(watch, now),
         "period_start": usage.period.start,
@@ -214,7 +219,7 @@ def failed_poll_columns(
     next_at: datetime,
     interval: timedelta,
 ) -> dict[str, Any]:
-    """Return how a failed poll is kept there, and nothing else: unknown is never zero."""
+    """Return the columns of a failed poll; counts stay as they are: unknown is never zero."""
     before = row.last_error or {}
     return {
         **({"name": watch.name} if watch.auto else _agreed_columns(watch, now)),
@@ -227,7 +232,7 @@ def failed_poll_columns(
             "kind": error.kind,
             "message": error.message,
             "status": error.status,
-            **({_TOLD_ON: before[_TOLD_ON]} if _TOLD_ON in before else {}),
+            **({_NOTICE_ON: before[_NOTICE_ON]} if _NOTICE_ON in before else {}),
         },
     }
 
@@ -245,18 +250,18 @@ def goes_on_failing(row: Row[Any], error: UpstreamError, now: datetime) -> Troub
     )
 
 
-def take_notice_of_day(connection: Connection, pk: int, day: date) -> bool:
-    """Keep with the failure of an organization that it was told on `day`; False if it was already.
+def begin_day_of_notice(connection: Connection, pk: int, day: date) -> bool:
+    """Record that a notice of an organization's failure is sent on `day`; False if it was already.
 
-    Nothing is taken where no failure is kept: there is then nothing to remember it by.
+    False too where no failure is recorded: there is then nothing to remember it by.
     """
     columns = organization.c
     query = select(columns.last_error).where(columns.pk == pk).with_for_update()
     error: dict[str, Any] | None = connection.scalar(query)
-    if error is None or error.get(_TOLD_ON) == day.isoformat():
+    if error is None or error.get(_NOTICE_ON) == day.isoformat():
         return False
-    told = error | {_TOLD_ON: day.isoformat()}
-    connection.execute(update(organization).where(columns.pk == pk).values(last_error=told))
+    error = error | {_NOTICE_ON: day.isoformat()}
+    connection.execute(update(organization).where(columns.pk == pk).values(last_error=error))
     return True
 
 

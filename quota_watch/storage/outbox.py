@@ -237,14 +237,14 @@ class _Queue:
 
 
 def _story(row: Row[Any]) -> _Story:
-    """Return what is told in order to one recipient: a story, or what belongs to none by itself."""
+    """Return what is sent to a recipient in order: a story, or a row that belongs to none."""
     return (None, row.id) if row.alert_pk is None else (row.alert_pk, row.recipient)
 
 
 def _locked(
     connection: Connection, messages: Sequence[Sequence[Row[Any]]], now: datetime
 ) -> Iterator[list[Row[Any]]]:
-    """Yield the messages with all that is kept of their rows, if nobody else has any of them."""
+    """Yield the messages with their whole rows, if nobody else has claimed any of them."""
     pks = [row.pk for message in messages for row in message]
     query = select(delivery).where(delivery.c.pk.in_(pks), is_loose(now)).order_by(delivery.c.pk)
     locked = {row.pk: row for row in connection.execute(query.with_for_update(skip_locked=True))}
@@ -312,7 +312,7 @@ def _claimed(rows: Sequence[Row[Any]], token: str) -> ClaimedMessage:
 
 
 def _taken_up(row: Row[Any]) -> Delivery:
-    """Return a row as it is claimed: whoever had claimed it never said what came of it."""
+    """Return a row as it is claimed; a claim that ran out is logged as an interrupted attempt."""
     taken_up = as_delivery(row)
     if not row.claimed_by:
         return taken_up

@@ -49,7 +49,7 @@ class UtcTime(TypeDecorator[datetime]):
         return dialect.type_descriptor(BigInteger())  # type: ignore[arg-type]  # as above
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | int | None:
-        """Turn an aware datetime into what the database keeps."""
+        """Turn an aware datetime into what the database stores."""
         if value is None:
             return None
         milliseconds = (value - _EPOCH) // _MILLISECOND
@@ -62,7 +62,7 @@ class UtcTime(TypeDecorator[datetime]):
         value: datetime | int | None,
         dialect: Dialect,  # noqa: ARG002 -- SQLAlchemy calls by name
     ) -> datetime | None:
-        """Turn what the database keeps into a datetime in UTC."""
+        """Turn what the database stores into a datetime in UTC."""
         if value is None or isinstance(value, datetime):
             return value and value.astimezone(UTC)
         return _EPOCH + value * _MILLISECOND

@@ -57,7 +57,7 @@ def keep(
     title: str,
     summary: str,
 ) -> int | None:
-    """Write a step of a story; return the story's row, or None if the step was told before."""
+    """Record a step of a story; return the story's key, or None if the step was recorded before."""
     story = transition.story
     step = {
         "id": transition.id,
@@ -110,7 +110,7 @@ def _begin(
         transitions=[step],
         **values,
     )
-    # On PostgreSQL SQLAlchemy does not keep how many rows were inserted unless asked to.
+    # On PostgreSQL SQLAlchemy counts inserted rows only if asked to.
     written = connection.execute(
         insert.on_conflict_do_nothing(), execution_options={"preserve_rowcount": True}
     )
@@ -122,7 +122,7 @@ def _continue(
 ) -> int | None:
     query = select(alert.c.pk, alert.c.transitions).where(alert.c.key == story.key)
     row = connection.execute(query.with_for_update()).one()
-    if any(told["id"] == step["id"] for told in row.transitions):
+    if any(each["id"] == step["id"] for each in row.transitions):
         return None
     steps = [*row.transitions, step]
     connection.execute(
@@ -232,7 +232,7 @@ def begin_silence(
     reason: str,
     author: str,
 ) -> int:
-    """Keep a new silence and return its number."""
+    """Begin a silence and return its number."""
     values = {
         "organization_pk": organization_pk,
         "rule": rule,
@@ -278,7 +278,7 @@ def hold_until(
 
 
 def end_silence(connection: Connection, pk: int, *, now: datetime) -> bool:
-    """End a silence now; tell whether there was one that still held or was yet to begin."""
+    """End a silence now; False if there is none that holds or is yet to begin."""
     ended = connection.execute(
         update(silence).where(silence.c.pk == pk, silence.c.ends_at > now).values(ends_at=now)
     )

@@ -54,7 +54,7 @@ _FREE_PAGES = 200
 _VOUCHING_DAYS = 3
 _VOUCHING_ORGANIZATIONS = 10
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=10_000)  # any `keep` may be taken off
-_TOLD_AT_A_TIME = 500
+_ROWS_AT_A_TIME = 500
 _MILLISECONDS = {"hour": 3_600_000, "day": 86_400_000}
 
 
@@ -81,7 +81,7 @@ def require_current(database: Database) -> None:
 
 
 def dump_command(database: Database, file: str) -> str:
-    """Say how PostgreSQL's own tool keeps a copy, which is the way back from a migration."""
+    """Return the command that copies a PostgreSQL database, the way back from a migration."""
     return f"pg_dump -Fc -f {file} {database.label.replace(':***', '')}"
 
 
@@ -361,13 +361,13 @@ def thin_out_organization(connection: Connection, pk: int, *, keep: Keep, now: d
 
 
 def _end_old_stories(connection: Connection, *, before: datetime) -> int:
-    """Delete what was told long ago: some deliveries that are over, and stories that have none."""
+    """Delete deliveries that were over long ago, a number at a time, and stories without any."""
     over = delivery.c.state != DeliveryState.PENDING
-    old = select(delivery.c.pk).where(over, delivery.c.done_at < before).limit(_TOLD_AT_A_TIME)
+    old = select(delivery.c.pk).where(over, delivery.c.done_at < before).limit(_ROWS_AT_A_TIME)
     rows = connection.execute(delete(delivery).where(delivery.c.pk.in_(old))).rowcount
-    told = exists().where(delivery.c.alert_pk == alert.c.pk)
-    ended = and_(alert.c.ended_at < before, alert.c.period_start < before.date(), ~told)
-    forgotten = select(alert.c.pk).where(ended).limit(_TOLD_AT_A_TIME)
+    has_deliveries = exists().where(delivery.c.alert_pk == alert.c.pk)
+    ended = and_(alert.c.ended_at < before, alert.c.period_start < before.date(), ~has_deliveries)
+    forgotten = select(alert.c.pk).where(ended).limit(_ROWS_AT_A_TIME)
     return rows + connection.execute(delete(alert).where(alert.c.pk.in_(forgotten))).rowcount
 
 
@@ -387,9 +387,9 @@ def _thin(
         .where(own, snapshot.c.at < newest, snapshot.c.at >= oldest)
         .subquery()
     )
-    spare = select(ranked.c.organization_pk, ranked.c.at).where(ranked.c.place > 1)
+    superfluous = select(ranked.c.organization_pk, ranked.c.at).where(ranked.c.place > 1)
     key = tuple_(snapshot.c.organization_pk, snapshot.c.at)
-    return connection.execute(delete(snapshot).where(key.in_(spare))).rowcount
+    return connection.execute(delete(snapshot).where(key.in_(superfluous))).rowcount
 
 
 def _bucket(connection: Connection, unit: str) -> ColumnElement[int]:

@@ -86,13 +86,13 @@ def test_who_heard_or_will_hear_of_a_story_is_known(database: Database, acme: in
     done(database, take(database, "done"))
     failed(database, take(database, "failed"))
     with database.read() as connection:
-        assert deliveries.channels_told(connection, acme) == {("done", ""), ("pending", "")}
+        assert deliveries.receivers_of(connection, acme) == {("done", ""), ("pending", "")}
 
 
 def test_who_heard_of_a_story_as_a_fallback_is_known(database: Database, acme: int) -> None:
     put(database, envelope(acme), envelope(acme, channel="phone", fallback_for="hook"))
     with database.read() as connection:
-        assert deliveries.channels_told(connection, acme, as_fallback=True) == {("phone", "")}
+        assert deliveries.receivers_of(connection, acme, as_fallback=True) == {("phone", "")}
 
 
 def test_failed_ones_are_tried_again_like_new(database: Database, acme: int) -> None:
