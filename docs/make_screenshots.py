@@ -68,7 +68,7 @@ def main() -> None:
         sync_playwright() as playwright,
         playing(folder) as url,
     ):
-        # Its sandboxis not available as root; it sees our own pages alone.
+        # Its sandbox is not available as root; it sees our own pages alone.
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         shoot(browser, url, "overview-light", _OVERVIEW)
         shoot(browser, url, "overview-dark", _OVERVIEW, "dark")
