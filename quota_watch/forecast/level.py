@@ -92,7 +92,7 @@ def fit_level(
     expected = [factors[day] for day in weekdays]
     flat = list(map(operator.truediv, calm, expected))
     season = _season(flat, ordinals, horizon)
-    little = 0.05 * fmean(flat[-90:]) + 1e-9
+    little = 0.02 * fmean(flat[-90:]) + 1e-9
     levels = _levels(counts, expected, flat)
     replays, independent = _replay(counts, expected, levels, horizon=horizon, little=little)
     weights = _weigh(replays, independent)
