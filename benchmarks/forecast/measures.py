@@ -202,6 +202,7 @@ def _of_class(among: Sequence[Measured]) -> dict[str, Any]:
     offs = [[abs(n) for days in each.date_off.values() for n in days] for each in among]
     return {
         "series": len(among),
+        "mean_error": _mean_of(among, "error", 100),
         "inside": _mean_of(among, "inside", 100),
         "width": _mean_of(among, "width", 100),
         "date_off": _mean([fmean(each) for each in offs if each]),

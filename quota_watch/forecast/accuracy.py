@@ -10,7 +10,7 @@ from quota_watch.forecast.forecast import DateMemory
 from quota_watch.model.period import month_of
 
 CHECK_DAYS = (5, 10, 15, 20)
-"""Days of a period at whose end its forecast is compared with what it came to."""
+"""Days of a period at whose end its forecast is compared with its final total."""
 
 _LATEST_PERIODS = 6
 _DAYS_BEFORE = 2
@@ -18,13 +18,13 @@ _DAYS_BEFORE = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastForecast:
-    """A forecast as it was made at the end of `as_of`, and what it told of a limit, if any."""
+    """A forecast as it was made at the end of `as_of`, with the date that it showed, if any."""
 
     as_of: date
     p10: int
     p50: int
     p90: int
-    told: DateMemory | None = None
+    memory: DateMemory | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class PastPeriod:
 
     @property
     def total(self) -> int:
-        """What it came to."""
+        """The total of its days."""
         return sum(self.counted.values())
 
 
@@ -60,9 +60,9 @@ class CheckDay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DateCheck:
-    """How far off the likely day was that was told on one day of the periods that crossed later.
+    """How far off the likely date shown on one day was, in periods that reached the limit later.
 
-    `days_off` is the mean without the sign, `worst_days` the greatest. A day that was not told
+    `days_off` is the mean without the sign, `worst_days` the greatest. A date that was not shown
     although the limit was passed counts as the one after the period.
     """
 
@@ -80,9 +80,8 @@ def accuracy(
 ) -> tuple[CheckDay, ...]:
     """Compare the last `periods` closed periods with the forecasts of them, by day of making.
 
-    A capped period came to what got through and is no measure; nor is an empty one. Where the
-    day's forecast is missing, one up to two days older stands for it. A day without any is left
-    out.
+    A capped period counts only what got through, so it is left out, as an empty one is. Where the
+    day's forecast is missing, one up to two days older is used; a day without any is left out.
     """
     whole = [period for period in closed if not period.capped and period.total > 0]
     return tuple(_check(day, pairs) for day, pairs in _by_day(whole, forecasts, periods))
@@ -96,7 +95,7 @@ def date_accuracy(
 ) -> tuple[DateCheck, ...]:
     """Compare the dates shown with those on which the limit was passed, where it was.
 
-    Up to there a capped period is a measure like any other.
+    Capped periods count too: nothing was dropped before that date.
     """
     checks = []
     for day, pairs in _by_day(closed, forecasts, periods):
@@ -109,13 +108,13 @@ def date_accuracy(
 
 def _days_off(period: PastPeriod, made: PastForecast) -> int | None:
     """Return how far off the date was; None where the limit was not passed after the forecast."""
-    if made.told is None:
+    if made.memory is None:
         return None
     month = month_of(period.start)
-    crossing = crossing_day(period.counted, period=month, limit=made.told.limit)
+    crossing = crossing_day(period.counted, period=month, limit=made.memory.limit)
     if crossing is None or crossing <= made.as_of:
         return None
-    return abs(((made.told.likely or month.end) - crossing).days)
+    return abs(((made.memory.likely or month.end) - crossing).days)
 
 
 def _by_day(

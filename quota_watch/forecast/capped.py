@@ -204,11 +204,11 @@ def _sum(estimates: Collection[Estimate]) -> Estimate:
 def days_to_learn_from(
     counts: Mapping[date, int], *, as_of: date, excluded: Collection[date] = ()
 ) -> tuple[list[date], int]:
-    """Return the days up to `as_of` that say what others will have, in order.
+    """Return the days up to `as_of` that a forecast can learn from, in order.
 
-    Not those `excluded` (capped), nor those of an outage, nor those that stand alone: a day with
-    none known within three days is the sum of a week, say. Also how many days an outage lasts
-    that is not over: after ten a site is taken for closed, and then only these days tell.
+    Left out are days `excluded` (capped), those of an outage, and days with no other within three
+    days, which may be the sum of a week. Also return how long an outage that is not over has
+    lasted: after ten days the site is taken for closed, and only those days count.
     """
     known = sorted(day for day in counts if day <= as_of)
     left_out = {*excluded, *_alone(known)}
@@ -225,7 +225,7 @@ def outages(counts: Mapping[date, int], days: Sequence[date]) -> list[list[date]
     """Return the runs of days on which tracking was dead: next to nothing where much is usual.
 
     Days of nothing within such a run belong to it, quiet weekends too. The third one in half a
-    year is a habit and teaches.
+    year is a habit and is learned from.
     """
     most = _DEAD * max(map(counts.__getitem__, days), default=0)
     dead: set[date] = set()
@@ -249,7 +249,7 @@ def outages(counts: Mapping[date, int], days: Sequence[date]) -> list[list[date]
 def _is_dead(
     counts: Mapping[date, int], days: Sequence[date], place: int, dead: Collection[date]
 ) -> bool:
-    """Tell whether a day has next to nothing where much is usual.
+    """Return whether a day has next to nothing where much is usual.
 
     It is compared with the last four of its weekday, in the first weeks with the days just
     before, and of them with the second least: days that are often quiet, at weekends or where

@@ -1,4 +1,4 @@
-"""Forecast: what a period will come to, how sure that is, and when it passes the limit."""
+"""Forecast the total of a period, how sure it is, and when the limit is reached."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ ENOUGH_DAYS = 3
 """Known days without which there is no forecast."""
 
 NEW_AFTER = 28
-"""Days of nothing after which the first event begins something new: they teach nothing."""
+"""After so many days without events the first one begins a new history."""
 
 # Step 5 looks back a year, four weeks and the days ahead.
 _MOST_DAYS = 430
@@ -24,8 +24,8 @@ _LONGEST_PERIOD = 366
 _NORMAL = NormalDist()
 _ONE_IN_TEN = 0.1
 _Z10 = _NORMAL.inv_cdf(1 - _ONE_IN_TEN)
-# Step 8 of docs/forecast.md: of 0.15 to 0.18 spreads the told date changes on 21 to 20 % of days
-# and turns back 1.6 to 1.4 times a month, not 2.9 times, and is off by 0.04 to 0.07 days more.
+# Step 8 of docs/forecast.md: at 0.15 to 0.2 spreads the date shown changes on 21 to 19 % of days
+# and turns back 1.6 to 1.4 times a month, not 2.9 times, and is off by 0.05 to 0.07 days more.
 _STEADY = 0.17
 # Step 7: chosen on one half of the series and confirmed on the other. The least grows with the
 # square of the spread: with 0.15 spreads instead, 3.1 % of first months are warned of in vain at
@@ -34,7 +34,7 @@ _EVIDENCE, _EVIDENCE_NONE, _EVIDENCE_SPREAD, _EVIDENCE_LEAST = 4.0, 0.18, 0.25, 
 
 
 class ForecastError(QuotaWatchError):
-    """The question makes no sense, such as a day outside the period; `str()` says what."""
+    """A question without an answer, such as a day outside the period; `str()` says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,10 @@ class Crossing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DateMemory:
-    """What was told last of a limit: the likely day, and whether it was sure enough to warn.
+    """The likely date that was shown last for a limit, and whether it was sure enough to warn.
 
-    Without it the told date would move on every third day, there and back. `used` is what the
-    whole days of the period up to `as_of` came to: where they changed it is forgotten.
+    Without it the date shown would move on every third day, back and forth. `used` is the total of
+    the whole days of the period up to `as_of`: where they changed, the date is forgotten.
     """
 
     as_of: date
@@ -82,7 +82,7 @@ class DateMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What a period will come to, in counted events.
+    """The expected total of a period, in counted events.
 
     `used` is what was counted. The total will be below `p10`, `p50`, `p90` with 10, 50 and 90
     chances in 100. A limit below `warn_at` is worth a warning now. `path` is what is still to
@@ -132,7 +132,7 @@ def learn_level(
 ) -> Level | TooEarly:
     """Learn from whole days up to `as_of` what the rest of the period is like.
 
-    Days that are missing, `excluded` (capped) or of an outage teach nothing.
+    Days that are missing, `excluded` (capped) or of an outage are left out.
     """
     if not -1 <= (as_of - period.start).days < period.days:
         raise ForecastError(f"as_of {as_of}: must be in {period.start}..{period.last_day}")
@@ -203,7 +203,7 @@ def answer(
 def _if_it_holds(
     previous: DateMemory | None, used: Mapping[date, int], limit: int, *, sure: bool
 ) -> DateMemory | None:
-    """Return what was told before; None where limit or days changed, or it is surer now."""
+    """Return what was shown before; None where limit or days changed, or it is surer now."""
     if previous is None or previous.limit != limit or (sure and not previous.sure):
         return None
     then = sum(count for day, count in used.items() if day <= previous.as_of)
@@ -228,11 +228,11 @@ class _Odds:
         return math.fsum(self.path)
 
     def stretch(self, z: float) -> float:
-        """Return what the days ahead come to at `z` standard deviations, over the expected."""
+        """Return the sum of the days ahead at `z` standard deviations, over the expected sum."""
         return math.exp(z * (self.spread_up if z > 0 else self.spread_down))
 
     def low(self) -> float:
-        """Return what the days ahead come to, over the expected, with one chance in ten of less."""
+        """Return the sum of the days ahead that one in ten is below, over the expected sum."""
         return 0.0 if self.lasts > _ONE_IN_TEN else self.stretch(-_Z10)
 
     def total(self, stretch: float) -> float:
@@ -296,7 +296,7 @@ def _crossing(
 
     likely = day_at(1.0)
     if previous is not None and previous.likely != likely:
-        first, last, told = (
+        first, last, shown = (
             each or date.max
             for each in (
                 day_at(odds.stretch(_STEADY)),
@@ -304,7 +304,7 @@ def _crossing(
                 previous.likely,
             )
         )
-        likely = previous.likely if first <= told <= last else likely
+        likely = previous.likely if first <= shown <= last else likely
     return Crossing(early=day_at(odds.stretch(_Z10)), likely=likely, late=day_at(odds.low()))
 
 

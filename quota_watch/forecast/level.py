@@ -81,7 +81,7 @@ class Level:
 def fit_level(
     counts: Sequence[int], ordinals: Sequence[int], horizon: int, *, silent: int = 0
 ) -> Level:
-    """Say what the next `horizon` days (at least one) are like.
+    """Fit the level of the next `horizon` days (at least one), and its spread.
 
     `counts` are those of the days to learn from, oldest first, at least one; `ordinals` their
     dates. After them came `silent` days without events that are taken for an outage.
@@ -176,7 +176,7 @@ def _weekend_factors(counts: Sequence[float], weekdays: Sequence[int]) -> list[f
 
 
 def six_figures(value: float) -> float:
-    """Round to six figures, all that what is learned is good for: it is kept briefly then."""
+    """Round to six figures: more would be false precision, and is stored."""
     return float(f"{value:.6g}")
 
 
@@ -267,7 +267,7 @@ def _replay(
     """Return by how much each level was too low at past moments, as logarithms.
 
     They are those at which the days then ahead, `horizon` of them, are known by now. Also how many
-    of them would tell as much if they did not overlap.
+    of them would say as much if they did not overlap.
     """
     newest = len(counts) - horizon
     step = max(1, min(_REPLAY_EVERY, newest // _REPLAYS))

@@ -1,4 +1,4 @@
-"""The outlook: what was learned from whole days, kept, and brought up to the minute."""
+"""The outlook: what was learned from whole days, stored, and brought up to the minute."""
 
 import math
 from collections import Counter
@@ -34,7 +34,7 @@ from quota_watch.model.period import ONE_DAY, Period, Usage, each_day, highest_l
 from quota_watch.model.watch import Watch
 
 VERSION = 3
-"""Of what is learned: an outlook that another version kept is fitted anew."""
+"""Of the stored form: an outlook of another version is fitted anew."""
 
 TYPE_DAYS = timedelta(weeks=8)
 """How far back it is looked which types there were."""
@@ -52,7 +52,7 @@ class Outlook:
     It holds all that a poll needs of the days before today: `counted` are the whole days of the
     period, `level` what is ahead (or that too few days are known), `shape` the shape of a day,
     `usual` what a day usually has, `usual_types` what each type had in the last four weeks.
-    `memory` is what was told at the end of the day before.
+    `memory` is the date shown at the end of the day before.
     """
 
     period: Period
@@ -103,8 +103,8 @@ def fit(
 ) -> Outlook:
     """Fit the model to whole days up to `as_of`: `counted` of two years, `by_type` of four weeks.
 
-    On `capped` days events were dropped: they are used up and teach nothing. `shape` is what
-    `learn_shape` made of the snapshots, `memory` what was told at the end of the day before.
+    On `capped` days events were dropped: they count as used and are not learned from. `shape` is
+    what `learn_shape` made of the snapshots, `memory` the date shown at the end of the day before.
     """
     return Outlook(
         period=period,
@@ -118,32 +118,32 @@ def fit(
     )
 
 
-def from_json(kept: Mapping[str, Any]) -> Outlook | None:
+def from_json(stored: Mapping[str, Any]) -> Outlook | None:
     """Read what `to_json` wrote; None where another version did, or it makes no sense."""
     try:
-        if kept["version"] != VERSION:
+        if stored["version"] != VERSION:
             return None
-        level, (start, end) = kept["level"], msgspec.convert(kept["period"], tuple[date, date])
-        counted = enumerate(msgspec.convert(kept["counted"], list[int | None]))
+        level, (start, end) = stored["level"], msgspec.convert(stored["period"], tuple[date, date])
+        counted = enumerate(msgspec.convert(stored["counted"], list[int | None]))
         return Outlook(
             period=Period(start, end),
-            as_of=msgspec.convert(kept["as_of"], date),
+            as_of=msgspec.convert(stored["as_of"], date),
             counted={start + n * ONE_DAY: count for n, count in counted if count is not None},
             level=msgspec.convert(level, TooEarly)
             if "needed" in level
             else msgspec.convert(level, Level),
-            shape=msgspec.convert(kept["shape"], DayShape),
-            usual=msgspec.convert(kept["usual"], Usual | None),
-            usual_types=msgspec.convert(kept["types"], dict[str, int]),
-            memory=memory_from_json(kept["memory"]),
+            shape=msgspec.convert(stored["shape"], DayShape),
+            usual=msgspec.convert(stored["usual"], Usual | None),
+            usual_types=msgspec.convert(stored["types"], dict[str, int]),
+            memory=memory_from_json(stored["memory"]),
         )
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def memory_from_json(kept: Any) -> DateMemory | None:
+def memory_from_json(stored: Any) -> DateMemory | None:
     """Read the memory of a date that was written plainly; raises `ValueError` where it is not."""
-    return msgspec.convert(kept, DateMemory | None)
+    return msgspec.convert(stored, DateMemory | None)
 
 
 def _usual_types(by_type: Mapping[date, Mapping[str, int]]) -> dict[str, int]:
@@ -161,8 +161,8 @@ class Past:
 
     `counted` are the counted events of whole days and `capped` those of them on which events were
     dropped; `by_type` the last eight weeks of them by counted type. `snapshots` are those of the
-    last days, up to and with this poll's. `sites` are what each had, where upstream told.
-    `memory` is what was told of the limit at the end of the day before.
+    last days, up to and with this poll's. `sites` are what each had, where upstream reports it.
+    `memory` is the date of the limit shown at the end of the day before.
     """
 
     counted: Mapping[date, int]
@@ -175,7 +175,7 @@ class Past:
     _usual: dict[date, Usual | None] = field(default_factory=dict, repr=False, compare=False)
 
     def usual_before(self, day: date) -> Usual | None:
-        """Return what the whole days before `day` taught to be usual; learned once."""
+        """Return what is usual by the whole days before `day`; learned once."""
         if not self.counted:
             return None
         if day not in self._usual:
@@ -269,7 +269,7 @@ def is_at_stake(forecast: Forecast | TooEarly, *, watch: Watch, usage: Usage) ->
 
 
 def bring_up_to_date(outlook: Outlook, *, watch: Watch, usage: Usage, now: datetime) -> Analysis:
-    """Forecast the period from a kept outlook and what was counted of today."""
+    """Forecast the period from a stored outlook and what was counted of today."""
     past = Past(
         counted={},
         capped=(),

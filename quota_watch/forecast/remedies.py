@@ -122,7 +122,7 @@ def remedies(
     sites: Iterable[SiteCount] = (),
     excluded: Collection[date] = (),
 ) -> Remedies:
-    """Say what would help.
+    """Work out what would bring the period under its limit.
 
     `by_type` are the counted types of whole days (today's part must not be in it); `excluded`
     days are capped. The days still to come are taken to be made of types as the last span was.
@@ -186,7 +186,7 @@ def _spans(
 ) -> tuple[int, dict[str, int], dict[str, int] | None]:
     """Return the longest span of whole weeks that has one before it, and the types of both.
 
-    Days that are not known are made up for by the mean of those that are.
+    Unknown days are replaced by the mean of the known ones.
     """
     known = {day: types for day, types in by_type.items() if day not in excluded}
     if not known:
@@ -285,7 +285,7 @@ class PeriodFit:
 
 
 def fits_ahead(limit: int, totals: Sequence[int], *, period: Period) -> list[PeriodFit]:
-    """Say of this period and those after it whether their totals of `totals_ahead` fit a limit."""
+    """Compare the totals of this period and those after it (`totals_ahead`) with a limit."""
     found, each = [], period
     for total in totals:
         fits = total <= limit

@@ -49,7 +49,7 @@ class Usual:
     `spread_up` and `spread_down` are standard deviations of the logarithm of a day over what was
     expected of it. `reach` is the level that habit and chance get to: a quarter over the third
     busiest day, and what all but the two busiest make likely once a year (no day is left out where
-    many have nothing). `quiet_runs` tells how many days each silence lasted that ended by itself.
+    many have nothing). `quiet_runs` are the lengths in days of silences that ended by themselves.
     """
 
     days: int
@@ -79,7 +79,7 @@ def usual_days(
 ) -> Usual | None:
     """Learn from the days of the eight weeks before `before`; None where they are too few.
 
-    Days that are missing or `excluded` (capped) teach nothing, nor do those before the first
+    Days that are missing or `excluded` (capped) are left out, as are those before the first
     event.
     """
     known = (
@@ -191,7 +191,7 @@ class DayShape:
     """The share of a usual day that is counted by 0, 1, … 24 o'clock UTC, and by how many days.
 
     Rising from 0 to 1. Weekend days (Saturday, Sunday) have a shape of their own where they are
-    known well enough, else that of all days. `uneven` tells how far single days stray from it:
+    known well enough, else that of all days. `uneven` is how far single days stray from it:
     at share p by `uneven` times the root of p (1 - p), a standard deviation.
     """
 
@@ -202,7 +202,7 @@ class DayShape:
 
     @property
     def is_learned(self) -> bool:
-        """Tell whether it was learned; else it is flat."""
+        """Whether it was learned; else it is flat."""
         return self.days >= ENOUGH_DAYS
 
 
@@ -236,7 +236,7 @@ def learn_shape(
 ) -> DayShape:
     """Learn the shape from the full days among the last 28 before `today`.
 
-    `totals` are what closed days came to; `excluded` days (capped) teach nothing. A day is full
+    `totals` are what closed days came to; `excluded` days (capped) are left out. A day is full
     where no three hours went by without a snapshot and its count never fell by more than a
     twentieth (a clock that jumped, a site deleted). A busy day weighs no more than a usual one.
     """
@@ -300,7 +300,7 @@ def _mean(
 
 
 def _shares_of(day: date, snapshots: Iterable[Snapshot], total: int) -> list[float] | None:
-    """Return the shares of one day by hour; None where it was not seen whole, or makes no sense."""
+    """Return the shares of one day by hour; None where it was polled in part, or counts fell."""
     if total <= 0:
         return None
     start = datetime.combine(day, time.min, UTC)

@@ -142,7 +142,7 @@ def _judged(
             p10=row.p10,
             p50=row.p50,
             p90=row.p90,
-            told=memory_from_json(row.state.get("memory")),
+            memory=memory_from_json(row.state.get("memory")),
         )
         for row in rows
     }

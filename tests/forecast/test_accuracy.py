@@ -81,9 +81,9 @@ def test_what_was_made_before_the_period_is_not_judged_by() -> None:
     assert days_judged([date(2026, 1, 31)], FEBRUARY) == frozenset()
 
 
-def told(as_of, likely, *, limit=1850) -> dict[date, PastForecast]:
+def shown(as_of, likely, *, limit=1850) -> dict[date, PastForecast]:
     memory = DateMemory(as_of=as_of, used=0, limit=limit, likely=likely, sure=True)
-    return {as_of: PastForecast(as_of=as_of, p10=0, p50=0, p90=0, told=memory)}
+    return {as_of: PastForecast(as_of=as_of, p10=0, p50=0, p90=0, memory=memory)}
 
 
 def hundred_a_day(start, *, capped=False) -> PastPeriod:
@@ -92,20 +92,20 @@ def hundred_a_day(start, *, capped=False) -> PastPeriod:
     return PastPeriod(start=start, counted=days, capped=capped)
 
 
-def test_days_told_are_compared_with_those_on_which_the_limit_was_passed() -> None:
-    made = told(date(2026, 1, 10), date(2026, 1, 20)) | told(date(2026, 2, 10), date(2026, 2, 16))
+def test_dates_shown_are_compared_with_those_on_which_the_limit_was_passed() -> None:
+    made = shown(date(2026, 1, 10), date(2026, 1, 20)) | shown(date(2026, 2, 10), date(2026, 2, 16))
     closed = [hundred_a_day(JANUARY, capped=True), hundred_a_day(FEBRUARY)]
     assert date_accuracy(closed, made) == (
         DateCheck(day=10, periods=2, days_off=2.0, worst_days=3),
     )
 
 
-def test_a_day_that_was_not_told_counts_as_the_one_after_the_period() -> None:
-    (check,) = date_accuracy([hundred_a_day(FEBRUARY)], told(date(2026, 2, 10), None))
+def test_a_date_that_was_not_shown_counts_as_the_one_after_the_period() -> None:
+    (check,) = date_accuracy([hundred_a_day(FEBRUARY)], shown(date(2026, 2, 10), None))
     assert check.worst_days == 29 - 19
 
 
 def test_of_months_that_did_not_cross_or_had_crossed_before_no_day_is_judged() -> None:
-    never = told(date(2026, 1, 10), None, limit=9999)
-    before = told(date(2026, 2, 20), date(2026, 2, 19))
+    never = shown(date(2026, 1, 10), None, limit=9999)
+    before = shown(date(2026, 2, 20), date(2026, 2, 19))
     assert date_accuracy([hundred_a_day(JANUARY), hundred_a_day(FEBRUARY)], never | before) == ()
