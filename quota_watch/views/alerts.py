@@ -115,19 +115,19 @@ class Step:
     title: str
 
     @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> Self:
+    def of(cls, entry: Mapping[str, Any]) -> Self:
         """Read what this version or an older one kept."""
         return cls(
-            id=kept["id"],
-            type=kept["type"],
-            rule=kept["rule"],
-            level=kept["level"],
-            alert_id=kept["alert_id"],
-            reason=kept["reason"],
-            severity=kept["severity"],
-            at=datetime.fromisoformat(kept["at"]),
-            told=kept.get("told", True),
-            title=kept.get("title", ""),
+            id=entry["id"],
+            type=entry["type"],
+            rule=entry["rule"],
+            level=entry["level"],
+            alert_id=entry["alert_id"],
+            reason=entry["reason"],
+            severity=entry["severity"],
+            at=datetime.fromisoformat(entry["at"]),
+            told=entry.get("told", True),
+            title=entry.get("title", ""),
         )
 
 
@@ -210,11 +210,11 @@ def with_deliveries(
     """Read the deliveries of rows of the alert table; `ids` are organizations' by key."""
     if not rows:
         return []
-    found: dict[int, list[DeliveryRecord]] = {}
+    records: dict[int, list[DeliveryRecord]] = {}
     its = among(delivery.c.alert_pk, [row.pk for row in rows])
-    shown = [column for column in delivery.c if column is not delivery.c.facts]
-    for row in connection.execute(select(*shown).where(its).order_by(delivery.c.pk)):
-        found.setdefault(row.alert_pk, []).append(DeliveryRecord.of(row))
+    columns = [column for column in delivery.c if column is not delivery.c.facts]
+    for row in connection.execute(select(*columns).where(its).order_by(delivery.c.pk)):
+        records.setdefault(row.alert_pk, []).append(DeliveryRecord.of(row))
     return [
         Alert(
             id=row.id,
@@ -231,16 +231,16 @@ def with_deliveries(
             started_at=row.started_at,
             ended_at=row.ended_at,
             transitions=[Step.of(step) for step in row.transitions],
-            deliveries=found.get(row.pk, []),
+            deliveries=records.get(row.pk, []),
         )
         for row in rows
     ]
 
 
-def by_severity(found: Iterable[Alert]) -> list[Alert]:
+def by_severity(items: Iterable[Alert]) -> list[Alert]:
     """Sort alerts: the open ones first, by severity, then the newest."""
     return sorted(
-        found,
+        items,
         key=lambda each: (
             not each.is_open,
             -Severity.of(each.severity),
@@ -249,10 +249,10 @@ def by_severity(found: Iterable[Alert]) -> list[Alert]:
     )
 
 
-def grouped(found: Iterable[Alert]) -> dict[str | None, list[Alert]]:
+def grouped(items: Iterable[Alert]) -> dict[str | None, list[Alert]]:
     """Group alerts by organization id, the one with the most severe first; None is for all."""
     groups: dict[str | None, list[Alert]] = {}
-    for each in by_severity(found):
+    for each in by_severity(items):
         groups.setdefault(each.organization, []).append(each)
     return groups
 
@@ -316,10 +316,10 @@ def _entry(row: Row[Any], story: Row[Any] | None) -> OutboxEntry:
     )
 
 
-def _attempt(kept: Mapping[str, Any]) -> LoggedAttempt:
+def _attempt(entry: Mapping[str, Any]) -> LoggedAttempt:
     return LoggedAttempt(
-        at=datetime.fromisoformat(kept["at"]),
-        status=kept["status"],
-        error=kept["error"],
-        outcome=kept["outcome"],
+        at=datetime.fromisoformat(entry["at"]),
+        status=entry["status"],
+        error=entry["error"],
+        outcome=entry["outcome"],
     )

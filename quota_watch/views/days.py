@@ -99,12 +99,12 @@ def last_periods(
     connection: Connection, watch: Watch, *, today: date, periods: int = 12
 ) -> list[PeriodSum]:
     """Read what the last periods came to, oldest first, the current one at the end."""
-    wanted = [month_of(today)]
-    while len(wanted) < periods:
-        wanted.append(previous(wanted[-1]))
-    days = history(connection, watch, wanted[-1].start, wanted[0].last_day)
+    months = [month_of(today)]
+    while len(months) < periods:
+        months.append(previous(months[-1]))
+    days = history(connection, watch, months[-1].start, months[0].last_day)
     sums = []
-    for period in reversed(wanted):
+    for period in reversed(months):
         own = [day for day in days if day.date in period]
         used = sum(day.used for day in own) if own else None
         capped = any(day.capped for day in own)
@@ -132,10 +132,10 @@ def how_many_days(connection: Connection, wanted: Wanted) -> int:
 
 def types_of(connection: Connection, wanted: Wanted) -> set[str]:
     """Return the event types that the days have; reads them all."""
-    found: set[str] = set()
+    types: set[str] = set()
     for counts in connection.scalars(_streamed(select(day_usage.c.counts), wanted)):
-        found.update(counts)
-    return found
+        types.update(counts)
+    return types
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

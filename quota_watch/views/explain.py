@@ -117,9 +117,9 @@ def explanation(
 def _lately(connection: Connection, watch: Watch, now: datetime) -> list[Alert]:
     """Read stories that go on or ended lately, the open and most severe first."""
     since = datetime.combine(previous(month_of(now.date())).start, time.min, UTC)
-    found = alerts(connection, [watch], only_open=False)
-    found += alerts_of_server(connection, watch.organization.server)
-    lately = (each for each in found if each.ended_at is None or each.ended_at >= since)
+    stories = alerts(connection, [watch], only_open=False)
+    stories += alerts_of_server(connection, watch.organization.server)
+    lately = (each for each in stories if each.ended_at is None or each.ended_at >= since)
     return sorted(lately, key=_urgency)
 
 
@@ -141,15 +141,19 @@ class _Explainer:
     def alert(self, alert: Alert) -> ExplainedAlert:
         """Explain the steps of a story."""
         steps: list[ExplainedStep] = []
-        heard: set[str] = set()
+        receivers: set[str] = set()
         for step in alert.transitions:
             deliveries = [each for each in alert.deliveries if each.transition_id == step.id]
-            steps.append(self._step(alert, step, deliveries, heard))
-            heard |= {each.channel for each in deliveries}
+            steps.append(self._step(alert, step, deliveries, receivers))
+            receivers |= {each.channel for each in deliveries}
         return ExplainedAlert(alert=alert, steps=steps)
 
     def _step(
-        self, alert: Alert, step: Step, deliveries: Sequence[DeliveryRecord], heard: Collection[str]
+        self,
+        alert: Alert,
+        step: Step,
+        deliveries: Sequence[DeliveryRecord],
+        receivers: Collection[str],
     ) -> ExplainedStep:
         is_held = not step.told and step.type != _RESOLVED
         reached = {each.channel for each in deliveries}
@@ -159,26 +163,26 @@ class _Explainer:
             not_told=None if step.told else _not_told(alert, step),
             silence=self._silence(alert, step) if is_held else None,
             deliveries=deliveries,
-            not_sent=list(self._not_sent(step, reached, heard)) if step.told else [],
+            not_sent=list(self._not_sent(step, reached, receivers)) if step.told else [],
         )
 
     def _silence(self, alert: Alert, step: Step) -> SilenceRecord | None:
         holding = (
             each for each in self._silences if each.holds(alert.rule, alert.organization, step.at)
         )
-        found = next(holding, None)
-        return None if found is None else replace(found, state="in_force")  # as it was then
+        silence = next(holding, None)
+        return None if silence is None else replace(silence, state="in_force")  # as it was then
 
     def _not_sent(
-        self, step: Step, reached: Collection[str], heard: Collection[str]
+        self, step: Step, reached: Collection[str], receivers: Collection[str]
     ) -> Iterator[NotSent]:
         for name in self._watch.of(Rule(step.rule)).channels:
             if name not in reached:
-                yield NotSent(channel=name, because=self._because(step, name, heard))
+                yield NotSent(channel=name, because=self._because(step, name, receivers))
 
-    def _because(self, step: Step, channel: str, heard: Collection[str]) -> str:
+    def _because(self, step: Step, channel: str, receivers: Collection[str]) -> str:
         least = self._channels.get(channel, Severity.INFO.label)
-        if step.type == _RESOLVED and channel not in heard:
+        if step.type == _RESOLVED and channel not in receivers:
             return "it never got this alert"
         if Severity.of(step.severity) < Severity.of(least):
             return f"it takes what is {least}{' or worse' if least != 'critical' else ''}"

@@ -100,28 +100,33 @@ def period_forecast(connection: Connection, watch: Watch, *, now: datetime) -> P
     (known,) = known_of(connection, [watch], now=now)
     known = look_ahead(connection, known)
     dropped = losses_of(known)
-    closed, kept = _judged(connection, known)
-    made = known.forecast
+    closed, past = _judged(connection, known)
+    forecast = known.forecast
     return PeriodForecast(
         known=known if dropped is None else replace(known, lost=dropped.total),
-        path=() if made is None else _days_ahead(made, made.path),
+        path=() if forecast is None else _days_ahead(forecast, forecast.path),
         losses=dropped,
-        accuracy=accuracy(closed, kept),
-        date_accuracy=date_accuracy(closed, kept),
+        accuracy=accuracy(closed, past),
+        date_accuracy=date_accuracy(closed, past),
     )
 
 
 def expected_days(connection: Connection, known: Known) -> list[DayAhead]:
     """Read the total that was last forecast for the end of each day to come."""
-    kept = known.kept_forecast
-    if known.pk is None or kept is None:
+    forecast = known.kept_forecast
+    if known.pk is None or forecast is None:
         return []
-    return _days_ahead(kept, kept_path(connection, known.pk, kept.as_of))
+    return _days_ahead(forecast, kept_path(connection, known.pk, forecast.as_of))
 
 
-def _days_ahead(made: Forecast | KeptForecast, path: Sequence[float]) -> list[DayAhead]:
+def _days_ahead(forecast: Forecast | KeptForecast, path: Sequence[float]) -> list[DayAhead]:
     return days_ahead(
-        as_of=made.as_of, used=made.used, path=path, p10=made.p10, p50=made.p50, p90=made.p90
+        as_of=forecast.as_of,
+        used=forecast.used,
+        path=path,
+        p10=forecast.p10,
+        p50=forecast.p50,
+        p90=forecast.p90,
     )
 
 
@@ -136,7 +141,7 @@ def _judged(
         columns.version == VERSION,
     )
     rows = connection.execute(query).all()
-    kept = {
+    forecasts = {
         made_on(row.as_of): PastForecast(
             as_of=made_on(row.as_of),
             p10=row.p10,
@@ -147,7 +152,7 @@ def _judged(
         for row in rows
     }
     starts = sorted({row.period_start for row in rows})[-_MOST_PERIODS:]
-    return _closed(connection, known.pk, starts), kept
+    return _closed(connection, known.pk, starts), forecasts
 
 
 def losses_of(known: Known) -> Losses | None:
@@ -155,22 +160,24 @@ def losses_of(known: Known) -> Losses | None:
 
     Takes what `look_ahead` returned. What will be is what the forecast says, as in messages.
     """
-    usage, at, made = known.usage, known.measured_at, known.forecast
+    usage, at, forecast = known.usage, known.measured_at, known.forecast
     if known.analysis is None or usage is None or at is None or not _is_dropping(known):
         return None
     past = known.analysis.past
     dropped = _losses(known, past.counted, past.capped, past.shape)
-    if dropped is None or made is None:
+    if dropped is None or forecast is None:
         return dropped
     days_left = max((known.period.resets_at - at) / ONE_DAY, 1.0)
-    to_come = [max(0, total - usage.used) for total in (made.p10, made.p50, made.p90)]
+    to_come = [max(0, total - usage.used) for total in (forecast.p10, forecast.p50, forecast.p90)]
     a_day = Estimate(*(round(events / days_left) for events in to_come))
     return replace(dropped, until_reset=Estimate(*to_come), a_day=a_day)
 
 
-def losses_so_far(connection: Connection, found: Iterable[Known]) -> dict[int, Estimate]:
+def losses_so_far(connection: Connection, organizations: Iterable[Known]) -> dict[int, Estimate]:
     """Estimate by key what was dropped, where something is: what `losses_of` says, for many."""
-    dropping = {known.pk: known for known in found if known.pk is not None and _is_dropping(known)}
+    dropping = {
+        known.pk: known for known in organizations if known.pk is not None and _is_dropping(known)
+    }
     if not dropping:
         return {}
     first = min(known.period.start for known in dropping.values()) - BASELINE
@@ -216,39 +223,39 @@ def _capped(known: Known, counted: Mapping[date, int], marked: set[date]) -> set
 
 
 def _counted_days(
-    connection: Connection, found: Mapping[int, Known], first: date
+    connection: Connection, organizations: Mapping[int, Known], first: date
 ) -> dict[int, tuple[dict[date, int], set[date]]]:
     """Read counted events by day up to the last good poll's, and which days are capped."""
     columns = day_usage.c
-    last = max((known.at.date() for known in found.values()), default=first)
-    totals = record.totals_of(connection, found, first, last)
+    last = max((known.at.date() for known in organizations.values()), default=first)
+    totals = record.totals_of(connection, organizations, first, last)
     query = select(columns.organization_pk, columns.date).where(
-        among(columns.organization_pk, found), columns.date >= first, columns.capped
+        among(columns.organization_pk, organizations), columns.date >= first, columns.capped
     )
-    capped: dict[int, set[date]] = {pk: set() for pk in found}
+    capped: dict[int, set[date]] = {pk: set() for pk in organizations}
     for pk, day in connection.execute(query):
         capped[pk].add(day)
     days = list(each_day(first, last))
     counted: dict[int, tuple[dict[date, int], set[date]]] = {}
-    for pk, known in found.items():
+    for pk, known in organizations.items():
         today = known.at.date() if known.usage is None else known.usage.today
-        kept = zip(days, totals[pk], strict=True)
-        before = {day: used for day, used in kept if used is not None and day < today}
+        pairs = zip(days, totals[pk], strict=True)
+        before = {day: used for day, used in pairs if used is not None and day < today}
         counted[pk] = before, {day for day in capped[pk] if day < today}
     return counted
 
 
-def _shapes(connection: Connection, found: Mapping[int, Known]) -> dict[int, DayShape]:
+def _shapes(connection: Connection, organizations: Mapping[int, Known]) -> dict[int, DayShape]:
     """Read the shapes of a day as they were learned last."""
     columns = forecast.c
-    days = {known.kept_forecast.as_of for known in found.values() if known.kept_forecast}
+    days = {known.kept_forecast.as_of for known in organizations.values() if known.kept_forecast}
     query = select(columns.organization_pk, columns.as_of, columns.state["shape"]).where(
-        among(columns.organization_pk, found), columns.as_of.in_(days)
+        among(columns.organization_pk, organizations), columns.as_of.in_(days)
     )
-    shapes = dict.fromkeys(found, flat_shape())
+    shapes = dict.fromkeys(organizations, flat_shape())
     for pk, as_of, shape in connection.execute(query):
-        kept = found[pk].kept_forecast
-        if shape is not None and kept is not None and kept.as_of == as_of:
+        stored = organizations[pk].kept_forecast
+        if shape is not None and stored is not None and stored.as_of == as_of:
             shapes[pk] = shape_from_json(shape)
     return shapes
 
@@ -259,10 +266,10 @@ def _closed(connection: Connection, pk: int | None, starts: list[date]) -> list[
         return []
     periods = [month_of(start) for start in starts]
     counted, capped = record.counted_days(connection, pk, starts[0], periods[-1].last_day)
-    found = []
+    closed = []
     for period in periods:
         days = {day: n for day, n in counted.items() if day in period}
         if len(days) == period.days:
             dropped = any(day in period for day in capped)
-            found.append(PastPeriod(start=period.start, counted=days, capped=dropped))
-    return found
+            closed.append(PastPeriod(start=period.start, counted=days, capped=dropped))
+    return closed

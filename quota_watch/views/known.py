@@ -79,16 +79,16 @@ def _known_by_key(
         pk: limit_in_force(watches[pk], kept_limit(row), reports[pk], now=now)
         for pk, row in rows.items()
     }
-    agreed = {pk: limits[pk].watch for pk, row in rows.items() if _is_counted(row, period)}
+    counted = {pk: limits[pk].watch for pk, row in rows.items() if _is_counted(row, period)}
     # Of what came after the last good poll nothing is known.
-    measured = {pk: min(now, rows[pk].last_ok) for pk in agreed}
-    days = record.days_of(connection, agreed, period.start, now.date()) if types else {}
+    measured = {pk: min(now, rows[pk].last_ok) for pk in counted}
+    days = record.days_of(connection, counted, period.start, now.date()) if types else {}
     usages = (
-        {pk: _count(days[pk], watch, period, measured[pk]) for pk, watch in agreed.items()}
+        {pk: _count(days[pk], watch, period, measured[pk]) for pk, watch in counted.items()}
         if types
-        else _sums(connection, agreed, period, measured, now.date())
+        else _sums(connection, counted, period, measured, now.date())
     )
-    forecasts = kept_forecasts(connection, agreed, period, now.date())
+    forecasts = kept_forecasts(connection, counted, period, now.date())
     whose = {pk: watches[pk].organization for pk in rows} if with_stories else {}
     its_stories = stories.stories_of(connection, whose, previous(period).start) if whose else {}
     its_silences = stories.silences_of(connection, whose, now=now) if whose else {}

@@ -56,8 +56,8 @@ class ForecastFacts:
     @classmethod
     def of(cls, forecast: Forecast, **more: Any) -> Self:
         """Take from a forecast what is told of it."""
-        told = {each.name: getattr(forecast, each.name) for each in fields(ForecastFacts)}
-        return cls(**told, **more)
+        values = {each.name: getattr(forecast, each.name) for each in fields(ForecastFacts)}
+        return cls(**values, **more)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,14 +159,14 @@ def organizations(
     now: datetime,
 ) -> list[EntryFacts]:
     """Read what the report says of each organization."""
-    found = statuses(connection, watches, now=now)
-    pks = [status.known.pk for status in found if status.known.pk is not None]
-    told: dict[int, list[StoryFacts]] = {}
+    current = statuses(connection, watches, now=now)
+    pks = [status.known.pk for status in current if status.known.pk is not None]
+    stories: dict[int, list[StoryFacts]] = {}
     for row in _stories(connection, span, now, pks=pks):
-        told.setdefault(row.organization_pk, []).append(_story(row))
+        stories.setdefault(row.organization_pk, []).append(_story(row))
     return [
-        _entry(connection, status, watch, span, told)
-        for status, watch in zip(found, watches, strict=True)
+        _entry(connection, status, watch, span, stories)
+        for status, watch in zip(current, watches, strict=True)
     ]
 
 
@@ -180,7 +180,7 @@ def _entry(
     status: Status,
     watch: Watch,
     span: ReportSpan,
-    told: Mapping[int, Sequence[StoryFacts]],
+    stories: Mapping[int, Sequence[StoryFacts]],
 ) -> EntryFacts:
     known, pk = status.known, status.known.pk
     entry = EntryFacts(
@@ -211,7 +211,7 @@ def _entry(
         accuracy=_accuracy(present),
         smaller_plan=_smaller_plan(connection, pk, known),
         sites=_sites(known, span),
-        told=tuple(told.get(pk, ())),
+        told=tuple(stories.get(pk, ())),
     )
     is_closed = span.kind is ReportKind.MONTHLY
     return _closed(connection, pk, known.watch, span, entry) if is_closed else entry
@@ -244,9 +244,9 @@ def _closed(
     closed = closed_period(connection, pk, watch=watch, period=period)
     if closed is None:
         used, limit = _sum(connection, pk, period), watch.limit
-        gone = _lost(connection, pk, watch, period)
+        lost = _lost(connection, pk, watch, period)
     else:
-        used, limit, gone = closed.used, closed.limit, closed.lost
+        used, limit, lost = closed.used, closed.limit, closed.lost
     return replace(
         entry,
         period=PeriodFacts.of(period),
@@ -254,7 +254,7 @@ def _closed(
         limit=limit,
         percent=None if used is None else percent(used, limit),
         over=None if used is None else is_over(used, limit),
-        lost=gone,
+        lost=lost,
     )
 
 
@@ -292,8 +292,8 @@ def _mean(counted: Mapping[date, int], days: Collection[date]) -> float | None:
 
 def _accuracy(present: PeriodForecast) -> CheckDay | None:
     """Say how forecasts of the tenth day did, or of the day nearest to it."""
-    found = sorted(present.accuracy, key=lambda each: abs(each.day - 10))
-    return found[0] if found else None
+    checks = sorted(present.accuracy, key=lambda each: abs(each.day - 10))
+    return checks[0] if checks else None
 
 
 def _smaller_plan(connection: Connection, pk: int, known: Known) -> PlanFit | None:
@@ -324,15 +324,14 @@ def _stories(
         .where(whose, columns.started_at >= since, columns.started_at <= now)
         .order_by(columns.started_at.desc(), columns.pk.desc())
     )
-    rows = connection.execute(query).all()
-    kept: dict[int | None, int] = {}
-    found = []
-    for row in rows:
-        n = kept.get(row.organization_pk, 0)
+    counts: dict[int | None, int] = {}
+    rows = []
+    for row in connection.execute(query):
+        n = counts.get(row.organization_pk, 0)
         if n < _MOST_STORIES and any(step["told"] for step in row.transitions):
-            kept[row.organization_pk] = n + 1
-            found.append(row)
-    return found
+            counts[row.organization_pk] = n + 1
+            rows.append(row)
+    return rows
 
 
 def _story(row: Row[Any]) -> StoryFacts:

@@ -161,26 +161,28 @@ def statuses(
     `interval` is the configured one. Stories and silences are read only where asked for. What
     is `brief` has no event types and no losses: `with_losses` adds those.
     """
-    found = known_of(connection, watches, now=now, with_stories=with_stories, types=not brief)
+    organizations = known_of(
+        connection, watches, now=now, with_stories=with_stories, types=not brief
+    )
     silences = silences_shown(connection, now=now)
-    alerts = _open_alerts(connection, found)
-    shown = [
+    alerts = _open_alerts(connection, organizations)
+    items = [
         status_of(
             known,
             interval,
             silences=[each for each in silences if each.is_of(known.watch.organization.id)],
             open_alerts=alerts[known.watch.organization.id],
         )
-        for known in found
+        for known in organizations
     ]
-    return shown if brief else with_losses(connection, shown)
+    return items if brief else with_losses(connection, items)
 
 
-def with_losses(connection: Connection, found: Sequence[Status]) -> list[Status]:
+def with_losses(connection: Connection, items: Sequence[Status]) -> list[Status]:
     """Add what each lost by events that were dropped."""
-    lost = losses_so_far(connection, [each.known for each in found])
+    lost = losses_so_far(connection, [each.known for each in items])
     return [
-        replace(each, lost=lost[each.known.pk]) if each.known.pk in lost else each for each in found
+        replace(each, lost=lost[each.known.pk]) if each.known.pk in lost else each for each in items
     ]
 
 
@@ -280,28 +282,28 @@ def _state(limit: int | None, open_alerts: Iterable[Alert]) -> str:
     return worst.label if worst else "ok"
 
 
-def by_urgency(found: Iterable[Status]) -> list[Status]:
+def by_urgency(items: Iterable[Status]) -> list[Status]:
     """Sort by state, then by the day of crossing, then by percent."""
 
     def urgency(status: Status) -> tuple[int, date, float]:
         day = status.reached_on or date.max
         return STATES.index(status.state), day, -(status.percent or 0)
 
-    return sorted(found, key=urgency)
+    return sorted(items, key=urgency)
 
 
-def _open_alerts(connection: Connection, found: Sequence[Known]) -> dict[str, list[Alert]]:
+def _open_alerts(connection: Connection, organizations: Sequence[Known]) -> dict[str, list[Alert]]:
     """Read by organization's id its open alerts, then those of its server or key that meet it."""
-    ids = {known.pk: known.watch.organization.id for known in found if known.pk is not None}
+    ids = {known.pk: known.watch.organization.id for known in organizations if known.pk is not None}
     own = stories.rows_of(connection, list(ids), only_open=True)
-    servers = sorted({known.watch.organization.server for known in found})
+    servers = sorted({known.watch.organization.server for known in organizations})
     shared = {each: stories.rows_of_server(connection, each, only_open=True) for each in servers}
     rows = [*own, *chain.from_iterable(shared.values())]
     alerts = {alert.id: alert for alert in with_deliveries(connection, rows, ids)}
-    by_id: dict[str, list[Alert]] = {known.watch.organization.id: [] for known in found}
+    by_id: dict[str, list[Alert]] = {known.watch.organization.id: [] for known in organizations}
     for row in own:
         by_id[ids[row.organization_pk]].append(alerts[row.id])
-    for known in found:
+    for known in organizations:
         met = _met_by(known, shared[known.watch.organization.server])
         by_id[known.watch.organization.id] += [alerts[row.id] for row in met]
     return by_id
@@ -324,9 +326,9 @@ def is_stale(known: Known, configured: timedelta | None) -> bool:
 
 
 def _interval(known: Known, configured: timedelta | None) -> Interval | None:
-    wanted = None if configured is None else round(configured.total_seconds())
+    seconds = None if configured is None else round(configured.total_seconds())
     current = None if known.interval is None else round(known.interval.total_seconds())
-    if wanted is None and current is None:
+    if seconds is None and current is None:
         return None
-    stretched = None if wanted is None or current is None else current > wanted
-    return Interval(configured=wanted, current=current, stretched=stretched)
+    stretched = None if seconds is None or current is None else current > seconds
+    return Interval(configured=seconds, current=current, stretched=stretched)

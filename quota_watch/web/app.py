@@ -112,9 +112,9 @@ class Reading:
         self, watches: Sequence[Watch] | None = None, *, brief: bool = False
     ) -> list[Status]:
         """Read what `status` shows of some organizations, or of all, or the `brief` of it."""
-        chosen = self.site.watches if watches is None else watches
+        selection = self.site.watches if watches is None else watches
         return statuses(
-            self.connection, chosen, now=self.now, interval=self.site.interval, brief=brief
+            self.connection, selection, now=self.now, interval=self.site.interval, brief=brief
         )
 
     def watch(self, organization_id: str) -> Watch | None:
@@ -203,17 +203,17 @@ def is_for_machines(path: str) -> bool:
     return path.startswith(_MACHINES) or path == HEALTH
 
 
-def host_of(asked: Request) -> str:
+def host_of(request: Request) -> str:
     """Return the host a request names, in lower case, without a port."""
-    host = asked.environ.get("HTTP_HOST", "").lower()
+    host = request.environ.get("HTTP_HOST", "").lower()
     if host.startswith("["):
         return str(host[1:].partition("]")[0])
     return str(host.partition(":")[0])
 
 
-def _given(asked: Request) -> bytes:
+def _given(request: Request) -> bytes:
     """Return the token of a request, as bearer or as password of HTTP Basic; empty if none."""
-    scheme, _, value = asked.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    scheme, _, value = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme.lower() == "bearer":
         return str(value).strip().encode("latin-1")
     if scheme.lower() == "basic":

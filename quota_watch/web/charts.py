@@ -194,12 +194,12 @@ def daily_chart(
     bars, points = [], []
     for place in range(length):
         each = start + place * ONE_DAY
-        day, come = by_date.get(each), path.get(each)
+        day, expected = by_date.get(each), path.get(each)
         stacked = _stack(day, kinds) if day else []
         is_lost = full is not None and each > full
-        if come is not None:
+        if expected is not None:
             kind = "lost" if is_lost else "expected"
-            bars.append(_bar(scale, place, day.used if day else 0, come, kind))
+            bars.append(_bar(scale, place, day.used if day else 0, expected, kind))
         elif day is None and each < today:
             bars.append(_bar(scale, place, 0, scale.top, "unseen"))
         below = 0
@@ -208,7 +208,7 @@ def daily_chart(
             below += n
         if day and day.capped:
             bars.append(_bar(scale, place, 0, scale.top, "capped"))
-        points.append(_day_point(each, place, length, day, stacked, come, is_lost=is_lost))
+        points.append(_day_point(each, place, length, day, stacked, expected, is_lost=is_lost))
     names = {kind: name for name, kind in kinds.items()} | (
         {f"type-{_MOST_TYPES}": _REST} if any(_rest_of(day, kinds) for day in days) else {}
     )
@@ -262,8 +262,8 @@ def _so_far(
         total += day.used
         place = (each - start).days + 1.0
         if seen_at is not None and seen_at.date() == each:
-            gone = (seen_at - datetime.combine(each, time.min, UTC)).total_seconds()
-            place += max(gone / ONE_DAY.total_seconds(), 0.05) - 1
+            seconds = (seen_at - datetime.combine(each, time.min, UTC)).total_seconds()
+            place += max(seconds / ONE_DAY.total_seconds(), 0.05) - 1
         points.append((place, float(total)))
     return points
 
@@ -304,11 +304,11 @@ def _course_points(
     most = drawn.limit if drawn.limit and drawn.drops else None
     counted = {day.date: day.used for day in days}
     to_come = {each.day: each for each in expected}
-    told: dict[date, list[tuple[str, str]]] = {}
+    labels: dict[date, list[tuple[str, str]]] = {}
     for alert in alerts:
         for step in alert.transitions:
             at = step.at.astimezone(UTC)
-            told.setdefault(at.date(), []).append((f"{at:%H:%M}", step.title))
+            labels.setdefault(at.date(), []).append((f"{at:%H:%M}", step.title))
     points, total = [], 0
     for place in range(length):
         day = start + place * ONE_DAY
@@ -318,7 +318,7 @@ def _course_points(
             rows += [("in all", f"{total:,}"), ("that day", f"{counted[day]:,}")]
         if day in to_come:
             rows += _expected_rows(to_come[day], most)
-        rows += told.get(day, [])
+        rows += labels.get(day, [])
         points.append(
             Point(
                 short_day(day),
@@ -381,7 +381,7 @@ def _day_point(
     length: int,
     counted: DayRecord | None,
     stacked: Sequence[tuple[str, str, int]],
-    come: float | None,
+    expected: float | None,
     *,
     is_lost: bool,
 ) -> Point:
@@ -390,9 +390,9 @@ def _day_point(
         rows += [("counted", f"{counted.used:,}"), *((name, f"{n:,}") for _, name, n in stacked)]
         if counted.capped:
             rows.append(("", "events were dropped"))
-    if come is not None:
+    if expected is not None:
         name = "would be lost" if is_lost else "to come" if counted else "expected"
-        rows.append((name, f"{come:,.0f}"))
+        rows.append((name, f"{expected:,.0f}"))
     return Point(
         short_day(day),
         rows or [("", "not seen")],

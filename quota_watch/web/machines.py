@@ -44,8 +44,8 @@ def _install_api(app: Flask, store: Store) -> None:
     def api_organizations() -> Response:
         group = request.args.get("group")
         with store.read() as reading:
-            found = [each for each in reading.organizations() if group in {None, each.group}]
-        return jsonify(plain({"organizations": found}))
+            statuses = [each for each in reading.organizations() if group in {None, each.group}]
+        return jsonify(plain({"organizations": statuses}))
 
     @app.get("/api/v1/organizations/<organization_id>")
     def api_organization(organization_id: str) -> Response:
@@ -56,15 +56,15 @@ def _install_api(app: Flask, store: Store) -> None:
             (status,) = reading.organizations([watch])
             known = look_ahead(reading.connection, status.known)
         more = {"advice": plain(known.advice), "plan_fit": plain(known.plan_fit)}
-        found = status.to_json() | more | {"help": what_helps(known)}
-        return jsonify({"organizations": [found]})
+        body = status.to_json() | more | {"help": what_helps(known)}
+        return jsonify({"organizations": [body]})
 
     @app.get("/api/v1/alerts")
     def api_alerts() -> Response:
         only_open = request.args.get("open") in {"1", "true"}
         with store.read() as reading:
-            found = alerts(reading.connection, None, only_open=only_open)
-        return jsonify(plain({"alerts": found}))
+            items = alerts(reading.connection, None, only_open=only_open)
+        return jsonify(plain({"alerts": items}))
 
 
 class StoreCollector(Collector):
@@ -81,13 +81,13 @@ class StoreCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return every metric; raises `StorageError`."""
         with self._store.read() as reading:
-            shown = reading.organizations(brief=True)
+            statuses = reading.organizations(brief=True)
             counts = outbox_counts(reading.connection)
         yield _build()
         yield from _config(reading.site)
-        yield from _organizations(shown)
-        yield from _states(shown)
-        yield from _polls(shown)
+        yield from _organizations(statuses)
+        yield from _states(statuses)
+        yield from _polls(statuses)
         yield from self._outbox(reading, counts)
         path = self._store.database.path
         if path is not None:
@@ -151,31 +151,31 @@ def _config(site: PageSettings) -> Iterator[Metric]:
     yield _gauge("config_last_reload_timestamp_seconds", text, [((), since)])
 
 
-def _organizations(shown: Iterable[Status]) -> Iterator[Metric]:
-    shown = list(shown)
+def _organizations(statuses: Iterable[Status]) -> Iterator[Metric]:
+    statuses = list(statuses)
     names = GaugeMetricFamily(
         "quota_watch_organization_info",
         "Name, server and plan of an organization.",
         labels=("organization", "name", "server", "plan"),
     )
-    for each in shown:
+    for each in statuses:
         names.add_metric((each.id, each.name, each.server, each.plan or ""), 1)
     yield names
     for name, text, key in (
         ("used_events", "Counted events of the current period.", "used"),
         ("limit_events", "Counted events allowed per period.", "limit"),
     ):
-        yield _gauge(name, text, [((each.id,), getattr(each, key)) for each in shown])
-    today = [((each.id,), each.used_today) for each in shown]
+        yield _gauge(name, text, [((each.id,), getattr(each, key)) for each in statuses])
+    today = [((each.id,), each.used_today) for each in statuses]
     yield _gauge("today_events", "Counted events of the current UTC day.", today)
-    resets = [((each.id,), _seconds(each.period.resets_at)) for each in shown]
+    resets = [((each.id,), _seconds(each.period.resets_at)) for each in statuses]
     yield _gauge("period_end_timestamp_seconds", "When the count resets to zero.", resets)
-    yield from _forecasts(shown)
+    yield from _forecasts(statuses)
 
 
-def _forecasts(shown: Iterable[Status]) -> Iterator[Metric]:
+def _forecasts(statuses: Iterable[Status]) -> Iterator[Metric]:
     totals, over, crossing = [], [], []
-    for each in shown:
+    for each in statuses:
         forecast = each.forecast
         if forecast is None:
             continue
@@ -203,36 +203,36 @@ def _forecasts(shown: Iterable[Status]) -> Iterator[Metric]:
     )
 
 
-def _states(shown: Iterable[Status]) -> Iterator[Metric]:
-    shown = list(shown)
+def _states(statuses: Iterable[Status]) -> Iterator[Metric]:
+    statuses = list(statuses)
     yield _gauge(
         "state",
         "1 for the state an organization is in, 0 for the others.",
-        [((each.id, state), each.state == state) for each in shown for state in STATES],
+        [((each.id, state), each.state == state) for each in statuses for state in STATES],
         labels=("organization", "state"),
     )
-    blind = [((each.id,), each.blind) for each in shown]
+    blind = [((each.id,), each.blind) for each in statuses]
     yield _gauge("blind", "Whether polls have failed for too long to trust the watch.", blind)
-    alerts = [((each.id,), len(each.open_alerts)) for each in shown]
+    alerts = [((each.id,), len(each.open_alerts)) for each in statuses]
     yield _gauge("open_alerts", "Open alerts.", alerts)
 
 
-def _polls(shown: Iterable[Status]) -> Iterator[Metric]:
-    shown = list(shown)
-    polled = [each for each in shown if each.last_poll]
+def _polls(statuses: Iterable[Status]) -> Iterator[Metric]:
+    statuses = list(statuses)
+    polled = [each for each in statuses if each.last_poll]
     up = [((each.id,), each.last_error is None) for each in polled]
     yield _gauge("up", "Whether the last poll of an organization succeeded.", up)
     for name, text, key in (
         ("last_success_timestamp_seconds", "Time of the last successful poll.", "last_ok"),
         ("last_poll_timestamp_seconds", "Time of the last poll, successful or not.", "last_poll"),
     ):
-        yield _gauge(name, text, [((each.id,), _seconds(getattr(each, key))) for each in shown])
+        yield _gauge(name, text, [((each.id,), _seconds(getattr(each, key))) for each in statuses])
     failures = CounterMetricFamily(
         "quota_watch_poll_failures",
         "Consecutive failed polls; reset to 0 by a successful one.",
         labels=_ORGANIZATION,
     )
-    for each in shown:
+    for each in statuses:
         trouble = each.known.trouble
         if each.known.pk is not None:
             failures.add_metric((each.id,), 0 if trouble is None else trouble.polls)
@@ -247,10 +247,10 @@ def _gauge(
     labels: tuple[str, ...] = _ORGANIZATION,
 ) -> Metric:
     """Return a gauge; a value of None is unknown, and then there is no sample."""
-    found = list(values)
-    names = labels if not found or found[0][0] else ()
+    samples = list(values)
+    names = labels if not samples or samples[0][0] else ()
     family = GaugeMetricFamily(f"quota_watch_{name}", text, labels=names)
-    for label_values, value in found:
+    for label_values, value in samples:
         if value is not None:
             family.add_metric(label_values, value)
     return family

@@ -49,15 +49,15 @@ class Query:
     page: int = 1
 
     @classmethod
-    def of(cls, asked: Mapping[str, str]) -> Self:
+    def of(cls, arguments: Mapping[str, str]) -> Self:
         """Read query parameters; what is not known asks for nothing."""
-        state, sort, page = asked.get("state", ""), asked.get("sort", ""), asked.get("page", "")
+        state, sort, page = (arguments.get(name, "") for name in ("state", "sort", "page"))
         number = int(page) if page.isascii() and page.isdigit() and len(page) < _LONG_NUMBER else 1
         return cls(
-            search=one_line(asked.get("q", ""), _LONGEST_SEARCH),
+            search=one_line(arguments.get("q", ""), _LONGEST_SEARCH),
             state=state if state in STATES else "",
             sort=sort if sort in _ORDERS else "",
-            group=asked.get("group", ""),
+            group=arguments.get("group", ""),
             page=max(number, 1),
         )
 
@@ -71,14 +71,14 @@ class Query:
     def chosen(self, organizations: Iterable[Status]) -> list[Status]:
         """Return those that are asked for, in the order asked for, else the most urgent first."""
         words = self.search.casefold().split()
-        shown = [
+        rows = [
             each
             for each in organizations
             if self.state in {"", each.state}
             and self.group in {"", each.group}
             and all(word in f"{each.name} {each.id}".casefold() for word in words)
         ]
-        urgent = by_urgency(shown)
+        urgent = by_urgency(rows)
         return sorted(urgent, key=_ORDERS[self.sort]) if self.sort else urgent
 
 
@@ -173,11 +173,11 @@ class Overview:
 def overview(reading: Reading, query: Query) -> Overview:
     """Read what the overview shows."""
     watches, today = reading.site.watches, reading.now.date()
-    shown = reading.organizations(brief=True)
-    chosen = query.chosen(shown)
-    query = replace(query, page=min(query.page, _pages(len(chosen))))
+    statuses = reading.organizations(brief=True)
+    selection = query.chosen(statuses)
+    query = replace(query, page=min(query.page, _pages(len(selection))))
     first = (query.page - 1) * _ROWS
-    on_page = with_losses(reading.connection, chosen[first : first + _ROWS])
+    on_page = with_losses(reading.connection, selection[first : first + _ROWS])
     keys = {each.known.pk: each.id for each in on_page if each.known.pk is not None}
     recent = daily_totals(reading.connection, keys, today - _RECENT, today)
     counts = outbox_counts(reading.connection)
@@ -187,10 +187,10 @@ def overview(reading: Reading, query: Query) -> Overview:
             OverviewRow(organization=each, bar=bar(each), recent=sparkline(recent.get(each.id, [])))
             for each in on_page
         ],
-        chosen=len(chosen),
-        totals=_totals(shown),
-        period=shown[0].period if shown else None,
-        age=age(shown),
+        chosen=len(selection),
+        totals=_totals(statuses),
+        period=statuses[0].period if statuses else None,
+        age=age(statuses),
         pending=sum(n for (_, state), n in counts.items() if state == "pending"),
         failed=sum(n for (_, state), n in counts.items() if state == "failed"),
         groups=sorted({watch.group for watch in watches if watch.group}),
@@ -198,16 +198,16 @@ def overview(reading: Reading, query: Query) -> Overview:
     )
 
 
-def _totals(found: Collection[Status]) -> Totals:
+def _totals(statuses: Collection[Status]) -> Totals:
     """Sum how organizations stand; `states` come the most urgent first."""
-    states = Counter(each.state for each in found)
+    states = Counter(each.state for each in statuses)
     return Totals(
-        organizations=len(found),
+        organizations=len(statuses),
         states={state: states[state] for state in STATES if states[state]},
-        used=sum(each.used or 0 for each in found),
-        limit=sum(each.limit or 0 for each in found),
-        unknown=sum(each.used is None for each in found),
-        open_alerts=sum(len(each.open_alerts) for each in found),
+        used=sum(each.used or 0 for each in statuses),
+        limit=sum(each.limit or 0 for each in statuses),
+        unknown=sum(each.used is None for each in statuses),
+        open_alerts=sum(len(each.open_alerts) for each in statuses),
     )
 
 

@@ -56,14 +56,14 @@ def install(app: Flask, store: Store) -> None:
     def overview() -> str:
         with store.read() as reading:
             values = _common(reading)
-            shown = overviews.overview(reading, Query.of(request.args))
-        return render_template("overview.html.j2", shown=shown, **values)
+            page = overviews.overview(reading, Query.of(request.args))
+        return render_template("overview.html.j2", shown=page, **values)
 
     @app.get("/organizations.csv")
     def organizations_csv() -> Response:
         with store.read() as reading:
-            chosen = Query.of(request.args).chosen(reading.organizations(brief=True))
-        return _csv(overviews.organizations_csv(chosen))
+            selection = Query.of(request.args).chosen(reading.organizations(brief=True))
+        return _csv(overviews.organizations_csv(selection))
 
     @app.get("/organizations/<organization_id>")
     def organization(organization_id: str) -> str:
@@ -91,21 +91,21 @@ def install(app: Flask, store: Store) -> None:
     def alerts_csv() -> Response:
         with store.read() as reading:
             only_open = request.args.get("state") == "open"
-            found = views.alerts(reading.connection, None, only_open=only_open)
-        return _csv(as_csv(_STORY, [[getattr(each, name) for name in _STORY] for each in found]))
+            items = views.alerts(reading.connection, None, only_open=only_open)
+        return _csv(as_csv(_STORY, [[getattr(each, name) for name in _STORY] for each in items]))
 
     @app.get("/deliveries")
     def deliveries() -> str:
-        wanted = _wanted()
+        state = _wanted()
         with store.read() as reading:
-            values = _deliveries(reading, wanted)
-        return render_template("deliveries.html.j2", wanted=wanted, **values)
+            values = _deliveries(reading, state)
+        return render_template("deliveries.html.j2", wanted=state, **values)
 
     @app.get("/deliveries.csv")
     def deliveries_csv() -> Response:
         with store.read() as reading:
-            found = [each.to_json() for each in views.outbox(reading.connection, state=_wanted())]
-        return _csv(as_csv(_DELIVERY, [[each[name] for name in _DELIVERY] for each in found]))
+            rows = [each.to_json() for each in views.outbox(reading.connection, state=_wanted())]
+        return _csv(as_csv(_DELIVERY, [[each[name] for name in _DELIVERY] for each in rows]))
 
 
 def _watch(reading: Reading, organization_id: str) -> Watch:
@@ -116,17 +116,17 @@ def _watch(reading: Reading, organization_id: str) -> Watch:
 
 
 def _wanted() -> DeliveryState | None:
-    asked = request.args.get("state")
-    return next((state for state in DeliveryState if state.value == asked), None)
+    name = request.args.get("state")
+    return next((state for state in DeliveryState if state.value == name), None)
 
 
 def _asked_period(today: date) -> Period:
     """Return the period that is asked for as `2026-03`, else the present one."""
     try:
-        asked = date.fromisoformat(f"{request.args.get('period', '')}-01")
+        day = date.fromisoformat(f"{request.args.get('period', '')}-01")
     except ValueError:
         return month_of(today)
-    return month_of(max(min(asked, today), _EARLIEST))
+    return month_of(max(min(day, today), _EARLIEST))
 
 
 def _csv(text: str) -> Response:
@@ -172,11 +172,11 @@ def _alerts(reading: Reading, *, only_open: bool) -> Json:
     }
 
 
-def _deliveries(reading: Reading, wanted: DeliveryState | None) -> Json:
-    found = views.outbox(reading.connection, state=wanted, most=_MOST_DELIVERIES)
+def _deliveries(reading: Reading, state: DeliveryState | None) -> Json:
+    entries = views.outbox(reading.connection, state=state, most=_MOST_DELIVERIES)
     return _common(reading) | {
-        "deliveries": found,
-        "is_cut": len(found) == _MOST_DELIVERIES,
+        "deliveries": entries,
+        "is_cut": len(entries) == _MOST_DELIVERIES,
         "names": _names(reading),
     }
 
@@ -325,10 +325,10 @@ def _end(choice: str, link: SilenceLink, now: datetime) -> datetime:
 
 def _in_force(reading: Reading, link: SilenceLink) -> datetime | None:
     """Say until when the link's own silence holds, None where there is none."""
-    wanted = (link.organization.id, link.rule, link.address, _REASON)
+    key = (link.organization.id, link.rule, link.address, _REASON)
     ends = [
         each.ends_at
         for each in silences_shown(reading.connection, now=reading.now)
-        if (each.organization, each.rule, each.author, each.reason) == wanted
+        if (each.organization, each.rule, each.author, each.reason) == key
     ]
     return max(ends, default=None)

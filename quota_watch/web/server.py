@@ -161,19 +161,19 @@ def bound(listen: Listen) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        taken = socket.socket(family, kind, protocol)
+        listener = socket.socket(family, kind, protocol)
         try:
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            taken.bind(address)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
         except OSError:
-            taken.close()
+            listener.close()
             raise
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "use an address of this machine")
         raise ListenError(
             f"web.listen: can't listen on {listen}: {error.strerror}; {remedy}"
         ) from None
-    return taken
+    return listener
 
 
 _TRUSTED_SECONDS = 5.0
