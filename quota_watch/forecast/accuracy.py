@@ -75,30 +75,26 @@ class DateCheck:
 def accuracy(
     closed: Iterable[PastPeriod],
     forecasts: Mapping[date, PastForecast],
-    *,
-    periods: int = _LATEST_PERIODS,
 ) -> tuple[CheckDay, ...]:
-    """Compare the last `periods` closed periods with the forecasts of them, by day of making.
+    """Compare the last six closed periods with the forecasts of them, by day of making.
 
     A capped period counts only what got through, so it is left out, as an empty one is. Where the
     day's forecast is missing, one up to two days older is used; a day without any is left out.
     """
     whole = [period for period in closed if not period.capped and period.total > 0]
-    return tuple(_check(day, pairs) for day, pairs in _by_day(whole, forecasts, periods))
+    return tuple(_check(day, pairs) for day, pairs in _by_day(whole, forecasts))
 
 
 def date_accuracy(
     closed: Iterable[PastPeriod],
     forecasts: Mapping[date, PastForecast],
-    *,
-    periods: int = _LATEST_PERIODS,
 ) -> tuple[DateCheck, ...]:
     """Compare the dates shown with those on which the limit was passed, where it was.
 
     Capped periods count too: nothing was dropped before that date.
     """
     checks = []
-    for day, pairs in _by_day(closed, forecasts, periods):
+    for day, pairs in _by_day(closed, forecasts):
         off = [days for pair in pairs if (days := _days_off(*pair)) is not None]
         if off:
             mean = round(fmean(off), 1)
@@ -118,10 +114,10 @@ def _days_off(period: PastPeriod, made: PastForecast) -> int | None:
 
 
 def _by_day(
-    closed: Iterable[PastPeriod], forecasts: Mapping[date, PastForecast], periods: int
+    closed: Iterable[PastPeriod], forecasts: Mapping[date, PastForecast]
 ) -> Iterator[tuple[int, list[tuple[PastPeriod, PastForecast]]]]:
     """Yield the check days that there are forecasts for, with them."""
-    latest = sorted(closed, key=lambda period: period.start)[-periods:]
+    latest = sorted(closed, key=lambda period: period.start)[-_LATEST_PERIODS:]
     for day in CHECK_DAYS:
         made = [(period, _day_judged(forecasts, period.start, day)) for period in latest]
         pairs = [(period, forecasts[as_of]) for period, as_of in made if as_of is not None]

@@ -295,16 +295,10 @@ def _crossing(
         return day_over([(day, count * stretch) for day, count in path], odds.used, limit)
 
     likely = day_at(1.0)
-    if previous is not None and previous.likely != likely:
-        first, last, shown = (
-            each or date.max
-            for each in (
-                day_at(odds.stretch(_STEADY)),
-                day_at(odds.stretch(-_STEADY)),
-                previous.likely,
-            )
-        )
-        likely = previous.likely if first <= shown <= last else likely
+    if previous is not None:
+        first, last = day_at(odds.stretch(_STEADY)), day_at(odds.stretch(-_STEADY))
+        if (first or date.max) <= (previous.likely or date.max) <= (last or date.max):
+            likely = previous.likely
     return Crossing(early=day_at(odds.stretch(_Z10)), likely=likely, late=day_at(odds.low()))
 
 

@@ -176,8 +176,6 @@ class Past:
 
     def usual_before(self, day: date) -> Usual | None:
         """Return what is usual by the whole days before `day`; learned once."""
-        if not self.counted:
-            return None
         if day not in self._usual:
             self._usual[day] = usual_days(self.counted, before=day, excluded=self.capped)
         return self._usual[day]

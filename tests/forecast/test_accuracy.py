@@ -48,13 +48,13 @@ def test_capped_and_empty_periods_are_no_measure() -> None:
 
 
 def test_only_the_latest_periods_count() -> None:
-    made = kept(date(2026, 1, 10), 1500) | kept(date(2026, 2, 10), 1000)
-    closed = [
-        PastPeriod(start=FEBRUARY, counted={FEBRUARY: 1000}),
-        PastPeriod(start=JANUARY, counted={JANUARY: 1000}),
-    ]
-    (check,) = accuracy(closed, made, periods=1)
-    assert (check.periods, check.error_percent) == (1, 0.0)
+    starts = [date(2026, month, 1) for month in range(7, 0, -1)]
+    closed = [PastPeriod(start=start, counted={start: 1000}) for start in starts]
+    made = kept(date(2026, 1, 10), 1500)
+    for start in starts[:-1]:
+        made |= kept(start.replace(day=10), 1000)
+    (check,) = accuracy(closed, made)
+    assert (check.periods, check.error_percent) == (6, 0.0)
 
 
 @given(
