@@ -5,28 +5,25 @@ import os
 import sys
 import textwrap
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from quota_watch.cli.context import Context, patiently
-from quota_watch.cli.upstream import (
-    VARIABLE,
-    credential,
-    has_key,
-    key_reference,
-    plain_client,
-    server_url,
-)
-from quota_watch.config.addresses import CLOUD
+from quota_watch.cli.context import Context, patiently, plural
+from quota_watch.cli.upstream import VARIABLE, credential, key_reference, plain_client, server_url
+from quota_watch.config import VARIABLE as CONFIG_VARIABLE
+from quota_watch.config import load, validate
+from quota_watch.config.addresses import CLOUD, host_name, mail_address, web_url
+from quota_watch.config.values import InvalidValueError
 from quota_watch.lib import QuotaWatchError
-from quota_watch.lib.text import one_line, plural, what_and_advice
-
-if TYPE_CHECKING:
-    from quota_watch.service.discovery import Credential, Sight
+from quota_watch.lib.machine import whole_file
+from quota_watch.lib.text import one_line, what_and_advice
+from quota_watch.lib.urls import is_loopback
+from quota_watch.rybbit.client import OrganizationKeyError
+from quota_watch.service.discovery import Credential, Sight, listed, look_at
 
 _STDOUT = Path("-")
 _TLS_AT_ONCE = 465
@@ -35,8 +32,8 @@ _PASSWORDS = {"env": "env:SMTP_PASSWORD", "credential": "credential:smtp-passwor
 _WIDTH = 96
 _HEAD = """\
 # quota-watch's configuration, begun by `quota-watch init`.
-# Every key: docs/config.md and config.example.toml of quota-watch. What stands behind "#" and
-# no space is a setting to uncomment. After a change: quota-watch check
+# Every key: docs/config.md and config.example.toml of quota-watch. A line that begins with "#"
+# and no space is a setting to uncomment. After a change: quota-watch check
 """
 _CHANNELS = """\
 # Who gets the alerts. Without a channel nobody gets anything: uncomment one and fill it in.
@@ -109,25 +106,29 @@ def init(
 ) -> None:
     """Write a commented config for what the key can see.
 
-    The key is that of $RYBBIT_API_KEY or of --api-key, else a terminal asks for it, and who is to
-    be told; what was typed stands in the file, which its owner alone can read.
+    The key is that of $RYBBIT_API_KEY or of --api-key; else a terminal asks for it. It also asks
+    who should get alerts. What is typed there is written to the file, which only its owner can
+    read.
     """
-    from quota_watch.config import VARIABLE as CONFIG_VARIABLE
-
     usual = context.config_file or Path(os.environ.get(CONFIG_VARIABLE) or "config.toml")
     path = output or usual
     if path != _STDOUT and os.path.lexists(path) and not force:
         raise click.UsageError(f"{path} exists: name another with --output, or use --force")
-    named = reference or (f"env:{VARIABLE}" if has_key() else None)
-    with_key = credential(named or _asked_key(), base_url, organizations)
+    named = reference or (f"env:{VARIABLE}" if os.environ.get(VARIABLE) else None)
+    no_key = click.UsageError(f"no key: put it in the environment variable {VARIABLE}")
+    key = named or _typed("API key of Rybbit", no_key, hide=True)
+    with_key = credential(key, base_url, organizations)
     sights = _look(context, with_key)
     keeps = path != _STDOUT  # what was typed is no part of what a pipe or a log may show
     in_file = key_in_file or (named is None and keeps)
-    kept_as = None if keeps else _PASSWORDS.get((named or "").partition(":")[0], _PASSWORDS["env"])
-    channels = _asked_channel(kept_as) if sys.stdin.isatty() else ""
+    password = None if keeps else _PASSWORDS.get((named or "").partition(":")[0], _PASSWORDS["env"])
+    channels = _asked_channel(password) if sys.stdin.isatty() else ""
     written = with_key.secret.reveal() if in_file else named or f"env:{VARIABLE}"
     _write(_draft(with_key.server, sights, api_key=written, channels=channels), path)
-    _warn_of_members(sights)
+    for sight in sights:
+        if sight.role == "member":
+            what = "the key is a member's, who may see only some of the sites"
+            click.echo(f"{sight.organization.id}: {what}; an organization key sees all", err=True)
     if not keeps:
         return
     watched = sum(not sight.is_empty for sight in sights)
@@ -138,25 +139,22 @@ def init(
     click.echo("\n  ".join(("next:", *_steps(path, option, heard=bool(channels)))), err=True)
 
 
-def _asked_key() -> str:
+def _typed(question: str, refusal: Exception, *, hide: bool = False) -> str:
+    """Ask for it on a terminal; raises the refusal where there is none."""
     if not sys.stdin.isatty():
-        raise click.UsageError(f"no key: put it in the environment variable {VARIABLE}")
-    return str(click.prompt("API key of Rybbit", hide_input=True, err=True)).strip()
+        raise refusal
+    return str(click.prompt(question, hide_input=hide, err=True)).strip()
 
 
-def _look(context: Context, credential: "Credential") -> list["Sight"]:
+def _look(context: Context, credential: Credential) -> list[Sight]:
     """Return what the key sees, or of that what was named; raises `QuotaWatchError`."""
-    from dataclasses import replace
-
-    from quota_watch.rybbit.client import OrganizationKeyError
-    from quota_watch.service.discovery import listed, look_at
-
     today = context.clock.now().date()
     with plain_client(context.clock) as client:
         try:
             seen = listed(client, credential, ask=patiently)
         except OrganizationKeyError as error:
-            credential = replace(credential, named=_asked_ids(error))
+            named = _typed(f"{error}\nOrganization id", InitError(str(error)))
+            credential = replace(credential, named=(named,))
             seen = listed(client, credential, ask=patiently)
         wanted = [each for each in seen if not credential.named or each.id in credential.named]
         if not wanted:
@@ -173,33 +171,13 @@ def _look(context: Context, credential: "Credential") -> list["Sight"]:
     return sights
 
 
-def _asked_ids(error: QuotaWatchError) -> tuple[str, ...]:
-    if not sys.stdin.isatty():
-        raise InitError(str(error)) from error
-    click.echo(str(error), err=True)
-    return (str(click.prompt("Organization id", err=True)).strip(),)
-
-
 def _write(text: str, path: Path) -> None:
-    from quota_watch.config import validate
-    from quota_watch.lib.machine import whole_file
-
-    validate(tomllib.loads(text), path)  # better no file than one that is not taken
+    validate(tomllib.loads(text), path)  # better no file than one that is refused
     if path == _STDOUT:
         click.echo(text, nl=False)
         return
     with whole_file(path) as file:
         file.write(text)
-
-
-def _warn_of_members(sights: Sequence["Sight"]) -> None:
-    for sight in sights:
-        if sight.role == "member":
-            click.echo(
-                f"{sight.organization.id}: the key is a member's, who may see only some of the"
-                " sites; an organization key sees all",
-                err=True,
-            )
 
 
 def _steps(path: Path, option: str, *, heard: bool) -> Iterator[str]:
@@ -212,12 +190,10 @@ def _steps(path: Path, option: str, *, heard: bool) -> Iterator[str]:
 
 
 def _asked_channel(password: str | None) -> str:
-    """Ask who is to be told and return the tables that say so; empty where nobody is named.
+    """Ask who should get alerts and return their tables; empty where nobody is named.
 
-    A mail server's password is asked for too, unless `password` refers to where it will lie.
+    A mail server's password is asked for too, unless `password` says where it will be kept.
     """
-    from quota_watch.config.addresses import mail_address, web_url
-    from quota_watch.config.values import InvalidValueError
 
     def receiver(text: str) -> str:
         text = text.strip()
@@ -232,10 +208,7 @@ def _asked_channel(password: str | None) -> str:
 
 
 def _asked_mail(address: str, password: str | None) -> str:
-    """Ask by which server mail goes out and return the tables that say so."""
-    from quota_watch.config.addresses import host_name
-    from quota_watch.lib.urls import is_loopback
-
+    """Ask which server sends mail and return the tables of it and of the channel."""
     host = _ask("Mail server", host_name, default=f"smtp.{address.rpartition('@')[2]}")
     port = click.prompt("Port", default=587, type=click.IntRange(1, 65_535), err=True)
     username = _ask("User name (Enter: no login)", str.strip)
@@ -255,8 +228,6 @@ def _asked_mail(address: str, password: str | None) -> str:
 
 def _ask(question: str, read: Callable[[str], str], *, default: str = "") -> str:
     """Ask until the answer is one that `read` takes."""
-    from quota_watch.config.values import InvalidValueError
-
     while True:
         answer = click.prompt(question, default=default, show_default=bool(default), err=True)
         try:
@@ -266,17 +237,16 @@ def _ask(question: str, read: Callable[[str], str], *, default: str = "") -> str
 
 
 def _send_test(path: Path, context: Context) -> None:
-    """Hand a few plain words to each channel, and say what became of them."""
+    """Send a short test message to each channel, and say whether it was accepted."""
     from quota_watch.channels.build import ChannelBuilder
     from quota_watch.channels.channel import DeliveryError, Notice
-    from quota_watch.config import load
 
     now = context.clock.now()
     title = "Test: quota-watch can reach you"
     notice = Notice(id=f"test-{now.timestamp():.0f}", title=title, text=f"{title}.\n")
     with ExitStack() as resources:
-        builder = ChannelBuilder(load(path), resources)
-        for name in load(path).channels:
+        builder = ChannelBuilder(config := load(path), resources)
+        for name in config.channels:
             try:
                 builder.build(name).notify(notice, now=now)
             except DeliveryError as error:
@@ -286,7 +256,7 @@ def _send_test(path: Path, context: Context) -> None:
                 click.echo(f"✓ channels.{name}: the test message was taken", err=True)
 
 
-def _draft(server: str, sights: Iterable["Sight"], *, api_key: str, channels: str) -> str:
+def _draft(server: str, sights: Iterable[Sight], *, api_key: str, channels: str) -> str:
     """Return a config that watches the organizations; `api_key` is what stands in it."""
     url = f"base_url = {_string(server)}\n" if server != CLOUD else ""
     comment = _comment(
@@ -298,7 +268,7 @@ def _draft(server: str, sights: Iterable["Sight"], *, api_key: str, channels: st
     return "\n".join((_HEAD, rybbit, *tables, channels or _CHANNELS, _DEFAULTS))
 
 
-def _organization(sight: "Sight") -> str:
+def _organization(sight: Sight) -> str:
     id_ = sight.organization.id
     name = one_line(sight.name)
     named = f"name = {_string(name)}\n" if name and name != id_ else ""
@@ -309,7 +279,7 @@ def _organization(sight: "Sight") -> str:
     return left_out + "".join(f"#{line}\n" for line in table.splitlines())
 
 
-def _plan(sight: "Sight") -> str:
+def _plan(sight: Sight) -> str:
     account = sight.account
     if account is None:
         reason = what_and_advice(sight.trouble.message)[0] if sight.trouble else "unknown"

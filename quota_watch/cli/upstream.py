@@ -2,40 +2,44 @@
 
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
 from quota_watch.cli.context import (
     DATE,
+    JSON,
     Context,
     chosen,
     patiently,
+    plural,
     print_json,
     print_table,
     progress,
-    refuse_foreign_folder,
 )
+from quota_watch.config import Config, ConfigError, Secret, Use, find_config
+from quota_watch.config.addresses import CLOUD, server
+from quota_watch.config.secrets import API_KEY
+from quota_watch.config.values import InvalidValueError
+from quota_watch.lib.http import build_client
 from quota_watch.lib.machine import Clock
-from quota_watch.lib.text import plural, span, what_and_advice
+from quota_watch.lib.text import what_and_advice
 from quota_watch.model.account import Organization
-from quota_watch.model.period import percent
+from quota_watch.model.period import Period, percent
+from quota_watch.model.schedule import span
 from quota_watch.model.source import NotYet, UpstreamError
 from quota_watch.model.watch import Watch
-
-if TYPE_CHECKING:
-    from quota_watch.config import Config
-    from quota_watch.model.period import Period
-    from quota_watch.rybbit.client import RybbitClient
-    from quota_watch.service.backfill import Filled, OlderDays
-    from quota_watch.service.discovery import Credential, Sight
-    from quota_watch.storage.database import Database
-    from quota_watch.views.status import PollError
+from quota_watch.rybbit.client import RybbitClient, build_source
+from quota_watch.rybbit.pacing import Purpose
+from quota_watch.service.backfill import Backfill, Filled, OlderDays, months_back
+from quota_watch.service.discovery import Credential, Sight, credentials_of, listed, look_at
+from quota_watch.storage import claims
+from quota_watch.storage.database import Database
+from quota_watch.views.status import PollError
 
 VARIABLE = "RYBBIT_API_KEY"
 """The environment variable that holds the key where no config says otherwise."""
@@ -45,9 +49,6 @@ _TIMEOUT = 15.0
 
 def server_url(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Return a server's base URL in the one form that a config has too; refuses what is none."""
-    from quota_watch.config.addresses import server
-    from quota_watch.config.values import InvalidValueError
-
     try:
         return None if value is None else server(value)
     except InvalidValueError as error:
@@ -56,9 +57,6 @@ def server_url(ctx: click.Context, param: click.Parameter, value: str | None) ->
 
 def key_reference(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Return a reference to a key; refuses the key itself, which a shell would keep."""
-    from quota_watch.config import ConfigError, Secret
-    from quota_watch.config.secrets import API_KEY
-
     if value is None:
         return None
     secret = Secret(value, check=API_KEY)
@@ -71,28 +69,15 @@ def key_reference(ctx: click.Context, param: click.Parameter, value: str | None)
     return value
 
 
-def has_key() -> bool:
-    """Tell whether the environment holds a key."""
-    return bool(os.environ.get(VARIABLE))
-
-
-def credential(key: str, server: str | None, named: tuple[str, ...] = ()) -> "Credential":
+def credential(key: str, server: str | None, named: tuple[str, ...] = ()) -> Credential:
     """Return a key, literal or `env:…`, for a server or else Rybbit's own."""
-    from quota_watch.config import Secret
-    from quota_watch.config.addresses import CLOUD
-    from quota_watch.config.secrets import API_KEY
-    from quota_watch.service.discovery import Credential
-
     secret = Secret(key, key="the API key", check=API_KEY)
     return Credential(server=server or CLOUD, secret=secret, named=named)
 
 
 @contextmanager
-def plain_client(clock: Clock) -> Iterator["RybbitClient"]:
+def plain_client(clock: Clock) -> Iterator[RybbitClient]:
     """Open a client that asks as a config without any settings would."""
-    from quota_watch.lib.http import build_client
-    from quota_watch.rybbit.client import RybbitClient
-
     with build_client(connections=1) as http:
         yield RybbitClient(http, keys={}, timeout=_TIMEOUT, clock=clock)
 
@@ -112,7 +97,7 @@ class _Listed:
     percent: float | None
     no_limit: bool
     in_config: bool
-    error: "PollError | None"
+    error: PollError | None
 
 
 @click.command()
@@ -122,7 +107,7 @@ class _Listed:
     callback=server_url,
     help=f"Ask this server with the key in ${VARIABLE}, ignoring the config.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@JSON
 @click.pass_obj
 def organizations(context: Context, base_url: str | None, as_json: bool) -> int:
     """Show what the keys can see upstream: plan, limit and usage.
@@ -132,71 +117,55 @@ def organizations(context: Context, base_url: str | None, as_json: bool) -> int:
     """
     config = None if base_url else _config(context)
     named = {watch.organization for watch in config.watches()} if config else set()
-    rows: list[_Listed] = []
-    failed = False
+    rows: dict[Organization, _Listed] = {}
+    failures: list[str] = []
+    today = context.clock.now().date()
     with ExitStack() as resources:
         client, credentials = _upstream(context, config, base_url, resources)
         for each in credentials:
             try:
-                rows += _rows(context, client, each, named)
-            except (UpstreamError, NotYet) as error:
-                failed = True
-                click.echo(f"error: {_with_place(each, error)}", err=True)
-    unique = list({(row.server, row.id): row for row in reversed(rows)}.values())[::-1]
+                for seen in listed(client, each, ask=patiently):
+                    sight = look_at(client, each, seen, today=today, ask=patiently)
+                    in_config = sight.organization in named
+                    rows.setdefault(sight.organization, _row(sight, in_config=in_config))
+            except UpstreamError as error:
+                failures.append(str(error))
+            except NotYet as error:
+                failures.append(f"{each.server}: {error}")
+    for failure in dict.fromkeys(failures):  # once, though several keys fail alike
+        click.echo(f"error: {failure}", err=True)
     if as_json:
-        print_json({"organizations": unique})
-    elif unique:
-        _print(unique)
-    return 1 if failed or any(row.error for row in unique) else 0
+        print_json({"organizations": list(rows.values())})
+    elif rows:
+        _print(list(rows.values()))
+    return 1 if failures or any(row.error for row in rows.values()) else 0
 
 
-def _config(context: Context) -> "Config | None":
+def _config(context: Context) -> Config | None:
     """Return the config, or None where there is none and the environment has a key instead."""
-    from quota_watch.config import ConfigError, find_config
-
     try:
         find_config(context.config_file, os.environ)
     except ConfigError:
-        if has_key():
+        if os.environ.get(VARIABLE):
             return None
         raise
     return context.config()
 
 
 def _upstream(
-    context: Context, config: "Config | None", base_url: str | None, resources: ExitStack
-) -> tuple["RybbitClient", Sequence["Credential"]]:
-    from quota_watch.config import Use
-    from quota_watch.rybbit.client import build_source
-    from quota_watch.service.discovery import credentials_of
-
+    context: Context, config: Config | None, base_url: str | None, resources: ExitStack
+) -> tuple[RybbitClient, Sequence[Credential]]:
     if config is None:
-        if not has_key():
+        if not os.environ.get(VARIABLE):
             raise click.UsageError(f"no key: put it in the environment variable {VARIABLE}")
         client = resources.enter_context(plain_client(context.clock))
         return client, [credential(f"env:{VARIABLE}", base_url)]
     context.start_logging(config, Use.POLL)
-    source = build_source(config, {}, resources, clock=context.clock)
-    return source, credentials_of(config)
+    client = build_source(config, {}, resources, clock=context.clock)
+    return client, credentials_of(config)
 
 
-def _rows(
-    context: Context,
-    client: "RybbitClient",
-    credential: "Credential",
-    named: Collection[Organization],
-) -> Iterator[_Listed]:
-    from quota_watch.service.discovery import listed, look_at
-
-    today = context.clock.now().date()
-    for seen in listed(client, credential, ask=patiently):
-        sight = look_at(client, credential, seen, today=today, ask=patiently)
-        yield _row(sight, in_config=sight.organization in named)
-
-
-def _row(sight: "Sight", *, in_config: bool) -> _Listed:
-    from quota_watch.views.status import PollError
-
+def _row(sight: Sight, *, in_config: bool) -> _Listed:
     account, trouble = sight.account, sight.trouble
     limit = account.limit if account else None
     is_limited = account is not None and limit is not None
@@ -216,32 +185,24 @@ def _row(sight: "Sight", *, in_config: bool) -> _Listed:
     )
 
 
-def _with_place(credential: "Credential", error: UpstreamError | NotYet) -> str:
-    if isinstance(error, UpstreamError):
-        return str(error)
-    return f"{credential.server}: {error}"
-
-
 def _print(rows: Sequence[_Listed]) -> None:
-    print_table(
-        ("organization", "name", "server", "plan", "limit", "used", "in config", "note"),
-        [
-            (
-                row.id,
-                row.name,
-                row.server,
-                row.plan or "-",
-                "none" if row.no_limit else "-" if row.limit is None else f"{row.limit:,}",
-                "-" if row.used is None else f"{row.used:,}",
-                "yes" if row.in_config else "no",
-                what_and_advice(row.error.message)[0] if row.error else "",
-            )
-            for row in rows
-        ],
-        piped_only=() if len({row.server for row in rows}) > 1 else ("server",),
-    )
-    new = sum(not row.in_config for row in rows)
-    if new:
+    headers = ("organization", "name", "server", "plan", "limit", "used", "in config", "note")
+    cells = [
+        (
+            row.id,
+            row.name,
+            row.server,
+            row.plan,
+            "none" if row.no_limit else row.limit,
+            row.used,
+            "yes" if row.in_config else "no",
+            what_and_advice(row.error.message)[0] if row.error else "",
+        )
+        for row in rows
+    ]
+    is_one_server = len({row.server for row in rows}) == 1
+    print_table(headers, cells, piped_only=("server",) if is_one_server else ())
+    if new := sum(not row.in_config for row in rows):
         click.echo(f"{plural(new, 'organization')} not in the config", err=True)
 
 
@@ -263,14 +224,11 @@ def backfill(context: Context, organizations: tuple[str, ...], first: date, agai
     What is stored is passed over, so the same command goes on where it was broken off. Safe
     beside a running daemon, whose polls go first where the key's rate budget is short.
     """
-    from quota_watch.config import Use
-
     config = context.config()
     watches = chosen(config, organizations)
     start = _start(config, first, context.clock.now().date())
     context.start_logging(config, Use.POLL, Use.STORE)
-    with context.existing(config) as database, ExitStack() as resources:
-        refuse_foreign_folder(database)
+    with context.existing(config, to_write=True) as database, ExitStack() as resources:
         ask = _asking(context, config, resources)
         filled = _fill(context, database, ask, watches, start, again=again)
     for watch in watches:
@@ -278,7 +236,7 @@ def backfill(context: Context, organizations: tuple[str, ...], first: date, agai
     return 1 if any(each.left for each in filled.values()) else 0
 
 
-def _start(config: "Config", first: date, today: date) -> date:
+def _start(config: Config, first: date, today: date) -> date:
     """Return the first day of the month to go back to; refuses what would be thinned out."""
     if first >= today:
         raise click.UsageError(f"--from {first} has not ended; give a day before today")
@@ -293,10 +251,7 @@ def _start(config: "Config", first: date, today: date) -> date:
     return start
 
 
-def _asking(context: Context, config: "Config", resources: ExitStack) -> "OlderDays":
-    from quota_watch.rybbit.client import build_source
-    from quota_watch.rybbit.pacing import Purpose
-
+def _asking(context: Context, config: Config, resources: ExitStack) -> OlderDays:
     keys = {each: key.reveal() for each, key in config.credentials().items()}
     source = build_source(config, keys, resources, clock=context.clock)
     for organization in keys:  # so it knows how much of the budget the polls need
@@ -306,16 +261,13 @@ def _asking(context: Context, config: "Config", resources: ExitStack) -> "OlderD
 
 def _fill(
     context: Context,
-    database: "Database",
-    ask: "OlderDays",
+    database: Database,
+    ask: OlderDays,
     watches: Sequence[Watch],
     start: date,
     *,
     again: bool,
-) -> dict[Organization, "Filled"]:
-    from quota_watch.service.backfill import Backfill, months_back
-    from quota_watch.storage import claims
-
+) -> dict[Organization, Filled]:
     now = context.clock.now()
     with database.write() as connection:
         keys = claims.register(connection, watches, now=now)
@@ -335,7 +287,7 @@ def _fill(
         }
 
 
-def _report(organization: str, filled: "Filled") -> None:
+def _report(organization: str, filled: Filled) -> None:
     parts = [f"{plural(len(filled.fetched), 'month')} fetched"]
     if filled.present:
         parts.append(f"{len(filled.present)} stored already")
@@ -343,12 +295,10 @@ def _report(organization: str, filled: "Filled") -> None:
         parts.append(f"{plural(filled.capped, 'day')} marked as capped")
     click.echo(f"{organization}: {', '.join(parts)}")
     if filled.left:
-        why = filled.stopped
-        reason = (
-            f"the rate limit leaves no request for the next {span(timedelta(seconds=why.seconds))}"
-            if isinstance(why, NotYet)
-            else str(why)
-        )
+        reason = str(filled.stopped)
+        if isinstance(filled.stopped, NotYet):
+            wait = span(timedelta(seconds=filled.stopped.seconds))
+            reason = f"the rate limit leaves no request for the next {wait}"
         click.echo(
             f"error: {reason}. {_months(filled.left, organization)} left; what was"
             " fetched is kept, and the same command continues from there",
@@ -356,7 +306,7 @@ def _report(organization: str, filled: "Filled") -> None:
         )
 
 
-def _months(left: Sequence["Period"], organization: str) -> str:
+def _months(left: Sequence[Period], organization: str) -> str:
     newest, oldest = left[0].start, left[-1].start
     range_ = f"{oldest:%Y-%m}" + (f" to {newest:%Y-%m}" if newest != oldest else "")
     verb = "is" if len(left) == 1 else "are"
