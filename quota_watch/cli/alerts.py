@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import click
 
@@ -19,13 +18,23 @@ from quota_watch.cli.context import (
     short_time,
 )
 from quota_watch.cli.explain import explain
+from quota_watch.cli.status import warn_of_old
+from quota_watch.config.values import InvalidValueError, parse_duration
 from quota_watch.lib.text import duration, moment, one_line, plural, zone_of
 from quota_watch.model.period import month_of
-from quota_watch.model.watch import Rule
-
-if TYPE_CHECKING:
-    from quota_watch.model.watch import Watch
-    from quota_watch.views.alerts import Alert, DeliveryRecord, OutboxEntry, SilenceRecord
+from quota_watch.model.watch import Rule, Watch
+from quota_watch.storage import claims, stories
+from quota_watch.storage.deliveries import retry as retry_deliveries
+from quota_watch.views.alerts import (
+    Alert,
+    DeliveryRecord,
+    OutboxEntry,
+    SilenceRecord,
+    grouped,
+    outbox,
+    silences_shown,
+)
+from quota_watch.views.alerts import alerts as alerts_of
 
 _MOST_SHOWN = 100
 _PERIOD_END = "period-end"
@@ -45,9 +54,6 @@ def alerts(
 
     `explain ORG` says why each alert was sent or not, to whom, and what each rule says now.
     """
-    from quota_watch.cli.status import warn_of_old
-    from quota_watch.views import alerts as views
-
     if organizations[:1] == ("explain",):
         if only_open or len(organizations[1:]) != 1:
             raise click.UsageError("say `alerts explain ORG` with one organization")
@@ -56,8 +62,8 @@ def alerts(
     config, now = context.config(), context.clock.now()
     watches = chosen(config, organizations) if organizations else None
     with context.existing(config) as database, database.read() as connection:
-        found = views.alerts(connection, watches, only_open=only_open)
-        silences = views.silences_shown(connection, now=now)
+        found = alerts_of(connection, watches, only_open=only_open)
+        silences = silences_shown(connection, now=now)
         if not as_json:
             shown = watches or config.watches()
             warn_of_old(connection, shown, now=now, interval=config.poll.interval)
@@ -67,14 +73,14 @@ def alerts(
         click.echo("no open alerts" if only_open else "no alerts", err=True)
     else:
         headers = ("started", "severity", "state", "rule", "reason", "organization", "title")
-        groups = [map(_alert_cells, alerts) for alerts in views.grouped(found).values()]
+        groups = [map(_alert_cells, alerts) for alerts in grouped(found).values()]
         print_table(headers, *groups, piped_only=("reason", "organization"))
         for each in silences:
             until = f"until {short_time(each.ends_at)} ({each.author}: {each.reason})"
             click.echo(f"silence {each.id}: {_held_by(each)} {until}", err=True)
 
 
-def _alert_cells(alert: "Alert") -> tuple[object, ...]:
+def _alert_cells(alert: Alert) -> tuple[object, ...]:
     return (
         alert.started_at,
         alert.severity,
@@ -95,7 +101,6 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
     """Show what was sent to whom, what is waiting and what failed."""
     if ctx.invoked_subcommand is not None:
         return
-    from quota_watch.views.alerts import outbox
 
     context: Context = ctx.obj
     most = None if as_json else _MOST_SHOWN + 1
@@ -122,7 +127,7 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
         click.echo(f"showing the newest {_MOST_SHOWN}; --json prints all", err=True)
 
 
-def _delivery_cells(entry: "OutboxEntry") -> tuple[object, ...]:
+def _delivery_cells(entry: OutboxEntry) -> tuple[object, ...]:
     delivery = entry.delivery
     reason = delivery.reason if delivery.state in {"failed", "dropped"} else None
     return (
@@ -137,7 +142,7 @@ def _delivery_cells(entry: "OutboxEntry") -> tuple[object, ...]:
     )
 
 
-def _whereto(delivery: "DeliveryRecord") -> str:
+def _whereto(delivery: DeliveryRecord) -> str:
     """Say who is to get it, in whose place, when it is tried next and what was wrong."""
     to = one_line(f"{delivery.channel} {delivery.recipient or ''}", None)
     if delivery.fallback_for:
@@ -158,13 +163,11 @@ def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
 
     The daemon or the next `poll` sends them.
     """
-    from quota_watch.storage import deliveries
-
     if bool(ids) == all_failed:
         raise click.UsageError("name the deliveries, or use --failed for all that failed")
     config, now = context.config(), context.clock.now()
     with context.existing(config, to_write=True) as database, database.write() as connection:
-        retried = deliveries.retry(connection, ids or None, now=now)
+        retried = retry_deliveries(connection, ids or None, now=now)
     click.echo(f"{plural(len(retried), 'delivery', 'deliveries')} will be retried")
     missing = sorted(set(ids) - set(retried))
     for each in missing:
@@ -204,8 +207,6 @@ def silence(
 
     What is still true at its end is sent then.
     """
-    from quota_watch.storage import claims, stories
-
     if (organization is not None) + for_all + (group is not None) != 1:
         raise click.UsageError("give one of these: an organization, --all, or --group NAME")
     config, now = context.config(), context.clock.now()
@@ -252,7 +253,6 @@ def _end(length: str | None, until: str | None, *, now: datetime, zone: str) -> 
 
 
 def _length(text: str) -> timedelta:
-    from quota_watch.config.values import InvalidValueError, parse_duration
 
     try:
         return parse_duration(text, least=timedelta(seconds=1), most=_LONGEST)
@@ -294,8 +294,6 @@ def _user() -> str:
 @click.pass_obj
 def list_silences(context: Context, with_ended: bool, as_json: bool) -> None:
     """Show current silences, when they end and why."""
-    from quota_watch.views.alerts import silences_shown
-
     config, now = context.config(), context.clock.now()
     with context.existing(config) as database, database.read() as connection:
         found = silences_shown(connection, now=now, with_ended=with_ended)
@@ -308,7 +306,7 @@ def list_silences(context: Context, with_ended: bool, as_json: bool) -> None:
         click.echo("no silences", err=True)
 
 
-def _held_by(silence: "SilenceRecord") -> str:
+def _held_by(silence: SilenceRecord) -> str:
     return f"{silence.rule or 'everything'} of {silence.organization or 'all organizations'}"
 
 
@@ -320,8 +318,6 @@ def unsilence(context: Context, number: int) -> int:
 
     What it held back is sent with the next poll if it is still true.
     """
-    from quota_watch.storage import stories
-
     config, now = context.config(), context.clock.now()
     with context.existing(config, to_write=True) as database, database.write() as connection:
         ended = stories.end_silence(connection, number, now=now)

@@ -4,31 +4,43 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 
 import click
 
-from quota_watch.cli.context import Context, patiently, print_json, refuse_foreign_folder
+from quota_watch.channels.build import ChannelBuilder, template_trials
+from quota_watch.channels.channel import DeliveryError
+from quota_watch.cli.context import (
+    JSON,
+    Context,
+    patiently,
+    print_json,
+    refuse_foreign_folder,
+    styled,
+)
 from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, warnings
 from quota_watch.config.addresses import Listen
+from quota_watch.config.settings import all_secrets
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.machine import Clock
+from quota_watch.lib.network import trust
 from quota_watch.lib.text import listed, one_line, plural, what_and_advice
+from quota_watch.messages.render import TemplateError
 from quota_watch.model.account import Account, Comparison, Organization
 from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.period import month_of
 from quota_watch.model.source import NotYet, UpstreamError
+from quota_watch.pipeline.due import in_batches
 from quota_watch.rules.mismatch import compare, sees_less
-from quota_watch.storage import StorageError
+from quota_watch.rybbit.answers import supports_keys
+from quota_watch.rybbit.client import UPDATE_RYBBIT, RybbitClient, build_source, too_old
+from quota_watch.service.health import clocks_apart
+from quota_watch.storage import StorageError, upkeep
 from quota_watch.storage.database import Database
-
-if TYPE_CHECKING:
-    from quota_watch.rybbit.client import RybbitClient
-
-Check = dict[str, Any]
 
 _WARNING = "warning"
 _INSIDE = "check as the service's user: /usr/local/bin/quota-watch check (deploy/README.md)"
@@ -36,41 +48,78 @@ _PAGE_SECONDS = 3.0
 _LEAST_ROOM = 10 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Check:
+    """One thing that was checked; `ok` is None where it can't be checked here."""
+
+    name: str
+    ok: bool | None
+    message: str
+    remedy: str | None = None
+
+    def __str__(self) -> str:
+        sign, colour = ("✓", "green") if self.ok else ("✗", "red")
+        if self.name == _WARNING or self.ok is None:
+            sign, colour = "!", "yellow"
+        remedy = f" → {self.remedy}" if self.remedy else ""
+        return f"{styled(sign, colour)} {self.name}: {one_line(self.message, None)}{remedy}"
+
+
+def _good(name: str, message: str) -> _Check:
+    return _Check(name=name, ok=True, message=message)
+
+
+def _warning(message: str) -> _Check:
+    return _good(_WARNING, message)
+
+
+def _unknown(name: str, message: str) -> _Check:
+    return _Check(name=name, ok=None, message=message, remedy=_INSIDE)
+
+
+def _bad(name: str, message: str, remedy: str) -> _Check:
+    return _Check(name=name, ok=False, message=message, remedy=remedy)
+
+
 @click.command()
 @click.option("--offline", is_flag=True, help="Use no network.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@JSON
 @click.pass_obj
 def check(context: Context, offline: bool, as_json: bool) -> int:
     """Check that everything will work, without sending anything."""
-    config = context.config()
     checks = []
-    for each in _checks(context, config, offline=offline):
+    for each in _checks(context, context.config(), offline=offline):
         checks.append(each)
         if not as_json:
-            _show(each)
+            click.echo(each)
     if as_json:
         print_json({"checks": checks})
-    verdicts = {each["ok"] for each in checks}
+    verdicts = {each.ok for each in checks}
     return 1 if False in verdicts or (None in verdicts and not offline) else 0
 
 
-def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[Check]:
-    parts = (
-        plural(len(config.organizations), "organization"),
-        plural(len(config.channels), "channel"),
-    )
-    yield _good("config", f"{config.path}: {', '.join(parts)}")
-    for warning in warnings(config):
-        yield _good(_WARNING, warning)
+def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[_Check]:
+    organizations = plural(len(config.organizations), "organization")
+    channels = plural(len(config.channels), "channel")
+    yield _good("config", f"{config.path}: {organizations}, {channels}")
+    yield from map(_warning, warnings(config))
     yield _database(config, context.clock, offline=offline)
-    problems = dict(_problems(config))
-    yield from _secrets(config, problems)
+    problems = _problems(config)
+    for secret in config.secrets():
+        if not secret.checkable:
+            problems.pop(secret.key, None)
+            yield _unknown(secret.key, f"{secret}: can't be checked here, only inside the service")
+        elif secret.key not in problems:
+            yield _good(secret.key, "can be read")
     for key, problem in problems.items():
         what, _, remedy = problem.rpartition("; ")
         yield _bad(key, what or remedy, remedy if what else f"correct {key}")
     if "templates.directory" not in problems:
         yield from _templates(config)
-    yield from _certificates()
+    try:
+        trust()
+    except OSError as error:
+        yield _bad("certificates", str(error), "correct that variable, or unset it")
     if config.web is not None and "web" not in problems:
         yield _page(config.web.listen)
     if not offline and not problems.keys() & {"rybbit.ca_file", "rybbit.proxy"}:
@@ -78,34 +127,29 @@ def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[Chec
     yield from _channels(config, offline=offline)
 
 
-def _database(config: Config, clock: Clock, *, offline: bool) -> Check:
-    from quota_watch.service.health import clocks_apart
-    from quota_watch.storage import upkeep
-
+def _database(config: Config, clock: Clock, *, offline: bool) -> _Check:
+    name = "database"
     if not config.database.url.checkable:
-        return _unknown("database", f"not asked: {config.database.url} can't be read here")
+        return _unknown(name, f"not asked: {config.database.url} can't be read here")
     try:
         with closing(Database(config.database_url())) as database:
             if offline and database.path is None:
-                return _unknown(
-                    "database", f"{database.label}: not checked, as --offline was given"
-                )
+                return _unknown(name, f"{database.label}: not checked, as --offline was given")
             refuse_foreign_folder(database)
             if upkeep.current(database) is not None:
                 upkeep.require_current(database)
-            # A file has this machine's clock; and to ask would make one.
-            apart = clocks_apart(database, clock) if database.path is None else None
-            return _bad("database", apart, "correct the clock") if apart else _room_for(database)
+            if database.path is not None:  # which has this machine's clock; to ask would make it
+                return _room_for(database.path)
+            apart = clocks_apart(database, clock)
+            return _bad(name, apart, "correct the clock") if apart else _good(name, database.label)
     except ConfigError as error:
-        return _bad("database", error.problems[0].message, "set database.url")
+        return _bad(name, error.problems[0].message, "set database.url")
     except StorageError as error:
-        return _bad("database", str(error), "correct that, or set another database.url")
+        return _bad(name, str(error), "correct that, or set another database.url")
 
 
-def _room_for(database: Database) -> Check:
-    if database.path is None:
-        return _good("database", database.label)
-    folder = database.path.parent
+def _room_for(file: Path) -> _Check:
+    folder = file.parent
     if not folder.is_dir():
         return _bad("database", f"no folder {folder}", "create it, or set database.url")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -113,70 +157,33 @@ def _room_for(database: Database) -> Check:
         return _bad("database", f"can't write to {folder}", remedy)
     if shutil.disk_usage(folder).free < _LEAST_ROOM:
         return _bad("database", f"the disk of {folder} is nearly full", "free some space there")
-    missing = "" if database.path.exists() else ": none yet; `run` or `poll` creates it"
-    return _good("database", f"{database.label}{missing}")
+    missing = "" if file.exists() else ": none yet; `run` or `poll` creates it"
+    return _good("database", f"{file}{missing}")
 
 
-def _problems(config: Config) -> Iterator[tuple[str, str]]:
-    """Yield whatis not available of all that the config refers to, by key."""
+def _problems(config: Config) -> dict[str, str]:
+    """Return what is not available of all that the config refers to, by key."""
     try:
         config.reveal_all()
     except ConfigError as error:
-        for problem in error.problems:
-            yield problem.key, problem.message
+        return {problem.key: problem.message for problem in error.problems}
+    return {}
 
 
-def _secrets(config: Config, problems: dict[str, str]) -> Iterator[Check]:
-    for secret in config.secrets():
-        if not secret.checkable:
-            problems.pop(secret.key, None)
-            yield _unknown(secret.key, f"{secret}: can't be checked here, only inside the service")
-        elif secret.key not in problems:
-            yield _good(secret.key, "can be read")
-
-
-def _templates(config: Config) -> Iterator[Check]:
-    from quota_watch.channels.build import template_trials
-    from quota_watch.messages.render import TemplateError
-
-    bad = False
+def _templates(config: Config) -> Iterator[_Check]:
+    good = True
     for key, attempt in template_trials(config):
         try:
             attempt()
         except TemplateError as error:
-            bad = True
+            good = False
             name = "templates" if key == "templates.directory" else key
             yield _bad(name, str(error), "correct the template, or remove it")
-    if not bad:
+    if good:
         yield _good("templates", "every message renders")
 
 
-def _organizations(config: Config, context: Context, problems: dict[str, str]) -> Iterator[Check]:
-    from quota_watch.pipeline.due import in_batches
-    from quota_watch.rybbit.client import build_source
-
-    keys = {}
-    for organization, secret in config.credentials().items():
-        if secret.checkable and secret.key not in problems:
-            keys[organization] = secret.reveal()
-        elif secret.checkable:
-            message = f"not checked: {secret.key} is not available"
-            yield _bad(organization.id, message, f"correct {secret.key}")
-        else:
-            yield _unknown(organization.id, f"not asked: {secret} can't be read here")
-    limits = {watch.organization: watch.limit for watch in config.watches()}
-    with ExitStack() as resources:
-        source = build_source(config, keys, resources, clock=context.clock)
-        yield from _releases(source, dict.fromkeys(each.server for each in keys))
-        ask = partial(_organization, source, context.clock.now(), limits)
-        for batch in in_batches(iter(keys), ask, threads=config.poll.concurrency):
-            for checks in batch:
-                yield from checks
-        for server, pace in source.tight(config.poll.interval):
-            yield _good(_WARNING, f"{server}: {pace.describe()}")
-
-
-def _page(listen: Listen) -> Check:
+def _page(listen: Listen) -> _Check:
     """Check that the status page can listen, or listens there already."""
     from quota_watch.web.server import ListenError, bound
 
@@ -192,8 +199,6 @@ def _page(listen: Listen) -> Check:
 
 def _is_ours(listen: Listen) -> bool:
     """Ask who listens there: a running daemon's page answers as no other program does."""
-    from http.client import HTTPConnection, HTTPException
-
     from quota_watch.web.app import HEADERS, HEALTH
 
     connection = HTTPConnection(listen.host, listen.port, timeout=_PAGE_SECONDS)
@@ -206,21 +211,36 @@ def _is_ours(listen: Listen) -> bool:
         connection.close()
 
 
-def _certificates() -> Iterator[Check]:
-    """Check what the environment names as certificates; where it can be used there is no line."""
-    from quota_watch.lib.network import trust
+def _organizations(
+    config: Config, context: Context, problems: Mapping[str, str]
+) -> Iterator[_Check]:
+    keys = {}
+    for organization, secret in config.credentials().items():
+        if secret.checkable and secret.key not in problems:
+            keys[organization] = secret.reveal()
+        elif secret.checkable:
+            message = f"not checked: {secret.key} is not available"
+            yield _bad(organization.id, message, f"correct {secret.key}")
+        else:
+            yield _unknown(organization.id, f"not asked: {secret} can't be read here")
+    limits = {watch.organization: watch.limit for watch in config.watches()}
+    now = context.clock.now()
 
-    try:
-        trust()
-    except OSError as error:
-        yield _bad("certificates", str(error), "correct that variable, or unset it")
+    def ask(organization: Organization) -> list[_Check]:
+        return list(_organization(source, organization, limits[organization], now=now))
+
+    with ExitStack() as resources:
+        source = build_source(config, keys, resources, clock=context.clock)
+        yield from _releases(source, dict.fromkeys(each.server for each in keys))
+        for batch in in_batches(iter(keys), ask, threads=config.poll.concurrency):
+            for checks in batch:
+                yield from checks
+        for server, pace in source.tight(config.poll.interval):
+            yield _warning(f"{server}: {pace.describe()}")
 
 
-def _releases(source: "RybbitClient", servers: Iterable[str]) -> Iterator[Check]:
-    """Check that the servers take keys; one that tells no release is judged by its answers."""
-    from quota_watch.rybbit.answers import supports_keys
-    from quota_watch.rybbit.client import UPDATE_RYBBIT, too_old
-
+def _releases(source: RybbitClient, servers: Iterable[str]) -> Iterator[_Check]:
+    """Check that the servers take keys; one that reports no release is judged by its answers."""
     for server in servers:
         try:
             version = source.version(server)
@@ -233,23 +253,23 @@ def _releases(source: "RybbitClient", servers: Iterable[str]) -> Iterator[Check]
 
 
 def _organization(
-    source: "RybbitClient",
-    now: datetime,
-    limits: Mapping[Organization, int | None],
-    organization: Organization,
-) -> list[Check]:
-    period = month_of(now.date())
+    source: RybbitClient, organization: Organization, limit: int | None, *, now: datetime
+) -> Iterator[_Check]:
+    """Check what the key reads of it, against the `limit` that the config has."""
+    id_, start = organization.id, month_of(now.date()).start
     try:
-        days = patiently(lambda: source.days(organization, period.start, now.date()))
+        days = patiently(lambda: source.days(organization, start, now.date()))
     except (UpstreamError, NotYet) as error:
         what, advice = what_and_advice(str(error))
-        return [_bad(organization.id, what, advice or "correct the config")]
+        yield _bad(id_, what, advice or "correct the config")
+        return
     good = f"{organization.server} answers"
     try:
         account = patiently(lambda: source.account(organization))
     except (UpstreamError, NotYet) as error:  # where the key may not, that is no fault
-        unread = _unread(organization, error, is_known=limits[organization] is not None)
-        return [_good(organization.id, good), unread]
+        yield _good(id_, good)
+        yield _unread(id_, error, is_known=limit is not None)
+        return
     used = sum(day.counted(NOT_COUNTED) for day in days)
     hidden = _hidden(source, organization, account, used=used, now=now)
     if hidden is not None:
@@ -257,38 +277,39 @@ def _organization(
         lists = f" and lists {plural(len(account.sites), 'site')}" if account.sites else ""
         remedy = "create an organization key in Rybbit, or take the key of an owner or admin"
         what = f"the key sees only {ours:,} of {theirs:,} events{lists}"
-        return [_bad(organization.id, f"{what}: it is that of a restricted member", remedy)]
-    checks = _plan_and_limit(organization, account, limits[organization], good)
-    if account.may_be_restricted:
-        role = f"{organization.id}: the key's holder is a {account.role} there"
-        then = "an organization key covers every site, including future ones"
-        checks.append(_good(_WARNING, f"{role}, who may be barred from some sites; {then}"))
-    return checks
+        yield _bad(id_, f"{what}: it is that of a restricted member", remedy)
+        return
+    if account.limit is not None:
+        plan = f"plan {account.plan}, " if account.plan else ""
+        yield _good(id_, f"{good}; it reports {plan}limit {account.limit:,}")
+    else:
+        yield _good(id_, f"{good}; it reports no limit")
+    yield from map(_warning, _warnings(organization, account, limit))
 
 
-def _unread(organization: Organization, error: UpstreamError | NotYet, *, is_known: bool) -> Check:
+def _unread(id_: str, error: UpstreamError | NotYet, *, is_known: bool) -> _Check:
     """Warn of what follows where plan and limit can't be read."""
-    unread = f"{organization.id}: this key can't read plan and limit (scope org:read)"
+    unread = f"{id_}: this key can't read plan and limit (scope org:read)"
     if not isinstance(error, UpstreamError) or error.status != HTTPStatus.FORBIDDEN:
         what, _ = what_and_advice(str(error))
-        unread = f"{organization.id}: plan and limit could not be read now ({what})"
+        unread = f"{id_}: plan and limit could not be read now ({what})"
     then = "changes at Rybbit, drops, and whether the key sees every site can't be checked"
     if not is_known:
         then = "no level is checked until they can, or until the config sets a limit"
-    return _good(_WARNING, f"{unread}: {then}")
+    return _warning(f"{unread}: {then}")
 
 
 def _hidden(
-    source: "RybbitClient",
+    source: RybbitClient,
     organization: Organization,
     account: Account,
     *,
     used: int,
     now: datetime,
 ) -> tuple[int, int] | None:
-    """Return our count and Rybbit's own where the key sees less; None where nothing tells so.
+    """Return our count and Rybbit's own where the key sees less; None where nothing shows that.
 
-    The usage of any site tells what the whole organization has by now. We count once more after
+    The usage of any site says what the whole organization has by now. We count once more after
     it, so that what an unrestricted key sees is never less, however fast events come.
     """
     period = month_of(now.date())
@@ -308,83 +329,45 @@ def _hidden(
     return used, account.counted
 
 
-def _plan_and_limit(
-    organization: Organization, account: Account, limit: int | None, good: str
-) -> list[Check]:
-    if account.limit is None:
-        checks = [_good(organization.id, f"{good}; it reports no limit")]
-        if limit is None:
-            unknown = f"no limit is known for {organization.id}: set limit, or no level is checked"
-            checks.append(_good(_WARNING, unknown))
-        return checks
-    plan = f"plan {account.plan}, " if account.plan else ""
-    told = f"{good}; it reports {plan}limit {account.limit:,}"
-    checks = [_good(organization.id, told), *_losses(organization, account)]
-    if account.limit and limit not in {None, account.limit}:
-        other = f"the config's limit of {organization.id} is {limit:,}"
-        checks.append(
-            _good(_WARNING, f"{other}, but {organization.server} reports {account.limit:,}")
-        )
-    return checks
-
-
-def _losses(organization: Organization, account: Account) -> Iterator[Check]:
-    """Warn of what loses events whatever is counted."""
+def _warnings(organization: Organization, account: Account, limit: int | None) -> Iterator[str]:
+    """Warn of what loses events, or leaves a limit unwatched, whatever is counted."""
+    id_ = organization.id
     if account.limit == 0:
         unknown = "Rybbit does not know the plan itself: one event blocks every site"
-        yield _good(_WARNING, f"{organization.id}: {unknown}; ask its support, and set limit")
-    elif account.enforced_over:
-        yield _good(_WARNING, f"{organization.id}: Rybbit says it is dropping events")
-    without = [site.name for site in account.sites if site.requires_plan]
-    if without:
+        yield f"{id_}: {unknown}; ask its support, and set limit"
+    elif account.limit is not None and account.enforced_over:
+        yield f"{id_}: Rybbit says it is dropping events"
+    elif account.limit is None and limit is None:
+        yield f"no limit is known for {id_}: set limit, or no level is checked"
+    if without := [site.name for site in account.sites if site.requires_plan]:
         nothing = f"{len(without)} of {len(account.sites)} sites collect nothing without a plan"
-        yield _good(_WARNING, f"{organization.id}: {nothing}: {listed(without)}")
+        yield f"{id_}: {nothing}: {listed(without)}"
+    if account.limit and limit not in {None, account.limit}:
+        other = f"the config's limit of {id_} is {limit:,}"
+        yield f"{other}, but {organization.server} reports {account.limit:,}"
+    if account.may_be_restricted:
+        role = f"{id_}: the key's holder is a {account.role} there, who may be barred from some"
+        yield f"{role} sites; an organization key covers every site, including future ones"
 
 
-def _channels(config: Config, *, offline: bool) -> Iterator[Check]:
-    from quota_watch.channels.build import ChannelBuilder
-    from quota_watch.channels.channel import DeliveryError
-    from quota_watch.config.settings import all_secrets
-
+def _channels(config: Config, *, offline: bool) -> Iterator[_Check]:
     with ExitStack() as resources:
         builder = ChannelBuilder(config, resources)
-        for name, table in config.channels.items():
+        for key, table in config.channels.items():
             if offline and not (isinstance(table, AppriseTable) and table.url.checkable):
                 continue
+            name = f"channels.{key}"
             needed = all_secrets((table, config.smtp if isinstance(table, EmailTable) else None))
             hidden = [secret for _, secret in needed if not secret.checkable]
             if hidden:
-                yield _unknown(f"channels.{name}", f"not asked: {hidden[0]} can't be read here")
+                yield _unknown(name, f"not asked: {hidden[0]} can't be read here")
                 continue
             try:
-                yield _good(f"channels.{name}", builder.build(name).check())
+                yield _good(name, builder.build(key).check())
             except ConfigError as error:
                 problem = error.problems[0]
-                yield _bad(f"channels.{name}", problem.message, f"correct {problem.key}")
+                yield _bad(name, problem.message, f"correct {problem.key}")
             except DeliveryError as error:
-                where = f"channels.{name}" + (" or [smtp]" if isinstance(table, EmailTable) else "")
-                remedy = error.remedy or f"correct {where}, or let this machine reach it"
-                yield _bad(f"channels.{name}", str(error), remedy)
+                yield _bad(name, str(error), error.remedy or f"correct {name} or [smtp]")
             except QuotaWatchError as error:
-                yield _bad(f"channels.{name}", str(error), f"correct channels.{name}")
-
-
-def _good(name: str, message: str) -> Check:
-    return {"name": name, "ok": True, "message": message, "remedy": None}
-
-
-def _unknown(name: str, message: str) -> Check:
-    return {"name": name, "ok": None, "message": message, "remedy": _INSIDE}
-
-
-def _bad(name: str, message: str, remedy: str) -> Check:
-    return {"name": name, "ok": False, "message": message, "remedy": remedy}
-
-
-def _show(each: Check) -> None:
-    sign, colour = ("✓", "green") if each["ok"] else ("✗", "red")
-    if each["name"] == _WARNING or each["ok"] is None:
-        sign, colour = "!", "yellow"
-    mark = click.style(sign, fg=colour)
-    remedy = f" → {each['remedy']}" if each["remedy"] else ""
-    click.echo(f"{mark} {each['name']}: {one_line(each['message'], None)}{remedy}")
+                yield _bad(name, str(error), f"correct {name}")

@@ -11,18 +11,32 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quota_watch.cli.context import JSON, STATES, Context, chosen, pick, print_json, say
+from quota_watch.cli.context import (
+    JSON,
+    STATES,
+    Context,
+    chosen,
+    pick,
+    print_json,
+    say,
+)
+from quota_watch.config import Config, Use
 from quota_watch.lib.machine import whole_file
 from quota_watch.lib.text import ago, days, moment, one_line, plural, span
 from quota_watch.model.watch import Rule
+from quota_watch.storage.database import Database
+from quota_watch.views.alerts import Alert, DeliveryRecord, OutboxEntry, outbox
+from quota_watch.views.explain import (
+    ExplainedAlert,
+    ExplainedRule,
+    ExplainedStep,
+    Explanation,
+    explanation,
+)
 
 if TYPE_CHECKING:
     from quota_watch.channels.channel import Channel
-    from quota_watch.config import Config
     from quota_watch.service.preview import Preview
-    from quota_watch.storage.database import Database
-    from quota_watch.views.alerts import Alert, DeliveryRecord, OutboxEntry
-    from quota_watch.views.explain import ExplainedAlert, ExplainedRule, ExplainedStep, Explanation
 
 _RULE, _TEST_SECONDS = 12, 60.0
 _OVER = {
@@ -40,8 +54,6 @@ _print = partial(say, width=80)
 
 def explain(context: Context, organization: str, *, as_json: bool) -> None:
     """Say why alerts of the organization were sent or not, to whom, and what each rule says."""
-    from quota_watch.views.explain import explanation
-
     config, now = context.config(), context.clock.now()
     (watch,) = chosen(config, (organization,))
     least = {name: each.min_severity.label for name, each in config.channels.items()}
@@ -57,7 +69,7 @@ def explain(context: Context, organization: str, *, as_json: bool) -> None:
 class _Page:
     """An explanation as it is read, the most relevant first."""
 
-    def __init__(self, explanation: "Explanation", zone: str, now: datetime) -> None:
+    def __init__(self, explanation: Explanation, zone: str, now: datetime) -> None:
         self._status = explanation.organization
         self._rules = explanation.rules
         self._alerts = explanation.alerts
@@ -139,7 +151,7 @@ class _Page:
         if status.last_error:
             yield f"Polls are failing: {one_line(status.last_error.message, None)}"
 
-    def _show_story(self, explained: "ExplainedAlert") -> None:
+    def _show_story(self, explained: ExplainedAlert) -> None:
         alert = explained.alert
         sign, style = STATES[alert.severity]
         level = "" if alert.level is None else f" {alert.level} %"
@@ -160,7 +172,7 @@ class _Page:
             for outcome in self._outcomes(step):
                 _print(outcome, first=" " * 6, rest=" " * 8)
 
-    def _outcomes(self, step: "ExplainedStep") -> Iterator[str]:
+    def _outcomes(self, step: ExplainedStep) -> Iterator[str]:
         """Say for each channel whether the step was sent there."""
         yield from map(self._delivery, step.deliveries)
         if step.silence is not None:
@@ -176,7 +188,7 @@ class _Page:
         for each in step.not_sent:
             yield f"not sent to {each.channel}: {each.because}"
 
-    def _delivery(self, delivery: "DeliveryRecord") -> str:
+    def _delivery(self, delivery: DeliveryRecord) -> str:
         to = " ".join(filter(None, (delivery.channel, delivery.recipient)))
         if delivery.fallback_for:
             to += f" in place of {delivery.fallback_for}"
@@ -194,7 +206,7 @@ class _Page:
             return f"not yet sent to {to}: {held} until {later}"
         return f"not yet sent to {to} {tries}, next {later}{why}"
 
-    def _rule(self, rule: "ExplainedRule") -> str:
+    def _rule(self, rule: ExplainedRule) -> str:
         if rule.standing == "off":
             return f"off: {rule.says}"
         says = [rule.says]
@@ -213,7 +225,7 @@ class _Page:
         return self._at(at).partition(" (")[0]
 
 
-def _how_far(alert: "Alert") -> str:
+def _how_far(alert: Alert) -> str:
     """Say whether what is true now has reached anybody."""
     states = {each.state for each in alert.deliveries}
     if alert.held:
@@ -309,7 +321,6 @@ def _write(shown: "Preview", folder: Path, stem: str) -> list[str]:
 def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> int:
     """Send a marked test message through the channels."""
     from quota_watch.channels.build import build_channels
-    from quota_watch.config import Use
 
     config = context.config()
     for name in channels:
@@ -330,15 +341,14 @@ def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> in
 
 def _send_test(
     context: Context,
-    config: "Config",
-    database: "Database",
+    config: Config,
+    database: Database,
     channels: "Mapping[str, Channel]",
     names: Collection[str],
-) -> "list[OutboxEntry]":
+) -> list[OutboxEntry]:
     """Send a test to the channels of these names; return the deliveries it made."""
     from quota_watch.pipeline.deliver import Outbox
     from quota_watch.pipeline.enqueue import enqueue_test
-    from quota_watch.views.alerts import outbox
 
     with database.write() as connection:
         ids = enqueue_test(
@@ -353,7 +363,7 @@ def _send_test(
         return [each for each in outbox(connection) if each.delivery.id in ids]
 
 
-def _test_line(delivery: "DeliveryRecord") -> str:
+def _test_line(delivery: DeliveryRecord) -> str:
     name, recipient = delivery.channel, delivery.recipient
     if recipient and not name.endswith(recipient):  # as "mailto:anna@example.com" does
         name += f" {recipient}"

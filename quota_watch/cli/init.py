@@ -12,7 +12,10 @@ from pathlib import Path
 
 import click
 
-from quota_watch.cli.context import Context, patiently, plural
+from quota_watch.cli.context import (
+    Context,
+    patiently,
+)
 from quota_watch.cli.upstream import VARIABLE, credential, key_reference, plain_client, server_url
 from quota_watch.config import VARIABLE as CONFIG_VARIABLE
 from quota_watch.config import load, validate
@@ -20,7 +23,7 @@ from quota_watch.config.addresses import CLOUD, host_name, mail_address, web_url
 from quota_watch.config.values import InvalidValueError
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.machine import whole_file
-from quota_watch.lib.text import one_line, what_and_advice
+from quota_watch.lib.text import one_line, plural, what_and_advice
 from quota_watch.lib.urls import is_loopback
 from quota_watch.rybbit.client import OrganizationKeyError
 from quota_watch.service.discovery import Credential, Sight, listed, look_at

@@ -9,7 +9,7 @@ from contextlib import closing, nullcontext
 from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import click
 
@@ -27,11 +27,18 @@ from quota_watch.cli.context import (
     refuse_backward,
     refuse_foreign_folder,
 )
+from quota_watch.cli.status import warn_of_old
+from quota_watch.config.addresses import database_complaint
+from quota_watch.config.secrets import secret
+from quota_watch.config.values import ConfigError, InvalidValueError
 from quota_watch.lib.machine import whole_file
 from quota_watch.lib.text import csv_text, plural
-
-if TYPE_CHECKING:
-    from quota_watch.views.days import DayRecord, ExportedDay
+from quota_watch.rybbit.answers import KNOWN_TYPES
+from quota_watch.storage import DatabaseUrlError, claims, upkeep
+from quota_watch.storage.database import Database
+from quota_watch.storage.schema import HEAD
+from quota_watch.views import days as views
+from quota_watch.views.days import DayRecord, ExportedDay, Wanted
 
 _DEFAULT_DAYS = 31
 _BAR, _LARGEST, _WIDE_SCREEN = 14, (2, 3), 100
@@ -65,9 +72,6 @@ def history(
     as_json: bool,
 ) -> None:
     """Show the stored counts of an organization."""
-    from quota_watch.cli.status import warn_of_old
-    from quota_watch.views import days as views
-
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
     config, now = context.config(), context.clock.now()
@@ -103,23 +107,23 @@ def _usual_start(end: date, by: str) -> date:
     return end.replace(year=end.year - 1 + end.month // 12, month=end.month % 12 + 1, day=1)
 
 
-def _types(rows: "Sequence[DayRecord]", part: str) -> list[str]:
+def _types(rows: Sequence[DayRecord], part: str) -> list[str]:
     return sorted({kind for row in rows for kind in getattr(row, part)})
 
 
-def _counts(row: "DayRecord", counted: Sequence[str], rest: Sequence[str]) -> list[object]:
+def _counts(row: DayRecord, counted: Sequence[str], rest: Sequence[str]) -> list[object]:
     by_type = (row.by_type.get(kind, 0) for kind in counted)
     return [row.date, row.used, *by_type, *(row.not_counted.get(kind, 0) for kind in rest)]
 
 
-def _print_csv(rows: "Sequence[DayRecord]") -> None:
+def _print_csv(rows: Sequence[DayRecord]) -> None:
     counted, rest = _types(rows, "by_type"), _types(rows, "not_counted")
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(["date", "used", *counted, *(f"not_counted:{kind}" for kind in rest), _CAPPED])
     out.writerows([*_counts(row, counted, rest), str(row.capped).lower()] for row in rows)
 
 
-def _print_bars(rows: "Sequence[DayRecord]", day: str) -> None:
+def _print_bars(rows: Sequence[DayRecord], day: str) -> None:
     most = max(row.used for row in rows) or 1
     largest = _LARGEST[shutil.get_terminal_size().columns >= _WIDE_SCREEN]
     cells = [
@@ -136,7 +140,7 @@ def _print_bars(rows: "Sequence[DayRecord]", day: str) -> None:
         )
 
 
-def _mix(row: "DayRecord", most: int) -> str:
+def _mix(row: DayRecord, most: int) -> str:
     """Return the largest types of a day with their shares, after what makes it no ordinary one."""
     largest = sorted(row.by_type.items(), key=lambda item: -item[1])[:most]
     mix = ", ".join(f"{kind} {100 * n // row.used} %" for kind, n in largest if n)
@@ -172,9 +176,6 @@ def export(
 
     Of all organizations, also those that the config does not name, or of the named.
     """
-    from quota_watch.storage import claims
-    from quota_watch.views.days import Wanted, all_days, how_many_days, types_of
-
     refuse_backward(first, last)
     config = context.config()
     path = None if output in {None, Path("-")} else output
@@ -186,12 +187,12 @@ def export(
             pks = list(claims.keys_of(connection, named).values())
         wanted = Wanted(pks=pks, first=first, last=last)
         outside = {watch.organization: watch.not_counted for watch in config.watches()}
-        total = how_many_days(connection, wanted)
-        types = set(types_of(connection, wanted)) if kind == "csv" else set()
+        total = views.how_many_days(connection, wanted)
+        types = set(views.types_of(connection, wanted)) if kind == "csv" else set()
         with (
             whole_file(path) if path else nullcontext(sys.stdout) as file,
             progress("export", total, bar=path is not None) as shown,
-            closing(all_days(connection, wanted, not_counted=outside)) as rows,
+            closing(views.all_days(connection, wanted, not_counted=outside)) as rows,
         ):
             _write(file, _counted(rows, shown.advance), kind, types)
     if path is not None:
@@ -204,17 +205,15 @@ def _by_ending(path: Path | None) -> str:
 
 
 def _counted(
-    rows: "Iterator[ExportedDay]", advance: Callable[[int], object]
-) -> "Iterator[ExportedDay]":
+    rows: Iterator[ExportedDay], advance: Callable[[int], object]
+) -> Iterator[ExportedDay]:
     while part := list(islice(rows, _STEP)):
         yield from part
         advance(len(part))
 
 
-def _write(file: TextIO, rows: "Iterable[ExportedDay]", kind: str, types: Collection[str]) -> None:
+def _write(file: TextIO, rows: Iterable[ExportedDay], kind: str, types: Collection[str]) -> None:
     """Write the days; CSV has a column for each of Rybbit's types, then for each other found."""
-    from quota_watch.rybbit.answers import KNOWN_TYPES
-
     lines = (json.dumps(row.to_json()) for row in rows)
     if kind == "json":
         file.write('{"history":[')
@@ -243,8 +242,6 @@ def db() -> None:
 @click.pass_obj
 def upgrade(context: Context) -> None:
     """Make the database, or bring its schema up to this version."""
-    from quota_watch.storage import upkeep
-
     with context.unchecked(context.config()) as database:
         refuse_foreign_folder(database)
         before, after = upkeep.upgrade(database)
@@ -257,9 +254,6 @@ def upgrade(context: Context) -> None:
 @click.pass_obj
 def current(context: Context, as_json: bool) -> int:
     """Show the schema the database has and the one this version needs."""
-    from quota_watch.storage import upkeep
-    from quota_watch.storage.schema import HEAD
-
     with context.unchecked(context.config()) as database:
         revision = upkeep.current(database)
     if as_json:
@@ -275,8 +269,6 @@ def current(context: Context, as_json: bool) -> int:
 @click.pass_obj
 def check(context: Context) -> int:
     """Check that the database has this version's schema and is sound."""
-    from quota_watch.storage import upkeep
-
     with context.existing(context.config()) as database:
         problems = upkeep.unsound(database)
     for problem in problems:
@@ -291,8 +283,6 @@ def check(context: Context) -> int:
 @click.pass_obj
 def backup(context: Context, file: Path) -> None:
     """Copy the SQLite database to FILE while it is in use."""
-    from quota_watch.storage import upkeep
-
     with context.unchecked(context.config()) as database:
         if database.path is None:
             command = upkeep.dump_command(database, str(file))
@@ -313,9 +303,6 @@ def copy(context: Context, url: str) -> None:
 
     Stop the service first: what it writes meanwhile is not copied. Then set database.url to it.
     """
-    from quota_watch.storage import DatabaseUrlError, upkeep
-    from quota_watch.storage.database import Database
-
     try:
         new = Database(_revealed(url))
     except DatabaseUrlError as error:
@@ -331,10 +318,6 @@ def _revealed(url: str) -> str:
     One that is broken is refused before a library reads it: what stands behind an `@` in a
     password would pass for the host, and be shown.
     """
-    from quota_watch.config.addresses import database_complaint
-    from quota_watch.config.secrets import secret
-    from quota_watch.config.values import ConfigError, InvalidValueError
-
     try:
         return secret(database_complaint)(url).reveal()
     except InvalidValueError as error:

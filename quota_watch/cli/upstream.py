@@ -16,7 +16,6 @@ from quota_watch.cli.context import (
     Context,
     chosen,
     patiently,
-    plural,
     print_json,
     print_table,
     progress,
@@ -27,10 +26,9 @@ from quota_watch.config.secrets import API_KEY
 from quota_watch.config.values import InvalidValueError
 from quota_watch.lib.http import build_client
 from quota_watch.lib.machine import Clock
-from quota_watch.lib.text import what_and_advice
+from quota_watch.lib.text import plural, span, what_and_advice
 from quota_watch.model.account import Organization
 from quota_watch.model.period import Period, percent
-from quota_watch.model.schedule import span
 from quota_watch.model.source import NotYet, UpstreamError
 from quota_watch.model.watch import Watch
 from quota_watch.rybbit.client import RybbitClient, build_source
