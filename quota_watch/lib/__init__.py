@@ -1,5 +1,5 @@
-"""Knows nothing of quotas: text, figures, HTTP, logs, clock; the root of our own errors."""
+"""Text, HTTP, logs, files and clocks, independent of quotas; the base class of our errors."""
 
 
 class QuotaWatchError(Exception):
-    """Something went wrong in a way a person can act on; `str()` says how and holds no secret."""
+    """A failure that a person can act on; `str()` describes it and holds no secret."""

@@ -128,7 +128,7 @@ def setup_logging(
 
 
 def log_uncaught_exceptions() -> None:
-    """From now on log what nobody catches, in any thread: Python would print it unredacted."""
+    """Log uncaught exceptions, of any thread: Python would print them unredacted."""
     logger = logging.getLogger(__name__)
 
     def of_main(

@@ -49,7 +49,7 @@ class TimedOut(HttpError):  # noqa: N818 - reads as what happened
 
 
 class ConnectError(HttpError):
-    """No connection was made: unknown name, nobody listens, TLS or the proxy refused."""
+    """No connection was made: unknown name, no listener, or TLS or the proxy refused."""
 
 
 class ReadError(HttpError, OSError):

@@ -93,11 +93,11 @@ def _is_exempt(url: SplitResult, no_proxy: str) -> bool:
     if is_loopback(host):
         return True
     port = url.port or _PORTS[url.scheme]
-    return any(_holds(entry, host, port) for entry in re.split(r"[,\s]+", no_proxy) if entry)
+    return any(_covers(entry, host, port) for entry in re.split(r"[,\s]+", no_proxy) if entry)
 
 
-def _holds(entry: str, host: str, port: int) -> bool:
-    """Decide whether an entry such as `*.corp`, `10.0.0.0/8` or `[::1]:8080` holds a host."""
+def _covers(entry: str, host: str, port: int) -> bool:
+    """Whether an entry such as `*.corp`, `10.0.0.0/8` or `[::1]:8080` covers a host."""
     match = _ENTRY.fullmatch(entry)
     if match is None or match["port"] not in {None, str(port)}:
         return False

@@ -25,7 +25,7 @@ from quota_watch.rybbit.errors import (
 )
 
 MAX_COUNT = 10**17
-"""The largest believable count; beyond it a sum over a month would not fit 64 bits."""
+"""The largest plausible count; beyond it a sum over a month would not fit 64 bits."""
 
 _EXACT = 2**53
 _ROUNDING = 128

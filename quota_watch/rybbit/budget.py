@@ -19,7 +19,7 @@ _PER_SECOND = 5.0
 """How fast upstream's bucket fills (UPSTREAM.md § 8), unless its figures say otherwise."""
 
 _HEADROOM = 5  # one part in so many of the bucket stays, for requests of others under way
-_LEAST_LEFT = 50  # one part in so many of the day stays, whoever used the rest
+_LEAST_LEFT = 50  # one part in so many of the day stays, whoever uses the rest
 _HARDLY = 1e-9  # tokens, lost in rounding
 _SHORT = 1.1  # how far the rest of the day's polls may exceed what is left before it matters
 _STEP = 1.25
@@ -72,30 +72,30 @@ class Bucket:
     It never assumes more than upstream has, however late the requests under way arrive there.
     """
 
-    def __init__(self, tier: Tier, *, flying: int, at: float) -> None:
+    def __init__(self, tier: Tier, *, in_flight: int, at: float) -> None:
         self._limit = tier.limit
         self._per_second = _PER_SECOND
         self._tokens = float(tier.remaining)
         self._at = at
         self._promised = at
-        self.update(tier, flying=flying, at=at)
+        self.update(tier, in_flight=in_flight, at=at)
 
-    def update(self, tier: Tier, *, flying: int, at: float) -> None:
-        """Update from an answer while `flying` other requests are under way."""
+    def update(self, tier: Tier, *, in_flight: int, at: float) -> None:
+        """Update from an answer while `in_flight` other requests are under way."""
         self._limit = tier.limit
-        self._refill(flying, at)
+        self._refill(in_flight, at)
         missing = tier.limit - tier.remaining
         full_after = missing / self._per_second
         if missing and tier.reset and not tier.reset - 1 < full_after <= tier.reset:
             self._per_second = missing / tier.reset
-        self._tokens = min(self._tokens, float(max(tier.remaining - flying, 0)))
+        self._tokens = min(self._tokens, float(max(tier.remaining - in_flight, 0)))
 
-    def wait(self, *, flying: int, at: float, keep: int = _HEADROOM) -> float:
+    def wait(self, *, in_flight: int, at: float, keep: int = _HEADROOM) -> float:
         """Return the seconds until there is a token for the next request, 0 if there is one.
 
         One part in `keep` of the bucket is left for others.
         """
-        self._refill(flying, at)
+        self._refill(in_flight, at)
         lacking = 1 + self._limit // keep - self._tokens
         return lacking / self._per_second if lacking > _HARDLY else 0.0
 
@@ -114,10 +114,10 @@ class Bucket:
         """Count a request that is sent now."""
         self._tokens -= 1
 
-    def _refill(self, flying: int, at: float) -> None:
+    def _refill(self, in_flight: int, at: float) -> None:
         # What is under way may find the bucket full, so up to there it must not count on more.
         more = max(at - self._at, 0.0) * self._per_second
-        self._tokens = min(self._tokens + more, float(self._limit - flying))
+        self._tokens = min(self._tokens + more, float(self._limit - in_flight))
         self._at = max(self._at, at)
 
 
@@ -129,12 +129,12 @@ class Day:
     """
 
     def __init__(
-        self, tier: Tier, *, flying: int, at: float, others_per_second: float = 0.0
+        self, tier: Tier, *, in_flight: int, at: float, others_per_second: float = 0.0
     ) -> None:
         self.limit = tier.limit
         self.ends = at + tier.reset
         self.extra = 0
-        self._remaining = max(tier.remaining - flying, 0)
+        self._remaining = max(tier.remaining - in_flight, 0)
         self._before = self.limit - self._remaining
         self._ours = 0
         self._others_per_second = others_per_second
@@ -142,7 +142,7 @@ class Day:
         self._steps = 0
         self._stepped_at = at - DAY_SECONDS
 
-    def update(self, tier: Tier, *, flying: int, at: float) -> "Day":
+    def update(self, tier: Tier, *, in_flight: int, at: float) -> "Day":
         """Return the day after an answer: this one, or a new one if the answer is of a new one.
 
         Within a day only lower numbers are accepted: answers overtake each other, and a server
@@ -152,17 +152,17 @@ class Day:
         if later < -DAY_SECONDS / 2:  # an answer from before midnight that took its time
             return self
         if later > DAY_SECONDS / 2 or tier.limit != self.limit:
-            return self._next(tier, flying, at)
+            return self._next(tier, in_flight, at)
         self.ends = at + tier.reset
-        self._remaining = min(self._remaining, max(tier.remaining - flying, 0))
+        self._remaining = min(self._remaining, max(tier.remaining - in_flight, 0))
         return self
 
-    def begin_anew(self, *, flying: int, at: float) -> "Day":
+    def begin_next(self, *, in_flight: int, at: float) -> "Day":
         """Return this day, or the next one once midnight has passed."""
         if at < self.ends:
             return self
         to_midnight = DAY_SECONDS - (at - self.ends) % DAY_SECONDS
-        return self._next(Tier(self.limit, self.limit, to_midnight), flying, at)
+        return self._next(Tier(self.limit, self.limit, to_midnight), in_flight, at)
 
     @property
     def others(self) -> int:
@@ -222,5 +222,5 @@ class Day:
         self._others_per_second += (rate - self._others_per_second) * weight
         self._glanced = (at, self.others)
 
-    def _next(self, tier: Tier, flying: int, at: float) -> "Day":
-        return Day(tier, flying=flying, at=at, others_per_second=self._others_per_second)
+    def _next(self, tier: Tier, in_flight: int, at: float) -> "Day":
+        return Day(tier, in_flight=in_flight, at=at, others_per_second=self._others_per_second)

@@ -292,7 +292,7 @@ class RybbitClient:
 
 
 def too_old(version: str) -> str:
-    """Say that a server of that release takes no keys."""
+    """Write that a server of that release accepts no keys."""
     return f"Rybbit {version} accepts no API keys for event counts"
 
 

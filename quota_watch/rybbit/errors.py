@@ -1,4 +1,4 @@
-"""Every way an answer can fail, as a typed error with what to do: refused, or not believed."""
+"""Every way an answer can fail, as a typed error with what to do: refusals and bad answers."""
 
 import json
 from collections import Counter
@@ -55,7 +55,7 @@ VERSION = Endpoint("version", None)
 @dataclass(frozen=True, slots=True)
 class _Meaning:
     kind: ErrorKind
-    says: str
+    message: str
     may_pass: bool
     scope: str | None = None
 
@@ -78,7 +78,7 @@ def error_of(
     meaning = _meaning(status, headers, answer, retry_after, endpoint)
     return UpstreamError(
         meaning.kind,
-        f"{place(server, organization)}: {meaning.says}{_own_words(answer, body)}",
+        f"{place(server, organization)}: {meaning.message}{_own_words(answer, body)}",
         may_pass=meaning.may_pass,
         status=status,
         retry_after=retry_after,
@@ -132,7 +132,7 @@ def _meaning(
                 may_pass=status in _NOT_YET,
             )
         case _:
-            return _odd(status, headers)
+            return _unexpected(status, headers)
 
 
 def _refused(status: int, answer: Mapping[str, Any], endpoint: Endpoint) -> _Meaning:
@@ -182,15 +182,15 @@ def _limited(answer: Mapping[str, Any], retry_after: float | None) -> _Meaning:
     )
 
 
-def _odd(status: int, headers: Mapping[str, str]) -> _Meaning:
-    says = f"the answer is {status}, where Rybbit's is 200"
+def _unexpected(status: int, headers: Mapping[str, str]) -> _Meaning:
+    message = f"the answer is {status}, where Rybbit's is 200"
     if status >= HTTPStatus.MULTIPLE_CHOICES:
         host = _host(headers.get("location", ""))
-        says = (
+        message = (
             f"base_url redirects ({status}) to {host or 'another address'}. That was not followed"
             " and the api_key was not sent there: set base_url to Rybbit's own address"
         )
-    return _Meaning(ErrorKind.BAD_ANSWER, says, may_pass=True)
+    return _Meaning(ErrorKind.BAD_ANSWER, message, may_pass=True)
 
 
 def _host(location: str) -> str | None:

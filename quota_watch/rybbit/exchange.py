@@ -125,7 +125,7 @@ class Asker:
         except BodyError as error:
             if error.status != HTTPStatus.OK:  # a refusal is understood without its body
                 return Response(error.status, {}, b"")
-            failure = _not_believed(question, str(error))
+            failure = _rejected(question, str(error))
         except (HttpError, ValueError, OSError) as error:
             failure = _failure(error, question, self._timeout)
         raise failure  # out here it does not drag the original along, which may quote upstream
@@ -157,11 +157,11 @@ def _read(question: Question, answer: Response, parse: Callable[[bytes], T]) -> 
     try:
         return parse(body)
     except UpstreamError as error:
-        raise _not_believed(question, error.message) from None
+        raise _rejected(question, error.message) from None
 
 
 def _failure(error: Exception, question: Question, timeout: float) -> UpstreamError:
-    """Return what kept an answer from coming, as our own error."""
+    """Return an error of ours for why no answer arrived."""
     reason = quotable(str(error)[:200]) or type(error).__name__
     if isinstance(error, TimedOut):
         return UpstreamError(
@@ -187,7 +187,7 @@ def _failure(error: Exception, question: Question, timeout: float) -> UpstreamEr
     )
 
 
-def _not_believed(question: Question, why: str) -> UpstreamError:
+def _rejected(question: Question, why: str) -> UpstreamError:
     return bad_answer(f"{question.place}: the answer was rejected: {why}")
 
 

@@ -47,9 +47,9 @@ class _Server:
 
 @dataclass(slots=True)
 class _Credential:
-    """The budget of one credential; `flying` are the times of requests under way."""
+    """The budget of one credential; `in_flight` are the times of requests under way."""
 
-    flying: deque[float] = field(default_factory=deque)
+    in_flight: deque[float] = field(default_factory=deque)
     asked: bool = False
     bucket: Bucket | None = None
     day: Day | None = None
@@ -122,7 +122,7 @@ class Pacer:
         with self._lock:
             host, credential = self._find(server, key, monotonic)
             _forget_lost(credential, monotonic)
-            sent = credential.flying.popleft() if credential.flying else monotonic
+            sent = credential.in_flight.popleft() if credential.in_flight else monotonic
             host.asked = credential.asked = True
             if status is None:
                 return
@@ -175,8 +175,8 @@ class Pacer:
 
 
 def _forget_lost(credential: _Credential, monotonic: float) -> None:
-    while credential.flying and monotonic - credential.flying[0] > _LOST_SECONDS:
-        credential.flying.popleft()
+    while credential.in_flight and monotonic - credential.in_flight[0] > _LOST_SECONDS:
+        credential.in_flight.popleft()
 
 
 def _wait_for_first(host: _Server, credential: _Credential, monotonic: float) -> float:
@@ -184,8 +184,8 @@ def _wait_for_first(host: _Server, credential: _Credential, monotonic: float) ->
     sent = host.first_at
     if host.asked:
         sent = None
-        if host.limited and not credential.asked and credential.flying:
-            sent = credential.flying[0]
+        if host.limited and not credential.asked and credential.in_flight:
+            sent = credential.in_flight[0]
     if sent is None or monotonic - sent > _LOST_SECONDS:
         return 0.0
     return _SOON if monotonic - sent < _SOON_AFTER else _LATER
@@ -195,10 +195,10 @@ def _wait_for_burst(credential: _Credential, purpose: Purpose, monotonic: float)
     bucket = credential.bucket
     if bucket is None:
         return 0.0
-    flying = len(credential.flying)
+    in_flight = len(credential.in_flight)
     if purpose is Purpose.SPARE:  # it takes no one's turn
-        return bucket.wait(flying=flying, at=monotonic, keep=_HALF)
-    wait = bucket.wait(flying=flying, at=monotonic)
+        return bucket.wait(in_flight=in_flight, at=monotonic, keep=_HALF)
+    wait = bucket.wait(in_flight=in_flight, at=monotonic)
     return bucket.turn(wait, at=monotonic) if wait else 0.0
 
 
@@ -235,13 +235,13 @@ def _rests(credential: _Credential, monotonic: float) -> timedelta | None:
 
 def _today(credential: _Credential, monotonic: float) -> Day | None:
     if credential.day is not None:
-        flying = len(credential.flying)
-        credential.day = credential.day.begin_anew(flying=flying, at=monotonic)
+        in_flight = len(credential.in_flight)
+        credential.day = credential.day.begin_next(in_flight=in_flight, at=monotonic)
     return credential.day
 
 
 def _take(credential: _Credential, purpose: Purpose, monotonic: float) -> None:
-    credential.flying.append(monotonic)
+    credential.in_flight.append(monotonic)
     if credential.bucket is not None:
         credential.bucket.take()
     if credential.day is not None:
@@ -251,16 +251,16 @@ def _take(credential: _Credential, purpose: Purpose, monotonic: float) -> None:
 def _update(credential: _Credential, headers: Mapping[str, str], monotonic: float) -> bool:
     """Correct the budget by the headers; return whether they have any figures."""
     burst, daily = read_tiers(headers)
-    flying = len(credential.flying)
+    in_flight = len(credential.in_flight)
     if burst is not None and credential.bucket is None:
-        credential.bucket = Bucket(burst, flying=flying, at=monotonic)
+        credential.bucket = Bucket(burst, in_flight=in_flight, at=monotonic)
     elif burst is not None and credential.bucket is not None:
-        credential.bucket.update(burst, flying=flying, at=monotonic)
+        credential.bucket.update(burst, in_flight=in_flight, at=monotonic)
     today = _today(credential, monotonic)
     if daily is not None and today is None:
-        credential.day = Day(daily, flying=flying, at=monotonic)
+        credential.day = Day(daily, in_flight=in_flight, at=monotonic)
     elif daily is not None and today is not None:
-        credential.day = today.update(daily, flying=flying, at=monotonic)
+        credential.day = today.update(daily, in_flight=in_flight, at=monotonic)
     return burst is not None or daily is not None
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Protocol
 
 from quota_watch.lib.machine import Clock
 from quota_watch.model.account import Organization
@@ -18,11 +17,8 @@ _WORTH_TELLING = 1.0
 _REFUSALS = 3  # of one month, for requests that others made at the same moment
 
 
-class OlderDays(Protocol):
-    """Asks upstream for days that are over."""
-
-    def __call__(self, organization: Organization, start: date, end: date) -> Sequence[DayCounts]:
-        """Return the days from `start` to `end`; raises `UpstreamError` or `NotYet`."""
+OlderDays = Callable[[Organization, date, date], Sequence[DayCounts]]
+"""Fetches the days of an organization between two dates; raises `UpstreamError` or `NotYet`."""
 
 
 def months_back(first: date, today: date) -> list[Period]:
@@ -70,18 +66,18 @@ class Backfill:
         Months stored completely are skipped, unless `again`. What is fetched is written month by
         month, and stays when a later one fails. Raises `StorageError`.
         """
-        filled = Filled()
         months = months_back(first, self.clock.now().date())
-        for n, month in enumerate(months):
-            if not again and self._kept(pk, month).is_complete:
-                filled.present.append(month)
-            else:
-                try:
-                    self._fetch(pk, watch, month)
-                except (UpstreamError, NotYet) as error:
-                    filled.left, filled.stopped = self._missing(pk, months[n:], again=again), error
-                    break
-                filled.fetched.append(month)
+        missing = [each for each in months if again or not self._kept(pk, each).is_complete]
+        filled = Filled(present=[each for each in months if each not in missing])
+        for _ in filled.present:
+            self.done()
+        for n, month in enumerate(missing):
+            try:
+                self._fetch(pk, watch, month)
+            except (UpstreamError, NotYet) as error:
+                filled.stopped, filled.left = error, missing[n:]
+                break
+            filled.fetched.append(month)
             self.done()
         self._mark(pk, watch, filled)
         return filled
@@ -89,9 +85,6 @@ class Backfill:
     def _kept(self, pk: int, month: Period) -> KeptPeriod:
         with self.database.read() as connection:
             return kept_period(connection, pk, month)
-
-    def _missing(self, pk: int, months: Sequence[Period], *, again: bool) -> list[Period]:
-        return [month for month in months if again or not self._kept(pk, month).is_complete]
 
     def _fetch(self, pk: int, watch: Watch, month: Period) -> None:
         self.note(f"{watch.name} {month.start:%Y-%m}")
@@ -123,8 +116,8 @@ class Backfill:
         if {day.day for day in days} != set(each_day(month.start, month.last_day)):
             raise UpstreamError(
                 ErrorKind.BAD_ANSWER,
-                f"organization {organization.id} at {organization.server}: the answer is not"
-                f" believed: {month.last_day} is missing, though that day is over. Try again later",
+                f"organization {organization.id} at {organization.server}: the answer was"
+                f" rejected: {month.last_day} is missing, though that day is over. Try again later",
                 may_pass=True,
             )
         return days

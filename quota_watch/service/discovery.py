@@ -132,9 +132,9 @@ def look_at(
 
 
 def _no_plan_known(organization: Organization) -> UpstreamError:
-    says = "Rybbit does not know the plan itself, so one event blocks every site"
+    why = "Rybbit does not know the plan itself, so one event blocks every site"
     where = f"organization {organization.id} at {organization.server}"
-    return bad_answer(f"{where}: {says}. Set the limit in the config")
+    return bad_answer(f"{where}: {why}. Set the limit in the config")
 
 
 def unnamed(seen: Iterable[Organization], named: Iterable[Organization]) -> list[Organization]:

@@ -138,8 +138,8 @@ def _webhook(
     form = form_of(config, table, routing_key=key)
     message = Message(id="msg_preview", recipient="", bodies=(facts.to_json(),))
     bodies = [post.body.decode() for post in form.posts(message, now)]
-    text = "\n".join(_readable(body) for body in bodies)
-    suffix = "json" if all(_is_json(body) for body in bodies) else "txt"
+    text = "\n".join(_indented(body) or body for body in bodies)
+    suffix = "json" if all(map(_indented, bodies)) else "txt"
     return Preview(
         channel=channel,
         format="template" if table.template else table.format,
@@ -150,16 +150,12 @@ def _webhook(
     )
 
 
-def _readable(body: str) -> str:
-    return json.dumps(json.loads(body), indent=2, ensure_ascii=False) if _is_json(body) else body
-
-
-def _is_json(body: str) -> bool:
+def _indented(body: str) -> str | None:
+    """Write a JSON body on several lines; None for any other."""
     try:
-        json.loads(body)
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _condition(known: Known, rule: Rule) -> Condition | None:

@@ -139,7 +139,7 @@ class Runtime:
                 self._source,
                 clock=self._clock,
                 history=config.poll.history,
-                reads_every=self._reads_every,
+                reads_every=lambda each: self._source.reads_every(each, config.poll.interval),
             ),
         )
 
@@ -176,9 +176,6 @@ class Runtime:
         interval = self._source.interval_for(organization, self._config.poll.interval)
         self._intervals[organization] = interval
         return interval
-
-    def _reads_every(self, organization: Organization) -> timedelta:
-        return self._source.reads_every(organization, self._config.poll.interval)
 
     def poll_due(self) -> None:
         """Poll what is due, until nothing is; raises `StorageError`."""
