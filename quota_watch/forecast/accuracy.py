@@ -102,15 +102,15 @@ def date_accuracy(
     return tuple(checks)
 
 
-def _days_off(period: PastPeriod, made: PastForecast) -> int | None:
+def _days_off(period: PastPeriod, forecast: PastForecast) -> int | None:
     """Return how far off the date was; None where the limit was not passed after the forecast."""
-    if made.memory is None:
+    if forecast.memory is None:
         return None
     month = month_of(period.start)
-    crossing = crossing_day(period.counted, period=month, limit=made.memory.limit)
-    if crossing is None or crossing <= made.as_of:
+    crossing = crossing_day(period.counted, period=month, limit=forecast.memory.limit)
+    if crossing is None or crossing <= forecast.as_of:
         return None
-    return abs(((made.memory.likely or month.end) - crossing).days)
+    return abs(((forecast.memory.likely or month.end) - crossing).days)
 
 
 def _by_day(
@@ -119,31 +119,31 @@ def _by_day(
     """Yield the check days that there are forecasts for, with them."""
     latest = sorted(closed, key=lambda period: period.start)[-_LATEST_PERIODS:]
     for day in CHECK_DAYS:
-        made = [(period, _day_judged(forecasts, period.start, day)) for period in latest]
-        pairs = [(period, forecasts[as_of]) for period, as_of in made if as_of is not None]
+        days = [(period, _day_judged(forecasts, period.start, day)) for period in latest]
+        pairs = [(period, forecasts[as_of]) for period, as_of in days if as_of is not None]
         if pairs:
             yield day, pairs
 
 
-def days_judged(made: Collection[date], start: date) -> frozenset[date]:
+def days_judged(forecast_days: Collection[date], start: date) -> frozenset[date]:
     """Return the days of making by whose forecasts the period is judged."""
-    days = (_day_judged(made, start, day) for day in CHECK_DAYS)
+    days = (_day_judged(forecast_days, start, day) for day in CHECK_DAYS)
     return frozenset(day for day in days if day is not None)
 
 
-def _day_judged(made: Collection[date], start: date, day: int) -> date | None:
+def _day_judged(forecast_days: Collection[date], start: date, day: int) -> date | None:
     check = start + timedelta(days=day - 1)
     days = (check - timedelta(days=n) for n in range(_DAYS_BEFORE + 1))
-    return next((each for each in days if each >= start and each in made), None)
+    return next((each for each in days if each >= start and each in forecast_days), None)
 
 
 def _check(day: int, pairs: list[tuple[PastPeriod, PastForecast]]) -> CheckDay:
-    errors = [100 * (made.p50 - period.total) / period.total for period, made in pairs]
+    errors = [100 * (forecast.p50 - period.total) / period.total for period, forecast in pairs]
     return CheckDay(
         day=day,
         periods=len(pairs),
         error_percent=round(fmean(map(abs, errors)), 1),
         worst_percent=round(max(map(abs, errors)), 1),
         bias_percent=round(fmean(errors), 1),
-        in_band=sum(made.p10 <= period.total <= made.p90 for period, made in pairs),
+        in_band=sum(forecast.p10 <= period.total <= forecast.p90 for period, forecast in pairs),
     )

@@ -90,7 +90,9 @@ def _by_weekday(measure: Mapping[date, int], days: Iterable[date]) -> dict[int, 
         if (weekday := day.weekday()) in same:
             same[weekday].append(n)
     of_all = fmean(measure.values()) if len(measure) >= _LEAST_DAYS else None
-    return {n: fmean(found) if len(found) >= _LEAST_DAYS else of_all for n, found in same.items()}
+    return {
+        n: fmean(counts) if len(counts) >= _LEAST_DAYS else of_all for n, counts in same.items()
+    }
 
 
 def baseline(
@@ -180,8 +182,8 @@ def lost(
     counted: Mapping[date, int], *, capped: Collection[date], period: Period, today: date
 ) -> Estimate | None:
     """Estimate what the days of `period` before `today` lost; None where none is capped."""
-    found = losses(counted, capped=capped, period=period, today=today)
-    return None if found is None or found.days[0].day == today else found.total
+    estimate = losses(counted, capped=capped, period=period, today=today)
+    return None if estimate is None or estimate.days[0].day == today else estimate.total
 
 
 def _missing(usual: float, counted: int, band: tuple[float, float]) -> Estimate:

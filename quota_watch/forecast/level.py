@@ -223,8 +223,8 @@ def _fading_means(
     fading, means = 0.5 ** (1 / half_life), []
     starts = [0, *sorted(shifts)]
     for start, end in zip(starts, [*starts[1:], len(weighted)], strict=True):
-        shown = slice(start - _SHIFT_SHOWN + 1, start) if start else slice(0)
-        total, weight = sum(weighted[shown]), sum(weights[shown])
+        window = slice(start - _SHIFT_SHOWN + 1, start) if start else slice(0)
+        total, weight = sum(weighted[window]), sum(weights[window])
         for count, each in zip(weighted[start:end], weights[start:end], strict=True):
             total = total * fading + count
             weight = weight * fading + each
@@ -245,11 +245,11 @@ def _shifts(flat: Sequence[float], slow: Sequence[float]) -> set[int]:
         first = day - _SHIFT_SHOWN + 1
         if run < _SHIFT_SHOWN or first - since < _SHIFT_SHOWN:
             continue
-        shown, before = flat[first : day + 1], flat[max(since, first - 3 * WEEK) : first]
+        recent, before = flat[first : day + 1], flat[max(since, first - 3 * WEEK) : first]
         if (
-            min(shown) > _SHIFT_CLEAR * max(before)
+            min(recent) > _SHIFT_CLEAR * max(before)
             if above[day]
-            else max(shown) * _SHIFT_CLEAR < min(before)
+            else max(recent) * _SHIFT_CLEAR < min(before)
         ):
             shifts.add(day)
             since = first
@@ -274,7 +274,7 @@ def _replay(
     counted = list(accumulate(counts, initial=0))
     usual = list(accumulate(expected, initial=0.0))
     places = range(newest, max(WEEK, newest - _REPLAY_DAYS) - 1, -step)
-    came = [
+    events = [
         math.log(
             (counted[known + horizon] - counted[known]) / (usual[known + horizon] - usual[known])
             + little
@@ -284,7 +284,7 @@ def _replay(
     errors = [
         [
             max(-_FARTHEST, min(_FARTHEST, log - math.log(level[known - 1] + little)))
-            for known, log in zip(places, came, strict=True)
+            for known, log in zip(places, events, strict=True)
         ]
         for level in levels
     ]

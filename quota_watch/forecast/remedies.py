@@ -113,7 +113,7 @@ class Remedies:
 
 
 def remedies(
-    seen: Forecast,
+    forecast: Forecast,
     *,
     limit: int,
     period: Period,
@@ -145,11 +145,11 @@ def remedies(
         span_days=span,
         types=_ordered(types),
         sites=_ordered([_part(s.name, s.counted, s.before, of_sites) for s in counts]),
-        likely=_fit(seen.p50, seen.used, limit, shares),
-        high=_fit(seen.p90, seen.used, limit, shares),
+        likely=_fit(forecast.p50, forecast.used, limit, shares),
+        high=_fit(forecast.p90, forecast.used, limit, shares),
         days_left=round(days_left, 1),
-        daily_budget=math.floor(max(0, limit - seen.used) / max(1.0, days_left)),
-        expected_a_day=round(math.fsum(seen.path) / max(1.0, days_left)),
+        daily_budget=math.floor(max(0, limit - forecast.used) / max(1.0, days_left)),
+        expected_a_day=round(math.fsum(forecast.path) / max(1.0, days_left)),
     )
 
 
@@ -158,13 +158,13 @@ def _fit(total: int, used: int, limit: int, shares: Mapping[Setting, float]) -> 
     if excess == 0:
         return Fit(total=total, excess=0, cut_percent=0, switch_off=(), saves=0)
     possible = used <= limit and to_come > 0
-    chosen = _fewest(shares, excess / to_come) if possible else ()
+    settings = _fewest(shares, excess / to_come) if possible else ()
     return Fit(
         total=total,
         excess=excess,
         cut_percent=min(100, math.ceil(100 * excess / to_come)) if possible else None,
-        switch_off=chosen,
-        saves=math.floor(to_come * math.fsum(shares[each] for each in chosen)),
+        switch_off=settings,
+        saves=math.floor(to_come * math.fsum(shares[each] for each in settings)),
     )
 
 
@@ -172,8 +172,8 @@ def _fewest(shares: Mapping[Setting, float], needed: float) -> tuple[Setting, ..
     """Return the fewest settings whose shares reach `needed`, the smallest such sum."""
     for number in range(1, len(shares) + 1):
         enough = [
-            (math.fsum(shares[each] for each in chosen), chosen)
-            for chosen in combinations(sorted(shares), number)
+            (math.fsum(shares[each] for each in settings), settings)
+            for settings in combinations(sorted(shares), number)
         ]
         enough = [each for each in enough if each[0] >= needed]
         if enough:
@@ -245,7 +245,7 @@ def family_of(plan: str | None) -> str:
 
 
 def totals_ahead(
-    seen: Forecast,
+    forecast: Forecast,
     *,
     counted: Mapping[date, int],
     period: Period,
@@ -257,17 +257,17 @@ def totals_ahead(
     four weeks before (never shrinking, at most by half), times the upper band of what is left
     of this period: at least a tenth, at most double. `excluded` days are capped, and no measure.
     """
-    days = sorted(day for day in counted if day <= seen.as_of and day not in excluded)
+    days = sorted(day for day in counted if day <= forecast.as_of and day not in excluded)
     known = [counted[day] for day in days]
     latest, before = known[-_MONTH:], known[-2 * _MONTH : -_MONTH]
     a_day = fmean(latest) if latest else 0.0
     growth = 1.0
     if len(before) == _MONTH and any(before):
         growth = min(max(sum(latest) / sum(before), 1.0), _MOST_GROWTH)
-    likely = seen.p50 - seen.used
-    band = (seen.p90 - seen.used) / likely if likely > 0 else _LEAST_BAND
+    likely = forecast.p50 - forecast.used
+    band = (forecast.p90 - forecast.used) / likely if likely > 0 else _LEAST_BAND
     band = min(max(band, _LEAST_BAND), _WIDEST_BAND)
-    totals, each = [seen.p90], period
+    totals, each = [forecast.p90], period
     for ahead in range(1, _PERIODS_AHEAD + 1):
         each = month_of(each.end)
         totals.append(math.ceil(a_day * each.days * growth**ahead * band))
@@ -286,12 +286,12 @@ class PeriodFit:
 
 def fits_ahead(limit: int, totals: Sequence[int], *, period: Period) -> list[PeriodFit]:
     """Compare the totals of this period and those after it (`totals_ahead`) with a limit."""
-    found, each = [], period
+    periods, each = [], period
     for total in totals:
         fits = total <= limit
-        found.append(PeriodFit(start=each.start, end=each.last_day, at_most=total, fits=fits))
+        periods.append(PeriodFit(start=each.start, end=each.last_day, at_most=total, fits=fits))
         each = month_of(each.end)
-    return found
+    return periods
 
 
 def smallest_plan(

@@ -52,29 +52,29 @@ class DueOrganizations:
         While one slow organization is under way, others that fall due are still claimed.
         Raises `StorageError`.
         """
-        held = self._begin()
-        while self._goes_on(held):
-            found = self._find_due(held)
-            claimed = self._claim(found, held) if found else []
+        leases = self._begin()
+        while self._goes_on(leases):
+            pks = self._find_due(leases)
+            claimed = self._claim(pks, leases) if pks else []
             yield from self._unless_stopped(claimed)
             if not claimed:
-                if not found and not held:
+                if not pks and not leases:
                     return
                 self._wait()  # for one under way, or because another worker was quicker
 
     def named(self, pks: Sequence[int]) -> Iterator[Claim]:
         """Yield a claim for each of the organizations, due or not, taking over other claims."""
-        held = self._begin()
+        leases = self._begin()
         waiting = list(pks)
-        while waiting and self._goes_on(held):
-            free = self._most - len(held)
+        while waiting and self._goes_on(leases):
+            free = self._most - len(leases)
             if free <= 0:
                 self._wait()
                 continue
             now, waiting = waiting[:free], waiting[free:]
             with self._database.write() as connection:
                 claimed = claims.claim_now(connection, now, now=self._clock.now())
-            held |= {claim.pk: claim for claim in claimed}
+            leases |= {claim.pk: claim for claim in claimed}
             yield from self._unless_stopped(claimed)
 
     def finished(self, ended: Sequence[Claim]) -> None:
@@ -87,8 +87,8 @@ class DueOrganizations:
     def _keep_pace(self, ended: int) -> None:
         """Hold as many claims from now on as end in half a lease, if all go on like these."""
         now = self._clock.monotonic()
-        taken, self._since = max(now - self._since, _LEAST_SECONDS), now
-        pace = ended / taken
+        seconds, self._since = max(now - self._since, _LEAST_SECONDS), now
+        pace = ended / seconds
         in_time = int(pace * LEASE.total_seconds() / 2)
         self._most = max(self._least, min(in_time, 2 * BATCH_SIZE, 2 * self._most))
 
@@ -104,41 +104,41 @@ class DueOrganizations:
 
     def give_back(self) -> None:
         """Let go of all that is still held, so that it is due for whoever comes next."""
-        held, self._held = self._held, {}
-        self._let_go(list(held.values()))
+        leases, self._held = self._held, {}
+        self._let_go(list(leases.values()))
 
     def _begin(self) -> dict[int, Claim]:
         # A cycle that failed may leave a thread behind: what that claims is not of the next one.
-        held = self._held = {}
+        leases = self._held = {}
         self._since = self._clock.monotonic()
-        return held
+        return leases
 
-    def _goes_on(self, held: dict[int, Claim]) -> bool:
-        return held is self._held and not self._stopping.is_set()
+    def _goes_on(self, leases: dict[int, Claim]) -> bool:
+        return leases is self._held and not self._stopping.is_set()
 
     def _wait(self) -> None:
         self._changed.wait(_WAIT_SECONDS)
         self._changed.clear()
 
-    def _find_due(self, held: dict[int, Claim]) -> list[int]:
-        free = self._most - len(held)
+    def _find_due(self, leases: dict[int, Claim]) -> list[int]:
+        free = self._most - len(leases)
         if free <= 0:
             return []
         with self._database.read() as connection:
             return claims.find_due(
                 connection,
                 ours=self._ours,
-                busy=held,
+                busy=leases,
                 most=free,
                 interval=self._interval(),
                 now=self._clock.now(),
             )
 
-    def _claim(self, found: Sequence[int], held: dict[int, Claim]) -> list[Claim]:
+    def _claim(self, pks: Sequence[int], leases: dict[int, Claim]) -> list[Claim]:
         with self._database.write() as connection:
             now = self._clock.now()
-            claimed = claims.claim_due(connection, found, interval=self._interval(), now=now)
-        held |= {claim.pk: claim for claim in claimed}
+            claimed = claims.claim_due(connection, pks, interval=self._interval(), now=now)
+        leases |= {claim.pk: claim for claim in claimed}
         return claimed
 
     def _unless_stopped(self, claimed: Sequence[Claim]) -> Iterator[Claim]:

@@ -129,20 +129,20 @@ class Extras:
         known = known_sites(claim.row.sites)
         often = at_risk or bool(watch.budgets)
         due = due_sites(known, every=AT_RISK_EVERY if often else CALM_EVERY, now=now)
-        found: dict[str, SiteUsage | None] = {}
+        usages: dict[str, SiteUsage | None] = {}
         began = self._clock.monotonic()
         for site in due[:_SITES_A_POLL]:
             if not self._has_time(claim) or self._clock.monotonic() - began > _SITES_SECONDS:
                 break
             try:
-                found[site] = self._source.site_usage(watch.organization, site)
+                usages[site] = self._source.site_usage(watch.organization, site)
             except NotYet:
                 break
             except UpstreamError as error:
-                found |= dict.fromkeys(known if error.kind in _OF_ALL_SITES else [site])
+                usages |= dict.fromkeys(known if error.kind in _OF_ALL_SITES else [site])
                 if error.kind is not ErrorKind.FORBIDDEN:
                     break
-        return found
+        return usages
 
     def closed(
         self, watch: Watch, claim: Claim, *, period: Period, now: datetime
@@ -338,8 +338,8 @@ def _compared(
         # The clock was ahead, or is behind: upstream counts by its own.
         verdict = Comparison.UNKNOWN
     before = mismatch_of(row)
-    held = mismatch(before, verdict, ours=billed, theirs=account.counted, now=now)
-    if held is not None and verdict is not Comparison.UNKNOWN:
+    differing = mismatch(before, verdict, ours=billed, theirs=account.counted, now=now)
+    if differing is not None and verdict is not Comparison.UNKNOWN:
         is_news = before is None or before.comparison is not verdict
         (log.warning if is_news else log.debug)(
             "our count and upstream's own differ",
@@ -348,7 +348,7 @@ def _compared(
             upstream=account.counted,
             verdict=verdict,
         )
-    return verdict, held
+    return verdict, differing
 
 
 def _log_failure(row: Row[Any], watch: Watch, error: UpstreamError) -> None:

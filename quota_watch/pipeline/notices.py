@@ -46,7 +46,7 @@ _ALL: Mapping[str, Sequence[str]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Discovery:
     """An organization that a key sees and no table of the config names.
 
     `limit` None: none is known, or the server has none.
@@ -82,9 +82,9 @@ class Notices:
         self._clock = clock
         self._time_zone = time_zone
 
-    def discovered(self, found: Iterable[Found]) -> None:
+    def discovered(self, discoveries: Iterable[Discovery]) -> None:
         """Tell of each organization that was found, unless it was told of before."""
-        conditions = {_about(each): _found(each) for each in found}
+        conditions = {_about(each): _found(each) for each in discoveries}
         with self._database.write() as connection:
             known = stories.stories_about(connection, Rule.DISCOVERED, conditions)
             for about, condition in conditions.items():
@@ -114,13 +114,13 @@ class Notices:
                 working = [other for other in others if other not in conditions]
                 if name in conditions and others and not working:
                     continue
-                meant = [other for other in self._heard_by(Rule.DELIVERY) if other in working]
+                readers = [other for other in self._heard_by(Rule.DELIVERY) if other in working]
                 self._tell(
                     connection,
                     AboutChannel(name),
                     Rule.DELIVERY,
                     conditions.get(name),
-                    heard_by=(meant or working) if name in conditions else others,
+                    heard_by=(readers or working) if name in conditions else others,
                 )
 
     def config_refused(self, problems: Sequence[str]) -> None:
@@ -175,22 +175,22 @@ class Notices:
         return transitions
 
 
-def _about(found: Found) -> AboutServer:
-    return AboutServer(f"{found.organization.server} {found.organization.id}")
+def _about(discovery: Discovery) -> AboutServer:
+    return AboutServer(f"{discovery.organization.server} {discovery.organization.id}")
 
 
-def _found(found: Found) -> Condition:
+def _found(discovery: Discovery) -> Condition:
     return Condition(
         rule=Rule.DISCOVERED,
         severity=Severity.INFO,
         reason=Reason.DISCOVERED,
         is_event=True,
         detail={
-            "id": found.organization.id,
-            "server": found.organization.server,
-            "name": found.name,
-            "plan": found.plan,
-            "limit": found.limit,
+            "id": discovery.organization.id,
+            "server": discovery.organization.server,
+            "name": discovery.name,
+            "plan": discovery.plan,
+            "limit": discovery.limit,
         },
     )
 
@@ -244,12 +244,12 @@ class Reports:
         Raises `StorageError`.
         """
         now = self._clock.now()
-        done = []
+        spans = []
         for kind, names in self._names.items():
             span = due_report(kind, now=now, time_zone=self._time_zone)
             if span is not None:
-                done += self._enqueue(span, self._hearing(names), now)
-        return done
+                spans += self._enqueue(span, self._hearing(names), now)
+        return spans
 
     def _hearing(self, names: Sequence[str]) -> list[tuple[Channel, str]]:
         channels = [self._channels[name] for name in dict.fromkeys(names)]
@@ -262,8 +262,10 @@ class Reports:
         self, span: ReportSpan, hearing: Sequence[tuple[Channel, str]], now: datetime
     ) -> list[str]:
         with self._database.read() as connection:
-            told = stored.told(connection, span)
-            missing = [(channel, to) for channel, to in hearing if (channel.name, to) not in told]
+            recipients = stored.told(connection, span)
+            missing = [
+                (channel, to) for channel, to in hearing if (channel.name, to) not in recipients
+            ]
             if not missing or not self._is_time(connection, span, now):
                 return []
             facts = {

@@ -179,9 +179,9 @@ class Poller:
         Then from all that is known.
         """
         if poll.closed is None or not poll.closed.days:
-            kept = kept_outlook(row, digest, watch, usage)
-            if kept is not None and usage.used_today > kept.awake_from:
-                return bring_up_to_date(kept.outlook, watch=watch, usage=usage, now=poll.at)
+            stored = kept_outlook(row, digest, watch, usage)
+            if stored is not None and usage.used_today > stored.awake_from:
+                return bring_up_to_date(stored.outlook, watch=watch, usage=usage, now=poll.at)
         try:
             with self._database.read() as connection:
                 return look_back(connection, poll, watch, usage)

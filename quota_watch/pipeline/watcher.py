@@ -119,16 +119,16 @@ class Watcher:
                 polls = self._put_off(
                     transaction, [poll for poll in polled if poll.claim.pk in rows]
                 )
-                done, broken = self._all_or_each(transaction, polls, rows)
-            _log(done)
-            self._last_line.note(rows.keys(), broken)
-            yield polled, done
+                outcomes, failures = self._all_or_each(transaction, polls, rows)
+            _log(outcomes)
+            self._last_line.note(rows.keys(), failures)
+            yield polled, outcomes
 
     def _decide(
         self, transaction: Connection, polls: Sequence[Poll], batch: "_Batch"
     ) -> list[Outcome]:
         """Record, assess, reconcile and enqueue what the polls brought, and write it at once."""
-        changes, done = Changes(), list[Outcome]()
+        changes, outcomes = Changes(), list[Outcome]()
         for poll in polls:
             before = batch.before(poll.claim.pk)
             known = self._recorder.record(transaction, poll, before, changes)
@@ -138,9 +138,9 @@ class Watcher:
                 transitions = _judge(known, before.row.pk, batch.outages)
             first_look, was_failing = before.row.last_ok is None, before.row.failing_since
             enqueue(transaction, transitions, known, self._channels, first_look=first_look)
-            done.append(Outcome(poll, known, tuple(transitions), was_failing is not None))
+            outcomes.append(Outcome(poll, known, tuple(transitions), was_failing is not None))
         changes.write(transaction)
-        return done
+        return outcomes
 
     def _all_or_each(
         self, transaction: Connection, polls: Sequence[Poll], rows: Mapping[int, Row[Any]]
@@ -152,13 +152,13 @@ class Watcher:
         polls, and the organizations that we failed on.
         """
         batch = self._read(transaction, polls, rows)
-        done: list[Outcome] = []
-        broken: dict[int, Watch] = {}
+        outcomes: list[Outcome] = []
+        failures: dict[int, Watch] = {}
         attempts: list[Sequence[Poll]] = [polls] if polls else []
         for attempt in attempts:
             try:
                 with transaction.begin_nested():
-                    done += self._decide(transaction, attempt, batch)
+                    outcomes += self._decide(transaction, attempt, batch)
             except Exception as error:  # the boundary of a job, as at a poll
                 if isinstance(error, DBAPIError) and concerns_all(error):
                     raise  # the database's trouble, not the organization's
@@ -167,15 +167,15 @@ class Watcher:
                     continue
                 (poll,) = attempt
                 log.exception("organization not recorded", organization=poll.watch.organization.id)
-                broken[poll.claim.pk] = poll.watch
+                failures[poll.claim.pk] = poll.watch
                 if not poll.is_of_ours:
                     attempts.append([poll.as_failure_of_ours()])
                     batch.read_days(transaction, attempts[-1])
                 else:
                     self._keep_failure(transaction, poll, batch)
-        if done:
-            batch.outages.tell(transaction, done[-1].known, batch.silences[None])
-        return done, broken
+        if outcomes:
+            batch.outages.tell(transaction, outcomes[-1].known, batch.silences[None])
+        return outcomes, failures
 
     def _keep_failure(self, transaction: Connection, poll: Poll, batch: "_Batch") -> None:
         changes = Changes()

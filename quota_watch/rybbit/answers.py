@@ -210,7 +210,7 @@ def _count(row: Mapping[str, Any], name: str, where: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class SeenOrganization:
+class ListEntry:
     """An organization that a key sees, with its holder's role and the sites visible to it."""
 
     id: str
@@ -279,7 +279,7 @@ def parse_site_count(body: bytes) -> SiteUsage:
     )
 
 
-def parse_organizations(body: bytes) -> tuple[SeenOrganization, ...]:
+def parse_organizations(body: bytes) -> tuple[ListEntry, ...]:
     """Read `GET /api/organizations`; raises `UpstreamError` of kind `bad_answer`."""
     answer = read_json(body)
     if not isinstance(answer, list):
@@ -301,11 +301,11 @@ def supports_keys(version: str) -> bool:
     return release is None or (int(release[1]), int(release[2])) >= _TAKES_KEYS
 
 
-def _organization(value: Any, number: int) -> SeenOrganization:
+def _organization(value: Any, number: int) -> ListEntry:
     id_ = quotable(value.get("id")) if isinstance(value, dict) else None
     if id_ is None:
         raise bad_answer(f"organization {number} of the list has no id")
-    return SeenOrganization(
+    return ListEntry(
         id=id_,
         name=quotable(value.get("name")) or id_,
         role=quotable(value.get("role")),

@@ -20,7 +20,7 @@ from quota_watch.model.period import DayCounts
 from quota_watch.model.schedule import Pace
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.rybbit.answers import (
-    SeenOrganization,
+    ListEntry,
     parse_account,
     parse_organizations,
     parse_range,
@@ -245,7 +245,7 @@ class RybbitClient:
             purpose=purpose,
         )
 
-    def organizations(self, server: str, key: str) -> tuple[SeenOrganization, ...]:
+    def organizations(self, server: str, key: str) -> tuple[ListEntry, ...]:
         """Fetch the organizations that `key` sees on `server`.
 
         Raises `OrganizationKeyError` where the server does not list them for an organization's

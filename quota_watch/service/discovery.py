@@ -13,8 +13,8 @@ from quota_watch.model.account import Account, Organization
 from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.period import count, month_of
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
-from quota_watch.pipeline.notices import Found
-from quota_watch.rybbit.answers import SeenOrganization
+from quota_watch.pipeline.notices import Discovery
+from quota_watch.rybbit.answers import ListEntry
 from quota_watch.rybbit.client import OrganizationKeyError, RybbitClient
 from quota_watch.rybbit.errors import bad_answer
 
@@ -65,20 +65,20 @@ class Sight:
 
 def credentials_of(config: Config) -> tuple[Credential, ...]:
     """List the keys of the config with their servers, the default one first."""
-    named: dict[tuple[str, Secret], list[str]] = {}
+    ids: dict[tuple[str, Secret], list[str]] = {}
     if config.rybbit.api_key is not None:
-        named[config.rybbit.base_url, config.rybbit.api_key] = []
+        ids[config.rybbit.base_url, config.rybbit.api_key] = []
     for organization, secret in config.credentials().items():
-        named.setdefault((organization.server, secret), []).append(organization.id)
+        ids.setdefault((organization.server, secret), []).append(organization.id)
     return tuple(
-        Credential(server=server, secret=secret, named=tuple(ids))
-        for (server, secret), ids in named.items()
+        Credential(server=server, secret=secret, named=tuple(its_ids))
+        for (server, secret), its_ids in ids.items()
     )
 
 
 def listed(
     client: RybbitClient, credential: Credential, *, ask: Ask = at_once
-) -> tuple[SeenOrganization, ...]:
+) -> tuple[ListEntry, ...]:
     """List what the key sees, and what the config names with the key beyond that.
 
     Where the server lists nothing for an organization's own key, only the latter. Raises
@@ -86,20 +86,20 @@ def listed(
     """
     key = credential.secret.reveal()
     try:
-        seen = ask(lambda: client.organizations(credential.server, key))
+        entries = ask(lambda: client.organizations(credential.server, key))
     except OrganizationKeyError:
         if not credential.named:
             raise
-        seen = ()
-    known = {each.id for each in seen}
-    unseen = [id_ for id_ in credential.named if id_ not in known]
-    return (*seen, *(SeenOrganization(id_, id_, None, ()) for id_ in unseen))
+        entries = ()
+    known = {each.id for each in entries}
+    others = [id_ for id_ in credential.named if id_ not in known]
+    return (*entries, *(ListEntry(id_, id_, None, ()) for id_ in others))
 
 
 def look_at(
     client: RybbitClient,
     credential: Credential,
-    seen: SeenOrganization,
+    entry: ListEntry,
     *,
     today: date,
     ask: Ask = at_once,
@@ -108,15 +108,15 @@ def look_at(
 
     Where a key may not read the plan, the limit is that of a site's usage (UPSTREAM.md § 9).
     """
-    organization = Organization(credential.server, seen.id)
+    organization = Organization(credential.server, entry.id)
     asking = client.with_keys({organization: credential.secret.reveal()})
-    site = seen.sites[0].id if seen.sites else None
-    is_empty = seen.role is not None and not seen.sites  # a role is listed with the sites
-    sight = Sight(organization=organization, name=seen.name, role=seen.role, is_empty=is_empty)
+    site = entry.sites[0].id if entry.sites else None
+    is_empty = entry.role is not None and not entry.sites  # a role is listed with the sites
+    sight = Sight(organization=organization, name=entry.name, role=entry.role, is_empty=is_empty)
     try:
         account = ask(lambda: asking.account(organization, site=site))
-        named = account.name if seen.name == seen.id and account.name else seen.name
-        sight = replace(sight, account=account, used=account.counted, name=named)
+        name = account.name if entry.name == entry.id and account.name else entry.name
+        sight = replace(sight, account=account, used=account.counted, name=name)
         if account.limit == 0:
             sight = replace(sight, account=None, trouble=_no_plan_known(organization))
     except UpstreamError as error:
@@ -137,13 +137,15 @@ def _no_plan_known(organization: Organization) -> UpstreamError:
     return bad_answer(f"{where}: {why}. Set the limit in the config")
 
 
-def unnamed(seen: Iterable[Organization], named: Iterable[Organization]) -> list[Organization]:
+def unnamed(
+    organizations: Iterable[Organization], config_names: Iterable[Organization]
+) -> list[Organization]:
     """List what is seen and not named, each once, in the order seen."""
-    known = set(named)
-    return [each for each in dict.fromkeys(seen) if each not in known]
+    known = set(config_names)
+    return [each for each in dict.fromkeys(organizations) if each not in known]
 
 
-def find_new(config: Config, client: RybbitClient) -> list[Found]:
+def find_new(config: Config, client: RybbitClient) -> list[Discovery]:
     """Find the organizations that the keys of `config` see and no table of it names.
 
     None where `rybbit.discover` is "off". A key that can't be read, or whose server does not
@@ -151,16 +153,16 @@ def find_new(config: Config, client: RybbitClient) -> list[Found]:
     """
     if config.rybbit.discover == "off":
         return []
-    found: dict[Organization, Found] = {}
-    named = [watch.organization for watch in config.watches()]
+    discoveries: dict[Organization, Discovery] = {}
+    watched = [watch.organization for watch in config.watches()]
     for credential in credentials_of(config):
-        seen = _seen_by(client, credential)
-        for organization in unnamed(seen, [*named, *found]):
-            found[organization] = _found(client, credential, seen[organization])
-    return list(found.values())
+        entries = _seen_by(client, credential)
+        for organization in unnamed(entries, [*watched, *discoveries]):
+            discoveries[organization] = _found(client, credential, entries[organization])
+    return list(discoveries.values())
 
 
-def with_found(config: Config, found: Iterable[Found]) -> Config:
+def with_found(config: Config, discoveries: Iterable[Discovery]) -> Config:
     """Return the config as if it named these too, with `[alerts]` and their plan from upstream.
 
     Those that no config could name are left out: an id that it has already for another server,
@@ -168,7 +170,7 @@ def with_found(config: Config, found: Iterable[Found]) -> Config:
     """
     known = {table.id for table in config.organizations}
     tables: list[OrganizationTable] = []
-    for each in found:
+    for each in discoveries:
         table = _table(config, each)
         if table is not None and table.id not in known:
             known.add(table.id)
@@ -182,11 +184,9 @@ def _counted(client: RybbitClient, organization: Organization, today: date) -> i
     return count(days, period=period, today=today, not_counted=NOT_COUNTED, limit=None).used
 
 
-def _seen_by(
-    client: RybbitClient, credential: Credential
-) -> Mapping[Organization, SeenOrganization]:
+def _seen_by(client: RybbitClient, credential: Credential) -> Mapping[Organization, ListEntry]:
     try:
-        seen = client.organizations(credential.server, credential.secret.reveal())
+        entries = client.organizations(credential.server, credential.secret.reveal())
     except OrganizationKeyError:  # it sees only its own organization, which is named
         return {}
     except (UpstreamError, ConfigError) as error:
@@ -194,27 +194,29 @@ def _seen_by(
             raise NotYet(error.retry_after or _RATE_LIMIT_SECONDS) from None
         log.warning("discovery failed", server=credential.server, error=str(error))
         return {}
-    return {Organization(credential.server, each.id): each for each in seen}
+    return {Organization(credential.server, each.id): each for each in entries}
 
 
-def _found(client: RybbitClient, credential: Credential, seen: SeenOrganization) -> Found:
-    organization = Organization(credential.server, seen.id)
+def _found(client: RybbitClient, credential: Credential, entry: ListEntry) -> Discovery:
+    organization = Organization(credential.server, entry.id)
     asking = client.with_keys({organization: credential.secret.reveal()})
-    site = seen.sites[0].id if seen.sites else None
-    found = Found(organization=organization, name=seen.name, secret=credential.secret)
+    site = entry.sites[0].id if entry.sites else None
+    discovery = Discovery(organization=organization, name=entry.name, secret=credential.secret)
     try:
         account = asking.account(organization, site=site)
     except (UpstreamError, NotYet):  # worth reporting even without its plan
-        return found
-    return replace(found, plan=account.plan, limit=account.limit or None)
+        return discovery
+    return replace(discovery, plan=account.plan, limit=account.limit or None)
 
 
-def _table(config: Config, found: Found) -> OrganizationTable | None:
-    organization = found.organization
+def _table(config: Config, discovery: Discovery) -> OrganizationTable | None:
+    organization = discovery.organization
     other = organization.server if organization.server != config.rybbit.base_url else None
-    given = {"id": organization.id, "name": found.name} | ({"base_url": other} if other else {})
-    table, _ = read(OrganizationTable, given)
+    values = {"id": organization.id, "name": discovery.name} | (
+        {"base_url": other} if other else {}
+    )
+    table, _ = read(OrganizationTable, values)
     if table is None:
         log.warning("can't be watched: its id does not fit a config", id=organization.id)
         return None
-    return table.but(api_key=found.secret)
+    return table.but(api_key=discovery.secret)

@@ -143,12 +143,12 @@ class Health:
 
     def _defects(self) -> list[str]:
         with self._lock:
-            broken = [f"{job} fails because of a bug: see the log" for job in sorted(self._broken)]
+            defects = [f"{job} fails because of a bug: see the log" for job in sorted(self._broken)]
         number = len(self._unrecorded)
         if not number:
-            return broken
+            return defects
         unrecorded = f"polls of {number} {'organization' if number == 1 else 'organizations'}"
-        return [*broken, f"{unrecorded} can't be recorded, because of a bug: see the log"]
+        return [*defects, f"{unrecorded} can't be recorded, because of a bug: see the log"]
 
     def _store_trouble(self) -> list[str]:
         if self.lost:

@@ -26,7 +26,7 @@ from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.pipeline.deliver import Outbox
 from quota_watch.pipeline.due import DueOrganizations
 from quota_watch.pipeline.extras import Extras
-from quota_watch.pipeline.notices import Found, Notices, Reports
+from quota_watch.pipeline.notices import Discovery, Notices, Reports
 from quota_watch.pipeline.outages import LastLine
 from quota_watch.pipeline.poll import Poll
 from quota_watch.pipeline.watcher import Outcome, PollSummary, Watcher
@@ -107,7 +107,7 @@ class Runtime:
         self._reports = self._build_reports()
         self._heartbeat = self._build_heartbeat()
         self._discover_at: datetime | None = None
-        self.found: tuple[Found, ...] = ()
+        self.found: tuple[Discovery, ...] = ()
         self._polling = threading.Lock()
         self._stopping = threading.Event()
         self._failing: set[int] = set()
@@ -197,12 +197,12 @@ class Runtime:
         """
         polled: dict[Organization, PollSummary] = {}
         put_off: dict[Organization, timedelta] = {}
-        asked = [self._pks[each] for each in organizations]
+        pks = [self._pks[each] for each in organizations]
         patient_until = self._clock.monotonic() + _FLOOD_SECONDS
-        while asked:
+        while pks:
             patient = self._clock.monotonic() < patient_until
             soon: dict[int, timedelta] = {}
-            for polls, outcomes in self._cycle(self._due.named(asked)):
+            for polls, outcomes in self._cycle(self._due.named(pks)):
                 polled |= {each.poll.watch.organization: PollSummary.of(each) for each in outcomes}
                 if any(each.poll.error is None for each in outcomes):
                     patient_until = self._clock.monotonic() + _FLOOD_SECONDS
@@ -213,8 +213,8 @@ class Runtime:
                     elif poll.wait is not None:
                         put_off[poll.watch.organization] = poll.wait
                 done(sum(outcome.poll.claim.pk not in soon for outcome in outcomes))
-            asked = list(soon)
-            if asked:
+            pks = list(soon)
+            if pks:
                 self._sleep(max(soon.values()).total_seconds())
         return polled, put_off
 
@@ -242,15 +242,15 @@ class Runtime:
         if self._discover_at is not None and self._discover_at <= now < self._discover_at + ONE_DAY:
             return False
         try:
-            found = find_new(self._config, self._source)
+            discoveries = find_new(self._config, self._source)
         except NotYet:
             return False
         self._discover_at = now
-        self._notices.discovered(found)
+        self._notices.discovered(discoveries)
         if self._config.rybbit.discover != "watch":
             return False
-        self.found = (*self.found, *found)
-        return bool(found)
+        self.found = (*self.found, *discoveries)
+        return bool(discoveries)
 
     def notify_of_channels(self) -> None:
         """Alert about channels that keep failing, on those that work; raises `StorageError`."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from quota_watch.config.secrets import Secret
-from quota_watch.pipeline.notices import Found, Notices
+from quota_watch.pipeline.notices import Discovery, Notices
 from quota_watch.storage import stories
 from quota_watch.storage.attempts import FailingChannel
 from quota_watch.storage.database import Database
@@ -39,8 +39,8 @@ def office(database: Database, clock: FakeClock) -> Office:
     return Office(database, clock, {name: RecordingChannel(name) for name in ("mail", "hook")})
 
 
-def found(name: str) -> Found:
-    return Found(organization=organization(name), name=name, secret=Secret("k"))
+def found(name: str) -> Discovery:
+    return Discovery(organization=organization(name), name=name, secret=Secret("k"))
 
 
 def test_a_channel_that_keeps_failing_is_told_of_on_the_others_once(office: Office) -> None:
