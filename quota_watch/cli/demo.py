@@ -163,6 +163,7 @@ def demo(
         with _serving(stage, stage.config):
             every = REAL_EVERY if _play(stage, speed, ends) else PLAYED_EVERY
         page.take_up(config := stage.configure(every))
+        _poll_all(stage, config)
         with _serving(stage, config):
             _wait(stage, _FIRST_SECONDS, every)
             _conclude(stage)
@@ -264,6 +265,15 @@ def _serving(stage: _Stage, config: Config) -> Iterator[None]:
     finally:
         service.stop()
         thread.join(_STOP_SECONDS)
+
+
+def _poll_all(stage: _Stage, config: Config) -> None:
+    """Poll all once more, due or not, so that none still has the interval of the past."""
+    from quota_watch.service.runtime import Runtime
+
+    runtime = Runtime(config, database=stage.database, clock=stage.clock)
+    runtime.poll_named([each.organization for each in config.watches()])
+    runtime.close(_STOP_SECONDS)
 
 
 def _play(stage: _Stage, speed: int, ends: float) -> bool:

@@ -88,6 +88,7 @@ def test_the_demo_ends_now_whatever_the_day(day: int) -> None:
     last_ok = {each["name"]: datetime.fromisoformat(each["last_ok"]) for each in shown}
     revoked = last_ok.pop("Revoked Agency")
     assert clock.now() - min(last_ok.values()) < timedelta(minutes=5)
+    assert not any(each["interval"]["stretched"] for each in shown)
     assert clock.now() - revoked > timedelta(days=2)
     (ahead,) = call(forecast, "org_busy_game", "--json", clock=clock, config=config).json[
         "forecasts"
