@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.forecast.forecast import Crossing
-from quota_watch.forecast.remedies import Part, Setting
+from quota_watch.forecast.forecast import Crossing, Forecast
+from quota_watch.forecast.remedies import Part, Setting, remedies
 from quota_watch.lib.text import Estimate, certainty, verb
 from quota_watch.messages.view import is_late, subject
 from quota_watch.messages.words.forecast import SWITCHES, largest
@@ -73,6 +73,26 @@ def test_the_choices_of_a_forecast_have_their_price():
             "Web Vitals (Site Settings, Tracking) is enough: saves about 22,200."
         ),
         "Do nothing: about 17,400 events lost (3,430–31,400).",  # noqa: RUF001
+    )
+
+
+def test_where_the_limit_will_probably_hold_no_traffic_has_to_be_cut():
+    ends = Forecast(
+        as_of=NOON.date(),
+        used=90_235,
+        p10=91_300,
+        p50=94_800,
+        p90=110_000,
+        warn_at=99_000,
+        path=(285.0,) * 16,
+        probability_over=0.25,
+        crosses_on=Crossing(early=None, likely=None, late=None),
+    )
+    advice = remedies(ends, limit=100_000, period=MARCH, now=NOON, by_type={})
+    steps = tell(fired(), 90_235, forecast=ends, advice=advice).alert.steps
+    assert steps[1:] == (
+        "Room for 591 a day; about 276 a day expected.",
+        "Do nothing: risk 25 % of losing events.",
     )
 
 

@@ -219,16 +219,18 @@ def waiting(case: Situation) -> str:
         )
     lost, end = expected_loss(case), short_day(case.period.end)
     if case.is_over:
-        if not case.watch.drops:
-            return "Do nothing: the period ends over the agreed limit."
         gone = f"{about(lost)} lost" if lost and lost.likely else "everything until then is lost"
-        return f"Wait for {end}: {gone}."
-    if lost is None or not lost.likely:
-        how = "events past the limit are lost" if case.watch.drops else "the period may end over it"
-        return f"Do nothing: {how}."
-    if not case.watch.drops:
-        return f"Do nothing: {about(lost)} events over the agreed limit."
-    return doing_nothing(lost)
+        kept = "Do nothing: the period ends over the agreed limit."
+        return f"Wait for {end}: {gone}." if case.watch.drops else kept
+    if lost is not None and lost.likely:
+        extra = f"Do nothing: {about(lost)} events over the agreed limit."
+        return doing_nothing(lost) if case.watch.drops else extra
+    odds = probability(case)
+    if odds is not None and lost is not None:
+        what = "losing events" if case.watch.drops else "ending over the agreed limit"
+        return f"Do nothing: {risk(odds)} of {what}."
+    how = "events past the limit are lost" if case.watch.drops else "the period may end over it"
+    return f"Do nothing: {how}."
 
 
 def doing_nothing(lost: Estimate) -> str:
@@ -272,8 +274,8 @@ def _priced(plan: str, price: str | None) -> str:
 
 def cut(advice: Remedies) -> str:
     """Say by how much traffic has to fall, and whether settings alone do that."""
-    fit = advice.likely if advice.likely.excess else advice.high
-    if fit.cut_percent is None:
+    fit = advice.likely
+    if not fit.excess or fit.cut_percent is None:
         return room(advice)
     budget, expected = number(advice.daily_budget), rough(advice.expected_a_day)
     a_day = f"{budget} a day instead of {expected}"
