@@ -1,1 +1,1 @@
-"""How good the forecast and its rules are, and what they cost; the data are not kept here."""
+"""How good the forecast and its rules are, and what they cost; the data are elsewhere."""

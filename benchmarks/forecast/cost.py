@@ -1,4 +1,4 @@
-"""What looking ahead costs a poll: CPU to read what is kept (SQLite) and to forecast from it.
+"""The CPU that a forecast costs a poll: to read what is stored (SQLite) and to fit and answer.
 
     python -m benchmarks.forecast.cost
 

@@ -52,11 +52,11 @@ class Measured:
     changes: list[bool] = field(default_factory=list)
     turns: list[int] = field(default_factory=list)
     appears: list[int] = field(default_factory=list)
-    told_off: list[int] = field(default_factory=list)
+    steady_off: list[int] = field(default_factory=list)
 
 
 class Month:
-    """A month that is over, asked about as it was on any day of it; what is learned is kept."""
+    """A month that is over, asked about as of any of its days; what is learned is cached."""
 
     def __init__(self, method: str, history: Mapping[date, int], period: Period) -> None:
         self._learn = METHODS[method]
@@ -92,11 +92,11 @@ class Month:
         return None
 
     def likely(self, found: Forecast) -> int:
-        """Return the told day of the month; the day after it where that is in no month."""
+        """Return the likely day of the month, or the day after the month where there is none."""
         return self._number(found.crosses_on.likely if found.crosses_on else None)
 
     def holds(self, found: Forecast, day: int) -> bool:
-        """Tell whether the day is inside the dates told."""
+        """Return whether the day is between the early and the late date."""
         dates = found.crosses_on
         return dates is not None and self._number(dates.early) <= day <= self._number(dates.late)
 
@@ -175,7 +175,7 @@ def _steadiness(month: Month, found: Measured) -> None:
             if previous is not None:
                 told.append(month.likely(previous))
                 if crossed - day in LEADS:
-                    found.told_off.append(abs(told[-1] - crossed))
+                    found.steady_off.append(abs(told[-1] - crossed))
         moves = [later - earlier for earlier, later in pairwise(told)]
         found.changes += [move != 0 for move in moves]
         ways = [move > 0 for move in moves if move]
@@ -244,7 +244,7 @@ def summary(all_measured: Sequence[Measured]) -> dict[str, Any]:
         },
         "brier": _brier(all_measured),
         "reliability": _reliability([pair for each in all_measured for pair in each.odds]),
-        "told_off": of("told_off"),
+        "steady_off": of("steady_off"),
         "changes": of("changes", 100),
         "turns": of("turns"),
         "appears": of("appears"),
@@ -259,7 +259,7 @@ def summary(all_measured: Sequence[Measured]) -> dict[str, Any]:
 
 
 def _reliability(odds: Sequence[tuple[float, bool]]) -> list[tuple[float, float, int]]:
-    """Return, by bin: the mean probability told, the share that came true, and how many."""
+    """Return, by bin: the mean probability given, the share that came true, and how many."""
     found = []
     for low, high in pairwise(BINS):
         among = [(p, came) for p, came in odds if low <= p < high or p == high == 1]

@@ -32,7 +32,7 @@ EVEN, AN_HOUR = 0.25, timedelta(hours=1)
 
 @dataclass(slots=True)
 class Played:
-    """What was told while a series was played."""
+    """What was reported while a series was played."""
 
     series: str
     days: int = 0

@@ -106,7 +106,7 @@ def error_panels(arguments: Sequence[str]) -> Iterator[Panel]:
 
 
 def date_panel(measures: Mapping[str, Any]) -> Panel:
-    """Return how far off the told day was, by how many days ahead it was asked for."""
+    """Return how far off the likely day was, by how many days ahead it was asked for."""
     panel = Panel(left=60, title="Days off, by days until the limit is reached", most=(22, 4))
     panel.axes((5, 10, 15, 20), (0, 1, 2, 3))
     for figures, colour in zip(measures.values(), COLOURS, strict=False):
@@ -116,7 +116,7 @@ def date_panel(measures: Mapping[str, Any]) -> Panel:
 
 
 def odds_panel(measures: Mapping[str, Any]) -> Panel:
-    """Return what share of the chances told came true."""
+    """Return what share came true, by the chance given."""
     panel = Panel(left=430, title="Came true, by the chance given", most=(100, 100))
     panel.axes((0, 25, 50, 75, 100), (0, 50, 100), " %")
     panel.line([(0, 0), (100, 100)], "#d0d7de")

@@ -1,9 +1,9 @@
-"""The rule `forecast` over the months of a benchmark: how often, how early, how rightly it speaks.
+"""The rule `forecast` over the months of a benchmark: how often, early and rightly it alerts.
 
     python -m benchmarks.forecast.risk SERIES.csv…
 
 Every month of every series is polled every few hours with limits of 80, 95, 105 and 125 % of what
-it came to. What is told is kept between polls as the daemon keeps it.
+their total. What was sent is stored between polls as the daemon stores it.
 """
 
 import sys
@@ -34,7 +34,7 @@ LEAST_TOTAL, LEAST_HISTORY = 100, 28
 
 @dataclass(slots=True)
 class Month:
-    """What was told of one month with one limit."""
+    """What was sent about one month with one limit."""
 
     series: str
     times: float
@@ -123,7 +123,7 @@ def _step(
 
 
 def _story(told: Risk) -> Story:
-    """Put what was told as reconcile holds it: it decides what is said again."""
+    """Put what was sent into a story: what is sent again depends on it."""
     return Story(
         about=Organization("", ""),
         rule=Rule.FORECAST,

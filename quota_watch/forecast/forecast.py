@@ -27,9 +27,9 @@ _Z10 = _NORMAL.inv_cdf(1 - _ONE_IN_TEN)
 # Step 8 of docs/forecast.md: at 0.15 to 0.2 spreads the date shown changes on 21 to 19 % of days
 # and turns back 1.6 to 1.4 times a month, not 2.9 times, and is off by 0.05 to 0.07 days more.
 _STEADY = 0.17
-# Step 7: chosen on one half of the series and confirmed on the other. The least grows with the
-# square of the spread: with 0.15 spreads instead, 3.1 % of first months are warned of in vain at
-# 1.25 times the total, not 2.6.
+# Step 7: what more or less of all of it gives is a table in docs/forecast.md. The least grows with
+# the square of the spread: with 0.15 spreads instead, 3.1 % of first months are warned of in vain
+# at 1.25 times the total, not 2.6, for the same net; so on either half of the series.
 _EVIDENCE, _EVIDENCE_NONE, _EVIDENCE_SPREAD, _EVIDENCE_LEAST = 4.0, 0.18, 0.25, 0.3
 
 
