@@ -31,7 +31,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
-class Tier:
+class RateTier:
     """One tier as an answer's headers describe it; `reset` is in seconds from now."""
 
     limit: int
@@ -39,7 +39,7 @@ class Tier:
     reset: float
 
 
-def read_tiers(headers: Mapping[str, str]) -> tuple[Tier | None, Tier | None]:
+def read_tiers(headers: Mapping[str, str]) -> tuple[RateTier | None, RateTier | None]:
     """Read the burst tier and the daily tier from the headers.
 
     Where only the standard's own headers are present, their reset shows which tier they describe:
@@ -56,14 +56,14 @@ def read_tiers(headers: Mapping[str, str]) -> tuple[Tier | None, Tier | None]:
     return burst, daily
 
 
-def _read_tier(headers: Mapping[str, str], prefix: str) -> Tier | None:
+def _read_tier(headers: Mapping[str, str], prefix: str) -> RateTier | None:
     texts = [headers.get(prefix + name, "").strip() for name in ("limit", "remaining", "reset")]
     if not all(_NUMBER.fullmatch(text) for text in texts):
         return None
     limit, remaining, reset = map(int, texts)
     if limit == 0:  # upstream's way to say that this tier has no limit
         return None
-    return Tier(limit, min(remaining, limit), min(float(reset), DAY_SECONDS))
+    return RateTier(limit, min(remaining, limit), min(float(reset), DAY_SECONDS))
 
 
 class Bucket:
@@ -72,7 +72,7 @@ class Bucket:
     It never assumes more than upstream has, however late the requests under way arrive there.
     """
 
-    def __init__(self, tier: Tier, *, in_flight: int, at: float) -> None:
+    def __init__(self, tier: RateTier, *, in_flight: int, at: float) -> None:
         self._limit = tier.limit
         self._per_second = _PER_SECOND
         self._tokens = float(tier.remaining)
@@ -80,7 +80,7 @@ class Bucket:
         self._promised = at
         self.update(tier, in_flight=in_flight, at=at)
 
-    def update(self, tier: Tier, *, in_flight: int, at: float) -> None:
+    def update(self, tier: RateTier, *, in_flight: int, at: float) -> None:
         """Update from an answer while `in_flight` other requests are under way."""
         self._limit = tier.limit
         self._refill(in_flight, at)
@@ -129,7 +129,7 @@ class Day:
     """
 
     def __init__(
-        self, tier: Tier, *, in_flight: int, at: float, others_per_second: float = 0.0
+        self, tier: RateTier, *, in_flight: int, at: float, others_per_second: float = 0.0
     ) -> None:
         self.limit = tier.limit
         self.ends = at + tier.reset
@@ -142,7 +142,7 @@ class Day:
         self._steps = 0
         self._stepped_at = at - DAY_SECONDS
 
-    def update(self, tier: Tier, *, in_flight: int, at: float) -> "Day":
+    def update(self, tier: RateTier, *, in_flight: int, at: float) -> "Day":
         """Return the day after an answer: this one, or a new one if the answer is of a new one.
 
         Within a day only lower numbers are accepted: answers overtake each other, and a server
@@ -162,7 +162,7 @@ class Day:
         if at < self.ends:
             return self
         to_midnight = DAY_SECONDS - (at - self.ends) % DAY_SECONDS
-        return self._next(Tier(self.limit, self.limit, to_midnight), in_flight, at)
+        return self._next(RateTier(self.limit, self.limit, to_midnight), in_flight, at)
 
     @property
     def others(self) -> int:
@@ -222,5 +222,5 @@ class Day:
         self._others_per_second += (rate - self._others_per_second) * weight
         self._glanced = (at, self.others)
 
-    def _next(self, tier: Tier, in_flight: int, at: float) -> "Day":
+    def _next(self, tier: RateTier, in_flight: int, at: float) -> "Day":
         return Day(tier, in_flight=in_flight, at=at, others_per_second=self._others_per_second)
