@@ -146,7 +146,7 @@ def demo(
     """Play the past weeks in a minute, then go on in real time; needs no account.
 
     An embedded Rybbit on loopback, the real daemon against it, its status page, mails and
-    webhooks that are kept. On a terminal it goes on until Ctrl-C.
+    webhooks. On a terminal it goes on until Ctrl-C.
     """
     now = context.clock.now()
     clock = DemoClock(beginning(now), context.clock)
@@ -232,7 +232,7 @@ def _upgrade(database: Database) -> None:
 
 
 def _introduce(stage: _Stage, url: str | None, port: int, *, now: datetime, seconds: float) -> None:
-    """Say first where the page is."""
+    """Print where the page is, and what will be played."""
     if url is None:
         click.echo("No status page: pip install 'quota-watch[web]' adds it.")
     else:
@@ -306,11 +306,11 @@ def _wait(stage: _Stage, seconds: float, every: timedelta = PLAYED_EVERY) -> Non
 
 
 def _conclude(stage: _Stage) -> None:
-    """Say where each organization is, and what to try."""
+    """Print where each organization stands, and commands to try."""
     now = stage.clock.now()
     with stage.database.read() as connection:
         pending = deliveries.count_pending(connection)
-    click.echo(f"\nIt is {now:%d %B %Y, %H:%M} UTC. `quota-watch status` says:\n")
+    click.echo(f"\nIt is {now:%d %B %Y, %H:%M} UTC. `quota-watch status` shows:\n")
     show(stage.status(), now=now, pending=pending)
     first, last = stage.scenes[0], stage.scenes[-1]
     click.echo(f"\nMails  {stage.folder} (.eml, and .html for a browser)")
@@ -320,7 +320,7 @@ def _conclude(stage: _Stage) -> None:
 
 
 def _program() -> str:
-    """Return this program as a shell finds it again."""
+    """Write this program's name so that a shell finds it again."""
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m quota_watch"

@@ -73,7 +73,7 @@ _TLS_AT_ONCE = 465
 
 
 def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
-    """Return the config file to use: `explicit`, else the variable's, else the usual places.
+    """Find the config file: `explicit`, else the variable's, else the first of the usual places.
 
     Raises `ConfigError` that names every place where it looked.
     """
@@ -113,7 +113,7 @@ def validate(document: dict[str, object], path: Path, *, is_shared: bool = False
 
 
 def _is_deep(document: dict[str, object]) -> bool:
-    """Tell whether a document is nested so deeply that walking through it could fail."""
+    """Whether a document is nested so deeply that a recursive walk could fail."""
     level: list[dict[str, object] | list[object]] = [document]
     for _ in range(_DEEPEST):
         tables = [each.values() if isinstance(each, dict) else each for each in level]
@@ -122,14 +122,14 @@ def _is_deep(document: dict[str, object]) -> bool:
 
 
 def _place(problem: Problem) -> tuple[int, int]:
-    """Return what sorts problems by section and organization."""
+    """Sort key of a problem: its section, then its organization."""
     match = re.match(r"(\w+)(?:\[(\d+)\])?", problem.key)
     section, index = match.groups() if match else ("", None)
     return _ORDER.get(section, -1), int(index or 0)
 
 
 def _read(path: Path) -> tuple[dict[str, object], bool]:
-    """Return the document, and whether others than the owner may read the file."""
+    """Read the document, and whether others than the owner may read the file."""
     try:
         with path.open("rb") as file:
             content, is_shared = file.read(_MOST_BYTES + 1), _is_shared(file)
@@ -169,9 +169,9 @@ def _unreadable(error: OSError) -> str:
 
 
 def _is_shared(file: BinaryIO) -> bool:
-    """Tell whether others can read the file.
+    """Whether others can read the file.
 
-    A group may where root owns the file: so a service's secrets are kept on many systems.
+    A group may, where root owns the file: many systems store a service's secrets that way.
     """
     status = os.fstat(file.fileno())
     by_group = stat.S_IRGRP if status.st_uid != 0 else 0
@@ -179,7 +179,7 @@ def _is_shared(file: BinaryIO) -> bool:
 
 
 def warnings(config: Config) -> tuple[str, ...]:
-    """Return what is allowed but worth telling, a sentence each, without secrets."""
+    """Describe what is allowed but probably a mistake, a sentence each, without secrets."""
     return tuple(
         chain(
             _unheard(config),
@@ -276,7 +276,7 @@ def _is_telling(config: Config, key: str, secret: Secret) -> bool:
 
 
 def _is_key(channel: Channel) -> bool:
-    """Tell whether a channel's URL is all that one needs to post there."""
+    """Whether a channel's URL alone is enough to post there."""
     chats = {"slack", "discord", "teams"}
     return isinstance(channel, AppriseTable) or (
         isinstance(channel, WebhookTable) and channel.format in chats

@@ -61,7 +61,7 @@ def listen(value: object) -> Listen:
 
 
 def server(value: object) -> str:
-    """Return a server's base URL in its one form: an organization's identity holds it.
+    """Normalize a server's base URL, which is part of an organization's identity.
 
     Scheme and host in lower case, without the default port and without a slash at the end.
     """
@@ -106,7 +106,7 @@ def proxy_url(value: str) -> str | None:
 
 
 def is_everywhere(host: str) -> bool:
-    """Tell whether a host to listen at stands for every address of this machine."""
+    """Whether listening at this host means every address of this machine."""
     try:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
@@ -114,7 +114,7 @@ def is_everywhere(host: str) -> bool:
 
 
 def host_name(value: object) -> str:
-    """Return the name or address of a host."""
+    """Validate the name or address of a host."""
     if not isinstance(value, str) or not _is_host(value):
         raise InvalidValueError(
             "not a host", value=value, allowed='a name or an address, such as "smtp.example.com"'
@@ -123,7 +123,7 @@ def host_name(value: object) -> str:
 
 
 def mail_address(value: object) -> str:
-    """Return a bare mail address."""
+    """Validate a mail address without a name."""
     if not isinstance(value, str) or not _is_address(value):
         raise InvalidValueError(
             "not a mail address", value=value, allowed='a bare one, such as "anna@example.com"'
@@ -132,7 +132,7 @@ def mail_address(value: object) -> str:
 
 
 def mailto(value: str) -> str | None:
-    """Return the address of an entry such as `mailto:anna@example.com`, None for any other.
+    """Extract the address from an entry such as `mailto:anna@example.com`; None for any other.
 
     Raises `InvalidValueError` where it is none.
     """
@@ -140,7 +140,7 @@ def mailto(value: str) -> str | None:
 
 
 def sender(value: object) -> str:
-    """Return a mail address with or without a name before it."""
+    """Validate a mail address with or without a name before it."""
     text = value if isinstance(value, str) and len(value) <= _LONGEST_SENDER else ""
     match = _SENDER.fullmatch(text)
     if has_unseen(text) or not _is_address(match[1] if match else text):
@@ -206,7 +206,7 @@ def database_complaint(url: str) -> str | None:
 
 
 def holds_password(url: str) -> bool:
-    """Tell whether a database's URL may have a password in it."""
+    """Whether a database's URL may have a password in it."""
     user, _, _ = url.partition("://")[2].rpartition("@")
     return ":" in user or "password" in url.lower()
 

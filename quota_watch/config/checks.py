@@ -1,7 +1,7 @@
 """What must fit between the tables of a config.
 
 The checks read the raw document, so that a mistake in one table doesn't hide those in others:
-what has the wrong shape is passed over here, its own section tells of it.
+what has the wrong shape is skipped here and reported by its own section.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -156,7 +156,7 @@ def _channel_names(document: Table) -> Iterator[Problem]:
 
 
 def mail_channels(document: Table) -> dict[str, EmailTable]:
-    """Return a mail channel for each address that stands where a channel could be named."""
+    """Make a mail channel of each address that is written where a channel could be named."""
     names = {name for _, names in _places(document) for name in names}
     addresses_by_name = {name: addresses.mailto(name) for name in sorted(names)}
     return {

@@ -1,4 +1,4 @@
-"""The config's sections as frozen models: their keys, defaults and what may stand there."""
+"""The config's sections as frozen models: their keys, defaults and allowed values."""
 
 from collections.abc import Mapping
 from datetime import time, timedelta
@@ -101,7 +101,7 @@ class PollTable(Section):
 
 
 class DatabaseTable(Section):
-    """Where what was seen and told is kept; `Config.database_url()` resolves the URL."""
+    """Where counts and alerts are stored; `Config.database_url()` resolves the URL."""
 
     url: Annotated[Secret, secrets.secret(addresses.database_complaint)] = Secret(
         addresses.DEFAULT_DATABASE, check=addresses.database_complaint
@@ -119,7 +119,7 @@ class QuietTable(Section):
 
 
 class RuleKeys(Section):
-    """What can be said for all rules and for each; None where it is not said."""
+    """Keys that can be set for all rules and for each; None where they are not set."""
 
     thresholds: Levels | None = None
     blind: Switchable | None = None
@@ -134,13 +134,13 @@ class RuleKeys(Section):
 
 
 class AlertKeys(RuleKeys):
-    """What can be said for all organizations and for each; None where it is not said."""
+    """Keys that can be set for all organizations and for each; None where they are not set."""
 
     rules: Mapping[RuleName, RuleKeys] | None = None
 
 
 class AlertsTable(AlertKeys):
-    """What holds for every organization that says nothing else."""
+    """What holds for every organization that sets nothing else."""
 
     thresholds: Levels = (75, 90, 100)
     forecast: Flag = True
@@ -259,7 +259,7 @@ class ReportsTable(Section):
 
 
 class HeartbeatTable(Section):
-    """A URL that hears that all is well."""
+    """A URL that is requested while all is well."""
 
     examples = MappingProxyType({"url": '"env:HEARTBEAT_URL"'})
     url: SecretUrl
@@ -278,7 +278,7 @@ class WebTable(Section):
     ] = ()
 
     def hosts(self) -> frozenset[str]:
-        """Return the names under which the page answers, in lower case and without a port."""
+        """Collect the names under which the page answers, in lower case and without a port."""
         own = () if addresses.is_everywhere(self.listen.host) else (self.listen.host,)
         public = urlsplit(self.public_url or "").hostname
         names = (*self.allowed_hosts, *own, "localhost", *((public,) if public else ()))

@@ -1,4 +1,4 @@
-"""The one type that holds a secret, and the ways to say where a secret lies."""
+"""The one type that holds a secret, and the references to where secrets are stored."""
 
 import base64
 import os
@@ -10,7 +10,7 @@ from typing import NoReturn
 from quota_watch.config.values import ConfigError, InvalidValueError, Problem
 
 Check = Callable[[str], str | None]
-"""Tells what is wrong with a secret's value, in words that hold nothing of it, or None."""
+"""Complains about a secret's value without repeating any of it; None where it is good."""
 
 _REFERENCE = re.compile(r"(env|file|credential):(.*)", re.DOTALL)
 _NAMES = {
@@ -50,7 +50,7 @@ _SIGNING_PREFIX = "whsec_"
 class Secret:
     """A secret, literal or by reference, that shows itself only to who asks with `reveal()`.
 
-    In text of any kind a reference stands as it was written, a literal as `***`. `key` is the
+    Converted to text, a reference is what was written, a literal is `***`. `key` is the
     path of its key in the config. Two are equal where they were written alike.
     """
 
@@ -63,7 +63,7 @@ class Secret:
         self.key = key
 
     def bind(self, path: Path, key: str) -> None:
-        """Tell the secret where it was written, for its error messages."""
+        """Remember where the secret was written, for its error messages."""
         self._path, self.key = path, key
 
     @property
@@ -78,7 +78,7 @@ class Secret:
         return not (outside and self._text.startswith("credential:"))
 
     def reveal(self) -> str:
-        """Return the value, read anew each time; raises `ConfigError` that doesn't show it."""
+        """Read the value, anew each time; raises `ConfigError` that doesn't show it."""
         value, complaint = _read(self._text)
         if complaint is None and not value:
             complaint = "it is empty; put the secret there"
@@ -137,7 +137,7 @@ def signing_secrets(value: object) -> tuple[Secret, ...]:
 
 
 def shaped(pattern: str, complaint: str) -> Check:
-    """Return a check that complains about a value that `pattern` does not match as a whole."""
+    """Make a check that a value matches `pattern` as a whole."""
     return lambda value: None if re.fullmatch(pattern, value) else complaint
 
 
@@ -161,7 +161,7 @@ WEB_TOKEN = shaped(
 
 
 def signing_key(secret: str) -> bytes:
-    """Return the key in a secret, `whsec_` and base64, whose padding may be missing.
+    """Decode a signing secret, `whsec_` and base64, whose padding may be missing.
 
     Raises `InvalidValueError`.
     """
@@ -199,7 +199,7 @@ def _bad_reference(reference: re.Match[str]) -> str | None:
 
 
 def _read(text: str) -> tuple[str, str | None]:
-    """Return the value and, where there is none, what is wrong and what to do."""
+    """Read the value of a secret or, where there is none, what is wrong and what to do."""
     reference = _REFERENCE.fullmatch(text)
     if reference is None:
         return text, None
@@ -215,7 +215,7 @@ def _read(text: str) -> tuple[str, str | None]:
 
 
 def _no_credentials(name: str) -> str:
-    """Say what to do: a unit sets the folder, and the launcher beside it."""
+    """Explain who sets the folder: the unit, or the launcher for commands beside it."""
     if os.environ.get("INVOCATION_ID"):  # systemd runs us
         return f"$CREDENTIALS_DIRECTORY is not set: the unit needs LoadCredential={name}:FILE"
     return (

@@ -1,4 +1,4 @@
-"""A config that is whole and right, and what the rest of the program asks it."""
+"""A config without problems, and what the rest of the program needs from it."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -55,7 +55,7 @@ _USES = {
 
 
 class Config(Document):
-    """The whole config. `is_shared` tells whether others than the owner may read the file.
+    """The whole config. `is_shared`: others than the owner may read the file.
 
     Among the `channels` are those that `notify` names by a mail address alone.
     """
@@ -76,7 +76,7 @@ class Config(Document):
         return cls(path=path, is_shared=is_shared, **parts)
 
     def watches(self) -> tuple[Watch, ...]:
-        """Return what to watch, in the order of the config; worked out once."""
+        """The organizations to watch, in the order of the config; worked out once."""
         return self._watches
 
     @cached_property
@@ -84,7 +84,7 @@ class Config(Document):
         return tuple(map(self.watch, self.organizations))
 
     def credentials(self) -> Mapping[Organization, Secret]:
-        """Return the API key of each organization.
+        """Map each organization to its API key.
 
         Its own one wins; the key of `[rybbit]` is only for organizations on that server.
         """
@@ -98,7 +98,7 @@ class Config(Document):
         return MappingProxyType(keys)
 
     def database_url(self) -> str:
-        """Return the database's URL, with its password.
+        """Resolve the database's URL, with its password.
 
         A relative SQLite file lies in $STATE_DIRECTORY, else beside the config. Raises
         `ConfigError` where the URL is a reference that can't be resolved.
@@ -113,12 +113,12 @@ class Config(Document):
         return f"{sqlite}{file}"
 
     def state_folder(self) -> Path:
-        """Return where relative files lie: $STATE_DIRECTORY, else the folder of the config."""
+        """The folder of relative files: $STATE_DIRECTORY, else that of the config."""
         first = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
         return Path(first) if first.startswith("/") else self.path.absolute().parent
 
     def secrets(self, *uses: Use) -> tuple[Secret, ...]:
-        """Return the secrets needed for `uses`, for everything where none is given."""
+        """Collect the secrets needed for `uses`, for everything where none is given."""
         return tuple(
             secret
             for section, use in _USES.items()
@@ -128,9 +128,9 @@ class Config(Document):
         )
 
     def reveal_all(self, *uses: Use) -> Mapping[str, str]:
-        """Return the secrets needed for `uses` by key path, for everything where none is given.
+        """Read the secrets needed for `uses`, by key path; for everything where none is given.
 
-         Files that are needed beside them are tried too. Raises one `ConfigError` with all that
+        Files that are needed beside them are tried too. Raises one `ConfigError` with all that
         is not available.
         """
         values: dict[str, str] = {}
@@ -149,17 +149,17 @@ class Config(Document):
         return values
 
     def quiet_hours(self) -> QuietHours | None:
-        """Return the quiet hours of what is about no single organization."""
+        """The quiet hours for alerts that are about no single organization."""
         return _quiet_hours(self.alerts.quiet_hours, self.alerts.time_zone or "UTC")
 
     def heard_by(self, rule: Rule) -> tuple[str, ...]:
-        """Return the channels that hear of a rule where it is about no organization."""
+        """Choose the channels for a rule's alerts that are about no single organization."""
         tables = [*_of_rule(rule, [self.alerts]), self.alerts]
         names: tuple[str, ...] = _first(tables, "notify", self._named_channels())
         return names
 
     def _needs(self, key: str, secret: Secret) -> bool:
-        """Tell whether a secret is used at all, and is one."""
+        """Whether a secret is really used, and really is one."""
         match key:
             case "rybbit.api_key":
                 return any(secret is each for each in self.credentials().values())
@@ -174,7 +174,7 @@ class Config(Document):
         return Organization(server=table.base_url or self.rybbit.base_url, id=table.id)
 
     def watch(self, table: OrganizationTable) -> Watch:
-        """Return what to watch of one of the organizations."""
+        """Work out the watch of one of the organizations."""
         plan = self._plan(table)
         organization = self._organization(table)
         drops = None if plan is None else plan.drops
@@ -208,16 +208,16 @@ class Config(Document):
         return replace(watch, variants=MappingProxyType(variants))
 
     def _nearest_first(self, table: OrganizationTable) -> tuple[AlertKeys, ...]:
-        """Return the tables that speak of an organization: its own, its group's, everybody's."""
+        """List the tables that apply to an organization: its own, its group's, everybody's."""
         group = () if table.group is None else (self.groups[table.group],)
         return (table, *group, self.alerts)
 
     def _agree(
         self, watch: Watch, tables: Sequence[AlertKeys], of_rule: Sequence[RuleKeys] = ()
     ) -> Watch:
-        """Return the watch with what the tables say: the first that says something wins.
+        """Fill in the keys of alerts: the first of the tables that sets one wins.
 
-        What they say for the rule alone wins over what they say for all.
+        What is set for the rule alone wins over what is set for all.
         """
         first = partial(_first, [*of_rule, *tables])
         zone = first("time_zone", watch.time_zone)
@@ -253,13 +253,13 @@ class Config(Document):
 
 
 def _first(tables: Iterable[RuleKeys], key: str, otherwise: Any) -> Any:
-    """Look a key up in tables: the first that says something wins."""
+    """Look a key up in tables: the first that sets it wins."""
     values = (getattr(table, key) for table in tables)
     return next((value for value in values if value is not None), otherwise)
 
 
 def _of_rule(rule: Rule, tables: Iterable[AlertKeys]) -> list[RuleKeys]:
-    """Return what the tables say for one rule alone."""
+    """List the keys that the tables set for one rule alone."""
     return [table.rules[rule] for table in tables if table.rules and rule in table.rules]
 
 
@@ -293,7 +293,7 @@ def _item_key(key: str, index: int, item: object, count: int) -> str:
 
 
 def has_web() -> bool:
-    """Tell whether what the status page is made with is installed."""
+    """Whether the packages of the status page are installed."""
     return not _absent()
 
 

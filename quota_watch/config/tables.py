@@ -1,8 +1,8 @@
-"""Tables of the config as frozen classes: a key's annotation says what may stand there.
+"""Tables of the config as frozen classes: a key's annotation defines its allowed values.
 
-In `Annotated[kind, check]` the check makes a value of what stands in the file, or raises
-`InvalidValueError`; `Then(check)` goes over what was read of the kind. All else is said by the
-kind: a section, a tuple, a frozenset, a mapping, or a union of sections that differ by `type`.
+In `Annotated[kind, check]` the check converts what is in the file, or raises
+`InvalidValueError`; `Then(check)` converts what the kind has read. Without a check the kind
+decides: a section, a tuple, a frozenset, a mapping, or a union of sections that differ by `type`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,14 +70,14 @@ class Section:
         return f"{type(self).__name__}({parts})"
 
     def but(self, **changes: Any) -> Self:
-        """Return the table with something else in it."""
+        """Copy the table with some keys changed."""
         values = {name: getattr(self, name) for _, name in _keys(type(self))}
         return type(self)(**{"given": self.given} | values | changes)
 
 
 @dataclass(frozen=True, slots=True)
 class Then:
-    """A check of what was read, where others are of what stands in the file."""
+    """A check of what the kind has read; others check what is in the file."""
 
     check: Callable[[Any], Any]
 
@@ -89,7 +89,7 @@ class InFolder:
 def read(
     kind: type[S], value: Mapping[str, object], folder: Path = Path()
 ) -> tuple[S | None, list[Problem]]:
-    """Return the table that a mapping is, or all the problems that it has by itself."""
+    """Read a mapping as a table, or collect all the problems that it has by itself."""
     place = _Place((), value, kind, folder, [])
     table: Any = kind  # which the cache takes for a key
     section = _reader(table)(value, place)
@@ -97,7 +97,7 @@ def read(
 
 
 def keys_of(kind: type[Section]) -> tuple[str, ...]:
-    """Return the keys of a table as they are written."""
+    """The keys of a table as they are written."""
     return tuple(key for key, _ in _keys(kind))
 
 
@@ -109,7 +109,7 @@ def parts_of(section: Section) -> Iterator[tuple[str, Any]]:
 
 
 def _keys(kind: type[Section]) -> Sequence[tuple[str, str]]:
-    """Return the keys of a table as they are written, with the names of its attributes."""
+    """The keys of a table as they are written, with the names of its attributes."""
     classes = [each for each in reversed(kind.mro()) if issubclass(each, Section)]
     names = dict.fromkeys(name for each in classes for name in each.__annotations__)
     return [(name.rstrip("_"), name) for name in names if name != "given"]
@@ -204,7 +204,7 @@ def _section_reader(kind: Any) -> _Reader:
 
 
 def _by_type(kinds: Sequence[Any]) -> _Reader:
-    """Return a reader of tables whose key `type` tells their kind: its default there."""
+    """Make a reader of tables whose key `type` decides their kind."""
     types = {str(kind.type): kind for kind in kinds}
 
     def read_one(value: Mapping[str, object], place: _Place) -> Any:
@@ -241,7 +241,7 @@ def _table_reader(
     read_table: Callable[[Mapping[str, object], _Place], Any],
     parts: Mapping[str, str] = MappingProxyType({"NAME": "…"}),
 ) -> _Reader:
-    """Return a reader that refuses what is no table, and shows how one with `parts` is written."""
+    """Make a reader that refuses what is no table, and shows how one with `parts` is written."""
 
     def read_value(value: object, place: _Place) -> Any:
         if isinstance(value, Mapping):

@@ -1,6 +1,6 @@
-"""What a single value of the config may be, and how a person learns what is wrong with one.
+"""Validators of single values, and the problems that people read where a value is wrong.
 
-A validator makes a value of the domain of what stands in the file, or raises `InvalidValueError`.
+A validator converts what is in the file, or raises `InvalidValueError`.
 """
 
 import re
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, and the key where it stands (empty: the file as a whole)."""
+    """One thing that is wrong, and the key that has it (empty: the file as a whole)."""
 
     key: str
     message: str
@@ -64,7 +64,7 @@ class InvalidValueError(ValueError):
 
 
 def shown(value: object) -> str:
-    """Return a TOML value as it may stand in one line of a message; long ones are cut."""
+    """Write a TOML value for one line of a message; long ones are cut."""
     if isinstance(value, str):
         cut = value if len(value) <= _LONGEST else value[:_LONGEST] + "…"
         return f'"{escape(cut)}"'
@@ -79,7 +79,7 @@ def shown(value: object) -> str:
 
 
 def kind_of(value: object) -> str:
-    """Return what sort of TOML value this is, in words."""
+    """Name the type of a TOML value."""
     kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
         (str, "a string"),
         (bool, "true or false"),
@@ -92,7 +92,7 @@ def kind_of(value: object) -> str:
 
 
 def closest(word: object, known: Iterable[str]) -> str | None:
-    """Return the one of `known` that was probably meant by `word`, or None."""
+    """Guess which of `known` was meant by `word`; None where none is close."""
     if not isinstance(word, str) or len(word) > _LONGEST:
         return None
     import difflib  # noqa: PLC0415  only where something is wrong
@@ -103,18 +103,18 @@ def closest(word: object, known: Iterable[str]) -> str | None:
 
 
 def quoted(words: Iterable[str]) -> str:
-    """Return the words in quotes, with commas between."""
+    """Join words in quotes, with commas between."""
     return ", ".join(f'"{word}"' for word in words)
 
 
 def abridged(words: Sequence[str], most: int = 4) -> str:
-    """Return the words with commas between, and only a count of those past `most`."""
+    """Join words with commas, and only count those past `most`."""
     rest = len(words) - most
     return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def key_path(location: Iterable[str | int], document: Mapping[str, object]) -> str:
-    """Return the path of a key as messages name it: `organizations[2] (org_abc).plan`."""
+    """Write the path of a key for messages: `organizations[2] (org_abc).plan`."""
     path = ""
     for part in location:
         if isinstance(part, str):
@@ -127,7 +127,7 @@ def key_path(location: Iterable[str | int], document: Mapping[str, object]) -> s
 
 
 def organization_key(index: int, identity: object) -> str:
-    """Return the path of an organization's table, with its id if that is a plain one."""
+    """Write the path of an organization's table, with its id if that is a plain one."""
     return _organization_key(index, identity if isinstance(identity, str) else "")
 
 
@@ -151,7 +151,7 @@ def _is_plain(key: str) -> bool:
 
 
 def whole(least: int, most: int) -> Callable[[object], int]:
-    """Return a validator of whole numbers from `least` to `most`."""
+    """Make a validator of whole numbers from `least` to `most`."""
     allowed = f"a whole number from {least} to {most:_}"
 
     def validate(value: object) -> int:
@@ -166,7 +166,7 @@ def whole(least: int, most: int) -> Callable[[object], int]:
 
 
 def text(value: object) -> str:
-    """Validate a text of one line that says something."""
+    """Validate a text of one line that is not blank."""
     if not isinstance(value, str):
         raise InvalidValueError("not a string", value=value)
     if not value.strip():
@@ -179,7 +179,7 @@ def text(value: object) -> str:
 
 
 def matching(pattern: str, *, what: str, allowed: str) -> Callable[[object], str]:
-    """Return a validator of names that match `pattern` as a whole."""
+    """Make a validator of names that match `pattern` as a whole."""
 
     def validate(value: object) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
@@ -197,7 +197,7 @@ def flag(value: object) -> bool:
 
 
 def one_of(*words: str) -> Callable[[object], str]:
-    """Return a validator of one of some words."""
+    """Make a validator of one of some words."""
 
     def validate(value: object) -> str:
         if not isinstance(value, str) or value not in words:
@@ -226,12 +226,12 @@ def time_of_day(value: object) -> time:
 def duration(
     least: timedelta = timedelta(0), most: timedelta = LONGEST
 ) -> Callable[..., timedelta]:
-    """Return a validator of durations from `least` to `most`."""
+    """Make a validator of durations from `least` to `most`."""
     return lambda value: parse_duration(value, least=least, most=most)
 
 
 def or_off(validate: Callable[[object], T]) -> Callable[[object], T | Literal[False]]:
-    """Return a validator that takes `false` beside what `validate` takes."""
+    """Make a validator that accepts `false` beside what `validate` accepts."""
 
     def either(value: object) -> T | Literal[False]:
         if value is False:
@@ -262,7 +262,7 @@ def time_zone(value: object) -> str:
 
 
 def fold(values: tuple[T, ...]) -> tuple[T, ...]:
-    """Drop what stands there a second time."""
+    """Drop duplicates, in order."""
     return tuple(dict.fromkeys(values))
 
 
@@ -284,7 +284,7 @@ def _is_zone(name: str) -> bool:
 def parse_duration(
     value: object, *, least: timedelta = timedelta(0), most: timedelta = LONGEST
 ) -> timedelta:
-    """Return the duration that `value` says; raises `ValueError` in words for a person."""
+    """Parse a duration such as `15m`; raises `InvalidValueError`."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise InvalidValueError("not a duration", value=value, allowed=_DURATIONS)
@@ -297,7 +297,7 @@ def parse_duration(
 
 
 def format_duration(duration: timedelta) -> str:
-    """Return the shortest way to write `duration`; fractions of a second are dropped."""
+    """Write a duration in the largest unit that fits; fractions of a second are dropped."""
     seconds = int(duration.total_seconds())
     unit = next(u for u, size in _SECONDS.items() if seconds % size == 0 and (seconds or u == "s"))
     return f"{seconds // _SECONDS[unit]}{unit}"

@@ -1,7 +1,7 @@
 """Made-up organizations whose traffic looks real: weekdays, nights, growth, a viral day.
 
 Every number is a pure function of the scene, the day and the time, in whole arithmetic, and
-within a day it only grows. `CASTS` says who plays in which scene of the demo.
+within a day it only grows. `CASTS` lists the organizations of each scene of the demo.
 """
 
 import secrets
@@ -103,12 +103,12 @@ class Scene:
     seed: int = 0
 
     def terms(self, now: datetime) -> Terms:
-        """Return what is paid for at `now`, whatever the billing lookup says."""
+        """The terms paid for at `now`, whatever the billing lookup answers."""
         first = Terms(at=_EVER, limit=self.limit, plan=self.plan, status=self.status)
         return [first, *(terms for terms in self.changes if terms.at <= now)][-1]
 
     def counts(self, day: date, now: datetime) -> Counter[str]:
-        """Return the events of a UTC day by type, as far as they have been stored at `now`."""
+        """Count the events of a UTC day by type, as far as they have been stored at `now`."""
         counts = _came(self, day, now)
         for start, end in _dropping(self, month_of(day)):
             if start.date() <= day <= end.date() and start < now:
@@ -116,12 +116,12 @@ class Scene:
         return counts
 
     def billed(self, now: datetime) -> int:
-        """Return the counted events of the month of `now` that were stored until then."""
+        """Count the billed events of the month of `now` that were stored until then."""
         days = each_day(now.date().replace(day=1), now.date())
         return sum(_billed(self.counts(day, now)) for day in days)
 
     def enforced(self, now: datetime) -> Enforced:
-        """Return what the last half-hourly job wrote down; a job takes a minute."""
+        """The result of the last half-hourly job, which takes a minute."""
         written_at = now - _JOB_TAKES
         looked = written_at - (written_at - _EVER) % ENFORCED_EVERY
         if any(start <= looked < end for start, end in self.miscounts):
@@ -130,7 +130,7 @@ class Scene:
         return Enforced(counted=counted, over=is_over(counted, self.terms(looked).limit))
 
     def volume(self, day: date) -> int:
-        """Return how many events the whole day brings if none is dropped."""
+        """The events of the whole day if none is dropped."""
         if day < self.started:
             return 0
         ordinary = self.base * self.growth ** (day - self.started).days
@@ -139,7 +139,7 @@ class Scene:
 
 
 def _came(scene: Scene, day: date, now: datetime) -> Counter[str]:
-    """Return what came in of the day until `now`, nothing dropped."""
+    """Count what came in on the day until `now`, nothing dropped."""
     part, whole = _part_of_day(day, now)
     percent = 100 + sum(more for at, more in scene.joined if at <= now)
     return Counter(
@@ -152,7 +152,7 @@ def _came(scene: Scene, day: date, now: datetime) -> Counter[str]:
 
 @lru_cache(maxsize=16_384)
 def _thousandfold(scene: Scene, day: date) -> tuple[tuple[str, int], ...]:
-    """Return a thousand times the events that the whole day brings, by type."""
+    """A thousand times the events of the whole day, by type."""
     volume = scene.volume(day)
     more_errors = _chance(scene, day, _MORE_ERRORS)
     shares = _PER_MILLE | {
@@ -163,7 +163,7 @@ def _thousandfold(scene: Scene, day: date) -> tuple[tuple[str, int], ...]:
 
 
 def _part_of_day(day: date, now: datetime) -> tuple[int, int]:
-    """Return how much of a day's traffic has passed at `now`, as part and whole."""
+    """How much of a day's traffic has passed at `now`, as part and whole."""
     whole = sum(_BY_HOUR) * 3600
     seconds = int((now - datetime.combine(day, time.min, UTC)).total_seconds())
     hour, rest = divmod(min(max(seconds, 0), 24 * 3600), 3600)
@@ -172,7 +172,7 @@ def _part_of_day(day: date, now: datetime) -> tuple[int, int]:
 
 @lru_cache(maxsize=1024)
 def _dropping(scene: Scene, month: Period) -> tuple[tuple[datetime, datetime], ...]:
-    """Return from when to when events of the month were dropped.
+    """Work out from when to when events of the month were dropped.
 
     Rybbit's half-hourly look at the limit begins and ends it.
     """
@@ -199,7 +199,7 @@ def _dropping(scene: Scene, month: Period) -> tuple[tuple[datetime, datetime], .
 
 
 def _is_quiet(scene: Scene, day: date, *, stored: int, dropping: bool) -> bool:
-    """Tell whether dropping can't begin or end that day before midnight."""
+    """Whether dropping can neither begin nor end on that day before midnight."""
     midnight = datetime.combine(day, time.min, UTC) + ONE_DAY
     if any(terms.at.date() == day for terms in scene.changes):
         return False
@@ -212,7 +212,7 @@ def _billed(counts: Counter[str]) -> int:
 
 
 def _chance(scene: Scene, day: date, sides: int) -> int:
-    """Return what a die with so many sides shows that day, the same every time."""
+    """Roll a die with so many sides, with the same result each time for that day."""
     roll = blake2b(f"{scene.seed}/{scene.id}/{day}/{sides}".encode(), digest_size=8)
     return int.from_bytes(roll.digest()) % sides
 

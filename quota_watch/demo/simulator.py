@@ -72,7 +72,7 @@ class _Reply:
 class Simulator(Loopback):
     """Serves the scenes over real HTTP while used as a context manager.
 
-    `clock` says what time it is at the server. Each request reads it once. With `rate_limits`
+    `clock` is the time at the server; each request reads it once. With `rate_limits`
     it counts and refuses like the cloud (UPSTREAM.md § 8). `requests` counts what was answered,
     by path and status.
     """
@@ -161,7 +161,7 @@ class Simulator(Loopback):
 
 
 def _route(path: str) -> tuple[str | None, str]:
-    """Return the scope that the path needs and the name in it; no scope where nothing is."""
+    """Find the scope that the path needs and the name in it; no scope: there is no such path."""
     matches = ((scope, route.fullmatch(path)) for scope, route in _ROUTES.items())
     return next(((scope, unquote(match[1])) for scope, match in matches if match), (None, ""))
 
@@ -284,34 +284,34 @@ def _organizations(scenes: Iterable[Scene]) -> _Answer:
 
 
 def _seen_sites(scene: Scene) -> range:
-    """Return the sites that the key may see, counted from 1."""
+    """Number the sites that the key may see, from 1."""
     return range(1, max(scene.sites * scene.sees // _ALL, min(scene.sites, 1)) + 1)
 
 
 def _role(scene: Scene) -> str:
-    """Return what the key's holder is in the organization, whose own key acts as admin."""
+    """The role of the key's holder in the organization, whose own key acts as admin."""
     if scene.api_key.startswith(_ORGANIZATION_KEY):
         return "admin"
     return scene.role if scene.sees == _ALL else "member"
 
 
 def _site_number(scene: Scene, n: int) -> int:
-    """Return the number of the organization's site `n`, the same every time."""
+    """The number of the organization's site `n`, the same every time."""
     return int.from_bytes(blake2b(scene.id.encode(), digest_size=3).digest()) * 100 + n
 
 
 def _hex_id(scene: Scene, n: int) -> str:
-    """Return the other name of the organization's site `n`."""
+    """The other name of the organization's site `n`."""
     return blake2b(f"{scene.id}/{n}".encode(), digest_size=6).hexdigest()
 
 
 def _domain(scene: Scene, n: int) -> str:
-    """Return the domain of the organization's site `n`."""
+    """The domain of the organization's site `n`."""
     return f"{n}.{scene.id}.example"
 
 
 def _paid(scene: Scene, now: datetime) -> dict[str, Any]:
-    """Return what the billing lookup finds; where it fails, the free plan."""
+    """Look up what is paid for; where that fails, the free plan."""
     terms = scene.terms(now)
     if terms.limit is None:
         return {"eventLimit": None, "planName": "free", "status": "free"}
@@ -327,7 +327,7 @@ def _row(scene: Scene, day: date, now: datetime) -> dict[str, Any]:
 
 
 def daily_limit(plan: str) -> int:
-    """Return how many requests a day a plan allows."""
+    """How many requests a day a plan allows."""
     return _DAILY_PRO if "pro" in plan or plan == "custom" else _DAILY
 
 

@@ -68,7 +68,7 @@ actions = true
 
 
 def beginning(now: datetime) -> datetime:
-    """Return where the play begins: with a month, and at least twenty days ago."""
+    """Choose where the play begins: with a month, and at least twenty days ago."""
     first = (now - _AT_LEAST).date().replace(day=1)
     return datetime(first.year, first.month, 1, 0, 30, tzinfo=UTC)
 
@@ -84,18 +84,18 @@ class DemoClock:
         self._real = real
 
     def move_on(self, by: timedelta) -> bool:
-        """Go on by so much, but at most to now; tell whether it is now."""
+        """Go on by so much, but at most to now; returns whether it is now."""
         if self._at is not None:
             ahead = self._at + by
             self._at = ahead if ahead < self._real.now() else None
         return self._at is None
 
     def now(self) -> datetime:
-        """Return the demo's time."""
+        """The demo's time."""
         return self._at or self._real.now()
 
     def monotonic(self) -> float:
-        """Return the machine's own monotonic clock: waiting is real."""
+        """The machine's own monotonic clock: waiting is real."""
         return time.monotonic()
 
 
@@ -129,7 +129,7 @@ def write_config(
 
 
 def free_port(first: int) -> int:
-    """Return the port, else one of the next that nothing listens on, else any."""
+    """Choose the port, else one of the next that nothing listens on, else any."""
     for port in (*range(first, min(first + _NEARBY_PORTS, 65_536)), 0):
         with socket.socket() as tried, suppress(OSError):
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -206,7 +206,7 @@ _ANSWERS = {
 
 
 class HttpConversation(BaseHTTPRequestHandler):
-    """A connection that is kept for the next request, and logs nothing: the terminal is taken."""
+    """A connection that stays open for the next request, and logs nothing."""
 
     protocol_version = "HTTP/1.1"
     timeout = _IDLE_SECONDS
@@ -227,7 +227,7 @@ class MailSink(Loopback):
         self._count = 0
 
     def keep(self, content: bytes) -> None:
-        """Keep one mail and tell of it."""
+        """Write one mail to its files and announce it."""
         mail = message_from_bytes(content, policy=policy.default)
         html = mail.get_body(("html",))
         with self._lock:
