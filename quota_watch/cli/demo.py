@@ -223,7 +223,7 @@ def _staged(
 def _upgrade(database: Database) -> None:
     """Make the tables; refuses a database in which something is counted already."""
     from quota_watch.storage.upkeep import upgrade
-    from quota_watch.views.days import Wanted, how_many_days
+    from quota_watch.views.periods import Wanted, how_many_days
 
     upgrade(database)
     with database.read() as connection:

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from quota_watch.forecast.accuracy import CheckDay, DateCheck
     from quota_watch.forecast.capped import Losses
     from quota_watch.rules.known import Known
-    from quota_watch.views.forecast import PeriodForecast
+    from quota_watch.views.periods import PeriodForecast
 
 _BAR, _MOST_PARTS, _NAME = 14, 8, 40
 _MARK = "│"
@@ -106,7 +106,7 @@ def forecast(
         raise click.UsageError(
             "name an organization, or give --stdin: one JSON object per line in, one per line out"
         )
-    from quota_watch.views.forecast import period_forecast
+    from quota_watch.views.periods import period_forecast
     from quota_watch.views.status import is_stale
 
     config = context.config()

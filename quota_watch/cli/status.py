@@ -117,7 +117,7 @@ def _show_now(
     sites: bool = False,
     fits: bool = False,
 ) -> None:
-    from quota_watch.views.days import daily_totals
+    from quota_watch.views.periods import daily_totals
 
     now = context.clock.now()
     with database.read() as connection:

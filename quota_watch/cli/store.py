@@ -37,8 +37,8 @@ from quota_watch.rybbit.answers import KNOWN_TYPES
 from quota_watch.storage import DatabaseUrlError, claims, upkeep
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import HEAD
-from quota_watch.views import days as views
-from quota_watch.views.days import DayRecord, ExportedDay, Wanted
+from quota_watch.views import periods as views
+from quota_watch.views.periods import DayRecord, ExportedDay, Wanted
 
 _DEFAULT_DAYS = 31
 _BAR, _LARGEST, _WIDE_SCREEN = 14, (2, 3), 100

@@ -22,7 +22,7 @@ from quota_watch.rules.known import Known
 from quota_watch.rules.registry import assess
 from quota_watch.rules.story import Story, Transition, TransitionType
 from quota_watch.rules.verdict import Condition
-from quota_watch.views.forecast import period_forecast
+from quota_watch.views.periods import period_forecast
 
 RULES = (*(each.value for each in Rule), REPORT)
 """What can be previewed."""

@@ -1,16 +1,19 @@
 """All that is known of organizations, read for many at once: every view starts from it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from quota_watch.forecast.capped import crossing_day
+from quota_watch.forecast.capped import Losses, capped_days, crossing_day, losses
 from quota_watch.forecast.outlook import analyse
+from quota_watch.forecast.usual import DayShape, flat_shape, shape_from_json, share_at
+from quota_watch.lib.text import Estimate
 from quota_watch.model.account import Reported, SiteCount, closed_counts, comparable
 from quota_watch.model.period import (
+    ONE_DAY,
     OTHER,
     DayCounts,
     Period,
@@ -28,9 +31,10 @@ from quota_watch.rules.limit import LimitInForce, limit_in_force
 from quota_watch.rules.story import Silence, Story
 from quota_watch.storage import claims, organizations, stories
 from quota_watch.storage import days as record
+from quota_watch.storage.days import BASELINE
 from quota_watch.storage.forecasts import kept_forecasts, past_of
 from quota_watch.storage.organizations import kept_limit, known_sites, mismatch_of, reported_of
-from quota_watch.storage.schema import among, organization
+from quota_watch.storage.schema import among, day_usage, forecast, organization
 
 _NOT_SHOWN = frozenset(
     {
@@ -237,6 +241,106 @@ def _types_of_today(known: Known, usage: Usage) -> dict[str, int]:
         for name, n in day.by_type.items()
         if name not in known.watch.not_counted
     }
+
+
+def losses_of(known: Known) -> Losses | None:
+    """Estimate what was dropped day by day and what will be; None where nothing is, or can be.
+
+    Takes what `look_ahead` returned. What will be is what the forecast says, as in messages.
+    """
+    usage, at, forecast = known.usage, known.measured_at, known.forecast
+    if known.analysis is None or usage is None or at is None or not _is_dropping(known):
+        return None
+    past = known.analysis.past
+    dropped = _losses(known, past.counted, past.capped, past.shape)
+    if dropped is None or forecast is None:
+        return dropped
+    days_left = max((known.period.resets_at - at) / ONE_DAY, 1.0)
+    to_come = [max(0, total - usage.used) for total in (forecast.p10, forecast.p50, forecast.p90)]
+    a_day = Estimate(*(round(events / days_left) for events in to_come))
+    return replace(dropped, until_reset=Estimate(*to_come), a_day=a_day)
+
+
+def losses_so_far(connection: Connection, known_ones: Iterable[Known]) -> dict[int, Estimate]:
+    """Estimate by key what was dropped, where something is: what `losses_of` says, for many."""
+    dropping = {
+        known.pk: known for known in known_ones if known.pk is not None and _is_dropping(known)
+    }
+    if not dropping:
+        return {}
+    first = min(known.period.start for known in dropping.values()) - BASELINE
+    days, shapes = _counted_days(connection, dropping, first), _shapes(connection, dropping)
+    dropped = {pk: _losses(known, *days[pk], shapes[pk]) for pk, known in dropping.items()}
+    return {pk: each.total for pk, each in dropped.items() if each is not None}
+
+
+def _is_dropping(known: Known) -> bool:
+    watch, usage = known.watch, known.usage
+    return usage is not None and watch.drops and is_over(usage.used, watch.limit)
+
+
+def _losses(
+    known: Known, counted: Mapping[date, int], capped: Collection[date], shape: DayShape
+) -> Losses | None:
+    usage, at = known.usage, known.measured_at
+    if usage is None or at is None:
+        return None
+    return losses(
+        {**counted, usage.today: usage.used_today},
+        capped=capped,
+        period=usage.period,
+        today=usage.today,
+        share=share_at(shape, at),
+    )
+
+
+def _capped(known: Known, counted: Mapping[date, int], marked: set[date]) -> set[date]:
+    """Add today, and days that collapsed and are not marked yet, to the marked ones."""
+    usage, limit = known.usage, known.watch.limit
+    if usage is None or limit is None:
+        return marked
+    days = {**counted, usage.today: usage.used_today}
+    collapsed = capped_days(days, period=usage.period, limit=limit, today=usage.today, known=marked)
+    return marked | collapsed | {usage.today}
+
+
+def _counted_days(
+    connection: Connection, dropping: Mapping[int, Known], first: date
+) -> dict[int, tuple[dict[date, int], set[date]]]:
+    """Read counted events by day before that of the last good poll, and which days are capped."""
+    columns = day_usage.c
+    last = max((known.at.date() for known in dropping.values()), default=first)
+    totals = record.totals_of(connection, dropping, first, last)
+    query = select(columns.organization_pk, columns.date).where(
+        among(columns.organization_pk, dropping), columns.date >= first, columns.capped
+    )
+    capped: dict[int, set[date]] = {pk: set() for pk in dropping}
+    for pk, day in connection.execute(query):
+        capped[pk].add(day)
+    days = list(each_day(first, last))
+    counted = {}
+    for pk, known in dropping.items():
+        today = (known.measured_at or known.at).date()
+        totals_by_day = zip(days, totals[pk], strict=True)
+        before = {day: used for day, used in totals_by_day if used is not None and day < today}
+        marked = {day for day in capped[pk] if day < today}
+        counted[pk] = before, _capped(known, before, marked)
+    return counted
+
+
+def _shapes(connection: Connection, dropping: Mapping[int, Known]) -> dict[int, DayShape]:
+    """Read the shapes of a day as they were learned last."""
+    columns = forecast.c
+    days = {known.kept_forecast.as_of for known in dropping.values() if known.kept_forecast}
+    query = select(columns.organization_pk, columns.as_of, columns.state["shape"]).where(
+        among(columns.organization_pk, dropping), columns.as_of.in_(days)
+    )
+    shapes = dict.fromkeys(dropping, flat_shape())
+    for pk, as_of, shape in connection.execute(query):
+        stored = dropping[pk].kept_forecast
+        if shape is not None and stored is not None and stored.as_of == as_of:
+            shapes[pk] = shape_from_json(shape)
+    return shapes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,8 @@ from quota_watch.storage import claims
 from quota_watch.storage import days as record
 from quota_watch.storage.days import BASELINE, closed_period
 from quota_watch.storage.schema import alert, among, delivery, organization
-from quota_watch.views.forecast import PeriodForecast, period_forecast
 from quota_watch.views.known import SiteStatus, sites_of
+from quota_watch.views.periods import PeriodForecast, period_forecast
 from quota_watch.views.status import Status, statuses
 
 _CLOSED_PERIODS = 3

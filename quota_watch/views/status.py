@@ -17,8 +17,7 @@ from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.storage import stories
 from quota_watch.views.alerts import Alert, SilenceRecord, silences_shown, with_deliveries
-from quota_watch.views.forecast import losses_so_far
-from quota_watch.views.known import SiteStatus, known_of, sites_of
+from quota_watch.views.known import SiteStatus, known_of, losses_so_far, sites_of
 
 Json = dict[str, Any]
 

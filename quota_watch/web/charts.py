@@ -13,7 +13,7 @@ from quota_watch.forecast.forecast import DayAhead
 from quota_watch.lib.text import short_day
 from quota_watch.model.period import ONE_DAY
 from quota_watch.views.alerts import Alert
-from quota_watch.views.days import DayRecord, PeriodSum
+from quota_watch.views.periods import DayRecord, PeriodSum
 from quota_watch.views.status import Status
 
 _MOST_TYPES, _REST = 5, "other types"

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from quota_watch.lib.text import csv_text, one_line, plain
 from quota_watch.model.period import Period
 from quota_watch.views.alerts import outbox_counts
-from quota_watch.views.days import daily_totals
+from quota_watch.views.periods import daily_totals
 from quota_watch.views.status import STATES, Status, by_urgency, with_losses
 from quota_watch.web.app import Reading
 

@@ -19,9 +19,8 @@ from quota_watch.storage import claims, stories
 from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.views import alerts as views
 from quota_watch.views.alerts import Alert, silences_shown
-from quota_watch.views.days import DayRecord, history, last_periods
-from quota_watch.views.forecast import expected_days
 from quota_watch.views.known import look_ahead
+from quota_watch.views.periods import DayRecord, expected_days, history, last_periods
 from quota_watch.views.status import Status
 from quota_watch.web import overview as overviews
 from quota_watch.web.app import Reading, Store

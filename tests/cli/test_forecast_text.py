@@ -16,8 +16,8 @@ from quota_watch.lib.text import rough
 from quota_watch.model.account import Account, Site, SiteUsage
 from quota_watch.model.period import each_day
 from quota_watch.storage.database import Database
-from quota_watch.views.forecast import period_forecast
 from quota_watch.views.known import known_of
+from quota_watch.views.periods import period_forecast
 from support.clock import FakeClock
 from support.commands import Said, call
 from support.databases import sqlite_template

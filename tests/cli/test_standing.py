@@ -21,7 +21,7 @@ from quota_watch.model.account import Account, Organization, Site, SiteUsage
 from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.storage.claims import keys_of
 from quota_watch.storage.schema import day_usage, organization
-from quota_watch.views.days import daily_totals
+from quota_watch.views.periods import daily_totals
 from quota_watch.views.status import statuses
 from support.databases import sqlite_template
 from support.folder import SERVER, Folder, folder

@@ -10,7 +10,7 @@ from quota_watch.model.period import each_day
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import forecast as forecasts
 from quota_watch.storage.upkeep import Keep, thin_out
-from quota_watch.views.forecast import period_forecast
+from quota_watch.views.periods import period_forecast
 from support.clock import FakeClock
 from support.watching import Station, Upstream, watch
 

@@ -5,9 +5,8 @@ from sqlalchemy import update
 
 from quota_watch.storage.schema import organization
 from quota_watch.views.alerts import outbox_counts
-from quota_watch.views.days import daily_totals, last_periods
-from quota_watch.views.forecast import expected_days
 from quota_watch.views.known import known_of
+from quota_watch.views.periods import daily_totals, expected_days, last_periods
 from quota_watch.views.status import by_urgency, statuses
 from support.pages import DAY, NOW, Filler
 

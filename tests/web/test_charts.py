@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from quota_watch.forecast.forecast import Crossing, days_ahead
 from quota_watch.model.period import month_of
 from quota_watch.rules.known import KeptForecast, Known
-from quota_watch.views.days import DayRecord, PeriodSum
+from quota_watch.views.periods import DayRecord, PeriodSum
 from quota_watch.views.status import status_of
 from quota_watch.web.app import between, compact
 from quota_watch.web.charts import Scale, course_chart, daily_chart, periods_chart, scale_of, third

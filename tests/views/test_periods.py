@@ -7,7 +7,7 @@ from quota_watch.model.period import DayCounts
 from quota_watch.storage import claims
 from quota_watch.storage.database import Database
 from quota_watch.storage.days import write_days
-from quota_watch.views.days import Wanted, all_days, how_many_days, types_of
+from quota_watch.views.periods import Wanted, all_days, how_many_days, types_of
 from support.clock import START
 from support.watching import watch
 

@@ -1,0 +1,362 @@
+"""What days and periods had, what the present period comes to, and all days for export."""
+
+from collections import Counter
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any, Self
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
+
+from quota_watch.forecast.accuracy import (
+    CheckDay,
+    DateCheck,
+    PastForecast,
+    PastPeriod,
+    accuracy,
+    date_accuracy,
+)
+from quota_watch.forecast.capped import Losses
+from quota_watch.forecast.forecast import DayAhead, Forecast, TooEarly, days_ahead
+from quota_watch.forecast.outlook import memory_from_json
+from quota_watch.lib.text import by_field, iso, plain
+from quota_watch.model.account import Organization
+from quota_watch.model.limit import NOT_COUNTED
+from quota_watch.model.period import Period, is_over, month_of, percent, previous
+from quota_watch.model.watch import Watch
+from quota_watch.rules.known import KeptForecast, Known
+from quota_watch.storage import claims
+from quota_watch.storage import days as record
+from quota_watch.storage.forecasts import VERSION, kept_path, made_on
+from quota_watch.storage.schema import among, day_usage, forecast, organization
+from quota_watch.views.known import known_of, look_ahead, losses_of
+
+Json = dict[str, Any]
+
+_ROWS_AT_A_TIME = 500
+_MOST_PERIODS = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayRecord:
+    """What one day had, or the days of a month: then `date` is its first.
+
+    `capped`: events were dropped. `changed_from` is what it had come to when it was over, where
+    it is something else now.
+    """
+
+    date: date
+    used: int
+    by_type: Mapping[str, int]
+    not_counted: Mapping[str, int]
+    capped: bool
+    changed_from: int | None = None
+
+    @classmethod
+    def of(cls, row: Row[Any], outside: Collection[str], changed_from: int | None = None) -> Self:
+        """Read a row of the table of days; `outside` are the types that the bill leaves out."""
+        counted = {type_: n for type_, n in row.counts.items() if type_ not in outside}
+        return cls(
+            date=row.date,
+            used=sum(counted.values()),
+            by_type=counted,
+            not_counted={type_: n for type_, n in row.counts.items() if type_ in outside},
+            capped=row.capped,
+            changed_from=changed_from,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodSum:
+    """What a period came to: `used` is None where no day of it is kept, `days` how many are."""
+
+    period: Period
+    used: int | None
+    days: int
+    capped: bool = False
+
+
+def history(connection: Connection, watch: Watch, first: date, last: date) -> list[DayRecord]:
+    """Read the kept days from `first` to `last`, oldest first."""
+    keys = claims.keys_of(connection, [watch.organization])
+    query = (
+        select(day_usage)
+        .where(
+            day_usage.c.organization_pk.in_(keys.values()), day_usage.c.date.between(first, last)
+        )
+        .order_by(day_usage.c.date)
+    )
+    rows = connection.execute(query)
+    return [DayRecord.of(row, watch.not_counted, row.changed_from) for row in rows]
+
+
+def by_month(days: Iterable[DayRecord]) -> list[DayRecord]:
+    """Sum days by calendar month."""
+    months: dict[date, list[DayRecord]] = {}
+    for day in days:
+        months.setdefault(day.date.replace(day=1), []).append(day)
+    return [_sum_of(first, days) for first, days in months.items()]
+
+
+def daily_totals(
+    connection: Connection, keys: Mapping[int, str], first: date, last: date
+) -> dict[str, list[int | None]]:
+    """Read counted events of each day from `first` to `last`, by organization id, of their keys.
+
+    None stands for a day that is not kept.
+    """
+    totals = record.totals_of(connection, keys, first, last)
+    return {id_: totals[pk] for pk, id_ in keys.items()}
+
+
+def last_periods(
+    connection: Connection, watch: Watch, *, today: date, periods: int = 12
+) -> list[PeriodSum]:
+    """Read what the last periods came to, oldest first, the current one at the end."""
+    months = [month_of(today)]
+    while len(months) < periods:
+        months.append(previous(months[-1]))
+    days = history(connection, watch, months[-1].start, months[0].last_day)
+    sums = []
+    for period in reversed(months):
+        own = [day for day in days if day.date in period]
+        used = sum(day.used for day in own) if own else None
+        capped = any(day.capped for day in own)
+        sums.append(PeriodSum(period=period, used=used, days=len(own), capped=capped))
+    return sums
+
+
+def _sum_of(first: date, days: Sequence[DayRecord]) -> DayRecord:
+    """Sum a month's days; what they had come to as well, once one of them was something else."""
+    is_changed = any(day.changed_from is not None for day in days)
+    before = sum(day.used if day.changed_from is None else day.changed_from for day in days)
+    return DayRecord(
+        date=first,
+        used=sum(day.used for day in days),
+        by_type=_by_type(day.by_type for day in days),
+        not_counted=_by_type(day.not_counted for day in days),
+        capped=any(day.capped for day in days),
+        changed_from=before if is_changed else None,
+    )
+
+
+def _by_type(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    sums: Counter[str] = Counter()
+    for part in parts:
+        sums.update(part)
+    return dict(sums)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodForecast:
+    """What is `known` of the present period and forecast of it, as of the last good poll.
+
+    `path` are the days from today on. `losses` is what was dropped day by day. `accuracy` is how
+    far off forecasts of closed periods were, `date_accuracy` the days told in those that crossed.
+    """
+
+    known: Known
+    path: Sequence[DayAhead] = ()
+    losses: Losses | None = None
+    accuracy: Sequence[CheckDay] = ()
+    date_accuracy: Sequence[DateCheck] = ()
+
+    @property
+    def too_early(self) -> TooEarly | None:
+        """Why nothing is forecast although the period is watched."""
+        ahead = None if self.known.analysis is None else self.known.analysis.forecast
+        return ahead if isinstance(ahead, TooEarly) else None
+
+    def to_json(self) -> Json:
+        """Write it as `forecast --json` prints it."""
+        known, watch = self.known, self.known.watch
+        used = None if known.usage is None else known.usage.used
+        return {
+            "id": watch.organization.id,
+            "name": watch.name,
+            "server": watch.organization.server,
+            "plan": watch.plan,
+            "limit": watch.limit,
+            "used": used,
+            "percent": None if used is None else percent(used, watch.limit),
+            "over": None if used is None else is_over(used, watch.limit),
+            "drops": watch.drops,
+            "period": known.period.to_json(),
+            "measured_at": iso(known.measured_at or known.last_ok),
+            "too_early": plain(self.too_early),
+            "forecast": self._forecast_json(),
+            "advice": plain(known.advice),
+            "plan_fit": plain(known.plan_fit),
+            "lost": plain(self.losses),
+            "accuracy": plain(self.accuracy),
+            "date_accuracy": plain(self.date_accuracy),
+        }
+
+    def _forecast_json(self) -> Json | None:
+        ahead = self.known.forecast
+        if ahead is None:
+            return None
+        days = (plain(day) for day in self.path)
+        return {
+            "p10": ahead.p10,
+            "p50": ahead.p50,
+            "p90": ahead.p90,
+            "warn_at": ahead.warn_at,
+            "probability_over": ahead.probability_over,
+            "crosses_on": plain(ahead.crosses_on),
+            "path": [{"date": day.pop("day"), **day} for day in days],
+        }
+
+
+def period_forecast(connection: Connection, watch: Watch, *, now: datetime) -> PeriodForecast:
+    """Read what the daemon would forecast of the organization, as of its last good poll."""
+    (known,) = known_of(connection, [watch], now=now)
+    known = look_ahead(connection, known)
+    dropped = losses_of(known)
+    closed, past = _judged(connection, known)
+    forecast = known.forecast
+    return PeriodForecast(
+        known=known if dropped is None else replace(known, lost=dropped.total),
+        path=() if forecast is None else _days_ahead(forecast, forecast.path),
+        losses=dropped,
+        accuracy=accuracy(closed, past),
+        date_accuracy=date_accuracy(closed, past),
+    )
+
+
+def expected_days(connection: Connection, known: Known) -> list[DayAhead]:
+    """Read the total that was last forecast for the end of each day to come."""
+    forecast = known.kept_forecast
+    if known.pk is None or forecast is None:
+        return []
+    return _days_ahead(forecast, kept_path(connection, known.pk, forecast.as_of))
+
+
+def _days_ahead(forecast: Forecast | KeptForecast, path: Sequence[float]) -> list[DayAhead]:
+    return days_ahead(
+        as_of=forecast.as_of,
+        used=forecast.used,
+        path=path,
+        p10=forecast.p10,
+        p50=forecast.p50,
+        p90=forecast.p90,
+    )
+
+
+def _judged(
+    connection: Connection, known: Known
+) -> tuple[list[PastPeriod], dict[date, PastForecast]]:
+    """Read the closed periods that are known whole, and the forecasts that were made of them."""
+    columns = forecast.c
+    query = select(forecast).where(
+        columns.organization_pk == known.pk,
+        columns.period_start < known.period.start,
+        columns.version == VERSION,
+    )
+    rows = connection.execute(query).all()
+    forecasts = {
+        made_on(row.as_of): PastForecast(
+            as_of=made_on(row.as_of),
+            p10=row.p10,
+            p50=row.p50,
+            p90=row.p90,
+            memory=memory_from_json(row.state.get("memory")),
+        )
+        for row in rows
+    }
+    starts = sorted({row.period_start for row in rows})[-_MOST_PERIODS:]
+    return _closed(connection, known.pk, starts), forecasts
+
+
+def _closed(connection: Connection, pk: int | None, starts: list[date]) -> list[PastPeriod]:
+    """Return those periods of which every day is known."""
+    if pk is None or not starts:
+        return []
+    periods = [month_of(start) for start in starts]
+    counted, capped = record.counted_days(connection, pk, starts[0], periods[-1].last_day)
+    closed = []
+    for period in periods:
+        days = {day: n for day, n in counted.items() if day in period}
+        if len(days) == period.days:
+            dropped = any(day in period for day in capped)
+            closed.append(PastPeriod(start=period.start, counted=days, capped=dropped))
+    return closed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which days: from `first` to `last`, without end where None.
+
+    `pks` None: of every organization that is kept, whether the config names it or not.
+    """
+
+    pks: Collection[int] | None = None
+    first: date | None = None
+    last: date | None = None
+
+
+def how_many_days(connection: Connection, wanted: Wanted) -> int:
+    """Count those days."""
+    query = select(func.count()).select_from(day_usage).where(*_conditions(wanted))
+    return connection.scalar(query) or 0
+
+
+def types_of(connection: Connection, wanted: Wanted) -> set[str]:
+    """Return the event types that the days have; reads them all."""
+    types: set[str] = set()
+    for counts in connection.scalars(_streamed(select(day_usage.c.counts), wanted)):
+        types.update(counts)
+    return types
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedDay:
+    """A day, and whose it is."""
+
+    organization: Organization
+    name: str
+    day: DayRecord
+
+    def to_json(self) -> Json:
+        """Write it as `export` does."""
+        day = by_field(self.day, without={"changed_from"})
+        whose = {"organization": self.organization.id, "name": self.name}
+        return whose | {"server": self.organization.server} | day
+
+
+def all_days(
+    connection: Connection,
+    wanted: Wanted,
+    *,
+    not_counted: Mapping[Organization, Collection[str]],
+) -> Generator[ExportedDay, None, None]:
+    """Yield the days in constant memory, each organization's oldest first.
+
+    `not_counted` holds the types outside the bill, by organization; Rybbit's for those not in it.
+    """
+    owner, columns = organization.c, day_usage.c
+    query = (
+        select(owner.server, owner.id, owner.name, columns.date, columns.counts, columns.capped)
+        .join_from(day_usage, organization)
+        .order_by(columns.organization_pk, columns.date)
+    )
+    # Closed also where the reader stops early: PostgreSQL keeps a cursor for it.
+    with closing(connection.execute(_streamed(query, wanted))) as rows:
+        for row in rows:
+            whose = Organization(row.server, row.id)
+            day = DayRecord.of(row, not_counted.get(whose, NOT_COUNTED))
+            yield ExportedDay(organization=whose, name=row.name, day=day)
+
+
+def _streamed(query: Select[Any], wanted: Wanted) -> Select[Any]:
+    return query.where(*_conditions(wanted)).execution_options(yield_per=_ROWS_AT_A_TIME)
+
+
+def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+    if wanted.pks is not None:
+        yield among(day_usage.c.organization_pk, wanted.pks)
+    if wanted.first is not None:
+        yield day_usage.c.date >= wanted.first
+    if wanted.last is not None:
+        yield day_usage.c.date <= wanted.last
