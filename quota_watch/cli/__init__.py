@@ -9,16 +9,16 @@ from typing import NoReturn
 
 _LONG = {"run", "poll", "demo"}
 _OBJECTS, _OBJECTS_OF_A_SHORT_COMMAND = 50_000, 1_000_000
-"""Look for garbage after so many: what imports make never is, nor what a short command makes."""
+"""New objects before a garbage collection: neither imports nor a short command make garbage."""
 
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and exit, as `quota_watch.cli.app.main` does.
 
-    A daemon that is told to stop while Python still imports ends with 0, and does not mind being
-    told to reload: there is nothing yet to end, or to reload. Any other command that is
-    interrupted ends with 130, at whatever moment. Without `args`, as a process of its own, it
-    leaves at once: taking apart all that was imported is a fifth of a short command's time.
+    A daemon that is still importing ends with 0 on SIGTERM and SIGINT and ignores SIGHUP: there is
+    nothing to finish or reload yet. Any other command that is interrupted ends with 130, at any
+    moment. Without `args`, as a process of its own, it leaves at once: tearing down all that was
+    imported is a fifth of a short command's time.
     """
     words = sys.argv[1:] if args is None else args
     gc.set_threshold(_OBJECTS_OF_A_SHORT_COMMAND if _LONG.isdisjoint(words) else _OBJECTS)
@@ -46,9 +46,8 @@ def _leave(code: object) -> None:
     if threading.active_count() > 1 or not isinstance(code, int):
         return
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # closed before we began
-            with suppress(OSError, ValueError):
-                stream.flush()
+        with suppress(OSError, ValueError):
+            stream.flush()
     os._exit(code)
 
 

@@ -62,18 +62,18 @@ def alerts(
     config, now = context.config(), context.clock.now()
     watches = chosen(config, organizations) if organizations else None
     with context.existing(config) as database, database.read() as connection:
-        found = alerts_of(connection, watches, only_open=only_open)
+        stories = alerts_of(connection, watches, only_open=only_open)
         silences = silences_shown(connection, now=now)
         if not as_json:
             shown = watches or config.watches()
             warn_of_old(connection, shown, now=now, interval=config.poll.interval)
     if as_json:
-        print_json({"alerts": found})
-    elif not found:
+        print_json({"alerts": stories})
+    elif not stories:
         click.echo("no open alerts" if only_open else "no alerts", err=True)
     else:
         headers = ("started", "severity", "state", "rule", "reason", "organization", "title")
-        groups = [map(_alert_cells, alerts) for alerts in grouped(found).values()]
+        groups = [map(_alert_cells, alerts) for alerts in grouped(stories).values()]
         print_table(headers, *groups, piped_only=("reason", "organization"))
         for each in silences:
             until = f"until {short_time(each.ends_at)} ({each.author}: {each.reason})"
@@ -143,7 +143,7 @@ def _delivery_cells(entry: OutboxEntry) -> tuple[object, ...]:
 
 
 def _whereto(delivery: DeliveryRecord) -> str:
-    """Say who is to get it, in whose place, when it is tried next and what was wrong."""
+    """Name the recipient, the channel it stands in for, the next attempt and the last error."""
     to = one_line(f"{delivery.channel} {delivery.recipient or ''}", None)
     if delivery.fallback_for:
         to += f", as {delivery.fallback_for} failed"
@@ -178,7 +178,10 @@ def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
 @click.command()
 @click.argument("organization", metavar="[ORG]", required=False)
 @click.option(
-    "--all", "for_all", is_flag=True, help="All organizations, and alerts about none of them."
+    "--all",
+    "for_all",
+    is_flag=True,
+    help="All organizations, and what is about none of them.",
 )
 @click.option(
     "--rule",
@@ -264,8 +267,8 @@ def _moment(text: str, now: datetime, zone: str) -> datetime:
     if text == _PERIOD_END:
         return month_of(now.date()).resets_at
     try:
-        said = datetime.fromisoformat(text)
-        return (said if said.tzinfo else said.replace(tzinfo=zone_of(zone))).astimezone(UTC)
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo else at.replace(tzinfo=zone_of(zone))).astimezone(UTC)
     except (ValueError, OverflowError):
         raise click.UsageError(
             f"--until {text}: must be a date such as {date(now.year, 12, 24)}, a time such as "
@@ -296,11 +299,11 @@ def list_silences(context: Context, with_ended: bool, as_json: bool) -> None:
     """Show current silences, when they end and why."""
     config, now = context.config(), context.clock.now()
     with context.existing(config) as database, database.read() as connection:
-        found = silences_shown(connection, now=now, with_ended=with_ended)
+        silences = silences_shown(connection, now=now, with_ended=with_ended)
     if as_json:
-        print_json({"silences": found})
-    elif found:
-        rows = [(s.id, s.state, s.ends_at, _held_by(s), s.author, s.reason) for s in found]
+        print_json({"silences": silences})
+    elif silences:
+        rows = [(s.id, s.state, s.ends_at, _held_by(s), s.author, s.reason) for s in silences]
         print_table(("id", "state", "until", "what", "by", "reason"), rows)
     else:
         click.echo("no silences", err=True)
@@ -316,7 +319,7 @@ def _held_by(silence: SilenceRecord) -> str:
 def unsilence(context: Context, number: int) -> int:
     """End a silence now.
 
-    What it held back is sent with the next poll if it is still true.
+    What it held back is sent after the next poll if it is still true.
     """
     config, now = context.config(), context.clock.now()
     with context.existing(config, to_write=True) as database, database.write() as connection:

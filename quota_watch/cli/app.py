@@ -51,7 +51,7 @@ _COMMANDS = {
         "Play the past weeks in a minute, then go on in real time; needs no account.",
     ),
 }
-"""Each command with where it is, and the sentence that `--help` shows of it."""
+"""Each command: where its function is, and its sentence in `--help`."""
 
 EXAMPLES = {
     "run": ("run", "--log-format json -c /etc/quota-watch/config.toml run"),
@@ -93,7 +93,7 @@ EXAMPLES = {
     "db copy": ("db copy sqlite:////var/lib/quota-watch/new.db", "db copy env:NEW_DATABASE_URL"),
     "demo": ("demo", "demo --scene lapse --port 8500"),
 }
-"""Two of each command, which its `--help` ends with."""
+"""Two of each command, shown at the end of its `--help`."""
 
 
 class _Commands(click.Group):
@@ -187,10 +187,10 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 
 def _use_standard_streams() -> None:
-    """Make do with streams that are closed, or that can't show every letter.
+    """Replace standard streams that are closed, and characters that they can't encode.
 
-    A closed one's number would be the next file's, and what is written to it ends up there. What
-    stdout and stderr can't show is replaced: a name is no reason to stop.
+    The next file to be opened would get the number of a closed one, and with it what is printed.
+    A name that can't be encoded is no reason to stop.
     """
     null = os.open(os.devnull, os.O_RDWR)
     while null <= _LAST_STANDARD:
@@ -205,7 +205,7 @@ def _use_standard_streams() -> None:
 
 
 def _no_output(error: OSError) -> int:
-    """Say what could not be read or written, but to a reader who has seen enough."""
+    """Report what could not be read or written, unless it is a pipe that nobody reads any more."""
     if not isinstance(error, BrokenPipeError):
         file = f"{error.filename}: " if error.filename else ""
         click.echo(f"error: can't continue: {file}{error.strerror or error}", err=True)
@@ -224,7 +224,7 @@ def _explain(error: QuotaWatchError) -> int:
 def _report_defect(
     kind: type[BaseException], _error: BaseException, traceback: TracebackType | None
 ) -> None:
-    """Say where a defect of ours lies, but nothing of its text: that may hold a secret."""
+    """Report where our code failed, without the error's text: that may hold a secret."""
     import traceback as tracebacks
 
     frames = tracebacks.extract_tb(traceback)

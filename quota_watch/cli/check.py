@@ -198,7 +198,7 @@ def _page(listen: Listen) -> _Check:
 
 
 def _is_ours(listen: Listen) -> bool:
-    """Ask who listens there: a running daemon's page answers as no other program does."""
+    """Ask whether a running daemon's page listens there: no other program sends its headers."""
     from quota_watch.web.app import HEADERS, HEALTH
 
     connection = HTTPConnection(listen.host, listen.port, timeout=_PAGE_SECONDS)
@@ -330,7 +330,7 @@ def _hidden(
 
 
 def _warnings(organization: Organization, account: Account, limit: int | None) -> Iterator[str]:
-    """Warn of what loses events, or leaves a limit unwatched, whatever is counted."""
+    """Warn of what loses events, or leaves a limit unwatched."""
     id_ = organization.id
     if account.limit == 0:
         unknown = "Rybbit does not know the plan itself: one event blocks every site"

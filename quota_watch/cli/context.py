@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from quota_watch.storage.database import Database
 
 _TRIES, _LONGEST_WAIT_SECONDS = 20, 2.0
-_WORTH_WAITING = 10.0  # seconds that a refusal asks for
+_WORTH_WAITING = 10.0  # seconds; a refusal that asks for more is raised
 _LEAST_WIDTH, _GAP, _WIDEST = 20, 3, 100
 _MOST_LISTED = 20
 
@@ -147,9 +147,9 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def patiently(request: Callable[[], Answer]) -> Answer:
-    """Ask, waiting a little where the key's rate budget or the server wants it.
+    """Make the request, waiting a little where the key's rate budget or the server asks for it.
 
-    Raises `NotYet` at last, or the refusal.
+    Raises `NotYet`, or the refusal, once that takes too long.
     """
     from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 
@@ -167,7 +167,7 @@ def patiently(request: Callable[[], Answer]) -> Answer:
 
 
 def chosen(config: "Config", names: Sequence[str], group: str | None = None) -> tuple["Watch", ...]:
-    """Return the organizations named by id or name, all if none is named, of a group if given.
+    """Return the organizations of these ids or names, or all; only those of a group if given.
 
     Raises `click.UsageError` for a name that the config does not have.
     """
@@ -185,7 +185,7 @@ def chosen(config: "Config", names: Sequence[str], group: str | None = None) -> 
 
 
 def pick(thing: str, name: str, known: Mapping[str, Value]) -> Value:
-    """Return what bears the name; raises `click.UsageError` that says what was probably meant."""
+    """Return the value of that name; raises `click.UsageError` with what was probably meant."""
     if name in known:
         return known[name]
     from quota_watch.config.values import closest
@@ -197,7 +197,7 @@ def pick(thing: str, name: str, known: Mapping[str, Value]) -> Value:
 
 
 class _Day(click.DateTime):
-    """A day, refused with words instead of a format."""
+    """A day; one that is malformed is refused with an example instead of a format."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
@@ -334,7 +334,7 @@ def short_time(at: datetime | None) -> str:
 
 
 def bar(share: float | None, cells: int) -> str:
-    """Draw a share of 0 to 100 percent; what is more fills the bar."""
+    """Draw a share of 0 to 100 percent; more than that fills the bar."""
     if share is None:
         return "·" * cells
     eighths = min(int(share * cells * 8 / 100), cells * 8)
@@ -354,7 +354,7 @@ class Progress:
 def progress(what: str, total: int, *, bar: bool, lines: bool = False) -> Iterator[Progress]:
     """Show progress on stderr while the block runs.
 
-    As a bar if `bar` and a terminal is there, else what is said as lines, if `lines`.
+    As a bar, if `bar` and stderr is a terminal; else as the lines passed to `say`, if `lines`.
     """
     if not (bar and is_terminal(err=True)):
         yield Progress(

@@ -99,7 +99,7 @@ class _Page:
     def _facts(self) -> Iterator[str]:
         status, period = self._status, self._status.period
         if status.stale:
-            yield f"Not seen since {self._at(status.last_ok)}: all numbers here are of then."
+            yield f"Not seen since {self._at(status.last_ok)}: all numbers here are from then."
         used = "unknown" if status.used is None else f"{status.used:,} events"
         part = "" if status.percent is None else f", {status.percent:.1f} % of the limit"
         yield f"Used {used}{part}, {days(period.start, period.last_day)} (UTC)."
@@ -226,7 +226,7 @@ class _Page:
 
 
 def _how_far(alert: Alert) -> str:
-    """Say whether what is true now has reached anybody."""
+    """Say whether an open alert has reached anybody."""
     states = {each.state for each in alert.deliveries}
     if alert.held:
         return "held by a silence"

@@ -75,7 +75,7 @@ class _Question(msgspec.Struct):
 
 
 class _BadLineError(QuotaWatchError):
-    """A line does not say what is to be forecast; `str()` names the part of it."""
+    """A line is no question that can be answered; `str()` names the part that is wrong."""
 
 
 @click.command()
@@ -155,13 +155,13 @@ def _fits(known: "Known", limit: int) -> list[PeriodFit] | None:
 def show(ahead: "PeriodForecast", *, now: datetime, stale: bool = False) -> None:
     """Print it, wrapped and with bars on a terminal, a line for each sentence elsewhere.
 
-    Where it is `stale` it says first how old it is.
+    Where it is `stale`, its age comes first.
     """
     known = ahead.known
     forecast, usage, zone = known.forecast, known.usage, known.watch.time_zone
     if stale and known.last_ok is not None:
         age = f"{moment(known.last_ok, zone)} ({ago(known.last_ok, now)})"
-        say(f"Not seen since {age}: all that follows is of then, the forecast too.")
+        say(f"Not seen since {age}: everything below is from then, the forecast too.")
     for line in _head(known, now):
         say(line)
     if usage is None:
@@ -383,7 +383,7 @@ def _answer(line: bytes) -> dict[str, Any]:
 
 
 def _previous(previous: Any, limit: int) -> DateMemory | None:
-    """Read the memory in the answer given before; without one, its date is of this limit."""
+    """Read the memory in the previous answer; without one, its date counts as of this limit."""
     if previous is None:
         return None
     try:

@@ -122,9 +122,11 @@ def init(
     key = named or _typed("API key of Rybbit", no_key, hide=True)
     with_key = credential(key, base_url, organizations)
     sights = _look(context, with_key)
-    keeps = path != _STDOUT  # what was typed is no part of what a pipe or a log may show
-    in_file = key_in_file or (named is None and keeps)
-    password = None if keeps else _PASSWORDS.get((named or "").partition(":")[0], _PASSWORDS["env"])
+    to_file = path != _STDOUT  # a pipe or a log must not show what was typed
+    in_file = key_in_file or (named is None and to_file)
+    password = (
+        None if to_file else _PASSWORDS.get((named or "").partition(":")[0], _PASSWORDS["env"])
+    )
     channels = _asked_channel(password) if sys.stdin.isatty() else ""
     written = with_key.secret.reveal() if in_file else named or f"env:{VARIABLE}"
     _write(_draft(with_key.server, sights, api_key=written, channels=channels), path)
@@ -132,14 +134,14 @@ def init(
         if sight.role == "member":
             what = "the key is a member's, who may see only some of the sites"
             click.echo(f"{sight.organization.id}: {what}; an organization key sees all", err=True)
-    if not keeps:
+    if not to_file:
         return
     watched = sum(not sight.is_empty for sight in sights)
     click.echo(f"{path} written: {plural(watched, 'organization')}")
     if channels and click.confirm("Send a test message now?", default=True, err=True):
         _send_test(path, context)
     option = f" -c {path}" if path != usual or context.config_file else ""
-    click.echo("\n  ".join(("next:", *_steps(path, option, heard=bool(channels)))), err=True)
+    click.echo("\n  ".join(("next:", *_steps(path, option, has_channel=bool(channels)))), err=True)
 
 
 def _typed(question: str, refusal: Exception, *, hide: bool = False) -> str:
@@ -150,16 +152,16 @@ def _typed(question: str, refusal: Exception, *, hide: bool = False) -> str:
 
 
 def _look(context: Context, credential: Credential) -> list[Sight]:
-    """Return what the key sees, or of that what was named; raises `QuotaWatchError`."""
+    """Look at the organizations that the key sees, or those named; raises `QuotaWatchError`."""
     today = context.clock.now().date()
     with plain_client(context.clock) as client:
         try:
-            seen = listed(client, credential, ask=patiently)
+            visible = listed(client, credential, ask=patiently)
         except OrganizationKeyError as error:
             named = _typed(f"{error}\nOrganization id", InitError(str(error)))
             credential = replace(credential, named=(named,))
-            seen = listed(client, credential, ask=patiently)
-        wanted = [each for each in seen if not credential.named or each.id in credential.named]
+            visible = listed(client, credential, ask=patiently)
+        wanted = [each for each in visible if not credential.named or each.id in credential.named]
         if not wanted:
             raise InitError(f"the key can see no organization at {credential.server}")
         if all(each.role is not None and not each.sites for each in wanted):
@@ -183,8 +185,8 @@ def _write(text: str, path: Path) -> None:
         file.write(text)
 
 
-def _steps(path: Path, option: str, *, heard: bool) -> Iterator[str]:
-    if not heard:
+def _steps(path: Path, option: str, *, has_channel: bool) -> Iterator[str]:
+    if not has_channel:
         yield f"uncomment and fill in a channel in {path}: until then alerts reach nobody"
     yield from (f"quota-watch{option} {command}" for command in ("check", "test-alert"))
     yield f"quota-watch{option} run  # until Ctrl-C; as a service: deploy/README.md"
@@ -260,7 +262,7 @@ def _send_test(path: Path, context: Context) -> None:
 
 
 def _draft(server: str, sights: Iterable[Sight], *, api_key: str, channels: str) -> str:
-    """Return a config that watches the organizations; `api_key` is what stands in it."""
+    """Write a config that watches the organizations, with this `api_key`."""
     url = f"base_url = {_string(server)}\n" if server != CLOUD else ""
     comment = _comment(
         "An organization key, or the personal key of an owner or admin: a restricted member's"

@@ -56,7 +56,7 @@ def run(context: Context) -> int:
     share_one_heap()
     config = context.config()
     context.start_logging(config)
-    # A long cycle skips the ticks that fall into it, which is as it should be.
+    # A long cycle skips the ticks that fall into it, as it should: no reason to warn.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     log_uncaught_exceptions()
     notifier, health = Notifier(os.environ), Health(clock=context.clock)
@@ -204,7 +204,12 @@ class _Polled:
             for each in self.transitions
         ]
         rest = {"percent": self.percent, "transitions": transitions}
-        return {"ok": self.error is None, **by_field(self, without={"transitions"}), **rest}
+        return {
+            "id": self.id,
+            "ok": self.error is None,
+            **by_field(self, without={"transitions"}),
+            **rest,
+        }
 
 
 def _polled(
@@ -214,7 +219,7 @@ def _polled(
     summaries: Mapping[Organization, PollSummary],
     put_off: Mapping[Organization, timedelta],
 ) -> list[_Polled]:
-    """Say of each how its poll ended; where another process took it over, what that recorded."""
+    """Report how each poll ended; where another process took it over, what that recorded."""
     done = summaries.keys() | put_off.keys()
     taken = [watch for watch in watches if watch.organization not in done]
     with database.read() as connection:

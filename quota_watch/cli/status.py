@@ -97,7 +97,7 @@ def status(
 
 
 def show_again(show: Callable[[], None], wait: Callable[[float], object]) -> NoReturn:
-    """Show it every few seconds until interrupted: in place on a terminal, else after a blank."""
+    """Show it every few seconds until interrupted: in place on a terminal, else below."""
     while True:
         if is_terminal():
             click.clear()
@@ -170,11 +170,11 @@ def _note_of_site(site: SiteStatus) -> str:
 
 
 def old_numbers(organizations: Sequence[Status], now: datetime) -> str:
-    """Say since when nothing is known of any of them, and why; nothing where something is."""
-    seen = [each for each in organizations if each.last_poll and each.last_ok]
-    if not seen or not all(each.stale for each in seen):
+    """Say how old the numbers of all of them are, and why; empty where some are current."""
+    polled = [each for each in organizations if each.last_poll and each.last_ok]
+    if not polled or not all(each.stale for each in polled):
         return ""
-    last_poll, last_ok = max((each.last_poll, each.last_ok) for each in seen)
+    last_poll, last_ok = max((each.last_poll, each.last_ok) for each in polled)
     since = f"{short_time(last_ok)} ({ago(last_ok, now)})"
     if last_poll == last_ok:
         why = f"Nothing has been polled since {since}: is `quota-watch run` running?"
@@ -239,7 +239,7 @@ def _show_bars(
     old: str,
     fits: bool,
 ) -> None:
-    """Print a table with bars, then what is to be said of each; cut to the window if it `fits`."""
+    """Print a table with bars, then the notes; cut to the window if it `fits`."""
     from rich import box
     from rich.padding import Padding
     from rich.table import Table
@@ -310,7 +310,7 @@ def _band(forecast: KeptForecast | None) -> str:
 
 
 def _note(status: Status, now: datetime, *, is_old: bool) -> str:
-    """Say what the numbers don't; how old they are only where that was not said of all."""
+    """Write what the numbers don't show; their age only unless `is_old`: then a banner has it."""
     age = f"not seen since {short_time(status.last_ok)}" if status.stale and not is_old else ""
     notes = (age, *_of_polls(status), *_of_counts(status), *_of_limit(status, now))
     return "; ".join(filter(None, notes))

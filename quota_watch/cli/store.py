@@ -141,7 +141,7 @@ def _print_bars(rows: Sequence[DayRecord], day: str) -> None:
 
 
 def _mix(row: DayRecord, most: int) -> str:
-    """Return the largest types of a day with their shares, after what makes it no ordinary one."""
+    """Write the largest types of a day with their shares, and first whether it was capped."""
     largest = sorted(row.by_type.items(), key=lambda item: -item[1])[:most]
     mix = ", ".join(f"{kind} {100 * n // row.used} %" for kind, n in largest if n)
     return ": ".join(filter(None, (_CAPPED if row.capped else "", mix)))
@@ -174,7 +174,7 @@ def export(
 ) -> None:
     """Export all stored daily counts.
 
-    Of all organizations, also those that the config does not name, or of the named.
+    Of the named organizations, or of all, even those that the config does not name.
     """
     refuse_backward(first, last)
     config = context.config()
@@ -298,8 +298,8 @@ def backup(context: Context, file: Path) -> None:
 def copy(context: Context, url: str) -> None:
     """Copy everything to the new, empty database at URL.
 
-    URL may be "env:NAME", "file:/path" or "credential:NAME", so that no password stands in the
-    shell's history.
+    URL may be "env:NAME", "file:/path" or "credential:NAME", to keep a password out of the shell's
+    history.
 
     Stop the service first: what it writes meanwhile is not copied. Then set database.url to it.
     """
@@ -315,8 +315,8 @@ def copy(context: Context, url: str) -> None:
 def _revealed(url: str) -> str:
     """Return the URL that is written or referred to; raises `click.UsageError` without it.
 
-    One that is broken is refused before a library reads it: what stands behind an `@` in a
-    password would pass for the host, and be shown.
+    A malformed one is refused before a library parses it: that would take what follows an `@` in a
+    password for the host, and show it.
     """
     try:
         return secret(database_complaint)(url).reveal()

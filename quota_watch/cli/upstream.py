@@ -1,4 +1,4 @@
-"""`organizations` and `backfill`: what is asked of Rybbit when somebody wants it."""
+"""`organizations` and `backfill`: what is asked of Rybbit on request."""
 
 import os
 import time
@@ -40,7 +40,7 @@ from quota_watch.storage.database import Database
 from quota_watch.views.status import PollError
 
 VARIABLE = "RYBBIT_API_KEY"
-"""The environment variable that holds the key where no config says otherwise."""
+"""The environment variable that holds the key where there is no config."""
 
 _TIMEOUT = 15.0
 
@@ -219,8 +219,8 @@ def _print(rows: Sequence[_Listed]) -> None:
 def backfill(context: Context, organizations: tuple[str, ...], first: date, again: bool) -> int:
     """Fetch older days, month by month, newest first.
 
-    What is stored is passed over, so the same command goes on where it was broken off. Safe
-    beside a running daemon, whose polls go first where the key's rate budget is short.
+    Skips what is stored, so the same command continues where it stopped. Safe beside a running
+    daemon, whose polls go first where the key's rate budget is short.
     """
     config = context.config()
     watches = chosen(config, organizations)
