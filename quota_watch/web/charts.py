@@ -262,8 +262,7 @@ def _so_far(
         total += day.used
         place = (each - start).days + 1.0
         if seen_at is not None and seen_at.date() == each:
-            seconds = (seen_at - datetime.combine(each, time.min, UTC)).total_seconds()
-            place += max(seconds / ONE_DAY.total_seconds(), 0.05) - 1
+            place += max((seen_at - datetime.combine(each, time.min, UTC)) / ONE_DAY, 0.05) - 1
         points.append((place, float(total)))
     return points
 
