@@ -1,7 +1,8 @@
-"""Deliver: take what is due from the outbox, send it, keep what came of it.
+"""Deliver: claim what is due in the outbox, send it, record the outcome.
 
-Each channel has a sender of its own, so that one that hangs holds up no other. What came of its
-attempts is recorded while the next are under way: killed, it repeats those few, with the same ids.
+Each channel has a sender of its own, so that one that hangs holds up no other. Outcomes are
+recorded while the next messages are under way: a sender that is killed repeats those few, with the
+same ids.
 """
 
 import math
@@ -28,7 +29,7 @@ from quota_watch.lib.machine import Clock
 from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Message
 from quota_watch.pipeline.due import in_batches
-from quota_watch.pipeline.enqueue import tell_elsewhere
+from quota_watch.pipeline.enqueue import send_elsewhere
 from quota_watch.storage import StorageError, attempts, deliveries, outbox
 from quota_watch.storage.attempts import Attempt, settle
 from quota_watch.storage.claims import LEASE, new_token
@@ -43,9 +44,9 @@ _LOOK_AGAIN_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 10.0  # for another process, which may be dead
 _MOST_CLAIMED = 100
 _CLAIM_SECONDS = 0.5
-"""So much work is claimed at a time: something critical that comes meanwhile waits no longer."""
+"""How long it takes to send what is claimed at a time: a critical message waits no longer."""
 _BEGIN_SECONDS = LEASE.total_seconds() - ATTEMPT_SECONDS - 5
-"""How long after its claim an attempt may begin, so that it ends inside its lease."""
+"""How long after its claim an attempt may begin and still end within its lease."""
 
 UNRECORDED = 4
 """How many messages of a channel may have been sent and not recorded yet, beside those under way.
@@ -79,9 +80,9 @@ class Outbox:
         self.results: Counter[Result] = Counter()
 
     def dispatch(self) -> bool:
-        """Begin to drain every channel that has something due; returns at once, whether any had.
+        """Begin to drain every channel that has something due; return at once whether any had.
 
-        Every half a minute it first settles what time has decided. Raises `StorageError`.
+        Every half minute `settle` comes first. Raises `StorageError`.
         """
         if self._settled is None or self._clock.monotonic() - self._settled >= _SETTLE_SECONDS:
             self.settle()
@@ -99,7 +100,7 @@ class Outbox:
         return bool(due)
 
     def settle(self) -> None:
-        """Give up what time has made pointless, and tell elsewhere what fails too long.
+        """Give up what time has made pointless, and send elsewhere what fails for too long.
 
         Raises `StorageError`.
         """
@@ -110,13 +111,13 @@ class Outbox:
         now = self._clock.now()
         with self._database.write() as connection:
             failing = settle(connection, self._channels, now=now)
-            tell_elsewhere(connection, failing, self._channels, now=now)
+            send_elsewhere(connection, failing, self._channels, now=now)
 
     def flush(self, seconds: float) -> dict[str, int]:
-        """Attempt what is due and what only waits for company, and wait for it.
+        """Attempt what is due and what only waits to be batched, and wait for the outcome.
 
-        It takes `seconds` at most; 0 attempts nothing. Some of them it waits for what another
-        process has under way. Returns how many were sent, failed for good and are still pending.
+        It takes `seconds` at most, ten of them for what another process has under way; 0 attempts
+        nothing. Returns how many were sent, failed for good and are still pending.
         Raises `StorageError`.
         """
         if seconds:
@@ -128,7 +129,7 @@ class Outbox:
     def _empty(self, end: float) -> None:
         """Attempt all there is until nothing is due, or until `end` by the monotonic clock.
 
-        A failure may have put something on another channel, so it looks again after each round.
+        A failure may have enqueued something on another channel, so each round looks again.
         """
         waits_until = min(end, time.monotonic() + _LONGEST_WAIT_SECONDS)
         while time.monotonic() < end:
@@ -148,7 +149,7 @@ class Outbox:
                 return
 
     def wait_until_idle(self, timeout: float) -> bool:
-        """Wait until no channel is being drained, `timeout` seconds at most; tell whether so."""
+        """Wait until no channel is being drained; False if that takes more than `timeout`."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._draining, timeout)
 
@@ -157,9 +158,9 @@ class Outbox:
         self._stopping.set()
 
     def _drain(self, name: str) -> None:
-        """Deliver all that is due; a dispatch meanwhile is a reason to look once more."""
+        """Deliver all that is due, and look once more after a dispatch meanwhile."""
         try:
-            while self._goes_on(name):
+            while self._is_asked(name):
                 try:
                     self._sender(name).send_due()
                 except StorageError as error:
@@ -168,7 +169,7 @@ class Outbox:
             self._leave(name)
             raise
 
-    def _goes_on(self, name: str) -> bool:
+    def _is_asked(self, name: str) -> bool:
         with self._changed:
             if name in self._asked and not self._stopping.is_set():
                 self._asked.discard(name)
@@ -208,8 +209,8 @@ class _Sent:
 class Sender:
     """Sends what is due on one channel, a few messages at a time, until nothing is.
 
-    A message is claimed by one sender at a time, and so is all of a channel. `count` is told what
-    became of so many rows.
+    One sender at a time claims messages of a channel. `count` is called with the result of so many
+    rows.
     """
 
     def __init__(
@@ -237,7 +238,7 @@ class Sender:
         self._failed = set[str]()
 
     def send_due(self) -> None:
-        """Send until nothing is due; what came of an attempt may let something else go.
+        """Send until nothing is due; an outcome may make something else due.
 
         Raises `StorageError`.
         """
@@ -253,13 +254,13 @@ class Sender:
                     linger=0.0,
                 ):
                     is_due = True
-                    self._keep(sent)
+                    self._record(sent)
         finally:
             self._give_back()
         self._channel.rest()
 
     def _due(self) -> Iterator[ClaimedMessage]:
-        """Claim what is due, so much at a time as is sent in a moment, and yield it in order."""
+        """Claim what is due, as much at a time as half a second sends, and yield it in order."""
         while not self._stopping.is_set():
             self._claim()
             claimed, begun = len(self._claimed), self._clock.monotonic()
@@ -286,7 +287,7 @@ class Sender:
             )
 
     def _give_back(self) -> None:
-        """Let go of what was claimed and never begun."""
+        """Release what was claimed and never begun."""
         if self._claimed:
             with self._database.write() as connection:
                 attempts.give_back(connection, self._claimed)
@@ -305,10 +306,10 @@ class Sender:
             return _Sent(message, DeliveryError(f"quota-watch failed: {name}", by_us=True))
         return _Sent(message, None)
 
-    def _keep(self, sent: Sequence[_Sent]) -> None:
-        """Keep what came of attempts, and let go what waits for the channel to work again.
+    def _record(self, sent: Sequence[_Sent]) -> None:
+        """Record outcomes; after a first success make due what waits for its next attempt.
 
-        But not what failed while the channel did work: it would hold up the rest.
+        All but what failed while the channel did work: it would hold up the rest.
         """
         accepted = [each.message for each in sent if each.error is None]
         failed = [(each.message, each.error) for each in sent if each.error is not None]
@@ -319,21 +320,21 @@ class Sender:
         now, name = self._clock.now(), self._channel.name
         with self._database.write() as connection:
             attempts.mark_done(connection, accepted, now=now)
-            kept = [self._keep_failure(connection, message, error) for message, error in failed]
+            failures = [self._record_failure(connection, *each) for each in failed]
             if works_again:  # what fails from now on has its own time
                 attempts.make_due(connection, name, now=now, but=self._failed)
         for message in accepted:
             self._count("sent", len(message.rows))
             log.info("delivery sent", **_names(message))
-        for message, attempt, at in kept:
+        for message, attempt, at in failures:
             self._count("retry" if at else "failed", len(message.rows))
             what = "delivery will be retried" if at else "delivery failed for good"
             log.warning(what, next_at=at, error=attempt.error, **_names(message))
 
-    def _keep_failure(
+    def _record_failure(
         self, connection: Connection, message: ClaimedMessage, error: DeliveryError
     ) -> tuple[ClaimedMessage, Attempt, datetime | None]:
-        """Keep a failed attempt; return it with when the next one is."""
+        """Record a failed attempt; return it with the time of the next one."""
         why = one_line(error.message, _LONGEST_ERROR)
         attempt = Attempt(at=self._clock.now(), error=why, status=error.status)
         if len(message.rows) > 1 and should_split(error, attempts=message.attempts + 1):
@@ -352,7 +353,7 @@ class Sender:
             return message, attempt, at
         reason = DeliveryReason.REFUSED if error.permanent else DeliveryReason.GAVE_UP
         if attempts.mark_failed(connection, message, attempt, reason=reason):
-            tell_elsewhere(connection, message.rows, self._channels, now=attempt.at)
+            send_elsewhere(connection, message.rows, self._channels, now=attempt.at)
         return message, attempt, None
 
 

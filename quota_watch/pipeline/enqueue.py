@@ -1,6 +1,6 @@
 """Enqueue: one delivery per transition, channel and recipient, with the facts of the moment.
 
-No floods: what is not critical waits a minute for company where a channel can tell several things
+No floods: what is not critical waits a minute for more where a channel can send several things
 in one message, and what one poll brought of one organization is one message there.
 """
 
@@ -34,7 +34,7 @@ DIGEST = "digest"
 FIRST_LOOK = "first-look"
 
 COMPANY = timedelta(seconds=60)
-"""How long what is not critical waits for more to go in one message with it."""
+"""How long what is not critical waits for more to go in the same message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +54,14 @@ def enqueue(
     *,
     first_look: bool = False,
 ) -> None:
-    """Write each transition into its story and one delivery for everyone who is to hear of it.
+    """Write each transition into its story and one delivery for each of its receivers.
 
-    A transition that was told before is passed over, whoever told it. With `first_look` the
-    organization was never polled before.
+    A transition that was recorded before is passed over. With `first_look` the organization was
+    never polled before.
     """
-    found: list[Envelope] = []
+    written: list[Envelope] = []
     for transition in transitions:
-        found += _kept(
+        written += _recorded(
             connection,
             transition,
             facts_of(transition, known),
@@ -71,7 +71,7 @@ def enqueue(
             expires_at=end_of(transition, known),
         )
     poll = f"{known.pk} {iso(known.at)}"
-    routed = put_together(found, channels, poll=poll, first_look=first_look, now=known.at)
+    routed = put_together(written, channels, poll=poll, first_look=first_look, now=known.at)
     deliveries.put(connection, routed, now=known.at)
 
 
@@ -85,15 +85,15 @@ def enqueue_of_none(
     now: datetime,
 ) -> None:
     """Write transitions that are about no single organization, as `enqueue` does others."""
-    found: list[Envelope] = []
+    written: list[Envelope] = []
     for transition in transitions:
         facts = facts_of_none(transition, time_zone=time_zone)
-        found += _kept(connection, transition, facts, readers, channels)
-    routed = put_together(found, channels, poll=f"None {iso(now)}", first_look=False, now=now)
+        written += _recorded(connection, transition, facts, readers, channels)
+    routed = put_together(written, channels, poll=f"None {iso(now)}", first_look=False, now=now)
     deliveries.put(connection, routed, now=now)
 
 
-def _kept(
+def _recorded(
     connection: Connection,
     transition: Transition,
     facts: Facts,
@@ -103,27 +103,27 @@ def _kept(
     organization_pk: int | None = None,
     expires_at: datetime | None = None,
 ) -> Iterator[Envelope]:
-    """Write a transition into its story, and yield what each of its readers gets."""
-    alert_pk = stories.keep(
+    """Record a transition in its story, and yield what each of its receivers gets."""
+    alert_pk = stories.record(
         connection,
         transition,
         organization_pk=organization_pk,
         title=facts.alert.title,
         summary=facts.alert.summary,
     )
-    is_end, told = transition.type is TransitionType.RESOLVED, deliveries.receivers_of
+    is_end, receivers_of = transition.type is TransitionType.RESOLVED, deliveries.receivers_of
     if alert_pk is None or not (transition.told or is_end):
         return
-    heard_by = audience(
+    receivers = audience(
         transition,
         readers,
         channels,
-        told=told(connection, alert_pk) if is_end else (),
-        told_as_fallback=told(connection, alert_pk, as_fallback=True) if is_end else (),
+        reached=receivers_of(connection, alert_pk) if is_end else (),
+        as_fallback=receivers_of(connection, alert_pk, as_fallback=True) if is_end else (),
     )
     yield from envelopes(
         transition,
-        heard_by,
+        receivers,
         facts=facts.to_json(),
         alert_pk=alert_pk,
         readers=readers,
@@ -131,21 +131,20 @@ def _kept(
     )
 
 
-def tell_elsewhere(
+def send_elsewhere(
     connection: Connection,
     failed: Iterable[Delivery],
     channels: Mapping[str, Channel],
     *,
     now: datetime,
 ) -> None:
-    """Put what these deliveries tell on their fallback channels, with the same id, however often.
+    """Enqueue these deliveries on their fallback channels, with the same ids, however often.
 
-    Where the story has ended meanwhile its end goes there too: nothing else would tell it there.
+    Where the story has ended meanwhile its end goes there too: nothing else would send it there.
     """
     for delivery in failed:
         ends = [] if delivery.type == RESOLVED else deliveries.ends_of(connection, delivery)
-        told = (delivery, *(replace(end, fallback=delivery.fallback) for end in ends))
-        for each in told:
+        for each in (delivery, *(replace(end, fallback=delivery.fallback) for end in ends)):
             deliveries.put(connection, fallback_envelopes(each, channels, now), now=now)
 
 
@@ -158,11 +157,11 @@ def enqueue_test(
     time_zone: str,
 ) -> list[str]:
     """Enqueue a message that is plainly a test for everyone on the channels; return its ids."""
-    found = []
+    tests = []
     id_ = f"tr_test_{nonce}"
     for channel, recipient in ((each, to) for each in channels for to in each.recipients):
         facts = test_facts(id=id_, now=now, time_zone=time_zone, channel=channel.name)
-        found.append(
+        tests.append(
             Envelope(
                 id=delivery_id(id_, channel.name, recipient),
                 transition_id=id_,
@@ -174,8 +173,8 @@ def enqueue_test(
                 facts=facts.to_json(),
             )
         )
-    deliveries.put(connection, found, now=now)
-    return [envelope.id for envelope in found]
+    deliveries.put(connection, tests, now=now)
+    return [envelope.id for envelope in tests]
 
 
 def audience(
@@ -183,20 +182,21 @@ def audience(
     readers: Watch | Readers,
     channels: Mapping[str, Channel],
     *,
-    told: Collection[tuple[str, str]] = (),
-    told_as_fallback: Collection[tuple[str, str]] = (),
+    reached: Collection[tuple[str, str]] = (),
+    as_fallback: Collection[tuple[str, str]] = (),
 ) -> list[tuple[Channel, str]]:
-    """Return the channels and recipients that are to hear of a step.
+    """Return the channels and recipients that get a transition.
 
-    Of an end only those hear who heard of the story, which are `told`.
+    An end goes only to those that the story has `reached`, or reached `as_fallback`.
     """
-    heard_by = [channels[name] for name in readers.channels]
-    everyone = [(channel, to) for channel in heard_by for to in channel.recipients]
+    everyone = [
+        (channels[name], to) for name in readers.channels for to in channels[name].recipients
+    ]
     if transition.type is TransitionType.RESOLVED:
-        everyone = [(channel, to) for channel, to in everyone if (channel.name, to) in told]
+        everyone = [(channel, to) for channel, to in everyone if (channel.name, to) in reached]
         everyone += [
             (channels[name], to)
-            for name, to in sorted(told_as_fallback)
+            for name, to in sorted(as_fallback)
             if name in channels and name not in readers.channels
         ]
     condition, reason = transition.condition, transition.reason
@@ -209,9 +209,9 @@ def audience(
 
 
 def _wants(channel: Channel, severity: Severity, *, is_told: bool, by_itself: bool) -> bool:
-    """Decide whether a channel takes a step.
+    """Decide whether a channel takes a transition.
 
-    One that `is_told` to nobody closes incidents alone; one that came `by_itself`, with a new
+    One that `is_told` to nobody only closes incidents; one that came `by_itself`, with a new
     period or a changed config, is for programs.
     """
     if not (is_told or channel.keeps_incidents) or (by_itself and not channel.takes_period_ends):
@@ -221,7 +221,7 @@ def _wants(channel: Channel, severity: Severity, *, is_told: bool, by_itself: bo
 
 def envelopes(
     transition: Transition,
-    heard_by: Iterable[tuple[Channel, str]],
+    receivers: Iterable[tuple[Channel, str]],
     *,
     facts: Mapping[str, Any],
     alert_pk: int,
@@ -231,7 +231,7 @@ def envelopes(
     """Yield what each of the receivers gets, not yet put together with anything."""
     severity = transition.story.severity.label
     urgent = is_urgent(severity, facts["type"])
-    for channel, recipient in heard_by:
+    for channel, recipient in receivers:
         yield Envelope(
             id=delivery_id(transition.id, channel.name, recipient),
             transition_id=transition.id,
@@ -248,36 +248,36 @@ def envelopes(
 
 
 def end_of(transition: Transition, known: Known) -> datetime | None:
-    """Return when what is told is of a period that is over, where that is in the future."""
+    """Return when the transition's period is over, where that is in the future."""
     of_this = transition.story.period_start == known.period.start
     is_bound = REGISTRY[transition.story.rule].of_period and of_this
     return known.period.resets_at if is_bound and known.period.resets_at > transition.at else None
 
 
 def _fallback(transition: Transition, readers: Watch | Readers, failing: str) -> tuple[str, ...]:
-    """Return the channels to tell if `failing` fails: of an end nobody else need hear."""
+    """Return the channels that get it if `failing` fails; an end goes nowhere else."""
     if transition.type is TransitionType.RESOLVED:
         return ()
     return tuple(name for name in readers.fallback or readers.channels if name != failing)
 
 
 def put_together(
-    found: Sequence[Envelope],
+    written: Sequence[Envelope],
     channels: Mapping[str, Channel],
     *,
     poll: str,
     first_look: bool,
     now: datetime,
 ) -> list[Envelope]:
-    """Decide what goes together, and when, of all that one poll of an organization brought.
+    """Decide which of the envelopes of one poll go together, and when.
 
-    `poll` names it. What a `first_look` at an organization finds waits for that of the others.
+    `poll` names it. What the `first_look` at an organization finds waits for that of the others.
     """
     disturbed = {
-        (each.channel, each.recipient) for each in found if is_urgent(each.severity, each.type)
+        (each.channel, each.recipient) for each in written if is_urgent(each.severity, each.type)
     }
     routed = []
-    for each in found:
+    for each in written:
         at_once = is_urgent(each.severity, each.type)
         held_until = None if at_once else until_quiet_ends(each.quiet, now)
         if not channels[each.channel].batches:
@@ -294,7 +294,7 @@ def put_together(
 def fallback_envelopes(
     failed: Delivery, channels: Mapping[str, Channel], now: datetime
 ) -> Iterator[Envelope]:
-    """Yield what the fallback channels get of what another channel failed to tell."""
+    """Yield what the fallback channels get of what another channel failed to send."""
     reason = failed.facts.get("alert", {}).get("reason") if failed.type == RESOLVED else None
     is_told, by_itself = reason != Reason.OVERTAKEN, reason in BY_THEMSELVES
     severity = Severity.of(failed.severity)

@@ -1,6 +1,6 @@
 """What is asked of upstream beside the present period: plan and limit, closed days, sites.
 
-And what its word on plan and limit changes: the limit that is believed, and the counts.
+And what its answer on plan and limit changes: the limit in force, and what is compared.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +67,7 @@ _NEAR = 2  # percent of the limit; a level so close may be reached before the ne
 
 @dataclass(frozen=True, slots=True)
 class ClosedDays:
-    """Days that were over when they were asked for: whole, or `error` tells why not."""
+    """Days that were over when they were asked for, or the error that came instead."""
 
     first: date
     days: tuple[DayCounts, ...] = ()
@@ -97,7 +97,7 @@ class Extras:
     def account(
         self, watch: Watch, claim: Claim, *, used: int, now: datetime
     ) -> Account | UpstreamError | None:
-        """Return what upstream says of plan and limit, or why it did not; None if not asked."""
+        """Return what upstream reports of plan and limit, or its error; None if not asked."""
         if claim.row is None or not self._has_time(claim):
             return None
         due = limit_is_due(watch, claim.row, used=used, now=now)
@@ -120,7 +120,7 @@ class Extras:
         at_risk: bool,
         now: datetime,
     ) -> Mapping[str, SiteUsage | None]:
-        """Return what some of the sites have had, None of those it could not be had of.
+        """Return the usage of some of the sites, None for those it was refused for.
 
         Nothing is asked while events are dropped: what is counted then is not the traffic.
         """
@@ -189,7 +189,7 @@ class Extras:
 def awaits_past(row: Row[Any]) -> bool:
     """Tell whether all closed days are to be read again, as a site with a history moved in.
 
-    Until then those that are kept and those of the period are of different sites.
+    Until then the stored days and those of the period are of different sites.
     """
     return row.last_ok is not None and row.history_from is None and row.reread_on is None
 
@@ -210,7 +210,7 @@ def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bo
     known = limit_in_force(watch, kept_limit(row), reported, now=now).limit
     reported_limit = None if reported is None else reported.account.limit
     if known.events is None and (row.limit is not None or reported_limit is not None):
-        return True  # the config named one until now, or what upstream says is not in use yet
+        return True  # the config named one until now, or what upstream reported is not in use yet
     if known.lower_since is not None:
         return now - known.lower_since + NEARLY >= ENFORCED_EVERY
     every = read_every(
@@ -251,7 +251,7 @@ def _is_near(watch: Watch, limit: int | None, used: int) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """What is agreed now, what is new about it, and the columns that keep it."""
+    """The watch with the limit in force, what is new about it, and the columns it is stored in."""
 
     watch: Watch
     change: LimitChange | None = None

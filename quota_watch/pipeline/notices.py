@@ -39,7 +39,7 @@ from quota_watch.views import reports as stored
 log = get_logger(__name__)
 
 _PATIENCE = timedelta(hours=6)
-"""How long a report waits until all it tells of was polled; then it says what is not known."""
+"""How long a report waits until all its organizations were polled; then it names the others."""
 
 
 _ALL: Mapping[str, Sequence[str]] = {}
@@ -60,11 +60,11 @@ class Discovery:
 
 
 class Notices:
-    """Keeps and enqueues such alerts, each told once, in transactions of their own.
+    """Records and enqueues notices, each once, in transactions of their own.
 
-    `heard_by` names the channels that hear of a rule, all where it is not given: what is about
-    other organizations, or ourselves, is not for each one's people. All methods raise
-    `StorageError`.
+    `heard_by` returns the channels that get those of a rule, all where it is not given: what is
+    about other organizations, or quota-watch itself, is not for each organization's people. All
+    methods raise `StorageError`.
     """
 
     def __init__(
@@ -83,19 +83,19 @@ class Notices:
         self._time_zone = time_zone
 
     def discovered(self, discoveries: Iterable[Discovery]) -> None:
-        """Tell of each organization that was found, unless it was told of before."""
+        """Report each organization that was found, unless it was reported before."""
         conditions = {_about(each): _found(each) for each in discoveries}
         with self._database.write() as connection:
             known = stories.stories_about(connection, Rule.DISCOVERED, conditions)
             for about, condition in conditions.items():
                 if not known[about]:
-                    self._tell(connection, about, Rule.DISCOVERED, condition)
+                    self._send(connection, about, Rule.DISCOVERED, condition)
 
     def failing(self, failing: Collection[FailingChannel]) -> None:
-        """Tell on the other channels of those that keep failing, and of those that work again.
+        """Report channels that keep failing, and those that work again, on the other channels.
 
-        Where the others fail too, one that works again is waited for. Where none of those that
-        hear of it works, any other that does is as good.
+        Where the others fail too, the report waits until one works again. Where none of those that
+        get it works, any other that does is as good.
         """
         conditions = {each.name: _failing(each) for each in failing}
         with self._database.read() as connection:
@@ -115,7 +115,7 @@ class Notices:
                 if name in conditions and others and not working:
                     continue
                 readers = [other for other in self._heard_by(Rule.DELIVERY) if other in working]
-                self._tell(
+                self._send(
                     connection,
                     AboutChannel(name),
                     Rule.DELIVERY,
@@ -124,7 +124,7 @@ class Notices:
                 )
 
     def config_refused(self, problems: Sequence[str]) -> None:
-        """Tell that a new config was refused and the old one stays."""
+        """Report that a new config was refused and the old one stays in force."""
         condition = Condition(
             rule=Rule.CONFIG,
             severity=Severity.WARNING,
@@ -132,14 +132,14 @@ class Notices:
             detail={"problems": list(problems)},
         )
         with self._database.write() as connection:
-            self._tell(connection, AboutConfig(), Rule.CONFIG, condition)
+            self._send(connection, AboutConfig(), Rule.CONFIG, condition)
 
     def config_accepted(self) -> None:
-        """Tell that the config is good again, if it was told that one was refused."""
+        """Report that the config is good again, if it was reported that one was refused."""
         with self._database.write() as connection:
-            self._tell(connection, AboutConfig(), Rule.CONFIG, None)
+            self._send(connection, AboutConfig(), Rule.CONFIG, None)
 
-    def _tell(
+    def _send(
         self,
         connection: Connection,
         about: AboutOther,
@@ -211,8 +211,8 @@ def _failing(channel: FailingChannel) -> Condition:
 class Reports:
     """Enqueues the reports of the channels that `names` lists by kind.
 
-    What `watches` are of, who hears of each, and the `groups` that a channel reads of decide what
-    its report tells of.
+    A channel's report is about those of `watches` that `watches_of` chooses, by the `groups` listed
+    for it.
     """
 
     def __init__(
@@ -248,10 +248,10 @@ class Reports:
         for kind, names in self._names.items():
             span = due_report(kind, now=now, time_zone=self._time_zone)
             if span is not None:
-                spans += self._enqueue(span, self._hearing(names), now)
+                spans += self._enqueue(span, self._receivers(names), now)
         return spans
 
-    def _hearing(self, names: Sequence[str]) -> list[tuple[Channel, str]]:
+    def _receivers(self, names: Sequence[str]) -> list[tuple[Channel, str]]:
         channels = [self._channels[name] for name in dict.fromkeys(names)]
         # A report is no incident: it has no end.
         return [
@@ -259,12 +259,12 @@ class Reports:
         ]
 
     def _enqueue(
-        self, span: ReportSpan, hearing: Sequence[tuple[Channel, str]], now: datetime
+        self, span: ReportSpan, receivers: Sequence[tuple[Channel, str]], now: datetime
     ) -> list[str]:
         with self._database.read() as connection:
             recipients = stored.told(connection, span)
             missing = [
-                (channel, to) for channel, to in hearing if (channel.name, to) not in recipients
+                (channel, to) for channel, to in receivers if (channel.name, to) not in recipients
             ]
             if not missing or not self._is_time(connection, span, now):
                 return []
@@ -327,7 +327,7 @@ def facts_for(
     time_zone: str,
     public_url: str | None,
 ) -> Facts:
-    """Return the body of a report about these organizations, from what is known now."""
+    """Return the facts of a report about these organizations, from what is known now."""
     entries = stored.organizations(connection, watches, span, now=now)
     own = stored.own_affairs(connection, span, now=now)
     return report_facts(span, entries, own, now=now, time_zone=time_zone, public_url=public_url)
@@ -336,8 +336,8 @@ def facts_for(
 def watches_of(channel: str, watches: Sequence[Watch], groups: Sequence[str] = ()) -> list[Watch]:
     """Choose what a channel's report is about: its `groups`, where there are any.
 
-    Else the organizations that tell this channel of alerts; all, where none does: nobody reads of
-    organizations that are not theirs because they hear of some.
+    Else the organizations whose alerts this channel gets; all, where it gets none: nobody reads of
+    organizations that are not theirs because they get alerts of some.
     """
     if groups:
         return [each for each in watches if each.group in groups]

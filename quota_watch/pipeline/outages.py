@@ -61,7 +61,7 @@ _NAMED = 10
 class Blind:
     """An organization that is blind together with the others of its group.
 
-    `silenced` tells that its own people are not to hear of it.
+    `silenced`: its own people are not to get it.
     """
 
     known: Known
@@ -82,7 +82,7 @@ class Outages:
     def among(
         self, transaction: Connection, polls: Iterable[Poll], rows: Mapping[int, Row[Any]]
     ) -> "BatchOutages":
-        """Return which groups fail as a whole, counting in what the polls just brought."""
+        """Find the groups that fail as a whole, these polls included."""
         groups: dict[str, list[Poll]] = {}
         for poll in polls:
             group = self._groups.get(poll.claim.pk)
@@ -117,7 +117,7 @@ class Outages:
 
 @dataclass(slots=True, kw_only=True)
 class BatchOutages:
-    """The groups of one batch of polls that fail as a whole, and what is told of them."""
+    """The groups in one batch of polls that fail as a whole, and their stories."""
 
     groups: Mapping[int, str]
     failing: frozenset[str]
@@ -126,8 +126,8 @@ class BatchOutages:
     sizes: Mapping[str, int]
     blind: dict[str, dict[int, Blind]] = field(default_factory=dict)
 
-    def spare(self, findings: Findings, pk: int, known: Known) -> Findings:
-        """Take blindness out of the findings where it is told for the whole group."""
+    def without_groups(self, findings: Findings, pk: int, known: Known) -> Findings:
+        """Take blindness out of the findings where it is reported for the whole group."""
         group = self.groups.get(pk)
         condition = findings.conditions.get(Rule.BLIND)
         if group not in self.failing or condition is None:
@@ -139,25 +139,25 @@ class BatchOutages:
         del verdicts[Rule.BLIND]
         return replace(findings, verdicts=verdicts)
 
-    def tell(
+    def enqueue(
         self, transaction: Connection, known: Known, silences: Sequence[Silence]
     ) -> list[Transition]:
-        """Tell of groups that are blind, and of those that see again; `known` is any poll's."""
-        told = []
+        """Enqueue alerts of groups that are blind or see again; `known` is of any poll."""
+        transitions = []
         held = is_silenced(silences, Rule.BLIND, known.at)
-        for about, kept in self.stories.items():
+        for about, history in self.stories.items():
             group = about.name
             blind = list(self.blind.get(group, {}).values())
             if group in self.failing and not blind:
                 continue
             if blind and not held and all(each.silenced for each in blind):
-                continue  # those whose people may hear of it come with another batch, if any
-            if not blind and not any(story.is_open for story in kept):
+                continue  # those whose people may get it come with another batch, if any
+            if not blind and not any(story.is_open for story in history):
                 continue
-            told += self._tell(transaction, about, blind, known, kept, silences)
-        return told
+            transitions += self._enqueue(transaction, about, blind, known, history, silences)
+        return transitions
 
-    def _tell(
+    def _enqueue(
         self,
         transaction: Connection,
         about: AboutOther,
@@ -173,15 +173,15 @@ class BatchOutages:
             verdicts={Rule.BLIND: Verdict.of(condition)},
         )
         transitions = reconcile(findings, stories, about=about, now=known.at, silences=silences)
-        listening = [each.known.watch for each in blind if not each.silenced]
-        heard = dict.fromkeys(name for each in listening for name in each.of(Rule.BLIND).channels)
-        if not blind:  # who heard of it hears of its end
-            heard = dict.fromkeys(self.channels)
+        watches = [each.known.watch for each in blind if not each.silenced]
+        channels = dict.fromkeys(name for each in watches for name in each.of(Rule.BLIND).channels)
+        if not blind:  # whoever got the alert gets its end
+            channels = dict.fromkeys(self.channels)
         zone = blind[0].known.watch.time_zone if blind else "UTC"
         enqueue_of_none(
             transaction,
             transitions,
-            Readers(channels=tuple(heard)),
+            Readers(channels=tuple(channels)),
             self.channels,
             time_zone=zone,
             now=known.at,
@@ -206,16 +206,16 @@ class BatchOutages:
 
 
 def _named(blind: Sequence[Blind]) -> list[str]:
-    """Return names of the organizations, where those who hear of one hear of all of them."""
+    """Return names of the organizations, where whoever gets alerts of one gets those of all."""
     audiences = {frozenset(each.known.watch.of(Rule.BLIND).channels) for each in blind}
     return [each.known.watch.name for each in blind[:_NAMED]] if len(audiences) == 1 else []
 
 
 class LastLine:
-    """Tells of organizations whose polls we ourselves failed on, once a day each.
+    """Sends a notice of each organization that we ourselves failed on, once a day.
 
-    `unrecorded` is told which they are now, for health. `memory` is the file that keeps what was
-    told today where the database can't.
+    `unrecorded` is called with those that fail now, for health. `memory` is the file that holds
+    what was sent today where the database can't.
     """
 
     def __init__(
@@ -235,7 +235,7 @@ class LastLine:
         self._failing: dict[int, Watch] = {}
 
     def note(self, polled: Collection[int], failing: Mapping[int, Watch]) -> None:
-        """Take in which of the polled organizations we failed on, and tell of those."""
+        """Take in which of the polled organizations we failed on, and send notices of those."""
         for pk in polled:
             self._failing.pop(pk, None)
         self._failing |= failing
@@ -243,12 +243,12 @@ class LastLine:
         now = self._clock.now()
         due = {pk: watch for pk, watch in failing.items() if self._begins_day(pk, watch, now)}
         for name, channel in self._channels.items():
-            heard = {pk: w for pk, w in due.items() if name in {*w.channels, *w.fallback}}
-            if heard:
-                _tell(channel, _of_some(heard, now.date()), now)
+            its = {pk: w for pk, w in due.items() if name in {*w.channels, *w.fallback}}
+            if its:
+                _notify(channel, _of_some(its, now.date()), now)
 
     def note_all(self, job: str) -> None:
-        """Tell every channel that a job fails for all organizations."""
+        """Notify every channel that a job fails for all organizations."""
         now = self._clock.now()
         if not self._begins_day_beside(job, now.date()):
             return
@@ -258,10 +258,10 @@ class LastLine:
             text=_TEXT_OF_ALL.format(job=job),
         )
         for channel in self._channels.values():
-            _tell(channel, notice, now)
+            _notify(channel, notice, now)
 
     def _begins_day(self, pk: int, watch: Watch, now: datetime) -> bool:
-        """Keep the day before anything is told: else every restart would say it again."""
+        """Record the day before anything is sent: else every restart would send it again."""
         try:
             with self._database.write() as connection:
                 return begin_day_of_notice(connection, pk, now.date())
@@ -270,22 +270,22 @@ class LastLine:
             return self._begins_day_beside(watch.organization.id, now.date())
 
     def _begins_day_beside(self, subject: str, today: date) -> bool:
-        """Keep the day in a file: False where it stands there already, or nothing can be kept."""
+        """Record the day in a file; False if it is there already or can't be written."""
         if self._memory is None:
             return False
-        told = _told_on(self._memory, today)
-        if subject in told:
+        subjects = _subjects_of(self._memory, today)
+        if subject in subjects:
             return False
         try:
             with whole_file(self._memory) as file:
-                json.dump({"day": today.isoformat(), "told": [*told, subject]}, file)
+                json.dump({"day": today.isoformat(), "told": [*subjects, subject]}, file)
         except FileError as error:
             log.error("failure notice not sent", subject=subject, error=error)
             return False
         return True
 
 
-def _told_on(memory: Path, today: date) -> list[str]:
+def _subjects_of(memory: Path, today: date) -> list[str]:
     try:
         entry = json.loads(memory.read_bytes())
         return list(entry["told"]) if entry["day"] == today.isoformat() else []
@@ -293,18 +293,18 @@ def _told_on(memory: Path, today: date) -> list[str]:
         return []
 
 
-def _of_some(heard: Mapping[int, Watch], today: date) -> Notice:
-    watches = list(heard.values())
+def _of_some(by_key: Mapping[int, Watch], today: date) -> Notice:
+    watches = list(by_key.values())
     names = [f"- {each.name} ({each.organization.id})" for each in watches]
     more = f" and {len(watches) - 1} more" if len(watches) > 1 else ""
     return Notice(
-        id=f"defect-{today}-{min(heard)}",
+        id=f"defect-{today}-{min(by_key)}",
         title=f"Critical: quota-watch itself failed on {watches[0].name}{more}",
         text=_TEXT.format(names="\n".join(names)),
     )
 
 
-def _tell(channel: Channel, notice: Notice, now: datetime) -> None:
+def _notify(channel: Channel, notice: Notice, now: datetime) -> None:
     try:
         channel.notify(notice, now=now)
     except DeliveryError as error:

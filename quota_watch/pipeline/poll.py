@@ -32,9 +32,9 @@ _USUAL_DAYS = 40
 class Poll:
     """What one request brought: days or an error, and the one `at` that judges it.
 
-    `wait` where nothing was asked yet: it says for how long. `account` and `closed` are what was
+    `wait` is how long to wait where nothing could be asked yet. `account` and `closed` are what was
     asked beside, None where nothing was. `analysis` is what follows for the days to come, `digest`
-    tells these whole days from any others. `sites` are those asked for, None where that failed.
+    that of the whole days. `sites` are those asked for, None where that failed.
     `usage` is what `days` came to, whatever the limit.
     """
 
@@ -58,7 +58,7 @@ class Poll:
         return 1 + (len(self.closed.days) // _USUAL_DAYS if self.closed else 0)
 
     def count(self, watch: Watch) -> Usage:
-        """Return what the days come to, by what was agreed of limit and bill."""
+        """Return what the days come to, by the limit and the event types of `watch`."""
         if self.usage is None or watch.not_counted != self.watch.not_counted:
             usage = self.count_days(self.days, watch.not_counted)
         else:
@@ -108,7 +108,7 @@ class Poll:
 
 
 class Poller:
-    """Polls claimed organizations, and looks ahead from what is kept in `database`.
+    """Polls claimed organizations, and forecasts from what is stored in `database`.
 
     Without `extras` nothing is asked but the period's days.
     """
@@ -156,7 +156,7 @@ class Poller:
         return replace(poll, account=account, closed=closed)
 
     def _looking_ahead(self, poll: Poll) -> Poll:
-        """Look ahead here, where many threads may, so that the transaction has only to write."""
+        """Forecast here, on many threads, so that the transaction only has to write."""
         row = poll.claim.row
         if row is None:
             return poll
@@ -174,7 +174,7 @@ class Poller:
     def _analyse(
         self, poll: Poll, row: Row[Any], digest: str, watch: Watch, usage: Usage
     ) -> Analysis | None:
-        """Look ahead from the outlook that is kept, unless whole days changed or today is silent.
+        """Forecast from the stored outlook, unless whole days changed or today is silent.
 
         Then from all that is known.
         """
@@ -185,7 +185,7 @@ class Poller:
         try:
             with self._database.read() as connection:
                 return look_back(connection, poll, watch, usage)
-        except StorageError:  # then nothing can be recorded either, and that will be told
+        except StorageError:  # then nothing can be recorded either, and that is reported
             return None
         except Exception:  # as above; a count is worth more than what might follow from it
             log.exception("forecast failed", organization=watch.organization.id)
@@ -202,14 +202,14 @@ class Poller:
 
 
 def _agreed(poll: Poll, row: Row[Any]) -> Watch:
-    """Return what is agreed of the organization once what upstream said just now is weighed."""
+    """Return the watch with the limit in force, what upstream just reported included."""
     answer = poll.account if isinstance(poll.account, Account) else None
     known, reported = kept_limit(row), reported_of(row)
     return limit_in_force(poll.watch, known, reported, answer=answer, now=poll.at).watch
 
 
 def look_back(connection: Connection, poll: Poll, watch: Watch, usage: Usage) -> Analysis:
-    """Look ahead from all that is known of the days before today."""
+    """Forecast from all that is known of the days before today."""
     closed = poll.closed if poll.closed is not None and poll.closed.error is None else None
     past = past_of(
         connection,

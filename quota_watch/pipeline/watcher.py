@@ -36,7 +36,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one claimed organization; `was_failing` tells how its last poll went."""
+    """What became of one claimed organization; `was_failing`: the poll before this one failed."""
 
     poll: Poll
     known: Known
@@ -65,9 +65,9 @@ class PollSummary:
 class Watcher:
     """Takes claimed organizations through the five steps.
 
-    `pace` tells how often each is polled, every `interval` where it is not given. Without
+    `pace` returns how often each is polled, every `interval` where it is not given. Without
     `extras` nothing is asked but the days of the period. `groups` names what organizations
-    share: where all of a group fail alike, they are told of as one.
+    share: where all of a group fail alike, that is one alert.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Watcher:
         """Take all polls through the steps together; where that raises, each alone.
 
         So one organization fails alone: it goes through the steps once more, as a failed poll. If
-        that raises too, the failure is kept and nothing is decided. Returns what became of the
+        that raises too, the failure is recorded and nothing is decided. Returns what became of the
         polls, and the organizations that we failed on.
         """
         batch = self._read(transaction, polls, rows)
@@ -172,12 +172,12 @@ class Watcher:
                     attempts.append([poll.as_failure_of_ours()])
                     batch.read_days(transaction, attempts[-1])
                 else:
-                    self._keep_failure(transaction, poll, batch)
+                    self._record_failure(transaction, poll, batch)
         if outcomes:
-            batch.outages.tell(transaction, outcomes[-1].known, batch.silences[None])
+            batch.outages.enqueue(transaction, outcomes[-1].known, batch.silences[None])
         return outcomes, failures
 
-    def _keep_failure(self, transaction: Connection, poll: Poll, batch: "_Batch") -> None:
+    def _record_failure(self, transaction: Connection, poll: Poll, batch: "_Batch") -> None:
         changes = Changes()
         self._recorder.record(transaction, poll, Before(batch.rows[poll.claim.pk]), changes)
         changes.write(transaction)
@@ -268,7 +268,7 @@ def _days_to_compare(
 def _judge(known: Known, pk: int, outages: BatchOutages) -> list[Transition]:
     """Assess and reconcile: decide what is to be sent of the organization now."""
     return reconcile(
-        outages.spare(assess(known), pk, known),
+        outages.without_groups(assess(known), pk, known),
         known.stories,
         about=known.watch.organization,
         now=known.at,

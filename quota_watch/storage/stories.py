@@ -49,7 +49,7 @@ def reopen(connection: Connection, pks: Collection[int], *, now: datetime) -> No
             )
 
 
-def keep(
+def record(
     connection: Connection,
     transition: Transition,
     *,

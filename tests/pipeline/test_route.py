@@ -73,7 +73,7 @@ def written(*transitions: Transition, watch: Watch | None = None, channels=None)
         for each in transitions
         for envelope in envelopes(
             each,
-            audience(each, watch, channels, told=EVERYONE),
+            audience(each, watch, channels, reached=EVERYONE),
             facts={"type": f"alert.{each.type}"},
             alert_pk=1,
             readers=watch,
@@ -199,19 +199,19 @@ def test_a_channel_hears_nothing_below_its_severity() -> None:
 
 def test_an_end_is_for_those_who_heard_of_the_story() -> None:
     assert heard(END) == []
-    assert heard(END, told={("hook", "")}) == [("hook", "")]
+    assert heard(END, reached={("hook", "")}) == [("hook", "")]
 
 
 def test_an_end_is_for_a_fallback_that_heard_of_the_story_too() -> None:
     channels = {**CHANNELS, "phone": RecordingChannel("phone")}
-    told = {("phone", ""), ("gone", "")}
-    assert heard(END, channels=channels, told=told, told_as_fallback=told) == [("phone", "")]
+    reached = {("phone", ""), ("gone", "")}
+    assert heard(END, channels=channels, reached=reached, as_fallback=reached) == [("phone", "")]
 
 
 def test_an_end_that_the_new_period_brought_is_not_for_people() -> None:
     end = replace(END, reason=Reason.PERIOD_ENDED)
     people = RecordingChannel("mail", takes_period_ends=False)
-    found = heard(end, channels={**CHANNELS, "mail": people}, told={("mail", ""), ("hook", "")})
+    found = heard(end, channels={**CHANNELS, "mail": people}, reached={("mail", ""), ("hook", "")})
     assert found == [("hook", "")]
 
 
