@@ -36,7 +36,7 @@ class LoggedAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRecord:
-    """What one recipient of one channel was to hear of a step, and whether it arrived."""
+    """A message about one step to one recipient of one channel, and whether it arrived."""
 
     id: str
     transition_id: str
@@ -86,7 +86,7 @@ class DeliveryRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxEntry:
-    """A delivery, and what it tells of: the story, whose it is, and the title of the step."""
+    """A delivery with what it is about: the story, its organization, and the title of the step."""
 
     delivery: DeliveryRecord
     alert_id: str | None = None
@@ -171,11 +171,11 @@ class SilenceRecord:
     author: str
 
     def is_of(self, organization: str | None) -> bool:
-        """Tell whether it holds what is about the organization."""
+        """Check whether it covers the organization."""
         return self.organization in {None, organization}
 
     def holds(self, rule: str, organization: str | None, at: datetime) -> bool:
-        """Tell whether it held that rule of that organization at that moment."""
+        """Check whether it covered that rule of the organization at that moment."""
         in_time = self.starts_at <= at < self.ends_at
         return in_time and self.rule in {None, rule} and self.is_of(organization)
 

@@ -1,4 +1,4 @@
-"""Why somebody was told, and why not: what is kept of one organization, put together."""
+"""Explain why alerts of one organization were sent, to whom, and why others were not."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ _RESOLVED = "alert.resolved"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedRule:
-    """What a rule says now, and the channels that would hear of it."""
+    """What a rule says now, and the channels that get its alerts."""
 
     rule: Rule
     standing: str
@@ -41,7 +41,7 @@ class ExplainedRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotSent:
-    """A channel that was not told of a step, and why."""
+    """A channel that a step was not sent to, and why."""
 
     channel: str
     because: str
@@ -49,7 +49,7 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedStep:
-    """A step of a story, why it was taken, who was told of it and who was not."""
+    """A step of a story: why it was taken, whom it was sent to and whom not."""
 
     step: Step
     why: str
@@ -77,7 +77,7 @@ class ExplainedAlert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """How an organization stands, what each rule says, and the stories of this and last period."""
+    """An organization's status, what each rule says, and the stories of this and last period."""
 
     organization: Status
     rules: Sequence[ExplainedRule]
@@ -115,7 +115,7 @@ def explanation(
 
 
 def _lately(connection: Connection, watch: Watch, now: datetime) -> list[Alert]:
-    """Read stories that go on or ended lately, the open and most severe first."""
+    """Read open stories and those that ended in this or the last period, most severe first."""
     since = datetime.combine(previous(month_of(now.date())).start, time.min, UTC)
     stories = alerts(connection, [watch], only_open=False)
     stories += alerts_of_server(connection, watch.organization.server)
@@ -129,7 +129,7 @@ def _urgency(alert: Alert) -> tuple[bool, int, float]:
 
 
 class _Explainer:
-    """Says of each step who was told and who was not, and why."""
+    """Explains for each step whom it was sent to, whom not, and why."""
 
     def __init__(
         self, watch: Watch, channels: Mapping[str, str], silences: Sequence[SilenceRecord]

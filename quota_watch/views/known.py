@@ -246,7 +246,7 @@ def _types_of_today(known: Known, usage: Usage) -> dict[str, int]:
 def losses_of(known: Known) -> Losses | None:
     """Estimate what was dropped day by day and what will be; None where nothing is, or can be.
 
-    Takes what `look_ahead` returned. What will be is what the forecast says, as in messages.
+    Takes what `look_ahead` returned. Losses to come follow from the forecast, as in messages.
     """
     usage, at, forecast = known.usage, known.measured_at, known.forecast
     if known.analysis is None or usage is None or at is None or not _is_dropping(known):
@@ -262,7 +262,7 @@ def losses_of(known: Known) -> Losses | None:
 
 
 def losses_so_far(connection: Connection, known_ones: Iterable[Known]) -> dict[int, Estimate]:
-    """Estimate by key what was dropped, where something is: what `losses_of` says, for many."""
+    """Estimate by key what each organization lost so far: the total of `losses_of`, for many."""
     dropping = {
         known.pk: known for known in known_ones if known.pk is not None and _is_dropping(known)
     }

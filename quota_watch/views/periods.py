@@ -1,4 +1,4 @@
-"""What days and periods had, what the present period comes to, and all days for export."""
+"""Counts of days and of past periods, the forecast of the present one, and days for export."""
 
 from collections import Counter
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
@@ -40,10 +40,10 @@ _MOST_PERIODS = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayRecord:
-    """What one day had, or the days of a month: then `date` is its first.
+    """The counts of one day, or of the days of a month: then `date` is its first.
 
-    `capped`: events were dropped. `changed_from` is what it had come to when it was over, where
-    it is something else now.
+    `capped`: events were dropped. `changed_from` is the count at the end of the day, where
+    upstream has changed it since.
     """
 
     date: date
@@ -69,7 +69,7 @@ class DayRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodSum:
-    """What a period came to: `used` is None where no day of it is kept, `days` how many are."""
+    """The counted events of a period: `days` of it are stored; `used` is None where none is."""
 
     period: Period
     used: int | None
@@ -102,9 +102,9 @@ def by_month(days: Iterable[DayRecord]) -> list[DayRecord]:
 def daily_totals(
     connection: Connection, keys: Mapping[int, str], first: date, last: date
 ) -> dict[str, list[int | None]]:
-    """Read counted events of each day from `first` to `last`, by organization id, of their keys.
+    """Read counted events of each day from `first` to `last`, by organization id.
 
-    None stands for a day that is not kept.
+    `keys` are the organizations' ids by key. None stands for a day that is not stored.
     """
     totals = record.totals_of(connection, keys, first, last)
     return {id_: totals[pk] for pk, id_ in keys.items()}
@@ -113,7 +113,7 @@ def daily_totals(
 def last_periods(
     connection: Connection, watch: Watch, *, today: date, periods: int = 12
 ) -> list[PeriodSum]:
-    """Read what the last periods came to, oldest first, the current one at the end."""
+    """Read the counted events of the last periods, oldest first, the current one at the end."""
     months = [month_of(today)]
     while len(months) < periods:
         months.append(previous(months[-1]))
@@ -128,7 +128,7 @@ def last_periods(
 
 
 def _sum_of(first: date, days: Sequence[DayRecord]) -> DayRecord:
-    """Sum a month's days; what they had come to as well, once one of them was something else."""
+    """Sum a month's days, and what they were at their end, where one was changed since."""
     is_changed = any(day.changed_from is not None for day in days)
     before = sum(day.used if day.changed_from is None else day.changed_from for day in days)
     return DayRecord(
@@ -153,7 +153,7 @@ class PeriodForecast:
     """What is `known` of the present period and forecast of it, as of the last good poll.
 
     `path` are the days from today on. `losses` is what was dropped day by day. `accuracy` is how
-    far off forecasts of closed periods were, `date_accuracy` the days told in those that crossed.
+    far off forecasts of closed periods were, `date_accuracy` the same for the days of crossing.
     """
 
     known: Known
@@ -270,7 +270,7 @@ def _judged(
 
 
 def _closed(connection: Connection, pk: int | None, starts: list[date]) -> list[PastPeriod]:
-    """Return those periods of which every day is known."""
+    """Read those periods of which every day is known."""
     if pk is None or not starts:
         return []
     periods = [month_of(start) for start in starts]
@@ -288,7 +288,7 @@ def _closed(connection: Connection, pk: int | None, starts: list[date]) -> list[
 class Wanted:
     """Which days: from `first` to `last`, without end where None.
 
-    `pks` None: of every organization that is kept, whether the config names it or not.
+    `pks` None: of every organization in the database, whether the config names it or not.
     """
 
     pks: Collection[int] | None = None
@@ -303,7 +303,7 @@ def how_many_days(connection: Connection, wanted: Wanted) -> int:
 
 
 def types_of(connection: Connection, wanted: Wanted) -> set[str]:
-    """Return the event types that the days have; reads them all."""
+    """List the event types of the days; reads all of them."""
     types: set[str] = set()
     for counts in connection.scalars(_streamed(select(day_usage.c.counts), wanted)):
         types.update(counts)

@@ -1,4 +1,4 @@
-"""What a periodic report tells: read from the store, computed by the domain alone."""
+"""The contents of a periodic report, read from the store; every figure is computed elsewhere."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -55,7 +55,7 @@ class ForecastFacts:
 
     @classmethod
     def of(cls, forecast: Forecast, **more: Any) -> Self:
-        """Take from a forecast what is told of it."""
+        """Take from a forecast what a report shows."""
         values = {each.name: getattr(forecast, each.name) for each in fields(ForecastFacts)}
         return cls(**values, **more)
 
@@ -90,7 +90,7 @@ class StoryFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryFacts:
-    """What a report says of one organization; None is what is not known, or does not apply.
+    """The part of a report on one organization; None is what is not known or does not apply.
 
     `sites` None: upstream lists none to this key.
     """
@@ -119,9 +119,9 @@ class EntryFacts:
 
 
 def is_ready(connection: Connection, watches: Sequence[Watch], span: ReportSpan) -> bool:
-    """Tell whether all that the report is about was polled since it was due.
+    """Check whether all organizations of the report were polled since it was due.
 
-    For a month, once more after it had closed.
+    For a month: that the closed month was read once more.
     """
     pks = claims.keys_of(connection, [each.organization for each in watches]).values()
     columns = organization.c
@@ -137,7 +137,7 @@ def is_ready(connection: Connection, watches: Sequence[Watch], span: ReportSpan)
 
 
 def is_known(connection: Connection, watches: Sequence[Watch], span: ReportSpan) -> bool:
-    """Tell whether any of the organizations was polled since the report's days have ended."""
+    """Check whether any of the organizations was polled after the report's last day."""
     pks = claims.keys_of(connection, [each.organization for each in watches]).values()
     columns = organization.c
     query = select(columns.last_ok).where(among(columns.pk, pks))
@@ -145,7 +145,7 @@ def is_known(connection: Connection, watches: Sequence[Watch], span: ReportSpan)
 
 
 def told(connection: Connection, span: ReportSpan) -> set[tuple[str, str]]:
-    """Return the channels and recipients that have the report, or will have it."""
+    """Read which channels and recipients got the report or are queued to get it."""
     columns = delivery.c
     query = select(columns.channel, columns.recipient).where(columns.transition_id == span.id)
     return {(channel, recipient) for channel, recipient in connection.execute(query)}
@@ -158,7 +158,7 @@ def organizations(
     *,
     now: datetime,
 ) -> list[EntryFacts]:
-    """Read what the report says of each organization."""
+    """Read the report's part on each organization."""
     current = statuses(connection, watches, now=now)
     pks = [status.known.pk for status in current if status.known.pk is not None]
     stories: dict[int, list[StoryFacts]] = {}
@@ -266,7 +266,7 @@ def _lost(connection: Connection, pk: int, watch: Watch, period: Period) -> Esti
 
 
 def _sum(connection: Connection, pk: int, period: Period) -> int | None:
-    """Return what a period came to, None where not every day of it is known."""
+    """Sum the counted events of a period; None where a day of it is not known."""
     counted, _ = record.counted_days(connection, pk, period.start, period.last_day)
     return sum(counted.values()) if len(counted) == period.days else None
 
@@ -274,7 +274,7 @@ def _sum(connection: Connection, pk: int, period: Period) -> int | None:
 def _span(
     connection: Connection, pk: int, span: ReportSpan
 ) -> tuple[SpanFacts, tuple[int | None, ...]]:
-    """Return what the days came to, against those before, and what each of them had."""
+    """Read the reported days: their sum, its growth against those before, and each day."""
     counted, _ = record.counted_days(connection, pk, span.before, span.last)
     days = list(each_day(span.first, span.last))
     now = _mean(counted, days)
@@ -285,13 +285,13 @@ def _span(
 
 
 def _mean(counted: Mapping[date, int], days: Collection[date]) -> float | None:
-    """Return the mean of some days, None where one is not known."""
+    """Average some days; None where one is not known."""
     known = [counted[day] for day in days if day in counted]
     return sum(known) / len(known) if known and len(known) == len(days) else None
 
 
 def _accuracy(present: PeriodForecast) -> CheckDay | None:
-    """Say how forecasts of the tenth day did, or of the day nearest to it."""
+    """Pick how accurate forecasts made on the tenth day were, or on the day nearest to it."""
     checks = sorted(present.accuracy, key=lambda each: abs(each.day - 10))
     return checks[0] if checks else None
 
@@ -314,7 +314,7 @@ def _smaller_plan(connection: Connection, pk: int, known: Known) -> PlanFit | No
 def _stories(
     connection: Connection, span: ReportSpan, now: datetime, *, pks: Collection[int] | None
 ) -> list[Row[Any]]:
-    """Return what was told since the span began, newest first; of no organization without keys."""
+    """Read stories sent since the span began, newest first; without keys: of no organization."""
     columns = alert.c
     since = datetime.combine(span.first, time.min, UTC)
     owner = columns.organization_pk
@@ -335,7 +335,7 @@ def _stories(
 
 
 def _story(row: Row[Any]) -> StoryFacts:
-    """Read a story under the title it was first told by."""
+    """Read a story under the title it was first sent with."""
     return StoryFacts(
         id=row.id,
         rule=row.rule,

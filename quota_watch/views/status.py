@@ -1,4 +1,4 @@
-"""How organizations stand: what `status`, page and API show, from what is known of each."""
+"""The status of organizations: what `status`, page and API show, from what is known of each."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ _TRUSTED_INTERVALS, _LEAST_TRUSTED, _NO_TIME = 2, timedelta(minutes=1), timedelt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollError:
-    """Why a poll failed, as every JSON tells it."""
+    """Why a poll failed, as it appears in all JSON."""
 
     kind: str
     message: str
@@ -62,7 +62,7 @@ class LimitDiffers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitPending:
-    """A lower limit that upstream says, and that awaits its second read."""
+    """A lower limit that upstream reported, and that awaits its second read."""
 
     limit: int | None
     plan: str | None
@@ -155,7 +155,7 @@ def statuses(
     with_stories: bool = False,
     brief: bool = False,
 ) -> list[Status]:
-    """Read how each watched organization stands, in the order of the config.
+    """Read the status of each watched organization, in the order of the config.
 
     `interval` is the configured one. Stories and silences are read only where asked for. What
     is `brief` has no event types and no losses: `with_losses` adds those.
@@ -192,7 +192,7 @@ def status_of(
     silences: Sequence[SilenceRecord] = (),
     open_alerts: Sequence[Alert] = (),
 ) -> Status:
-    """Say how one organization stands, from what is known and told of it."""
+    """Make the status of one organization from what is known of it and its open alerts."""
     watch, usage, trouble = known.watch, known.usage, known.trouble
     used = None if usage is None else usage.used
     stale = is_stale(known, interval)
@@ -237,7 +237,7 @@ def status_of(
 
 
 def _is_enforced(known: Known) -> bool:
-    """Tell whether upstream last said that it drops events, in this period: each starts anew."""
+    """Check whether upstream reported in this period that it drops events: each starts anew."""
     reported = known.reported
     if reported is None or reported.as_of.date() not in known.period:
         return False
@@ -309,7 +309,7 @@ def _open_alerts(connection: Connection, organizations: Sequence[Known]) -> dict
 
 
 def _met_by(known: Known, shared: Iterable[Row[Any]]) -> list[Row[Any]]:
-    """Pick the alerts about a whole server or key that tell just how the polls of one fail."""
+    """Pick the alerts about a whole server or key that are about this kind of failure."""
     trouble = known.trouble
     if trouble is None:
         return []
@@ -317,7 +317,7 @@ def _met_by(known: Known, shared: Iterable[Row[Any]]) -> list[Row[Any]]:
 
 
 def is_stale(known: Known, configured: timedelta | None) -> bool:
-    """Tell whether its numbers are older than two intervals: nobody knows then how it stands."""
+    """Check whether its numbers are older than two intervals: then the state is unknown."""
     every = max(configured or _NO_TIME, known.interval or _NO_TIME)
     if not every or known.last_ok is None:
         return False

@@ -1,4 +1,4 @@
-"""What every page needs: what the config says of it, the store, a guard, errors, templates."""
+"""What every page needs: settings, the store, access control, error pages and templates."""
 
 import base64
 import binascii
@@ -84,7 +84,7 @@ class PageSettings:
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        """Read a config with `[web]`; raises `ConfigError` where the tokenis not available."""
+        """Read a config with `[web]`; raises `ConfigError` where the token is not available."""
         web = config.web
         token = web.token.reveal() if web and web.token else None
         return cls(
@@ -118,7 +118,7 @@ class Reading:
         )
 
     def watch(self, organization_id: str) -> Watch | None:
-        """Return the watch of an organization by its id, or None."""
+        """Find the watch of an organization by its id."""
         watches = self.site.watches
         return next((each for each in watches if each.organization.id == organization_id), None)
 
@@ -199,12 +199,12 @@ def guard(app: Flask, site: Callable[[], PageSettings]) -> None:
 
 
 def is_for_machines(path: str) -> bool:
-    """Tell whether a path answers in JSON or text, its errors too."""
+    """Check whether a path, and any error there, is answered in JSON or plain text."""
     return path.startswith(_MACHINES) or path == HEALTH
 
 
 def host_of(request: Request) -> str:
-    """Return the host a request names, in lower case, without a port."""
+    """Read the host that a request names, in lower case, without a port."""
     host = request.environ.get("HTTP_HOST", "").lower()
     if host.startswith("["):
         return str(host[1:].partition("]")[0])
@@ -212,7 +212,7 @@ def host_of(request: Request) -> str:
 
 
 def _given(request: Request) -> bytes:
-    """Return the token of a request, as bearer or as password of HTTP Basic; empty if none."""
+    """Read the token of a request, sent as bearer or as the password of HTTP Basic."""
     scheme, _, value = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme.lower() == "bearer":
         return str(value).strip().encode("latin-1")
@@ -297,7 +297,7 @@ _URGENT = ("critical", "warning", "unknown")
 
 
 def compact(value: float) -> str:
-    """Return a count in few characters: `950`, `25k`, `1.2M`."""
+    """Write a count in few characters: `950`, `25k`, `1.2M`."""
     for size, unit in _UNITS:
         # 999,960 is 1M, not 1000k.
         if value >= size * 0.9995:

@@ -1,6 +1,6 @@
-"""The pictures of an organization, as places and words for the templates that draw them.
+"""The charts of an organization: positions and labels for the templates that draw them.
 
-They hold no number of their own: all come from the views.
+Every number comes from the views.
 """
 
 import math
@@ -26,7 +26,7 @@ Place = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A line across a picture, and what it stands for."""
+    """A grid line of a chart, and its value."""
 
     y: float
     value: int
@@ -40,19 +40,19 @@ class Scale:
     top: float
 
     def x(self, place: float) -> float:
-        """Return where a place of so many columns lies, from the left."""
+        """Place a number of columns, in percent from the left."""
         return round(100 * place / self.columns, 2)
 
     def y(self, value: float) -> float:
-        """Return where a value lies, from the top; what is beyond the picture is at its edge."""
+        """Place a value, in percent from the top; what is beyond the chart is put at its edge."""
         return round(100 - 100 * min(max(value, 0) / self.top, 1), 2)
 
     def height(self, value: float) -> float:
-        """Return how high a value is."""
+        """Measure the height of a value, in percent."""
         return round(100 - self.y(value), 2)
 
     def ticks(self) -> list[Tick]:
-        """Return up to four round values within the picture, without zero."""
+        """Choose up to four round values within the chart, without zero."""
         rough = self.top / _MOST_TICKS
         size = 10 ** math.floor(math.log10(rough))
         step = next(size * each for each in _STEPS if size * each >= rough * 0.999)
@@ -61,28 +61,28 @@ class Scale:
         return [Tick(self.y(value), round(value)) for value in values]
 
     def line(self, points: Iterable[Place]) -> str:
-        """Return an SVG path through (place, value) points, in a picture of 100 by 100."""
+        """Draw an SVG path through (place, value) points, in a chart of 100 by 100."""
         return "M" + "L".join(f"{self.x(place)} {self.y(value)}" for place, value in points)
 
     def area(self, upper: Sequence[Place], lower: Sequence[Place]) -> str:
-        """Return a closed SVG path between two lines."""
+        """Draw a closed SVG path between two lines."""
         return self.line([*upper, *reversed(lower)]) + "Z"
 
 
 def scale_of(columns: int, *values: float | None) -> Scale:
-    """Return a scale that holds all values, with a little room above."""
+    """Make a scale that holds all values, with a little room above."""
     known = [value for value in values if value is not None]
     return Scale(columns, max([*known, 1]) * 1.08)
 
 
 def third(place: float, columns: int) -> str:
-    """Tell in which third of a picture a place is: `left`, `middle` or `right`."""
+    """Name the third of a chart that a place is in: `left`, `middle` or `right`."""
     return ("left", "middle", "right")[min(int(3 * place / columns), 2)]
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What a picture tells of one column: a heading, and names with values."""
+    """The tip of one column: a heading, and names with values."""
 
     heading: str
     rows: Sequence[tuple[str, str]]
@@ -255,7 +255,7 @@ def _cut(points: Sequence[Place], most: float) -> list[Place]:
 def _so_far(
     days: Sequence[DayRecord], start: date, seen_at: datetime | None
 ) -> list[tuple[float, float]]:
-    """Return the total at the start, after each whole day, and at the last good poll."""
+    """Sum up to the start, to the end of each whole day, and to the last good poll."""
     points, total = [(0.0, 0.0)], 0
     for day in days:
         each = day.date
@@ -268,7 +268,7 @@ def _so_far(
 
 
 def _crossing(drawn: Status, start: date, scale: Scale) -> tuple[float, float, float] | None:
-    """Return where the limit is passed early, likely and late; None where it is not."""
+    """Place the early, likely and late crossing of the limit; None where it is not crossed."""
     likely = drawn.reached_on
     if likely is None:
         return None
@@ -330,7 +330,7 @@ def _course_points(
 
 
 def _expected_rows(each: DayAhead, most: int | None) -> list[tuple[str, str]]:
-    """Say what a day comes to in all; what is above `most` would be lost."""
+    """Label the total expected by the end of a day; what is above `most` would be lost."""
     top = math.inf if most is None else most
     low, likely, high = (min(value, top) for value in (each.p10, each.p50, each.p90))
     rows = [("expected", f"{likely:,.0f}")]
@@ -342,7 +342,7 @@ def _expected_rows(each: DayAhead, most: int | None) -> list[tuple[str, str]]:
 
 
 def _kinds(days: Sequence[DayRecord]) -> dict[str, str]:
-    """Return the classes of the largest types, by type; the rest shares one class."""
+    """Give each of the largest types a class of its own; the rest shares one."""
     totals: dict[str, int] = {}
     for day in days:
         for type_, n in day.by_type.items():
@@ -352,7 +352,7 @@ def _kinds(days: Sequence[DayRecord]) -> dict[str, str]:
 
 
 def _stack(day: DayRecord, kinds: Mapping[str, str]) -> list[tuple[str, str, int]]:
-    """Return class, name and count of each piece of a day, the largest type at the bottom."""
+    """List class, name and count of each piece of a day, the largest type at the bottom."""
     pieces = [(kind, name, day.by_type.get(name, 0)) for name, kind in kinds.items()]
     rest = (f"type-{_MOST_TYPES}", _REST, _rest_of(day, kinds))
     return [each for each in [*pieces, rest] if each[2]]

@@ -79,7 +79,7 @@ class StoreCollector(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Return every metric; raises `StorageError`."""
+        """Yield every metric; raises `StorageError`."""
         with self._store.read() as reading:
             statuses = reading.organizations(brief=True)
             counts = outbox_counts(reading.connection)
@@ -246,7 +246,7 @@ def _gauge(
     *,
     labels: tuple[str, ...] = _ORGANIZATION,
 ) -> Metric:
-    """Return a gauge; a value of None is unknown, and then there is no sample."""
+    """Make a gauge; a value of None is unknown and gives no sample."""
     samples = list(values)
     names = labels if not samples or samples[0][0] else ()
     family = GaugeMetricFamily(f"quota_watch_{name}", text, labels=names)

@@ -69,7 +69,7 @@ class Query:
         return f"?{text}" if text else "?"
 
     def chosen(self, organizations: Iterable[Status]) -> list[Status]:
-        """Return those that are asked for, in the order asked for, else the most urgent first."""
+        """Choose those asked for, in the order asked for, by default the most urgent first."""
         words = self.search.casefold().split()
         rows = [
             each
@@ -199,7 +199,7 @@ def overview(reading: Reading, query: Query) -> Overview:
 
 
 def _totals(statuses: Collection[Status]) -> Totals:
-    """Sum how organizations stand; `states` come the most urgent first."""
+    """Sum over organizations; `states` come the most urgent first."""
     states = Counter(each.state for each in statuses)
     return Totals(
         organizations=len(statuses),
@@ -216,7 +216,7 @@ def _pages(organizations: int) -> int:
 
 
 def age(organizations: Sequence[Status]) -> Age:
-    """Say how old the numbers of organizations are."""
+    """Find how old the numbers of organizations are."""
     good = [each.last_ok for each in organizations if each.last_ok]
     fresh = [each.last_ok for each in organizations if each.last_ok and not each.stale]
     polls = [each.last_poll for each in organizations if each.last_poll]
@@ -285,7 +285,7 @@ def _cell(value: Any) -> Any:
 
 
 def sparkline(values: Sequence[int | None]) -> str | None:
-    """Return days as bars in one SVG path, in a picture of as many columns by 20."""
+    """Draw days as bars in one SVG path, in a chart of as many columns by 20."""
     top = max((value for value in values if value), default=None)
     if top is None:
         return None

@@ -120,7 +120,7 @@ def _wanted() -> DeliveryState | None:
 
 
 def _asked_period(today: date) -> Period:
-    """Return the period that is asked for as `2026-03`, else the present one."""
+    """Read which period is asked for, such as `2026-03`; by default the present one."""
     try:
         day = date.fromisoformat(f"{request.args.get('period', '')}-01")
     except ValueError:
@@ -156,7 +156,7 @@ def _names(reading: Reading) -> dict[str, str]:
 
 
 def _alerts(reading: Reading, *, only_open: bool) -> Json:
-    """Return all open stories and the newest of the others, by organization, and silences."""
+    """Read all open stories and the newest of the others, by organization, and silences."""
     connection = reading.connection
     stories = views.alerts(connection, None, only_open=True)
     newest = []
@@ -181,7 +181,7 @@ def _deliveries(reading: Reading, state: DeliveryState | None) -> Json:
 
 
 def _organization(reading: Reading, watch: Watch, period: Period) -> Json:
-    """Return what the page of an organization shows: of now, and the days of one period."""
+    """Read what the page of an organization shows: the present state, and days of one period."""
     connection, today = reading.connection, reading.now.date()
     (status,) = reading.organizations([watch])
     is_now = period == status.period
@@ -219,7 +219,7 @@ def _organization(reading: Reading, watch: Watch, period: Period) -> Json:
 
 
 def _of_past(status: Status, period: Period, days: Sequence[DayRecord]) -> Status:
-    """Return what is drawn of a period that is over; the limit it had then is not kept."""
+    """Make the status that charts of a past period are drawn from, without the limit it had."""
     return replace(
         status,
         period=period,
@@ -240,7 +240,7 @@ def _touches(story: Alert, period: Period, *, is_now: bool) -> bool:
 
 
 def what_helps(known: Known) -> list[str]:
-    """Say what to do; nothing where nothing is at stake."""
+    """List what to do; nothing where nothing is at stake."""
     if known.advice is None or known.usage is None:
         return []
     used, fit = known.usage.used, known.plan_fit
@@ -248,7 +248,7 @@ def what_helps(known: Known) -> list[str]:
 
 
 def largest(known: Known) -> str:
-    """Say the largest types and sites with their growth; nothing where they are not known."""
+    """Name the largest types and sites with their growth; empty where they are not known."""
     return "" if known.advice is None else words.largest(known.advice)
 
 
@@ -323,7 +323,7 @@ def _end(choice: str, link: SilenceLink, now: datetime) -> datetime:
 
 
 def _in_force(reading: Reading, link: SilenceLink) -> datetime | None:
-    """Say until when the link's own silence holds, None where there is none."""
+    """Find until when the link's own silence holds; None where there is none."""
     key = (link.organization.id, link.rule, link.address, _REASON)
     ends = [
         each.ends_at

@@ -1,4 +1,4 @@
-"""The server under the pages: waitress in a thread of its own, which no client can hold up."""
+"""The web server: waitress in its own thread, which no client can block."""
 
 import errno
 import socket
@@ -47,7 +47,7 @@ _REMEDIES = {
 
 
 class ListenError(QuotaWatchError):
-    """The address of `web.listen`is not available; names it and what to do."""
+    """The address of `web.listen` is not available; names it and what to do."""
 
 
 def create_app(
@@ -59,7 +59,7 @@ def create_app(
         MAX_CONTENT_LENGTH=_MOST_BODY, SEND_FILE_MAX_AGE_DEFAULT=_STATIC_SECONDS, DEBUG=False
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
-    # A path's slash is a matter of taste, not of a redirect to what a `Host` header says.
+    # Accept a slash at the end of a path: a redirect would trust what a `Host` header says.
     app.url_map.strict_slashes = False
     use_templates(app, site())
     store = Store(database=database, clock=clock, site=site)
@@ -122,7 +122,7 @@ class PageServer:
         return f"http://{Listen(self._listen.host, self._socket.getsockname()[1])}"
 
     def serves(self, listen: Listen, site: PageSettings) -> bool:
-        """Tell whether a config with these needs no other server."""
+        """Check whether this server can go on with these settings."""
         return (listen, site.prefix, site.templates) == (
             self._listen,
             self.site.prefix,
@@ -156,7 +156,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
 
 def bound(listen: Listen) -> socket.socket:
-    """Return a socket that has the page's address; raises `ListenError`."""
+    """Open a socket on the page's address; raises `ListenError`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -195,7 +195,7 @@ class DatabaseHealth:
         self._began_at = 0.0
 
     def __call__(self) -> list[str]:
-        """Return why the database takes no write, or nothing."""
+        """Check why the database takes no write; empty where it does."""
         if not self._trying.acquire(blocking=False):
             waited = self._clock.monotonic() - self._began_at
             slow = ["the database is slow to accept a write"]
