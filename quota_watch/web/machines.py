@@ -1,8 +1,8 @@
 """What programs read: the API's JSON, and `/metrics` as Prometheus reads it."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from flask import Flask, Response, abort, jsonify, request
@@ -23,6 +23,48 @@ from quota_watch.web.pages import what_helps
 _ORGANIZATION = ("organization",)
 _PERCENTILES = {"10": "p10", "50": "p50", "90": "p90"}
 _OUTCOMES = (DeliveryState.DONE, DeliveryState.FAILED)
+_GAUGES: Sequence[tuple[str, str, Callable[[Status], Any]]] = (
+    ("used_events", "Counted events of the current period.", lambda each: each.used),
+    ("limit_events", "Counted events allowed per period.", lambda each: each.limit),
+    ("today_events", "Counted events of the current UTC day.", lambda each: each.used_today),
+    (
+        "period_end_timestamp_seconds",
+        "When the count resets to zero.",
+        lambda each: each.period.resets_at,
+    ),
+    (
+        "forecast_over_probability",
+        "Probability that the period ends over the limit.",
+        lambda each: getattr(each.forecast, "probability_over", None),
+    ),
+    (
+        "forecast_crossing_timestamp_seconds",
+        "Start of the UTC day on which the limit will likely be passed.",
+        lambda each: each.crosses_on,
+    ),
+    (
+        "blind",
+        "Whether polls have failed for too long to trust the watch.",
+        lambda each: each.blind,
+    ),
+    ("open_alerts", "Open alerts.", lambda each: len(each.open_alerts)),
+    (
+        "up",
+        "Whether the last poll of an organization succeeded.",
+        lambda each: each.last_error is None if each.last_poll else None,
+    ),
+    (
+        "last_success_timestamp_seconds",
+        "Time of the last successful poll.",
+        lambda each: each.last_ok,
+    ),
+    (
+        "last_poll_timestamp_seconds",
+        "Time of the last poll, successful or not.",
+        lambda each: each.last_poll,
+    ),
+)
+"""Gauges with a sample for each organization: name, description and value."""
 
 
 def install(app: Flask, store: Store) -> None:
@@ -83,11 +125,8 @@ class StoreCollector(Collector):
         with self._store.read() as reading:
             statuses = reading.organizations(brief=True)
             counts = outbox_counts(reading.connection)
-        yield _build()
-        yield from _config(reading.site)
+        yield from _service(reading.site)
         yield from _organizations(statuses)
-        yield from _states(statuses)
-        yield from _polls(statuses)
         yield from self._outbox(reading, counts)
         path = self._store.database.path
         if path is not None:
@@ -135,98 +174,43 @@ class _NeverLess:
             return count + self._fallen[key]
 
 
-def _build() -> Metric:
-    values = [((quota_watch.__version__,), 1)]
-    return _gauge("build_info", "The running version.", values, labels=("version",))
-
-
-def _config(site: PageSettings) -> Iterator[Metric]:
+def _service(site: PageSettings) -> Iterator[Metric]:
+    version = [((quota_watch.__version__,), 1)]
+    yield _gauge("build_info", "The running version.", version, labels=("version",))
     yield _gauge(
         "config_last_reload_successful",
         "Whether the config read last is in force.",
         [((), not site.refused)],
     )
-    since = site.since.timestamp() if site.since else None
     text = "When the config in force was loaded."
-    yield _gauge("config_last_reload_timestamp_seconds", text, [((), since)])
+    yield _gauge("config_last_reload_timestamp_seconds", text, [((), site.since)])
 
 
-def _organizations(statuses: Iterable[Status]) -> Iterator[Metric]:
-    statuses = list(statuses)
-    names = GaugeMetricFamily(
-        "quota_watch_organization_info",
+def _organizations(statuses: Sequence[Status]) -> Iterator[Metric]:
+    for name, text, value in _GAUGES:
+        yield _gauge(name, text, [((each.id,), value(each)) for each in statuses])
+    yield _gauge(
+        "organization_info",
         "Name, server and plan of an organization.",
+        [((each.id, each.name, each.server, each.plan or ""), 1) for each in statuses],
         labels=("organization", "name", "server", "plan"),
     )
-    for each in statuses:
-        names.add_metric((each.id, each.name, each.server, each.plan or ""), 1)
-    yield names
-    for name, text, key in (
-        ("used_events", "Counted events of the current period.", "used"),
-        ("limit_events", "Counted events allowed per period.", "limit"),
-    ):
-        yield _gauge(name, text, [((each.id,), getattr(each, key)) for each in statuses])
-    today = [((each.id,), each.used_today) for each in statuses]
-    yield _gauge("today_events", "Counted events of the current UTC day.", today)
-    resets = [((each.id,), _seconds(each.period.resets_at)) for each in statuses]
-    yield _gauge("period_end_timestamp_seconds", "When the count resets to zero.", resets)
-    yield from _forecasts(statuses)
-
-
-def _forecasts(statuses: Iterable[Status]) -> Iterator[Metric]:
-    totals, over, crossing = [], [], []
-    for each in statuses:
-        forecast = each.forecast
-        if forecast is None:
-            continue
-        totals += [
-            ((each.id, percentile), getattr(forecast, name))
-            for percentile, name in _PERCENTILES.items()
-        ]
-        over.append(((each.id,), forecast.probability_over))
-        day = each.crosses_on
-        likely = None if day is None else datetime.combine(day, time.min, UTC)
-        crossing.append(((each.id,), _seconds(likely)))
     yield _gauge(
         "forecast_events",
         "Forecast of the period's final count, by percentile.",
-        totals,
+        [
+            ((each.id, percentile), getattr(each.forecast, name, None))
+            for each in statuses
+            for percentile, name in _PERCENTILES.items()
+        ],
         labels=("organization", "percentile"),
     )
-    yield _gauge(
-        "forecast_over_probability", "Probability that the period ends over the limit.", over
-    )
-    yield _gauge(
-        "forecast_crossing_timestamp_seconds",
-        "Start of the UTC day on which the limit will likely be passed.",
-        crossing,
-    )
-
-
-def _states(statuses: Iterable[Status]) -> Iterator[Metric]:
-    statuses = list(statuses)
     yield _gauge(
         "state",
         "1 for the state an organization is in, 0 for the others.",
         [((each.id, state), each.state == state) for each in statuses for state in STATES],
         labels=("organization", "state"),
     )
-    blind = [((each.id,), each.blind) for each in statuses]
-    yield _gauge("blind", "Whether polls have failed for too long to trust the watch.", blind)
-    alerts = [((each.id,), len(each.open_alerts)) for each in statuses]
-    yield _gauge("open_alerts", "Open alerts.", alerts)
-
-
-def _polls(statuses: Iterable[Status]) -> Iterator[Metric]:
-    statuses = list(statuses)
-    polled = [each for each in statuses if each.last_poll]
-    up = [((each.id,), each.last_error is None) for each in polled]
-    yield _gauge("up", "Whether the last poll of an organization succeeded.", up)
-    for name, text, key in (
-        ("last_success_timestamp_seconds", "Time of the last successful poll.", "last_ok"),
-        ("last_poll_timestamp_seconds", "Time of the last poll, successful or not.", "last_poll"),
-    ):
-        yield _gauge(name, text, [((each.id,), _seconds(getattr(each, key))) for each in statuses])
     failures = CounterMetricFamily(
         "quota_watch_poll_failures",
         "Consecutive failed polls; reset to 0 by a successful one.",
@@ -242,19 +226,21 @@ def _polls(statuses: Iterable[Status]) -> Iterator[Metric]:
 def _gauge(
     name: str,
     text: str,
-    values: Iterable[tuple[tuple[str, ...], Any]],
+    samples: Sequence[tuple[tuple[str, ...], Any]],
     *,
     labels: tuple[str, ...] = _ORGANIZATION,
 ) -> Metric:
     """Make a gauge; a value of None is unknown and gives no sample."""
-    samples = list(values)
     names = labels if not samples or samples[0][0] else ()
     family = GaugeMetricFamily(f"quota_watch_{name}", text, labels=names)
     for label_values, value in samples:
         if value is not None:
-            family.add_metric(label_values, value)
+            family.add_metric(label_values, _number(value))
     return family
 
 
-def _seconds(at: datetime | None) -> float | None:
-    return None if at is None else at.timestamp()
+def _number(value: Any) -> Any:
+    """Write a moment as a timestamp, a date as that of its start in UTC."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time.min, UTC)
+    return value.timestamp() if isinstance(value, datetime) else value
