@@ -6,7 +6,6 @@ import shlex
 import shutil
 import sys
 import tempfile
-import textwrap
 import threading
 import time
 from base64 import b64encode
@@ -21,7 +20,7 @@ from typing import Any
 
 import click
 
-from quota_watch.cli.context import STATES, Context, is_terminal
+from quota_watch.cli.context import STATES, Context, is_terminal, say, styled
 from quota_watch.cli.status import show
 from quota_watch.config import Config, load
 from quota_watch.config.settings import has_web
@@ -40,9 +39,13 @@ from quota_watch.demo.stage import (
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.logs import setup_logging
 from quota_watch.lib.text import days, one_line, plural
-from quota_watch.service.service import Page
+from quota_watch.service.health import Notifier
+from quota_watch.service.runtime import Runtime
+from quota_watch.service.service import Page, Service
 from quota_watch.storage import deliveries, outbox
 from quota_watch.storage.database import Database
+from quota_watch.storage.upkeep import upgrade
+from quota_watch.views.periods import Wanted, how_many_days
 from quota_watch.views.status import Status, statuses
 
 SPEED = 60_000
@@ -58,7 +61,6 @@ _STOP_SECONDS = 10.0
 _REFRESH = 2
 _PLAYED_SHARE = 0.8
 _MARK_EVERY = timedelta(days=4)
-_LINE = 100  # characters; a wider terminal is not filled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +188,8 @@ def _staged(
     url = postgres or f"sqlite:///{folder / 'quota-watch.db'}"
     with (
         Simulator(clock, scenes) as upstream,
-        MailSink(folder, lambda mail: _tell_mail(clock, mail)) as mails,
-        WebhookSink(lambda body: _tell_webhook(clock, body)) as hook,
+        MailSink(folder, lambda mail: _print_mail(clock, mail)) as mails,
+        WebhookSink(lambda body: _print_webhook(clock, body)) as hook,
         (folder / "quota-watch.log").open("w", encoding="utf-8") as log,
         closing(Database(url)) as database,
     ):
@@ -222,9 +224,6 @@ def _staged(
 
 def _upgrade(database: Database) -> None:
     """Make the tables; refuses a database in which something is counted already."""
-    from quota_watch.storage.upkeep import upgrade
-    from quota_watch.views.periods import Wanted, how_many_days
-
     upgrade(database)
     with database.read() as connection:
         if how_many_days(connection, Wanted(pks=None, first=None, last=None)):
@@ -236,7 +235,7 @@ def _introduce(stage: _Stage, url: str | None, port: int, *, now: datetime, seco
     if url is None:
         click.echo("No status page: pip install 'quota-watch[web]' adds it.")
     else:
-        click.echo(f"Status page: {click.style(url, bold=True)} (open it now and watch)")
+        click.echo(f"Status page: {styled(url, 'bold')} (open it now and watch)")
         if not url.endswith(f":{port}"):
             click.echo(f"  Port {port} is taken, so another one is used.")
     past = days(stage.clock.now().date(), now.date())
@@ -248,10 +247,6 @@ def _introduce(stage: _Stage, url: str | None, port: int, *, now: datetime, seco
 @contextmanager
 def _serving(stage: _Stage, config: Config) -> Iterator[None]:
     """Run the daemon as `run` does, in a thread of its own."""
-    from quota_watch.service.health import Notifier
-    from quota_watch.service.runtime import Runtime
-    from quota_watch.service.service import Service
-
     service = Service(
         lambda _: Runtime(config, database=stage.database, clock=stage.clock),
         clock=stage.clock,
@@ -269,8 +264,6 @@ def _serving(stage: _Stage, config: Config) -> Iterator[None]:
 
 def _poll_all(stage: _Stage, config: Config) -> None:
     """Poll all once more, due or not, so that none still has the interval of the past."""
-    from quota_watch.service.runtime import Runtime
-
     runtime = Runtime(config, database=stage.database, clock=stage.clock)
     runtime.poll_named([each.organization for each in config.watches()])
     runtime.close(_STOP_SECONDS)
@@ -293,8 +286,8 @@ def _play(stage: _Stage, speed: int, ends: float) -> bool:
         time.sleep(max(began + _STEP_SECONDS - time.monotonic(), 0))
         if clock.now() >= mark:
             mark += _MARK_EVERY
-            levels = [f"{each.name.split()[0]} {_level(each)}" for each in stage.status()]
-            click.echo(click.style(f"── {clock.now():%d %b}: {' · '.join(levels)}", dim=True))
+            levels = " · ".join(map(_level, stage.status()))
+            click.echo(styled(f"── {clock.now():%d %b}: {levels}", "dim"))
     return False
 
 
@@ -331,7 +324,7 @@ def _program() -> str:
 
 def _go_on(url: str | None, ends: float) -> None:
     """Let the daemon go on in real time until the end or Ctrl-C."""
-    where = f"The page at {click.style(url, bold=True)} goes" if url else "It goes"
+    where = f"The page at {styled(url, 'bold')} goes" if url else "It goes"
     until = "; Ctrl-C ends it" if is_terminal() else ""
     click.echo(f"\n{where} on in real time{until}.")
     with suppress(KeyboardInterrupt):
@@ -340,26 +333,23 @@ def _go_on(url: str | None, ends: float) -> None:
 
 
 def _level(shown: Status) -> str:
-    return "?" if shown.percent is None else f"{shown.percent:.0f} %"
+    percent = "?" if shown.percent is None else f"{shown.percent:.0f} %"
+    return f"{shown.name.split()[0]} {percent}"
 
 
-def _tell_mail(clock: DemoClock, mail: EmailMessage) -> None:
+def _print_mail(clock: DemoClock, mail: EmailMessage) -> None:
     _, style = STATES.get(str(mail["X-Quota-Watch-Severity"]), STATES["ok"])
-    _tell(clock, "mail", str(mail["Subject"]), colour=style.split()[-1])
+    _print_message(clock, "mail", str(mail["Subject"]), style)
 
 
-def _tell_webhook(clock: DemoClock, body: dict[str, Any]) -> None:
+def _print_webhook(clock: DemoClock, body: dict[str, Any]) -> None:
     alert = body["alert"]
     level = "" if alert["level"] is None else f" {alert['level']} %"
     about = (body["organization"] or {"name": "all"})["name"]
-    _tell(clock, "webhook", f"{body['type']}  {alert['rule']}{level}  {about}")
+    _print_message(clock, "webhook", f"{body['type']}  {alert['rule']}{level}  {about}")
 
 
-def _tell(clock: DemoClock, how: str, what: str, *, colour: str | None = None) -> None:
-    """Print what came in; on a terminal none of it is wider than that."""
-    head, text = f"{clock.now():%d %b %H:%M}  {how:<7}  ", one_line(what)
-    width = min(shutil.get_terminal_size().columns, _LINE) - len(head)
-    lines = textwrap.wrap(text, width) if is_terminal() and width > 0 else [text]
-    after = "\n" + " " * len(head)
+def _print_message(clock: DemoClock, kind: str, text: str, style: str = "") -> None:
+    head = f"{clock.now():%d %b %H:%M}  {kind:<7}  "
     with suppress(BrokenPipeError):  # the play itself ends at its next line
-        click.echo(head + after.join(click.style(line, fg=colour) for line in lines))
+        say(one_line(text), style=style, first=head, rest=" " * len(head))

@@ -20,6 +20,7 @@ from quota_watch.cli.context import (
     print_json,
     say,
 )
+from quota_watch.cli.status import warn_of_old
 from quota_watch.config import Config, Use
 from quota_watch.lib.machine import whole_file
 from quota_watch.lib.text import ago, days, moment, one_line, plural, span
@@ -273,6 +274,8 @@ def preview(
     else:
         pick("channel", channel, config.channels)
     with context.existing(config) as database, database.read() as connection:
+        if not as_json and rule != "report":
+            warn_of_old(connection, [watch], now=now, interval=config.poll.interval)
         facts, is_true = facts_to_preview(connection, config, watch, rule, channel=channel, now=now)
     shown = render(config, channel, facts, is_true=is_true, now=now)
     names = (organization, rule, channel or "mail")
