@@ -1,7 +1,7 @@
 """How long 1,000 critical alerts take to go out: of one webhook channel, and of one mail channel.
 
 `deliveries.py [ALERTS [URL]]` prints seconds of wall clock and of our own CPU, and how often the
-receiver heard anything twice. The receivers are a process of their own; that of the webhooks
+receiver got anything twice. The receivers are a process of their own; that of the webhooks
 answers after 5 ms. URL is an empty PostgreSQL database; else it is a SQLite file.
 """
 
@@ -22,12 +22,12 @@ from tempfile import TemporaryDirectory
 ANSWERS_AFTER = 0.005
 PATIENCE_SECONDS = 300
 
-heard = Counter[str]()
+received = Counter[str]()
 """How often each message came, by its id."""
 
 
 class _Webhooks(asyncio.Protocol):
-    """Takes any POST; any GET answers what was heard."""
+    """Takes any POST; any GET answers what was received."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport, self._buffer = transport, b""
@@ -42,7 +42,7 @@ class _Webhooks(asyncio.Protocol):
                 return
             self._buffer = self._buffer[size:]
             if head.startswith("GET"):
-                self._answer(json.dumps(heard).encode())
+                self._answer(json.dumps(received).encode())
                 continue
             note(re.search(r"(?i)^webhook-id: (\S+)", head, re.MULTILINE)[1])
             asyncio.get_running_loop().call_later(ANSWERS_AFTER, self._answer, b"")
@@ -79,7 +79,7 @@ class _Mails(asyncio.Protocol):
 
 def note(id_: str) -> None:
     """Keep that a message came."""
-    heard[id_] += 1
+    received[id_] += 1
 
 
 async def serve() -> None:

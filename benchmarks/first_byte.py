@@ -1,7 +1,7 @@
 """From the answer that shows a limit crossed to the first byte of its critical message.
 
 `first_byte.py [ORGANIZATIONS [SECONDS]]` runs the daemon over organizations that cross their limits
-at moments spread over so many seconds, each told by a webhook, and prints the median, the 99th
+at moments spread over so many seconds, each reported by a webhook, and prints the median, the 99th
 percentile and the longest, in milliseconds.
 """
 
@@ -32,7 +32,7 @@ class _World(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     crosses_at: dict[str, float] = {}  # noqa: RUF012 -- the server makes the handlers
     shown_at: dict[str, float] = {}  # noqa: RUF012
-    told_at: dict[str, float] = {}  # noqa: RUF012
+    reported_at: dict[str, float] = {}  # noqa: RUF012
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
@@ -58,7 +58,7 @@ class _World(BaseHTTPRequestHandler):
         came_at = time.monotonic()
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if body["alert"]["rule"] == "threshold" and body["alert"]["severity"] == "critical":
-            self.told_at.setdefault(body["organization"]["id"], came_at)
+            self.reported_at.setdefault(body["organization"]["id"], came_at)
         self._answer(200, b"")
 
     def _answer(self, status: int, content: bytes) -> None:
@@ -96,7 +96,7 @@ def daemon(folder: Path, url: str, organizations: list[str]) -> Iterator[None]:
 
 
 def main(organizations: int = 500, seconds: int = 60) -> None:
-    """Let all cross, wait until all are told, and print how long that took."""
+    """Let all cross, wait until all are reported, and print how long that took."""
     ids = [f"org_{n}" for n in range(organizations)]
     begins = time.monotonic() + 15  # when all were polled before
     _World.crosses_at = {id_: begins + random.uniform(0, seconds) for id_ in ids}
@@ -104,12 +104,12 @@ def main(organizations: int = 500, seconds: int = 60) -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with daemon(Path(folder), f"http://127.0.0.1:{server.server_port}", ids):
             until = begins + seconds + PATIENCE_SECONDS
-            while len(_World.told_at) < organizations and time.monotonic() < until:
+            while len(_World.reported_at) < organizations and time.monotonic() < until:
                 time.sleep(0.5)
         server.shutdown()
-    waits = [1000 * (at - _World.shown_at[id_]) for id_, at in _World.told_at.items()]
+    waits = [1000 * (at - _World.shown_at[id_]) for id_, at in _World.reported_at.items()]
     cuts = quantiles(waits, n=100)
-    print(f"{len(waits)} of {organizations} told")
+    print(f"{len(waits)} of {organizations} reported")
     print(f"median {cuts[49]:.0f} ms\tp99 {cuts[98]:.0f} ms\tlongest {max(waits):.0f} ms")
 
 

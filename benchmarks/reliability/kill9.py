@@ -161,7 +161,7 @@ def installation(folder: Path) -> Iterator[Installation]:
 
 
 def kill_one(zygote: Zygote, statement: int, dice: random.Random, out: Callable[[], bool]) -> bool:
-    """Start a daemon that dies at a statement, or soon; tell whether the message was out."""
+    """Start a daemon that dies at a statement, or soon; return whether the message was out."""
     pid = zygote.start(statement)
     if statement:
         wait_until(lambda: out() or not is_alive(pid), PATIENCE_SECONDS)

@@ -1,4 +1,4 @@
-"""Two daemons on one PostgreSQL: every crossing told once; one killed, the other takes over.
+"""Two daemons on one PostgreSQL: every crossing reported once; one killed, the other takes over.
 
     PYTHONPATH=.:tests python -m benchmarks.reliability.two_daemons --organizations 1000
 
@@ -29,8 +29,8 @@ AGAIN = AT_ONCE + UNRECORDED
 PATIENCE_SECONDS = 180
 
 
-def told(installed: Installation, level: int) -> Counter[str]:
-    """Return how often the hook heard of each organization's level, by the message's id."""
+def received(installed: Installation, level: int) -> Counter[str]:
+    """Count the messages that the hook got of a level, by their ids."""
     bodies = ((each.headers["webhook-id"], each.json()) for each in list(installed.hook.requests))
     return Counter(id_ for id_, body in bodies if body["alert"]["level"] == level)
 
@@ -43,13 +43,13 @@ def reach(installed: Installation, used: int) -> None:
 def one_dies(
     installed: Installation, daemons: list[subprocess.Popen[str]], level: int
 ) -> tuple[float, Counter[str]]:
-    """Kill a daemon in the middle of a level; return how long the other took, and what was told."""
+    """Kill a daemon in the middle of a level; return how long the other took, and what came."""
     many = len(installed.upstream.used)
-    assert wait_until(lambda: told(installed, level).total() >= many // 4, PATIENCE_SECONDS)
+    assert wait_until(lambda: received(installed, level).total() >= many // 4, PATIENCE_SECONDS)
     daemons[0].send_signal(signal.SIGKILL)
     begun = time.monotonic()
-    wait_until(lambda: len(told(installed, level)) == many, PATIENCE_SECONDS)
-    return time.monotonic() - begun, told(installed, level)
+    wait_until(lambda: len(received(installed, level)) == many, PATIENCE_SECONDS)
+    return time.monotonic() - begun, received(installed, level)
 
 
 def main() -> int:
@@ -74,14 +74,14 @@ def main() -> int:
         assert polled, installed.log
         begun = time.monotonic()
         reach(installed, 800)
-        wait_until(lambda: len(told(installed, 75)) == many, PATIENCE_SECONDS)
+        wait_until(lambda: len(received(installed, 75)) == many, PATIENCE_SECONDS)
         time.sleep(3)  # for what might come twice
-        first, seconds = told(installed, 75), time.monotonic() - begun - 3
+        first, seconds = received(installed, 75), time.monotonic() - begun - 3
         reach(installed, 950)
         taken, second = one_dies(installed, daemons, 90)
         time.sleep(3)
     print(
-        f"{many} organizations, two daemons: level 75 told {first.total()} times with {len(first)}"
+        f"{many} organizations, two daemons: level 75 came {first.total()} times with {len(first)}"
         f" ids within {seconds:.0f} s; level 90, one killed in the middle: {second.total()} times"
         f" with {len(second)} ids, {taken:.0f} s after the kill"
     )
