@@ -6,7 +6,6 @@ and they log parts of their URLs, most of which are secret, so their logging is 
 
 import logging
 import threading
-from collections.abc import Callable
 from datetime import datetime
 
 from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType, PersistentStoreMode
@@ -20,7 +19,7 @@ from quota_watch.channels.channel import (
 from quota_watch.channels.chat import plain_text
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.text import one_line
-from quota_watch.messages.facts import Facts, Message
+from quota_watch.messages.facts import Message
 from quota_watch.messages.view import subject, tone_of
 from quota_watch.model.watch import Severity
 
@@ -78,25 +77,17 @@ class AppriseChannel(Channel):
         if self._attempt is not None and self._attempt.is_alive():
             raise DeliveryError(f"an earlier attempt to reach {self._service} is still hanging")
         if self._accepted != message.id:
-            self._try(message.id, lambda: self._tell(message.facts, now))
+            facts = message.facts
+            title, body = subject(*facts, now=now), plain_text(facts, now)
+            self._try(message.id, title, body, _TYPES[tone_of(facts[0])])
 
     def notify(self, notice: Notice, *, now: datetime) -> None:  # noqa: ARG002 -- the protocol's
         """Hand the words to the service."""
-        self._try(
-            notice.id,
-            lambda: bool(
-                self._apprise.notify(
-                    title=notice.title,
-                    body=notice.text,
-                    notify_type=NotifyType.FAILURE,
-                    body_format=NotifyFormat.TEXT,
-                )
-            ),
-        )
+        self._try(notice.id, notice.title, notice.text, NotifyType.FAILURE)
 
-    def _try(self, id: str, work: Callable[[], bool]) -> None:  # noqa: A002 - a delivery's id is called so everywhere
+    def _try(self, id: str, title: str, body: str, type_: NotifyType) -> None:  # noqa: A002 - a delivery's id is called so everywhere
         def attempt() -> None:
-            if work():
+            if self._apprise.notify(body, title, type_, body_format=NotifyFormat.TEXT):
                 self._accepted = id
 
         # A daemon thread: one that hangs for ever must not keep the process.
@@ -106,9 +97,8 @@ class AppriseChannel(Channel):
         thread.start()
         thread.join(self._attempt_seconds)
         if thread.is_alive():
-            raise DeliveryError(
-                f"{self._service} did not answer within {self._attempt_seconds:g} seconds"
-            )
+            seconds = f"{self._attempt_seconds:g} seconds"
+            raise DeliveryError(f"{self._service} did not answer within {seconds}")
         if self._accepted != id:
             raise DeliveryError(
                 f"{self._service} did not accept the message (apprise gives no reason)"
@@ -117,16 +107,6 @@ class AppriseChannel(Channel):
     def check(self) -> str:
         """Name the service that the URL is for: apprise can't connect without sending."""
         return f"the URL is one for {self._service} (nothing was sent; a test can tell)"
-
-    def _tell(self, facts: tuple[Facts, ...], now: datetime) -> bool:
-        return bool(
-            self._apprise.notify(
-                title=subject(*facts, now=now),
-                body=plain_text(facts, now),
-                notify_type=_TYPES[tone_of(facts[0])],
-                body_format=NotifyFormat.TEXT,
-            )
-        )
 
 
 def _be_quiet() -> None:

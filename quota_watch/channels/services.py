@@ -67,7 +67,7 @@ class Slack(ChatForm):
         return Complaint(word.decode()) if _SLACK_WORD.fullmatch(word) else Complaint()
 
 
-_SLACK_TEXT, _SLACK_LINE, _SLACK_TITLE, _SLACK_LABEL = 3_000, 1_200, 600, 75
+_SLACK_TEXT, _SLACK_LINE, _SLACK_TITLE = 3_000, 1_200, 600
 _SLACK_WORD = re.compile(rb"[a-z][a-z_]{2,60}")
 _LOOKALIKES = str.maketrans({
     "*": "\N{ASTERISK OPERATOR}",
@@ -95,18 +95,20 @@ def _slack_blocks(section: ChatSection) -> list[dict[str, Any]]:
     lines = [title, *section.lines(_SLACK_LINE, slack_escape)]
     blocks = [_slack_text(fit_lines(lines, _SLACK_TEXT))]
     if section.buttons:
-        buttons = [_slack_button(each) for each in section.buttons]
-        blocks.append({"type": "actions", "elements": buttons})
+        elements = [
+            {
+                "type": "button",
+                "text": {"type": "plain_text", "text": fit(each.label, 75), "emoji": False},
+                "url": fit(each.url, _SLACK_TEXT),
+            }
+            for each in section.buttons
+        ]
+        blocks.append({"type": "actions", "elements": elements})
     return blocks
 
 
 def _slack_text(text: str) -> dict[str, Any]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
-
-
-def _slack_button(button: Button) -> dict[str, Any]:
-    label = {"type": "plain_text", "text": fit(button.label, _SLACK_LABEL), "emoji": False}
-    return {"type": "button", "text": label, "url": fit(button.url, _SLACK_TEXT)}
 
 
 class Discord(ChatForm):
@@ -158,7 +160,7 @@ def discord_escape(text: str) -> str:
 
 
 def _embed(section: ChatSection) -> dict[str, Any]:
-    links = [f"[{_link_text(each)}]({_link_url(each.url)})" for each in section.buttons]
+    links = [_link(each) for each in section.buttons]
     lines = [*section.lines(_DISCORD_LINE, discord_escape), " · ".join(links)]
     return {
         "title": fit(section.title, _DISCORD_TITLE, discord_escape),
@@ -167,13 +169,11 @@ def _embed(section: ChatSection) -> dict[str, Any]:
     }
 
 
-def _link_text(button: Button) -> str:
-    """Write a label that can't end the link it stands in; Discord's webhooks have no buttons."""
-    return discord_escape(button.label).replace("]", "")
-
-
-def _link_url(url: str) -> str:
-    return fit(url, _DISCORD_LINE).replace("(", "%28").replace(")", "%29").replace("<", "%3C")
+def _link(button: Button) -> str:
+    """Write a link that its own label or URL can't end; Discord's webhooks have no buttons."""
+    url = fit(button.url, _DISCORD_LINE)
+    url = url.replace("(", "%28").replace(")", "%29").replace("<", "%3C")
+    return f"[{discord_escape(button.label).replace(']', '')}]({url})"
 
 
 def _embed_length(embed: Mapping[str, Any]) -> int:

@@ -25,7 +25,7 @@ from quota_watch.channels.channel import (
 from quota_watch.config.secrets import signing_key
 from quota_watch.lib.http import Client, Response, glance, seconds_until
 from quota_watch.lib.logs import Redactor
-from quota_watch.lib.network import ConnectError, HttpError, Stream, connect, deadline, trust
+from quota_watch.lib.network import ConnectError, HttpError, connect, deadline, trust
 from quota_watch.lib.text import iso, one_line
 from quota_watch.lib.urls import parse_url
 from quota_watch.messages.facts import Facts, Message
@@ -200,7 +200,11 @@ class WebhookChannel(Channel):
     def check(self) -> str:
         """Connect, with TLS for an https URL, and leave without a request."""
         with self._attempt(self._place):
-            self._connect().close()
+            url = self._proxy or parse_url(self._url)  # a proxy is only reached
+            stream = connect(url.host, url.port)
+            if url.scheme == "https":
+                stream = stream.start_tls(self._tls or trust(), url.host)
+            stream.close()
         through = "" if self._proxy is None else f", which leads to {self._host},"
         return f"{self._place}{through} can be reached (nothing was sent)"
 
@@ -208,13 +212,6 @@ class WebhookChannel(Channel):
         with self._attempt(self._host):
             for post in posts:
                 self._post(post, id, now)
-
-    def _connect(self) -> Stream:
-        """Connect as a request would; a proxy is only reached, as it would ask for a request."""
-        url = self._proxy or parse_url(self._url)
-        stream = connect(url.host, url.port)
-        is_https = url.scheme == "https"
-        return stream.start_tls(self._tls or trust(), url.host) if is_https else stream
 
     @property
     def _host(self) -> str:

@@ -93,12 +93,13 @@ def words_of(case: Case) -> Words:
 def facts_of(transition: Transition, known: Known) -> Facts:
     """Freeze a transition of an organization with what was known when it was decided."""
     case = Situation(transition=transition, time_zone=known.watch.time_zone, known=known)
+    forecast = known.forecast
     return replace(
         _facts(case, dropping=_loses_events(case)),
         organization=_organization(known.watch),
         period=PeriodFacts.of(case.message_period),
         usage=_usage(case),
-        forecast=_forecast(case),
+        forecast=ForecastFacts.of(forecast) if forecast and not case.is_closed else None,
         daily=_daily(known, case.message_period),
         lost=case.message_lost,
         advice=_advice(case),
@@ -206,11 +207,6 @@ def _usage(case: Situation) -> UsageFacts | None:
     return UsageFacts(
         used=used, limit=limit, percent=percent(used, limit), by_type=by_type, measured_at=at
     )
-
-
-def _forecast(case: Situation) -> ForecastFacts | None:
-    forecast = case.known.forecast
-    return None if case.is_closed or forecast is None else ForecastFacts.of(forecast)
 
 
 def _daily(known: Known, period: Period) -> tuple[DayFacts, ...] | None:

@@ -192,6 +192,7 @@ def _full_from(facts: Facts) -> date | None:
 
 def _bar(row: DayFacts, tallest: int, span: int, full: date | None) -> DayBar:
     more = max((row.expected or 0) - (row.used or 0), 0)
+    fits = len(str(row.date.day)) + 4  # `1 Apr`, under four days
     height = _height(row.used or 0, tallest)
     return DayBar(
         day=row.date,
@@ -200,14 +201,9 @@ def _bar(row: DayFacts, tallest: int, span: int, full: date | None) -> DayBar:
         height=height,
         more_height=min(_height(more, tallest), _TALLEST - height),
         lost=full is not None and row.date > full,
-        label=_short(row.date) if span >= _ROOM_FOR_LABEL else "",
+        label=short_day(row.date)[:fits] if span >= _ROOM_FOR_LABEL else "",
         span=span,
     )
-
-
-def _short(day: date) -> str:
-    """Write a date that fits under four days: `1 Apr`."""
-    return short_day(day)[: len(str(day.day)) + 4]
 
 
 def _span(rows: Sequence[DayFacts], n: int) -> int:

@@ -92,15 +92,12 @@ class SilenceLinks:
         except (ValueError, TypeError, OverflowError):  # no month follows that of year 9999
             return None
         for organization in self.credentials:  # two servers may know the same id
-            if organization.id == id_ and self._signed(organization, content, mac):
+            expected = self._mac(organization, content) if organization.id == id_ else None
+            if expected is not None and hmac.compare_digest(mac, expected):
                 return SilenceLink(
                     organization=organization, rule=rule, period=period, address=address
                 )
         return None
-
-    def _signed(self, organization: Organization, content: bytes, mac: bytes) -> bool:
-        expected = self._mac(organization, content)
-        return expected is not None and hmac.compare_digest(mac, expected)
 
     def _mac(self, organization: Organization, content: bytes) -> bytes | None:
         try:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from quota_watch.config.addresses import MAILTO
 from quota_watch.lib.text import (
     about,
     brief,
@@ -27,9 +28,6 @@ from quota_watch.messages.words import CHOOSE, FIX
 from quota_watch.model.period import is_over, percent
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.registry import REGISTRY, Matter
-
-MAILTO = "mailto:"
-"""How the name of a mail channel begins that is nothing but its one address."""
 
 _SUBJECT, _BUTTON = 200, 14
 _MOST_TYPES, _MOST_STEPS, _MOST_CHARTS, _MOST_FACTS = 12, 6, 3, 4
@@ -284,7 +282,8 @@ def _bar(usage: UsageFacts | None) -> int | None:
 
 def _lines(facts: Facts) -> list[tuple[str, str]]:
     zone, period, organization = facts.time_zone, facts.period, facts.organization
-    lines = _usage_lines(facts.usage, zone, label=_used_label(facts)) if facts.usage else []
+    label = "Last known" if facts.alert.rule == Rule.BLIND and not facts.is_end else "Used"
+    lines = _usage_lines(facts.usage, zone, label=label) if facts.usage else []
     if facts.forecast is not None:
         forecast = facts.forecast
         bounds = f"{rough(forecast.p10)} to {rough(forecast.p90)}"
@@ -300,10 +299,6 @@ def _lines(facts: Facts) -> list[tuple[str, str]]:
             lines.append(("Plan", organization.plan))
         lines.append(("Server", organization.server))
     return lines
-
-
-def _used_label(facts: Facts) -> str:
-    return "Last known" if facts.alert.rule == Rule.BLIND and not facts.is_end else "Used"
 
 
 def _usage_lines(usage: UsageFacts, zone: str, *, label: str) -> list[tuple[str, str]]:

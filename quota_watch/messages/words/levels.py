@@ -28,6 +28,8 @@ from quota_watch.model.period import percent
 from quota_watch.rules.verdict import Reason
 
 _ENFORCED_WITHIN = timedelta(minutes=30)
+_PAST_IT = "Past the limit Rybbit drops every event; dropped events are gone for good."
+_KEPT = "No event is lost: this server keeps them all."
 
 
 def threshold_fired(case: Situation) -> Words:
@@ -43,7 +45,7 @@ def threshold_fired(case: Situation) -> Words:
         title=f"{case.name} has used {case.percent} of its {events(case.limit)}",
         lead=_ahead(case),
         preheader=_left(case),
-        details=(case.figures(), _past_it(case)),
+        details=(case.figures(), _PAST_IT if case.watch.drops else _KEPT),
         heading=DO if steps[0] == CALM else CHOOSE,
         steps=steps,
     )
@@ -65,20 +67,13 @@ def _left(case: Situation) -> str:
     return f"{events(left)} {are} left until {short_day(case.period.end)}."
 
 
-def _past_it(case: Situation) -> str:
-    if case.watch.drops:
-        return "Past the limit Rybbit drops every event; dropped events are gone for good."
-    return "No event is lost: this server keeps them all."
-
-
 def _full(case: Situation) -> Words:
     if not case.watch.drops:
         return _over_agreed(case)
-    losing = case.is_over
-    title = "is over its limit and losing events" if losing else "has reached its limit"
+    title = "is over its limit and losing events" if case.is_over else "has reached its limit"
     return Words(
         title=f"{case.name} {title}",
-        lead=_dropping(case) if losing else _next_event(case),
+        lead=_dropping(case),
         preheader=_price_of_waiting(case),
         details=(so_far(case), case.figures()),
         heading=CHOOSE,
@@ -92,7 +87,7 @@ def _over_agreed(case: Situation) -> Words:
     by = f": {number(case.used or 0)} of {events(case.limit or 0)}"
     return Words(
         title=f"{case.name} {state} its agreed limit{by}",
-        lead="No event is lost: this server keeps them all.",
+        lead=_KEPT,
         preheader=f"Over the agreed limit until {short_day(case.period.end)}.",
         details=(case.figures(),),
         heading=CHOOSE,
@@ -102,6 +97,9 @@ def _over_agreed(case: Situation) -> Words:
 
 def _dropping(case: Situation) -> str:
     """Say from when on events are dropped, and how many a day."""
+    if not case.is_over:
+        end = short_day(case.period.end)
+        return f"Within 30 minutes of the next event Rybbit will drop everything until {end}."
     advice, at, usage = case.known.advice, case.known.measured_at, case.known.usage
     a_day = advice.expected_a_day if advice else 0
     each_day = f", about {rough(a_day)} a day" if a_day else ""
@@ -111,11 +109,6 @@ def _dropping(case: Situation) -> str:
     else:
         from_when = "New events are being dropped"
     return f"{from_when}{each_day}. They can't be recovered."
-
-
-def _next_event(case: Situation) -> str:
-    end = short_day(case.period.end)
-    return f"Within 30 minutes of the next event Rybbit will drop everything until {end}."
 
 
 def _price_of_waiting(case: Situation) -> str:
@@ -149,7 +142,7 @@ def _closed_over(case: Situation) -> Words:
 
 def _closed_loss(case: Situation) -> str:
     if not case.watch.drops:
-        return "No event is lost: this server keeps them all."
+        return _KEPT
     lost = case.message_lost
     if lost is not None:
         return f"{about(lost).capitalize()} events were dropped and can't be recovered."

@@ -52,17 +52,13 @@ def _spike_title(case: Situation, grown: list[Mapping[str, Any]]) -> str:
 
 def _above(case: Situation) -> str:
     counted, expected = case.detail.get("counted"), case.detail.get("expected")
-    day = _spike_day(case)
+    at = case.detail.get("day")
+    day = short_day(date.fromisoformat(at) if at else case.known.at.date())
     if counted is None or expected is None:
         return f"Far more than usual on {day}."
     excess = case.detail.get("excess_percent")
     part = "" if excess is None else f": {share(excess)} of the limit on top"
     return f"{number(counted)} so far on {day} (UTC) instead of about {rough(expected)}{part}."
-
-
-def _spike_day(case: Situation) -> str:
-    day = case.detail.get("day")
-    return short_day(date.fromisoformat(day) if day else case.known.at.date())
 
 
 def _grown_name(grown: Mapping[str, Any]) -> str:
@@ -88,7 +84,6 @@ def _spike_steps(case: Situation, grown: list[Mapping[str, Any]]) -> tuple[str, 
     return look, f"If you don't need it, switch off {SWITCHES[setting]} (Site Settings, Tracking)."
 
 
-_SILENCE_DAYS = 7
 _BROKEN = "Polls work, so tracking is probably broken."
 
 
@@ -98,11 +93,14 @@ def stalled_fired(case: Situation) -> Words:
     came = f"only {events(counted)}" if counted else "no events"
     due = f"About {rough(expected)} were due since {case.brief(case.since())}. " if expected else ""
     without = [site.name for site in sites_without_plan(case.known)]
+    last, id_ = case.detail.get("last_seen"), case.watch.organization.id
+    quiet = f'quota-watch silence {id_} --rule stalled --for 7d --reason "…"'
+    seen = f"Last event seen {case.brief(datetime.fromisoformat(last))}." if last else ""
     return Words(
         title=f"{case.name}: {came} for {case.lasted()}",
         lead=f"{due}{why_nothing(without) if without else _BROKEN}",
         preheader="What isn't tracked can't be recovered.",
-        details=(_last_rise(case), case.figures()),
+        details=(seen, case.figures()),
         heading=FIX,
         steps=(plan_step(case.server),)
         if without
@@ -115,7 +113,7 @@ def stalled_fired(case: Situation) -> Words:
                 "If not, suspect a release without the script, a consent banner, a wrong domain or "
                 "site id."
             ),
-            f"If it is meant to be quiet: `{_silence_command(case)}`.",
+            f"If it is meant to be quiet: `{quiet}`.",
         ),
     )
 
@@ -129,13 +127,3 @@ def stalled_ended(case: Situation) -> Words:
         lead="Events missed in between are gone for good.",
         details=(case.figures(),),
     )
-
-
-def _silence_command(case: Situation) -> str:
-    id_ = case.watch.organization.id
-    return f'quota-watch silence {id_} --rule stalled --for {_SILENCE_DAYS}d --reason "…"'
-
-
-def _last_rise(case: Situation) -> str:
-    last = case.detail.get("last_seen")
-    return f"Last event seen {case.brief(datetime.fromisoformat(last))}." if last else ""
