@@ -5,7 +5,7 @@ Messages, commands and pages say the same: the sentences take what they are abou
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quota_watch.forecast.forecast import Crossing, Forecast
 from quota_watch.forecast.remedies import Fit, Part, PlanFit, Remedies, Setting
@@ -34,7 +34,9 @@ from quota_watch.model.period import percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.story import TransitionType
 from quota_watch.rules.verdict import Reason
-from quota_watch.views.reports import ForecastFacts
+
+if TYPE_CHECKING:
+    from quota_watch.views.reports import ForecastFacts  # which brings the database
 
 CALM = "Nothing needs to be done at this pace."
 """What to do where the limit is in no danger."""
@@ -188,7 +190,9 @@ def expected_loss(case: Situation) -> Estimate | None:
     return beyond(forecast, max(limit, used), case.known.lost)
 
 
-def beyond(forecast: Forecast | ForecastFacts, kept: int, gone: Estimate | None = None) -> Estimate:
+def beyond(
+    forecast: "Forecast | ForecastFacts", kept: int, gone: Estimate | None = None
+) -> Estimate:
     """Estimate what comes beyond the events that are `kept`, and what is `gone` already."""
     low, likely, high = (
         max(0, total - kept) for total in (forecast.p10, forecast.p50, forecast.p90)
