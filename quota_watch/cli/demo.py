@@ -304,11 +304,11 @@ def _conclude(stage: _Stage) -> None:
     with stage.database.read() as connection:
         pending = deliveries.count_pending(connection)
     click.echo(f"\nIt is {now:%d %B %Y, %H:%M} UTC. `quota-watch status` shows:\n")
-    show(stage.status(), now=now, pending=pending)
-    first, last = stage.scenes[0], stage.scenes[-1]
+    show(shown := stage.status(), now=now, pending=pending)
+    busiest, last = max(shown, key=lambda each: each.used or 0), stage.scenes[-1]
     click.echo(f"\nMails  {stage.folder} (.eml, and .html for a browser)")
     program = f"{_program()} -c {shlex.quote(str(stage.file))}"
-    for words in ("status", "alerts", f"forecast {first.id}", f"alerts explain {last.id}"):
+    for words in ("status", "alerts", f"forecast {busiest.id}", f"alerts explain {last.id}"):
         click.echo(f"Try    {program} {words}")
 
 

@@ -223,10 +223,12 @@ def _outlook(known: "Known", forecast: Forecast, usage: Usage) -> list[str]:
         return [f"{words.total(forecast, last)}."]
     if is_over(usage.used, limit):
         since = f" since {long_day(usage.crossed_on)}" if usage.crossed_on else ""
-        whole = f"Without the limit it would reach about {rough(forecast.p50)} events"
+        # What was dropped already is in no count: a higher limit doesn't bring it back.
+        start = "If collection resumed now, it would reach" if watch.drops else "It will reach"
+        whole = f"{rough(forecast.p50)} events ({words.likely_range(forecast)})"
         return [
             f"Over the limit{since}{DROPPED if watch.drops else ''}.",
-            f"{whole} ({words.likely_range(forecast)}) by {long_day(last)}.",
+            f"{start} about {whole} by {long_day(last)}.",
         ]
     outcome = words.outcome(forecast, limit, forecast.crosses_on, last)
     if forecast.p50 <= limit:
