@@ -83,7 +83,11 @@ def _known_by_key(
         pk: limit_in_force(watches[pk], kept_limit(row), reports[pk], now=now)
         for pk, row in rows.items()
     }
-    counted = {pk: limits[pk].watch for pk, row in rows.items() if _is_counted(row, period)}
+    counted = {
+        pk: limits[pk].watch
+        for pk, row in rows.items()
+        if row.last_ok and row.period_start == period.start
+    }
     # Of what came after the last good poll nothing is known.
     measured = {pk: min(now, rows[pk].last_ok) for pk in counted}
     days = record.days_of(connection, counted, period.start, now.date()) if types else {}
@@ -128,10 +132,6 @@ def _rows(connection: Connection, pks: Iterable[int]) -> dict[int, Row[Any]]:
     columns = [column for column in organization.c if column.name not in _NOT_SHOWN]
     query = select(*columns).where(among(organization.c.pk, pks))
     return {row.pk: row for row in connection.execute(query)}
-
-
-def _is_counted(row: Row[Any], period: Period) -> bool:
-    return row.last_ok is not None and row.period_start == period.start
 
 
 def _count(days: Iterable[DayCounts], watch: Watch, period: Period, at: datetime) -> Usage:

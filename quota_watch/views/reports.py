@@ -130,7 +130,7 @@ def is_ready(connection: Connection, watches: Sequence[Watch], span: ReportSpan)
     fresh = [
         row.last_ok is not None
         and row.last_ok >= span.due_at
-        and (span.kind is not ReportKind.MONTHLY or _reread(row.reread_on, span))
+        and (span.kind is not ReportKind.MONTHLY or (row.reread_on or date.min) > span.last)
         for row in rows
     ]
     return len(rows) == len(watches) and all(fresh)
@@ -223,10 +223,6 @@ def _sites(known: Known, span: ReportSpan) -> tuple[SiteStatus, ...] | None:
         return None if known.reported is None else ()
     period = known.period if span.kind is ReportKind.WEEKLY else month_of(span.first)
     return tuple(sites_of(known, period)[:_MOST_SITES])
-
-
-def _reread(day: date | None, span: ReportSpan) -> bool:
-    return day is not None and day > span.last
 
 
 def _coming(present: PeriodForecast) -> ComingFacts | None:

@@ -318,15 +318,13 @@ def _course_points(
         if day in to_come:
             rows += _expected_rows(to_come[day], most)
         rows += labels.get(day, [])
-        points.append(
-            Point(
-                short_day(day),
-                rows or [("", "not seen")],
-                third(place, length),
-                str(place + 1) if place % 7 == 0 else "",
-            )
-        )
+        points.append(_point(day, place, length, rows))
     return points
+
+
+def _point(day: date, place: int, length: int, rows: Sequence[tuple[str, str]]) -> Point:
+    label = str(place + 1) if place % 7 == 0 else ""
+    return Point(short_day(day), rows or [("", "not seen")], third(place, length), label)
 
 
 def _expected_rows(each: DayAhead, most: int | None) -> list[tuple[str, str]]:
@@ -392,9 +390,4 @@ def _day_point(
     if expected is not None:
         name = "would be lost" if is_lost else "to come" if counted else "expected"
         rows.append((name, f"{expected:,.0f}"))
-    return Point(
-        short_day(day),
-        rows or [("", "not seen")],
-        third(place, length),
-        str(place + 1) if place % 7 == 0 else "",
-    )
+    return _point(day, place, length, rows)
