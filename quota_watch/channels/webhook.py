@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
 from quota_watch.channels.channel import (
@@ -266,19 +267,13 @@ class WebhookChannel(Channel):
         words = one_line(self._redact(complaint.words))
         waits = (seconds_until(response.headers.get("retry-after", ""), now), complaint.seconds)
         return DeliveryError(
-            f"{self._host} answered {_named(status)}" + (f": {words}" if words else ""),
+            f"{self._host} answered {status} {responses.get(status, '')}".rstrip()
+            + (f": {words}" if words else ""),
             permanent=status in _PERMANENT,
             status=status,
             retry_after=max((wait for wait in waits if wait is not None), default=None),
             start_late=not passing,
         )
-
-
-def _named(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
 
 
 def signature(keys: Iterable[bytes], *, id: str, timestamp: int, body: bytes) -> str:  # noqa: A002 - the name the specification has for it

@@ -208,14 +208,11 @@ def example_of(rule: Rule, watch: Watch) -> Facts:
     """Read the example of a rule, with the organization of a watch put in."""
     text = _text()
     for made_up, real in ((_NAME, watch.name), (_ID, watch.organization.id)):
-        text = text.replace(_quoted(made_up), _quoted(real))
+        old, new = (json.dumps(each, ensure_ascii=False)[1:-1] for each in (made_up, real))
+        text = text.replace(old, new)
     bodies: dict[str, Any] = json.loads(text)
     first = next(name for name, body in bodies.items() if body["alert"]["rule"] == rule)
     return Facts.from_json(bodies[_TYPICAL.get(rule, first)])
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 @cache

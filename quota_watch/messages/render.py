@@ -19,10 +19,10 @@ from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.machine import resource_dir
 from quota_watch.lib.text import local, number, one_line, share, whole_day
 from quota_watch.messages.facts import Facts
-from quota_watch.messages.view import View, grouped, subject, view_of, views_of, why
+from quota_watch.messages.view import View, grouped, subject, view_of, why
 
 _ONE, _SEVERAL, _REPORT = "email/alert", "email/several", "email/report"
-_BAR_WIDTH = 40
+_BAR_WIDTH, _MOST_CHARTS = 40, 3
 _KEPT = "\N{NO-BREAK SPACE}%"
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -69,7 +69,8 @@ class Renderer:
         """
         title = subject(*facts, now=now)
         groups = grouped(facts)
-        views = views_of(groups, channel=channel, now=now)
+        charts = len(groups) <= _MOST_CHARTS
+        views = [view_of(*group, channel=channel, now=now, charts=charts) for group in groups]
         messages = [_values(group[0], view) for group, view in zip(groups, views, strict=True)]
         values = {
             **messages[0],

@@ -30,7 +30,7 @@ from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.registry import REGISTRY, Matter
 
 _SUBJECT, _BUTTON = 200, 14
-_MOST_TYPES, _MOST_STEPS, _MOST_CHARTS, _MOST_FACTS = 12, 6, 3, 4
+_MOST_TYPES, _MOST_STEPS, _MOST_FACTS = 12, 6, 4
 _FULL = 100
 
 
@@ -123,16 +123,6 @@ def view_of(
         silence_url=links.silence,
         report=report,
     )
-
-
-def views_of(
-    groups: Sequence[Sequence[Facts]], *, channel: str | None, now: datetime | None
-) -> list[View]:
-    """Show what goes together, a view for each group."""
-    return [
-        view_of(*group, channel=channel, now=now, charts=len(groups) <= _MOST_CHARTS)
-        for group in groups
-    ]
 
 
 def grouped(facts: Sequence[Facts]) -> list[list[Facts]]:

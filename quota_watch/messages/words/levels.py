@@ -70,12 +70,13 @@ def _left(case: Situation) -> str:
 def _full(case: Situation) -> Words:
     if not case.watch.drops:
         return _over_agreed(case)
+    lost = case.known.lost
     title = "is over its limit and losing events" if case.is_over else "has reached its limit"
     return Words(
         title=f"{case.name} {title}",
         lead=_dropping(case),
         preheader=_price_of_waiting(case),
-        details=(so_far(case), case.figures()),
+        details=(f"Lost so far: {about(lost)}." if lost and lost.likely else "", case.figures()),
         heading=CHOOSE,
         steps=choices(case),
         note="" if case.watch.lapsed_plan else "Switching event types off won't help this month.",
@@ -120,12 +121,6 @@ def _price_of_waiting(case: Situation) -> str:
         gone = f"About {rough(lost.likely)} lost by {short_day(case.period.last_day)}"
     stops = "an upgrade stops it within 30 minutes" if case.is_over else "an upgrade prevents it"
     return f"{gone}; {stops}."
-
-
-def so_far(case: Situation) -> str:
-    """Say how much is lost already."""
-    lost = case.known.lost
-    return f"Lost so far: {about(lost)}." if lost and lost.likely else ""
 
 
 def _closed_over(case: Situation) -> Words:
