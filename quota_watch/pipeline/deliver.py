@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -55,6 +54,7 @@ A process that is killed sends those again, and no others: the next one can't kn
 """
 
 Result = Literal["sent", "failed", "retry"]
+_Outcome = tuple[ClaimedMessage, DeliveryError | None]
 
 
 class Outbox:
@@ -198,14 +198,6 @@ class Outbox:
             self.results[result] += rows
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """An attempt that is over, accepted unless there is an error."""
-
-    message: ClaimedMessage
-    error: DeliveryError | None
-
-
 class Sender:
     """Sends what is due on one channel, a few messages at a time, until nothing is.
 
@@ -246,7 +238,7 @@ class Sender:
         try:
             while is_due:
                 is_due = False
-                for sent in in_batches(
+                for outcomes in in_batches(
                     self._due(),
                     self._attempt,
                     threads=at_once,
@@ -254,7 +246,7 @@ class Sender:
                     linger=0.0,
                 ):
                     is_due = True
-                    self._record(sent)
+                    self._record(outcomes)
         finally:
             self._give_back()
         self._channel.rest()
@@ -293,26 +285,27 @@ class Sender:
                 attempts.give_back(connection, self._claimed)
             self._claimed.clear()
 
-    def _attempt(self, message: ClaimedMessage) -> _Sent:
+    def _attempt(self, message: ClaimedMessage) -> _Outcome:
+        """Send a message; return it with what went wrong, if anything did."""
         bodies = tuple(row.facts for row in message.rows)
         whole = Message(id=message.id, recipient=message.recipient, bodies=bodies)
         try:
             self._channel.send(whole, now=self._clock.now())
         except DeliveryError as error:
-            return _Sent(message, error)
+            return message, error
         except Exception as error:  # the boundary of a delivery: a defect must not stop the rest
             log.exception("delivery raised", channel=self._channel.name, message=message.id)
             name = type(error).__name__
-            return _Sent(message, DeliveryError(f"quota-watch failed: {name}", by_us=True))
-        return _Sent(message, None)
+            return message, DeliveryError(f"quota-watch failed: {name}", by_us=True)
+        return message, None
 
-    def _record(self, sent: Sequence[_Sent]) -> None:
+    def _record(self, outcomes: Sequence[_Outcome]) -> None:
         """Record outcomes; after a first success make due what waits for its next attempt.
 
         All but what failed while the channel did work: it would hold up the rest.
         """
-        accepted = [each.message for each in sent if each.error is None]
-        failed = [(each.message, each.error) for each in sent if each.error is not None]
+        accepted = [message for message, error in outcomes if error is None]
+        failed = [(message, error) for message, error in outcomes if error is not None]
         works_again = bool(accepted) and not self._works
         self._works = self._works or works_again
         if self._works:

@@ -213,12 +213,13 @@ def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bo
         return True  # the config named one until now, or what upstream reported is not in use yet
     if known.lower_since is not None:
         return now - known.lower_since + NEARLY >= ENFORCED_EVERY
+    limit = known.events
     every = read_every(
         known,
         used=used,
-        near=_is_near(watch, known.events, used),
-        story_open=known.events is not None
-        and highest_level(used, known.events, watch.levels) is not None,
+        near=limit is not None
+        and any((level - _NEAR) * limit <= used * 100 < level * limit for level in watch.levels),
+        story_open=limit is not None and highest_level(used, limit, watch.levels) is not None,
     )
     if (row.account or {}).get("as_of") != iso(row.limit_read_at):  # the last try failed
         every = min(every, _AGAIN)
@@ -241,12 +242,6 @@ def _has_stopped(row: Row[Any], used: int, now: datetime) -> bool:
         return False
     since_last: timedelta = now - row.last_ok
     return used * (since_last / max(now - opened, _AGAIN)) >= _SOME
-
-
-def _is_near(watch: Watch, limit: int | None, used: int) -> bool:
-    return limit is not None and any(
-        (level - _NEAR) * limit <= used * 100 < level * limit for level in watch.levels
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,7 +84,10 @@ class Notices:
 
     def discovered(self, discoveries: Iterable[Discovery]) -> None:
         """Report each organization that was found, unless it was reported before."""
-        conditions = {_about(each): _found(each) for each in discoveries}
+        conditions = {
+            AboutServer(f"{each.organization.server} {each.organization.id}"): _found(each)
+            for each in discoveries
+        }
         with self._database.write() as connection:
             known = stories.stories_about(connection, Rule.DISCOVERED, conditions)
             for about, condition in conditions.items():
@@ -173,10 +176,6 @@ class Notices:
             now=now,
         )
         return transitions
-
-
-def _about(discovery: Discovery) -> AboutServer:
-    return AboutServer(f"{discovery.organization.server} {discovery.organization.id}")
 
 
 def _found(discovery: Discovery) -> Condition:

@@ -91,7 +91,8 @@ class Outages:
         failing = {
             group
             for group, its in groups.items()
-            if self._might_be_blind(its, rows) and self._fails(transaction, group, its)
+            if any(poll.error and rows[poll.claim.pk].failing_since for poll in its)
+            and self._fails(transaction, group, its)
         }
         seeing = {group for group, its in groups.items() if any(not p.error for p in its)}
         return BatchOutages(
@@ -103,9 +104,6 @@ class Outages:
             channels=self._channels,
             sizes={group: len(self._members[group]) for group in groups},
         )
-
-    def _might_be_blind(self, polls: Sequence[Poll], rows: Mapping[int, Row[Any]]) -> bool:
-        return any(poll.error and rows[poll.claim.pk].failing_since for poll in polls)
 
     def _fails(self, transaction: Connection, group: str, polls: Sequence[Poll]) -> bool:
         kinds = {poll.error.kind if poll.error else None for poll in polls}

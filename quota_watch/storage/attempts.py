@@ -215,10 +215,6 @@ class FailingChannel:
     last_error: str
 
 
-def _last_attempt(row: Row[Any], now: datetime) -> datetime:
-    return datetime.fromisoformat(row.log[-1]["at"]) if row.log else now
-
-
 def failing_channels(
     connection: Connection, channels: Collection[str], *, now: datetime
 ) -> list[FailingChannel]:
@@ -283,7 +279,8 @@ def _shown(channels: Collection[str]) -> Select[Any]:
 
 
 def _failing(name: str, rows: Sequence[Row[Any]], now: datetime) -> FailingChannel:
-    latest = max(rows, key=lambda row: _last_attempt(row, now))
+    last = [datetime.fromisoformat(row.log[-1]["at"]) if row.log else now for row in rows]
+    latest = rows[last.index(max(last))]
     return FailingChannel(
         name=name,
         since=min(first_attempt(row.log or (), now) for row in rows),

@@ -67,7 +67,8 @@ def past_of(
     with_today = {**counted, today: usage.used_today}
     counted = since_first_event(with_today, known_from=asked_from)
     del counted[today]
-    for period in _closed_periods(new, usage.period):
+    closed = {month_of(each.day) for each in new if each.day < usage.period.start}
+    for period in sorted(closed):
         capped |= _capped_in(counted, watch, period, today, known=capped)
     capped |= _capped_now(counted, watch, usage, known=capped)
     was_watched = row is not None and row.last_ok is not None
@@ -267,11 +268,6 @@ def _not_judged(rows: Iterable[tuple[date, date]]) -> set[date]:
         for day, as_of in days.items()
         if day not in days_judged(days, start)
     }
-
-
-def _closed_periods(days: Iterable[DayCounts], now: Period) -> list[Period]:
-    """Return the periods before `now` that the days lie in, oldest first."""
-    return sorted({month_of(each.day) for each in days if each.day < now.start})
 
 
 def _capped_now(
