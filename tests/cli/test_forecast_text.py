@@ -196,6 +196,7 @@ def test_over_the_limit_the_loss_is_told_by_day_and_until_the_reset(shop: Shop) 
         in out
     )
     assert ": collection resumes within 30 minutes." in out
+    assert "If collection resumed now, it would reach about " in out
     assert "So far an estimated 3,380 (" in out
     to_come = shop.json["forecast"]["p50"] - shop.json["used"]
     assert shop.json["lost"]["until_reset"]["likely"] == to_come > 20_000
