@@ -323,8 +323,8 @@ def days_ahead(
     """
     whole = sum(path)
     days = []
-    for place, come in enumerate(accumulate(path), start=1):
-        share = come / whole if whole > 0 else place / len(path)
+    for place, events in enumerate(accumulate(path), start=1):
+        share = events / whole if whole > 0 else place / len(path)
         low, likely, high = (round(used + max(end - used, 0) * share) for end in (p10, p50, p90))
         day = as_of + timedelta(days=place)
         days.append(

@@ -150,8 +150,8 @@ def _spread(strays: Sequence[float]) -> float:
     if not strays:
         return _TYPICAL
     high = sorted(strays)[-1 - len(strays) // _ONE_IN_TEN]
-    seen = min(max(high, 0.0), _FARTHEST) / _Z10
-    whole = len(strays) * seen**2 + _TYPICAL_DAYS * _TYPICAL**2
+    spread = min(max(high, 0.0), _FARTHEST) / _Z10
+    whole = len(strays) * spread**2 + _TYPICAL_DAYS * _TYPICAL**2
     return six_figures(math.sqrt(whole / (len(strays) + _TYPICAL_DAYS)))
 
 

@@ -99,10 +99,10 @@ def mark_failed(
 ) -> bool:
     """Record that the rows failed for good, and drop what would only resolve them."""
     ended = finished(DeliveryState.FAILED, reason, attempt.at)
-    held = _keep(connection, message, attempt, reason, **ended)
-    if held:
+    is_ours = _keep(connection, message, attempt, reason, **ended)
+    if is_ours:
         drop_pointless(connection, message.rows, now=attempt.at)
-    return held
+    return is_ours
 
 
 def give_back(connection: Connection, messages: Iterable[ClaimedMessage]) -> None:
@@ -137,9 +137,11 @@ def drop_expired(connection: Connection, *, now: datetime, channel: str | None =
     return connection.execute(expired.values(ended)).rowcount
 
 
-def drop_pointless(connection: Connection, gone: Iterable[Delivery], *, now: datetime) -> None:
+def drop_pointless(
+    connection: Connection, undelivered: Iterable[Delivery], *, now: datetime
+) -> None:
     """Drop the ends of these stories where their receiver got nothing else of them."""
-    for row in {(row.alert_pk, row.channel, row.recipient): row for row in gone}.values():
+    for row in {(row.alert_pk, row.channel, row.recipient): row for row in undelivered}.values():
         same = and_(
             delivery.c.alert_pk == row.alert_pk,
             delivery.c.channel == row.channel,
@@ -224,10 +226,10 @@ def failing_channels(
     an hour, or where one has failed for good and nothing has reached that recipient since. A
     failure for good counts for 10 minutes at least.
     """
-    found: dict[str, list[Row[Any]]] = {}
+    rows_by_channel: dict[str, list[Row[Any]]] = {}
     for row in (*_retried(connection, channels, now), *_failed(connection, channels, now)):
-        found.setdefault(row.channel, []).append(row)
-    return [_failing(name, found[name], now) for name in sorted(found)]
+        rows_by_channel.setdefault(row.channel, []).append(row)
+    return [_failing(name, rows_by_channel[name], now) for name in sorted(rows_by_channel)]
 
 
 def _retried(
@@ -274,8 +276,8 @@ def _last_reached(connection: Connection, channel: str, recipient: str) -> datet
 
 
 def _shown(channels: Collection[str]) -> Select[Any]:
-    shown = [column for column in delivery.c if column is not delivery.c.facts]
-    return select(*shown).where(delivery.c.channel.in_(channels), delivery.c.type != TEST)
+    columns = [column for column in delivery.c if column is not delivery.c.facts]
+    return select(*columns).where(delivery.c.channel.in_(channels), delivery.c.type != TEST)
 
 
 def _failing(name: str, rows: Sequence[Row[Any]], now: datetime) -> FailingChannel:
@@ -307,8 +309,8 @@ def _name(connection: Connection, channels: Collection[str], now: datetime) -> N
     """Record, once an hour, that a running config names the channels of what waits."""
     at = delivery.c.named_at
     old = or_(at.is_(None), at <= now - _NAMED_AGAIN, at > now + _NAMED_AGAIN)
-    named = update(delivery).where(is_loose(now), delivery.c.channel.in_(channels), old)
-    connection.execute(named.values(named_at=now))
+    statement = update(delivery).where(is_loose(now), delivery.c.channel.in_(channels), old)
+    connection.execute(statement.values(named_at=now))
 
 
 def _catch_up(connection: Connection, now: datetime) -> None:
@@ -334,11 +336,11 @@ def _fail_unnamed(
     if not rows:
         return []
     over = finished(DeliveryState.FAILED, DeliveryReason.NO_CHANNEL, now)
-    chosen = delivery.c.pk.in_([row.pk for row in rows])
-    connection.execute(update(delivery).where(chosen).values(over))
-    gone = [as_delivery(row) for row in rows]
-    drop_pointless(connection, gone, now=now)
-    return gone
+    these = delivery.c.pk.in_([row.pk for row in rows])
+    connection.execute(update(delivery).where(these).values(over))
+    undelivered = [as_delivery(row) for row in rows]
+    drop_pointless(connection, undelivered, now=now)
+    return undelivered
 
 
 def _overdue(connection: Connection, channels: Collection[str], now: datetime) -> list[Delivery]:

@@ -63,12 +63,14 @@ def register(
     connection: Connection, watches: Iterable[Watch], *, now: datetime
 ) -> dict[Organization, int]:
     """Make a row for each organization that has none, due at once; return all their keys."""
-    wanted = {watch.organization: watch for watch in watches}
-    keys = keys_of(connection, wanted)
+    by_organization = {watch.organization: watch for watch in watches}
+    keys = keys_of(connection, by_organization)
     # In one order everywhere, so that two processes that start at once can't block each other.
-    missing = sorted(wanted.keys() - keys.keys())
-    insert_missing(connection, organization, [_new_row(wanted[each], now) for each in missing])
-    return keys_of(connection, wanted) if missing else keys
+    missing = sorted(by_organization.keys() - keys.keys())
+    insert_missing(
+        connection, organization, [_new_row(by_organization[each], now) for each in missing]
+    )
+    return keys_of(connection, by_organization) if missing else keys
 
 
 def _new_row(watch: Watch, now: datetime) -> dict[str, Any]:
@@ -86,16 +88,18 @@ def _new_row(watch: Watch, now: datetime) -> dict[str, Any]:
     }
 
 
-def keys_of(connection: Connection, wanted: Collection[Organization]) -> dict[Organization, int]:
+def keys_of(
+    connection: Connection, organizations: Collection[Organization]
+) -> dict[Organization, int]:
     """Return the keys of those wanted organizations that have a row, in the order wanted."""
     columns = organization.c
     query = select(columns.pk, columns.server, columns.id)
-    if len(wanted) == 1:  # asked for one after another, each would read all
-        (only,) = wanted
+    if len(organizations) == 1:  # asked for one after another, each would read all
+        (only,) = organizations
         query = query.where(columns.server == only.server, columns.id == only.id)
     rows = connection.execute(query)
     keys = {Organization(server, id_): pk for pk, server, id_ in rows}
-    return {identity: keys[identity] for identity in wanted if identity in keys}
+    return {identity: keys[identity] for identity in organizations if identity in keys}
 
 
 def find_due(
@@ -109,13 +113,13 @@ def find_due(
 ) -> list[int]:
     """Return up to `most` due organizations among `ours` that are not `busy` in this process."""
     query = select(organization.c.pk).where(_is_due(interval, now)).order_by(organization.c.next_at)
-    found: list[int] = []
+    pks: list[int] = []
     for offset in count(step=_ROWS_AT_A_TIME):
         due = connection.scalars(query.limit(_ROWS_AT_A_TIME).offset(offset)).all()
-        found += [pk for pk in due if pk in ours and pk not in busy]
-        if len(found) >= most or len(due) < _ROWS_AT_A_TIME:
+        pks += [pk for pk in due if pk in ours and pk not in busy]
+        if len(pks) >= most or len(due) < _ROWS_AT_A_TIME:
             break
-    return found[:most]
+    return pks[:most]
 
 
 def claim_due(
@@ -128,9 +132,9 @@ def claim_due(
 
 def claim_now(connection: Connection, pks: Collection[int], *, now: datetime) -> list[Claim]:
     """Claim the organizations whether due or not; a claim of another worker is taken over."""
-    chosen = select(organization).where(organization.c.pk.in_(pks))
+    query = select(organization).where(organization.c.pk.in_(pks))
     # In key order, as the record locks them, so that neither waits for the other.
-    query = chosen.order_by(organization.c.pk).with_for_update()
+    query = query.order_by(organization.c.pk).with_for_update()
     return _take(connection, connection.execute(query).all(), now)
 
 

@@ -139,8 +139,8 @@ class Database:
     @property
     def label(self) -> str:
         """Where the data is, without a password."""
-        shown = self._url.set(drivername="postgresql", query={})
-        return str(self.path) if self.path else shown.render_as_string(hide_password=True)
+        url = self._url.set(drivername="postgresql", query={})
+        return str(self.path) if self.path else url.render_as_string(hide_password=True)
 
     @property
     def path(self) -> Path | None:
@@ -206,11 +206,11 @@ class Database:
         if self._file is None or self.path is None:
             return
         try:
-            found = _identity(self.path)
+            identity = _identity(self.path)
         except OSError:  # SQLite reports it better
             return
-        if found != self._file:
-            what = "deleted" if found is None else "replaced by another file"
+        if identity != self._file:
+            what = "deleted" if identity is None else "replaced by another file"
             raise DatabaseLost(
                 f"database {self.label}: it was {what} while in use; nothing more is"
                 " written to the old file"

@@ -39,10 +39,11 @@ def days_of(
     connection: Connection, pks: Collection[int], first: date, last: date
 ) -> Mapping[int, list[DayCounts]]:
     """Read the days from `first` to `last` of many organizations in one query, by date."""
-    found = _by_date(connection, day_usage.c.counts, pks, first, last)
+    values = _by_date(connection, day_usage.c.counts, pks, first, last)
     dates = {day.isoformat(): day for day in each_day(first, last)}
     return {
-        pk: [DayCounts(dates[day], days[day]) for day in sorted(days)] for pk, days in found.items()
+        pk: [DayCounts(dates[day], days[day]) for day in sorted(days)]
+        for pk, days in values.items()
     }
 
 
@@ -50,9 +51,9 @@ def totals_of(
     connection: Connection, pks: Collection[int], first: date, last: date
 ) -> Mapping[int, list[int | None]]:
     """Read the counted events of each day from `first` to `last`; None where it is not stored."""
-    found = _by_date(connection, day_usage.c.used, pks, first, last)
+    values = _by_date(connection, day_usage.c.used, pks, first, last)
     dates = [day.isoformat() for day in each_day(first, last)]
-    return {pk: [days.get(day) for day in dates] for pk, days in found.items()}
+    return {pk: [days.get(day) for day in dates] for pk, days in values.items()}
 
 
 def sums_of(
@@ -66,8 +67,8 @@ def sums_of(
         .where(among(columns.organization_pk, pks), columns.date.between(first, last))
         .group_by(columns.organization_pk)
     )
-    found = {pk: (int(used), int(day)) for pk, used, day in connection.execute(query)}
-    return dict.fromkeys(pks, (0, 0)) | found
+    sums = {pk: (int(used), int(day)) for pk, used, day in connection.execute(query)}
+    return dict.fromkeys(pks, (0, 0)) | sums
 
 
 def _by_date(
@@ -164,15 +165,15 @@ def day_rows(
     columns = day_usage.c
     first = min((day.day for its in days.values() for day in its), default=date.max)
     last = max((day.day for its in days.values() for day in its), default=date.min)
-    shown = (columns.counts, columns.used, columns.changed_from)
-    query = select(columns.organization_pk, columns.date, *shown).where(
+    selection = (columns.counts, columns.used, columns.changed_from)
+    query = select(columns.organization_pk, columns.date, *selection).where(
         among(columns.organization_pk, days), columns.date.between(first, last)
     )
-    found: dict[int, dict[date, Any]] = {pk: {} for pk in days}
+    by_date: dict[int, dict[date, Any]] = {pk: {} for pk in days}
     if any(days.values()):
         for row in connection.execute(query):
-            found[row.organization_pk][row.date] = row
-    return found
+            by_date[row.organization_pk][row.date] = row
+    return by_date
 
 
 def changed_rows(

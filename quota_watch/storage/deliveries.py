@@ -134,11 +134,11 @@ def quiet_kept(quiet: QuietHours | None) -> dict[str, str] | None:
     return times | {"time_zone": quiet.time_zone}
 
 
-def _quiet(kept: Mapping[str, str] | None) -> QuietHours | None:
-    if kept is None:
+def _quiet(value: Mapping[str, str] | None) -> QuietHours | None:
+    if value is None:
         return None
-    start, end = (time.fromisoformat(kept[name]) for name in ("from", "to"))
-    return QuietHours(start=start, end=end, time_zone=kept["time_zone"])
+    start, end = (time.fromisoformat(value[name]) for name in ("from", "to"))
+    return QuietHours(start=start, end=end, time_zone=value["time_zone"])
 
 
 def is_pending() -> ColumnElement[bool]:
@@ -240,11 +240,11 @@ def retry(connection: Connection, ids: Collection[str] | None, *, now: datetime)
     query = select(delivery.c.id).where(delivery.c.state == DeliveryState.FAILED)
     if ids is not None:
         query = query.where(delivery.c.id.in_(ids))
-    found = list(connection.scalars(query.with_for_update()))
+    ids = list(connection.scalars(query.with_for_update()))
     anew = dict.fromkeys(("done_at", "reason", "message_id", "not_before", "expires_at"))
     connection.execute(
         update(delivery)
-        .where(delivery.c.id.in_(found))
+        .where(delivery.c.id.in_(ids))
         .values(
             state=DeliveryState.PENDING,
             next_at=now,
@@ -254,7 +254,7 @@ def retry(connection: Connection, ids: Collection[str] | None, *, now: datetime)
             **anew,
         )
     )
-    return found
+    return ids
 
 
 def receivers_of(
@@ -302,11 +302,11 @@ def rows(
 
     `most` of them at most, and only those in `state` if one is given.
     """
-    shown = [column for column in delivery.c if column is not delivery.c.facts]
-    query: Select[Any] = select(*shown).order_by(delivery.c.pk.desc())
-    wanted = DeliveryState.FAILED if only_failed else state
-    if wanted is not None:
-        query = query.where(delivery.c.state == wanted)
+    columns = [column for column in delivery.c if column is not delivery.c.facts]
+    query: Select[Any] = select(*columns).order_by(delivery.c.pk.desc())
+    only_state = DeliveryState.FAILED if only_failed else state
+    if only_state is not None:
+        query = query.where(delivery.c.state == only_state)
     return list(connection.execute(query.limit(most)))
 
 
@@ -341,12 +341,12 @@ def untold(connection: Connection, channels: Collection[str], *, since: datetime
         )
         .order_by(row.pk)
     )
-    found: dict[str, set[str]] = {}
+    channels_of: dict[str, set[str]] = {}
     for transition_id, channel in connection.execute(query):
-        found.setdefault(transition_id, set()).add(channel)
+        channels_of.setdefault(transition_id, set()).add(channel)
     return [
         Untold(transition_id=id_, channels=tuple(sorted(names)))
-        for id_, names in found.items()
+        for id_, names in channels_of.items()
         if names & {*channels}
     ]
 

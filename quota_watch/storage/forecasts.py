@@ -93,23 +93,23 @@ def past_of(
 
 def forecast_row(pk: int, analysis: Analysis, usage: Usage) -> dict[str, Any] | None:
     """Return the row of the day's forecast, which replaces an earlier one of the same day."""
-    made = analysis.forecast
-    if not isinstance(made, Forecast):
+    forecast = analysis.forecast
+    if not isinstance(forecast, Forecast):
         return None
     return {
         "organization_pk": pk,
-        "as_of": made.as_of,
+        "as_of": forecast.as_of,
         "period_start": usage.period.start,
-        "p10": made.p10,
-        "p50": made.p50,
-        "p90": made.p90,
-        "warn_at": made.warn_at,
-        "path": [round(n, 1) for n in made.path],
+        "p10": forecast.p10,
+        "p50": forecast.p50,
+        "p90": forecast.p90,
+        "warn_at": forecast.warn_at,
+        "path": [round(n, 1) for n in forecast.path],
         "state": {
-            "used": made.used,
-            "probability_over": made.probability_over,
-            "crosses_on": msgspec.to_builtins(made.crosses_on),
-            "memory": msgspec.to_builtins(made.memory),
+            "used": forecast.used,
+            "probability_over": forecast.probability_over,
+            "crosses_on": msgspec.to_builtins(forecast.crosses_on),
+            "memory": msgspec.to_builtins(forecast.memory),
             "shape": msgspec.to_builtins(analysis.past.shape),
         },
         "version": VERSION,
@@ -245,7 +245,7 @@ def thin_out(connection: Connection, pk: int, *, period: Period, oldest: date) -
     rows = connection.execute(select(columns.period_start, columns.as_of).where(*closed))
     days = _not_judged((row.period_start, row.as_of) for row in rows)
     superfluous = delete(forecast).where(*closed, columns.as_of.in_(days))
-    gone = connection.execute(superfluous).rowcount
+    deleted = connection.execute(superfluous).rowcount
     whole = select(columns.as_of, columns.state).where(*closed, columns.warn_at.is_not(None))
     for row in connection.execute(whole).all():
         connection.execute(
@@ -254,17 +254,17 @@ def thin_out(connection: Connection, pk: int, *, period: Period, oldest: date) -
             .values(path=[], state={"memory": row.state.get("memory")}, warn_at=None)
         )
     ended = delete(forecast).where(columns.organization_pk == pk, columns.as_of < oldest)
-    return gone + connection.execute(ended).rowcount
+    return deleted + connection.execute(ended).rowcount
 
 
 def _not_judged(rows: Iterable[tuple[date, date]]) -> set[date]:
     """Return the `as_of` of forecasts that nothing is judged by, of their periods and `as_of`."""
-    made: dict[date, dict[date, date]] = {}
+    days_made: dict[date, dict[date, date]] = {}
     for start, as_of in rows:
-        made.setdefault(start, {})[made_on(as_of)] = as_of
+        days_made.setdefault(start, {})[made_on(as_of)] = as_of
     return {
         as_of
-        for start, days in made.items()
+        for start, days in days_made.items()
         for day, as_of in days.items()
         if day not in days_judged(days, start)
     }

@@ -159,13 +159,13 @@ def renamed(stored: StoredSites, sites: Iterable[Site]) -> dict[str, Any]:
 
 
 def with_usage(
-    stored: StoredSites, found: Mapping[str, SiteUsage | None], *, now: datetime
+    stored: StoredSites, usages: Mapping[str, SiteUsage | None], *, now: datetime
 ) -> dict[str, Any]:
-    """Return the sites with the usage `found` of some; None where upstream refused it."""
+    """Return the sites with the usage `usages` of some; None where upstream refused it."""
     known = known_sites(stored)
     anew = {
         id_: _json(reread(known[id_], usage, now=now))
-        for id_, usage in found.items()
+        for id_, usage in usages.items()
         if id_ in known
     }
     return {**(stored or {}), **anew}

@@ -222,15 +222,15 @@ class _Queue:
 
     def _in_order(self, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
         """Return the rows that overtake nothing, with what critical ones take along."""
-        chosen = {row.pk: row for row in rows}
-        joining = frozenset(chosen)
+        by_pk = {row.pk: row for row in rows}
+        joining = frozenset(by_pk)
         for row in rows:
             before = [each for each in self._earlier(row) if each.pk not in joining]
             if is_urgent(row.severity, row.type):
-                chosen |= {each.pk: each for each in before if each.message_id is None}
+                by_pk |= {each.pk: each for each in before if each.message_id is None}
             elif before:
-                del chosen[row.pk]
-        return list(chosen.values())
+                del by_pk[row.pk]
+        return list(by_pk.values())
 
     def _earlier(self, row: Row[Any]) -> list[Row[Any]]:
         return [each for each in self._stories[_story(row)] if each.pk < row.pk]

@@ -139,11 +139,11 @@ def unsound(database: Database) -> list[str]:
     with database.read() as connection:
         if not database.is_sqlite:
             return []
-        found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-    problems = [f"{database.label}: {text}" for text in found if text != "ok"]
+        findings = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        references = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    problems = [f"{database.label}: {text}" for text in findings if text != "ok"]
     return problems + [
-        f"{database.label}: row {row[1]} of {row[0]} refers to none" for row in broken
+        f"{database.label}: row {row[1]} of {row[0]} refers to none" for row in references
     ]
 
 
@@ -296,8 +296,8 @@ def thin_out(
             return deleted
         with database.write() as connection:
             deleted += thin_out_organization(connection, pk, keep=keep, now=now)
-            done = update(organization).where(columns.pk == pk).values(thinned_on=today)
-            connection.execute(done)
+            mark = update(organization).where(columns.pk == pk).values(thinned_on=today)
+            connection.execute(mark)
     if not pks:
         return 0
     with database.write() as connection:
