@@ -35,6 +35,8 @@ from quota_watch.config.values import (
 FORMATS = ("json", "slack", "discord", "teams", "pagerduty")
 """The formats of webhooks."""
 
+_IN_BRACKETS = "put it in brackets: […]"
+
 Location = tuple[str | int, ...]
 _Reader = Callable[[object, "_Place"], Any]
 S = TypeVar("S", bound="Section")
@@ -220,7 +222,9 @@ def _by_type(kinds: Sequence[Any]) -> _Reader:
 def _list_reader(make: Callable[[Any], Any], item: _Reader) -> _Reader:
     def read_list(value: object, place: _Place) -> Any:
         if not isinstance(value, list | tuple):
-            return place.refuse(f"not a list but {kind_of(value)}{_list_hint(place.location)}")
+            is_table = place.location == ("organizations",)
+            form = "write [[organizations]], in double brackets" if is_table else _IN_BRACKETS
+            return place.refuse(f"not a list but {kind_of(value)}; {form}")
         items = [item(each, place.at(index)) for index, each in enumerate(value)]
         return _BAD if any(each is _BAD for each in items) else make(items)
 
@@ -290,9 +294,3 @@ def _bad_type(type_: object, known: Mapping[str, object]) -> str:
     near = closest(type_, known)
     what = "unknown channel type"
     return str(InvalidValueError(what, value=type_, allowed=quoted(known), meant=near))
-
-
-def _list_hint(location: Location) -> str:
-    if location == ("organizations",):
-        return "; write [[organizations]], in double brackets"
-    return "; put it in brackets: […]"
