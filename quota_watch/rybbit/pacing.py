@@ -15,8 +15,6 @@ from quota_watch.model.schedule import EXTRA_PER_DAY, Pace, needed_interval
 from quota_watch.model.source import UpstreamError
 from quota_watch.rybbit.budget import DAY_SECONDS, Bucket, Day, read_tiers
 
-__all__ = ("Pacer", "Purpose")
-
 _LOST_SECONDS = 60.0  # a request without an outcome for so long has ended somehow
 _SOON, _SOON_AFTER, _LATER = 0.1, 1.0, 0.5  # seconds; how often to ask while the first is away
 _BURST_REST = 1.0
