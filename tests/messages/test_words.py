@@ -465,3 +465,11 @@ def test_a_silence_of_sites_that_rybbit_wants_a_plan_for_says_that():
     assert alert.steps == (
         "Choose a plan at https://app.rybbit.io: collection begins within 30 minutes.",
     )
+
+
+def test_a_refused_config_names_its_problems_before_anything_else():
+    problems = [f'poll.interval: not a duration (value "{n}"); allowed: a number' for n in "abc"]
+    alert = tell(about(Rule.CONFIG, Reason.CONFIG_REFUSED, detail={"problems": problems})).alert
+    assert alert.title == "A new config was refused (3 problems); the old one stays in force"
+    assert alert.lead.startswith('poll.interval: not a duration (value "a"); allowed: a number.')
+    assert alert.lead.endswith("And 1 more.")

@@ -44,7 +44,7 @@ def delivery_ended(case: Case) -> Words:
     )
 
 
-_MOST_PROBLEMS = 3
+_MOST_PROBLEMS = 2
 
 
 def config_fired(case: Case) -> Words:
