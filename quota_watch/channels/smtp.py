@@ -218,7 +218,7 @@ class MailServer:
         )
 
     def _quoted(self, text: bytes | str) -> str:
-        """Quote the server's words; some repeat what they were told, and that is a password."""
+        """Quote the server's words; some servers repeat what was sent, even a password."""
         words = text.decode(errors="replace") if isinstance(text, bytes) else text
         return one_line(self._redact(words))
 

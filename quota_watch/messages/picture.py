@@ -33,7 +33,7 @@ class Stretch:
 class Gauge:
     """Usage, what is likely to come, its range, and where the limit is.
 
-    The widths are percent and come to 100. `caption` says it in words.
+    The widths are percent and add up to 100. `caption` says it in words.
     """
 
     parts: tuple[Stretch, ...]

@@ -91,7 +91,7 @@ def _fell(case: Situation) -> Words:
 
 
 def moved_fired(case: Situation) -> Words:
-    """Say what past days had come to and come to now, and what that means."""
+    """Say how the count of past days changed, and what that means."""
     before, after = case.detail.get("before"), case.detail.get("after")
     title, changed = f"Past days of {case.name} grew suddenly", past_days(case.detail.get("days"))
     if before is not None and after is not None:

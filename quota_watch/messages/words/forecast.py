@@ -148,7 +148,7 @@ def _lead(case: Situation) -> str:
 
 
 def _news(case: Situation, odds: float | None) -> str:
-    """Say what is new about a forecast that was told before, and that an early one is early."""
+    """Say what is new since the last message, or that this is an early sign."""
     step, when = case.transition.reason, crossing(case)
     if step is Reason.WILL_EXCEED and case.transition.type is TransitionType.ESCALATED:
         return "The days since then confirm it."

@@ -38,7 +38,7 @@ def limit_fired(case: Situation) -> Words:
 
 
 def limit_changed(case: Situation) -> Words:
-    """Say that another limit ended an alert; the change itself is told by the rule `limit`."""
+    """Say that another limit ended an alert; the rule `limit` reports the change itself."""
     story = case.transition.story
     old, new = story.limit, case.limit
     at = f": {case.percent} used" if case.percent else ""
