@@ -14,6 +14,8 @@ import click
 import pytest
 from sqlalchemy import update
 
+from quota_watch.cli.alerts import alerts
+from quota_watch.cli.context import styled
 from quota_watch.cli.status import show, show_again, status
 from quota_watch.cli.store import history
 from quota_watch.lib.text import sparkline
@@ -194,6 +196,23 @@ def test_where_polls_fail_it_is_not_said_that_nobody_polls(folder, station) -> N
     out = folder(status).out
     assert "Nothing has been polled" not in out
     assert out.startswith("No poll has succeeded since 2026-03-15 12:00Z (31 min ago). All")
+
+
+@pytest.mark.parametrize("command", [(alerts,), (history, "org_shop")])
+def test_other_views_say_on_stderr_how_old_their_numbers_are(folder, station, command) -> None:
+    station.cycle()
+    keep(station, interval_seconds=900)
+    assert "Nothing has been polled" not in folder(*command).err
+    folder.clock.advance(timedelta(minutes=31))
+    assert folder(*command).err.startswith("Nothing has been polled since 2026-03-15 12:00Z")
+
+
+@pytest.mark.parametrize(("no_color", "escapes"), [("", True), ("1", False)])
+def test_a_terminal_shows_colour_unless_no_color_is_set(monkeypatch, no_color, escapes) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    lines = printed_on_terminal(lambda: click.echo(styled("over", "bold red")))
+    assert ("\x1b" in lines[0]) is escapes
 
 
 def test_watching_fits_the_window_and_shows_the_worst_first(folder: Folder, station) -> None:
