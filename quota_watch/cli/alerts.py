@@ -65,8 +65,8 @@ def alerts(
         stories = alerts_of(connection, watches, only_open=only_open)
         silences = silences_shown(connection, now=now)
         if not as_json:
-            shown = watches or config.watches()
-            warn_of_old(connection, shown, now=now, interval=config.poll.interval)
+            selection = watches or config.watches()
+            warn_of_old(connection, selection, now=now, interval=config.poll.interval)
     if as_json:
         print_json({"alerts": stories})
     elif not stories:
@@ -215,8 +215,8 @@ def silence(
     config, now = context.config(), context.clock.now()
     zone = config.alerts.time_zone
     ends_at = _end(length, until, now=now, zone=zone)
-    named = () if organization is None else (organization,)
-    watches: Sequence[Watch | None] = (None,) if for_all else chosen(config, named, group)
+    ids = () if organization is None else (organization,)
+    watches: Sequence[Watch | None] = (None,) if for_all else chosen(config, ids, group)
     why, who = _text(reason, "--reason"), _text(author or _user(), "--author")
     with context.existing(config, to_write=True) as database, database.write() as connection:
         keys = claims.register(connection, [each for each in watches if each], now=now)
@@ -233,8 +233,8 @@ def silence(
             for watch in watches
         ]
     for pk, watch in zip(pks, watches, strict=True):
-        held = f"{rule or 'everything'} of {one_line(watch.name) if watch else 'all organizations'}"
-        click.echo(f"silence {pk}: {held}, until {moment(ends_at, zone)}, by {who}")
+        what = f"{rule or 'everything'} of {one_line(watch.name) if watch else 'all organizations'}"
+        click.echo(f"silence {pk}: {what}, until {moment(ends_at, zone)}, by {who}")
     click.echo(
         "Until then no new alerts are sent, only resolutions of those already sent; what is still\n"
         "true then is sent then. Messages already queued still go out. "
@@ -284,9 +284,9 @@ def _text(text: str, option: str) -> str:
 
 def _user() -> str:
     """Return who runs the command: before sudo, if that is how."""
-    named = os.environ.get("SUDO_USER") or os.environ.get("USER")
+    user = os.environ.get("SUDO_USER") or os.environ.get("USER")
     try:
-        return named or getpass.getuser()
+        return user or getpass.getuser()
     except (KeyError, OSError):  # a container's user need not have a name
         return "unknown"
 

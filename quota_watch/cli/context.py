@@ -179,8 +179,8 @@ def chosen(config: "Config", names: Sequence[str], group: str | None = None) -> 
     if names:
         known = {table.name or table.id: table for table in tables}
         known |= {table.id: table for table in tables}
-        named = [pick("organization", name, known) for name in names]
-        tables = list({table.id: table for table in named}.values())
+        matches = [pick("organization", name, known) for name in names]
+        tables = list({table.id: table for table in matches}.values())
     return tuple(map(config.watch, tables))
 
 
@@ -273,9 +273,9 @@ def print_table(
         return "-" if value is None else one_line(str(value), None)
 
     terminal = is_terminal()
-    shown = [n for n, header in enumerate(headers) if not (terminal and header in piped_only)]
-    parts = [[[text(row[n]) for n in shown] for row in group] for group in groups]
-    heads, lines = [headers[n] for n in shown], list(chain.from_iterable(parts))
+    columns = [n for n, header in enumerate(headers) if not (terminal and header in piped_only)]
+    parts = [[[text(row[n]) for n in columns] for row in group] for group in groups]
+    heads, lines = [headers[n] for n in columns], list(chain.from_iterable(parts))
     if not terminal:
         if gap:
             click.echo()

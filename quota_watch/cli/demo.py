@@ -304,8 +304,8 @@ def _conclude(stage: _Stage) -> None:
     with stage.database.read() as connection:
         pending = deliveries.count_pending(connection)
     click.echo(f"\nIt is {now:%d %B %Y, %H:%M} UTC. `quota-watch status` shows:\n")
-    show(shown := stage.status(), now=now, pending=pending)
-    busiest, last = max(shown, key=lambda each: each.used or 0), stage.scenes[-1]
+    show(statuses := stage.status(), now=now, pending=pending)
+    busiest, last = max(statuses, key=lambda each: each.used or 0), stage.scenes[-1]
     click.echo(f"\nMails  {stage.folder} (.eml, and .html for a browser)")
     program = f"{_program()} -c {shlex.quote(str(stage.file))}"
     for words in ("status", "alerts", f"forecast {busiest.id}", f"alerts explain {last.id}"):
@@ -317,8 +317,8 @@ def _program() -> str:
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m quota_watch"
-    found = shutil.which(program.name)
-    is_found = found is not None and Path(found).samefile(program)
+    path = shutil.which(program.name)
+    is_found = path is not None and Path(path).samefile(program)
     return program.name if is_found else shlex.quote(str(program.absolute()))
 
 
@@ -332,9 +332,9 @@ def _go_on(url: str | None, ends: float) -> None:
             time.sleep(min(left, _STEP_SECONDS))
 
 
-def _level(shown: Status) -> str:
-    percent = "?" if shown.percent is None else f"{shown.percent:.0f} %"
-    return f"{shown.name.split()[0]} {percent}"
+def _level(status: Status) -> str:
+    percent = "?" if status.percent is None else f"{status.percent:.0f} %"
+    return f"{status.name.split()[0]} {percent}"
 
 
 def _print_mail(clock: DemoClock, mail: EmailMessage) -> None:

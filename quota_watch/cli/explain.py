@@ -60,11 +60,11 @@ def explain(context: Context, organization: str, *, as_json: bool) -> None:
     least = {name: each.min_severity.label for name, each in config.channels.items()}
     every = config.poll.interval
     with context.existing(config) as database, database.read() as connection:
-        found = explanation(connection, watch, channels=least, interval=every, now=now)
+        report = explanation(connection, watch, channels=least, interval=every, now=now)
     if as_json:
-        print_json({"explanations": [found]})
+        print_json({"explanations": [report]})
     else:
-        _Page(found, watch.time_zone, now).show()
+        _Page(report, watch.time_zone, now).show()
 
 
 class _Page:
@@ -203,8 +203,8 @@ class _Page:
             return f"not sent to {to}: {over} {tries}{why}"
         later = self._when(delivery.next_attempt)
         if delivery.attempts == 0:
-            held = "held by quiet hours" if delivery.not_before else "waits"
-            return f"not yet sent to {to}: {held} until {later}"
+            state = "held by quiet hours" if delivery.not_before else "waits"
+            return f"not yet sent to {to}: {state} until {later}"
         return f"not yet sent to {to} {tries}, next {later}{why}"
 
     def _rule(self, rule: ExplainedRule) -> str:
@@ -277,40 +277,40 @@ def preview(
         if not as_json and rule != "report":
             warn_of_old(connection, [watch], now=now, interval=config.poll.interval)
         facts, is_true = facts_to_preview(connection, config, watch, rule, channel=channel, now=now)
-    shown = render(config, channel, facts, is_true=is_true, now=now)
+    rendering = render(config, channel, facts, is_true=is_true, now=now)
     names = (organization, rule, channel or "mail")
     stem = "-".join(_NOT_IN_A_NAME.sub("_", name) for name in names)
-    files = [] if output is None else _write(shown, output, stem)
+    files = [] if output is None else _write(rendering, output, stem)
     if as_json:
         answer = {
             "organization": watch.organization.id,
             "rule": rule,
-            "channel": shown.channel,
-            "format": shown.format,
-            "is_true": shown.is_true,
-            "subject": shown.subject,
-            "text": shown.text,
-            "html": shown.files.get("html"),
+            "channel": rendering.channel,
+            "format": rendering.format,
+            "is_true": rendering.is_true,
+            "subject": rendering.subject,
+            "text": rendering.text,
+            "html": rendering.files.get("html"),
             "files": files,
         }
         print_json({"previews": [answer]})
         return
-    click.echo(_introduction(shown, rule), err=True)
-    click.echo("\n".join(files) or f"{shown.subject}\n\n{shown.text}")
+    click.echo(_introduction(rendering, rule), err=True)
+    click.echo("\n".join(files) or f"{rendering.subject}\n\n{rendering.text}")
 
 
-def _introduction(shown: "Preview", rule: str) -> str:
-    where = "as a mail" if shown.channel is None else f"on the channel {shown.channel}"
+def _introduction(rendering: "Preview", rule: str) -> str:
+    where = "as a mail" if rendering.channel is None else f"on the channel {rendering.channel}"
     if rule == "report":
         return f"The newest report {where}; nothing is sent."
-    if shown.is_true:
+    if rendering.is_true:
         return f"True now, and this is what would be sent {where}."
     return f"Not true now: a sample with example numbers, {where}; nothing is sent."
 
 
-def _write(shown: "Preview", folder: Path, stem: str) -> list[str]:
+def _write(rendering: "Preview", folder: Path, stem: str) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {folder / f"{stem}.{suffix}": content for suffix, content in shown.files.items()}
+    paths = {folder / f"{stem}.{suffix}": content for suffix, content in rendering.files.items()}
     for path, content in paths.items():
         with whole_file(path) as file:
             file.write(content)

@@ -112,24 +112,24 @@ def forecast(
     config = context.config()
     (watch,) = chosen(config, (organization,))
     now = context.clock.now()
-    wanted = limit if plan is None else _limit_of(config, plan)
+    plan_limit = limit if plan is None else _limit_of(config, plan)
     with context.existing(config) as database, database.read() as connection:
         ahead = period_forecast(connection, watch, now=now)
-    fits = None if wanted is None else _fits(ahead.known, wanted)
+    fits = None if plan_limit is None else _fits(ahead.known, plan_limit)
     price = watch.prices.get(plan or "")
     if as_json:
-        asked = {
+        question = {
             "plan": plan,
-            "limit": wanted,
+            "limit": plan_limit,
             "price": price,
             "suffices": None if fits is None else all(each.fits for each in fits),
             "periods": fits,
         }
-        print_json({"forecasts": [ahead], **({} if wanted is None else {"plans": [asked]})})
+        print_json({"forecasts": [ahead], **({} if plan_limit is None else {"plans": [question]})})
         return 0
     show(ahead, now=now, stale=is_stale(ahead.known, config.poll.interval))
-    if wanted is not None:
-        _show_fit(fits, wanted, plan=plan, price=price)
+    if plan_limit is not None:
+        _show_fit(fits, plan_limit, plan=plan, price=price)
     return 0
 
 

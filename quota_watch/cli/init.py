@@ -117,18 +117,18 @@ def init(
     path = output or usual
     if path != _STDOUT and os.path.lexists(path) and not force:
         raise click.UsageError(f"{path} exists: name another with --output, or use --force")
-    named = reference or (f"env:{VARIABLE}" if os.environ.get(VARIABLE) else None)
+    source = reference or (f"env:{VARIABLE}" if os.environ.get(VARIABLE) else None)
     no_key = click.UsageError(f"no key: put it in the environment variable {VARIABLE}")
-    key = named or _typed("API key of Rybbit", no_key, hide=True)
+    key = source or _typed("API key of Rybbit", no_key, hide=True)
     with_key = credential(key, base_url, organizations)
     sights = _look(context, with_key)
     to_file = path != _STDOUT  # a pipe or a log must not show what was typed
-    in_file = key_in_file or (named is None and to_file)
+    in_file = key_in_file or (source is None and to_file)
     password = (
-        None if to_file else _PASSWORDS.get((named or "").partition(":")[0], _PASSWORDS["env"])
+        None if to_file else _PASSWORDS.get((source or "").partition(":")[0], _PASSWORDS["env"])
     )
     channels = _asked_channel(password) if sys.stdin.isatty() else ""
-    written = with_key.secret.reveal() if in_file else named or f"env:{VARIABLE}"
+    written = with_key.secret.reveal() if in_file else source or f"env:{VARIABLE}"
     _write(_draft(with_key.server, sights, api_key=written, channels=channels), path)
     for sight in sights:
         if sight.role == "member":
@@ -158,17 +158,21 @@ def _look(context: Context, credential: Credential) -> list[Sight]:
         try:
             visible = listed(client, credential, ask=patiently)
         except OrganizationKeyError as error:
-            named = _typed(f"{error}\nOrganization id", InitError(str(error)))
-            credential = replace(credential, named=(named,))
+            id_ = _typed(f"{error}\nOrganization id", InitError(str(error)))
+            credential = replace(credential, named=(id_,))
             visible = listed(client, credential, ask=patiently)
-        wanted = [each for each in visible if not credential.named or each.id in credential.named]
-        if not wanted:
+        selection = [
+            each for each in visible if not credential.named or each.id in credential.named
+        ]
+        if not selection:
             raise InitError(f"the key can see no organization at {credential.server}")
-        if all(each.role is not None and not each.sites for each in wanted):
+        if all(each.role is not None and not each.sites for each in selection):
             raise InitError(
                 "none of the organizations has a site yet, so there is nothing to count"
             )
-        sights = [look_at(client, credential, each, today=today, ask=patiently) for each in wanted]
+        sights = [
+            look_at(client, credential, each, today=today, ask=patiently) for each in selection
+        ]
     for sight in sights:
         was_named = sight.organization.id in credential.named
         if was_named and sight.trouble is not None and sight.used is None:
@@ -276,8 +280,8 @@ def _draft(server: str, sights: Iterable[Sight], *, api_key: str, channels: str)
 def _organization(sight: Sight) -> str:
     id_ = sight.organization.id
     name = one_line(sight.name)
-    named = f"name = {_string(name)}\n" if name and name != id_ else ""
-    table = f"[[organizations]]\nid = {_string(id_)}\n{named}"
+    name_line = f"name = {_string(name)}\n" if name and name != id_ else ""
+    table = f"[[organizations]]\nid = {_string(id_)}\n{name_line}"
     if not sight.is_empty:
         return f"{table}{_plan(sight)}"
     left_out = _comment("Left out, as it has no site yet. Once it has one:")

@@ -105,15 +105,15 @@ def _loader(
             log.warning("database.url has changed: restart to use it")
         for warning in warnings(new):
             log.warning(warning)
-        found = () if old is None else old.found
+        discoveries = () if old is None else old.found
         if new.rybbit.discover == "watch":
-            new = with_found(new, found)
+            new = with_found(new, discoveries)
         with ExitStack() as undo:
             runtime = Runtime(new, database=database, clock=context.clock, health=health)
             undo.callback(runtime.close, 0)
             page.take_up(new)
             undo.pop_all()
-        runtime.found = found
+        runtime.found = discoveries
         return runtime
 
     def load(old: Runtime | None) -> Runtime:
@@ -149,9 +149,9 @@ def poll(
     with context.upgraded(config) as database:
         runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)
         try:
-            with progress("poll", len(watches), bar=len(watches) >= _MANY) as shown:
-                named = [watch.organization for watch in watches]
-                summaries, put_off = runtime.poll_named(named, done=shown.advance)
+            with progress("poll", len(watches), bar=len(watches) >= _MANY) as bar:
+                identities = [watch.organization for watch in watches]
+                summaries, put_off = runtime.poll_named(identities, done=bar.advance)
             runtime.report()
             runtime.notify_of_channels()
             deliveries = runtime.flush(_FLUSH_SECONDS)
@@ -220,11 +220,11 @@ def _polled(
     put_off: Mapping[Organization, timedelta],
 ) -> list[_Polled]:
     """Report how each poll ended; where another process took it over, what that recorded."""
-    done = summaries.keys() | put_off.keys()
-    taken = [watch for watch in watches if watch.organization not in done]
+    answered = summaries.keys() | put_off.keys()
+    elsewhere = [watch for watch in watches if watch.organization not in answered]
     with database.read() as connection:
         now = context.clock.now()
-        recorded = known_of(connection, taken, now=now) if taken else []
+        recorded = known_of(connection, elsewhere, now=now) if elsewhere else []
     polled = {
         known.watch.organization: _Polled(
             id=known.watch.organization.id,
@@ -276,5 +276,5 @@ def _cells(polled: _Polled) -> Sequence[object]:
 
 def _transition(transition: Transition) -> str:
     level = "" if transition.story.level is None else f" {transition.story.level} %"
-    held = "" if transition.told else " (not sent)"
-    return f"{transition.type} {transition.story.rule}{level}{held}"
+    suffix = "" if transition.told else " (not sent)"
+    return f"{transition.type} {transition.story.rule}{level}{suffix}"

@@ -325,12 +325,12 @@ def _of_polls(status: Status) -> Iterator[str]:
         yield "not polled yet"
     interval = status.interval
     if interval and interval.stretched:
-        every, wanted = (
+        every, configured = (
             span(timedelta(seconds=seconds or 0))
             for seconds in (interval.current, interval.configured)
         )
         yield (
-            f"polled every {every}, not {wanted}: the key's daily budget allows no more, "
+            f"polled every {every}, not {configured}: the key's daily budget allows no more, "
             "or this config is newer than the poll"
         )
     for silence in status.silences:
@@ -352,8 +352,8 @@ def _of_counts(status: Status) -> Iterator[str]:
         return
     how = verb(forecast.probability_over or 0.0)
     when = f", {how} hit its limit on {status.crosses_on}" if status.crosses_on else ""
-    made = f" of {forecast.as_of}" if status.stale else ""
-    yield f"forecast{made} {_band(forecast)} by the end{when}"
+    as_of = f" of {forecast.as_of}" if status.stale else ""
+    yield f"forecast{as_of} {_band(forecast)} by the end{when}"
 
 
 def _of_limit(status: Status, now: datetime) -> Iterator[str]:

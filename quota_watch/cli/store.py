@@ -183,18 +183,18 @@ def export(
     with context.existing(config) as database, database.read() as connection:
         pks = None
         if organizations:
-            named = [watch.organization for watch in chosen(config, organizations)]
-            pks = list(claims.keys_of(connection, named).values())
-        wanted = Wanted(pks=pks, first=first, last=last)
+            identities = [watch.organization for watch in chosen(config, organizations)]
+            pks = list(claims.keys_of(connection, identities).values())
+        query = Wanted(pks=pks, first=first, last=last)
         outside = {watch.organization: watch.not_counted for watch in config.watches()}
-        total = views.how_many_days(connection, wanted)
-        types = set(views.types_of(connection, wanted)) if kind == "csv" else set()
+        total = views.how_many_days(connection, query)
+        types = set(views.types_of(connection, query)) if kind == "csv" else set()
         with (
             whole_file(path) if path else nullcontext(sys.stdout) as file,
-            progress("export", total, bar=path is not None) as shown,
-            closing(views.all_days(connection, wanted, not_counted=outside)) as rows,
+            progress("export", total, bar=path is not None) as bar,
+            closing(views.all_days(connection, query, not_counted=outside)) as rows,
         ):
-            _write(file, _counted(rows, shown.advance), kind, types)
+            _write(file, _counted(rows, bar.advance), kind, types)
     if path is not None:
         click.echo(f"{plural(total, 'day')} written to {path}", err=True)
 
@@ -257,8 +257,8 @@ def current(context: Context, as_json: bool) -> int:
     with context.unchecked(context.config()) as database:
         revision = upkeep.current(database)
     if as_json:
-        shown = {"database": database.label, "revision": revision, "needed": HEAD}
-        print_json({"schemas": [shown]})
+        body = {"database": database.label, "revision": revision, "needed": HEAD}
+        print_json({"schemas": [body]})
     else:
         schema = f"schema {revision}" if revision else "no schema yet"
         click.echo(f"{database.label} has {schema}; this version needs {HEAD}")

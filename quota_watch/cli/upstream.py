@@ -67,10 +67,10 @@ def key_reference(ctx: click.Context, param: click.Parameter, value: str | None)
     return value
 
 
-def credential(key: str, server: str | None, named: tuple[str, ...] = ()) -> Credential:
+def credential(key: str, server: str | None, ids: tuple[str, ...] = ()) -> Credential:
     """Return a key, literal or `env:…`, for a server or else Rybbit's own."""
     secret = Secret(key, key="the API key", check=API_KEY)
-    return Credential(server=server or CLOUD, secret=secret, named=named)
+    return Credential(server=server or CLOUD, secret=secret, named=ids)
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def organizations(context: Context, base_url: str | None, as_json: bool) -> int:
     otherwise.
     """
     config = None if base_url else _config(context)
-    named = {watch.organization for watch in config.watches()} if config else set()
+    watched = {watch.organization for watch in config.watches()} if config else set()
     rows: dict[Organization, _Listed] = {}
     failures: list[str] = []
     today = context.clock.now().date()
@@ -122,9 +122,9 @@ def organizations(context: Context, base_url: str | None, as_json: bool) -> int:
         client, credentials = _upstream(context, config, base_url, resources)
         for each in credentials:
             try:
-                for seen in listed(client, each, ask=patiently):
-                    sight = look_at(client, each, seen, today=today, ask=patiently)
-                    in_config = sight.organization in named
+                for entry in listed(client, each, ask=patiently):
+                    sight = look_at(client, each, entry, today=today, ask=patiently)
+                    in_config = sight.organization in watched
                     rows.setdefault(sight.organization, _row(sight, in_config=in_config))
             except UpstreamError as error:
                 failures.append(str(error))
@@ -270,14 +270,14 @@ def _fill(
     with database.write() as connection:
         keys = claims.register(connection, watches, now=now)
     steps = len(months_back(start, now.date())) * len(watches)
-    with progress("backfill", steps, bar=True, lines=True) as shown:
+    with progress("backfill", steps, bar=True, lines=True) as bar:
         work = Backfill(
             database=database,
             ask=ask,
             clock=context.clock,
             sleep=time.sleep,
-            note=shown.say,
-            done=lambda: shown.advance(1),
+            note=bar.say,
+            done=lambda: bar.advance(1),
         )
         return {
             watch.organization: work.fill(keys[watch.organization], watch, start, again=again)

@@ -114,9 +114,9 @@ def gauge_of(
     """
     if used is None or limit is None:
         return None
-    gone = 0 if lost is None else lost.likely
-    likely = gone + max(used, 0 if forecast is None else forecast.p50)
-    high = max(likely, 0 if forecast is None else gone + forecast.p90)
+    dropped = 0 if lost is None else lost.likely
+    likely = dropped + max(used, 0 if forecast is None else forecast.p50)
+    high = max(likely, 0 if forecast is None else dropped + forecast.p90)
     end = max(limit, high, 1)
     parts: list[Stretch] = []
     for kind, start, stop in _stretches(used, likely, high, end, limit):

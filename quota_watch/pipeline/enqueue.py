@@ -71,8 +71,8 @@ def enqueue(
             expires_at=end_of(transition, known),
         )
     poll = f"{known.pk} {iso(known.at)}"
-    routed = put_together(written, channels, poll=poll, first_look=first_look, now=known.at)
-    deliveries.put(connection, routed, now=known.at)
+    outgoing = put_together(written, channels, poll=poll, first_look=first_look, now=known.at)
+    deliveries.put(connection, outgoing, now=known.at)
 
 
 def enqueue_of_none(
@@ -89,8 +89,8 @@ def enqueue_of_none(
     for transition in transitions:
         facts = facts_of_none(transition, time_zone=time_zone)
         written += _recorded(connection, transition, facts, readers, channels)
-    routed = put_together(written, channels, poll=f"None {iso(now)}", first_look=False, now=now)
-    deliveries.put(connection, routed, now=now)
+    outgoing = put_together(written, channels, poll=f"None {iso(now)}", first_look=False, now=now)
+    deliveries.put(connection, outgoing, now=now)
 
 
 def _recorded(
@@ -273,22 +273,22 @@ def put_together(
 
     `poll` names it. What the `first_look` at an organization finds waits for that of the others.
     """
-    disturbed = {
+    at_once_for = {
         (each.channel, each.recipient) for each in written if is_urgent(each.severity, each.type)
     }
-    routed = []
+    result = []
     for each in written:
         at_once = is_urgent(each.severity, each.type)
         held_until = None if at_once else until_quiet_ends(each.quiet, now)
         if not channels[each.channel].batches:
-            routed.append(replace(each, next_at=now, not_before=held_until))
-        elif (each.channel, each.recipient) in disturbed and not first_look:
-            routed.append(replace(each, next_at=now, batch=poll))
+            result.append(replace(each, next_at=now, not_before=held_until))
+        elif (each.channel, each.recipient) in at_once_for and not first_look:
+            result.append(replace(each, next_at=now, batch=poll))
         else:
             batch = FIRST_LOOK if first_look else DIGEST
             waits = replace(each, next_at=now + COMPANY, batch=batch)
-            routed.append(replace(waits, not_before=held_until))
-    return routed
+            result.append(replace(waits, not_before=held_until))
+    return result
 
 
 def fallback_envelopes(

@@ -142,13 +142,13 @@ class BatchOutages:
     ) -> list[Transition]:
         """Enqueue alerts of groups that are blind or see again; `known` is of any poll."""
         transitions = []
-        held = is_silenced(silences, Rule.BLIND, known.at)
+        silenced = is_silenced(silences, Rule.BLIND, known.at)
         for about, history in self.stories.items():
             group = about.name
             blind = list(self.blind.get(group, {}).values())
             if group in self.failing and not blind:
                 continue
-            if blind and not held and all(each.silenced for each in blind):
+            if blind and not silenced and all(each.silenced for each in blind):
                 continue  # those whose people may get it come with another batch, if any
             if not blind and not any(story.is_open for story in history):
                 continue

@@ -196,9 +196,9 @@ def past_days(n: int | None) -> str:
 
 def named(names: Sequence[Any], *, of: int | None = None) -> str:
     """List the first names, fit for a title, and how many more there are `of` all."""
-    shown = [one_line(str(name), NAME) for name in names[:_MOST_NAMES]]
-    more = (len(names) if of is None else of) - len(shown)
-    return listed([*shown, f"{number(more)} more"] if more > 0 else shown)
+    parts = [one_line(str(name), NAME) for name in names[:_MOST_NAMES]]
+    more = (len(names) if of is None else of) - len(parts)
+    return listed([*parts, f"{number(more)} more"] if more > 0 else parts)
 
 
 def period_ended(case: Situation) -> Words:

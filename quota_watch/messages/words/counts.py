@@ -73,14 +73,14 @@ def _upstream_less(case: Situation) -> Words:
 
 def _fell(case: Situation) -> Words:
     before, now = case.detail.get("before"), case.used
-    title, gone = f"The count of {case.name} fell within the period", ""
+    title, what = f"The count of {case.name} fell within the period", ""
     if before is not None and now is not None:
         title = f"The count of {case.name} fell from {number(before)} to {events(now)}"
         changed = past_days(case.detail.get("days"))
-        gone = f"{_with_share(before - now, before)} are gone{changed}. "
+        what = f"{_with_share(before - now, before)} are gone{changed}. "
     return Words(
         title=title,
-        lead=f"{gone}A site was deleted or moved, or the key sees fewer sites now.",
+        lead=f"{what}A site was deleted or moved, or the key sees fewer sites now.",
         details=("Levels already sent are not sent again.", case.figures()),
         steps=(
             "If you deleted or moved a site, there is nothing to do.",

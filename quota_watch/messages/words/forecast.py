@@ -191,14 +191,14 @@ def expected_loss(case: Situation) -> Estimate | None:
 
 
 def beyond(
-    forecast: "Forecast | ForecastFacts", kept: int, gone: Estimate | None = None
+    forecast: "Forecast | ForecastFacts", limit: int, dropped: Estimate | None = None
 ) -> Estimate:
-    """Estimate what comes beyond the events that are `kept`, and what is `gone` already."""
+    """Estimate the events beyond `limit`, and add those `dropped` already."""
     low, likely, high = (
-        max(0, total - kept) for total in (forecast.p10, forecast.p50, forecast.p90)
+        max(0, total - limit) for total in (forecast.p10, forecast.p50, forecast.p90)
     )
-    if gone is not None:
-        low, likely, high = low + gone.low, likely + gone.likely, high + gone.high
+    if dropped is not None:
+        low, likely, high = low + dropped.low, likely + dropped.likely, high + dropped.high
     return Estimate(low=low, likely=likely, high=high)
 
 
@@ -223,9 +223,9 @@ def waiting(case: Situation) -> str:
         )
     lost, end = expected_loss(case), short_day(case.period.end)
     if case.is_over:
-        gone = f"{about(lost)} lost" if lost and lost.likely else "everything until then is lost"
-        kept = "Do nothing: the period ends over the agreed limit."
-        return f"Wait for {end}: {gone}." if case.watch.drops else kept
+        loss = f"{about(lost)} lost" if lost and lost.likely else "everything until then is lost"
+        choice = "Do nothing: the period ends over the agreed limit."
+        return f"Wait for {end}: {loss}." if case.watch.drops else choice
     if lost is not None and lost.likely:
         extra = f"Do nothing: {about(lost)} events over the agreed limit."
         return doing_nothing(lost) if case.watch.drops else extra
@@ -373,12 +373,12 @@ def lever(part: Part) -> str:
 
 
 def _parts(parts: Sequence[Part], title: str, before: str) -> str:
-    shown = [part for part in parts if part.share_percent >= _LEAST_SHARE][:_LARGEST]
-    if not shown:
+    largest = [part for part in parts if part.share_percent >= _LEAST_SHARE][:_LARGEST]
+    if not largest:
         return ""
-    grown = any(part.growth_percent is not None for part in shown)
+    grown = any(part.growth_percent is not None for part in largest)
     against = f", against {before}" if grown else ""
-    return f"{title}{against}: {'; '.join(map(_part, shown))}."
+    return f"{title}{against}: {'; '.join(map(_part, largest))}."
 
 
 def _part(part: Part) -> str:

@@ -116,11 +116,11 @@ def _price_of_waiting(case: Situation) -> str:
     if case.watch.lapsed_plan is not None:
         return "All new events are lost until the plan is renewed."
     lost = expected_loss(case)
-    gone = f"All new events are lost until {short_day(case.period.end)}"
+    loss = f"All new events are lost until {short_day(case.period.end)}"
     if lost is not None and lost.likely:
-        gone = f"About {rough(lost.likely)} lost by {short_day(case.period.last_day)}"
+        loss = f"About {rough(lost.likely)} lost by {short_day(case.period.last_day)}"
     stops = "an upgrade stops it within 30 minutes" if case.is_over else "an upgrade prevents it"
-    return f"{gone}; {stops}."
+    return f"{loss}; {stops}."
 
 
 def _closed_over(case: Situation) -> Words:

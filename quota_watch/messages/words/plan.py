@@ -136,8 +136,8 @@ def _limit_steps(case: Situation, reason: Reason, *, critical: bool) -> tuple[st
     if reason is Reason.LIMIT_REMOVED:
         return ("If there is one, set `limit` or `plan` for this organization in the config.",)
     where = "billing" if critical or reason is Reason.STATUS_CHANGED else "plan"
-    meant = f"If that wasn't intended, check the {where} at {case.server}."
-    return (meant, *choices(case)) if critical else (meant,)
+    check = f"If that wasn't intended, check the {where} at {case.server}."
+    return (check, *choices(case)) if critical else (check,)
 
 
 def enforced_fired(case: Situation) -> Words:

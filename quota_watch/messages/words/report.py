@@ -153,15 +153,15 @@ def changed(entry: EntryFacts, kind: ReportKind) -> str:
     if span is None or span.used is None:
         return ""
     unit = "week" if kind is ReportKind.WEEKLY else "month"
-    came = f"{events(span.used)} in the {unit}"
+    count = f"{events(span.used)} in the {unit}"
     if span.growth is None:
-        return f"{came}."
+        return f"{count}."
     percent = round(span.growth)
     a_day = "" if kind is ReportKind.WEEKLY else " a day"  # months differ in length
     if percent == 0:
-        return f"{came}, as many{a_day} as in the {unit} before."
+        return f"{count}, as many{a_day} as in the {unit} before."
     way = "more" if percent > 0 else "fewer"
-    return f"{came}, {number(abs(percent))} % {way}{a_day} than in the {unit} before."
+    return f"{count}, {number(abs(percent))} % {way}{a_day} than in the {unit} before."
 
 
 def coming(entry: EntryFacts) -> str:
@@ -196,15 +196,15 @@ def sites(entry: EntryFacts) -> tuple[str, ...]:
     counted = [site for site in entry.sites if site.used is not None]
     unreadable = sum(site.unreadable for site in entry.sites)
     waiting = len(entry.sites) - len(counted) - unreadable
-    shown = counted[:_SITES] if len(entry.sites) > 1 or any(s.budget for s in counted) else []
-    lines = [_of_site(site) for site in shown]
-    if shown and len(counted) > len(shown):
-        lines.append(f"and {number(len(counted) - len(shown))} smaller ones.")
+    largest = counted[:_SITES] if len(entry.sites) > 1 or any(s.budget for s in counted) else []
+    lines = [_of_site(site) for site in largest]
+    if largest and len(counted) > len(largest):
+        lines.append(f"and {number(len(counted) - len(largest))} smaller ones.")
     if unreadable:
         lines.append(
             f"The key can't read the usage of {plural(unreadable, 'site')} (scope sites:read)."
         )
-    if shown and waiting:
+    if largest and waiting:
         lines.append(f"Not counted yet: {plural(waiting, 'site')}.")
     return tuple(lines)
 

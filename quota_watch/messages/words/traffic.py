@@ -90,17 +90,17 @@ _BROKEN = "Polls work, so tracking is probably broken."
 def stalled_fired(case: Situation) -> Words:
     """Say since when next to nothing comes, and how much should."""
     counted, expected = case.detail.get("counted") or 0, case.detail.get("expected")
-    came = f"only {events(counted)}" if counted else "no events"
+    count = f"only {events(counted)}" if counted else "no events"
     due = f"About {rough(expected)} were due since {case.brief(case.since())}. " if expected else ""
     without = [site.name for site in sites_without_plan(case.known)]
     last, id_ = case.detail.get("last_seen"), case.watch.organization.id
     quiet = f'quota-watch silence {id_} --rule stalled --for 7d --reason "…"'
-    seen = f"Last event seen {case.brief(datetime.fromisoformat(last))}." if last else ""
+    last_event = f"Last event seen {case.brief(datetime.fromisoformat(last))}." if last else ""
     return Words(
-        title=f"{case.name}: {came} for {case.lasted()}",
+        title=f"{case.name}: {count} for {case.lasted()}",
         lead=f"{due}{why_nothing(without) if without else _BROKEN}",
         preheader="What isn't tracked can't be recovered.",
-        details=(seen, case.figures()),
+        details=(last_event, case.figures()),
         heading=FIX,
         steps=(plan_step(case.server),)
         if without
