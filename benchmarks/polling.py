@@ -10,7 +10,7 @@ from pathlib import Path
 
 from quota_watch.config import Config, load
 from quota_watch.lib.machine import Clock, SystemClock
-from quota_watch.model.account import Organization
+from quota_watch.model.source import Organization
 from quota_watch.service.runtime import Runtime
 from quota_watch.storage.database import Database
 

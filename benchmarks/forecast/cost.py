@@ -19,8 +19,8 @@ from statistics import median
 from sqlalchemy import Connection, insert
 
 from quota_watch.forecast.outlook import analyse
-from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts, count, each_day, month_of
+from quota_watch.model.source import Organization
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims, upkeep
 from quota_watch.storage.claims import Changes

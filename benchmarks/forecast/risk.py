@@ -19,8 +19,8 @@ from benchmarks.forecast.traffic import hourly, polls
 from quota_watch.forecast.forecast import Forecast, TooEarly
 from quota_watch.forecast.outlook import fit
 from quota_watch.forecast.usual import Snapshot, learn_shape
-from quota_watch.model.account import Organization
 from quota_watch.model.period import ONE_DAY, Period, each_day, month_of
+from quota_watch.model.source import Organization
 from quota_watch.model.watch import Rule
 from quota_watch.rules.forecast import Risk, condition_of, judge_risk
 from quota_watch.rules.reconcile import why_worse

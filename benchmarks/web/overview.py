@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import insert, update
 
 from quota_watch.lib.machine import SystemClock
-from quota_watch.model.account import Organization
+from quota_watch.model.source import Organization
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims, upkeep
 from quota_watch.storage.database import Database

@@ -30,10 +30,9 @@ from quota_watch.lib.machine import Clock
 from quota_watch.lib.network import trust
 from quota_watch.lib.text import listed, one_line, plural, what_and_advice
 from quota_watch.messages.render import TemplateError
-from quota_watch.model.account import Account, Comparison, Organization
 from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.period import month_of
-from quota_watch.model.source import NotYet, UpstreamError
+from quota_watch.model.source import Account, Comparison, NotYet, Organization, UpstreamError
 from quota_watch.pipeline.due import in_batches
 from quota_watch.rules.mismatch import compare, sees_less
 from quota_watch.rybbit.answers import supports_keys

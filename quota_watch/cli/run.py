@@ -24,9 +24,8 @@ from quota_watch.config import Config, Use, warnings
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.logs import get_logger, log_uncaught_exceptions
 from quota_watch.lib.text import by_field, span, what_and_advice
-from quota_watch.model.account import Organization
 from quota_watch.model.period import Period, percent
-from quota_watch.model.source import ErrorKind
+from quota_watch.model.source import ErrorKind, Organization
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.watcher import PollSummary
 from quota_watch.rules.story import Transition

@@ -27,9 +27,8 @@ from quota_watch.config.values import InvalidValueError
 from quota_watch.lib.http import build_client
 from quota_watch.lib.machine import Clock
 from quota_watch.lib.text import plural, span, what_and_advice
-from quota_watch.model.account import Organization
 from quota_watch.model.period import Period, percent
-from quota_watch.model.source import NotYet, UpstreamError
+from quota_watch.model.source import NotYet, Organization, UpstreamError
 from quota_watch.model.watch import Watch
 from quota_watch.rybbit.client import RybbitClient, build_source
 from quota_watch.rybbit.pacing import Purpose

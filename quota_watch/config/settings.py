@@ -24,9 +24,9 @@ from quota_watch.config.models import (
 from quota_watch.config.secrets import Secret
 from quota_watch.config.tables import Section, parts_of
 from quota_watch.config.values import ConfigError, Problem, abridged, organization_key
-from quota_watch.model.account import Organization
 from quota_watch.model.limit import LIST_PRICES, NOT_COUNTED, Plan, find_plan
 from quota_watch.model.schedule import QuietHours
+from quota_watch.model.source import Organization
 from quota_watch.model.watch import Rule, Severity, Watch
 
 _WEB_PACKAGES = ("flask", "waitress", "prometheus_client")

@@ -29,8 +29,8 @@ from quota_watch.forecast.usual import (
     share_at,
     usual_days,
 )
-from quota_watch.model.account import SiteCount
 from quota_watch.model.period import ONE_DAY, Period, Usage, each_day, highest_level
+from quota_watch.model.source import SiteCount
 from quota_watch.model.watch import Watch
 
 VERSION = 3

@@ -10,9 +10,9 @@ from statistics import fmean
 from types import MappingProxyType
 
 from quota_watch.forecast.forecast import Forecast
-from quota_watch.model.account import SiteCount
 from quota_watch.model.limit import RYBBIT_PLANS
 from quota_watch.model.period import ONE_DAY, Period, each_day, month_of
+from quota_watch.model.source import SiteCount
 
 _SPANS = (28, 14, 7)
 _KNOWN = 0.6

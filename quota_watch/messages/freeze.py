@@ -32,7 +32,6 @@ from quota_watch.messages.words import (
     plan,
     service,
     switched_off,
-    traffic,
 )
 from quota_watch.model.period import ONE_DAY, Period, each_day, percent
 from quota_watch.model.watch import Rule, Severity, Watch
@@ -51,8 +50,8 @@ Say = Callable[[Any], Words]
 _WORDS: Mapping[Rule, tuple[Say, Say]] = {
     Rule.THRESHOLD: (levels.threshold_fired, over),
     Rule.FORECAST: (forecast.fired, forecast.ended),
-    Rule.SPIKE: (traffic.spike_fired, traffic.spike_ended),
-    Rule.STALLED: (traffic.stalled_fired, traffic.stalled_ended),
+    Rule.SPIKE: (counts.spike_fired, counts.spike_ended),
+    Rule.STALLED: (counts.stalled_fired, counts.stalled_ended),
     Rule.BLIND: (blind.fired, blind.ended),
     Rule.LIMIT: (plan.limit_fired, over),
     Rule.MISMATCH: (counts.mismatch_fired, counts.mismatch_ended),

@@ -18,8 +18,8 @@ from typing import Self
 from quota_watch.config import Config, ConfigError
 from quota_watch.config.secrets import Secret
 from quota_watch.messages.facts import Facts
-from quota_watch.model.account import Organization
 from quota_watch.model.period import Period, month_of
+from quota_watch.model.source import Organization
 from quota_watch.model.watch import Rule
 
 _PURPOSE = b"quota-watch: silence link, version 1"

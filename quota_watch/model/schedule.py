@@ -8,9 +8,9 @@ from enum import StrEnum
 from functools import lru_cache
 
 from quota_watch.lib.text import span, zone_of
-from quota_watch.model.account import Organization
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import ONE_DAY, month_of, previous
+from quota_watch.model.source import Organization
 
 PERCENT_FOR_US = 80
 """The part of a key's daily requests that we use; the rest is for its other users."""

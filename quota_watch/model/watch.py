@@ -6,9 +6,9 @@ from datetime import date, timedelta
 from enum import IntEnum, StrEnum
 from typing import Self
 
-from quota_watch.model.account import Organization
 from quota_watch.model.limit import LimitSource
 from quota_watch.model.schedule import QuietHours
+from quota_watch.model.source import Organization
 
 
 class Rule(StrEnum):

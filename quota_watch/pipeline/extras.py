@@ -13,17 +13,6 @@ from sqlalchemy import Connection, Row
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock
 from quota_watch.lib.text import iso
-from quota_watch.model.account import (
-    AT_RISK_EVERY,
-    CALM_EVERY,
-    Account,
-    Comparison,
-    Mismatch,
-    Organization,
-    Reported,
-    SiteUsage,
-    due_sites,
-)
 from quota_watch.model.limit import ENFORCED_EVERY, NEARLY, NOT_COUNTED
 from quota_watch.model.period import (
     ONE_DAY,
@@ -35,7 +24,21 @@ from quota_watch.model.period import (
     month_of,
     previous,
 )
-from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
+from quota_watch.model.source import (
+    AT_RISK_EVERY,
+    CALM_EVERY,
+    Account,
+    Comparison,
+    ErrorKind,
+    Mismatch,
+    NotYet,
+    Organization,
+    Reported,
+    SiteUsage,
+    Source,
+    UpstreamError,
+    due_sites,
+)
 from quota_watch.model.watch import Watch
 from quota_watch.rules.enforced import is_watched_closely, report
 from quota_watch.rules.known import LimitChange

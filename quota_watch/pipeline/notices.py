@@ -16,7 +16,6 @@ from quota_watch.lib.machine import Clock
 from quota_watch.lib.text import iso
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.report import report_facts
-from quota_watch.model.account import Organization
 from quota_watch.model.period import month_of
 from quota_watch.model.schedule import (
     QuietHours,
@@ -25,6 +24,7 @@ from quota_watch.model.schedule import (
     due_report,
     until_quiet_ends,
 )
+from quota_watch.model.source import Organization
 from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.pipeline.enqueue import Readers, enqueue_of_none
 from quota_watch.rules.reconcile import reconcile

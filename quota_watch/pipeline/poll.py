@@ -11,9 +11,8 @@ from sqlalchemy import Connection, Row
 from quota_watch.forecast.outlook import Analysis, analyse, bring_up_to_date, is_at_stake
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock
-from quota_watch.model.account import Account, SiteUsage
 from quota_watch.model.period import DayCounts, Period, Usage, count, crossing, month_of
-from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
+from quota_watch.model.source import Account, ErrorKind, NotYet, SiteUsage, Source, UpstreamError
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.extras import ClosedDays, Extras, awaits_past
 from quota_watch.rules.limit import limit_in_force

@@ -10,10 +10,9 @@ from sqlalchemy import Connection, Row
 
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import Estimate
-from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts, Period, Usage, is_over, month_of, previous
 from quota_watch.model.schedule import next_slot
-from quota_watch.model.source import ErrorKind, UpstreamError
+from quota_watch.model.source import ErrorKind, Organization, UpstreamError
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.extras import Agreement, awaits_past, weigh
 from quota_watch.pipeline.poll import Poll

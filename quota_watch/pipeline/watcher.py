@@ -11,9 +11,8 @@ from sqlalchemy.exc import DBAPIError
 from quota_watch.channels.channel import Channel
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock
-from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts, Period, Usage, month_of, previous
-from quota_watch.model.source import Source, UpstreamError
+from quota_watch.model.source import Organization, Source, UpstreamError
 from quota_watch.model.watch import Rule, Watch
 from quota_watch.pipeline.due import in_batches
 from quota_watch.pipeline.enqueue import enqueue

@@ -7,9 +7,9 @@ clears it while Rybbit's database fails (UPSTREAM.md § 5).
 from dataclasses import replace
 from datetime import datetime
 
-from quota_watch.model.account import Account, Reported
 from quota_watch.model.limit import ENFORCED_EVERY, LAPSED, NEARLY
 from quota_watch.model.period import has_reached
+from quota_watch.model.source import Account, Reported
 from quota_watch.model.watch import FULL, Rule, Severity
 from quota_watch.rules.known import Known
 from quota_watch.rules.verdict import Condition, Reason, State, Verdict

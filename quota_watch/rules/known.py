@@ -9,10 +9,9 @@ from quota_watch.forecast.forecast import Crossing, Forecast
 from quota_watch.forecast.outlook import Analysis
 from quota_watch.forecast.remedies import PlanFit, Remedies
 from quota_watch.lib.text import Estimate, by_field
-from quota_watch.model.account import KnownSite, Mismatch, Reported
 from quota_watch.model.limit import NOT_KNOWN, KnownLimit
 from quota_watch.model.period import DayCounts, Period, Usage
-from quota_watch.model.source import Trouble
+from quota_watch.model.source import KnownSite, Mismatch, Reported, Trouble
 from quota_watch.model.watch import Rule, Watch
 from quota_watch.rules.story import Silence, Story
 from quota_watch.rules.verdict import Reason

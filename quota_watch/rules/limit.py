@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from quota_watch.model.account import Account, Reported
 from quota_watch.model.limit import (
     ENFORCED_EVERY,
     LAPSED,
@@ -17,6 +16,7 @@ from quota_watch.model.limit import (
     KnownLimit,
 )
 from quota_watch.model.period import ONE_DAY, is_over
+from quota_watch.model.source import Account, Reported
 from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.rules.known import Known, LimitChange
 from quota_watch.rules.verdict import Condition, Reason, State, Verdict

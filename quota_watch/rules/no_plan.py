@@ -1,6 +1,6 @@
 """The rule `no_plan`: a site collects nothing, because Rybbit requires a plan for it."""
 
-from quota_watch.model.account import Site
+from quota_watch.model.source import Site
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.known import Known
 from quota_watch.rules.story import Story

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from quota_watch.model.account import KnownSite
 from quota_watch.model.period import highest_level
+from quota_watch.model.source import KnownSite
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.known import Known
 from quota_watch.rules.story import is_silenced

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
-from quota_watch.model.account import Organization
+from quota_watch.model.source import Organization
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.verdict import Condition, Reason
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from quota_watch.model.account import Account, Site, SiteUsage
 from quota_watch.model.period import OTHER, DayCounts, each_day
+from quota_watch.model.source import Account, Site, SiteUsage
 from quota_watch.rybbit.errors import (
     bad_answer,
     excerpt,

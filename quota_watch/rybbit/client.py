@@ -14,11 +14,10 @@ from quota_watch.config import Config
 from quota_watch.lib.http import Client, build_client
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock, SystemClock
-from quota_watch.model.account import Account, Organization, SiteUsage
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import DayCounts
 from quota_watch.model.schedule import Pace
-from quota_watch.model.source import ErrorKind, UpstreamError
+from quota_watch.model.source import Account, ErrorKind, Organization, SiteUsage, UpstreamError
 from quota_watch.rybbit.answers import (
     ListEntry,
     parse_account,

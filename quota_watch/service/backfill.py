@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from quota_watch.lib.machine import Clock
-from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts, Period, each_day, month_of, previous
-from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
+from quota_watch.model.source import ErrorKind, NotYet, Organization, UpstreamError
 from quota_watch.model.watch import Watch
 from quota_watch.storage.database import Database
 from quota_watch.storage.days import KeptPeriod, kept_period, mark_capped_in, write_days

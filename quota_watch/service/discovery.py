@@ -9,10 +9,9 @@ from quota_watch.config import Config, ConfigError, Secret
 from quota_watch.config.models import OrganizationTable
 from quota_watch.config.tables import read
 from quota_watch.lib.logs import get_logger
-from quota_watch.model.account import Account, Organization
 from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.period import count, month_of
-from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
+from quota_watch.model.source import Account, ErrorKind, NotYet, Organization, UpstreamError
 from quota_watch.pipeline.notices import Discovery
 from quota_watch.rybbit.answers import ListEntry
 from quota_watch.rybbit.client import OrganizationKeyError, RybbitClient

@@ -20,7 +20,7 @@ from quota_watch.lib.machine import Clock
 from quota_watch.lib.network import HttpError
 from quota_watch.lib.text import one_line, span
 from quota_watch.lib.urls import parse_url
-from quota_watch.model.account import Organization
+from quota_watch.model.source import Organization
 from quota_watch.pipeline.poll import Poll
 from quota_watch.storage import DatabaseLost, StorageError, claims, deliveries, upkeep
 from quota_watch.storage.database import Database, clock_of, prove_write

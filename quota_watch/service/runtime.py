@@ -19,10 +19,9 @@ from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock
 from quota_watch.lib.network import HttpError
 from quota_watch.lib.urls import proxy_for
-from quota_watch.model.account import Organization
 from quota_watch.model.period import ONE_DAY
 from quota_watch.model.schedule import ReportKind
-from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
+from quota_watch.model.source import ErrorKind, NotYet, Organization, UpstreamError
 from quota_watch.pipeline.deliver import Outbox
 from quota_watch.pipeline.due import DueOrganizations
 from quota_watch.pipeline.extras import Extras

@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from quota_watch.model.account import Organization
+from quota_watch.model.source import Organization
 from quota_watch.model.watch import Watch
 from quota_watch.storage.database import insert_into, insert_missing
 from quota_watch.storage.days import write_rows

@@ -24,8 +24,8 @@ from quota_watch.forecast.outlook import (
     stalls_rule_out,
 )
 from quota_watch.forecast.usual import DayShape, Snapshot, flat_shape, learn_shape, shape_from_json
-from quota_watch.model.account import comparable
 from quota_watch.model.period import ONE_DAY, DayCounts, Period, Usage, is_over, month_of
+from quota_watch.model.source import comparable
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast
 from quota_watch.storage import days as record

@@ -11,19 +11,21 @@ from typing import Any
 from sqlalchemy import Connection, Row, or_, select, update
 
 from quota_watch.lib.text import iso
-from quota_watch.model.account import (
+from quota_watch.model.limit import KnownLimit
+from quota_watch.model.period import Usage
+from quota_watch.model.source import (
     Account,
     Comparison,
+    ErrorKind,
     KnownSite,
     Mismatch,
     Reported,
     Site,
     SiteUsage,
+    Trouble,
+    UpstreamError,
     reread,
 )
-from quota_watch.model.limit import KnownLimit
-from quota_watch.model.period import Usage
-from quota_watch.model.source import ErrorKind, Trouble, UpstreamError
 from quota_watch.model.watch import Watch
 from quota_watch.storage.schema import among, organization
 

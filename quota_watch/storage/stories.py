@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from quota_watch.lib.text import iso
-from quota_watch.model.account import Organization
+from quota_watch.model.source import Organization
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.story import About, AboutOther, Silence, Story, Transition
 from quota_watch.rules.verdict import Reason

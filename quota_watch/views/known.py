@@ -11,7 +11,6 @@ from quota_watch.forecast.capped import Losses, capped_days, crossing_day, losse
 from quota_watch.forecast.outlook import analyse
 from quota_watch.forecast.usual import DayShape, flat_shape, shape_from_json, share_at
 from quota_watch.lib.text import Estimate
-from quota_watch.model.account import Reported, SiteCount, closed_counts, comparable
 from quota_watch.model.period import (
     ONE_DAY,
     OTHER,
@@ -25,6 +24,7 @@ from quota_watch.model.period import (
     percent,
     previous,
 )
+from quota_watch.model.source import Reported, SiteCount, closed_counts, comparable
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.rules.limit import LimitInForce, limit_in_force

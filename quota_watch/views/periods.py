@@ -21,9 +21,9 @@ from quota_watch.forecast.capped import Losses
 from quota_watch.forecast.forecast import DayAhead, Forecast, TooEarly, days_ahead
 from quota_watch.forecast.outlook import memory_from_json
 from quota_watch.lib.text import by_field, iso, plain
-from quota_watch.model.account import Organization
 from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.period import Period, is_over, month_of, percent, previous
+from quota_watch.model.source import Organization
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.storage import claims

@@ -9,10 +9,9 @@ from typing import Any, Self
 from sqlalchemy import Connection, Row
 
 from quota_watch.lib.text import Estimate, by_field
-from quota_watch.model.account import Mismatch
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import Period, Usage, is_over, percent
-from quota_watch.model.source import Trouble, UpstreamError
+from quota_watch.model.source import Mismatch, Trouble, UpstreamError
 from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.storage import stories

@@ -11,8 +11,8 @@ import pytest
 
 from quota_watch.cli.store import export, history
 from quota_watch.cli.upstream import backfill
-from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts, each_day
+from quota_watch.model.source import Organization
 from quota_watch.rybbit.answers import KNOWN_TYPES
 from quota_watch.storage import StorageError
 from support.databases import sqlite_template

@@ -11,9 +11,9 @@ import click
 import pytest
 
 from quota_watch.cli.alerts import alerts, silence
-from quota_watch.model.account import Organization
 from quota_watch.model.period import each_day
 from quota_watch.model.schedule import QuietHours
+from quota_watch.model.source import Organization
 from quota_watch.model.watch import Severity
 from support.databases import sqlite_template
 from support.folder import SERVER, Folder, folder

@@ -13,8 +13,8 @@ import pytest
 from quota_watch.cli import forecast as shown
 from quota_watch.cli.forecast import forecast
 from quota_watch.lib.text import rough
-from quota_watch.model.account import Account, Site, SiteUsage
 from quota_watch.model.period import each_day
+from quota_watch.model.source import Account, Site, SiteUsage
 from quota_watch.storage.database import Database
 from quota_watch.views.known import known_of
 from quota_watch.views.periods import period_forecast

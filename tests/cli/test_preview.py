@@ -10,7 +10,7 @@ import click
 import pytest
 
 from quota_watch.cli.explain import preview
-from quota_watch.model.account import Organization
+from quota_watch.model.source import Organization
 from quota_watch.service.preview import RULES
 from support.databases import sqlite_template
 from support.folder import SERVER, Folder, folder

@@ -9,7 +9,7 @@ import pytest
 
 from quota_watch.cli.alerts import alerts, list_silences, silence, unsilence
 from quota_watch.cli.status import status
-from quota_watch.model.account import Organization
+from quota_watch.model.source import Organization
 from support.databases import sqlite_template
 from support.folder import SERVER, Folder, folder
 from support.played import NOON, noon

@@ -19,8 +19,14 @@ from quota_watch.cli.context import styled
 from quota_watch.cli.status import show, show_again, status
 from quota_watch.cli.store import history
 from quota_watch.lib.text import sparkline
-from quota_watch.model.account import Account, Organization, Site, SiteUsage
-from quota_watch.model.source import ErrorKind, UpstreamError
+from quota_watch.model.source import (
+    Account,
+    ErrorKind,
+    Organization,
+    Site,
+    SiteUsage,
+    UpstreamError,
+)
 from quota_watch.storage.claims import keys_of
 from quota_watch.storage.schema import day_usage, organization
 from quota_watch.views.periods import daily_totals

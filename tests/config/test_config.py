@@ -3,8 +3,8 @@ from datetime import timedelta
 import pytest
 
 from quota_watch.config import ConfigError, Secret
-from quota_watch.model.account import Organization
 from quota_watch.model.limit import RYBBIT_PLANS
+from quota_watch.model.source import Organization
 from quota_watch.model.watch import Rule, Severity
 
 CLOUD = "https://app.rybbit.io"

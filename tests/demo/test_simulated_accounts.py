@@ -6,10 +6,16 @@ import pytest
 from quota_watch.demo.scenes import Scene, Terms
 from quota_watch.demo.simulator import Simulator
 from quota_watch.lib.http import fetch
-from quota_watch.model.account import Account, Comparison, Organization, SiteUsage
 from quota_watch.model.limit import NOT_COUNTED, NOT_KNOWN
 from quota_watch.model.period import each_day, month_of
-from quota_watch.model.source import ErrorKind, UpstreamError
+from quota_watch.model.source import (
+    Account,
+    Comparison,
+    ErrorKind,
+    Organization,
+    SiteUsage,
+    UpstreamError,
+)
 from quota_watch.rules.limit import accept
 from quota_watch.rules.mismatch import compare
 from quota_watch.rybbit.client import OrganizationKeyError, RybbitClient

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from quota_watch.demo.scenes import Scene
 from quota_watch.demo.simulator import Simulator
 from quota_watch.lib.http import fetch
-from quota_watch.model.account import Organization
 from quota_watch.model.period import each_day, month_of
-from quota_watch.model.source import ErrorKind, UpstreamError
+from quota_watch.model.source import ErrorKind, Organization, UpstreamError
 from quota_watch.rybbit.client import RybbitClient
 
 NOON = datetime(2026, 3, 15, 12, tzinfo=UTC)

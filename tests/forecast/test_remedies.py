@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from quota_watch.forecast.forecast import Forecast
 from quota_watch.forecast.remedies import Remedies, Setting, remedies
-from quota_watch.model.account import SiteCount
+from quota_watch.model.source import SiteCount
 from support.domain import MARCH, NOON
 
 YESTERDAY = date(2026, 3, 14)

@@ -12,8 +12,7 @@ from quota_watch.forecast.remedies import Part, Setting, remedies
 from quota_watch.lib.text import Estimate, certainty, verb
 from quota_watch.messages.view import is_late, subject
 from quota_watch.messages.words.forecast import SWITCHES, largest
-from quota_watch.model.account import Account, Reported, Site
-from quota_watch.model.source import ErrorKind
+from quota_watch.model.source import Account, ErrorKind, Reported, Site
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.story import TransitionType
 from quota_watch.rules.verdict import Reason

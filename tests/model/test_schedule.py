@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_watch.lib.text import span
-from quota_watch.model.account import Organization
 from quota_watch.model.schedule import Pace, needed_interval, next_slot, phase_of
+from quota_watch.model.source import Organization
 
 organizations = st.builds(Organization, st.text(max_size=20), st.text(max_size=20))
 intervals = st.timedeltas(timedelta(seconds=1), timedelta(days=2))

@@ -4,7 +4,8 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.model.account import (
+from quota_watch.model.period import month_of
+from quota_watch.model.source import (
     MOST_A_DAY,
     KnownSite,
     SiteCount,
@@ -14,7 +15,6 @@ from quota_watch.model.account import (
     due_sites,
     reread,
 )
-from quota_watch.model.period import month_of
 
 DAY = timedelta(days=1)
 NOON = datetime(2026, 3, 15, 12, tzinfo=UTC)

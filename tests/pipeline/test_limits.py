@@ -6,9 +6,8 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from quota_watch.model.account import Account
 from quota_watch.model.limit import ENFORCED_EVERY
-from quota_watch.model.source import ErrorKind, UpstreamError
+from quota_watch.model.source import Account, ErrorKind, UpstreamError
 from quota_watch.storage import stories
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import organization as organizations

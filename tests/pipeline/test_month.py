@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts, each_day
+from quota_watch.model.source import Organization
 from quota_watch.model.watch import Watch
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import alert, delivery, organization, snapshot

@@ -4,9 +4,8 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from quota_watch.model.account import Account, Site, SiteUsage
 from quota_watch.model.period import each_day
-from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
+from quota_watch.model.source import Account, ErrorKind, NotYet, Site, SiteUsage, UpstreamError
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import organization as organizations
 from support.clock import FakeClock

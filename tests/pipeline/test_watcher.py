@@ -6,9 +6,8 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import Row, select, text
 
-from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts
-from quota_watch.model.source import ErrorKind, UpstreamError
+from quota_watch.model.source import ErrorKind, Organization, UpstreamError
 from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.storage import StorageError, claims, deliveries, stories
 from quota_watch.storage.database import Database

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from quota_watch.model.account import Account, Reported
+from quota_watch.model.source import Account, Reported
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.enforced import report, verdict
 from quota_watch.rules.known import Known

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from quota_watch.model.account import Comparison, Mismatch
 from quota_watch.model.limit import KnownLimit
+from quota_watch.model.source import Comparison, Mismatch
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules import forecast, stalled
 from quota_watch.rules.forecast import Risk, RiskReason, Tier

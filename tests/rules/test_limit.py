@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.model.account import Account, Comparison, Mismatch, Reported
 from quota_watch.model.limit import NOT_KNOWN, KnownLimit
 from quota_watch.model.period import month_of
+from quota_watch.model.source import Account, Comparison, Mismatch, Reported
 from quota_watch.rules.limit import accept, limit_in_force, read_every
 from quota_watch.rules.mismatch import compare, mismatch, sees_less
 from quota_watch.rules.verdict import Reason

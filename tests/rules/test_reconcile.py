@@ -6,8 +6,8 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from quota_watch.model.account import Organization
 from quota_watch.model.period import month_of
+from quota_watch.model.source import Organization
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.story import Story, Transition, TransitionType

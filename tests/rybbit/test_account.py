@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.model.account import Account, Site, SiteUsage
-from quota_watch.model.source import ErrorKind, UpstreamError
+from quota_watch.model.source import Account, ErrorKind, Site, SiteUsage, UpstreamError
 from quota_watch.rybbit.answers import (
     MAX_COUNT,
     parse_account,

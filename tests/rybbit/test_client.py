@@ -11,9 +11,8 @@ import pytest
 import trustme
 
 from quota_watch.lib.http import MAX_BODY
-from quota_watch.model.account import Organization
 from quota_watch.model.schedule import needed_interval
-from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
+from quota_watch.model.source import ErrorKind, NotYet, Organization, UpstreamError
 from quota_watch.rybbit.client import RybbitClient
 from quota_watch.rybbit.pacing import Pacer
 from support.clock import FakeClock

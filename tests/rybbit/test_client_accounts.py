@@ -1,7 +1,6 @@
 import pytest
 
-from quota_watch.model.account import Account, Organization, Site
-from quota_watch.model.source import ErrorKind, UpstreamError
+from quota_watch.model.source import Account, ErrorKind, Organization, Site, UpstreamError
 from quota_watch.rybbit.client import OrganizationKeyError, RybbitClient
 
 PLAN = {

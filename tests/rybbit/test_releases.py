@@ -5,8 +5,7 @@ import pytest
 
 from quota_watch.demo.scenes import Scene
 from quota_watch.demo.simulator import Simulator
-from quota_watch.model.account import Organization
-from quota_watch.model.source import ErrorKind, UpstreamError
+from quota_watch.model.source import ErrorKind, Organization, UpstreamError
 from quota_watch.rybbit.client import RybbitClient
 from support.clock import FakeClock
 

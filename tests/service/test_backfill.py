@@ -5,9 +5,8 @@ from datetime import UTC, date, datetime
 import pytest
 from sqlalchemy import select
 
-from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts, each_day
-from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
+from quota_watch.model.source import ErrorKind, NotYet, Organization, UpstreamError
 from quota_watch.service.backfill import Backfill, Filled, months_back
 from quota_watch.storage import claims
 from quota_watch.storage.database import Database

@@ -5,8 +5,7 @@ import pytest
 
 from quota_watch.config import Config, load, warnings
 from quota_watch.lib.http import Client, build_client
-from quota_watch.model.account import Organization
-from quota_watch.model.source import NotYet
+from quota_watch.model.source import NotYet, Organization
 from quota_watch.rybbit.client import RybbitClient
 from quota_watch.rybbit.pacing import Pacer
 from quota_watch.service.discovery import credentials_of, find_new, unnamed, with_found

@@ -13,9 +13,8 @@ from quota_watch.config import Config, load
 from quota_watch.demo.scenes import Scene
 from quota_watch.demo.simulator import BURST, Simulator
 from quota_watch.lib.http import Client, build_client, fetch
-from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts
-from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
+from quota_watch.model.source import ErrorKind, NotYet, Organization, UpstreamError
 from quota_watch.rybbit.client import RybbitClient
 from quota_watch.rybbit.pacing import Pacer
 from quota_watch.service.runtime import Runtime

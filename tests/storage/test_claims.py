@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Row, select, text, update
 
-from quota_watch.model.account import Organization
+from quota_watch.model.source import Organization
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims
 from quota_watch.storage.claims import LEASE, Claim

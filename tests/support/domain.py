@@ -5,9 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from quota_watch.forecast.forecast import Crossing
-from quota_watch.model.account import Organization
 from quota_watch.model.period import Period, Usage
-from quota_watch.model.source import ErrorKind, Trouble
+from quota_watch.model.source import ErrorKind, Organization, Trouble
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.rules.registry import assess

@@ -8,8 +8,8 @@ from typing import Any
 import click
 import pytest
 
-from quota_watch.model.account import Organization
 from quota_watch.model.period import DayCounts
+from quota_watch.model.source import Organization
 from quota_watch.storage import claims
 from quota_watch.storage.database import Database
 from quota_watch.storage.days import write_days

@@ -14,9 +14,8 @@ from http import HTTPStatus
 from itertools import count
 from random import Random
 
-from quota_watch.model.account import Organization
 from quota_watch.model.schedule import next_slot
-from quota_watch.model.source import UpstreamError
+from quota_watch.model.source import Organization, UpstreamError
 from quota_watch.rybbit.errors import error_of
 from quota_watch.rybbit.pacing import Pacer, Purpose
 

@@ -9,10 +9,9 @@ from quota_watch.forecast.forecast import TooEarly
 from quota_watch.lib.text import Estimate, iso
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.freeze import facts_of, facts_of_none, test_facts
-from quota_watch.model.account import Organization
 from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.period import Period, Usage, month_of, previous
-from quota_watch.model.source import ErrorKind, Trouble
+from quota_watch.model.source import ErrorKind, Organization, Trouble
 from quota_watch.model.watch import FULL, Rule, Severity, Watch
 from quota_watch.rules.known import ClosedPeriod, Known
 from quota_watch.rules.story import (

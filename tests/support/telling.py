@@ -6,9 +6,8 @@ from typing import Any
 
 from quota_watch.messages.facts import Facts, Message
 from quota_watch.messages.freeze import facts_of, facts_of_none
-from quota_watch.model.account import Organization
 from quota_watch.model.period import Period, Usage
-from quota_watch.model.source import Trouble
+from quota_watch.model.source import Organization, Trouble
 from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.rules.known import Known
 from quota_watch.rules.story import Story, Transition, TransitionType

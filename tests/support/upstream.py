@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from quota_watch.lib.http import Client, build_client
-from quota_watch.model.account import Organization
+from quota_watch.model.source import Organization
 from quota_watch.rybbit.client import RybbitClient
 
 KEY = "rb_org_canary0123456789canary0123456789"

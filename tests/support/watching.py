@@ -10,10 +10,17 @@ from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError, Notice
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.machine import Clock
 from quota_watch.messages.facts import Message
-from quota_watch.model.account import Account, Organization, SiteUsage
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import DayCounts, each_day
-from quota_watch.model.source import ErrorKind, NotYet, Source, UpstreamError
+from quota_watch.model.source import (
+    Account,
+    ErrorKind,
+    NotYet,
+    Organization,
+    SiteUsage,
+    Source,
+    UpstreamError,
+)
 from quota_watch.model.watch import Severity, Watch
 from quota_watch.pipeline.deliver import Outbox
 from quota_watch.pipeline.due import DueOrganizations

@@ -19,7 +19,6 @@ from quota_watch.lib.text import (
     moment,
     number,
     one_line,
-    plural,
     share,
 )
 from quota_watch.model.period import Period, is_over, percent
@@ -187,11 +186,6 @@ class Situation(Case):
             return f"{events(self.used or 0)} (no limit known)"
         part = f" ({self.percent})" if self.percent else ""
         return f"{number(self.used)} of {events(self.limit)}{part}"
-
-
-def past_days(n: int | None) -> str:
-    """Say that a count changed as past days did; nothing where none did."""
-    return f" as {plural(n, 'past day')} changed" if n else ""
 
 
 def named(names: Sequence[Any], *, of: int | None = None) -> str:
