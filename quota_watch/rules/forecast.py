@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
 from quota_watch.forecast.forecast import Crossing, Forecast, TooEarly
-from quota_watch.lib.text import plain
+from quota_watch.lib.text import certainty, plain, verb
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.known import Known
 from quota_watch.rules.story import Story
@@ -33,12 +33,12 @@ class Tier(StrEnum):
 
 
 class RiskReason(Worded):
-    """Why the forecast is or is not an alert."""
+    """Why the forecast is or is not an alert; `{verb}` says how probable it is, as in mails."""
 
-    LIKELY_OVER = "likely_over", "it may end over the limit"
-    SURE_ENOUGH = "sure_enough", "it will probably end over the limit"
+    LIKELY_OVER = "likely_over", "it {verb} end over the limit"
+    SURE_ENOUGH = "sure_enough", "it {verb} end over the limit"
     STILL_POSSIBLE = "still_possible", "it improved, but is not safe yet"
-    CLEARLY_BETTER = "clearly_better", "it will no longer end over the limit"
+    CLEARLY_BETTER = "clearly_better", "it is no longer likely to end over the limit"
     NOT_LIKELY = "not_likely", "not likely enough to end over the limit"
     LIMIT_REACHED = "limit_reached", "the limit is reached, which is an alert of the rule threshold"
     TOO_EARLY = "too_early", "too few days are known to forecast the period"
@@ -107,19 +107,14 @@ def condition_of(risk: Risk) -> Condition:
 
 def says(verdict: Verdict, forecast: Forecast | None) -> str:
     """Put the verdict in words, with the chance and the date where there are any."""
-    words, risk = RiskReason(verdict.reason).says, verdict.figures
+    reason, risk = RiskReason(verdict.reason), verdict.figures
     chance = None if forecast is None else forecast.probability_over
-    if chance is not None and verdict.reason is not RiskReason.LIMIT_REACHED:
-        words += f" (chance {_percent(chance)})"
+    words = reason.says.format(verb=verb(chance or 0.0))
+    if chance is not None and reason is not RiskReason.LIMIT_REACHED:
+        words += f" (chance {certainty(chance)})"
     if risk is not None and risk.likely is not None:
         words += f", tier {risk.tier}, likely on {risk.likely} (UTC)"
     return words
-
-
-def _percent(chance: float) -> str:
-    if not 0.01 <= chance <= 0.99:  # noqa: PLR2004 - what can't be told from certain
-        return "below 1 %" if chance < 0.5 else "above 99 %"  # noqa: PLR2004 - as above
-    return f"{100 * chance:.0f} %"
 
 
 def judge_risk(

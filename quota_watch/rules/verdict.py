@@ -32,8 +32,8 @@ class Reason(Worded):
     DROPPING_BEGAN = "dropping_began", "the limit was used up before; now events are dropped"
     CLOSED_OVER = "closed_over", "a closed period turned out to have exceeded its limit"
 
-    AT_RISK = "at_risk", "the period may end over the limit"
-    WILL_EXCEED = "will_exceed", "the period will probably end over the limit"
+    AT_RISK = "at_risk", "the period is 85 % or more likely to end over the limit"
+    WILL_EXCEED = "will_exceed", "there is strong evidence that the period ends over the limit"
     EARLIER_DATE = (
         "earlier_date",
         "the limit is likely to be passed at least two days earlier than in the last message",

@@ -72,15 +72,24 @@ def test_why_no_level_is_judged(known, words) -> None:
     assert words in text
 
 
-def test_the_forecast_says_how_sure_it_is_and_its_tier() -> None:
-    verdict = Verdict(state=State.TRUE, reason=RiskReason.SURE_ENOUGH, figures=RISK)
-    text = forecast.says(verdict, forecast_of(120_000, used=80, probability=0.93))
-    assert text.startswith("it will probably end over the limit (chance 93 %)")
+@pytest.mark.parametrize(
+    ("chance", "words"),
+    [
+        (0.84, "it might end over the limit (chance 84 %)"),
+        (0.86, "it will probably end over the limit (chance 86 %)"),
+        (0.98, "it will end over the limit (chance over 97 %)"),
+    ],
+)
+@pytest.mark.parametrize("reason", [RiskReason.LIKELY_OVER, RiskReason.SURE_ENOUGH])
+def test_the_forecast_says_how_sure_it_is_as_mails_do_and_its_tier(reason, chance, words) -> None:
+    verdict = Verdict(state=State.TRUE, reason=reason, figures=RISK)
+    text = forecast.says(verdict, forecast_of(120_000, used=80, probability=chance))
+    assert text.startswith(words)
     assert text.endswith(", tier will_exceed, likely on 2026-03-20 (UTC)")
 
 
 @pytest.mark.parametrize(
-    ("chance", "words"), [(0.001, "below 1 %"), (0.125, "12 %"), (0.999, "above 99 %")]
+    ("chance", "words"), [(0.001, "under 3 %"), (0.125, "12 %"), (0.999, "over 97 %")]
 )
 def test_no_chance_is_said_to_be_certain(chance, words) -> None:
     verdict = Verdict(state=State.FALSE, reason=RiskReason.NOT_LIKELY)
