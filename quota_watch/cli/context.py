@@ -230,7 +230,7 @@ def print_json(answer: Mapping[str, object]) -> None:
 
 
 def is_terminal(*, err: bool = False) -> bool:
-    """Tell whether stdout (or stderr) is a terminal that shows more than plain text."""
+    """Check whether stdout (or stderr) is a terminal that shows more than plain text."""
     stream = sys.stderr if err else sys.stdout
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 

@@ -61,7 +61,7 @@ def enqueue(
     """
     written: list[Envelope] = []
     for transition in transitions:
-        written += _recorded(
+        written += _record(
             connection,
             transition,
             facts_of(transition, known),
@@ -88,12 +88,12 @@ def enqueue_of_none(
     written: list[Envelope] = []
     for transition in transitions:
         facts = facts_of_none(transition, time_zone=time_zone)
-        written += _recorded(connection, transition, facts, readers, channels)
+        written += _record(connection, transition, facts, readers, channels)
     outgoing = put_together(written, channels, poll=f"None {iso(now)}", first_look=False, now=now)
     deliveries.put(connection, outgoing, now=now)
 
 
-def _recorded(
+def _record(
     connection: Connection,
     transition: Transition,
     facts: Facts,
@@ -286,8 +286,8 @@ def put_together(
             result.append(replace(each, next_at=now, batch=poll))
         else:
             batch = FIRST_LOOK if first_look else DIGEST
-            waits = replace(each, next_at=now + COMPANY, batch=batch)
-            result.append(replace(waits, not_before=held_until))
+            next_at = now + COMPANY
+            result.append(replace(each, next_at=next_at, batch=batch, not_before=held_until))
     return result
 
 

@@ -190,7 +190,7 @@ class Extras:
 
 
 def awaits_past(row: Row[Any]) -> bool:
-    """Tell whether all closed days are to be read again, as a site with a history moved in.
+    """Decide whether to read all closed days again, as a site with a history moved in.
 
     Until then the stored days and those of the period are of different sites.
     """
@@ -198,7 +198,7 @@ def awaits_past(row: Row[Any]) -> bool:
 
 
 def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bool:
-    """Tell whether plan and limit are to be read with this poll.
+    """Decide whether to read plan and limit with this poll.
 
     Where the config fixes the limit it is only compared, once a day.
     """
@@ -230,7 +230,7 @@ def limit_is_due(watch: Watch, row: Row[Any], *, used: int, now: datetime) -> bo
 
 
 def _is_worth_a_look(row: Row[Any], *, used: int, now: datetime, every: timedelta) -> bool:
-    """Tell whether plan and limit are read where the budget allows, or as events stopped.
+    """Decide whether to read plan and limit where the budget allows, or as events stopped.
 
     A plan that lapses is to be known within the hour, and a lower limit takes two reads.
     """
@@ -239,7 +239,7 @@ def _is_worth_a_look(row: Row[Any], *, used: int, now: datetime, every: timedelt
 
 
 def _has_stopped(row: Row[Any], used: int, now: datetime) -> bool:
-    """Tell whether nothing came since the last poll, where at the month's pace some should have."""
+    """Whether nothing came since the last poll, where at the month's pace some should have."""
     opened = datetime.combine(month_of(now.date()).start, time.min, UTC)
     if row.last_ok is None or row.period_start != opened.date() or row.used != used:
         return False
@@ -316,7 +316,7 @@ def weigh(
 
 
 def _has_other_status(before: Account | None, answer: Account) -> bool:
-    """Tell whether the subscription's status changed: then it is read again with the next poll."""
+    """Whether the subscription's status changed: then it is read again with the next poll."""
     if before is None or before.status is None or answer.status is None:
         return False
     return before.status != answer.status

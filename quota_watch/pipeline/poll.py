@@ -29,12 +29,12 @@ _USUAL_DAYS = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poll:
-    """What one request brought: days or an error, and the one `at` that judges it.
+    """What a poll brought: days or an error, and the one `at` that judges it.
 
-    `wait` is how long to wait where nothing could be asked yet. `account` and `closed` are what was
-    asked beside, None where nothing was. `analysis` is what follows for the days to come, `digest`
-    that of the whole days. `sites` are those asked for, None where that failed.
-    `usage` is what `days` came to, whatever the limit.
+    `usage` is what `days` came to, whatever the limit. `wait` is how long to wait where nothing
+    could be asked yet. `account` and `closed` are what was asked beside the days, None
+    where nothing was; `sites` likewise, each None where that failed. `analysis` is what follows
+    for the days to come, `digest` that of the whole days.
     """
 
     claim: Claim
@@ -92,11 +92,11 @@ class Poll:
         }
 
     @property
-    def is_of_ours(self) -> bool:
-        """Tell whether quota-watch itself failed."""
+    def failed_by_us(self) -> bool:
+        """Whether quota-watch itself failed."""
         return self.error is not None and self.error.kind is ErrorKind.INTERNAL
 
-    def as_failure_of_ours(self) -> "Poll":
+    def as_failure_by_us(self) -> "Poll":
         """Return the poll as one that failed by a defect of quota-watch."""
         error = UpstreamError(
             ErrorKind.INTERNAL,
@@ -134,14 +134,14 @@ class Poller:
         try:
             days = tuple(self._source.days(watch.organization, poll.period.start, now.date()))
             usage = poll.count_days(days, watch.not_counted)
-            return self._looking_ahead(self._with_extras(replace(poll, days=days, usage=usage)))
+            return self._with_forecast(self._with_extras(replace(poll, days=days, usage=usage)))
         except UpstreamError as error:
             return replace(poll, error=error.without_trace())
         except NotYet as not_yet:
             return replace(poll, wait=timedelta(milliseconds=ceil(not_yet.seconds * 1000)))
         except Exception:  # the boundary of a job: a defect of ours must not stop the others
             log.exception("poll raised", organization=watch.organization.id)
-            return poll.as_failure_of_ours()
+            return poll.as_failure_by_us()
 
     def _with_extras(self, poll: Poll) -> Poll:
         if self._extras is None:
@@ -154,17 +154,17 @@ class Poller:
             return poll
         return replace(poll, account=account, closed=closed)
 
-    def _looking_ahead(self, poll: Poll) -> Poll:
+    def _with_forecast(self, poll: Poll) -> Poll:
         """Forecast here, on many threads, so that the transaction only has to write."""
         row = poll.claim.row
         if row is None:
             return poll
-        watch = _agreed(poll, row)
+        watch = _watch_in_force(poll, row)
         usage = poll.count(watch)
         digest = digest_of(poll.days, watch, usage.today)
-        read = poll.closed is not None and poll.closed.error is None
-        is_mixed = self._extras is not None and awaits_past(row) and not read
-        analysis = None if is_mixed else self._analyse(poll, row, digest, watch, usage)
+        has_past = poll.closed is not None and poll.closed.error is None
+        lacks_past = self._extras is not None and awaits_past(row) and not has_past
+        analysis = None if lacks_past else self._analyse(poll, row, digest, watch, usage)
         if analysis is None:
             return replace(poll, digest=digest)
         sites = self._ask_sites(poll, watch, usage, analysis)
@@ -200,7 +200,7 @@ class Poller:
         return self._extras.sites(watch, poll.claim, used=usage.used, at_risk=at_risk, now=poll.at)
 
 
-def _agreed(poll: Poll, row: Row[Any]) -> Watch:
+def _watch_in_force(poll: Poll, row: Row[Any]) -> Watch:
     """Return the watch with the limit in force, what upstream just reported included."""
     answer = poll.account if isinstance(poll.account, Account) else None
     known, reported = kept_limit(row), reported_of(row)

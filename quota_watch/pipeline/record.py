@@ -41,7 +41,6 @@ _MOMENT, _SHORT_WAIT = timedelta(seconds=1), timedelta(minutes=1)  # of a bucket
 _NOTABLE_PERCENT = 1  # of a period that was over
 _FALL_SHARE, _FALL_LEAST = 0.05, 100  # of what was used, and events; less is late correction
 
-
 _NOT_ASKED: Mapping[str, Any] = {"history_from": None, "reread_on": None}
 """As if closed days had never been asked for: the next poll reads them all."""
 
@@ -92,7 +91,7 @@ class Recorder:
         if moved_in:  # what is usual is learned anew once the days before are read again
             poll = replace(poll, analysis=None)
         columns = self._columns(poll, row, agreement, usage)
-        columns |= _NOT_ASKED if moved_in else _asked_columns(poll, row)
+        columns |= _NOT_ASKED if moved_in else _history_columns(poll, row)
         changes.organizations[row.pk] = columns
         _add_rows(changes, poll, before, watch, usage)
         _record_closed(transaction, poll, before, watch, changes)
@@ -206,7 +205,7 @@ def _site_columns(poll: Poll, row: Row[Any], agreement: Agreement) -> dict[str, 
     return columns | ({"limit_read_at": None} if limits - {known} else {})
 
 
-def _asked_columns(poll: Poll, row: Row[Any]) -> dict[str, Any]:
+def _history_columns(poll: Poll, row: Row[Any]) -> dict[str, Any]:
     """Return when closed days were last asked for, and how far back they go."""
     closed = poll.closed
     if closed is None or (closed.error is not None and awaits_past(row)):
@@ -314,6 +313,6 @@ def _periods(first: date, last: date) -> list[Period]:
 
 
 def _was_whole(row: Row[Any], period: Period) -> bool:
-    """Tell whether the whole period had been fetched after its end before."""
+    """Whether the whole period had been fetched after its end before."""
     reread = row.reread_on is not None and row.reread_on >= period.end
     return reread and row.history_from is not None and row.history_from <= period.start

@@ -101,7 +101,7 @@ class Watcher:
         self._recorder = Recorder(pace=pace or (lambda _: interval))
 
     def watch(self, claims: Iterator[Claim]) -> Iterator[tuple[list[Poll], list[Outcome]]]:
-        """Take each claimed organization from its poll to the outbox: this is the product.
+        """Take each claimed organization from its poll to the outbox.
 
         A few threads poll, each one organization at a time. The answers come in batches, and one
         transaction records, assesses, reconciles and enqueues a batch; after it the polls whose
@@ -135,9 +135,10 @@ class Watcher:
             if _needs_past(known, transitions):
                 known = _with_past(transaction, poll, known)
                 transitions = _judge(known, before.row.pk, batch.outages)
-            first_look, was_failing = before.row.last_ok is None, before.row.failing_since
+            first_look = before.row.last_ok is None
             enqueue(transaction, transitions, known, self._channels, first_look=first_look)
-            outcomes.append(Outcome(poll, known, tuple(transitions), was_failing is not None))
+            was_failing = before.row.failing_since is not None
+            outcomes.append(Outcome(poll, known, tuple(transitions), was_failing))
         changes.write(transaction)
         return outcomes
 
@@ -167,8 +168,8 @@ class Watcher:
                 (poll,) = attempt
                 log.exception("organization not recorded", organization=poll.watch.organization.id)
                 failures[poll.claim.pk] = poll.watch
-                if not poll.is_of_ours:
-                    attempts.append([poll.as_failure_of_ours()])
+                if not poll.failed_by_us:
+                    attempts.append([poll.as_failure_by_us()])
                     batch.read_days(transaction, attempts[-1])
                 else:
                     self._record_failure(transaction, poll, batch)
@@ -276,7 +277,7 @@ def _judge(known: Known, pk: int, outages: BatchOutages) -> list[Transition]:
 
 
 def _needs_past(known: Known, transitions: Sequence[Transition]) -> bool:
-    """Tell whether the days before are to be read: for a message, or to end a stall."""
+    """Decide whether to read the days before: for a message, or to end a stall."""
     if known.analysis is None or not known.analysis.is_light:
         return False
     return bool(transitions) or known.open_story(Rule.STALLED) is not None

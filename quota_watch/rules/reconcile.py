@@ -97,7 +97,7 @@ class _Step:
             return self._remind(latest) if latest.is_open else None
         if not latest.is_open:
             return self._fire(latest)
-        worse = replace(_raised(latest, condition), reason=reason)
+        worse = replace(_at_its_worst(latest, condition), reason=reason)
         return self._transition(TransitionType.ESCALATED, worse)
 
     def _is_of(self, story: Story) -> bool:
@@ -141,7 +141,7 @@ class _Step:
         first = story.told_at is None
         type_ = TransitionType.FIRED if first else TransitionType.ESCALATED
         is_worse = why_worse(self.condition, story) is not None
-        worst = _raised(story, self.condition) if is_worse else story
+        worst = _at_its_worst(story, self.condition) if is_worse else story
         return self._transition(type_, replace(worst, reason=Reason.SILENCE_ENDED))
 
     def _remind(self, story: Story) -> Transition | None:
@@ -172,7 +172,7 @@ class _Step:
         )
 
 
-def _raised(story: Story, condition: Condition) -> Story:
+def _at_its_worst(story: Story, condition: Condition) -> Story:
     return replace(
         story,
         level=condition.level,
@@ -188,8 +188,8 @@ def why_worse(condition: Condition, story: Story) -> Reason | None:
     if level > before:
         return Reason.HIGHER_LEVEL_REACHED
     if level == before and condition.severity > story.severity:
-        turned = condition.tier is not None and condition.tier != story.tier
-        return condition.reason if turned else Reason.BECAME_CRITICAL
+        is_other_tier = condition.tier is not None and condition.tier != story.tier
+        return condition.reason if is_other_tier else Reason.BECAME_CRITICAL
     says_more = REGISTRY[story.rule].says_more
     return None if says_more is None else says_more(condition, story)
 

@@ -128,7 +128,7 @@ def assess(known: Known) -> Findings:
         period=known.period,
         limit=known.watch.limit,
         verdicts={
-            rule: _reminding(verdict, rule, known)
+            rule: _with_reminders(verdict, rule, known)
             for rule, verdict in _in_one_cause(verdicts, known).items()
         },
         counted=known.trouble is None and known.usage is not None,
@@ -150,15 +150,15 @@ def _is_blind(rule: Rule, verdict: Verdict) -> bool:
 
 
 def _is_sure_of_no_limit(known: Known) -> bool:
-    """Tell whether there surely is no limit: then every alert about one ends."""
+    """Whether there surely is no limit: then every alert about one ends."""
     change = known.limit_change
     removed = change is not None and change.reason is Reason.LIMIT_REMOVED
     return known.watch.limit is None and (removed or not known.watch.auto)
 
 
 def _without_limit(rule: Rule, verdict: Verdict) -> Verdict:
-    is_open = REGISTRY[rule].of_limit and verdict.state is State.UNKNOWN
-    return replace(verdict, state=State.FALSE) if is_open else verdict
+    lacks_limit = REGISTRY[rule].of_limit and verdict.state is State.UNKNOWN
+    return replace(verdict, state=State.FALSE) if lacks_limit else verdict
 
 
 def _in_one_cause(verdicts: dict[Rule, Verdict], known: Known) -> dict[Rule, Verdict]:
@@ -174,11 +174,11 @@ def _in_one_cause(verdicts: dict[Rule, Verdict], known: Known) -> dict[Rule, Ver
     stories = [story for story in known.stories_of_limit(Rule.THRESHOLD) if story.is_open]
     if any((story.level or 0) >= (level.level or 0) for story in stories):
         return verdicts
-    risks = [s.severity for s in known.stories_of_limit(Rule.FORECAST) if s.is_open]
+    forecasts = [story for story in known.stories_of_limit(Rule.FORECAST) if story.is_open]
     risk = verdicts[Rule.FORECAST].condition
-    risks += [] if risk is None else [risk.severity]
-    severity = max([level.severity, *risks])
-    is_quiet = severity is Severity.INFO and not risks and _is_calm(known)
+    severities = [each.severity for each in (*forecasts, risk) if each is not None]
+    severity = max([level.severity, *severities])
+    is_quiet = severity is Severity.INFO and not severities and _is_calm(known)
     raised = replace(level, severity=severity, is_quiet=is_quiet)
     return verdicts | {Rule.THRESHOLD: replace(verdict, condition=raised)}
 
@@ -190,8 +190,8 @@ def _is_calm(known: Known) -> bool:
     return forecast.probability_over is not None and forecast.probability_over < _EVEN
 
 
-def _reminding(verdict: Verdict, rule: Rule, known: Known) -> Verdict:
-    """Set how often the condition is reminded of, as agreed for the rule."""
+def _with_reminders(verdict: Verdict, rule: Rule, known: Known) -> Verdict:
+    """Set how often the condition is reminded of, as the config has it for the rule."""
     watch, condition = known.watch.of(rule), verdict.condition
     if condition is None or condition.severity < watch.remind_from:
         return verdict

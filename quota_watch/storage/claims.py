@@ -272,7 +272,7 @@ def last_poll(connection: Connection, pks: Collection[int]) -> datetime | None:
 
 
 def stuck_polls(connection: Connection, pks: Collection[int], *, now: datetime) -> bool:
-    """Tell whether a due poll was claimed and neither ended nor taken over since."""
+    """Check whether a due poll was claimed and neither ended nor taken over since."""
     columns = organization.c
     query = select(columns.pk).where(
         columns.claimed_by.is_not(None),

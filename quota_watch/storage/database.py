@@ -348,7 +348,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def concerns_all(error: DBAPIError) -> bool:
-    """Tell whether an error is the database's own trouble, not that of what was to be written.
+    """Decide whether an error is the database's own trouble, not that of what was to be written.
 
     Gone, full, locked, read-only, or without the tables or rights that everything needs.
     """

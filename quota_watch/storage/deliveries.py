@@ -64,12 +64,12 @@ class Delivery:
 
     @property
     def is_urgent(self) -> bool:
-        """Tell whether it can't wait."""
+        """Whether it can't wait."""
         return is_urgent(self.severity, self.type)
 
 
 def is_urgent(severity: str, type: str) -> bool:  # noqa: A002 - the column's name
-    """Tell whether a delivery can't wait: it is critical, and not the end of something."""
+    """Decide whether a delivery can't wait: it is critical, and not the end of something."""
     return severity == Severity.CRITICAL.label and type != RESOLVED
 
 

@@ -28,7 +28,7 @@ from quota_watch.model.period import ONE_DAY, DayCounts, Period, Usage, is_over,
 from quota_watch.model.source import comparable
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast
-from quota_watch.storage import days as record
+from quota_watch.storage.days import counted_days, days_of
 from quota_watch.storage.organizations import known_sites
 from quota_watch.storage.schema import among, forecast, organization, snapshot
 
@@ -56,8 +56,8 @@ def past_of(
     the organization's, where it was read already.
     """
     today, yesterday = usage.today, usage.today - ONE_DAY
-    counted, capped = record.counted_days(connection, pk, today - _MEMORY, yesterday)
-    stored = record.days_of(connection, [pk], today - TYPE_DAYS, yesterday)[pk] if counted else ()
+    counted, capped = counted_days(connection, pk, today - _MEMORY, yesterday)
+    stored = days_of(connection, [pk], today - TYPE_DAYS, yesterday)[pk] if counted else ()
     new = tuple(fetched)
     days = {day.day: day for day in (*stored, *new) if day.day < today}
     counted |= {day.day: day.counted(watch.not_counted) for day in days.values()}

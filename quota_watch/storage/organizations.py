@@ -281,7 +281,7 @@ def trouble_of(row: Row[Any]) -> Trouble | None:
 
 
 def failing_alike(connection: Connection, pks: Collection[int], *, kind: str) -> bool:
-    """Tell whether the last polls of all these organizations failed with this kind of error."""
+    """Check whether the last polls of all these organizations failed with this kind of error."""
     columns = organization.c
     is_other = columns.last_error["kind"].as_string().is_distinct_from(kind)
     other = select(columns.pk).where(

@@ -192,7 +192,7 @@ class _Queue:
             yield message
 
     def is_pressing(self, row: Row[Any]) -> bool:
-        """Tell whether something critical waits for a row of one of the messages."""
+        """Check whether something critical waits for a row of one of the messages."""
         return row.pk in self._pressing
 
     def _overtaken(self, first: Row[Any]) -> Row[Any] | None:

@@ -30,8 +30,7 @@ from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.rules.limit import LimitInForce, limit_in_force
 from quota_watch.rules.story import Silence, Story
 from quota_watch.storage import claims, organizations, stories
-from quota_watch.storage import days as record
-from quota_watch.storage.days import BASELINE
+from quota_watch.storage.days import BASELINE, days_of, sums_of, totals_of
 from quota_watch.storage.forecasts import kept_forecasts, past_of
 from quota_watch.storage.organizations import kept_limit, known_sites, mismatch_of, reported_of
 from quota_watch.storage.schema import among, day_usage, forecast, organization
@@ -90,7 +89,7 @@ def _known_by_key(
     }
     # Of what came after the last good poll nothing is known.
     measured = {pk: min(now, rows[pk].last_ok) for pk in counted}
-    days = record.days_of(connection, counted, period.start, now.date()) if types else {}
+    days = days_of(connection, counted, period.start, now.date()) if types else {}
     usages = (
         {pk: _count(days[pk], watch, period, measured[pk]) for pk, watch in counted.items()}
         if types
@@ -153,13 +152,13 @@ def _sums(
     today: date,
 ) -> dict[int, Usage]:
     """Let the database sum the days, and read them where a limit was passed or today not seen."""
-    sums = record.sums_of(connection, watches, period.start, today)
+    sums = sums_of(connection, watches, period.start, today)
     by_day = [
         pk
         for pk, watch in watches.items()
         if is_over(sums[pk][0], watch.limit) or measured[pk].date() != today
     ]
-    totals = record.totals_of(connection, by_day, period.start, today)
+    totals = totals_of(connection, by_day, period.start, today)
     days = list(each_day(period.start, today))
     counted = {pk: {day: n or 0 for day, n in zip(days, totals[pk], strict=True)} for pk in by_day}
     return {
@@ -310,7 +309,7 @@ def _counted_days(
     """Read counted events by day before that of the last good poll, and which days are capped."""
     columns = day_usage.c
     last = max((known.at.date() for known in dropping.values()), default=first)
-    totals = record.totals_of(connection, dropping, first, last)
+    totals = totals_of(connection, dropping, first, last)
     query = select(columns.organization_pk, columns.date).where(
         among(columns.organization_pk, dropping), columns.date >= first, columns.capped
     )

@@ -27,7 +27,7 @@ from quota_watch.model.source import Organization
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import KeptForecast, Known
 from quota_watch.storage import claims
-from quota_watch.storage import days as record
+from quota_watch.storage.days import counted_days, totals_of
 from quota_watch.storage.forecasts import VERSION, kept_path, made_on
 from quota_watch.storage.schema import among, day_usage, forecast, organization
 from quota_watch.views.known import known_of, look_ahead, losses_of
@@ -106,7 +106,7 @@ def daily_totals(
 
     `keys` are the organizations' ids by key. None stands for a day that is not stored.
     """
-    totals = record.totals_of(connection, keys, first, last)
+    totals = totals_of(connection, keys, first, last)
     return {id_: totals[pk] for pk, id_ in keys.items()}
 
 
@@ -274,7 +274,7 @@ def _closed(connection: Connection, pk: int | None, starts: list[date]) -> list[
     if pk is None or not starts:
         return []
     periods = [month_of(start) for start in starts]
-    counted, capped = record.counted_days(connection, pk, starts[0], periods[-1].last_day)
+    counted, capped = counted_days(connection, pk, starts[0], periods[-1].last_day)
     closed = []
     for period in periods:
         days = {day: n for day, n in counted.items() if day in period}

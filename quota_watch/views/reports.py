@@ -17,8 +17,7 @@ from quota_watch.model.schedule import ReportKind, ReportSpan
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import Known
 from quota_watch.storage import claims
-from quota_watch.storage import days as record
-from quota_watch.storage.days import BASELINE, closed_period
+from quota_watch.storage.days import BASELINE, closed_period, counted_days
 from quota_watch.storage.schema import alert, among, delivery, organization
 from quota_watch.views.known import SiteStatus, sites_of
 from quota_watch.views.periods import PeriodForecast, period_forecast
@@ -257,13 +256,13 @@ def _closed(
 def _lost(connection: Connection, pk: int, watch: Watch, period: Period) -> Estimate | None:
     if not watch.drops:
         return None
-    counted, capped = record.counted_days(connection, pk, period.start - BASELINE, period.last_day)
+    counted, capped = counted_days(connection, pk, period.start - BASELINE, period.last_day)
     return lost(counted, capped=capped, period=period, today=period.end)
 
 
 def _sum(connection: Connection, pk: int, period: Period) -> int | None:
     """Sum the counted events of a period; None where a day of it is not known."""
-    counted, _ = record.counted_days(connection, pk, period.start, period.last_day)
+    counted, _ = counted_days(connection, pk, period.start, period.last_day)
     return sum(counted.values()) if len(counted) == period.days else None
 
 
@@ -271,7 +270,7 @@ def _span(
     connection: Connection, pk: int, span: ReportSpan
 ) -> tuple[SpanFacts, tuple[int | None, ...]]:
     """Read the reported days: their sum, its growth against those before, and each day."""
-    counted, _ = record.counted_days(connection, pk, span.before, span.last)
+    counted, _ = counted_days(connection, pk, span.before, span.last)
     days = list(each_day(span.first, span.last))
     now = _mean(counted, days)
     before = _mean(counted, [day for day in each_day(span.before, span.last) if day < span.first])
