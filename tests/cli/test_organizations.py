@@ -177,4 +177,4 @@ def test_a_list_throttled_for_long_is_a_rate_limit_with_its_wait_and_no_bad_key(
         said = ask("--base-url", server.url)
     assert said.code == 1
     assert "too many requests for this key's burst limit (429); retry after 19 h" in said.err
-    assert "401" not in said.err
+    assert "(401)" not in said.err
