@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -73,11 +73,11 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request ready to be sent to the server of `url`."""
+    """A request ready to be sent to the server of `url`; what may hold a key is not shown."""
 
     url: Url
-    head: h11.Request
-    content: bytes = b""
+    head: h11.Request = field(repr=False)
+    content: bytes = field(default=b"", repr=False)
 
     def below(self, path: str) -> "Request":
         """Return the same request for a path below its own, quoted already; it may have a query."""

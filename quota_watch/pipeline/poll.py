@@ -177,16 +177,19 @@ class Poller:
 
         Then from all that is known.
         """
-        if poll.closed is None or not poll.closed.days:
-            stored = kept_outlook(row, digest, watch, usage)
-            if stored is not None and usage.used_today > stored.awake_from:
-                return bring_up_to_date(stored.outlook, watch=watch, usage=usage, now=poll.at)
+        try:
+            if poll.closed is None or not poll.closed.days:
+                stored = kept_outlook(row, digest, watch, usage)
+                if stored is not None and usage.used_today > stored.awake_from:
+                    return bring_up_to_date(stored.outlook, watch=watch, usage=usage, now=poll.at)
+        except Exception:  # what was stored is damaged: fit again
+            log.exception("stored outlook failed", organization=watch.organization.id)
         try:
             with self._database.read() as connection:
                 return look_back(connection, poll, watch, usage)
         except StorageError:  # then nothing can be recorded either, and that is reported
             return None
-        except Exception:  # as above; a count is worth more than what might follow from it
+        except Exception:  # a count is worth more than what might follow from it
             log.exception("forecast failed", organization=watch.organization.id)
             return None
 

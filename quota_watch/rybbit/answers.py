@@ -106,7 +106,7 @@ def parse_plain(body: bytes, *, start: date, end: date) -> tuple[DayCounts, ...]
     """
     try:
         rows = _decoder.decode(body).data
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # the latter for a name or date not UTF-8
         return None
     days = _written_days(start, end)
     if not len(days) - 1 <= len(rows) <= len(days):

@@ -52,6 +52,13 @@ def test_a_post_sends_its_body_and_headers(http, serve):
     assert "webhook-id: 7" in server.heads[0]
 
 
+def test_a_request_shows_no_key(http):
+    headers = {"Authorization": "Bearer secret-key"}
+    url = "http://127.0.0.1/secret-path"
+    request = http.build_request("POST", url, headers=headers, content=b"secret-body")
+    assert "secret" not in repr(request.below("/secret-target"))
+
+
 def test_requests_name_the_program_and_ask_for_no_compression(http, serve):
     server = serve(lambda c: c.answer(b""))
     get(http, server.url)

@@ -1,14 +1,16 @@
 """What is forecast of a period becomes alerts, and is stored."""
 
+import re
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from quota_watch.model.period import each_day
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import forecast as forecasts
+from quota_watch.storage.schema import organization
 from quota_watch.views.alerts import alerts
 from quota_watch.views.status import statuses
 from support.clock import FakeClock
@@ -61,6 +63,22 @@ def test_a_month_that_will_exceed_is_told_with_its_day(town: Town) -> None:
     town.counts("2026-03-01", "2026-03-31", 1200)
     assert town.poll("2026-03-15T12:00") == [("forecast", "will_exceed")]
     assert town.poll("2026-03-16T12:00") == []
+
+
+@pytest.mark.parametrize("damaged", ["{", "[]", '{"outlook":{}}', "shortened"])
+def test_a_damaged_outlook_is_fitted_again(town: Town, damaged: str) -> None:
+    town.poll("2026-03-15T12:00")
+    outlook = organization.c.outlook
+    with town.database.write() as connection:
+        stored = connection.scalar(select(outlook))
+        assert stored is not None
+        if damaged == "shortened":
+            damaged = re.sub(r'"factors":\[[^]]*\]', '"factors":[]', stored)
+        connection.execute(update(organization).values(outlook=damaged))
+    assert town.poll("2026-03-15T13:00", today=900) == []
+    with town.database.read() as connection:
+        assert statuses(connection, [ACME], now=town.clock.now())[0].last_error is None
+        assert connection.scalar(select(outlook)) not in (None, damaged)
 
 
 def test_a_month_that_fits_is_not_told(town: Town) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from quota_watch.lib.text import has_unseen
 from quota_watch.model.period import OTHER
 from quota_watch.model.source import ErrorKind, UpstreamError
-from quota_watch.rybbit.answers import KNOWN_TYPES, MAX_COUNT, parse_days, parse_plain
+from quota_watch.rybbit.answers import KNOWN_TYPES, MAX_COUNT, parse_days, parse_plain, parse_range
 
 DAY = date(2026, 10, 1)
 
@@ -374,6 +374,13 @@ def test_a_field_that_stands_twice_is_left_to_it_too(twice):
     answer = b'{"data":[' + dated + b"}]}"
     assert json.loads(answer)["data"]
     assert parse_plain(answer, start=DAY, end=DAY) is None
+
+
+@pytest.mark.parametrize("part", [b"copy_count", b"2026-10-01"])
+def test_a_name_or_date_that_is_not_utf_8_is_a_bad_answer(part):
+    answer = body(usual("2026-10-01")).replace(part, part + b"\xff")
+    with pytest.raises(UpstreamError, match="not UTF-8"):
+        parse_range(answer, start=DAY, end=DAY)
 
 
 @given(
