@@ -19,7 +19,7 @@ from quota_watch.channels.chat import (
     sections_of,
     units,
 )
-from quota_watch.channels.webhook import Complaint, Form, Post, answered, compact
+from quota_watch.channels.webhook import Complaint, Form, Post, compact, json_object
 from quota_watch.lib.text import by_field, join, largest_first, one_line, plain
 from quota_watch.messages.facts import TEST, Facts, Message
 from quota_watch.messages.view import Button, subject, view_of
@@ -132,7 +132,7 @@ class Discord(ChatForm):
 
     def complaint(self, answer: bytes) -> Complaint:
         """Read Discord's words and, where it limits the rate, the seconds to wait."""
-        body = answered(answer)
+        body = json_object(answer)
         words, seconds = body.get("message"), body.get("retry_after")
         is_wait = isinstance(seconds, int | float) and 0 <= seconds <= _LONGEST_SECONDS
         return Complaint(
@@ -203,7 +203,7 @@ class Teams(ChatForm):
 
     def complaint(self, answer: bytes) -> Complaint:
         """Read what Power Automate calls the error, such as `TriggerInputSchemaMismatch`."""
-        error = answered(answer).get("error")
+        error = json_object(answer).get("error")
         code = error.get("code") if isinstance(error, dict) else None
         return Complaint(one_line(code, 100)) if isinstance(code, str) else Complaint()
 
@@ -289,7 +289,7 @@ class PagerDuty(Form):
 
     def complaint(self, answer: bytes) -> Complaint:
         """Read PagerDuty's words for what is wrong with an event."""
-        body = answered(answer)
+        body = json_object(answer)
         errors = body.get("errors")
         parts = [body.get("message"), *(errors[:3] if isinstance(errors, list) else ())]
         return Complaint(one_line("; ".join(part for part in parts if isinstance(part, str))))

@@ -119,7 +119,7 @@ def compact(payload: Mapping[str, Any]) -> bytes:
     return text.encode()
 
 
-def answered(answer: bytes) -> Mapping[str, Any]:
+def json_object(answer: bytes) -> Mapping[str, Any]:
     """Read an answer's JSON object; an empty one where it is none."""
     try:
         body = json.loads(answer)

@@ -23,11 +23,11 @@ from quota_watch.messages.words import (
     Case,
     Situation,
     Words,
+    alert_ended,
     blind,
     counts,
     forecast,
     levels,
-    over,
     period_ended,
     plan,
     service,
@@ -44,24 +44,23 @@ from quota_watch.views.reports import ForecastFacts, PeriodFacts
 _TITLE = 120
 _CLOUD = "https://app.rybbit.io"
 
-
 Say = Callable[[Any], Words]
 
 _WORDS: Mapping[Rule, tuple[Say, Say]] = {
-    Rule.THRESHOLD: (levels.threshold_fired, over),
+    Rule.THRESHOLD: (levels.threshold_fired, alert_ended),
     Rule.FORECAST: (forecast.fired, forecast.ended),
     Rule.SPIKE: (counts.spike_fired, counts.spike_ended),
     Rule.STALLED: (counts.stalled_fired, counts.stalled_ended),
     Rule.BLIND: (blind.fired, blind.ended),
-    Rule.LIMIT: (plan.limit_fired, over),
+    Rule.LIMIT: (plan.limit_fired, alert_ended),
     Rule.MISMATCH: (counts.mismatch_fired, counts.mismatch_ended),
     Rule.DELIVERY: (service.delivery_fired, service.delivery_ended),
     Rule.CONFIG: (service.config_fired, service.config_ended),
-    Rule.DISCOVERED: (service.discovered_fired, over),
+    Rule.DISCOVERED: (service.discovered_fired, alert_ended),
     Rule.ENFORCED: (plan.enforced_fired, plan.enforced_ended),
     Rule.NO_PLAN: (plan.no_plan_fired, plan.no_plan_ended),
-    Rule.SITE_BUDGET: (levels.site_budget_fired, over),
-    Rule.MOVED: (counts.moved_fired, over),
+    Rule.SITE_BUDGET: (levels.site_budget_fired, alert_ended),
+    Rule.MOVED: (counts.moved_fired, alert_ended),
 }
 """The words for when a rule becomes true, and for when that ends."""
 

@@ -91,6 +91,19 @@ class DayCounts:
         return total
 
 
+def types_of(
+    days: Iterable[DayCounts], day: date, *, not_counted: Collection[str]
+) -> dict[str, int]:
+    """Return the counted events of one of the days by type; nothing where it is not among them."""
+    return {
+        name: n
+        for counts in days
+        if counts.day == day
+        for name, n in counts.by_type.items()
+        if name not in not_counted
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """What one organization used of one period so far.

@@ -160,7 +160,7 @@ class Outbox:
     def _drain(self, name: str) -> None:
         """Deliver all that is due, and look once more after a dispatch meanwhile."""
         try:
-            while self._is_asked(name):
+            while self._takes_up(name):
                 try:
                     self._sender(name).send_due()
                 except StorageError as error:
@@ -169,7 +169,8 @@ class Outbox:
             self._leave(name)
             raise
 
-    def _is_asked(self, name: str) -> bool:
+    def _takes_up(self, name: str) -> bool:
+        """Take up what `dispatch` asked of a channel; where that is nothing, leave it."""
         with self._changed:
             if name in self._asked and not self._stopping.is_set():
                 self._asked.discard(name)
@@ -318,11 +319,11 @@ class Sender:
                 attempts.make_due(connection, name, now=now, but=self._failed)
         for message in accepted:
             self._count("sent", len(message.rows))
-            log.info("delivery sent", **_names(message))
+            log.info("delivery sent", **_log_fields(message))
         for message, attempt, at in failures:
             self._count("retry" if at else "failed", len(message.rows))
             what = "delivery will be retried" if at else "delivery failed for good"
-            log.warning(what, next_at=at, error=attempt.error, **_names(message))
+            log.warning(what, next_at=at, error=attempt.error, **_log_fields(message))
 
     def _record_failure(
         self, connection: Connection, message: ClaimedMessage, error: DeliveryError
@@ -350,7 +351,7 @@ class Sender:
         return message, attempt, None
 
 
-def _names(message: ClaimedMessage) -> dict[str, str | int | None]:
+def _log_fields(message: ClaimedMessage) -> dict[str, str | int | None]:
     first = message.rows[0]
     return {
         "attempt": message.attempts + 1,

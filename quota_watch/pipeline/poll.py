@@ -80,17 +80,6 @@ class Poll:
             limit=None,
         )
 
-    def types_of_today(self, watch: Watch) -> dict[str, int]:
-        """Return today's counted events by type."""
-        today = self.at.date()
-        return {
-            name: n
-            for counts in self.days
-            if counts.day == today
-            for name, n in counts.by_type.items()
-            if name not in watch.not_counted
-        }
-
     @property
     def failed_by_us(self) -> bool:
         """Whether quota-watch itself failed."""

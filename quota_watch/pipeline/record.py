@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row
 
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import Estimate
-from quota_watch.model.period import DayCounts, Period, Usage, is_over, month_of, previous
+from quota_watch.model.period import DayCounts, Period, Usage, is_over, month_of, previous, types_of
 from quota_watch.model.schedule import next_slot
 from quota_watch.model.source import ErrorKind, Organization, UpstreamError
 from quota_watch.model.watch import Watch
@@ -105,7 +105,7 @@ class Recorder:
             at=poll.at,
             usage=usage,
             measured_at=poll.at,
-            today_by_type=poll.types_of_today(watch),
+            today_by_type=types_of(poll.days, poll.at.date(), not_counted=watch.not_counted),
             analysis=poll.analysis,
             reported=agreement.reported,
             sites=known_sites(columns.get("sites", row.sites)) if watch.budgets else {},

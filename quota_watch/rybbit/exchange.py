@@ -125,7 +125,7 @@ class Asker:
         except BodyError as error:
             if error.status != HTTPStatus.OK:  # a refusal is understood without its body
                 return Response(error.status, {}, b"")
-            failure = _rejected(question, str(error))
+            failure = _rejection(question, str(error))
         except (HttpError, ValueError, OSError) as error:
             failure = _failure(error, question, self._timeout)
         raise failure  # out here it does not drag the original along, which may quote upstream
@@ -157,7 +157,7 @@ def _read(question: Question, answer: Response, parse: Callable[[bytes], T]) -> 
     try:
         return parse(body)
     except UpstreamError as error:
-        raise _rejected(question, error.message) from None
+        raise _rejection(question, error.message) from None
 
 
 def _failure(error: Exception, question: Question, timeout: float) -> UpstreamError:
@@ -187,7 +187,7 @@ def _failure(error: Exception, question: Question, timeout: float) -> UpstreamEr
     )
 
 
-def _rejected(question: Question, why: str) -> UpstreamError:
+def _rejection(question: Question, why: str) -> UpstreamError:
     return bad_answer(f"{question.place}: the answer was rejected: {why}")
 
 

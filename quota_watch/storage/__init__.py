@@ -1,4 +1,4 @@
-"""The database: one module per table, the schema and its upkeep; all SQL is here."""
+"""The database: its schema, its upkeep, its tables, and whatever writes to them."""
 
 from quota_watch.lib import QuotaWatchError
 

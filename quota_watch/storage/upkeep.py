@@ -1,4 +1,4 @@
-"""Keep a database in shape: its schema, copies and checks of it, and the end of what is old."""
+"""Keep a database in shape: its schema, copies and checks of it, the deletion of old rows."""
 
 import os
 import sqlite3
@@ -43,13 +43,12 @@ from quota_watch.storage.schema import (
     snapshot,
 )
 
-_LOCK = 0x71776D69
-_WAIT_SECONDS = 60
-_COPY_ROWS = 1_000
-
 ALL_FOR = timedelta(days=7)
 HOURLY_FOR = timedelta(days=60)
 
+_LOCK = 0x71776D69
+_WAIT_SECONDS = 60
+_COPY_ROWS = 1_000
 _FREE_PAGES = 200
 _VOUCHING_DAYS = 3
 _VOUCHING_ORGANIZATIONS = 10
@@ -78,6 +77,19 @@ def require_current(database: Database) -> None:
             "run `quota-watch db upgrade`"
             + ("" if database.is_sqlite else f", after `{dump_command(database, 'before.dump')}`")
         )
+
+
+def require_unchanged(database: Database) -> None:
+    """Raise `DatabaseLost` where the database is no longer of the schema that `run` began with."""
+    revision = current(database)
+    if revision == HEAD:
+        return
+    if revision is None:
+        raise DatabaseLost(f"database {database.label}: its tables are gone")
+    try:
+        require_current(database)
+    except StorageError as error:
+        raise DatabaseLost(str(error)) from None
 
 
 def dump_command(database: Database, file: str) -> str:
@@ -249,19 +261,6 @@ def _run_alembic(connection: Connection) -> None:
     command.upgrade(config, HEAD)
 
 
-def require_unchanged(database: Database) -> None:
-    """Raise `DatabaseLost` where the database is no longer of the schema that `run` began with."""
-    revision = current(database)
-    if revision == HEAD:
-        return
-    if revision is None:
-        raise DatabaseLost(f"database {database.label}: its tables are gone")
-    try:
-        require_current(database)
-    except StorageError as error:
-        raise DatabaseLost(str(error)) from None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
     """How long snapshots and days are kept."""
@@ -277,7 +276,7 @@ def thin_out(
     now: datetime,
     stopped: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Thin out and end what is old, an organization at a time; return the rows deleted.
+    """Thin out and delete what is old, an organization at a time; return the rows deleted.
 
     Each organization has its turn once a day, whoever asks how often, in a short transaction of
     its own, so that no lock is held for long; where `stopped` says so the rest is left for the next
@@ -301,7 +300,7 @@ def thin_out(
     if not pks:
         return 0
     with database.write() as connection:
-        deleted += _end_old_stories(connection, before=now - keep.snapshots)
+        deleted += _delete_old_stories(connection, before=now - keep.snapshots)
     if database.is_sqlite and deleted:
         with database.write() as connection:
             _give_back_pages(connection)
@@ -360,8 +359,8 @@ def thin_out_organization(connection: Connection, pk: int, *, keep: Keep, now: d
     return rows + forecasts.thin_out(connection, pk, period=month_of(now.date()), oldest=oldest)
 
 
-def _end_old_stories(connection: Connection, *, before: datetime) -> int:
-    """Delete deliveries that were over long ago, a number at a time, and stories without any."""
+def _delete_old_stories(connection: Connection, *, before: datetime) -> int:
+    """Delete deliveries done long ago, a number at a time, and ended stories without any."""
     over = delivery.c.state != DeliveryState.PENDING
     old = select(delivery.c.pk).where(over, delivery.c.done_at < before).limit(_ROWS_AT_A_TIME)
     rows = connection.execute(delete(delivery).where(delivery.c.pk.in_(old))).rowcount

@@ -1,4 +1,4 @@
-"""All that is known of organizations, read for many at once: every view starts from it."""
+"""All that is known of organizations, with losses and sites, read for many: every view's start."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +23,7 @@ from quota_watch.model.period import (
     month_of,
     percent,
     previous,
+    types_of,
 )
 from quota_watch.model.source import Reported, SiteCount, closed_counts, comparable
 from quota_watch.model.watch import Watch
@@ -123,8 +124,9 @@ def look_ahead(connection: Connection, known: Known) -> Known:
     if known.pk is None or usage is None or at is None:
         return known
     past = past_of(connection, known.pk, watch=known.watch, usage=usage, now=at)
-    ahead = analyse(past, watch=known.watch, usage=usage, now=at, always=True)
-    return replace(known, analysis=ahead, today_by_type=_types_of_today(known, usage))
+    analysis = analyse(past, watch=known.watch, usage=usage, now=at, always=True)
+    by_type = types_of(known.days, usage.today, not_counted=known.watch.not_counted)
+    return replace(known, analysis=analysis, today_by_type=by_type)
 
 
 def _rows(connection: Connection, pks: Iterable[int]) -> dict[int, Row[Any]]:
@@ -230,16 +232,6 @@ def _known(
         compared=reported is not None and reported.account.counted is not None,
         mismatch=mismatch_of(row),
     )
-
-
-def _types_of_today(known: Known, usage: Usage) -> dict[str, int]:
-    return {
-        name: n
-        for day in known.days
-        if day.day == usage.today
-        for name, n in day.by_type.items()
-        if name not in known.watch.not_counted
-    }
 
 
 def losses_of(known: Known) -> Losses | None:

@@ -1,4 +1,4 @@
-"""What people read, one file per rule; here what all of them share. Pure."""
+"""What people read, a file for each kind of trouble; here what all of them share. Pure."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -222,7 +222,7 @@ def switched_off(case: Situation) -> Words:
     )
 
 
-def over(case: Case) -> Words:
+def alert_ended(case: Case) -> Words:
     """Say that an alert is over, whatever ended it."""
     return Words(
         title=f"The alert about {case.name} ({case.transition.story.rule}) is over",

@@ -1,4 +1,4 @@
-"""Words about the counts: `mismatch`, `moved`, `spike` and `stalled`."""
+"""Words of `mismatch`, `moved`, `spike` and `stalled`: what is odd about the counts."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -22,6 +22,9 @@ from quota_watch.messages.words.plan import plan_step, why_nothing
 from quota_watch.model.period import percent
 from quota_watch.rules.no_plan import sites_without_plan
 from quota_watch.rules.verdict import Reason
+
+_MOST_TYPES = 3
+_BROKEN = "Polls work, so tracking is probably broken."
 
 
 def mismatch_fired(case: Situation) -> Words:
@@ -131,9 +134,6 @@ def moved_fired(case: Situation) -> Words:
     )
 
 
-_MOST_TYPES = 3
-
-
 def spike_fired(case: Situation) -> Words:
     """Say how far above the usual the day is, and which type grew."""
     grown = list(case.detail.get("types") or ())[:_MOST_TYPES]
@@ -202,9 +202,6 @@ def _spike_steps(case: Situation, grown: list[Mapping[str, Any]]) -> tuple[str, 
     if setting is Setting.OWN_CODE or setting is None:
         return look, "If a release, a loop or a test sends it too often, roll it back."
     return look, f"If you don't need it, switch off {SWITCHES[setting]} (Site Settings, Tracking)."
-
-
-_BROKEN = "Polls work, so tracking is probably broken."
 
 
 def stalled_fired(case: Situation) -> Words:

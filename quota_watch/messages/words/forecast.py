@@ -43,7 +43,7 @@ CALM = "Nothing needs to be done at this pace."
 
 _LARGEST = 3
 _LEAST_SHARE = 1.0  # percent; a smaller type or site is no lever
-_AT_RISK = 0.1
+_SMALL_RISK = 0.1
 
 SWITCHES: Mapping[Setting, str] = {
     Setting.WEB_VITALS: "Web Vitals",
@@ -123,8 +123,8 @@ def _day(text: Any) -> date | None:
 def probability(case: Situation) -> float | None:
     """Read how likely the period is to end over its limit."""
     forecast = case.known.forecast
-    known = forecast.probability_over if forecast is not None else case.detail.get("probability")
-    return float(known) if known is not None else None
+    odds = forecast.probability_over if forecast is not None else case.detail.get("probability")
+    return float(odds) if odds is not None else None
 
 
 def hits(when: Crossing, odds: float | None) -> str:
@@ -164,7 +164,7 @@ def _news(case: Situation, odds: float | None) -> str:
 
 
 def _date_before(case: Situation) -> date | None:
-    """Read the date that the story bore before this step."""
+    """Read the date that the story had before this step."""
     key = case.transition.story.key
     return next((_day(story.mark) for story in case.known.stories if story.key == key), None)
 
@@ -340,7 +340,7 @@ def likely_range(forecast: Forecast) -> str:
 
 def risk(odds: float) -> str:
     """Say how likely the limit is hit though that is not expected."""
-    return "risk below 10 %" if odds < _AT_RISK else f"risk {certainty(odds)}"
+    return "risk below 10 %" if odds < _SMALL_RISK else f"risk {certainty(odds)}"
 
 
 def outcome(forecast: Forecast, limit: int, when: Crossing, last_day: date) -> str:

@@ -1,4 +1,4 @@
-"""Words of `limit`, `enforced` and `no_plan`: what Rybbit itself says of plan and limit."""
+"""Words of `limit`, `enforced` and `no_plan`: what Rybbit itself reports of plan and limit."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,15 +11,15 @@ from quota_watch.model.period import is_over
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.verdict import Reason
 
-State = Mapping[str, Any]
+_Terms = Mapping[str, Any]  # plan, limit and status of a subscription
 
 
 def limit_fired(case: Situation) -> Words:
     """Say what was and what is, and what that means for what is used."""
     condition = case.transition.condition
     reason = condition.reason if condition else case.transition.story.reason
-    before: State = case.detail.get("before") or {}
-    after: State = case.detail.get("after") or {}
+    before: _Terms = case.detail.get("before") or {}
+    after: _Terms = case.detail.get("after") or {}
     at = f": {case.percent} used" if case.percent and reason is not Reason.STATUS_CHANGED else ""
     critical = case.is_over and case.transition.story.severity is Severity.CRITICAL
     return Words(
@@ -71,7 +71,7 @@ def changed(before: int | None, after: int | None) -> str:
     return f"was {verb} from {number(before)} to {events(after)}"
 
 
-def _limit_title(case: Situation, reason: Reason, before: State, after: State) -> str:
+def _limit_title(case: Situation, reason: Reason, before: _Terms, after: _Terms) -> str:
     old, new = before.get("limit"), after.get("limit")
     if reason is Reason.STATUS_CHANGED:
         return f"The subscription of {case.name} {_from_to(before, after, 'status') or 'changed'}"
@@ -89,14 +89,14 @@ def _limit_title(case: Situation, reason: Reason, before: State, after: State) -
     return f"The limit of {case.name} {changed(old, new)}"
 
 
-def _from_to(before: State, after: State, key: str) -> str:
+def _from_to(before: _Terms, after: _Terms, key: str) -> str:
     old, new = (one_line(str(each.get(key) or ""), NAME // 2) for each in (before, after))
     if not new or old == new:
         return ""
     return f"went from {old} to {new}" if old else f"is {new} now"
 
 
-def _subscription(before: State, after: State, reason: Reason) -> str:
+def _subscription(before: _Terms, after: _Terms, reason: Reason) -> str:
     """Say what else changed: the plan's name and the status."""
     parts = [
         f"the {label} {moved}"
@@ -155,7 +155,7 @@ def enforced_fired(case: Situation) -> Words:
 
 
 def enforced_ended(case: Situation) -> Words:
-    """Say that collection resumes, or that a level tells of it now."""
+    """Say that collection resumes, or that the alert of a level covers it now."""
     if case.transition.reason is Reason.OVERTAKEN:
         return Words(
             title=f"{case.name}: the limit is reached by our count too",
