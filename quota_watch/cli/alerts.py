@@ -12,9 +12,9 @@ from quota_watch.cli.context import (
     GROUP,
     JSON,
     Context,
-    chosen,
     print_json,
     print_table,
+    select_watches,
     short_time,
 )
 from quota_watch.cli.explain import explain
@@ -60,7 +60,7 @@ def alerts(
         explain(context, organizations[1], as_json=as_json)
         return
     config, now = context.config(), context.clock.now()
-    watches = chosen(config, organizations) if organizations else None
+    watches = select_watches(config, organizations) if organizations else None
     with context.existing(config) as database, database.read() as connection:
         stories = alerts_of(connection, watches, only_open=only_open)
         silences = silences_shown(connection, now=now)
@@ -216,7 +216,7 @@ def silence(
     zone = config.alerts.time_zone
     ends_at = _end(length, until, now=now, zone=zone)
     ids = () if organization is None else (organization,)
-    watches: Sequence[Watch | None] = (None,) if for_all else chosen(config, ids, group)
+    watches: Sequence[Watch | None] = (None,) if for_all else select_watches(config, ids, group)
     why, who = _text(reason, "--reason"), _text(author or _user(), "--author")
     with context.existing(config, to_write=True) as database, database.write() as connection:
         keys = claims.register(connection, [each for each in watches if each], now=now)

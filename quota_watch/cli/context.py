@@ -166,7 +166,9 @@ def patiently(request: Callable[[], Answer]) -> Answer:
     return request()
 
 
-def chosen(config: "Config", names: Sequence[str], group: str | None = None) -> tuple["Watch", ...]:
+def select_watches(
+    config: "Config", names: Sequence[str], group: str | None = None
+) -> tuple["Watch", ...]:
     """Return the organizations of these ids or names, or all; only those of a group if given.
 
     Raises `click.UsageError` for a name that the config does not have.

@@ -15,10 +15,10 @@ from quota_watch.cli.context import (
     JSON,
     STATES,
     Context,
-    chosen,
     pick,
     print_json,
     say,
+    select_watches,
 )
 from quota_watch.cli.status import warn_of_old
 from quota_watch.config import Config, Use
@@ -56,7 +56,7 @@ _print = partial(say, width=80)
 def explain(context: Context, organization: str, *, as_json: bool) -> None:
     """Say why alerts of the organization were sent or not, to whom, and what each rule says."""
     config, now = context.config(), context.clock.now()
-    (watch,) = chosen(config, (organization,))
+    (watch,) = select_watches(config, (organization,))
     least = {name: each.min_severity.label for name, each in config.channels.items()}
     every = config.poll.interval
     with context.existing(config) as database, database.read() as connection:
@@ -76,7 +76,7 @@ class _Page:
         self._alerts = explanation.alerts
         self._zone = zone
         self._now = now
-        self._is_heard = any(rule.channels for rule in self._rules)
+        self._has_channels = any(rule.channels for rule in self._rules)
 
     def show(self) -> None:
         """Print it."""
@@ -106,7 +106,7 @@ class _Page:
         yield f"Used {used}{part}, {days(period.start, period.last_day)} (UTC)."
         yield f"{self._limit()} It resets {self._at(period.resets_at)}."
         yield from self._polls()
-        if not self._is_heard:
+        if not self._has_channels:
             yield "Nobody gets its alerts: no channel is set for it."
         for silence in status.silences:
             what = silence.rule or "everything"
@@ -215,7 +215,7 @@ class _Page:
         alert = next((each for each in mine if each.is_open), None)
         if rule.standing == "true" and alert:
             says.append(_how_far(alert))
-        if not rule.channels and self._is_heard:
+        if not rule.channels and self._has_channels:
             says.append("nobody would get it")
         return "; ".join(says)
 
@@ -268,7 +268,7 @@ def preview(
 
     pick("rule", rule, dict.fromkeys(RULES))
     config, now = context.config(), context.clock.now()
-    (watch,) = chosen(config, [organization])
+    (watch,) = select_watches(config, [organization])
     if channel is None:
         channel = next(iter(watch.channels), None)
     else:

@@ -14,12 +14,12 @@ from quota_watch.cli.context import (
     JSON,
     Context,
     bar,
-    chosen,
     is_terminal,
     pick,
     print_json,
     print_table,
     say,
+    select_watches,
     styled,
 )
 from quota_watch.forecast.forecast import DateMemory, DayAhead, Forecast, TooEarly
@@ -110,7 +110,7 @@ def forecast(
     from quota_watch.views.status import is_stale
 
     config = context.config()
-    (watch,) = chosen(config, (organization,))
+    (watch,) = select_watches(config, (organization,))
     now = context.clock.now()
     plan_limit = limit if plan is None else _limit_of(config, plan)
     with context.existing(config) as database, database.read() as connection:

@@ -15,10 +15,10 @@ from quota_watch.cli.context import (
     JSON,
     ORGANIZATIONS,
     Context,
-    chosen,
     print_json,
     print_table,
     progress,
+    select_watches,
 )
 from quota_watch.config import Config, Use, warnings
 from quota_watch.lib import QuotaWatchError
@@ -143,7 +143,7 @@ def poll(
     For all or the named organizations, due or not; safe beside a running daemon, fit for cron.
     """
     config = context.config()
-    watches = chosen(config, organizations, group)
+    watches = select_watches(config, organizations, group)
     context.start_logging(config, Use.POLL, Use.DELIVER, Use.STORE)
     with context.upgraded(config) as database:
         runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)

@@ -18,12 +18,12 @@ from quota_watch.cli.context import (
     STATES,
     Context,
     bar,
-    chosen,
     console,
     is_terminal,
     print_json,
     print_table,
     say,
+    select_watches,
     short_time,
 )
 from quota_watch.lib.text import (
@@ -88,7 +88,7 @@ def status(
             f"--watch and {'--json' if as_json else '--sites'} exclude each other"
         )
     config = context.config()
-    watches = chosen(config, organizations, group)
+    watches = select_watches(config, organizations, group)
     with context.existing(config) as database:
         show_now = partial(_show_now, context, database, watches, config.poll.interval)
         if go_on:

@@ -19,13 +19,13 @@ from quota_watch.cli.context import (
     ORGANIZATIONS,
     Context,
     bar,
-    chosen,
     is_terminal,
     print_json,
     print_table,
     progress,
     refuse_backward,
     refuse_foreign_folder,
+    select_watches,
 )
 from quota_watch.cli.status import warn_of_old
 from quota_watch.config.addresses import database_complaint
@@ -75,7 +75,7 @@ def history(
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
     config, now = context.config(), context.clock.now()
-    watches = chosen(config, (organization,))
+    watches = select_watches(config, (organization,))
     end = last or now.date()
     start = first or _usual_start(end, by)
     refuse_backward(start, end)
@@ -183,7 +183,7 @@ def export(
     with context.existing(config) as database, database.read() as connection:
         pks = None
         if organizations:
-            identities = [watch.organization for watch in chosen(config, organizations)]
+            identities = [watch.organization for watch in select_watches(config, organizations)]
             pks = list(claims.keys_of(connection, identities).values())
         query = Wanted(pks=pks, first=first, last=last)
         outside = {watch.organization: watch.not_counted for watch in config.watches()}

@@ -14,11 +14,11 @@ from quota_watch.cli.context import (
     DATE,
     JSON,
     Context,
-    chosen,
     patiently,
     print_json,
     print_table,
     progress,
+    select_watches,
 )
 from quota_watch.config import Config, ConfigError, Secret, Use, find_config
 from quota_watch.config.addresses import CLOUD, server
@@ -222,7 +222,7 @@ def backfill(context: Context, organizations: tuple[str, ...], first: date, agai
     daemon, whose polls go first where the key's rate budget is short.
     """
     config = context.config()
-    watches = chosen(config, organizations)
+    watches = select_watches(config, organizations)
     start = _start(config, first, context.clock.now().date())
     context.start_logging(config, Use.POLL, Use.STORE)
     with context.existing(config, to_write=True) as database, ExitStack() as resources:

@@ -194,6 +194,6 @@ def _days(days: Sequence[int | None], first: date) -> tuple[ReportDay, ...]:
 
 
 def _story(each: StoryFacts) -> str:
-    """Write a story in a line: when it began, what it said, and whether it is over."""
+    """Write a story in a line: when it began, what it was about, and whether it is over."""
     over = "" if each.ended_at is not None else " (still true)"
     return f"{short_day(each.started_at.date())}: {each.title}{over}"

@@ -69,10 +69,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    """What upstream last said of an organization's plan, and since when.
+    """What upstream last reported of an organization's plan, and since when.
 
-    `over_since`: the first of the unbroken run of reads that say events are dropped; `clear_since`:
-    the first read after those that says none are. `raised_at`: the first read of a higher limit or
+    `over_since`: the first of the unbroken run of reads that report dropped events; `clear_since`:
+    the first read after those that reports none. `raised_at`: the first read of a higher limit or
     a better plan.
     """
 

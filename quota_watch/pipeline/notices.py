@@ -261,7 +261,7 @@ class Reports:
         self, span: ReportSpan, receivers: Sequence[tuple[Channel, str]], now: datetime
     ) -> list[str]:
         with self._database.read() as connection:
-            recipients = stored.told(connection, span)
+            recipients = stored.receivers_of(connection, span)
             missing = [
                 (channel, to) for channel, to in receivers if (channel.name, to) not in recipients
             ]

@@ -13,8 +13,8 @@ from quota_watch.rules.verdict import Condition, Reason, State, Verdict
 
 _SETTLED = 2 * ENFORCED_EVERY  # after a period's start; before, their number may be the last one's
 _SHARE = 20  # one part in 20, 5 %, is what two honest counts may differ
-_FEW = 100  # events; a smaller difference tells nothing
-_HARDLY_ANY = 5  # events; of a key that may be restricted every larger gap tells something
+_FEW = 100  # events; a smaller difference means nothing
+_HARDLY_ANY = 5  # events; of a key that may be restricted every larger gap means something
 _ENOUGH = 500  # events; two counts smaller than this agree by accident
 _NEXT_DAILY = timedelta(hours=20)  # two daily reads, however their times wander
 

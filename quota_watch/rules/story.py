@@ -50,7 +50,7 @@ class TransitionType(StrEnum):
 class Story:
     """One alert from fired to resolved, identified by its key for ever.
 
-    `part` tells alerts of one rule and organization apart where several can be open. `level`,
+    `part` keeps apart alerts of one rule and organization where several can be open. `level`,
     `tier` and `mark` are the highest reported. `occurrence` grows when the same thing becomes true
     again after its end was recorded. `held`: a silence holds back what is true; `told_at` is when a
     message was last sent, None while there was none.

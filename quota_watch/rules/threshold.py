@@ -46,7 +46,7 @@ def verdict(known: Known) -> Verdict:
 
 
 def says_more(condition: Condition, story: Story) -> Reason | None:
-    """Notice that events began to be dropped, where the story said that none was yet."""
+    """Notice that events began to be dropped, where the story reported that none was yet."""
     began = story.mark == _NOT_DROPPING and condition.mark is None
     return Reason.DROPPING_BEGAN if began and condition.level == story.level else None
 
@@ -81,7 +81,7 @@ def events(known: Known) -> Iterator[Condition]:
 
 
 def _was_sent(known: Known) -> bool:
-    """Check whether an alert already said that the closed period was full."""
+    """Check whether an alert already reported that the closed period was full."""
     return known.closed is not None and any(
         story.told_at is not None
         and story.period_start == known.closed.period.start

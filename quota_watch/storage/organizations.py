@@ -194,7 +194,7 @@ def good_poll_columns(
 ) -> dict[str, Any]:
     """Return the columns of a successful poll."""
     return {
-        **_agreed_columns(watch, now),
+        **_config_columns(watch, now),
         "period_start": usage.period.start,
         "used": usage.used,
         "next_at": next_at,
@@ -224,7 +224,7 @@ def failed_poll_columns(
     """Return the columns of a failed poll; counts stay as they are: unknown is never zero."""
     before = row.last_error or {}
     return {
-        **({"name": watch.name} if watch.auto else _agreed_columns(watch, now)),
+        **({"name": watch.name} if watch.auto else _config_columns(watch, now)),
         "next_at": next_at,
         "last_poll": now,
         "failing_since": trouble.since,
@@ -290,7 +290,7 @@ def failing_alike(connection: Connection, pks: Collection[int], *, kind: str) ->
     return connection.execute(other.limit(1)).first() is None
 
 
-def _agreed_columns(watch: Watch, now: datetime) -> dict[str, Any]:
+def _config_columns(watch: Watch, now: datetime) -> dict[str, Any]:
     return {
         "name": watch.name,
         "plan": watch.plan,

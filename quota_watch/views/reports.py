@@ -143,7 +143,7 @@ def is_known(connection: Connection, watches: Sequence[Watch], span: ReportSpan)
     return any(at is not None and at >= span.ended_at for at in connection.scalars(query))
 
 
-def told(connection: Connection, span: ReportSpan) -> set[tuple[str, str]]:
+def receivers_of(connection: Connection, span: ReportSpan) -> set[tuple[str, str]]:
     """Read which channels and recipients got the report or are queued to get it."""
     columns = delivery.c
     query = select(columns.channel, columns.recipient).where(columns.transition_id == span.id)

@@ -190,7 +190,7 @@ def lost(entry: EntryFacts) -> str:
 
 
 def sites(entry: EntryFacts) -> tuple[str, ...]:
-    """Say who used the plan, those that used most first, and of whom that can't be said."""
+    """Say who used the plan, those that used most first, and of whom that is unknown."""
     if entry.sites is None:
         return ("Rybbit lists no sites to this key (scope org:read).",) if entry.used else ()
     counted = [site for site in entry.sites if site.used is not None]
