@@ -182,7 +182,7 @@ def warnings(config: Config) -> tuple[str, ...]:
     """Describe what is allowed but probably a mistake, a sentence each, without secrets."""
     return tuple(
         chain(
-            _unheard(config),
+            _without_channels(config),
             _unread_reports(config),
             _exposed_servers(config),
             _exposed_mail(config),
@@ -192,7 +192,7 @@ def warnings(config: Config) -> tuple[str, ...]:
     )
 
 
-def _unheard(config: Config) -> Iterator[str]:
+def _without_channels(config: Config) -> Iterator[str]:
     if not config.channels:
         yield "nobody would get any alert: there is no [channels.NAME] table; add one"
         return

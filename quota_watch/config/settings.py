@@ -152,7 +152,7 @@ class Config(Document):
         """The quiet hours for alerts that are about no single organization."""
         return _quiet_hours(self.alerts.quiet_hours, self.alerts.time_zone or "UTC")
 
-    def heard_by(self, rule: Rule) -> tuple[str, ...]:
+    def channels_of(self, rule: Rule) -> tuple[str, ...]:
         """Choose the channels for a rule's alerts that are about no single organization."""
         tables = [*_of_rule(rule, [self.alerts]), self.alerts]
         names: tuple[str, ...] = _first(tables, "notify", self._named_channels())

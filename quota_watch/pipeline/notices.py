@@ -62,7 +62,7 @@ class Discovery:
 class Notices:
     """Records and enqueues notices, each once, in transactions of their own.
 
-    `heard_by` returns the channels that get those of a rule, all where it is not given: what is
+    `channels_of` returns the channels that get those of a rule, all where it is not given: what is
     about other organizations, or quota-watch itself, is not for each organization's people. All
     methods raise `StorageError`.
     """
@@ -74,9 +74,9 @@ class Notices:
         channels: Mapping[str, Channel],
         clock: Clock,
         time_zone: str,
-        heard_by: Callable[[Rule], Sequence[str]] | None = None,
+        channels_of: Callable[[Rule], Sequence[str]] | None = None,
     ) -> None:
-        self._heard_by = heard_by or (lambda _: tuple(channels))
+        self._channels_of = channels_of or (lambda _: tuple(channels))
         self._database = database
         self._channels = channels
         self._clock = clock
@@ -117,13 +117,13 @@ class Notices:
                 working = [other for other in others if other not in conditions]
                 if name in conditions and others and not working:
                     continue
-                readers = [other for other in self._heard_by(Rule.DELIVERY) if other in working]
+                readers = [other for other in self._channels_of(Rule.DELIVERY) if other in working]
                 self._send(
                     connection,
                     AboutChannel(name),
                     Rule.DELIVERY,
                     conditions.get(name),
-                    heard_by=(readers or working) if name in conditions else others,
+                    to=(readers or working) if name in conditions else others,
                 )
 
     def config_refused(self, problems: Sequence[str]) -> None:
@@ -149,7 +149,7 @@ class Notices:
         rule: Rule,
         condition: Condition | None,
         *,
-        heard_by: Sequence[str] | None = None,
+        to: Sequence[str] | None = None,
     ) -> list[Transition]:
         now = self._clock.now()
         period = month_of(now.date())
@@ -170,7 +170,7 @@ class Notices:
         enqueue_of_none(
             connection,
             transitions,
-            Readers(channels=tuple(self._heard_by(rule) if heard_by is None else heard_by)),
+            Readers(channels=tuple(self._channels_of(rule) if to is None else to)),
             self._channels,
             time_zone=self._time_zone,
             now=now,
@@ -340,10 +340,10 @@ def watches_of(channel: str, watches: Sequence[Watch], groups: Sequence[str] = (
     """
     if groups:
         return [each for each in watches if each.group in groups]
-    return [each for each in watches if channel in _channels_of(each)] or list(watches)
+    return [each for each in watches if channel in _channel_names(each)] or list(watches)
 
 
-def _channels_of(watch: Watch) -> Iterator[str]:
+def _channel_names(watch: Watch) -> Iterator[str]:
     yield from watch.channels
     for variant in watch.variants.values():
         yield from variant.channels

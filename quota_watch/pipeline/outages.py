@@ -59,7 +59,7 @@ _NAMED = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blind:
-    """An organization that is blind together with the others of its group.
+    """An organization that is blind together with the others of its server or key.
 
     `silenced`: its own people are not to get it.
     """
@@ -70,69 +70,69 @@ class Blind:
 
 
 class Outages:
-    """Knows which organizations share a server and key, by the `groups` they are in."""
+    """Knows which organizations share a server or key: `servers` names it for each of them."""
 
-    def __init__(self, *, groups: Mapping[int, str], channels: Mapping[str, Channel]) -> None:
-        self._groups = groups
+    def __init__(self, *, servers: Mapping[int, str], channels: Mapping[str, Channel]) -> None:
+        self._servers = servers
         self._channels = channels
         self._members: dict[str, set[int]] = {}
-        for pk, group in groups.items():
-            self._members.setdefault(group, set()).add(pk)
+        for pk, server in servers.items():
+            self._members.setdefault(server, set()).add(pk)
 
     def among(
         self, transaction: Connection, polls: Iterable[Poll], rows: Mapping[int, Row[Any]]
     ) -> "BatchOutages":
-        """Find the groups that fail as a whole, these polls included."""
-        groups: dict[str, list[Poll]] = {}
+        """Find the servers or keys that fail as a whole, these polls included."""
+        by_server: dict[str, list[Poll]] = {}
         for poll in polls:
-            group = self._groups.get(poll.claim.pk)
-            if group is not None and len(self._members[group]) > 1:
-                groups.setdefault(group, []).append(poll)
+            server = self._servers.get(poll.claim.pk)
+            if server is not None and len(self._members[server]) > 1:
+                by_server.setdefault(server, []).append(poll)
         failing = {
-            group
-            for group, its in groups.items()
+            server
+            for server, its in by_server.items()
             if any(poll.error and rows[poll.claim.pk].failing_since for poll in its)
-            and self._fails(transaction, group, its)
+            and self._fails(transaction, server, its)
         }
-        seeing = {group for group, its in groups.items() if any(not p.error for p in its)}
+        seeing = {server for server, its in by_server.items() if any(not p.error for p in its)}
         return BatchOutages(
-            groups=self._groups,
+            servers=self._servers,
             failing=frozenset(failing),
             stories=stories.stories_about(
-                transaction, Rule.BLIND, [AboutServer(group) for group in failing | seeing]
+                transaction, Rule.BLIND, [AboutServer(server) for server in failing | seeing]
             ),
             channels=self._channels,
-            sizes={group: len(self._members[group]) for group in groups},
+            sizes={server: len(self._members[server]) for server in by_server},
         )
 
-    def _fails(self, transaction: Connection, group: str, polls: Sequence[Poll]) -> bool:
+    def _fails(self, transaction: Connection, server: str, polls: Sequence[Poll]) -> bool:
         kinds = {poll.error.kind if poll.error else None for poll in polls}
         if len(kinds) > 1 or None in kinds:
             return False
-        others = self._members[group] - {poll.claim.pk for poll in polls}
+        others = self._members[server] - {poll.claim.pk for poll in polls}
         return failing_alike(transaction, others, kind=kinds.pop() or "")
 
 
 @dataclass(slots=True, kw_only=True)
 class BatchOutages:
-    """The groups in one batch of polls that fail as a whole, and their stories."""
+    """The servers in one batch of polls that fail as a whole, and their stories."""
 
-    groups: Mapping[int, str]
+    servers: Mapping[int, str]
     failing: frozenset[str]
     stories: Mapping[AboutOther, list[Story]]
     channels: Mapping[str, Channel]
     sizes: Mapping[str, int]
     blind: dict[str, dict[int, Blind]] = field(default_factory=dict)
 
-    def without_groups(self, findings: Findings, pk: int, known: Known) -> Findings:
-        """Take blindness out of the findings where it is reported for the whole group."""
-        group = self.groups.get(pk)
+    def without_outages(self, findings: Findings, pk: int, known: Known) -> Findings:
+        """Take blindness out of the findings where it is reported for the whole server or key."""
+        server = self.servers.get(pk)
         condition = findings.conditions.get(Rule.BLIND)
-        if group not in self.failing or condition is None:
+        if server not in self.failing or condition is None:
             return findings
         silenced = is_silenced(known.silences, Rule.BLIND, known.at)
         blind = Blind(known=known, condition=condition, silenced=silenced)
-        self.blind.setdefault(group, {})[pk] = blind
+        self.blind.setdefault(server, {})[pk] = blind
         verdicts = dict(findings.verdicts)
         del verdicts[Rule.BLIND]
         return replace(findings, verdicts=verdicts)
@@ -140,13 +140,13 @@ class BatchOutages:
     def enqueue(
         self, transaction: Connection, known: Known, silences: Sequence[Silence]
     ) -> list[Transition]:
-        """Enqueue alerts of groups that are blind or see again; `known` is of any poll."""
+        """Enqueue alerts of servers that are blind or see again; `known` is of any poll."""
         transitions = []
         silenced = is_silenced(silences, Rule.BLIND, known.at)
         for about, history in self.stories.items():
-            group = about.name
-            blind = list(self.blind.get(group, {}).values())
-            if group in self.failing and not blind:
+            server = about.name
+            blind = list(self.blind.get(server, {}).values())
+            if server in self.failing and not blind:
                 continue
             if blind and not silenced and all(each.silenced for each in blind):
                 continue  # those whose people may get it come with another batch, if any
@@ -186,14 +186,14 @@ class BatchOutages:
         )
         return transitions
 
-    def _condition(self, group: str, blind: Sequence[Blind], now: datetime) -> Condition:
+    def _condition(self, server: str, blind: Sequence[Blind], now: datetime) -> Condition:
         trouble = blind[0].known.trouble
         return Condition(
             rule=Rule.BLIND,
             severity=max(each.condition.severity for each in blind),
             reason=Reason.ALL_POLLS_FAIL,
             detail={
-                "organizations": self.sizes[group],
+                "organizations": self.sizes[server],
                 "names": _named(blind),
                 "since": iso(trouble.since if trouble else now),
                 "kind": trouble.kind if trouble else None,

@@ -65,8 +65,8 @@ class Watcher:
     """Takes claimed organizations through the five steps.
 
     `pace` returns how often each is polled, every `interval` where it is not given. Without
-    `extras` nothing is asked but the days of the period. `groups` names what organizations
-    share: where all of a group fail alike, that is one alert.
+    `extras` nothing is asked but the days of the period. `servers` names the
+    server, or key, that organizations share: where all of them fail alike, that is one alert.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Watcher:
         concurrency: int,
         pace: Callable[[Organization], timedelta] | None = None,
         extras: Extras | None = None,
-        groups: Mapping[int, str] | None = None,
+        servers: Mapping[int, str] | None = None,
         last_line: LastLine | None = None,
     ) -> None:
         self._database = database
@@ -97,7 +97,7 @@ class Watcher:
             database=database,
         )
         self._last_line = last_line or LastLine(database=database, channels=channels, clock=clock)
-        self._outages = Outages(groups=groups or {}, channels=channels)
+        self._outages = Outages(servers=servers or {}, channels=channels)
         self._recorder = Recorder(pace=pace or (lambda _: interval))
 
     def watch(self, claims: Iterator[Claim]) -> Iterator[tuple[list[Poll], list[Outcome]]]:
@@ -268,7 +268,7 @@ def _days_to_compare(
 def _judge(known: Known, pk: int, outages: BatchOutages) -> list[Transition]:
     """Assess and reconcile: decide what is to be sent of the organization now."""
     return reconcile(
-        outages.without_groups(assess(known), pk, known),
+        outages.without_outages(assess(known), pk, known),
         known.stories,
         about=known.watch.organization,
         now=known.at,

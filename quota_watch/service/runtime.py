@@ -86,7 +86,7 @@ class Runtime:
             unrecorded=self._health.unrecorded,
             memory=config.state_folder() / _LAST_LINE_FILE,
         )
-        self._watcher = self._build_watcher(_groups(keys))
+        self._watcher = self._build_watcher(_servers(keys))
         self._outbox = Outbox(database=database, channels=self._channels, clock=clock)
         self._self_check = SelfCheck(
             database=database,
@@ -101,7 +101,7 @@ class Runtime:
             channels=self._channels,
             clock=clock,
             time_zone=config.alerts.time_zone,
-            heard_by=config.heard_by,
+            channels_of=config.channels_of,
         )
         self._reports = self._build_reports()
         self._heartbeat = self._build_heartbeat()
@@ -121,7 +121,7 @@ class Runtime:
             concurrency=self._config.poll.concurrency,
         )
 
-    def _build_watcher(self, groups: Mapping[Organization, str]) -> Watcher:
+    def _build_watcher(self, servers: Mapping[Organization, str]) -> Watcher:
         config = self._config
         return Watcher(
             database=self._database,
@@ -133,7 +133,7 @@ class Runtime:
             concurrency=config.poll.concurrency,
             pace=self._pace,
             last_line=self._last_line,
-            groups={self._pks[each]: group for each, group in groups.items()},
+            servers={self._pks[each]: server for each, server in servers.items()},
             extras=Extras(
                 self._source,
                 clock=self._clock,
@@ -377,7 +377,7 @@ def _wait_of(error: UpstreamError | None) -> timedelta | None:
     return timedelta(seconds=max(error.retry_after, 1.0))
 
 
-def _groups(keys: Mapping[Organization, str]) -> dict[Organization, str]:
+def _servers(keys: Mapping[Organization, str]) -> dict[Organization, str]:
     """Name what organizations share: their server, and their key where a server has several."""
     of_server: dict[str, set[str]] = {}
     for organization, key in keys.items():

@@ -144,7 +144,7 @@ class Overview:
     pending: int
     failed: int
     groups: Sequence[str]
-    unheard: Sequence[str]
+    without_channels: Sequence[str]
 
     @property
     def first(self) -> int:
@@ -194,7 +194,7 @@ def overview(reading: Reading, query: Query) -> Overview:
         pending=sum(n for (_, state), n in counts.items() if state == "pending"),
         failed=sum(n for (_, state), n in counts.items() if state == "failed"),
         groups=sorted({watch.group for watch in watches if watch.group}),
-        unheard=[watch.organization.id for watch in watches if not watch.channels],
+        without_channels=[watch.organization.id for watch in watches if not watch.channels],
     )
 
 

@@ -249,6 +249,9 @@ def test_what_is_about_no_organization_is_not_for_an_organization_s_people(toml)
     own = ORG + f'limit = 5\nnotify = ["{MAILTO}"]\n' + OPS + OPS.replace("ops]", "boss]")
     own += '[smtp]\nhost = "h"\nfrom = "q@w.example"\n'
     named = '[alerts]\nnotify = ["ops"]\n[alerts.rules.delivery]\nnotify = ["boss"]\n'
-    assert toml.load(own).heard_by(Rule.CONFIG) == ("ops", "boss")
+    assert toml.load(own).channels_of(Rule.CONFIG) == ("ops", "boss")
     config = toml.load(own + named)
-    assert [config.heard_by(rule) for rule in (Rule.CONFIG, Rule.DELIVERY)] == [("ops",), ("boss",)]
+    assert [config.channels_of(rule) for rule in (Rule.CONFIG, Rule.DELIVERY)] == [
+        ("ops",),
+        ("boss",),
+    ]

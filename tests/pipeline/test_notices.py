@@ -112,7 +112,7 @@ def test_a_refused_config_that_a_silence_held_back_is_told_at_its_end(
 def split(database: Database, clock: FakeClock) -> Office:
     """Two channels are for those who run it, one is a client's."""
     channels = {name: RecordingChannel(name) for name in ("mail", "hook", "client")}
-    return Office(database, clock, channels, heard_by=lambda _: ("mail", "hook"))
+    return Office(database, clock, channels, channels_of=lambda _: ("mail", "hook"))
 
 
 def test_a_client_hears_nothing_of_others_or_of_ourselves(split: Office) -> None:

@@ -233,7 +233,7 @@ class Station:
             extras=None
             if history is None
             else Extras(upstream, clock=clock, history=history, reads_every=lambda _: reads_every),
-            groups=dict.fromkeys(by_key, SERVER) if together else None,
+            servers=dict.fromkeys(by_key, SERVER) if together else None,
         )
         self.outbox = Outbox(
             database=database, channels=self.channels, clock=clock, jitter=lambda: 0.0
