@@ -15,8 +15,15 @@ from quota_watch.storage import claims
 from quota_watch.storage.claims import LEASE, Claim
 from quota_watch.storage.database import Database
 
+BATCH_SIZE = 100
+LINGER_SECONDS = 0.2
+"""How long a batch stays open after its first answer."""
+
 _WAIT_SECONDS = 0.2
 _LEAST_SECONDS = 0.001
+
+_Work = TypeVar("_Work")
+_Answer = TypeVar("_Answer")
 
 
 class DueOrganizations:
@@ -152,14 +159,6 @@ class DueOrganizations:
         if claimed:
             with self._database.write() as connection:
                 claims.give_back(connection, claimed)
-
-
-BATCH_SIZE = 100
-LINGER_SECONDS = 0.2
-"""How long a batch stays open after its first answer."""
-
-_Work = TypeVar("_Work")
-_Answer = TypeVar("_Answer")
 
 
 def in_batches(

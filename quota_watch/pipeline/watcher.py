@@ -1,5 +1,6 @@
 """Poll, record, assess, reconcile, enqueue: the first five steps, which are the product."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -154,8 +155,9 @@ class Watcher:
         batch = self._read(transaction, polls, rows)
         outcomes: list[Outcome] = []
         failures: dict[int, Watch] = {}
-        attempts: list[Sequence[Poll]] = [polls] if polls else []
-        for attempt in attempts:
+        attempts = deque[Sequence[Poll]]([polls] if polls else [])
+        while attempts:
+            attempt = attempts.popleft()
             try:
                 with transaction.begin_nested():
                     outcomes += self._decide(transaction, attempt, batch)
@@ -168,11 +170,11 @@ class Watcher:
                 (poll,) = attempt
                 log.exception("organization not recorded", organization=poll.watch.organization.id)
                 failures[poll.claim.pk] = poll.watch
-                if not poll.failed_by_us:
+                if poll.failed_by_us:
+                    self._record_failure(transaction, poll, batch)
+                else:
                     attempts.append([poll.as_failure_by_us()])
                     batch.read_days(transaction, attempts[-1])
-                else:
-                    self._record_failure(transaction, poll, batch)
         if outcomes:
             batch.outages.enqueue(transaction, outcomes[-1].known, batch.silences[None])
         return outcomes, failures

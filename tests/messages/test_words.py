@@ -11,7 +11,7 @@ from quota_watch.forecast.forecast import Crossing, Forecast
 from quota_watch.forecast.remedies import Part, Setting, remedies
 from quota_watch.lib.text import Estimate, certainty, verb
 from quota_watch.messages.view import is_late, subject
-from quota_watch.messages.words.forecast import SWITCHES, largest
+from quota_watch.messages.words.forecast import SWITCH_NAMES, largest
 from quota_watch.model.source import Account, ErrorKind, Reported, Site
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.story import TransitionType
@@ -250,7 +250,7 @@ def test_where_no_setting_would_do_it_says_so():
 
 
 def test_every_setting_has_the_name_that_rybbit_shows():
-    assert set(SWITCHES) | {Setting.BOT_BLOCKING, Setting.OWN_CODE} == set(Setting)
+    assert set(SWITCH_NAMES) | {Setting.BOT_BLOCKING, Setting.OWN_CODE} == set(Setting)
 
 
 def test_the_largest_types_and_sites_have_share_and_growth():

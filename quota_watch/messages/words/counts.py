@@ -17,7 +17,7 @@ from quota_watch.lib.text import (
     short_day,
 )
 from quota_watch.messages.words import FIX, Situation, Words
-from quota_watch.messages.words.forecast import SWITCHES, pace
+from quota_watch.messages.words.forecast import SWITCH_NAMES, pace
 from quota_watch.messages.words.plan import plan_step, why_nothing
 from quota_watch.model.period import percent
 from quota_watch.rules.no_plan import sites_without_plan
@@ -201,7 +201,10 @@ def _spike_steps(case: Situation, grown: list[Mapping[str, Any]]) -> tuple[str, 
         return look, "If it's bots, block them in site settings."
     if setting is Setting.OWN_CODE or setting is None:
         return look, "If a release, a loop or a test sends it too often, roll it back."
-    return look, f"If you don't need it, switch off {SWITCHES[setting]} (Site Settings, Tracking)."
+    return (
+        look,
+        f"If you don't need it, switch off {SWITCH_NAMES[setting]} (Site Settings, Tracking).",
+    )
 
 
 def stalled_fired(case: Situation) -> Words:

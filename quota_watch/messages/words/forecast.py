@@ -45,7 +45,7 @@ _LARGEST = 3
 _LEAST_SHARE = 1.0  # percent; a smaller type or site is no lever
 _SMALL_RISK = 0.1
 
-SWITCHES: Mapping[Setting, str] = {
+SWITCH_NAMES: Mapping[Setting, str] = {
     Setting.WEB_VITALS: "Web Vitals",
     Setting.BUTTON_CLICKS: "Button Clicks",
     Setting.COPY: "Copy Events",
@@ -295,7 +295,7 @@ def room(advice: Remedies) -> str:
 
 
 def _settings(fit: Fit) -> str:
-    names = [SWITCHES[each] for each in fit.switch_off if each in SWITCHES]
+    names = [SWITCH_NAMES[each] for each in fit.switch_off if each in SWITCH_NAMES]
     if not names:
         return "Switching off every optional event type isn't enough."
     return (
@@ -368,7 +368,7 @@ def lever(part: Part) -> str:
     """Name what is behind a type: the setting that switches it off, or what else there is."""
     if part.setting is None:
         return ""
-    switch = SWITCHES.get(part.setting)
+    switch = SWITCH_NAMES.get(part.setting)
     return f"setting {switch}" if switch else _OTHER_LEVERS.get(part.setting, "")
 
 

@@ -3,6 +3,7 @@
 from quota_watch.lib.text import NAME, events, join, number, one_line, plural, sentence
 from quota_watch.messages.words import CHOOSE, FIX, Case, Words
 
+_MOST_PROBLEMS = 2
 _FAILED = (
     "List failed messages: `quota-watch deliveries --failed`; send them: "
     "`quota-watch deliveries retry --failed`."
@@ -42,9 +43,6 @@ def delivery_ended(case: Case) -> Words:
         lead="Waiting messages are being sent now, in order.",
         steps=(_FAILED,),
     )
-
-
-_MOST_PROBLEMS = 2
 
 
 def config_fired(case: Case) -> Words:
