@@ -215,7 +215,7 @@ def _sendable(key: str, question: Question) -> str:
 def _without_key(error: UpstreamError, key: str | None) -> UpstreamError:
     """Blot the key out of an error's words: upstream may spell it in any way it likes."""
     if key is not None and len(key) >= _WORTH_HIDING:
-        error.message = Redactor([key, key.lower()])(error.message)
+        error.message = Redactor([key, key.lower(), key.upper()])(error.message)
         error.args = (error.message,)
     return error
 

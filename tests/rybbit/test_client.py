@@ -101,6 +101,14 @@ def test_a_key_a_header_can_not_carry_is_not_sent_and_not_shown(ask, serve, bad)
     assert server.heads == []
 
 
+@pytest.mark.parametrize("change", [str, str.lower, str.upper])
+def test_a_key_that_an_answer_repeats_in_any_case_is_not_shown(ask, serve, change):
+    words = json.dumps({"error": f"bad key {change('Canary-Key')}"}).encode()
+    server = serve(lambda c: c.answer(words, status="400 Bad Request"))
+    error = refusal(lambda: ask(server.url, key="Canary-Key"), ErrorKind.UPSTREAM_ERROR)
+    assert "canary" not in everything_told(error).lower()
+
+
 def test_a_second_answer_to_one_question_never_passes_for_the_next(ask, serve, october):
     forged = [{**row, "event_count": 999_999} for row in data(october)["data"]]
     bodies = [json.dumps(each).encode() for each in (data(october), {"data": forged})]
