@@ -106,7 +106,7 @@ def test_a_key_that_an_answer_repeats_in_any_case_is_not_shown(ask, serve, chang
     words = json.dumps({"error": f"bad key {change('Canary-Key')}"}).encode()
     server = serve(lambda c: c.answer(words, status="400 Bad Request"))
     error = refusal(lambda: ask(server.url, key="Canary-Key"), ErrorKind.UPSTREAM_ERROR)
-    assert "canary" not in everything_told(error).lower()
+    assert "canary" not in repr(error).lower()
 
 
 def test_a_second_answer_to_one_question_never_passes_for_the_next(ask, serve, october):
