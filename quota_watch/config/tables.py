@@ -6,7 +6,7 @@ decides: a section, a tuple, a frozenset, a mapping, or a union of sections that
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
@@ -110,8 +110,13 @@ def parts_of(section: Section) -> Iterator[tuple[str, Any]]:
             yield key, getattr(section, name)
 
 
-def _keys(kind: type[Section]) -> Sequence[tuple[str, str]]:
+def _keys(kind: Any) -> Sequence[tuple[str, str]]:
     """The keys of a table as they are written, with the names of its attributes."""
+    return _keys_once(kind)
+
+
+@cache
+def _keys_once(kind: Any) -> Sequence[tuple[str, str]]:
     classes = [each for each in reversed(kind.mro()) if issubclass(each, Section)]
     names = dict.fromkeys(name for each in classes for name in each.__annotations__)
     return [(name.rstrip("_"), name) for name in names if name != "given"]
@@ -132,7 +137,8 @@ class _Place:
     problems: list[Problem]
 
     def at(self, key: str | int) -> "_Place":
-        return replace(self, location=(*self.location, key))
+        location = (*self.location, key)
+        return _Place(location, self.document, self.kind, self.folder, self.problems)
 
     def refuse(self, message: str) -> object:
         self.problems.append(Problem(key_path(self.location, self.document), message))
