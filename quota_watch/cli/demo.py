@@ -56,7 +56,7 @@ PORT = 8420
 
 _TICK_SECONDS = 0.05
 _STEP_SECONDS = 0.2
-_FIRST_SECONDS, _PATIENCE_SECONDS = 30.0, 10.0
+_PATIENCE_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 _REFRESH = 2
 _PLAYED_SHARE = 0.8
@@ -85,15 +85,15 @@ class _Stage:
             watches = self.config.watches()
             return statuses(connection, watches, now=self.clock.now())
 
-    def is_done(self, every: timedelta) -> bool:
-        """Whether no organization has waited longer than that for its poll, and no message waits.
+    def is_done(self) -> bool:
+        """Whether no poll is due and no message is due or under way.
 
-        A clock that is moved on while a message is on its way would end the claim on it: it would
-        be sent again.
+        Then nothing begins until the clock is moved on. A move while a message is under way would
+        end the claim on it: it would be sent again.
         """
         now, channels = self.clock.now(), self.config.channels
-        polls = [each.last_poll for each in self.status()]
-        if not all(at is not None and at >= now - every for at in polls):
+        polls = [each.next_poll for each in self.status()]
+        if not all(at is not None and at > now for at in polls):
             return False
         with self.database.read() as connection:
             return not (
@@ -167,7 +167,7 @@ def demo(
         page.take_up(config := stage.configure(every))
         _poll_all(stage, config)
         with _serving(stage, config):
-            _wait(stage, _FIRST_SECONDS, every)
+            _wait(stage)
             _conclude(stage)
             if seconds or is_terminal():
                 _go_on(page.url, ends)
@@ -275,12 +275,12 @@ def _play(stage: _Stage, speed: int, ends: float) -> bool:
     Mark every few days where each organization is. Returns whether it arrived at now in time.
     """
     clock, step = stage.clock, timedelta(seconds=speed * _STEP_SECONDS)
-    _wait(stage, _FIRST_SECONDS)
+    _wait(stage)
     mark = clock.now() + _MARK_EVERY
     while time.monotonic() < ends:
         began = time.monotonic()
         is_now = clock.move_on(step)
-        _wait(stage, _PATIENCE_SECONDS)
+        _wait(stage)
         if is_now:
             return True
         time.sleep(max(began + _STEP_SECONDS - time.monotonic(), 0))
@@ -291,10 +291,10 @@ def _play(stage: _Stage, speed: int, ends: float) -> bool:
     return False
 
 
-def _wait(stage: _Stage, seconds: float, every: timedelta = PLAYED_EVERY) -> None:
+def _wait(stage: _Stage) -> None:
     """Wait until the daemon has done what is due; the first poll fetches a year."""
-    latest = time.monotonic() + seconds
-    while time.monotonic() < latest and not stage.is_done(every):
+    latest = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < latest and not stage.is_done():
         time.sleep(_TICK_SECONDS)
 
 
