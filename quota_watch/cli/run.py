@@ -73,7 +73,7 @@ def run(context: Context) -> int:
         service.handle_signals()
         all_ended = service.run()
         page.close()
-        code = 1 if service.failed else 0
+        code = 1 if health.lost else 0
         if not all_ended:  # a stuck thread can't be ended, and would keep the process alive
             logging.shutdown()
             os._exit(code)
@@ -151,18 +151,18 @@ def poll(
             with progress("poll", len(watches), bar=len(watches) >= _MANY) as bar:
                 identities = [watch.organization for watch in watches]
                 summaries, put_off = runtime.poll_named(identities, done=bar.advance)
-            runtime.report()
+            runtime.reports.enqueue_due()
             runtime.notify_of_channels()
             deliveries = runtime.flush(_FLUSH_SECONDS)
             if len(watches) == len(config.organizations):
                 runtime.thin_out()  # who polls from cron has no daemon that does it
             if config.heartbeat and any(each.error is None for each in summaries.values()):
-                runtime.look()
+                runtime.self_check.look()
                 runtime.beat()
         except QuotaWatchError:
             raise
         except Exception:
-            runtime.notify_of_defect("poll")
+            runtime.last_line.note_all("poll")
             raise
         finally:
             runtime.close(_CLOSE_SECONDS)

@@ -5,27 +5,28 @@ Reported to systemd (`Notifier`), to the heartbeat's URL (`Heartbeat`), to page 
 
 import os
 import socket
-import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
 from sqlalchemy import Connection
 
 from quota_watch.channels.channel import why_unreached
-from quota_watch.lib.http import BodyError, Client, fetch
+from quota_watch.lib.http import Client, glance
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock
 from quota_watch.lib.network import HttpError
-from quota_watch.lib.text import one_line, span
+from quota_watch.lib.text import one_line, plural, span
 from quota_watch.lib.urls import parse_url
-from quota_watch.model.source import Organization
 from quota_watch.pipeline.poll import Poll
 from quota_watch.storage import DatabaseLost, StorageError, claims, deliveries, upkeep
 from quota_watch.storage.database import Database, clock_of, prove_write
 
 log = get_logger(__name__)
+
+WATCHED = frozenset({"poll", "deliver", "self-check"})
+"""The jobs without which the watch does not work: one that hangs is a reason to restart."""
 
 HUNG_SECONDS = 60.0
 """A job that has neither ended nor progressed for so long hangs: each of its waits is shorter."""
@@ -56,70 +57,68 @@ class Health:
 
     Three judgements, each a list of sentences that is empty where all is well: `hung` (only a
     restart helps), `reasons` (the scheduler is stuck or the database takes no write) and
-    `doubts` (those, and what else makes alerts unreliable).
+    `doubts` (those, and what else makes alerts unreliable). Any thread may note and ask: each note
+    is a single assignment, and what grows is copied before it is gone through.
     """
 
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
         self._moved: dict[str, float] = {}
         self._written: float | None = None
         self._refused: tuple[float, str] | None = None
         self._unanswered = ""
-        self._unrecorded: tuple[str, ...] = ()
-        self._broken: set[str] = set()
+        self._unrecorded = 0
+        self._broken_since: dict[str, float] = {}
         self._stuck: dict[str, float] = {}
-        self._unsure: tuple[str, ...] = ()
+        self._unsure: Sequence[str] = ()
         self.lost = ""
         """Why this process can't continue with its database, once that is so."""
 
     def moved(self, job: str) -> None:
         """Note that a job began, progressed or ended; from the first time on that is expected."""
-        with self._lock:
+        if job in WATCHED:
             self._moved[job] = self._clock.monotonic()
 
     def wrote(self, failure: str | None) -> None:
         """Note how a write to the database ended: None where it was committed."""
         now = self._clock.monotonic()
-        with self._lock:
-            if failure is None:
-                self._written = now
-            else:
-                self._refused = now, failure
+        if failure is None:
+            self._written = now
+        else:
+            self._refused = now, failure
 
     def answered(self, failure: str = "") -> None:
         """Note whether the database answered the last self-check, and if not, why."""
         self._unanswered = failure
 
-    def ended(self, job: str, *, by_defect: bool) -> None:
-        """Note whether a bug ended the job's last run."""
-        with self._lock:
-            (self._broken.add if by_defect else self._broken.discard)(job)
+    def broke(self, job: str) -> float:
+        """Note that a bug ended the job's last run; return for how many seconds that goes on."""
+        now = self._clock.monotonic()
+        return now - self._broken_since.setdefault(job, now) if job in WATCHED else 0.0
+
+    def worked(self, job: str) -> None:
+        """Note that the job's last run came to its end."""
+        self._broken_since.pop(job, None)
 
     def unrecorded(self, organizations: Collection[str]) -> None:
         """Note the organizations whose last poll a bug kept from being recorded."""
-        self._unrecorded = tuple(organizations)
+        self._unrecorded = len(organizations)
 
-    def inspected(self, *, stuck: tuple[str, ...], unsure: tuple[str, ...]) -> None:
+    def inspected(self, *, stuck: Iterable[str], unsure: Sequence[str]) -> None:
         """Note what a self-check found: work that is stuck, and why alerts are unreliable."""
         now = self._clock.monotonic()
-        with self._lock:
-            self._stuck = {what: self._stuck.get(what, now) for what in stuck}
-            self._unsure = unsure
+        self._stuck = {what: self._stuck.get(what, now) for what in stuck}
+        self._unsure = unsure
 
     def lose(self, why: str) -> None:
         """Note that this process can't continue with its database."""
         self.lost = self.lost or why
 
-    def idle_seconds(self) -> float | None:
-        """Return how long ago the database last took a write; None where it never did, or failed.
-
-        None calls for a test write.
-        """
-        with self._lock:
-            if self._written is None or self._unanswered or self._refusal():
-                return None
-            return self._clock.monotonic() - self._written
+    def needs_proof(self) -> bool:
+        """Whether only a test write can show that the database takes one: no other did lately."""
+        latest = self._clock.monotonic() - PROOF_SECONDS
+        is_fresh = self._written is not None and self._written >= latest
+        return not is_fresh or bool(self._unanswered or self._refusal())
 
     def trusts_store(self) -> bool:
         """Whether the database answers and takes every write."""
@@ -128,35 +127,30 @@ class Health:
     def hung(self) -> list[str]:
         """List what neither ends nor progresses, and would not without a restart."""
         latest = self._clock.monotonic() - HUNG_SECONDS
-        with self._lock:
-            jobs = sorted(job for job, at in self._moved.items() if at < latest)
-            stuck = [what for what, since in self._stuck.items() if since < latest]
+        jobs = [job for job, at in sorted(self._moved.items()) if at < latest]
+        stuck = [what for what, since in self._stuck.items() if since < latest]
         return [f"{job} has made no progress for {HUNG_SECONDS:.0f} s" for job in jobs] + stuck
 
     def reasons(self) -> list[str]:
         """List why the watch does not work: it hangs, or its database takes no write."""
-        return self.hung() + self._store_trouble() + self._defects()
+        broken = sorted(self._broken_since)
+        reasons = [*self.hung(), *self._store_trouble()]
+        reasons += [f"{job} fails because of a bug: see the log" for job in broken]
+        if self._unrecorded:
+            polls = f"polls of {plural(self._unrecorded, 'organization')}"
+            reasons.append(f"{polls} can't be recorded, because of a bug: see the log")
+        return reasons
 
     def doubts(self) -> list[str]:
         """List why alerts are unreliable; the heartbeat is withheld for these."""
         return [*self.reasons(), *self._unsure]
-
-    def _defects(self) -> list[str]:
-        with self._lock:
-            defects = [f"{job} fails because of a bug: see the log" for job in sorted(self._broken)]
-        number = len(self._unrecorded)
-        if not number:
-            return defects
-        unrecorded = f"polls of {number} {'organization' if number == 1 else 'organizations'}"
-        return [*defects, f"{unrecorded} can't be recorded, because of a bug: see the log"]
 
     def _store_trouble(self) -> list[str]:
         if self.lost:
             return [self.lost]
         if self._unanswered:
             return [f"the database does not answer: {self._unanswered}"]
-        with self._lock:
-            refusal = self._refusal()
+        refusal = self._refusal()
         return [f"the database can't be written: {refusal}"] if refusal else []
 
     def _refusal(self) -> str:
@@ -171,7 +165,7 @@ class Health:
 class SelfCheck:
     """Inspects the database now and then and notes in `health` what it finds.
 
-    `ours` names the organizations by their keys, `interval` returns how often one is polled now.
+    `intervals` says how often each organization is polled now, by its key.
     """
 
     def __init__(
@@ -180,26 +174,28 @@ class SelfCheck:
         database: Database,
         health: Health,
         clock: Clock,
-        ours: Mapping[int, Organization],
+        intervals: Mapping[int, timedelta],
         channels: Collection[str],
-        interval: Callable[[Organization], timedelta],
     ) -> None:
         self._database = database
         self._health = health
         self._clock = clock
-        self._ours = ours
+        self._intervals = intervals
         self._channels = channels
-        self._interval = interval
         self._resting: set[int] = set()
 
     def look(self) -> None:
         """Inspect it once; raises `StorageError` where the database does not answer properly."""
         try:
             upkeep.require_unchanged(self._database)
-            idle = self._health.idle_seconds()
-            if idle is None or idle > PROOF_SECONDS:
+            if self._health.needs_proof():
                 prove_write(self._database)
-            self._examine()
+            now = self._clock.now()
+            with self._database.read() as connection:
+                self._health.inspected(
+                    stuck=self._stuck(connection, now),
+                    unsure=list(self._unsure(connection, now)),
+                )
         except DatabaseLost:
             raise
         except StorageError as error:  # without its path or address, which not everyone may read
@@ -212,21 +208,14 @@ class SelfCheck:
         for poll in polls:
             (self._resting.discard if poll.wait is None else self._resting.add)(poll.claim.pk)
 
-    def _examine(self) -> None:
-        now = self._clock.now()
-        with self._database.read() as connection:
-            stuck = tuple(self._stuck(connection, now))
-            unsure = tuple(self._unsure(connection, now))
-        self._health.inspected(stuck=stuck, unsure=unsure)
-
     def _stuck(self, connection: Connection, now: datetime) -> Iterator[str]:
-        if claims.stuck_polls(connection, self._ours, now=now):
+        if claims.stuck_polls(connection, self._intervals, now=now):
             yield "a poll started and never ended"
         for channel in sorted(deliveries.stuck_channels(connection, self._channels, now=now)):
             yield f"a delivery on {channel} started and never ended"
 
     def _unsure(self, connection: Connection, now: datetime) -> Iterator[str]:
-        if not (self._is_seeing(connection, now) or self._resting >= self._ours.keys()):
+        if not (self._is_seeing(connection, now) or self._resting >= self._intervals.keys()):
             yield "no organization was polled successfully within two intervals"
         late = deliveries.untold(connection, self._channels, since=now - UNTOLD_AFTER)
         if late:
@@ -237,12 +226,13 @@ class SelfCheck:
             )
 
     def _is_seeing(self, connection: Connection, now: datetime) -> bool:
-        intervals = {pk: self._interval(each) for pk, each in self._ours.items()}
-        longest = max(intervals.values(), default=timedelta(0))
+        longest = max(self._intervals.values(), default=timedelta(0))
         # What lies a little ahead was written before the clock jumped back, and is as good.
         polled = claims.last_good_polls(connection, since=now - 2 * longest)
         return any(
-            abs(now - at) <= 2 * intervals[pk] for pk, at in polled.items() if pk in intervals
+            abs(now - at) <= 2 * self._intervals[pk]
+            for pk, at in polled.items()
+            if pk in self._intervals
         )
 
 
@@ -271,7 +261,10 @@ class Notifier:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
-        self._alive_every = _watchdog_seconds(environ) / 2
+        is_ours = environ.get("WATCHDOG_PID", "") in {"", str(os.getpid())}
+        microseconds = environ.get("WATCHDOG_USEC", "") if is_ours else ""
+        is_number = microseconds.isascii() and microseconds.isdigit()
+        self._alive_every = int(microseconds) / 2_000_000 if is_number else 0.0
         self._alive_at = float("-inf")
         self._failed = False
 
@@ -318,13 +311,6 @@ class Notifier:
             self._failed = True
 
 
-def _watchdog_seconds(environ: Mapping[str, str]) -> float:
-    """Return after how long without a sign of life systemd kills this process; 0: never."""
-    ours = environ.get("WATCHDOG_PID", "") in {"", str(os.getpid())}
-    text = environ.get("WATCHDOG_USEC", "")
-    return int(text) / 1_000_000 if ours and text.isascii() and text.isdigit() else 0.0
-
-
 class Heartbeat:
     """Requests `url`, which is a secret, every `interval` while there are no doubts.
 
@@ -358,27 +344,25 @@ class Heartbeat:
             log.info("heartbeat resumed")
             self._withheld = ()
         self._due_at = self._clock.monotonic() + self._interval
-        self.ping()
-
-    def ping(self) -> bool:
-        """Request the URL now; return whether it was accepted."""
-        failure = self._failure()
-        if failure is None and self._failing:
-            log.info("heartbeat accepted again", host=self._host)
-        elif failure is not None and failure != self._failing:
+        failure = self._ping()
+        if failure and failure != self._failing:
             log.warning("heartbeat not accepted", error=failure)
-        self._failing = failure or ""
-        return failure is None
+        elif self._failing and not failure:
+            log.info("heartbeat accepted again", host=self._host)
+        self._failing = failure
 
-    def _failure(self) -> str | None:
+    def _ping(self) -> str:
+        """Request the URL; return why that was not accepted, by its status alone."""
         try:
-            status = fetch(
-                self._client, self._request, seconds=_PING_SECONDS, max_bytes=_ANSWER_BYTES
+            status = glance(
+                self._client,
+                self._request,
+                seconds=_PING_SECONDS,
+                body_seconds=_PING_SECONDS,
+                max_bytes=_ANSWER_BYTES,
             ).status
-        except BodyError as error:  # the status alone decides
-            status = error.status
         except HttpError as error:
             return why_unreached(error, place=self._host, seconds=_PING_SECONDS)
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            return None
+            return ""
         return f"{self._host} answered {status}"

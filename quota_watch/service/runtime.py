@@ -18,6 +18,7 @@ from quota_watch.lib.http import build_client
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock
 from quota_watch.lib.network import HttpError
+from quota_watch.lib.text import plural
 from quota_watch.lib.urls import proxy_for
 from quota_watch.model.period import ONE_DAY
 from quota_watch.model.schedule import ReportKind
@@ -77,9 +78,9 @@ class Runtime:
             self._pks = claims.register(connection, config.watches(), now=clock.now())
             self._last_poll = last_poll(connection, self._pks.values())
         self._source = build_source(config, keys, self._resources, clock=clock)
-        self._intervals = dict.fromkeys(keys, config.poll.interval)
+        self._intervals = dict.fromkeys(self._pks.values(), config.poll.interval)
         self._due = self._build_due()
-        self._last_line = LastLine(
+        self.last_line = LastLine(
             database=database,
             channels=self._channels,
             clock=clock,
@@ -88,13 +89,12 @@ class Runtime:
         )
         self._watcher = self._build_watcher(_servers(keys))
         self._outbox = Outbox(database=database, channels=self._channels, clock=clock)
-        self._self_check = SelfCheck(
+        self.self_check = SelfCheck(
             database=database,
             health=self._health,
             clock=clock,
-            ours={pk: each for each, pk in self._pks.items()},
+            intervals=self._intervals,
             channels=self._channels,
-            interval=self._intervals.__getitem__,
         )
         self._notices = Notices(
             database=database,
@@ -103,7 +103,7 @@ class Runtime:
             time_zone=config.alerts.time_zone,
             channels_of=config.channels_of,
         )
-        self._reports = self._build_reports()
+        self.reports = self._build_reports()
         self._heartbeat = self._build_heartbeat()
         self._discover_at: datetime | None = None
         self.found: tuple[Discovery, ...] = ()
@@ -132,7 +132,7 @@ class Runtime:
             interval=config.poll.interval,
             concurrency=config.poll.concurrency,
             pace=self._pace,
-            last_line=self._last_line,
+            last_line=self.last_line,
             servers={self._pks[each]: server for each, server in servers.items()},
             extras=Extras(
                 self._source,
@@ -173,7 +173,7 @@ class Runtime:
     def _pace(self, organization: Organization) -> timedelta:
         """Return the interval until the organization's next poll, as its key's budget allows."""
         interval = self._source.interval_for(organization, self._config.poll.interval)
-        self._intervals[organization] = interval
+        self._intervals[self._pks[organization]] = interval
         return interval
 
     def poll_due(self) -> None:
@@ -222,10 +222,6 @@ class Runtime:
         if self._deliver:
             self._outbox.dispatch()
 
-    def look(self) -> None:
-        """Check whether the watch works; raises `StorageError` where the database does not."""
-        self._self_check.look()
-
     def beat(self) -> None:
         """Ping the heartbeat's URL if it is due and there are no doubts."""
         if self._heartbeat is not None:
@@ -266,14 +262,6 @@ class Runtime:
         else:
             self._notices.config_refused([str(refused)])
 
-    def notify_of_defect(self, job: str) -> None:
-        """Send a plain notice, once a day, that a bug ends a job for all organizations."""
-        self._last_line.note_all(job)
-
-    def report(self) -> None:
-        """Enqueue the periodic reports that are due; raises `StorageError`."""
-        self._reports.enqueue_due()
-
     def thin_out(self) -> None:
         """Delete old rows as configured; raises `StorageError`."""
         table = self._config.database
@@ -301,14 +289,7 @@ class Runtime:
         last = self._last_poll
         polled = f"last poll {last:%Y-%m-%d %H:%M:%S}Z" if last else "no poll yet"
         failing = f", {len(self._failing)} failing" if self._failing else ""
-        things = "organization" if len(self._pks) == 1 else "organizations"
-        return f"watching {len(self._pks)} {things}{failing}, {polled}"
-
-    def stop(self) -> None:
-        """Start nothing new."""
-        self._stopping.set()
-        self._due.stop()
-        self._outbox.stop()
+        return f"watching {plural(len(self._pks), 'organization')}{failing}, {polled}"
 
     def close(self, seconds: float, *, flush_seconds: float = 0.0) -> bool:
         """Wait up to `seconds` for what is under way and release unfinished claims.
@@ -323,7 +304,7 @@ class Runtime:
         left = max(0.0, deadline - self._clock.monotonic())
         if flush_seconds:
             _try_for(min(flush_seconds, left), self.flush)
-        self.stop()
+        self._outbox.stop()
         left = max(0.0, deadline - self._clock.monotonic())
         delivered = self._outbox.wait_until_idle(left)
         given_back = _try_for(_GIVE_BACK_SECONDS, lambda _: self._due.give_back())
@@ -338,21 +319,14 @@ class Runtime:
                 for polls, outcomes in self._watcher.watch(claimed):
                     self._due.finished([poll.claim for poll in polls])
                     self._health.moved("poll")
-                    self._self_check.polled(polls)
-                    self._note(outcomes)
+                    self.self_check.polled(polls)
+                    self._last_poll = outcomes[-1].poll.at if outcomes else self._last_poll
+                    self._failing -= {each.poll.claim.pk for each in outcomes}
+                    self._failing |= {each.poll.claim.pk for each in outcomes if each.poll.error}
                     self.deliver_due()
                     yield polls, outcomes
             finally:
                 self._due.finish_all()
-
-    def _note(self, outcomes: Iterable[Outcome]) -> None:
-        for outcome in outcomes:
-            pk = outcome.poll.claim.pk
-            if outcome.poll.error is None:
-                self._failing.discard(pk)
-            else:
-                self._failing.add(pk)
-            self._last_poll = outcome.poll.at
 
 
 def _try_for(seconds: float, work: Callable[[float], object]) -> bool:

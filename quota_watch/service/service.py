@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -42,9 +41,6 @@ _DEFECT_SECONDS = 60.0
 _DATABASE_PAUSE_SECONDS = 5.0
 _DATABASE_TRY_SECONDS = 60.0
 
-_WATCHED = frozenset({"poll", "deliver", "self-check"})
-"""The jobs without which the watch does not work: one that hangs is a reason to restart."""
-
 
 class Service:
     """Runs the jobs until it is stopped.
@@ -78,11 +74,10 @@ class Service:
         self._under_way = threading.Condition()
         self._jobs_under_way: set[str] = set()
         self._failing: dict[str, str] = {}
-        self._broken_since: dict[str, float] = {}
         self._refused: QuotaWatchError | None = None
 
     def run(self) -> bool:
-        """Run until `stop`, or until the database is lost; return whether all work has ended.
+        """Run until `stop`, or until `health.lost`; return whether all work has ended.
 
         Raises what `load` raises.
         """
@@ -90,9 +85,9 @@ class Service:
         self._start_jobs()
         self._notifier.ready()
         log.info("started", **self._runtime.summary())
-        self._notify_of_config(None)
+        self._notify_of_config()
         last_status, drift = "", self._drift()
-        while not (self._stopping.wait(self._tick) or self.failed):
+        while not (self._stopping.wait(self._tick) or self._health.lost):
             if self._reloading.is_set():
                 self._reloading.clear()
                 self._reload()
@@ -104,50 +99,36 @@ class Service:
                 self._notifier.alive()
         return self._stop()
 
-    @property
-    def failed(self) -> bool:
-        """Whether it can't continue with its database, so that a restart is needed."""
-        return bool(self._health.lost)
-
     def stop(self) -> None:
         """Ask the service to end; may be called from any thread, more than once."""
         self._stopping.set()
 
     def handle_signals(self) -> None:
         """Let SIGTERM and SIGINT stop the service and SIGHUP reload its config."""
-
-        def on_stop(_signal: int, _frame: FrameType | None) -> None:
-            self.stop()
-
-        def on_reload(_signal: int, _frame: FrameType | None) -> None:
-            self._reloading.set()
-
-        signal.signal(signal.SIGTERM, on_stop)
-        signal.signal(signal.SIGINT, on_stop)
-        signal.signal(signal.SIGHUP, on_reload)
+        signal.signal(signal.SIGTERM, lambda *_: self.stop())
+        signal.signal(signal.SIGINT, lambda *_: self.stop())
+        signal.signal(signal.SIGHUP, lambda *_: self._reloading.set())
 
     def _start_jobs(self) -> None:
         jobs: tuple[tuple[str, float, Callable[[Runtime], object]], ...] = (
             ("poll", self._tick, lambda runtime: runtime.poll_due()),
             ("deliver", self._tick, lambda runtime: runtime.deliver_due()),
-            ("self-check", _LOOK_TICKS * self._tick, lambda runtime: runtime.look()),
+            ("self-check", _LOOK_TICKS * self._tick, lambda runtime: runtime.self_check.look()),
             ("heartbeat", self._tick, lambda runtime: runtime.beat()),
             ("thin out", _THIN_OUT_SECONDS, lambda runtime: runtime.thin_out()),
             ("discover", _DISCOVER_SECONDS, self._discover),
-            ("report", _REPORT_SECONDS, lambda runtime: runtime.report()),
+            ("report", _REPORT_SECONDS, lambda runtime: runtime.reports.enqueue_due()),
             ("notify of channels", _CHANNELS_SECONDS, self._notify_of_trouble),
         )
         for name, seconds, work in jobs:
-            self._moved(name)
-            self._scheduler.add_job(
-                self._guarded, _Every(seconds), args=(name, work), next_run_time=_now()
-            )
+            self._health.moved(name)
+            self._scheduler.add_job(self._guarded, _Every(seconds), args=(name, work))
         self._scheduler.start()
 
     def _notify_of_trouble(self, runtime: Runtime) -> None:
         runtime.notify_of_channels()
         if self._refused is not None:  # once, but a silence may have held it back
-            self._notify_of_config(self._refused)
+            self._notify_of_config()
 
     def _discover(self, runtime: Runtime) -> None:
         if runtime.discover():
@@ -155,9 +136,9 @@ class Service:
 
     def _guarded(self, job: str, work: Callable[[Runtime], object]) -> None:
         """The boundary of a job: what it raises is logged, and its next run is another try."""
-        if self._stopping.is_set() or self.failed:
+        if self._stopping.is_set() or self._health.lost:
             return
-        self._moved(job)
+        self._health.moved(job)
         with self._under_way:
             self._jobs_under_way.add(job)
         try:
@@ -170,11 +151,10 @@ class Service:
             self._failing[job] = str(error)
         except Exception:
             log.exception("job failed", job=job)
-            self._health.ended(job, by_defect=job in _WATCHED)
-            self._notify_of_defect(job)
+            if self._health.broke(job) >= _DEFECT_SECONDS:  # gone sooner, it did no harm
+                self._runtime.last_line.note_all(job)
         else:
-            self._health.ended(job, by_defect=False)
-            self._broken_since.pop(job, None)
+            self._health.worked(job)
             # A full disk refuses one write and takes the next: that is no recovery yet.
             if self._health.trusts_store() and self._failing.pop(job, None) is not None:
                 log.info("job works again", job=job)
@@ -182,18 +162,7 @@ class Service:
             with self._under_way:
                 self._jobs_under_way.discard(job)
                 self._under_way.notify_all()
-        self._moved(job)
-
-    def _notify_of_defect(self, job: str) -> None:
-        """Notify people of a bug that lasts: one that is gone at the next tick did no harm."""
-        now = self._clock.monotonic()
-        lasts = now - self._broken_since.setdefault(job, now) >= _DEFECT_SECONDS
-        if lasts and job in _WATCHED:
-            self._runtime.notify_of_defect(job)
-
-    def _moved(self, job: str) -> None:
-        if job in _WATCHED:
-            self._health.moved(job)
+        self._health.moved(job)
 
     def _reload(self) -> None:
         self._notifier.reloading()
@@ -203,18 +172,19 @@ class Service:
         except QuotaWatchError as error:
             log.error("config refused, the old one stays in force", error=str(error))
             self._refused = error
-            self._notify_of_config(error)
+            self._notify_of_config()
         except Exception:  # as in every job: a bug must not end the watch
             log.exception("config not applied, the old one stays in force")
         else:
             log.info("config reloaded", **self._runtime.summary())
             self._refused = None
-            self._notify_of_config(None)
+            self._notify_of_config()
             # What the old runtime has under way ends by itself, however long that takes.
             threading.Thread(target=old.close, args=(_RETIRE_SECONDS,), daemon=True).start()
         self._notifier.ready()
 
-    def _notify_of_config(self, refused: QuotaWatchError | None) -> None:
+    def _notify_of_config(self) -> None:
+        refused = self._refused
         self._guarded("notify of the config", lambda runtime: runtime.notify_of_config(refused))
 
     def _status(self) -> str:
@@ -228,7 +198,11 @@ class Service:
         """Notice a jump of the wall clock, which also happens while the machine is asleep."""
         drift = self._drift()
         if drift < before - _BACKWARD_SECONDS:
-            self._wake_jobs()
+            log.warning("clock jumped back", now=self._clock.now())
+            for (
+                job
+            ) in self._scheduler.get_jobs():  # or it would wait until the clock is there again
+                job.modify(next_run_time=datetime.now(UTC))
         elif drift > before + _AHEAD_SECONDS:
             log.info("clock jumped ahead", now=self._clock.now(), seconds=round(drift - before))
         return drift
@@ -236,14 +210,8 @@ class Service:
     def _drift(self) -> float:
         return self._clock.now().timestamp() - self._clock.monotonic()
 
-    def _wake_jobs(self) -> None:
-        """Run the jobs now: APScheduler would wait until the clock is where it was."""
-        log.warning("clock jumped back", now=self._clock.now())
-        for job in self._scheduler.get_jobs():
-            job.modify(next_run_time=_now())
-
     def _stop(self) -> bool:
-        if self.failed:
+        if self._health.lost:
             log.error("can't continue with this database", error=self._health.lost)
         log.info("stopping")
         self._notifier.stopping()
@@ -344,7 +312,7 @@ def wait_for_database(
 
 
 class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
-    """Fires so many seconds after now.
+    """Fires at once, and then so many seconds after the last time.
 
     APScheduler's own interval lists all runs that a clock jumping ahead has missed.
     """
@@ -352,10 +320,5 @@ class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
     def __init__(self, seconds: float) -> None:
         self._interval = timedelta(seconds=seconds)
 
-    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
-        return now + self._interval
-
-
-def _now() -> datetime:
-    # APScheduler reads the machine's own clock, whatever clock the watch uses.
-    return datetime.now(UTC)
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        return now if previous is None else now + self._interval

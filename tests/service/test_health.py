@@ -2,7 +2,7 @@
 
 import pytest
 
-from quota_watch.service.health import HUNG_SECONDS, STORE_SECONDS, Health
+from quota_watch.service.health import HUNG_SECONDS, PROOF_SECONDS, STORE_SECONDS, Health
 from support.clock import FakeClock
 
 
@@ -85,12 +85,15 @@ def test_a_lost_database_is_told_once_and_for_all(health: Health) -> None:
 def test_a_proof_is_due_when_nobody_wrote_or_something_was_refused(
     health: Health, clock: FakeClock
 ) -> None:
-    assert health.idle_seconds() is None
+    assert health.needs_proof()
     health.wrote(None)
-    clock.advance(7)
-    assert health.idle_seconds() == 7
+    clock.advance(PROOF_SECONDS)
+    assert not health.needs_proof()
     health.answered("Connection refused")
-    assert health.idle_seconds() is None
+    assert health.needs_proof()
+    health.answered()
+    clock.advance(1)
+    assert health.needs_proof()
 
 
 def test_what_stands_still_for_long_hangs_and_what_moves_between_does_not(
@@ -123,7 +126,9 @@ def test_polls_that_a_defect_keeps_from_being_recorded_are_a_reason(clock: FakeC
 
 def test_a_job_that_a_defect_ends_is_a_reason_until_it_works(clock: FakeClock) -> None:
     health = Health(clock=clock)
-    health.ended("poll", by_defect=True)
+    assert health.broke("poll") == 0
+    clock.advance(7)
+    assert health.broke("poll") == 7
     assert health.reasons() == ["poll fails because of a bug: see the log"]
-    health.ended("poll", by_defect=False)
+    health.worked("poll")
     assert health.reasons() == []

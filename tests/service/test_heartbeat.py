@@ -100,22 +100,31 @@ def test_a_failed_ping_is_logged_once_and_tried_again_after_the_interval(
     ],
 )
 def test_any_2xx_is_taken_and_nothing_else(
-    heartbeat: Heartbeat, http_server: HttpServer, answer, taken: bool
+    heartbeat: Heartbeat,
+    http_server: HttpServer,
+    caplog: pytest.LogCaptureFixture,
+    answer,
+    taken: bool,
 ) -> None:
     http_server.answers = [answer]
-    assert heartbeat.ping() is taken
+    heartbeat.beat([])
+    assert ("heartbeat not accepted" not in caplog.text) is taken
     assert len(http_server.requests) == 1
 
 
 def test_the_url_is_never_logged(
-    heartbeat: Heartbeat, http_server: HttpServer, caplog: pytest.LogCaptureFixture
+    heartbeat: Heartbeat,
+    http_server: HttpServer,
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     for answer in ((200, {}, b""), (500, {}, b""), (302, {"Location": "http://[bad"}, b"")):
         http_server.answers = [answer]
-        heartbeat.ping()
+        heartbeat.beat([])
+        clock.advance(timedelta(minutes=5))
     http_server.stop()
-    assert heartbeat.ping() is False
+    heartbeat.beat([])
     assert "no connection to 127.0.0.1" in str([vars(record) for record in caplog.records])
     assert SECRET not in str([vars(record) for record in caplog.records])
 

@@ -46,9 +46,8 @@ class Watched:
             database=database,
             health=self.health,
             clock=clock,
-            ours={pk: each for each, pk in self.station.keys.items()},
+            intervals=dict.fromkeys(self.station.keys.values(), HOUR),
             channels=self.station.channels,
-            interval=lambda _: HOUR,
         )
 
     def cycle(self) -> None:

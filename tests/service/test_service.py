@@ -35,6 +35,7 @@ class Jobs:
         self.ends = True
         self.poll: Callable[[], object] = lambda: None
         self.see: Callable[[], object] = lambda: None
+        self.self_check = self.reports = self.last_line = self  # its parts, whose jobs it counts
 
     def poll_due(self) -> None:
         self.polls += 1
@@ -60,13 +61,13 @@ class Jobs:
     def notify_of_channels(self) -> None:
         pass
 
-    def report(self) -> None:
+    def enqueue_due(self) -> None:
         self.reported += 1
 
     def notify_of_config(self, refused: object) -> None:
         self.told.append(refused)
 
-    def notify_of_defect(self, job: str) -> None:
+    def note_all(self, job: str) -> None:
         self.defects.append(job)
 
     def summary(self) -> dict[str, str]:
@@ -298,7 +299,7 @@ def test_a_lost_database_ends_it_with_a_sentence(
     works(jobs)
     jobs.see = lost
     wait_until(lambda: running.ended == [True])
-    assert running.service.failed
+    assert running.health.lost
     assert jobs.closed == [8.0]
     assert "can't continue with this database" in caplog.text
 
@@ -313,7 +314,7 @@ def test_a_database_that_only_fails_ends_nothing(start: Start) -> None:
     works(jobs)
     works(jobs)
     assert running.ended == []
-    assert not running.service.failed
+    assert not running.health.lost
 
 
 def test_a_job_that_recovers_only_for_a_moment_is_not_said_to_work_again(
