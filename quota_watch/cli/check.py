@@ -17,7 +17,6 @@ from quota_watch.channels.channel import DeliveryError
 from quota_watch.cli.context import (
     JSON,
     Context,
-    patiently,
     print_json,
     refuse_foreign_folder,
     styled,
@@ -37,6 +36,7 @@ from quota_watch.pipeline.due import in_batches
 from quota_watch.rules.mismatch import compare, sees_less
 from quota_watch.rybbit.answers import supports_keys
 from quota_watch.rybbit.client import UPDATE_RYBBIT, RybbitClient, build_source, too_old
+from quota_watch.service.discovery import patiently
 from quota_watch.service.health import clocks_apart
 from quota_watch.storage import StorageError, upkeep
 from quota_watch.storage.database import Database

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -24,12 +23,9 @@ if TYPE_CHECKING:
     from quota_watch.model.watch import Watch
     from quota_watch.storage.database import Database
 
-_TRIES, _LONGEST_WAIT_SECONDS = 20, 2.0
-_WORTH_WAITING = 10.0  # seconds; a refusal that asks for more is raised
 _LEAST_WIDTH, _GAP, _WIDEST = 20, 3, 100
 _MOST_LISTED = 20
 
-Answer = TypeVar("Answer")
 Value = TypeVar("Value")
 
 STATES = {
@@ -144,26 +140,6 @@ def _forms(secret: str) -> Iterator[str]:
     password = urlsplit(secret).password if "://" in secret else None
     if password:
         yield password
-
-
-def patiently(request: Callable[[], Answer]) -> Answer:
-    """Make the request, waiting a little where the key's rate budget or the server asks for it.
-
-    Raises `NotYet`, or the refusal, once that takes too long.
-    """
-    from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
-
-    for _ in range(_TRIES):
-        try:
-            return request()
-        except NotYet as not_yet:
-            time.sleep(min(not_yet.seconds, _LONGEST_WAIT_SECONDS))
-        except UpstreamError as error:
-            asks = error.retry_after
-            if error.kind is not ErrorKind.RATE_LIMITED or not asks or asks > _WORTH_WAITING:
-                raise
-            time.sleep(asks)
-    return request()
 
 
 def select_watches(

@@ -14,7 +14,6 @@ import click
 
 from quota_watch.cli.context import (
     Context,
-    patiently,
 )
 from quota_watch.cli.upstream import VARIABLE, credential, key_reference, plain_client, server_url
 from quota_watch.config import VARIABLE as CONFIG_VARIABLE
@@ -156,11 +155,11 @@ def _look(context: Context, credential: Credential) -> list[Sight]:
     today = context.clock.now().date()
     with plain_client(context.clock) as client:
         try:
-            visible = listed(client, credential, ask=patiently)
+            visible = listed(client, credential)
         except OrganizationKeyError as error:
             id_ = _typed(f"{error}\nOrganization id", InitError(str(error)))
             credential = replace(credential, named=(id_,))
-            visible = listed(client, credential, ask=patiently)
+            visible = listed(client, credential)
         selection = [
             each for each in visible if not credential.named or each.id in credential.named
         ]
@@ -170,9 +169,7 @@ def _look(context: Context, credential: Credential) -> list[Sight]:
             raise InitError(
                 "none of the organizations has a site yet, so there is nothing to count"
             )
-        sights = [
-            look_at(client, credential, each, today=today, ask=patiently) for each in selection
-        ]
+        sights = [look_at(client, credential, each, today=today) for each in selection]
     for sight in sights:
         was_named = sight.organization.id in credential.named
         if was_named and sight.trouble is not None and sight.used is None:

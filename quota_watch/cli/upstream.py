@@ -14,7 +14,6 @@ from quota_watch.cli.context import (
     DATE,
     JSON,
     Context,
-    patiently,
     print_json,
     print_table,
     progress,
@@ -121,8 +120,8 @@ def organizations(context: Context, base_url: str | None, as_json: bool) -> int:
         client, credentials = _upstream(context, config, base_url, resources)
         for each in credentials:
             try:
-                for entry in listed(client, each, ask=patiently):
-                    sight = look_at(client, each, entry, today=today, ask=patiently)
+                for entry in listed(client, each):
+                    sight = look_at(client, each, entry, today=today)
                     in_config = sight.organization in watched
                     rows.setdefault(sight.organization, _row(sight, in_config=in_config))
             except UpstreamError as error:

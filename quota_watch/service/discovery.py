@@ -1,9 +1,10 @@
 """Finds organizations that a key sees and the config does not name, and looks up their plans."""
 
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from quota_watch.config import Config, ConfigError, Secret
 from quota_watch.config.models import OrganizationTable
@@ -21,18 +22,8 @@ log = get_logger(__name__)
 Answer = TypeVar("Answer")
 
 _RATE_LIMIT_SECONDS = 60.0  # where a refusal does not say how long
-
-
-class Ask(Protocol):
-    """Makes a request, at once or when the key's rate budget allows it."""
-
-    def __call__(self, request: Callable[[], Answer]) -> Answer:
-        """Return what the request returns; raises what it raises."""
-
-
-def at_once(request: Callable[[], Answer]) -> Answer:
-    """Make the request now; raises `NotYet` where the rate budget allows none."""
-    return request()
+_TRIES, _LONGEST_WAIT_SECONDS = 20, 2.0
+_WORTH_WAITING = 10.0  # seconds; a refusal that asks for more is raised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +66,33 @@ def credentials_of(config: Config) -> tuple[Credential, ...]:
     )
 
 
-def listed(
-    client: RybbitClient, credential: Credential, *, ask: Ask = at_once
-) -> tuple[ListEntry, ...]:
+def patiently(request: Callable[[], Answer]) -> Answer:
+    """Make the request, waiting a little where the key's rate budget or the server asks for it.
+
+    Raises `NotYet`, or the refusal, once that takes too long.
+    """
+    for _ in range(_TRIES):
+        try:
+            return request()
+        except NotYet as not_yet:
+            time.sleep(min(not_yet.seconds, _LONGEST_WAIT_SECONDS))
+        except UpstreamError as error:
+            asks = error.retry_after
+            if error.kind is not ErrorKind.RATE_LIMITED or not asks or asks > _WORTH_WAITING:
+                raise
+            time.sleep(asks)
+    return request()
+
+
+def listed(client: RybbitClient, credential: Credential) -> tuple[ListEntry, ...]:
     """List what the key sees, and what the config names with the key beyond that.
 
-    Where the server lists nothing for an organization's own key, only the latter. Raises
-    `UpstreamError`, `OrganizationKeyError` where that leaves nothing, and what `ask` raises.
+    Where the server lists nothing for an organization's own key, only the latter. Raises as
+    `patiently` does, and `OrganizationKeyError` where that leaves nothing.
     """
     key = credential.secret.reveal()
     try:
-        entries = ask(lambda: client.organizations(credential.server, key))
+        entries = patiently(lambda: client.organizations(credential.server, key))
     except OrganizationKeyError:
         if not credential.named:
             raise
@@ -96,14 +103,9 @@ def listed(
 
 
 def look_at(
-    client: RybbitClient,
-    credential: Credential,
-    entry: ListEntry,
-    *,
-    today: date,
-    ask: Ask = at_once,
+    client: RybbitClient, credential: Credential, entry: ListEntry, *, today: date
 ) -> Sight:
-    """Look up plan, limit and usage of an organization as of `today`; raises what `ask` raises.
+    """Look up plan, limit and usage of an organization as of `today`; may raise `NotYet`.
 
     Where a key may not read the plan, the limit is that of a site's usage (UPSTREAM.md § 9).
     """
@@ -113,7 +115,7 @@ def look_at(
     is_empty = entry.role is not None and not entry.sites  # a role is listed with the sites
     sight = Sight(organization=organization, name=entry.name, role=entry.role, is_empty=is_empty)
     try:
-        account = ask(lambda: asking.account(organization, site=site))
+        account = patiently(lambda: asking.account(organization, site=site))
         name = account.name if entry.name == entry.id and account.name else entry.name
         sight = replace(sight, account=account, used=account.counted, name=name)
         if account.limit == 0:
@@ -125,7 +127,7 @@ def look_at(
     if sight.account is not None and sight.account.limit is not None and sight.used:
         return sight
     try:  # a server without limits does not count, nor one whose database failed (UPSTREAM.md § 5)
-        return replace(sight, used=ask(lambda: _counted(asking, organization, today)))
+        return replace(sight, used=patiently(lambda: _counted(asking, organization, today)))
     except UpstreamError as error:
         return replace(sight, used=None, trouble=sight.trouble or error)
 
@@ -136,29 +138,23 @@ def _no_plan_known(organization: Organization) -> UpstreamError:
     return bad_answer(f"{where}: {why}. Set the limit in the config")
 
 
-def unnamed(
-    organizations: Iterable[Organization], config_names: Iterable[Organization]
-) -> list[Organization]:
-    """List what is seen and not named, each once, in the order seen."""
-    known = set(config_names)
-    return [each for each in dict.fromkeys(organizations) if each not in known]
-
-
 def find_new(config: Config, client: RybbitClient) -> list[Discovery]:
-    """Find the organizations that the keys of `config` see and no table of it names.
+    """Find the organizations that the keys of `config` see and no table of it names, each once.
 
     None where `rybbit.discover` is "off". A key that can't be read, or whose server does not
     answer, finds nothing, which is logged; raises `NotYet` where its rate budget is spent.
     """
     if config.rybbit.discover == "off":
         return []
-    discoveries: dict[Organization, Discovery] = {}
-    watched = [watch.organization for watch in config.watches()]
+    discoveries: list[Discovery] = []
+    known = {watch.organization for watch in config.watches()}
     for credential in credentials_of(config):
-        entries = _seen_by(client, credential)
-        for organization in unnamed(entries, [*watched, *discoveries]):
-            discoveries[organization] = _found(client, credential, entries[organization])
-    return list(discoveries.values())
+        for entry in _seen_by(client, credential):
+            organization = Organization(credential.server, entry.id)
+            if organization not in known:
+                known.add(organization)
+                discoveries.append(_found(client, credential, entry, organization))
+    return discoveries
 
 
 def with_found(config: Config, discoveries: Iterable[Discovery]) -> Config:
@@ -170,10 +166,14 @@ def with_found(config: Config, discoveries: Iterable[Discovery]) -> Config:
     known = {table.id for table in config.organizations}
     tables: list[OrganizationTable] = []
     for each in discoveries:
-        table = _table(config, each)
-        if table is not None and table.id not in known:
+        organization = each.organization
+        values = {"id": organization.id, "name": each.name, "base_url": organization.server}
+        table, _ = read(OrganizationTable, values)
+        if table is None:
+            log.warning("can't be watched: its id does not fit a config", id=organization.id)
+        elif table.id not in known:
             known.add(table.id)
-            tables.append(table)
+            tables.append(table.but(api_key=each.secret))
     return config.but(organizations=(*config.organizations, *tables))
 
 
@@ -183,39 +183,31 @@ def _counted(client: RybbitClient, organization: Organization, today: date) -> i
     return count(days, period=period, today=today, not_counted=NOT_COUNTED, limit=None).used
 
 
-def _seen_by(client: RybbitClient, credential: Credential) -> Mapping[Organization, ListEntry]:
+def _seen_by(client: RybbitClient, credential: Credential) -> tuple[ListEntry, ...]:
     try:
-        entries = client.organizations(credential.server, credential.secret.reveal())
+        return client.organizations(credential.server, credential.secret.reveal())
     except OrganizationKeyError:  # it sees only its own organization, which is named
-        return {}
+        return ()
     except (UpstreamError, ConfigError) as error:
         if isinstance(error, UpstreamError) and error.kind is ErrorKind.RATE_LIMITED:
             raise NotYet(error.retry_after or _RATE_LIMIT_SECONDS) from None
         log.warning("discovery failed", server=credential.server, error=str(error))
-        return {}
-    return {Organization(credential.server, each.id): each for each in entries}
+        return ()
 
 
-def _found(client: RybbitClient, credential: Credential, entry: ListEntry) -> Discovery:
-    organization = Organization(credential.server, entry.id)
+def _found(
+    client: RybbitClient, credential: Credential, entry: ListEntry, organization: Organization
+) -> Discovery:
     asking = client.with_keys({organization: credential.secret.reveal()})
     site = entry.sites[0].id if entry.sites else None
-    discovery = Discovery(organization=organization, name=entry.name, secret=credential.secret)
     try:
         account = asking.account(organization, site=site)
     except (UpstreamError, NotYet):  # worth reporting even without its plan
-        return discovery
-    return replace(discovery, plan=account.plan, limit=account.limit or None)
-
-
-def _table(config: Config, discovery: Discovery) -> OrganizationTable | None:
-    organization = discovery.organization
-    other = organization.server if organization.server != config.rybbit.base_url else None
-    values = {"id": organization.id, "name": discovery.name} | (
-        {"base_url": other} if other else {}
+        account = Account(limit=None)
+    return Discovery(
+        organization=organization,
+        name=entry.name,
+        secret=credential.secret,
+        plan=account.plan,
+        limit=account.limit or None,
     )
-    table, _ = read(OrganizationTable, values)
-    if table is None:
-        log.warning("can't be watched: its id does not fit a config", id=organization.id)
-        return None
-    return table.but(api_key=discovery.secret)

@@ -8,7 +8,7 @@ from quota_watch.lib.http import Client, build_client
 from quota_watch.model.source import NotYet, Organization
 from quota_watch.rybbit.client import RybbitClient
 from quota_watch.rybbit.pacing import Pacer
-from quota_watch.service.discovery import credentials_of, find_new, unnamed, with_found
+from quota_watch.service.discovery import credentials_of, find_new, with_found
 from quota_watch.service.runtime import Runtime
 from quota_watch.storage.database import Database
 from quota_watch.views import alerts as views
@@ -155,12 +155,16 @@ def test_the_key_is_not_in_the_repr_of_what_was_found(play: Play, configure, cli
     assert KEY not in repr(find_new(config, client)) + repr(credentials_of(config))
 
 
-def test_an_organization_is_the_same_only_on_the_same_server() -> None:
-    here, there = (
-        Organization("https://a.example", "org_a"),
-        Organization("https://b.example", "org_a"),
-    )
-    assert unnamed([here, there, here], [there]) == [here]
+def test_an_organization_is_the_same_only_on_the_same_server(play: Play, configure, client) -> None:
+    here = play(scene("shop"), scene("blog"))
+    there = play(*(scene(name, api_key="other-1") for name in ("own", "shop", "blog")))
+    table = f'[[organizations]]\nid = "org_own"\nbase_url = "{there.url}"\napi_key = "other-1"\n'
+    found = [each.organization for each in find_new(configure(here.url, more=table), client)]
+    assert found == [
+        Organization(here.url, "org_blog"),
+        Organization(there.url, "org_shop"),
+        Organization(there.url, "org_blog"),
+    ]
 
 
 @pytest.fixture
