@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import jinja2
 from flask import Flask, Request, Response, abort, jsonify, render_template, request
+from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 from werkzeug.exceptions import (
     HTTPException,
@@ -123,6 +125,10 @@ class Reading:
         return next((each for each in watches if each.organization.id == organization_id), None)
 
 
+View = Callable[..., ResponseReturnValue]
+"""Answers a request from a `Reading`, and from what its path holds."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
     """The database as pages see it; `site` returns what holds now."""
@@ -136,6 +142,17 @@ class Store:
         """Open one moment of the store; raises `StorageError`."""
         with self.database.read() as connection:
             yield Reading(connection=connection, site=self.site(), now=self.clock.now())
+
+    def ask(self, view: View, **of_path: str) -> ResponseReturnValue:
+        """Let a view answer from one moment of the store."""
+        with self.read() as reading:
+            return view(reading, **of_path)
+
+
+def add_views(app: Flask, store: Store, views: Mapping[str, View]) -> None:
+    """Let each path of `app` be answered by a view, whose name is its endpoint's."""
+    for path, view in views.items():
+        app.add_url_rule(path, view.__name__, partial(store.ask, view))
 
 
 HEALTH = "/healthz"

@@ -4,19 +4,20 @@ Every number comes from the views.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from typing import Any
 
 from quota_watch.forecast.forecast import DayAhead
 from quota_watch.lib.text import short_day
-from quota_watch.model.period import ONE_DAY
-from quota_watch.views.alerts import Alert
+from quota_watch.model.period import ONE_DAY, each_day
+from quota_watch.views.alerts import Alert, Step
 from quota_watch.views.periods import DayRecord, PeriodSum
 from quota_watch.views.status import Status
 
 _MOST_TYPES, _REST = 5, "other types"
+_DROPPED = ("", "events were dropped")
 _DRAWN_FIRST = ("resolved", "info", "warning", "critical")
 _STEPS, _MOST_TICKS = (1, 2, 2.5, 5, 10), 4
 
@@ -47,16 +48,11 @@ class Scale:
         """Place a value, in percent from the top; what is beyond the chart is put at its edge."""
         return round(100 - 100 * min(max(value, 0) / self.top, 1), 2)
 
-    def height(self, value: float) -> float:
-        """Measure the height of a value, in percent."""
-        return round(100 - self.y(value), 2)
-
     def ticks(self) -> list[Tick]:
         """Choose up to four round values within the chart, without zero."""
-        rough = self.top / _MOST_TICKS
-        size = 10 ** math.floor(math.log10(rough))
-        step = next(size * each for each in _STEPS if size * each >= rough * 0.999)
-        step = max(step, 1)
+        least = self.top / _MOST_TICKS
+        size = 10 ** math.floor(math.log10(least))
+        step = max(next(size * each for each in _STEPS if size * each >= least * 0.999), 1)
         values = [step * n for n in range(1, int(self.top / step) + 1)]
         return [Tick(self.y(value), round(value)) for value in values]
 
@@ -147,10 +143,10 @@ def course_chart(
 
     Where events past the limit are dropped the lines end there, and what lies above is lost.
     """
-    start, length = drawn.period.start, drawn.period.days
+    start = drawn.period.start
     so_far = _so_far(days, start, drawn.last_ok)
-    scale = scale_of(length, drawn.limit, so_far[-1][1], *(each.p90 for each in expected))
     last_x, last = so_far[-1]
+    scale = scale_of(drawn.period.days, drawn.limit, last, *(each.p90 for each in expected))
     ahead = [
         ((each.day - start).days + 1.0, each)
         for each in expected
@@ -162,6 +158,7 @@ def course_chart(
         for name in ("p10", "p50", "p90")
     )
     is_lost = bool(ahead) and likely[-1][1] > most
+    steps = [step for alert in alerts for step in alert.transitions]
     return Course(
         ticks=scale.ticks(),
         line=scale.line(so_far),
@@ -173,8 +170,8 @@ def course_chart(
         lost=scale.area(likely, _cut(likely, most)) if is_lost else None,
         lost_total=round(likely[-1][1] - most) if is_lost else None,
         crossing=_crossing(drawn, start, scale),
-        marks=_marks(alerts, start, scale),
-        points=_course_points(drawn, days, expected, alerts),
+        marks=_marks(steps, drawn.period.starts_at, scale),
+        points=_course_points(drawn, days, expected, steps),
     )
 
 
@@ -185,34 +182,31 @@ def daily_chart(
 
     A day that is over and was not seen is hatched; one whose events would be dropped is crossed.
     """
-    start, length = drawn.period.start, drawn.period.days
-    kinds = _kinds(days)
-    by_date = {day.date: day for day in days}
+    period, by_date = drawn.period, {day.date: day for day in days}
     whole = [n + (by_date[day].used if day in by_date else 0) for day, n in path.items()]
-    scale = scale_of(length, *(day.used for day in days), *whole)
+    scale = scale_of(period.days, *(day.used for day in days), *whole)
     full = drawn.reached_on if drawn.drops else None
+    largest = _largest_types(days)
+    stacks = {day.date: _stack(day, largest) for day in days}
     bars, points = [], []
-    for place in range(length):
-        each = start + place * ONE_DAY
-        day, expected = by_date.get(each), path.get(each)
-        stacked = _stack(day, kinds) if day else []
-        is_lost = full is not None and each > full
+    for place, date_ in enumerate(each_day(period.start, period.last_day)):
+        day, expected = by_date.get(date_), path.get(date_)
+        is_lost = full is not None and date_ > full
         if expected is not None:
             kind = "lost" if is_lost else "expected"
             bars.append(_bar(scale, place, day.used if day else 0, expected, kind))
-        elif day is None and each < today:
+        elif day is None and date_ < today:
             bars.append(_bar(scale, place, 0, scale.top, "unseen"))
-        below = 0
-        for kind, _, n in stacked:
+        stack, below = stacks.get(date_, []), 0
+        for kind, _, n in stack:
             bars.append(_bar(scale, place, below, n, kind))
             below += n
         if day and day.capped:
             bars.append(_bar(scale, place, 0, scale.top, "capped"))
-        points.append(_day_point(each, place, length, day, stacked, expected, is_lost=is_lost))
-    names = {kind: name for name, kind in kinds.items()} | (
-        {f"type-{_MOST_TYPES}": _REST} if any(_rest_of(day, kinds) for day in days) else {}
-    )
-    return Columns(ticks=scale.ticks(), bars=bars, points=points, kinds=list(names.items()))
+        rows = _day_rows(day, stack, expected, is_lost=is_lost)
+        points.append(_point(date_, place, period.days, rows))
+    kinds = sorted({(kind, name) for stack in stacks.values() for kind, name, _ in stack})
+    return Columns(ticks=scale.ticks(), bars=bars, points=points, kinds=kinds)
 
 
 def periods_chart(drawn: Status, periods: Sequence[PeriodSum]) -> Columns:
@@ -234,7 +228,7 @@ def periods_chart(drawn: Status, periods: Sequence[PeriodSum]) -> Columns:
             kind = "current" if is_now else "past"
             bars.append(_bar(scale, place, 0, each.used, kind, gap=0.2))
         if each.capped:
-            rows.append(("", "events were dropped"))
+            rows.append(_DROPPED)
         name = short_day(first).split()[1]
         points.append(Point(f"{name} {first.year}", rows, third(place, len(periods)), name[:3]))
     limit = None if drawn.limit is None else scale.y(drawn.limit)
@@ -258,11 +252,11 @@ def _so_far(
     """Sum up to the start, to the end of each whole day, and to the last good poll."""
     points, total = [(0.0, 0.0)], 0
     for day in days:
-        each = day.date
         total += day.used
-        place = (each - start).days + 1.0
-        if seen_at is not None and seen_at.date() == each:
-            place += max((seen_at - datetime.combine(each, time.min, UTC)) / ONE_DAY, 0.05) - 1
+        place = (day.date - start).days + 1.0
+        if seen_at is not None and seen_at.date() == day.date:
+            midnight = datetime.combine(day.date, time.min, UTC)
+            place += max((seen_at - midnight) / ONE_DAY, 0.05) - 1
         points.append((place, float(total)))
     return points
 
@@ -280,45 +274,33 @@ def _crossing(drawn: Status, start: date, scale: Scale) -> tuple[float, float, f
     return scale.x(early_x), scale.x(likely_x + 0.5), scale.x(late_x + 1)
 
 
-def _marks(alerts: Sequence[Alert], start: date, scale: Scale) -> list[Mark]:
-    midnight = datetime.combine(start, time.min, UTC)
+def _marks(steps: Iterable[Step], midnight: datetime, scale: Scale) -> list[Mark]:
     marks = []
-    for alert in alerts:
-        for step in alert.transitions:
-            place = (step.at - midnight).total_seconds() / ONE_DAY.total_seconds()
-            if 0 <= place <= scale.columns:
-                resolved = step.type == "alert.resolved"
-                kind = "resolved" if resolved else step.severity
-                marks.append(Mark(scale.x(place), kind, step.title, alert.id))
+    for step in steps:
+        place = (step.at - midnight) / ONE_DAY
+        if 0 <= place <= scale.columns:
+            kind = "resolved" if step.type == "alert.resolved" else step.severity
+            marks.append(Mark(scale.x(place), kind, step.title, step.alert_id))
     return sorted(marks, key=lambda mark: _DRAWN_FIRST.index(mark.severity))
 
 
 def _course_points(
-    drawn: Status,
-    days: Sequence[DayRecord],
-    expected: Sequence[DayAhead],
-    alerts: Sequence[Alert],
+    drawn: Status, days: Sequence[DayRecord], expected: Sequence[DayAhead], steps: Sequence[Step]
 ) -> list[Point]:
-    start, length = drawn.period.start, drawn.period.days
-    most = drawn.limit if drawn.limit and drawn.drops else None
+    period = drawn.period
+    most = drawn.limit if drawn.limit and drawn.drops else math.inf
     counted = {day.date: day.used for day in days}
     to_come = {each.day: each for each in expected}
-    labels: dict[date, list[tuple[str, str]]] = {}
-    for alert in alerts:
-        for step in alert.transitions:
-            at = step.at.astimezone(UTC)
-            labels.setdefault(at.date(), []).append((f"{at:%H:%M}", step.title))
     points, total = [], 0
-    for place in range(length):
-        day = start + place * ONE_DAY
+    for place, day in enumerate(each_day(period.start, period.last_day)):
         rows: list[tuple[str, str]] = []
         if day in counted:
             total += counted[day]
             rows += [("in all", f"{total:,}"), ("that day", f"{counted[day]:,}")]
         if day in to_come:
             rows += _expected_rows(to_come[day], most)
-        rows += labels.get(day, [])
-        points.append(_point(day, place, length, rows))
+        rows += [(f"{step.at:%H:%M}", step.title) for step in steps if step.at.date() == day]
+        points.append(_point(day, place, period.days, rows))
     return points
 
 
@@ -327,37 +309,47 @@ def _point(day: date, place: int, length: int, rows: Sequence[tuple[str, str]]) 
     return Point(short_day(day), rows or [("", "not seen")], third(place, length), label)
 
 
-def _expected_rows(each: DayAhead, most: int | None) -> list[tuple[str, str]]:
+def _expected_rows(each: DayAhead, most: float) -> list[tuple[str, str]]:
     """Label the total expected by the end of a day; what is above `most` would be lost."""
-    top = math.inf if most is None else most
-    low, likely, high = (min(value, top) for value in (each.p10, each.p50, each.p90))
+    low, likely, high = (min(value, most) for value in (each.p10, each.p50, each.p90))
     rows = [("expected", f"{likely:,.0f}")]
     if low < high:
         rows.append(("80 % range", f"{low:,.0f} – {high:,.0f}"))  # noqa: RUF001  a range
-    if each.p50 > top:
-        rows.append(("would be lost", f"{each.p50 - top:,.0f}"))
+    if each.p50 > most:
+        rows.append(("would be lost", f"{each.p50 - most:,.0f}"))
     return rows
 
 
-def _kinds(days: Sequence[DayRecord]) -> dict[str, str]:
-    """Give each of the largest types a class of its own; the rest shares one."""
-    totals: dict[str, int] = {}
+def _largest_types(days: Iterable[DayRecord]) -> list[str]:
+    """Choose the types that get a class of their own; the others share one."""
+    totals = Counter[str]()
     for day in days:
-        for type_, n in day.by_type.items():
-            totals[type_] = totals.get(type_, 0) + n
-    largest = sorted((each for each in totals if totals[each]), key=lambda each: -totals[each])
-    return {type_: f"type-{place}" for place, type_ in enumerate(largest[:_MOST_TYPES])}
+        totals.update(day.by_type)
+    return [type_ for type_, n in totals.most_common(_MOST_TYPES) if n]
 
 
-def _stack(day: DayRecord, kinds: Mapping[str, str]) -> list[tuple[str, str, int]]:
+def _stack(day: DayRecord, largest: Sequence[str]) -> list[tuple[str, str, int]]:
     """List class, name and count of each piece of a day, the largest type at the bottom."""
-    pieces = [(kind, name, day.by_type.get(name, 0)) for name, kind in kinds.items()]
-    rest = (f"type-{_MOST_TYPES}", _REST, _rest_of(day, kinds))
-    return [each for each in [*pieces, rest] if each[2]]
+    counts = [day.by_type.get(name, 0) for name in largest]
+    pieces = zip((*largest, _REST), (*counts, day.used - sum(counts)), strict=True)
+    return [(f"type-{place}", name, n) for place, (name, n) in enumerate(pieces) if n]
 
 
-def _rest_of(day: DayRecord, kinds: Mapping[str, str]) -> int:
-    return sum(n for type_, n in day.by_type.items() if type_ not in kinds)
+def _day_rows(
+    day: DayRecord | None,
+    stack: Sequence[tuple[str, str, int]],
+    expected: float | None,
+    *,
+    is_lost: bool,
+) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    if day:
+        rows += [("counted", f"{day.used:,}"), *((name, f"{n:,}") for _, name, n in stack)]
+        rows += [_DROPPED] if day.capped else []
+    if expected is not None:
+        name = "would be lost" if is_lost else "to come" if day else "expected"
+        rows.append((name, f"{expected:,.0f}"))
+    return rows
 
 
 def _bar(
@@ -367,27 +359,6 @@ def _bar(
         scale.x(place + gap),
         scale.x(1 - 2 * gap),
         scale.y(below + value),
-        round(scale.height(below + value) - scale.height(below), 2),
+        round(scale.y(below) - scale.y(below + value), 2),
         kind,
     )
-
-
-def _day_point(
-    day: date,
-    place: int,
-    length: int,
-    counted: DayRecord | None,
-    stacked: Sequence[tuple[str, str, int]],
-    expected: float | None,
-    *,
-    is_lost: bool,
-) -> Point:
-    rows: list[tuple[str, Any]] = []
-    if counted:
-        rows += [("counted", f"{counted.used:,}"), *((name, f"{n:,}") for _, name, n in stacked)]
-        if counted.capped:
-            rows.append(("", "events were dropped"))
-    if expected is not None:
-        name = "would be lost" if is_lost else "to come" if counted else "expected"
-        rows.append((name, f"{expected:,.0f}"))
-    return _point(day, place, length, rows)

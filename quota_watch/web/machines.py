@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime, time
+from functools import partial
 from typing import Any
 
 from flask import Flask, Response, abort, jsonify, request
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -17,11 +18,10 @@ from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.views.alerts import alerts, outbox_counts
 from quota_watch.views.known import look_ahead
 from quota_watch.views.status import STATES, Status
-from quota_watch.web.app import PageSettings, Reading, Store
+from quota_watch.web.app import PageSettings, Reading, Store, View, add_views
 from quota_watch.web.pages import what_helps
 
-_ORGANIZATION = ("organization",)
-_PERCENTILES = {"10": "p10", "50": "p50", "90": "p90"}
+_PERCENTILES = ("10", "50", "90")
 _OUTCOMES = (DeliveryState.DONE, DeliveryState.FAILED)
 _GAUGES: Sequence[tuple[str, str, Callable[[Status], Any]]] = (
     ("used_events", "Counted events of the current period.", lambda each: each.used),
@@ -40,7 +40,7 @@ _GAUGES: Sequence[tuple[str, str, Callable[[Status], Any]]] = (
     (
         "forecast_crossing_timestamp_seconds",
         "Start of the UTC day on which the limit will likely be passed.",
-        lambda each: each.crosses_on,
+        lambda each: each.crosses_on and datetime.combine(each.crosses_on, time.min, UTC),
     ),
     (
         "blind",
@@ -66,47 +66,56 @@ _GAUGES: Sequence[tuple[str, str, Callable[[Status], Any]]] = (
 )
 """Gauges with a sample for each organization: name, description and value."""
 
+_OUTBOX = (
+    ("outbox_pending", DeliveryState.PENDING, "Deliveries waiting for their next attempt."),
+    (
+        "outbox_failed",
+        DeliveryState.FAILED,
+        "Deliveries that failed for good and were not retried since.",
+    ),
+)
+"""Gauges with a sample for each channel: name, what is counted, and description."""
+
 
 def install(app: Flask, store: Store) -> None:
-    """Add `/api/v1/…` and `/metrics` to `app`, with a registry of its own."""
-    _install_api(app, store)
-    registry = CollectorRegistry(auto_describe=False)
+    """Add `/api/v1/…` and `/metrics` to `app`."""
+    add_views(app, store, _API)
     collector = StoreCollector(store)
-    registry.register(collector)
 
     @app.get("/metrics")
     def metrics() -> Response:
-        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(collector), content_type=CONTENT_TYPE_LATEST)
 
 
-def _install_api(app: Flask, store: Store) -> None:
-    """Add `/api/v1/…` to `app`."""
+def api_organizations(reading: Reading) -> Response:
+    """Answer what `status --json` prints, of all or of one group."""
+    group = request.args.get("group")
+    statuses = [each for each in reading.organizations() if group in {None, each.group}]
+    return jsonify(plain({"organizations": statuses}))
 
-    @app.get("/api/v1/organizations")
-    def api_organizations() -> Response:
-        group = request.args.get("group")
-        with store.read() as reading:
-            statuses = [each for each in reading.organizations() if group in {None, each.group}]
-        return jsonify(plain({"organizations": statuses}))
 
-    @app.get("/api/v1/organizations/<organization_id>")
-    def api_organization(organization_id: str) -> Response:
-        with store.read() as reading:
-            watch = reading.watch(organization_id)
-            if watch is None:
-                abort(404, "No organization with that id is watched.")
-            (status,) = reading.organizations([watch])
-            known = look_ahead(reading.connection, status.known)
-        more = {"advice": plain(known.advice), "plan_fit": plain(known.plan_fit)}
-        body = status.to_json() | more | {"help": what_helps(known)}
-        return jsonify({"organizations": [body]})
+def api_organization(reading: Reading, organization_id: str) -> Response:
+    """Answer the same of one, and what would help."""
+    watch = reading.watch(organization_id)
+    if watch is None:
+        abort(404, "No organization with that id is watched.")
+    (status,) = reading.organizations([watch])
+    known = look_ahead(reading.connection, status.known)
+    more = {"advice": plain(known.advice), "plan_fit": plain(known.plan_fit)}
+    return jsonify({"organizations": [status.to_json() | more | {"help": what_helps(known)}]})
 
-    @app.get("/api/v1/alerts")
-    def api_alerts() -> Response:
-        only_open = request.args.get("open") in {"1", "true"}
-        with store.read() as reading:
-            items = alerts(reading.connection, None, only_open=only_open)
-        return jsonify(plain({"alerts": items}))
+
+def api_alerts(reading: Reading) -> Response:
+    """Answer what `alerts --json` prints."""
+    only_open = request.args.get("open") in {"1", "true"}
+    return jsonify(plain({"alerts": alerts(reading.connection, None, only_open=only_open)}))
+
+
+_API: Mapping[str, View] = {
+    "/api/v1/organizations": api_organizations,
+    "/api/v1/organizations/<organization_id>": api_organization,
+    "/api/v1/alerts": api_alerts,
+}
 
 
 class StoreCollector(Collector):
@@ -114,11 +123,8 @@ class StoreCollector(Collector):
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._delivered = _NeverLess()
-
-    def describe(self) -> Iterable[Metric]:
-        """Promise nothing: the store is first read at the first scrape."""
-        return ()
+        self._lock = threading.Lock()
+        self._delivered: dict[tuple[str, str], tuple[int, int]] = {}
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric; raises `StorageError`."""
@@ -127,51 +133,33 @@ class StoreCollector(Collector):
             counts = outbox_counts(reading.connection)
         yield from _service(reading.site)
         yield from _organizations(statuses)
-        yield from self._outbox(reading, counts)
+        channels = sorted({*reading.site.channels, *(channel for channel, _ in counts)})
+        yield from self._deliveries(channels, counts)
         path = self._store.database.path
         if path is not None:
             yield _gauge("database_bytes", "Size of the SQLite file.", [((), path.stat().st_size)])
 
-    def _outbox(self, reading: Reading, counts: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
-        channels = sorted({*reading.site.channels, *(channel for channel, _ in counts)})
-        total = CounterMetricFamily(
-            "quota_watch_deliveries",
+    def _deliveries(
+        self, channels: Sequence[str], counts: Mapping[tuple[str, str], int]
+    ) -> Iterator[Metric]:
+        ended = [(channel, outcome) for channel in channels for outcome in _OUTCOMES]
+        yield _counter(
+            "deliveries",
             "Finished deliveries, by channel and outcome.",
+            [(key, self._total(key, counts.get(key, 0))) for key in ended],
             labels=("channel", "outcome"),
         )
-        for channel in channels:
-            for outcome in _OUTCOMES:
-                count = counts.get((channel, outcome), 0)
-                total.add_metric(
-                    (channel, outcome), self._delivered.total((channel, outcome), count)
-                )
-        yield total
-        for name, state, text in (
-            ("pending", DeliveryState.PENDING, "Deliveries waiting for their next attempt."),
-            (
-                "failed",
-                DeliveryState.FAILED,
-                "Deliveries that failed for good and were not retried since.",
-            ),
-        ):
+        for name, state, text in _OUTBOX:
             values = [((channel,), counts.get((channel, state), 0)) for channel in channels]
-            yield _gauge(f"outbox_{name}", text, values, labels=("channel",))
+            yield _gauge(name, text, values, labels=("channel",))
 
-
-class _NeverLess:
-    """Makes counters of counts that may fall, such as when what failed is tried again."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._last: dict[tuple[str, str], int] = {}
-        self._fallen: dict[tuple[str, str], int] = {}
-
-    def total(self, key: tuple[str, str], count: int) -> int:
+    def _total(self, key: tuple[str, str], count: int) -> int:
+        """Make a counter of a count that may fall, as when what failed is tried again."""
         with self._lock:
-            fell = max(self._last.get(key, 0) - count, 0)
-            self._last[key] = count
-            self._fallen[key] = self._fallen.get(key, 0) + fell
-            return count + self._fallen[key]
+            last, total = self._delivered.get(key, (0, 0))
+            total += max(count - last, 0)
+            self._delivered[key] = count, total
+            return total
 
 
 def _service(site: PageSettings) -> Iterator[Metric]:
@@ -181,9 +169,10 @@ def _service(site: PageSettings) -> Iterator[Metric]:
         "config_last_reload_successful",
         "Whether the config read last is in force.",
         [((), not site.refused)],
+        labels=(),
     )
     text = "When the config in force was loaded."
-    yield _gauge("config_last_reload_timestamp_seconds", text, [((), site.since)])
+    yield _gauge("config_last_reload_timestamp_seconds", text, [((), site.since)], labels=())
 
 
 def _organizations(statuses: Sequence[Status]) -> Iterator[Metric]:
@@ -199,9 +188,9 @@ def _organizations(statuses: Sequence[Status]) -> Iterator[Metric]:
         "forecast_events",
         "Forecast of the period's final count, by percentile.",
         [
-            ((each.id, percentile), getattr(each.forecast, name, None))
+            ((each.id, percentile), getattr(each.forecast, f"p{percentile}", None))
             for each in statuses
-            for percentile, name in _PERCENTILES.items()
+            for percentile in _PERCENTILES
         ],
         labels=("organization", "percentile"),
     )
@@ -211,36 +200,33 @@ def _organizations(statuses: Sequence[Status]) -> Iterator[Metric]:
         [((each.id, state), each.state == state) for each in statuses for state in STATES],
         labels=("organization", "state"),
     )
-    failures = CounterMetricFamily(
-        "quota_watch_poll_failures",
+    yield _counter(
+        "poll_failures",
         "Consecutive failed polls; reset to 0 by a successful one.",
-        labels=_ORGANIZATION,
+        [
+            ((each.id,), each.known.trouble.polls if each.known.trouble else 0)
+            for each in statuses
+            if each.known.pk is not None
+        ],
     )
-    for each in statuses:
-        trouble = each.known.trouble
-        if each.known.pk is not None:
-            failures.add_metric((each.id,), 0 if trouble is None else trouble.polls)
-    yield failures
 
 
-def _gauge(
+def _family(
+    kind: type[GaugeMetricFamily | CounterMetricFamily],
     name: str,
     text: str,
-    samples: Sequence[tuple[tuple[str, ...], Any]],
+    samples: Iterable[tuple[tuple[str, ...], Any]],
     *,
-    labels: tuple[str, ...] = _ORGANIZATION,
+    labels: tuple[str, ...] = ("organization",),
 ) -> Metric:
-    """Make a gauge; a value of None is unknown and gives no sample."""
-    names = labels if not samples or samples[0][0] else ()
-    family = GaugeMetricFamily(f"quota_watch_{name}", text, labels=names)
+    """Make a metric; a value of None is unknown and gives no sample, a moment is a timestamp."""
+    family = kind(f"quota_watch_{name}", text, labels=labels)
     for label_values, value in samples:
         if value is not None:
-            family.add_metric(label_values, _number(value))
+            stamp = value.timestamp() if isinstance(value, datetime) else value
+            family.add_metric(label_values, stamp)
     return family
 
 
-def _number(value: Any) -> Any:
-    """Write a moment as a timestamp, a date as that of its start in UTC."""
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime.combine(value, time.min, UTC)
-    return value.timestamp() if isinstance(value, datetime) else value
+_gauge = partial(_family, GaugeMetricFamily)
+_counter = partial(_family, CounterMetricFamily)

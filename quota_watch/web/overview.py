@@ -1,7 +1,5 @@
-"""The overview: which organizations are shown, in which order, and the same as CSV."""
+"""The overview: which organizations are shown, in which order, and their sums."""
 
-import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -10,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from quota_watch.lib.text import csv_text, one_line, plain
-from quota_watch.model.period import Period
+from quota_watch.lib.text import one_line
 from quota_watch.views.alerts import outbox_counts
 from quota_watch.views.periods import daily_totals
 from quota_watch.views.status import STATES, Status, by_urgency, with_losses
@@ -32,10 +29,6 @@ _ORDERS: Mapping[str, Callable[[Status], Any]] = {
     "expected": lambda shown: -(shown.forecast.p50 if shown.forecast else -1) / (shown.limit or 1),
     "seen": lambda shown: shown.last_ok or _NEVER,
 }
-_COLUMNS = (
-    "id", "name", "server", "group", "plan", "state", "stale", "used", "limit", "percent", "over",
-    "drops", "crossed_on", "last_ok",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +56,8 @@ class Query:
 
     def with_(self, **changes: str | int) -> str:
         """Write the query with something else in it, as the end of a link to its first page."""
-        values: dict[str, str | int] = {"q": self.search, "state": self.state, "sort": self.sort}
-        values |= {"group": self.group} | changes
-        text = urlencode({name: value for name, value in values.items() if value})
+        values = {"q": self.search, "state": self.state, "sort": self.sort, "group": self.group}
+        text = urlencode({name: value for name, value in (values | changes).items() if value})
         return f"?{text}" if text else "?"
 
     def chosen(self, organizations: Iterable[Status]) -> list[Status]:
@@ -93,145 +85,85 @@ class LimitBar:
     lost: tuple[float, float] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverviewRow:
-    """An organization with its bar, and its last days as a path."""
-
-    organization: Status
-    bar: LimitBar | None
-    recent: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Age:
-    """How old the numbers are: first of the stale ones, and whether nobody polls any more.
-
-    `oldest` is the last good poll that is longest ago among all that had one, `oldest_fresh` among
-    those that are not stale. `never` were not counted yet.
-    """
-
-    newest: datetime | None
-    oldest: datetime | None
-    oldest_fresh: datetime | None
-    stale: int
-    fresh: int
-    never: int
-    is_unwatched: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Totals:
-    """Sums over organizations; `limit` of those that are known, `unknown` counts unknown usages."""
-
-    organizations: int
-    states: Mapping[str, int]
-    used: int
-    limit: int
-    unknown: int
-    open_alerts: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
-    """What the overview's template shows: of the `chosen` organizations those of one page."""
-
-    query: Query
-    chosen: int
-    rows: Sequence[OverviewRow]
-    totals: Totals
-    period: Period | None
-    age: Age
-    pending: int
-    failed: int
-    groups: Sequence[str]
-    without_channels: Sequence[str]
-
-    @property
-    def first(self) -> int:
-        """The place of the first row among all that are chosen, from 1 on."""
-        return (self.query.page - 1) * _ROWS + 1
-
-    @property
-    def pages(self) -> int:
-        """How many pages there are."""
-        return _pages(self.chosen)
-
-    @property
-    def worst(self) -> str:
-        """The most urgent state there is."""
-        return next(iter(self.totals.states), "ok")
-
-    @property
-    def title(self) -> str:
-        """The two worst states, for a tab that is not in front: `1 critical, 2 unknown`."""
-        states = [f"{n} {state}" for state, n in self.totals.states.items() if state != "ok"]
-        if not self.totals.organizations:
-            return "Overview"
-        return ", ".join(states[:2]) or "All OK"
-
-
-def overview(reading: Reading, query: Query) -> Overview:
-    """Read what the overview shows."""
+def overview_of(reading: Reading, query: Query) -> Mapping[str, Any]:
+    """Read what the overview's template shows: of the `chosen` organizations those of one page."""
     watches, today = reading.site.watches, reading.now.date()
     statuses = reading.organizations(brief=True)
     selection = query.chosen(statuses)
-    query = replace(query, page=min(query.page, _pages(len(selection))))
+    pages = max(math.ceil(len(selection) / _ROWS), 1)
+    query = replace(query, page=min(query.page, pages))
     first = (query.page - 1) * _ROWS
     on_page = with_losses(reading.connection, selection[first : first + _ROWS])
     keys = {each.known.pk: each.id for each in on_page if each.known.pk is not None}
     recent = daily_totals(reading.connection, keys, today - _RECENT, today)
-    counts = outbox_counts(reading.connection)
-    return Overview(
-        query=query,
-        rows=[
-            OverviewRow(organization=each, bar=bar(each), recent=sparkline(recent.get(each.id, [])))
+    counts, totals = outbox_counts(reading.connection), _totals(statuses)
+    return {
+        "query": query,
+        "rows": [
+            {
+                "organization": each,
+                "bar": bar_of(each),
+                "recent": sparkline(recent.get(each.id, [])),
+            }
             for each in on_page
         ],
-        chosen=len(selection),
-        totals=_totals(statuses),
-        period=statuses[0].period if statuses else None,
-        age=age(statuses),
-        pending=sum(n for (_, state), n in counts.items() if state == "pending"),
-        failed=sum(n for (_, state), n in counts.items() if state == "failed"),
-        groups=sorted({watch.group for watch in watches if watch.group}),
-        without_channels=[watch.organization.id for watch in watches if not watch.channels],
-    )
+        "chosen": len(selection),
+        "first": first + 1,
+        "pages": pages,
+        "totals": totals,
+        "title": _title(totals["states"]),
+        "worst": next(iter(totals["states"]), "ok"),
+        "period": statuses[0].period if statuses else None,
+        "age": age_of(statuses),
+        "pending": sum(n for (_, state), n in counts.items() if state == "pending"),
+        "failed": sum(n for (_, state), n in counts.items() if state == "failed"),
+        "groups": sorted({watch.group for watch in watches if watch.group}),
+        "without_channels": [watch.organization.id for watch in watches if not watch.channels],
+    }
 
 
-def _totals(statuses: Collection[Status]) -> Totals:
-    """Sum over organizations; `states` come the most urgent first."""
+def _totals(statuses: Collection[Status]) -> Mapping[str, Any]:
+    """Sum over organizations, the limits of those that are known; the most urgent state first."""
     states = Counter(each.state for each in statuses)
-    return Totals(
-        organizations=len(statuses),
-        states={state: states[state] for state in STATES if states[state]},
-        used=sum(each.used or 0 for each in statuses),
-        limit=sum(each.limit or 0 for each in statuses),
-        unknown=sum(each.used is None for each in statuses),
-        open_alerts=sum(len(each.open_alerts) for each in statuses),
-    )
+    return {
+        "organizations": len(statuses),
+        "states": {state: states[state] for state in STATES if states[state]},
+        "used": sum(each.used or 0 for each in statuses),
+        "limit": sum(each.limit or 0 for each in statuses),
+        "unknown": sum(each.used is None for each in statuses),
+        "open_alerts": sum(len(each.open_alerts) for each in statuses),
+    }
 
 
-def _pages(organizations: int) -> int:
-    return max(math.ceil(organizations / _ROWS), 1)
+def _title(states: Mapping[str, int]) -> str:
+    """Name the two worst states, for a tab that is not in front: `1 critical, 2 unknown`."""
+    if not states:
+        return "Overview"
+    worst = [f"{n} {state}" for state, n in states.items() if state != "ok"]
+    return ", ".join(worst[:2]) or "All OK"
 
 
-def age(organizations: Sequence[Status]) -> Age:
-    """Find how old the numbers of organizations are."""
+def age_of(organizations: Collection[Status]) -> Mapping[str, Any]:
+    """Find how old the numbers are: first of the stale ones, and whether nobody polls any more.
+
+    `oldest` is the last good poll that is longest ago among all that had one, `oldest_fresh` among
+    those that are not stale. `never` were not counted yet.
+    """
     good = [each.last_ok for each in organizations if each.last_ok]
     fresh = [each.last_ok for each in organizations if each.last_ok and not each.stale]
     polls = [each.last_poll for each in organizations if each.last_poll]
-    return Age(
-        newest=max(good, default=None),
-        oldest=min(good, default=None),
-        oldest_fresh=min(fresh, default=None),
-        stale=len(good) - len(fresh),
-        fresh=len(fresh),
-        never=len(organizations) - len(good),
-        is_unwatched=bool(good) and not fresh and max(polls) == max(good),
-    )
+    return {
+        "newest": max(good, default=None),
+        "oldest": min(good, default=None),
+        "oldest_fresh": min(fresh, default=None),
+        "stale": len(good) - len(fresh),
+        "fresh": len(fresh),
+        "never": len(organizations) - len(good),
+        "is_unwatched": bool(good) and not fresh and max(polls) == max(good),
+    }
 
 
-def bar(status: Status) -> LimitBar | None:
+def bar_of(status: Status) -> LimitBar | None:
     """Draw a bar; None where there is nothing to draw."""
     limit, used = status.limit, status.used
     if not limit or used is None:
@@ -252,36 +184,6 @@ def bar(status: Status) -> LimitBar | None:
         low, high, likely = (min(each, full) for each in (low, high, likely))
     band = (low, round(high - low, 2))
     return LimitBar(used=place(used), limit=full, band=band, likely=likely, lost=lost)
-
-
-def organizations_csv(organizations: Iterable[Status]) -> str:
-    """Write organizations as CSV, with the forecast in columns of its own."""
-    ahead = ("p10", "p50", "p90", "probability_over")
-    rows = [
-        [
-            *(getattr(each, name) for name in _COLUMNS),
-            *(getattr(each.forecast, name, None) for name in ahead),
-            each.crosses_on,
-        ]
-        for each in organizations
-    ]
-    return as_csv((*_COLUMNS, *ahead, "crosses_on"), rows)
-
-
-def as_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Write a table as CSV in which no spreadsheet finds a formula."""
-    file = io.StringIO()
-    out = csv.writer(file, lineterminator="\n")
-    out.writerow(head)
-    out.writerows([[_cell(value) for value in row] for row in rows])
-    return file.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return str(value).lower()
-    value = plain(value)
-    return csv_text(value) if isinstance(value, str) else value
 
 
 def sparkline(values: Sequence[int | None]) -> str | None:
