@@ -289,7 +289,7 @@ class Sender:
     def _attempt(self, message: ClaimedMessage) -> _Outcome:
         """Send a message; return it with what went wrong, if anything did."""
         bodies = tuple(row.facts for row in message.rows)
-        whole = Message(id=message.id, recipient=message.recipient, bodies=bodies)
+        whole = Message(id=message.id, recipient=message.rows[0].recipient, bodies=bodies)
         try:
             self._channel.send(whole, now=self._clock.now())
         except DeliveryError as error:
@@ -355,8 +355,8 @@ def _log_fields(message: ClaimedMessage) -> dict[str, str | int | None]:
     first = message.rows[0]
     return {
         "attempt": message.attempts + 1,
-        "channel": message.channel,
-        "recipient": message.recipient or None,
+        "channel": first.channel,
+        "recipient": first.recipient or None,
         "type": first.type,
         "delivery": message.id,
         "together": len(message.rows) if len(message.rows) > 1 else None,

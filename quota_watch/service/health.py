@@ -217,12 +217,11 @@ class SelfCheck:
     def _unsure(self, connection: Connection, now: datetime) -> Iterator[str]:
         if not (self._is_seeing(connection, now) or self._resting >= self._intervals.keys()):
             yield "no organization was polled successfully within two intervals"
-        late = deliveries.untold(connection, self._channels, since=now - UNTOLD_AFTER)
-        if late:
-            channels = sorted({name for each in late for name in each.channels})
+        channels = deliveries.untold_on(connection, self._channels, since=now - UNTOLD_AFTER)
+        if channels:
             yield (
                 f"a critical alert has reached nobody for {span(UNTOLD_AFTER)}: every delivery on"
-                f" {', '.join(channels)} fails"
+                f" {', '.join(sorted(channels))} fails"
             )
 
     def _is_seeing(self, connection: Connection, now: datetime) -> bool:

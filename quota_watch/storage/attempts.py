@@ -1,8 +1,9 @@
 """Outcomes of attempts: recorded with each row, and what follows for others and for the channel."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -11,6 +12,7 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    exists,
     func,
     or_,
     select,
@@ -19,18 +21,18 @@ from sqlalchemy import (
 
 from quota_watch.lib.text import iso
 from quota_watch.storage.deliveries import (
+    IS_PENDING,
     RESOLVED,
+    ROW_IS_URGENT,
     TEST,
+    WITHOUT_FACTS,
     ClaimedMessage,
     Delivery,
     DeliveryReason,
     DeliveryState,
     as_delivery,
     is_loose,
-    is_pending,
-    is_sent_or_pending,
     is_urgent,
-    row_is_urgent,
 )
 from quota_watch.storage.schema import delivery
 
@@ -60,29 +62,29 @@ _SKEW = timedelta(seconds=60)
 """How far two clocks may be apart, or one may go back, without anything waiting for long."""
 
 _LONGEST_LOG = 20
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """How an attempt went that was not accepted; `error` is one line without secrets."""
+    """How an attempt went; `error` is one line without secrets, None where it was accepted."""
 
     at: datetime
-    error: str
-    status: int | None
+    error: str | None = None
+    status: int | None = None
 
 
 def mark_done(connection: Connection, messages: Sequence[ClaimedMessage], *, now: datetime) -> bool:
     """Record that the receiver accepted them; False where a claim no longer held."""
-    entry = {"at": now, "outcome": "accepted"}
     ended = finished(DeliveryState.DONE, DeliveryReason.DELIVERED, now)
-    return _finish(connection, messages, entry, last_error=None, last_status=None, **ended)
+    return _record(connection, messages, Attempt(at=now), "accepted", **ended)
 
 
 def mark_retry(
     connection: Connection, message: ClaimedMessage, attempt: Attempt, *, at: datetime
 ) -> bool:
     """Record a failed attempt and when the next one is due."""
-    return _keep(connection, message, attempt, "retry", next_at=at)
+    return _record(connection, [message], attempt, "retry", next_at=at)
 
 
 def mark_split(connection: Connection, message: ClaimedMessage, attempt: Attempt) -> bool:
@@ -91,7 +93,7 @@ def mark_split(connection: Connection, message: ClaimedMessage, attempt: Attempt
     So the fault of one of them does not fail the others.
     """
     alone = {"next_at": attempt.at, "batch": None, "message_id": delivery.c.id}
-    return _keep(connection, message, attempt, "split", **alone)
+    return _record(connection, [message], attempt, "split", **alone)
 
 
 def mark_failed(
@@ -99,10 +101,60 @@ def mark_failed(
 ) -> bool:
     """Record that the rows failed for good, and drop what would only resolve them."""
     ended = finished(DeliveryState.FAILED, reason, attempt.at)
-    is_ours = _keep(connection, message, attempt, reason, **ended)
+    is_ours = _record(connection, [message], attempt, reason, **ended)
     if is_ours:
         drop_pointless(connection, message.rows, now=attempt.at)
     return is_ours
+
+
+def finished(state: DeliveryState, reason: DeliveryReason, now: datetime) -> dict[str, Any]:
+    """Return the columns of a delivery that is over."""
+    # Its `next_at` is when that was, so that the index finds the latest.
+    return {"state": state, "reason": reason, "done_at": now, "next_at": now}
+
+
+def _record(
+    connection: Connection,
+    messages: Sequence[ClaimedMessage],
+    attempt: Attempt,
+    outcome: str,
+    **columns: Any,
+) -> bool:
+    """Log an attempt of each row and end its claim; False where a claim no longer held."""
+    rows = [
+        {
+            "row": row.pk,
+            "token": message.token,
+            "attempt": row.attempts + 1,
+            "attempts_so_far": log_with(row.log, attempt, outcome),
+        }
+        for message in messages
+        for row in message.rows
+    ]
+    if not rows:
+        return True
+    own = and_(delivery.c.pk == bindparam("row"), delivery.c.claimed_by == bindparam("token"))
+    statement = (
+        update(delivery)
+        .where(own)
+        .values(
+            attempts=bindparam("attempt"),
+            log=bindparam("attempts_so_far"),
+            claimed_by=None,
+            claimed_until=None,
+            last_error=attempt.error,
+            last_status=attempt.status,
+            **columns,
+        )
+    )
+    return connection.execute(statement, rows).rowcount == len(rows)
+
+
+def log_with(log: Sequence[Any], attempt: Attempt, outcome: str) -> list[Any]:
+    """Return the log with one more attempt; of too many the first and the last ones."""
+    at, status, error = iso(attempt.at), attempt.status, attempt.error
+    log = [*log, {"at": at, "status": status, "error": error, "outcome": outcome}]
+    return log if len(log) <= _LONGEST_LOG else [log[0], *log[1 - _LONGEST_LOG :]]
 
 
 def give_back(connection: Connection, messages: Iterable[ClaimedMessage]) -> None:
@@ -120,7 +172,7 @@ def make_due(
 
     All but the messages of these ids. What quiet hours hold stays held.
     """
-    waiting = and_(is_pending(), delivery.c.channel == channel, delivery.c.attempts > 0)
+    waiting = and_(IS_PENDING, delivery.c.channel == channel, delivery.c.attempts > 0)
     id_ = func.coalesce(delivery.c.message_id, delivery.c.id)
     connection.execute(
         update(delivery)
@@ -141,70 +193,27 @@ def drop_pointless(
     connection: Connection, undelivered: Iterable[Delivery], *, now: datetime
 ) -> None:
     """Drop the ends of these stories where their receiver got nothing else of them."""
-    for row in {(row.alert_pk, row.channel, row.recipient): row for row in undelivered}.values():
-        same = and_(
-            delivery.c.alert_pk == row.alert_pk,
-            delivery.c.channel == row.channel,
-            delivery.c.recipient == row.recipient,
+    receivers = dict.fromkeys((row.alert_pk, row.channel, row.recipient) for row in undelivered)
+    ended = finished(DeliveryState.DROPPED, DeliveryReason.POINTLESS, now)
+    other = delivery.alias("other")
+    for alert_pk, channel, recipient in receivers:
+        got_other = exists().where(
+            other.c.alert_pk == alert_pk,
+            other.c.channel == channel,
+            other.c.recipient == recipient,
+            other.c.type != RESOLVED,
+            other.c.state.in_([DeliveryState.PENDING, DeliveryState.DONE]),
         )
-        other = select(delivery.c.pk).where(same, is_sent_or_pending(), delivery.c.type != RESOLVED)
-        if row.alert_pk is None or connection.scalar(other.limit(1)) is not None:
-            continue
-        ended = finished(DeliveryState.DROPPED, DeliveryReason.POINTLESS, now)
-        pointless = update(delivery).where(same, is_pending(), delivery.c.type == RESOLVED)
+        pointless = update(delivery).where(
+            delivery.c.alert_pk == alert_pk,
+            delivery.c.alert_pk.is_not(None),
+            delivery.c.channel == channel,
+            delivery.c.recipient == recipient,
+            delivery.c.type == RESOLVED,
+            IS_PENDING,
+            ~got_other,
+        )
         connection.execute(pointless.values(ended))
-
-
-def finished(state: DeliveryState, reason: DeliveryReason, now: datetime) -> dict[str, Any]:
-    """Return the columns of a delivery that is over."""
-    # Its `next_at` is when that was, so that the index finds the latest.
-    return {"state": state, "reason": reason, "done_at": now, "next_at": now}
-
-
-def _keep(
-    connection: Connection, message: ClaimedMessage, attempt: Attempt, outcome: str, **values: Any
-) -> bool:
-    entry = {"at": attempt.at, "status": attempt.status, "error": attempt.error}
-    last = {"last_error": attempt.error, "last_status": attempt.status}
-    return _finish(connection, [message], entry | {"outcome": outcome}, **last, **values)
-
-
-def _finish(
-    connection: Connection,
-    messages: Sequence[ClaimedMessage],
-    entry: dict[str, Any],
-    **values: Any,
-) -> bool:
-    rows = [
-        {
-            "row": row.pk,
-            "token": message.token,
-            "attempt": row.attempts + 1,
-            "attempts_so_far": log_with(row.log, **entry),
-        }
-        for message in messages
-        for row in message.rows
-    ]
-    if not rows:
-        return True
-    own = and_(delivery.c.pk == bindparam("row"), delivery.c.claimed_by == bindparam("token"))
-    bound: dict[str, Any] = {"attempts": bindparam("attempt"), "log": bindparam("attempts_so_far")}
-    bound |= {"claimed_by": None, "claimed_until": None}
-    statement = update(delivery).where(own).values(**bound, **values)
-    return connection.execute(statement, rows).rowcount == len(rows)
-
-
-def log_with(
-    log: Sequence[Any],
-    *,
-    at: datetime,
-    outcome: str,
-    status: int | None = None,
-    error: str | None = None,
-) -> list[Any]:
-    """Return the log with one more attempt; of too many the first and the last ones."""
-    log = [*log, {"at": iso(at), "status": status, "error": error, "outcome": outcome}]
-    return log if len(log) <= _LONGEST_LOG else [log[0], *log[1 - _LONGEST_LOG :]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,41 +235,41 @@ def failing_channels(
     an hour, or where one has failed for good and nothing has reached that recipient since. A
     failure for good counts for 10 minutes at least.
     """
-    rows_by_channel: dict[str, list[Row[Any]]] = {}
+    by_name = defaultdict[str, list[Row[Any]]](list)
     for row in (*_retried(connection, channels, now), *_failed(connection, channels, now)):
-        rows_by_channel.setdefault(row.channel, []).append(row)
-    return [_failing(name, rows_by_channel[name], now) for name in sorted(rows_by_channel)]
+        by_name[row.channel].append(row)
+    return [_failing(name, by_name[name], now) for name in sorted(by_name)]
 
 
 def _retried(
     connection: Connection, channels: Collection[str], now: datetime
 ) -> Iterable[Row[Any]]:
-    query = _shown(channels).where(is_pending(), delivery.c.attempts > 0)
+    query = _shown(channels).where(IS_PENDING, delivery.c.attempts > 0)
     for row in connection.execute(query):
         patience = URGENT_PATIENCE if is_urgent(row.severity, row.type) else PATIENCE
         if now - first_attempt(row.log or (), now) >= patience:
             yield row
 
 
-def _failed(connection: Connection, channels: Collection[str], now: datetime) -> Iterable[Row[Any]]:
+def _failed(connection: Connection, channels: Collection[str], now: datetime) -> list[Row[Any]]:
     query = _shown(channels).where(
         delivery.c.state == DeliveryState.FAILED,
         delivery.c.next_at > now - _LONGEST_AGO,
         delivery.c.reason.in_(_FAILURES),
     )
     latest = query.order_by(delivery.c.next_at.desc()).limit(_MOST_LOOKED_AT)
-    reached: dict[tuple[str, str], datetime | None] = {}
-    for row in connection.execute(latest).all():
-        receiver = (row.channel, row.recipient)
-        if receiver not in reached:
-            reached[receiver] = _last_reached(connection, *receiver)
-        at = reached[receiver]
-        if at is None or row.next_at > min(at, now - _NOTED_FOR):
-            yield row
+    rows = connection.execute(latest).all()
+    receivers = {(row.channel, row.recipient) for row in rows}
+    reached = {receiver: _last_reached(connection, *receiver) for receiver in receivers}
+    return [
+        row
+        for row in rows
+        if row.next_at > min(reached[row.channel, row.recipient], now - _NOTED_FOR)
+    ]
 
 
-def _last_reached(connection: Connection, channel: str, recipient: str) -> datetime | None:
-    """Return when something last reached the recipient, if ever."""
+def _last_reached(connection: Connection, channel: str, recipient: str) -> datetime:
+    """Return when something last reached the recipient; long ago if nothing ever did."""
     query = (
         select(delivery.c.next_at)
         .where(
@@ -271,13 +280,11 @@ def _last_reached(connection: Connection, channel: str, recipient: str) -> datet
         .order_by(delivery.c.next_at.desc())
         .limit(1)
     )
-    reached: datetime | None = connection.scalar(query)
-    return reached
+    return connection.scalar(query) or _NEVER
 
 
 def _shown(channels: Collection[str]) -> Select[Any]:
-    columns = [column for column in delivery.c if column is not delivery.c.facts]
-    return select(*columns).where(delivery.c.channel.in_(channels), delivery.c.type != TEST)
+    return select(*WITHOUT_FACTS).where(delivery.c.channel.in_(channels), delivery.c.type != TEST)
 
 
 def _failing(name: str, rows: Sequence[Row[Any]], now: datetime) -> FailingChannel:
@@ -301,8 +308,7 @@ def settle(connection: Connection, channels: Collection[str], *, now: datetime) 
     _name(connection, channels, now)
     _catch_up(connection, now)
     drop_expired(connection, now=now)
-    unnamed = _fail_unnamed(connection, channels, now)
-    return unnamed + _overdue(connection, channels, now)
+    return _fail_unnamed(connection, channels, now) + _overdue(connection, channels, now)
 
 
 def _name(connection: Connection, channels: Collection[str], now: datetime) -> None:
@@ -349,21 +355,20 @@ def _overdue(connection: Connection, channels: Collection[str], now: datetime) -
     What was never tried counts only where something tried is as late: else no process was running.
     """
     query = select(delivery).where(
-        is_pending(),
-        row_is_urgent(),
+        IS_PENDING,
+        ROW_IS_URGENT,
         delivery.c.channel.in_(channels),
         delivery.c.fallback_for.is_(None),
     )
     waiting = [as_delivery(row) for row in connection.execute(query)]
-    tried = [each for each in waiting if each.attempts > 0]
-    failing = [each for each in tried if now - first_attempt(each.log, now) >= URGENT_PATIENCE]
-    stuck = {each.channel for each in failing}
-    behind = [
+    late = [
         each
         for each in waiting
-        if each.attempts == 0 and each.channel in stuck and now - each.created_at >= URGENT_PATIENCE
+        if now - (first_attempt(each.log, now) if each.attempts else each.created_at)
+        >= URGENT_PATIENCE
     ]
-    return failing + behind
+    stuck = {each.channel for each in late if each.attempts}
+    return [each for each in late if each.channel in stuck]
 
 
 def first_attempt(log: Sequence[Any], now: datetime) -> datetime:

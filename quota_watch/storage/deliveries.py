@@ -1,6 +1,7 @@
 """The delivery table: what has to reach whom, how it gets there and how it is read."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time
@@ -43,122 +44,9 @@ class DeliveryReason(StrEnum):
     POINTLESS = "pointless"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """A row as its sender needs it; `facts` without what is for the sender alone."""
-
-    pk: int
-    id: str
-    transition_id: str
-    alert_pk: int | None
-    channel: str
-    recipient: str
-    type: str
-    severity: str
-    facts: Mapping[str, Any]
-    quiet: QuietHours | None
-    fallback: tuple[str, ...]
-    attempts: int
-    created_at: datetime
-    log: tuple[Mapping[str, Any], ...]
-
-    @property
-    def is_urgent(self) -> bool:
-        """Whether it can't wait."""
-        return is_urgent(self.severity, self.type)
-
-
 def is_urgent(severity: str, type: str) -> bool:  # noqa: A002 - the column's name
     """Decide whether a delivery can't wait: it is critical, and not the end of something."""
     return severity == Severity.CRITICAL.label and type != RESOLVED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimedMessage:
-    """What this process may attempt, as long as its token holds: rows, the most severe first."""
-
-    id: str
-    token: str
-    channel: str
-    recipient: str
-    rows: tuple[Delivery, ...]
-
-    @property
-    def attempts(self) -> int:
-        """How often it was attempted before."""
-        return max(row.attempts for row in self.rows)
-
-    @property
-    def created_at(self) -> datetime:
-        """When the oldest of it was decided."""
-        return min(row.created_at for row in self.rows)
-
-
-def delivery_id(transition_id: str, channel: str, recipient: str) -> str:
-    """Return the id of a delivery, the same for a transition, channel and recipient always."""
-    return message_id((transition_id, channel, recipient))
-
-
-def message_id(parts: Iterable[str]) -> str:
-    """Return an id that is always the same for the same parts."""
-    return f"msg_{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
-
-
-def as_delivery(row: Row[Any]) -> Delivery:
-    """Read a row of the table."""
-    facts = dict(row.facts)
-    for_sender = facts.pop(FOR_SENDER, {})
-    return Delivery(
-        pk=row.pk,
-        id=row.id,
-        transition_id=row.transition_id,
-        alert_pk=row.alert_pk,
-        channel=row.channel,
-        recipient=row.recipient,
-        type=row.type,
-        severity=row.severity,
-        facts=facts,
-        quiet=_quiet(for_sender.get("quiet")),
-        fallback=tuple(for_sender.get("fallback", ())),
-        attempts=row.attempts,
-        created_at=row.created_at,
-        log=tuple(row.log or ()),
-    )
-
-
-def quiet_kept(quiet: QuietHours | None) -> dict[str, str] | None:
-    """Return quiet hours as they are stored."""
-    if quiet is None:
-        return None
-    times = {"from": quiet.start.isoformat(), "to": quiet.end.isoformat()}
-    return times | {"time_zone": quiet.time_zone}
-
-
-def _quiet(value: Mapping[str, str] | None) -> QuietHours | None:
-    if value is None:
-        return None
-    start, end = (time.fromisoformat(value[name]) for name in ("from", "to"))
-    return QuietHours(start=start, end=end, time_zone=value["time_zone"])
-
-
-def is_pending() -> ColumnElement[bool]:
-    """Say that a delivery is not over."""
-    return delivery.c.state == DeliveryState.PENDING
-
-
-def is_sent_or_pending() -> ColumnElement[bool]:
-    """Say that a delivery was accepted or may yet be."""
-    return delivery.c.state.in_([DeliveryState.PENDING, DeliveryState.DONE])
-
-
-def is_loose(now: datetime) -> ColumnElement[bool]:
-    """Say that a delivery is pending and that nobody is attempting it."""
-    return and_(is_pending(), is_free(delivery.c.claimed_until, now))
-
-
-def row_is_urgent() -> ColumnElement[bool]:
-    """Say in SQL what `is_urgent` says of a row."""
-    return and_(delivery.c.severity == Severity.CRITICAL.label, delivery.c.type != RESOLVED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +75,105 @@ class Envelope:
     fallback: tuple[str, ...] = ()
     fallback_for: str | None = None
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it can't wait."""
+        return is_urgent(self.severity, self.type)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery(Envelope):
+    """An envelope as it stands in the table; `facts` without what is for the sender alone."""
+
+    pk: int
+    attempts: int
+    created_at: datetime
+    message_id: str | None
+    log: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedMessage:
+    """What this process may attempt, as long as its token holds: rows, the most severe first.
+
+    All of them are for one recipient of one channel.
+    """
+
+    id: str
+    token: str
+    rows: tuple[Delivery, ...]
+
+    @property
+    def attempts(self) -> int:
+        """How often it was attempted before."""
+        return max(row.attempts for row in self.rows)
+
+    @property
+    def created_at(self) -> datetime:
+        """When the oldest of it was decided."""
+        return min(row.created_at for row in self.rows)
+
+
+def delivery_id(*parts: str) -> str:
+    """Return an id that is always the same for the same parts.
+
+    Those of a delivery are its transition, channel and recipient; those of a message the ids of the
+    deliveries that go in it.
+    """
+    return f"msg_{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
+
+
+IS_PENDING = delivery.c.state == DeliveryState.PENDING
+"""Says that a delivery is not over."""
+
+IS_SENT_OR_PENDING = delivery.c.state.in_([DeliveryState.PENDING, DeliveryState.DONE])
+"""Says that a delivery was accepted or may yet be."""
+
+ROW_IS_URGENT = and_(delivery.c.severity == Severity.CRITICAL.label, delivery.c.type != RESOLVED)
+"""Says in SQL what `is_urgent` says of a row."""
+
+WITHOUT_FACTS = [column for column in delivery.c if column is not delivery.c.facts]
+"""The columns of a delivery but for the facts that it carries, which are long."""
+
+
+def is_loose(now: datetime) -> ColumnElement[bool]:
+    """Say that a delivery is pending and that nobody is attempting it."""
+    return and_(IS_PENDING, is_free(delivery.c.claimed_until, now))
+
+
+def as_delivery(row: Row[Any]) -> Delivery:
+    """Read a row of the table."""
+    facts = dict(row.facts)
+    for_sender = facts.pop(FOR_SENDER, {})
+    quiet = for_sender.get("quiet")
+    return Delivery(
+        pk=row.pk,
+        id=row.id,
+        transition_id=row.transition_id,
+        alert_pk=row.alert_pk,
+        channel=row.channel,
+        recipient=row.recipient,
+        type=row.type,
+        severity=row.severity,
+        facts=facts,
+        batch=row.batch,
+        next_at=row.next_at,
+        not_before=row.not_before,
+        expires_at=row.expires_at,
+        quiet=quiet
+        and QuietHours(
+            start=time.fromisoformat(quiet["from"]),
+            end=time.fromisoformat(quiet["to"]),
+            time_zone=quiet["time_zone"],
+        ),
+        fallback=tuple(for_sender.get("fallback", ())),
+        fallback_for=row.fallback_for,
+        attempts=row.attempts,
+        created_at=row.created_at,
+        message_id=row.message_id,
+        log=tuple(row.log or ()),
+    )
+
 
 def put(connection: Connection, envelopes: Iterable[Envelope], *, now: datetime) -> None:
     """Add deliveries; those already there stay as they are."""
@@ -194,8 +181,16 @@ def put(connection: Connection, envelopes: Iterable[Envelope], *, now: datetime)
 
 
 def _row(envelope: Envelope, now: datetime) -> dict[str, Any]:
-    for_sender = {"quiet": quiet_kept(envelope.quiet), "fallback": list(envelope.fallback)}
-    next_at = envelope.next_at or now
+    quiet, next_at = envelope.quiet, envelope.next_at or now
+    for_sender = {
+        "quiet": quiet
+        and {
+            "from": quiet.start.isoformat(),
+            "to": quiet.end.isoformat(),
+            "time_zone": quiet.time_zone,
+        },
+        "fallback": list(envelope.fallback),
+    }
     return {
         "id": envelope.id,
         "transition_id": envelope.transition_id,
@@ -222,7 +217,7 @@ def hasten(connection: Connection, channels: Collection[str], *, now: datetime) 
     connection.execute(
         update(delivery)
         .where(
-            is_pending(),
+            IS_PENDING,
             delivery.c.channel.in_(channels),
             delivery.c.attempts == 0,
             delivery.c.next_at > now,
@@ -265,7 +260,7 @@ def receivers_of(
     With `as_fallback` only those that got it because another channel failed.
     """
     query = select(delivery.c.channel, delivery.c.recipient).where(
-        delivery.c.alert_pk == alert_pk, is_sent_or_pending()
+        delivery.c.alert_pk == alert_pk, IS_SENT_OR_PENDING
     )
     if as_fallback:
         query = query.where(delivery.c.fallback_for.is_not(None))
@@ -285,7 +280,7 @@ def ends_of(connection: Connection, fired: Delivery) -> list[Delivery]:
 
 def count_pending(connection: Connection, channels: Collection[str] | None = None) -> int:
     """Count the deliveries that are not over, of the channels or of all."""
-    query = select(func.count()).select_from(delivery).where(is_pending())
+    query = select(func.count()).select_from(delivery).where(IS_PENDING)
     if channels is not None:
         query = query.where(delivery.c.channel.in_(channels))
     return connection.scalar(query) or 0
@@ -302,26 +297,18 @@ def rows(
 
     `most` of them at most, and only those in `state` if one is given.
     """
-    columns = [column for column in delivery.c if column is not delivery.c.facts]
-    query: Select[Any] = select(*columns).order_by(delivery.c.pk.desc())
+    query: Select[Any] = select(*WITHOUT_FACTS).order_by(delivery.c.pk.desc())
     only_state = DeliveryState.FAILED if only_failed else state
     if only_state is not None:
         query = query.where(delivery.c.state == only_state)
     return list(connection.execute(query.limit(most)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Untold:
-    """A critical transition that reached nobody, and the channels it should have gone out on."""
+def untold_on(connection: Connection, channels: Collection[str], *, since: datetime) -> set[str]:
+    """Return where critical transitions that were decided before `since` have reached nobody.
 
-    transition_id: str
-    channels: tuple[str, ...]
-
-
-def untold(connection: Connection, channels: Collection[str], *, since: datetime) -> list[Untold]:
-    """Return the critical transitions that were decided before `since` and have reached nobody.
-
-    Only those meant for one of `channels`; one that failed for good counts while its story is open.
+    Only of those meant for one of `channels` too; one that failed for good counts while its story
+    is open.
     """
     other = delivery.alias("other")
     row = delivery.c
@@ -332,7 +319,7 @@ def untold(connection: Connection, channels: Collection[str], *, since: datetime
             row.severity == Severity.CRITICAL.label,
             row.created_at <= since,
             or_(
-                row.state == DeliveryState.PENDING,
+                IS_PENDING,
                 and_(row.state == DeliveryState.FAILED, alert.c.ended_at.is_(None)),
             ),
             ~exists().where(
@@ -341,14 +328,12 @@ def untold(connection: Connection, channels: Collection[str], *, since: datetime
         )
         .order_by(row.pk)
     )
-    channels_of: dict[str, set[str]] = {}
+    channels_of = defaultdict[str, set[str]](set)
     for transition_id, channel in connection.execute(query):
-        channels_of.setdefault(transition_id, set()).add(channel)
-    return [
-        Untold(transition_id=id_, channels=tuple(sorted(names)))
-        for id_, names in channels_of.items()
-        if names & {*channels}
-    ]
+        channels_of[transition_id].add(channel)
+    return {
+        name for names in channels_of.values() if not names.isdisjoint(channels) for name in names
+    }
 
 
 def stuck_channels(connection: Connection, channels: Collection[str], *, now: datetime) -> set[str]:
@@ -357,7 +342,7 @@ def stuck_channels(connection: Connection, channels: Collection[str], *, now: da
     query = (
         select(delivery.c.channel)
         .where(
-            delivery.c.state == DeliveryState.PENDING,
+            IS_PENDING,
             delivery.c.claimed_by.is_not(None),
             delivery.c.claimed_until <= now - EXPIRED,
             ~exists().where(

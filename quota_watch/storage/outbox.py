@@ -27,19 +27,20 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from quota_watch.model.schedule import until_quiet_ends
 from quota_watch.model.watch import Severity
-from quota_watch.storage.attempts import drop_expired, log_with
+from quota_watch.storage.attempts import Attempt, drop_expired, log_with
 from quota_watch.storage.claims import LEASE, is_due, is_free
 from quota_watch.storage.deliveries import (
+    IS_PENDING,
     RESOLVED,
+    ROW_IS_URGENT,
+    WITHOUT_FACTS,
     ClaimedMessage,
     Delivery,
     DeliveryState,
     as_delivery,
+    delivery_id,
     is_loose,
-    is_pending,
     is_urgent,
-    message_id,
-    row_is_urgent,
 )
 from quota_watch.storage.schema import delivery
 
@@ -64,7 +65,7 @@ def in_flight(
 ) -> set[str]:
     """Return those of the channels that somebody is sending on, but for who has that token."""
     query = select(delivery.c.channel).where(
-        is_pending(),
+        IS_PENDING,
         delivery.c.channel.in_(channels),
         delivery.c.claimed_by != but,
         not_(is_free(delivery.c.claimed_until, now)),
@@ -106,7 +107,7 @@ def _first_ready(
     connection: Connection, channel: str, most: int, now: datetime
 ) -> Sequence[Row[Any]]:
     interrupted = case((delivery.c.claimed_by.is_(None), 0), else_=1)
-    urgent = case((row_is_urgent(), 0), else_=1)
+    urgent = case((ROW_IS_URGENT, 0), else_=1)
     query = (
         _rows_of(channel, now)
         .where(_is_ready(now))
@@ -127,7 +128,7 @@ def _related(
     rows = {row.pk: row for row in due}
 
     def add(which: ColumnElement[bool]) -> None:
-        query = _rows_of(channel, now).where(is_pending(), which)
+        query = _rows_of(channel, now).where(IS_PENDING, which)
         rows.update((row.pk, row) for row in connection.execute(query))
 
     def decided() -> set[str]:
@@ -151,10 +152,11 @@ def _related(
 
 def _rows_of(channel: str, now: datetime) -> Any:
     """Select a channel's rows without their facts, and what they may do now."""
-    light = [column for column in delivery.c if column is not delivery.c.facts]
     may_join = and_(is_loose(now), _may_go(now)).label("may_join")
     is_busy = not_(is_free(delivery.c.claimed_until, now))
-    return select(*light, may_join, is_busy.label("is_busy")).where(delivery.c.channel == channel)
+    return select(*WITHOUT_FACTS, may_join, is_busy.label("is_busy")).where(
+        delivery.c.channel == channel
+    )
 
 
 _Story = tuple[int | None, str]
@@ -168,7 +170,8 @@ class _Queue:
         self._decided = defaultdict[str, list[Row[Any]]](list)
         self._batches = defaultdict[tuple[str, str], list[Row[Any]]](list)
         self._busy = set[_Story]()
-        self._pressing = set[int]()
+        self.pressing = set[int]()
+        """The keys of the rows that something critical waits for."""
         for row in rows:
             self._stories[_story(row)].append(row)
             if row.is_busy:
@@ -188,12 +191,8 @@ class _Queue:
                 continue
             self._busy |= stories
             if overtaken is not None:
-                self._pressing |= {each.pk for each in message}
+                self.pressing |= {each.pk for each in message}
             yield message
-
-    def is_pressing(self, row: Row[Any]) -> bool:
-        """Check whether something critical waits for a row of one of the messages."""
-        return row.pk in self._pressing
 
     def _overtaken(self, first: Row[Any]) -> Row[Any] | None:
         """Return what is to be tried before a critical row: earlier in its story, not since.
@@ -243,81 +242,74 @@ def _story(row: Row[Any]) -> _Story:
 
 def _locked(
     connection: Connection, messages: Sequence[Sequence[Row[Any]]], now: datetime
-) -> Iterator[list[Row[Any]]]:
+) -> Iterator[list[Delivery]]:
     """Yield the messages with their whole rows, if nobody else has claimed any of them."""
     pks = [row.pk for message in messages for row in message]
     query = select(delivery).where(delivery.c.pk.in_(pks), is_loose(now)).order_by(delivery.c.pk)
-    locked = {row.pk: row for row in connection.execute(query.with_for_update(skip_locked=True))}
+    rows = connection.execute(query.with_for_update(skip_locked=True))
+    locked = {row.pk: _taken_up(row) for row in rows}
     for message in messages:
-        rows = [locked[row.pk] for row in message if row.pk in locked]
-        if len(rows) == len(message):
-            yield rows
+        if all(row.pk in locked for row in message):
+            yield [locked[row.pk] for row in message]
+
+
+def _taken_up(row: Row[Any]) -> Delivery:
+    """Read a row to claim it; a claim that ran out is logged as an interrupted attempt."""
+    taken_up = as_delivery(row)
+    if not row.claimed_by:
+        return taken_up
+    log = log_with(taken_up.log, Attempt(at=row.claimed_until - LEASE), "interrupted")
+    return replace(taken_up, log=tuple(log))
 
 
 def _not_quiet(
-    connection: Connection, rows: list[Row[Any]], queue: _Queue, now: datetime
-) -> list[Row[Any]]:
+    connection: Connection, rows: list[Delivery], queue: _Queue, now: datetime
+) -> list[Delivery]:
     """Return the rows that may disturb now; let the others wait until their quiet hours end.
 
     With something that may disturb, what was decided to go with it goes too.
     """
-    if queue.is_pressing(rows[0]):
+    if rows[0].pk in queue.pressing:
         return rows
-    until = {row.pk: _quiet_until(row, now) for row in rows}
+    until = {row.pk: None if row.is_urgent else until_quiet_ends(row.quiet, now) for row in rows}
     disturbing = [row for row in rows if until[row.pk] is None]
-    decided = rows[0].message_id is not None or any(
-        is_urgent(row.severity, row.type) for row in rows
-    )
-    if disturbing and decided:
+    is_decided = rows[0].message_id is not None or any(row.is_urgent for row in rows)
+    if disturbing and is_decided:
         return rows
-    for row in rows:
-        if (end := until[row.pk]) is not None:
+    for pk, end in until.items():
+        if end is not None:
             values = {"not_before": end, "next_at": end}
-            connection.execute(update(delivery).where(delivery.c.pk == row.pk).values(values))
+            connection.execute(update(delivery).where(delivery.c.pk == pk).values(values))
     return disturbing
 
 
-def _quiet_until(row: Row[Any], now: datetime) -> datetime | None:
-    if is_urgent(row.severity, row.type):
-        return None
-    return until_quiet_ends(as_delivery(row).quiet, now)
-
-
 def _claim_all(
-    connection: Connection, messages: Iterable[Sequence[Row[Any]]], token: str, now: datetime
+    connection: Connection, messages: Iterable[Sequence[Delivery]], token: str, now: datetime
 ) -> list[ClaimedMessage]:
-    claimed = [_claimed(rows, token) for rows in messages]
-    statement = update(delivery).where(delivery.c.pk == bindparam("row"))
-    values: dict[str, Any] = {"claimed_by": token, "claimed_until": now + LEASE}
-    values |= {"message_id": bindparam("message"), "log": bindparam("attempts_so_far")}
-    rows = [
+    claimed = []
+    for message in messages:
+        ids = sorted(row.id for row in message)
+        id_ = message[0].message_id or (ids[0] if len(ids) == 1 else delivery_id(*ids))
+        rows = tuple(sorted(message, key=_rank))
+        claimed.append(ClaimedMessage(id=id_, token=token, rows=rows))
+    values = [
         {"row": row.pk, "message": message.id, "attempts_so_far": list(row.log)}
         for message in claimed
         for row in message.rows
     ]
-    if rows:
-        connection.execute(statement.values(values), rows)
-    return claimed
-
-
-def _claimed(rows: Sequence[Row[Any]], token: str) -> ClaimedMessage:
-    ids = sorted(row.id for row in rows)
-    return ClaimedMessage(
-        id=rows[0].message_id or (ids[0] if len(ids) == 1 else message_id(ids)),
-        token=token,
-        channel=rows[0].channel,
-        recipient=rows[0].recipient,
-        rows=tuple(sorted(map(_taken_up, rows), key=_rank)),
+    statement = (
+        update(delivery)
+        .where(delivery.c.pk == bindparam("row"))
+        .values(
+            claimed_by=token,
+            claimed_until=now + LEASE,
+            message_id=bindparam("message"),
+            log=bindparam("attempts_so_far"),
+        )
     )
-
-
-def _taken_up(row: Row[Any]) -> Delivery:
-    """Return a row as it is claimed; a claim that ran out is logged as an interrupted attempt."""
-    taken_up = as_delivery(row)
-    if not row.claimed_by:
-        return taken_up
-    log = log_with(taken_up.log, at=row.claimed_until - LEASE, outcome="interrupted")
-    return replace(taken_up, log=tuple(log))
+    if values:
+        connection.execute(statement, values)
+    return claimed
 
 
 def _rank(row: Delivery) -> tuple[bool, int, int]:
@@ -343,7 +335,7 @@ def _is_ready(now: datetime) -> ColumnElement[bool]:
 def _waits_for_its_story(now: datetime) -> ColumnElement[bool]:
     """Say that something earlier goes first, or that something else of the story is under way."""
     other = delivery.alias("other")
-    goes_first = and_(other.c.pk < delivery.c.pk, not_(row_is_urgent()))
+    goes_first = and_(other.c.pk < delivery.c.pk, not_(ROW_IS_URGENT))
     return exists().where(
         other.c.state == DeliveryState.PENDING,
         other.c.alert_pk == delivery.c.alert_pk,
