@@ -45,7 +45,7 @@ from quota_watch.rules.known import LimitChange
 from quota_watch.rules.limit import limit_in_force, read_every
 from quota_watch.rules.mismatch import compare, mismatch
 from quota_watch.storage.claims import Claim
-from quota_watch.storage.days import are_ahead, used_before
+from quota_watch.storage.days import are_ahead, last_snapshot
 from quota_watch.storage.organizations import (
     account_columns,
     kept_limit,
@@ -284,8 +284,9 @@ def weigh(
             columns["limit_read_at"] = now
         return Agreement(watch=in_force.watch, reported=reported, columns=columns)
     billed = count(days, period=period, today=now.date(), not_counted=NOT_COUNTED, limit=None).used
-    opened = period.starts_at
-    earlier = used_before(connection, row.pk, now - _OLD_ENOUGH, since=opened)
+    until = now - _OLD_ENOUGH
+    last = last_snapshot(connection, row.pk, since=period.starts_at, until=until)
+    earlier = None if last is None else last.used
     counted = billed if earlier is None else min(billed, earlier)
     reported = report(reported, account, counted=counted, now=now)
     answer = reported.account

@@ -168,9 +168,9 @@ class Poller:
         """
         try:
             if poll.closed is None or not poll.closed.days:
-                stored = kept_outlook(row, digest, watch, usage)
-                if stored is not None and usage.used_today > stored.awake_from:
-                    return bring_up_to_date(stored.outlook, watch=watch, usage=usage, now=poll.at)
+                outlook = kept_outlook(row, digest, watch, usage)
+                if outlook is not None:
+                    return bring_up_to_date(outlook, watch=watch, usage=usage, now=poll.at)
         except Exception:  # what was stored is damaged: fit again
             log.exception("stored outlook failed", organization=watch.organization.id)
         try:

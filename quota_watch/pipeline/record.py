@@ -148,7 +148,7 @@ class Recorder:
         interval = self._pace(watch.organization)
         next_at = _after_failure(poll, error, interval)
         changes.organizations[row.pk] = organizations.failed_poll_columns(
-            row, trouble, watch, error, now=poll.at, next_at=next_at, interval=interval
+            row, trouble, watch, now=poll.at, next_at=next_at, interval=interval
         )
         return Known(
             pk=row.pk,

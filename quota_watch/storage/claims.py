@@ -5,6 +5,7 @@ transaction that ends it does, with what was found, and only while the token is 
 """
 
 import secrets
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    Table,
     and_,
     bindparam,
     func,
@@ -27,10 +27,10 @@ from sqlalchemy import (
 
 from quota_watch.model.source import Organization
 from quota_watch.model.watch import Watch
-from quota_watch.storage.database import insert_into, insert_missing
-from quota_watch.storage.days import write_rows
+from quota_watch.storage.database import write_rows
 from quota_watch.storage.schema import (
     among,
+    day_usage,
     forecast,
     organization,
     snapshot,
@@ -67,9 +67,8 @@ def register(
     keys = keys_of(connection, by_organization)
     # In one order everywhere, so that two processes that start at once can't block each other.
     missing = sorted(by_organization.keys() - keys.keys())
-    insert_missing(
-        connection, organization, [_new_row(by_organization[each], now) for each in missing]
-    )
+    rows = [_new_row(by_organization[each], now) for each in missing]
+    write_rows(connection, organization, rows)
     return keys_of(connection, by_organization) if missing else keys
 
 
@@ -225,35 +224,22 @@ class Changes:
 
     def write_counts(self, connection: Connection) -> None:
         """Write days and snapshots, for what has to be read again right away."""
-        if self.days:
-            write_rows(connection, self.days)
-        insert_missing(connection, snapshot, self.snapshots)
+        write_rows(connection, day_usage, self.days, replace=True)
+        write_rows(connection, snapshot, self.snapshots)
         self.days.clear()
         self.snapshots.clear()
 
     def write(self, connection: Connection) -> None:
-        """Write all of it, and hold nothing any more."""
+        """Write all of it."""
         self.write_counts(connection)
-        if self.forecasts:
-            _replace(connection, forecast, self.forecasts)
-        alike: dict[frozenset[str], _Rows] = {}
+        write_rows(connection, forecast, self.forecasts, replace=True)
+        alike = defaultdict[frozenset[str], _Rows](list)
         for pk, columns in sorted(self.organizations.items()):
             row = {**columns, "claimed_by": None, "claimed_until": None, "its_pk": pk}
-            alike.setdefault(frozenset(columns), []).append(row)
+            alike[frozenset(columns)].append(row)
         of_key = update(organization).where(organization.c.pk == bindparam("its_pk"))
         for rows in alike.values():
             connection.execute(of_key, rows)
-        self.forecasts.clear()
-        self.organizations.clear()
-
-
-def _replace(connection: Connection, table: Table, rows: _Rows) -> None:
-    """Write rows in place of those with the same key."""
-    insert = insert_into(connection, table)
-    keys = list(table.primary_key.columns)
-    names = rows[0].keys() - {key.name for key in keys}
-    changed = {name: insert.excluded[name] for name in names}
-    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
 
 def last_good_polls(connection: Connection, *, since: datetime) -> dict[int, datetime]:

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     ExceptionContext,
-    Insert,
     Table,
     create_engine,
     event,
@@ -45,6 +44,7 @@ from quota_watch.storage import (
 )
 
 _PROBES = 1_000
+_ROWS_AT_A_TIME = 500
 
 BUSY_SECONDS = 15.0
 """How long one process waits for another's write; SQLite's turns are not fair, so not too short."""
@@ -366,11 +366,28 @@ def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgr
     return postgresql.insert(table)
 
 
-def insert_missing(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert the rows that violate no uniqueness; those already there stay as they are."""
-    if rows:
-        statement: Insert = insert_into(connection, table).on_conflict_do_nothing()
-        connection.execute(statement, rows)
+def write_rows(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    replace: bool = False,
+) -> None:
+    """Insert the rows that violate no uniqueness; those already there stay as they are.
+
+    With `replace` rows of the same primary key get the columns that are given.
+    """
+    if not rows:
+        return
+    insert = insert_into(connection, table)
+    statement = insert.on_conflict_do_nothing()
+    if replace:
+        key = list(table.primary_key)
+        given = [column for column in table.c if column.name in rows[0] and column not in key]
+        changed = {column.name: insert.excluded[column.name] for column in given}
+        statement = insert.on_conflict_do_update(index_elements=key, set_=changed)
+    for first in range(0, len(rows), _ROWS_AT_A_TIME):
+        connection.execute(statement, rows[first : first + _ROWS_AT_A_TIME])
 
 
 def prove_write(database: Database) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Connection, Text, case, cast, func, select, update
+from sqlalchemy import Column, Connection, Row, Select, Text, case, cast, func, select, update
 
 from quota_watch.forecast.capped import capped_days, lost
 from quota_watch.lib.text import Estimate
@@ -20,19 +20,22 @@ from quota_watch.model.period import (
 )
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import ClosedPeriod
-from quota_watch.storage.database import insert_into
+from quota_watch.storage.database import write_rows
 from quota_watch.storage.schema import among, day_usage, organization, snapshot
 
 BASELINE = timedelta(weeks=10)
 """How far before a period its usual days are looked for."""
 
-_ROWS_AT_A_TIME = 500
-
 
 def snapshot_row(pk: int, usage: Usage, *, limit: int | None, now: datetime) -> dict[str, Any]:
     """Return the snapshot of a successful poll."""
-    counted = {"used": usage.used, "today": usage.used_today}
-    return {"organization_pk": pk, "at": now, "limit": limit, **counted}
+    return {
+        "organization_pk": pk,
+        "at": now,
+        "limit": limit,
+        "used": usage.used,
+        "today": usage.used_today,
+    }
 
 
 def days_of(
@@ -112,47 +115,18 @@ def counted_days(
     return {row.date: row.used for row in rows}, {row.date for row in rows if row.capped}
 
 
-def mark_capped(connection: Connection, pk: int, days: Collection[date]) -> None:
-    """Mark days on which events were dropped; a mark is never taken back."""
-    if days:
-        connection.execute(
-            update(day_usage)
-            .where(day_usage.c.organization_pk == pk, day_usage.c.date.in_(days))
-            .values(capped=True)
-        )
-        forget_outlook(connection, [pk])
-
-
-def used_before(connection: Connection, pk: int, at: datetime, *, since: datetime) -> int | None:
-    """Return what the last snapshot up to `at`, but not before `since`, had counted."""
+def last_snapshot(
+    connection: Connection, pk: int, *, since: datetime, until: datetime
+) -> Row[Any] | None:
+    """Return what the last poll between two moments had counted, and the limit then."""
     columns = snapshot.c
-    query = (
-        select(columns.used)
-        .where(columns.organization_pk == pk, columns.at <= at, columns.at >= since)
+    query: Select[Any] = (
+        select(columns.used, columns.limit)
+        .where(columns.organization_pk == pk, columns.at.between(since, until))
         .order_by(columns.at.desc())
         .limit(1)
     )
-    used: int | None = connection.scalar(query)
-    return used
-
-
-def record_days(
-    connection: Connection,
-    pk: int,
-    *,
-    watch: Watch,
-    days: Sequence[DayCounts],
-    now: datetime,
-    last_ok: datetime | None,
-) -> None:
-    """Write the days that changed, and let the outlook be fitted anew if any did."""
-    if not days:
-        return
-    stored = day_rows(connection, {pk: days})[pk]
-    rows = changed_rows(pk, days, stored, watch=watch, now=now, last_ok=last_ok)
-    if rows:
-        write_rows(connection, rows)
-        forget_outlook(connection, [pk])
+    return connection.execute(query).one_or_none()
 
 
 DayRows = Mapping[date, Any]
@@ -163,14 +137,13 @@ def day_rows(
 ) -> dict[int, dict[date, Any]]:
     """Read, by organization, the stored rows of days that upstream reported anew."""
     columns = day_usage.c
-    first = min((day.day for its in days.values() for day in its), default=date.max)
-    last = max((day.day for its in days.values() for day in its), default=date.min)
-    selection = (columns.counts, columns.used, columns.changed_from)
-    query = select(columns.organization_pk, columns.date, *selection).where(
-        among(columns.organization_pk, days), columns.date.between(first, last)
-    )
+    dates = [day.day for its in days.values() for day in its]
     by_date: dict[int, dict[date, Any]] = {pk: {} for pk in days}
-    if any(days.values()):
+    if dates:
+        selection = (columns.counts, columns.used, columns.changed_from)
+        query = select(columns.organization_pk, columns.date, *selection).where(
+            among(columns.organization_pk, days), columns.date.between(min(dates), max(dates))
+        )
         for row in connection.execute(query):
             by_date[row.organization_pk][row.date] = row
     return by_date
@@ -201,23 +174,11 @@ def changed_rows(
                 "date": counts.day,
                 "counts": counts.by_type,
                 "used": used,
-                "capped": False,
                 "seen_at": now,
                 "changed_from": _changed_from(before, counts.day, used, last_ok),
             }
         )
     return rows
-
-
-def write_rows(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of days, in place of those of the same days; a mark is never taken back."""
-    insert = insert_into(connection, day_usage)
-    names = ("counts", "used", "seen_at", "changed_from")
-    changed = {name: insert.excluded[name] for name in names}
-    keys = [day_usage.c.organization_pk, day_usage.c.date]
-    statement = insert.on_conflict_do_update(index_elements=keys, set_=changed)
-    for first in range(0, len(rows), _ROWS_AT_A_TIME):
-        connection.execute(statement, rows[first : first + _ROWS_AT_A_TIME])
 
 
 def _changed_from(before: Any, day: date, used: int, last_ok: datetime | None) -> int | None:
@@ -231,19 +192,20 @@ def _changed_from(before: Any, day: date, used: int, last_ok: datetime | None) -
     return None if first == used else first
 
 
-def forget_outlook(connection: Connection, pks: Collection[int]) -> None:
-    """Have outlooks fitted anew and days compared one by one: some of them changed."""
-    connection.execute(
-        update(organization)
-        .where(organization.c.pk.in_(pks))
-        .values(days_digest=None, outlook=None)
-    )
+def forget_outlook(connection: Connection, pk: int) -> None:
+    """Have the outlook fitted anew and days compared one by one: some of them changed."""
+    columns = organization.c
+    stale = update(organization).where(columns.pk == pk)
+    connection.execute(stale.values(days_digest=None, outlook=None))
 
 
 def mark_dropped(
     connection: Connection, pk: int, *, watch: Watch, period: Period, today: date
 ) -> Estimate | None:
-    """Mark the period's days on which events were dropped, and estimate how many were."""
+    """Mark the period's days on which events were dropped, and estimate how many were.
+
+    A mark is never taken back.
+    """
     if not watch.drops or watch.limit is None:
         return None
     counted, known = counted_days(connection, pk, period.start - BASELINE, period.last_day)
@@ -257,7 +219,10 @@ def mark_dropped(
         known=known,
         since=watch.limit_since,
     )
-    mark_capped(connection, pk, capped - known)
+    if capped - known:
+        same = day_usage.c.organization_pk == pk, day_usage.c.date.in_(capped - known)
+        connection.execute(update(day_usage).where(*same).values(capped=True))
+        forget_outlook(connection, pk)
     return lost(counted, capped=capped | known, period=period, today=today)
 
 
@@ -265,18 +230,9 @@ def closed_period(
     connection: Connection, pk: int, *, watch: Watch, period: Period
 ) -> ClosedPeriod | None:
     """Return what the period came to, if it was watched, under the limit it had at its end."""
-    opened = period.starts_at
-    query = (
-        select(snapshot.c.limit)
-        .where(
-            snapshot.c.organization_pk == pk,
-            snapshot.c.at >= opened,
-            snapshot.c.at < period.resets_at,
-        )
-        .order_by(snapshot.c.at.desc())
-        .limit(1)
-    )
-    last = connection.execute(query).one_or_none()
+    # Its end is the first moment of the next one.
+    end = period.resets_at - timedelta.resolution
+    last = last_snapshot(connection, pk, since=period.starts_at, until=end)
     if last is None:
         return None
     counted, capped = counted_days(connection, pk, period.start - BASELINE, period.last_day)
@@ -323,15 +279,13 @@ def write_days(
     """
     first, last = days[0].day, days[-1].day
     newer = {day for day, at in _fetched_at(connection, pk, first, last).items() if at > seen_at}
-    query = select(organization.c.last_ok).where(organization.c.pk == pk)
-    record_days(
-        connection,
-        pk,
-        watch=watch,
-        days=[counts for counts in days if counts.day not in newer],
-        now=seen_at,
-        last_ok=connection.scalar(query),
-    )
+    own = [counts for counts in days if counts.day not in newer]
+    last_ok = connection.scalar(select(organization.c.last_ok).where(organization.c.pk == pk))
+    stored = day_rows(connection, {pk: own})[pk]
+    rows = changed_rows(pk, own, stored, watch=watch, now=seen_at, last_ok=last_ok)
+    if rows:
+        write_rows(connection, day_usage, rows, replace=True)
+        forget_outlook(connection, pk)
     columns = day_usage.c
     older = (
         columns.organization_pk == pk,

@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from quota_watch.model.schedule import QuietHours
 from quota_watch.model.watch import Severity
 from quota_watch.storage.claims import EXPIRED, is_free
-from quota_watch.storage.database import insert_missing
+from quota_watch.storage.database import write_rows
 from quota_watch.storage.schema import alert, delivery
 
 RESOLVED = "alert.resolved"
@@ -177,7 +177,7 @@ def as_delivery(row: Row[Any]) -> Delivery:
 
 def put(connection: Connection, envelopes: Iterable[Envelope], *, now: datetime) -> None:
     """Add deliveries; those already there stay as they are."""
-    insert_missing(connection, delivery, [_row(envelope, now) for envelope in envelopes])
+    write_rows(connection, delivery, [_row(envelope, now) for envelope in envelopes])
 
 
 def _row(envelope: Envelope, now: datetime) -> dict[str, Any]:
@@ -287,20 +287,15 @@ def count_pending(connection: Connection, channels: Collection[str] | None = Non
 
 
 def rows(
-    connection: Connection,
-    *,
-    only_failed: bool,
-    state: DeliveryState | None = None,
-    most: int | None = None,
+    connection: Connection, *, state: DeliveryState | None = None, most: int | None = None
 ) -> list[Row[Any]]:
     """Return deliveries for showing, newest first, without the facts they carry.
 
     `most` of them at most, and only those in `state` if one is given.
     """
     query: Select[Any] = select(*WITHOUT_FACTS).order_by(delivery.c.pk.desc())
-    only_state = DeliveryState.FAILED if only_failed else state
-    if only_state is not None:
-        query = query.where(delivery.c.state == only_state)
+    if state is not None:
+        query = query.where(delivery.c.state == state)
     return list(connection.execute(query.limit(most)))
 
 

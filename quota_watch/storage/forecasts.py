@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -61,9 +60,9 @@ def past_of(
     new = tuple(fetched)
     days = {day.day: day for day in (*stored, *new) if day.day < today}
     counted |= {day.day: day.counted(watch.not_counted) for day in days.values()}
-    row = _row(connection, pk) if row is None else row
-    sites, asked_from = (None, None) if row is None else (row.sites, row.history_from)
-    asked_from = min((day for day in (asked_from, fetched_from) if day), default=None)
+    if row is None:
+        row = connection.execute(select(organization).where(organization.c.pk == pk)).one()
+    asked_from = min((day for day in (row.history_from, fetched_from) if day), default=None)
     with_today = {**counted, today: usage.used_today}
     counted = since_first_event(with_today, known_from=asked_from)
     del counted[today]
@@ -71,7 +70,7 @@ def past_of(
     for period in sorted(closed):
         capped |= _capped_in(counted, watch, period, today, known=capped)
     capped |= _capped_now(counted, watch, usage, known=capped)
-    was_watched = row is not None and row.last_ok is not None
+    was_watched = row.last_ok is not None
     since = now - ONE_DAY - (watch.stalled_after or ONE_DAY)
     return Past(
         counted=counted,
@@ -86,7 +85,7 @@ def past_of(
             Snapshot(at=now, today=usage.used_today),
         ],
         shape=_shape(connection, pk, counted, capped, today) if was_watched else flat_shape(),
-        sites=tuple(comparable(known_sites(sites), now=now).values()),
+        sites=tuple(comparable(known_sites(row.sites), now=now).values()),
         memory=_date_memory(connection, pk, usage.period, today) if was_watched else None,
     )
 
@@ -116,14 +115,6 @@ def forecast_row(pk: int, analysis: Analysis, usage: Usage) -> dict[str, Any] | 
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptOutlook:
-    """An outlook, and how many events of today make sure that nothing has stalled."""
-
-    outlook: Outlook
-    awake_from: float
-
-
 def digest_of(days: Sequence[DayCounts], watch: Watch, today: date) -> str:
     """Return a digest of the whole days before `today`, as they are counted."""
     whole = [(day.day, day.by_type) for day in days if day.day < today]
@@ -132,20 +123,18 @@ def digest_of(days: Sequence[DayCounts], watch: Watch, today: date) -> str:
     return hashlib.blake2b(text, digest_size=12).hexdigest()
 
 
-def kept_outlook(row: Row[Any], digest: str, watch: Watch, usage: Usage) -> KeptOutlook | None:
+def kept_outlook(row: Row[Any], digest: str, watch: Watch, usage: Usage) -> Outlook | None:
     """Return the outlook that was fitted to just these days.
 
-    None where there is none, and while events are dropped: then today changes what is learned.
+    None where there is none, where so little came today that something may have stalled, and while
+    events are dropped: then today changes what is learned.
     """
     if row.outlook is None or row.days_digest != digest:
         return None
     if watch.drops and is_over(usage.used, watch.limit):
         return None
     stored = json.loads(row.outlook)
-    outlook = from_json(stored["outlook"])
-    if outlook is None:
-        return None
-    return KeptOutlook(outlook=outlook, awake_from=stored["awake_from"])
+    return from_json(stored["outlook"]) if usage.used_today > stored["awake_from"] else None
 
 
 def outlook_text(analysis: Analysis, watch: Watch, usage: Usage) -> str | None:
@@ -209,17 +198,10 @@ def _forecasts_of(
             p50=p50,
             p90=p90,
             probability_over=probability,
-            crosses_on=_crossing(crosses_on),
+            crosses_on=msgspec.convert(crosses_on, Crossing | None),
         )
         for pk, day, p10, p50, p90, used, probability, crosses_on in connection.execute(query)
     }
-
-
-def _crossing(stored: Mapping[str, str | None] | None) -> Crossing | None:
-    if stored is None:
-        return None
-    days = {name: None if day is None else date.fromisoformat(day) for name, day in stored.items()}
-    return Crossing(**days)
 
 
 def kept_path(connection: Connection, pk: int, as_of: date) -> list[float]:
@@ -338,8 +320,3 @@ def _snapshots(connection: Connection, pk: int, since: datetime, until: datetime
         .order_by(columns.at)
     )
     return [Snapshot(at=at, today=today) for at, today in connection.execute(query)]
-
-
-def _row(connection: Connection, pk: int) -> Row[Any] | None:
-    query = select(organization).where(organization.c.pk == pk)
-    return connection.execute(query).one_or_none()

@@ -4,23 +4,21 @@ What upstream reported of plan, limit and sites, how its last polls went, and th
 poll writes.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Row, or_, select, update
 
 from quota_watch.lib.text import iso
 from quota_watch.model.limit import KnownLimit
 from quota_watch.model.period import Usage
 from quota_watch.model.source import (
-    Account,
-    Comparison,
     ErrorKind,
     KnownSite,
     Mismatch,
     Reported,
-    Site,
     SiteUsage,
     Trouble,
     UpstreamError,
@@ -29,9 +27,6 @@ from quota_watch.model.source import (
 from quota_watch.model.watch import Watch
 from quota_watch.storage.schema import among, organization
 
-_SINCE = ("over_since", "clear_since", "raised_at")
-
-
 StoredSites = Mapping[str, Any] | None
 _NOTICE_ON = "told_on"
 """The key, in an organization's last error, of the day on which a notice of it was sent."""
@@ -39,6 +34,8 @@ _NOTICE_ON = "told_on"
 
 def kept_limit(row: Row[Any]) -> KnownLimit:
     """Read the limit as the last poll left it; `limit_in_force` says whether it still holds."""
+    account = row.account or {}
+    since = account.get("limit_since")
     return KnownLimit(
         events=row.limit,
         source=row.limit_source,
@@ -47,8 +44,8 @@ def kept_limit(row: Row[Any]) -> KnownLimit:
         as_of=row.limit_as_of,
         lower=row.lower_limit,
         lower_since=row.lower_since,
-        since=moment_of((row.account or {}).get("limit_since")),
-        paid=(row.account or {}).get("paid"),
+        since=since and datetime.fromisoformat(since),
+        paid=account.get("paid"),
     )
 
 
@@ -57,20 +54,9 @@ def reported_of(row: Row[Any]) -> Reported | None:
     stored: Mapping[str, Any] | None = row.account
     if stored is None:
         return None
-    account = Account(
-        limit=stored.get("limit"),
-        plan=stored.get("plan"),
-        status=stored.get("status"),
-        counted=stored.get("counted"),
-        enforced_over=stored.get("over"),
-        name=stored.get("name"),
-        sites=tuple(
-            Site(id_, site["name"], site.get("requires_plan"))
-            for id_, site in (row.sites or {}).items()
-        ),
-    )
-    moments = {name: moment_of(stored.get(name)) for name in _SINCE}
-    return Reported(account=account, as_of=datetime.fromisoformat(stored["as_of"]), **moments)
+    sites = [{"id": id_, **site} for id_, site in (row.sites or {}).items()]
+    account = {**stored, "enforced_over": stored.get("over"), "sites": sites}
+    return msgspec.convert({**stored, "account": account}, Reported)
 
 
 def limit_columns(known: KnownLimit) -> dict[str, Any]:
@@ -87,7 +73,10 @@ def limit_columns(known: KnownLimit) -> dict[str, Any]:
 
 
 def account_columns(row: Row[Any], reported: Reported, limit: KnownLimit) -> dict[str, Any]:
-    """Return the columns of an answer of upstream, with the past of the limit."""
+    """Return the columns of an answer of upstream, with the past of the limit.
+
+    Sites are those that it lists now, with what was counted of them before.
+    """
     account = reported.account
     columns = {
         "name": account.name or (row.account or {}).get("name"),
@@ -97,12 +86,22 @@ def account_columns(row: Row[Any], reported: Reported, limit: KnownLimit) -> dic
         "counted": account.counted,
         "over": account.enforced_over,
         "as_of": iso(reported.as_of),
-        **{name: iso(getattr(reported, name)) for name in _SINCE},
+        "over_since": iso(reported.over_since),
+        "clear_since": iso(reported.clear_since),
+        "raised_at": iso(reported.raised_at),
         "limit_since": iso(limit.since),
         "paid": limit.paid,
     }
-    sites = {"sites": renamed(row.sites, account.sites)} if account.sites else {}
-    return {"account": columns, **sites}
+    before = row.sites or {}
+    sites = {
+        site.id: {
+            **before.get(site.id, {}),
+            "name": site.name,
+            "requires_plan": site.requires_plan,
+        }
+        for site in account.sites
+    }
+    return {"account": columns, **({"sites": sites} if sites else {})}
 
 
 def mismatch_of(row: Row[Any]) -> Mismatch | None:
@@ -110,13 +109,7 @@ def mismatch_of(row: Row[Any]) -> Mismatch | None:
     stored: Mapping[str, Any] | None = row.mismatch
     if stored is None:
         return None
-    return Mismatch(
-        comparison=Comparison(stored["verdict"]),
-        since=datetime.fromisoformat(stored["since"]),
-        confirmed=stored["confirmed"],
-        ours=stored["ours"],
-        theirs=stored["theirs"],
-    )
+    return msgspec.convert({**stored, "comparison": stored["verdict"]}, Mismatch)
 
 
 def mismatch_json(mismatch: Mismatch | None) -> dict[str, Any] | None:
@@ -134,30 +127,7 @@ def mismatch_json(mismatch: Mismatch | None) -> dict[str, Any] | None:
 
 def known_sites(stored: StoredSites) -> dict[str, KnownSite]:
     """Read the sites, by id."""
-    return {
-        id_: KnownSite(
-            name=site["name"],
-            used=site.get("used"),
-            before=site.get("before"),
-            as_of=moment_of(site.get("as_of")),
-            asked=moment_of(site.get("asked")),
-            requires_plan=site.get("requires_plan"),
-        )
-        for id_, site in (stored or {}).items()
-    }
-
-
-def renamed(stored: StoredSites, sites: Iterable[Site]) -> dict[str, Any]:
-    """Return the sites that upstream lists now, with what was counted of them before."""
-    before = stored or {}
-    return {
-        site.id: {
-            **before.get(site.id, {}),
-            "name": site.name,
-            "requires_plan": site.requires_plan,
-        }
-        for site in sites
-    }
+    return msgspec.convert(stored or {}, dict[str, KnownSite])
 
 
 def with_usage(
@@ -166,27 +136,11 @@ def with_usage(
     """Return the sites with the usage `usages` of some; None where upstream refused it."""
     known = known_sites(stored)
     anew = {
-        id_: _json(reread(known[id_], usage, now=now))
+        id_: msgspec.to_builtins(reread(known[id_], usage, now=now))
         for id_, usage in usages.items()
         if id_ in known
     }
     return {**(stored or {}), **anew}
-
-
-def _json(site: KnownSite) -> dict[str, Any]:
-    return {
-        "name": site.name,
-        "used": site.used,
-        "before": site.before,
-        "as_of": iso(site.as_of),
-        "requires_plan": site.requires_plan,
-        **({"asked": iso(site.asked)} if site.asked is not None else {}),
-    }
-
-
-def moment_of(text: str | None) -> datetime | None:
-    """Return a moment as it stands in JSON."""
-    return None if text is None else datetime.fromisoformat(text)
 
 
 def good_poll_columns(
@@ -215,7 +169,6 @@ def failed_poll_columns(
     row: Row[Any],
     trouble: Trouble,
     watch: Watch,
-    error: UpstreamError,
     *,
     now: datetime,
     next_at: datetime,
@@ -231,9 +184,9 @@ def failed_poll_columns(
         "failed_polls": trouble.polls,
         "interval_seconds": _whole_seconds(interval),
         "last_error": {
-            "kind": error.kind,
-            "message": error.message,
-            "status": error.status,
+            "kind": trouble.kind,
+            "message": trouble.message,
+            "status": trouble.status,
             **({_NOTICE_ON: before[_NOTICE_ON]} if _NOTICE_ON in before else {}),
         },
     }

@@ -110,11 +110,8 @@ def _begin(
         transitions=[step],
         **values,
     )
-    # On PostgreSQL SQLAlchemy counts inserted rows only if asked to.
-    written = connection.execute(
-        insert.on_conflict_do_nothing(), execution_options={"preserve_rowcount": True}
-    )
-    return _pk_of(connection, story) if written.rowcount else None
+    pk: int | None = connection.scalar(insert.on_conflict_do_nothing().returning(alert.c.pk))
+    return pk
 
 
 def _continue(
@@ -129,11 +126,6 @@ def _continue(
         update(alert).where(alert.c.pk == row.pk).values(**values, transitions=steps)
     )
     pk: int = row.pk
-    return pk
-
-
-def _pk_of(connection: Connection, story: Story) -> int | None:
-    pk: int | None = connection.scalar(select(alert.c.pk).where(alert.c.key == story.key))
     return pk
 
 
@@ -233,16 +225,19 @@ def begin_silence(
     author: str,
 ) -> int:
     """Begin a silence and return its number."""
-    values = {
-        "organization_pk": organization_pk,
-        "rule": rule,
-        "starts_at": starts_at,
-        "ends_at": ends_at,
-        "reason": reason,
-        "author": author,
-    }
-    added = connection.execute(insert(silence).values(**values).returning(silence.c.pk))
-    pk: int = added.scalar_one()
+    added = (
+        insert(silence)
+        .values(
+            organization_pk=organization_pk,
+            rule=rule,
+            starts_at=starts_at,
+            ends_at=ends_at,
+            reason=reason,
+            author=author,
+        )
+        .returning(silence.c.pk)
+    )
+    pk: int = connection.execute(added).scalar_one()
     return pk
 
 

@@ -265,7 +265,8 @@ def outbox(
     most: int | None = None,
 ) -> list[OutboxEntry]:
     """Read the outbox, newest first; `most` of it at most, and only `state` if one is given."""
-    rows = deliveries.rows(connection, only_failed=only_failed, state=state, most=most)
+    state = DeliveryState.FAILED if only_failed else state
+    rows = deliveries.rows(connection, state=state, most=most)
     its = among(alert.c.pk, {row.alert_pk for row in rows if row.alert_pk is not None})
     query = (
         select(alert.c.pk, alert.c.id, alert.c.transitions, organization.c.id.label("organization"))

@@ -54,7 +54,7 @@ def fail(database: Database, pk: int, *, now=START, error: UpstreamError = NO_AN
         before = connection.execute(select(organization)).one()
         trouble = organizations.goes_on_failing(before, error, now)
         columns = organizations.failed_poll_columns(
-            before, trouble, watch(), error, now=now, next_at=now + HOUR, interval=HOUR
+            before, trouble, watch(), now=now, next_at=now + HOUR, interval=HOUR
         )
         Changes(organizations={pk: columns}).write(connection)
         return trouble

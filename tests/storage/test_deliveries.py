@@ -132,10 +132,10 @@ def test_deliveries_are_shown_newest_first_without_their_facts(
     put(database, envelope(acme), envelope(acme, channel="phone"))
     failed(database, take(database))
     with database.read() as connection:
-        rows = deliveries.rows(connection, only_failed=False)
+        rows = deliveries.rows(connection)
         assert [row.channel for row in rows] == ["phone", "hook"]
-        assert len(deliveries.rows(connection, only_failed=False, most=1)) == 1
-        (row,) = deliveries.rows(connection, only_failed=True)
+        assert len(deliveries.rows(connection, most=1)) == 1
+        (row,) = deliveries.rows(connection, state=deliveries.DeliveryState.FAILED)
     assert (row.last_error, row.last_status) == ("gone", 410)
     assert not hasattr(row, "facts")
 
