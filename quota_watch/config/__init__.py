@@ -55,7 +55,6 @@ VARIABLE = "QUOTA_WATCH_CONFIG"
 """The environment variable that names the config file."""
 
 _PLACES = (Path("config.toml"), Path("/etc/quota-watch/config.toml"))
-_ORDER = {name: place for place, name in enumerate(keys_of(Document))}
 _DEEPEST = 12
 _MOST_BYTES = 8 * 2**20
 
@@ -125,7 +124,8 @@ def _place(problem: Problem) -> tuple[int, int]:
     """Sort key of a problem: its section, then its organization."""
     match = re.match(r"(\w+)(?:\[(\d+)\])?", problem.key)
     section, index = match.groups() if match else ("", None)
-    return _ORDER.get(section, -1), int(index or 0)
+    sections = list(keys_of(Document))
+    return sections.index(section) if section in sections else -1, int(index or 0)
 
 
 def _read(path: Path) -> tuple[dict[str, object], bool]:

@@ -1,6 +1,6 @@
 """The config's sections as frozen models: their keys, defaults and allowed values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import time, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from quota_watch.config import addresses, secrets, values
 from quota_watch.config.secrets import Secret
-from quota_watch.config.tables import FORMATS, InFolder, Section, Then
+from quota_watch.config.tables import FORMATS, Section
 from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.watch import Rule, Severity
 
@@ -28,7 +28,7 @@ Switchable = Annotated[timedelta | Literal[False], values.or_off(values.duration
 TimeZone = Annotated[str, values.time_zone]
 ServerUrl = Annotated[str, addresses.server]
 Sender = Annotated[str, addresses.sender]
-LocalPath = Annotated[Path, values.text, InFolder]
+LocalPath = Annotated[Path, values.text]
 ApiKey = Annotated[Secret, secrets.secret(secrets.API_KEY)]
 Password = Annotated[Secret, secrets.secret(secrets.PASSWORD)]
 HeaderValue = Annotated[Secret, secrets.secret(secrets.HEADER_VALUE)]
@@ -36,9 +36,9 @@ ProxyUrl = Annotated[Secret, secrets.secret(addresses.proxy_url)]
 SecretUrl = Annotated[Secret, secrets.secret(addresses.web_url)]
 AnyUrl = Annotated[Secret, secrets.secret(addresses.any_url)]
 RoutingKey = Annotated[Secret, secrets.secret(secrets.ROUTING_KEY)]
-RuleName = Annotated[Rule, values.one_of(*Rule), Then(Rule)]
-Names = Annotated[tuple[Text, ...], Then(values.fold)]
-Levels = Annotated[tuple[Level, ...], Then(lambda levels: tuple(sorted(values.fold(levels))))]
+RuleName = Annotated[Rule, values.one_of(*Rule), Rule]
+Names = Annotated[tuple[Text, ...], values.fold]
+Levels = Annotated[tuple[Level, ...], lambda levels: tuple(sorted(values.fold(levels)))]
 Name = Annotated[
     str,
     values.matching(_NAME, what="a good name", allowed="1 to 64 letters, digits, _ and -"),
@@ -110,10 +110,9 @@ class DatabaseTable(Section):
     keep_days: Duration = timedelta(days=1830)
 
 
-class QuietTable(Section):
+class QuietTable(Section, needed={"from": '"22:00"', "to": '"07:00"'}):
     """Hours by the clock on the wall; `to` may be earlier than `from`: then it is the next day."""
 
-    examples = MappingProxyType({"from": '"22:00"', "to": '"07:00"'})
     from_: Annotated[time, values.time_of_day]
     to: Annotated[time, values.time_of_day]
 
@@ -150,28 +149,25 @@ class AlertsTable(AlertKeys):
     time_zone: TimeZone = "UTC"
 
 
-class PlanTable(Section):
+class PlanTable(Section, needed={"limit": "100_000"}):
     """A plan of the user's own."""
 
-    examples = MappingProxyType({"limit": "100_000"})
     limit: Events
     not_counted: frozenset[Text] = NOT_COUNTED
     drops: Flag | None = None
     price: Text | None = None
 
 
-class SiteTable(Section):
+class SiteTable(Section, needed={"id": "12", "budget": "50_000"}):
     """A site and the share of the plan that it is to have."""
 
-    examples = MappingProxyType({"id": "12", "budget": "50_000"})
     id: Annotated[int, values.whole(1, _MOST_EVENTS)]
     budget: Events
 
 
-class OrganizationTable(AlertKeys):
+class OrganizationTable(AlertKeys, needed={"id": '"org_abc123"'}):
     """An organization to watch, and what holds for it alone."""
 
-    examples = MappingProxyType({"id": '"org_abc123"'})
     id: OrganizationId
     group: Name | None = None
     name: Text | None = None
@@ -184,19 +180,18 @@ class OrganizationTable(AlertKeys):
 
 class _ChannelTable(Section):
     min_severity: Annotated[
-        Severity, values.one_of(*(each.label for each in Severity)), Then(Severity.of)
+        Severity, values.one_of(*(each.label for each in Severity)), Severity.of
     ] = Severity.INFO
 
 
-class EmailTable(_ChannelTable):
+class EmailTable(_ChannelTable, needed={"to": '["ops@example.com"]'}):
     """People who get mails, one each; `from_` None means the `from` of `[smtp]`."""
 
-    examples = MappingProxyType({"to": '["ops@example.com"]'})
     type: str = "email"
     to: Annotated[
         tuple[Annotated[str, addresses.mail_address], ...],
-        Then(values.fold),
-        Then(values.some),
+        values.fold,
+        values.some,
     ]
     from_: Sender | None = None
     reply_to: Sender | None = None
@@ -210,10 +205,7 @@ class WebhookTable(_ChannelTable):
 
     type: str = "webhook"
     url: SecretUrl | None = None
-    secret: Annotated[
-        tuple[Secret, ...],
-        secrets.signing_secrets,
-    ] = ()
+    secret: Annotated[Sequence[Secret], secrets.signing_secrets] = ()
     headers: Mapping[HeaderName, HeaderValue] = _NOTHING
     format: Annotated[str, values.one_of(*FORMATS)] = "json"
     template: TemplateName | None = None
@@ -221,10 +213,9 @@ class WebhookTable(_ChannelTable):
     routing_key: RoutingKey | None = None
 
 
-class AppriseTable(_ChannelTable):
+class AppriseTable(_ChannelTable, needed={"url": '"env:APPRISE_URL"'}):
     """Whatever the library apprise can reach by a URL."""
 
-    examples = MappingProxyType({"url": '"env:APPRISE_URL"'})
     type: str = "apprise"
     url: AnyUrl
 
@@ -232,10 +223,9 @@ class AppriseTable(_ChannelTable):
 Channel = EmailTable | WebhookTable | AppriseTable
 
 
-class SmtpTable(Section):
+class SmtpTable(Section, needed={"host": '"smtp.example.com"'}):
     """The mail server that email channels use."""
 
-    examples = MappingProxyType({"host": '"smtp.example.com"'})
     host: Annotated[str, addresses.host_name]
     port: Annotated[int, values.whole(1, 65_535)] = 587
     security: Annotated[str, values.one_of("starttls", "tls", "none")] = "starttls"
@@ -258,10 +248,9 @@ class ReportsTable(Section):
     groups: Mapping[Text, Names] = _NOTHING
 
 
-class HeartbeatTable(Section):
+class HeartbeatTable(Section, needed={"url": '"env:HEARTBEAT_URL"'}):
     """A URL that is requested while all is well."""
 
-    examples = MappingProxyType({"url": '"env:HEARTBEAT_URL"'})
     url: SecretUrl
     interval: Annotated[timedelta, values.duration(_SECOND)] = timedelta(minutes=5)
 
@@ -273,9 +262,7 @@ class WebTable(Section):
     token: Annotated[Secret, secrets.secret(secrets.WEB_TOKEN)] | None = None
     public_url: ServerUrl | None = None
     actions: Flag = False
-    allowed_hosts: Annotated[
-        tuple[Annotated[str, addresses.host_name], ...], Then(values.fold)
-    ] = ()
+    allowed_hosts: Annotated[tuple[Annotated[str, addresses.host_name], ...], values.fold] = ()
 
     def hosts(self) -> frozenset[str]:
         """Collect the names under which the page answers, in lower case and without a port."""

@@ -22,7 +22,7 @@ from quota_watch.config.models import (
     RuleKeys,
 )
 from quota_watch.config.secrets import Secret
-from quota_watch.config.tables import Section, parts_of
+from quota_watch.config.tables import Section
 from quota_watch.config.values import ConfigError, Problem, abridged, organization_key
 from quota_watch.model.limit import LIST_PRICES, NOT_COUNTED, Plan, find_plan
 from quota_watch.model.schedule import QuietHours
@@ -70,9 +70,8 @@ class Config(Document):
         """Make a config of a document that passed all checks; its secrets learn their keys."""
         for key, secret in all_secrets(document):
             secret.bind(path, key)
-        parts = vars(document) | {"channels": {**document.channels, **mails}}
-        names = ("plans", "groups", "channels")
-        parts |= {name: MappingProxyType(parts[name]) for name in names if name in parts}
+        channels = MappingProxyType({**document.channels, **mails})
+        parts = vars(document) | {"channels": channels}
         return cls(path=path, is_shared=is_shared, **parts)
 
     def watches(self) -> tuple[Watch, ...]:
@@ -226,7 +225,7 @@ class Config(Document):
         return replace(
             watch,
             thresholds=first("thresholds", watch.thresholds),
-            usual_levels=all("thresholds" not in table.given for table in tables),
+            usual_levels=all("thresholds" not in vars(table) for table in tables),
             blind_after=first("blind", None) or None,
             forecast=first("forecast", watch.forecast),
             spike=first("spike", watch.spike),
@@ -273,17 +272,14 @@ def all_secrets(value: object, key: str = "") -> Iterator[tuple[str, Secret]]:
         case Secret():
             yield key, value
         case Section():
-            for name, part in parts_of(value):
-                if part is not None:
-                    yield from all_secrets(part, f"{key}.{name}".removeprefix("."))
+            for name, part in vars(value).items():
+                yield from all_secrets(part, f"{key}.{name}".removeprefix("."))
         case Mapping():
             for name, each in value.items():
                 yield from all_secrets(each, f"{key}.{name}")
         case tuple():
             for index, each in enumerate(value):
                 yield from all_secrets(each, _item_key(key, index, each, len(value)))
-        case _:
-            pass
 
 
 def _item_key(key: str, index: int, item: object, count: int) -> str:

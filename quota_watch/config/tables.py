@@ -1,11 +1,11 @@
 """Tables of the config as frozen classes: a key's annotation defines its allowed values.
 
-In `Annotated[kind, check]` the check converts what is in the file, or raises
-`InvalidValueError`; `Then(check)` converts what the kind has read. Without a check the kind
-decides: a section, a tuple, a frozenset, a mapping, or a union of sections that differ by `type`.
+Sections, tuples, frozensets, mappings and unions of sections that differ by `type` are read part
+by part; anything else stays as it is in the file. Then each check in `Annotated[kind, check]`
+converts what was read, or raises `InvalidValueError`. A `Path` is relative to the config's folder.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,24 +35,27 @@ from quota_watch.config.values import (
 FORMATS = ("json", "slack", "discord", "teams", "pagerduty")
 """The formats of webhooks."""
 
+_READ_BY_PART = {Annotated, Mapping, frozenset, tuple}
+_NONE: Mapping[str, str] = MappingProxyType({})
 _IN_BRACKETS = "put it in brackets: […]"
 
 Location = tuple[str | int, ...]
-_Reader = Callable[[object, "_Place"], Any]
 S = TypeVar("S", bound="Section")
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Section:
-    """A table of the config: read-only; unknown keys are errors. `given` are the keys it had.
+    """A table of the config: read-only; unknown keys are errors. Its `vars` are what it had.
 
-    Its subclasses are written like dataclasses, with defaults that can't change; `examples` shows
-    how each key that must be there is written. These methods do for all of them: a dataclass has
-    its own compiled, which takes a while for twenty tables.
+    Its subclasses are written like dataclasses, with defaults that can't change; `needed` are the
+    keys that must be there, each with an example of its value. These methods do for all of them:
+    a dataclass has its own compiled, which takes a while for twenty tables.
     """
 
-    given: frozenset[str] = frozenset()
-    examples = MappingProxyType[str, str]({})
+    needed = _NONE
+
+    def __init_subclass__(cls, needed: Mapping[str, str] = _NONE) -> None:
+        cls.needed = needed
 
     def __init__(self, **values: Any) -> None:
         vars(self).update(values)
@@ -60,206 +63,134 @@ class Section:
     def __setattr__(self, name: str, _: object) -> NoReturn:
         raise AttributeError(f"{name} can't be changed")
 
-    def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other):
-            return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for _, name in _keys(type(self)))
-
-    __hash__ = None  # type: ignore[assignment]  # as of all that holds mappings
-
     def __repr__(self) -> str:
-        parts = ", ".join(f"{key}={getattr(self, name)!r}" for key, name in _keys(type(self)))
-        return f"{type(self).__name__}({parts})"
+        return f"{type(self).__name__}({vars(self)})"
 
     def but(self, **changes: Any) -> Self:
         """Copy the table with some keys changed."""
-        values = {name: getattr(self, name) for _, name in _keys(type(self))}
-        return type(self)(**{"given": self.given} | values | changes)
-
-
-@dataclass(frozen=True, slots=True)
-class Then:
-    """A check of what the kind has read; others check what is in the file."""
-
-    check: Callable[[Any], Any]
-
-
-class InFolder:
-    """Marks paths that are relative to the config's folder."""
+        kept = {name: part for name, part in vars(self).items() if not name.startswith("_")}
+        return type(self)(**kept | changes)
 
 
 def read(
-    kind: type[S], value: Mapping[str, object], folder: Path = Path()
+    kind: type[S], document: Mapping[str, object], folder: Path = Path()
 ) -> tuple[S | None, list[Problem]]:
     """Read a mapping as a table, or collect all the problems that it has by itself."""
-    place = _Place((), value, kind, folder, [])
-    table: Any = kind  # which the cache takes for a key
-    section = _reader(table)(value, place)
-    return section if isinstance(section, kind) else None, place.problems
-
-
-def keys_of(kind: type[Section]) -> tuple[str, ...]:
-    """The keys of a table as they are written."""
-    return tuple(key for key, _ in _keys(kind))
-
-
-def parts_of(section: Section) -> Iterator[tuple[str, Any]]:
-    """Yield each key that a table had, as it is written, with its value."""
-    for key, name in _keys(type(section)):
-        if name in section.given:
-            yield key, getattr(section, name)
-
-
-def _keys(kind: Any) -> Sequence[tuple[str, str]]:
-    """The keys of a table as they are written, with the names of its attributes."""
-    return _keys_once(kind)
+    reading = _Reading(kind, document, folder, [])
+    section = reading.read(kind, document, ())
+    return None if reading.problems else section, reading.problems
 
 
 @cache
-def _keys_once(kind: Any) -> Sequence[tuple[str, str]]:
-    classes = [each for each in reversed(kind.mro()) if issubclass(each, Section)]
-    names = dict.fromkeys(name for each in classes for name in each.__annotations__)
-    return [(name.rstrip("_"), name) for name in names if name != "given"]
+def keys_of(kind: Any) -> Mapping[str, tuple[str, Any]]:
+    """Map the keys of a section, as they are written, to name and annotation of their attribute."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {name.rstrip("_"): (name, hint) for name, hint in hints.items()}
 
 
-_BAD = object()
-"""What comes of a value that has a problem."""
+@cache
+def _shape(kind: Any) -> tuple[Any, Sequence[Any]]:
+    """Find how a kind is read, and its parts: as a `Section` of one of them, or by its origin.
+
+    Where that is None, values stay as they are.
+    """
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in {Union, UnionType}:
+        parts = tuple(each for each in parts if each is not NoneType)
+        if len(parts) == 1:
+            return _shape(parts[0])
+        return (Section if all(map(_is_section, parts)) else None), parts
+    if _is_section(kind):
+        return Section, (kind,)
+    return (origin if origin in _READ_BY_PART else None), parts
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where in a document of a kind a value stands, and the problems found so far."""
+class _Reading:
+    """A document that is read as a section of a kind, and the problems found so far.
 
-    location: Location
-    document: Mapping[str, object]
+    What comes of a value that has a problem is of no use.
+    """
+
     kind: type[Section]
+    document: Mapping[str, object]
     folder: Path
     problems: list[Problem]
 
-    def at(self, key: str | int) -> "_Place":
-        location = (*self.location, key)
-        return _Place(location, self.document, self.kind, self.folder, self.problems)
+    def refuse(self, message: str, location: Location) -> None:
+        self.problems.append(Problem(key_path(location, self.document), message))
 
-    def refuse(self, message: str) -> object:
-        self.problems.append(Problem(key_path(self.location, self.document), message))
-        return _BAD
+    def read(self, kind: Any, value: Any, location: Location) -> Any:
+        """Read a value as its kind has it."""
+        how, parts = _shape(kind)
+        if how is None:
+            return value
+        if how is Annotated:
+            return self.read_checked(parts[0], parts[1:], value, location)
+        if how is tuple or how is frozenset:
+            return self.read_list(how, parts[0], value, location)
+        if not isinstance(value, Mapping):
+            form = _form(location, parts[0].needed if how is Section else {"NAME": "…"})
+            return self.refuse(f"not a table but {kind_of(value)}; write {form}", location)
+        if how is Mapping:
+            key, item = parts
+            return {
+                self.read(key, name, (*location, name)): self.read(item, each, (*location, name))
+                for name, each in value.items()
+            }
+        return self.read_section(parts, value, location)
 
-
-@cache
-def _reader(kind: Any) -> _Reader:
-    origin, of = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return _checked(*of)
-    if isinstance(kind, type) and issubclass(kind, Section):
-        return _section_reader(kind)
-    if origin in {Union, UnionType}:
-        known = [each for each in of if each is not NoneType]
-        return _reader(known[0]) if len(known) == 1 else _by_type(known)
-    if origin in {tuple, frozenset}:
-        return _list_reader(origin, _reader(of[0]))
-    if origin is Mapping:
-        return _mapping_reader(*map(_reader, of))
-    return lambda value, _: value
-
-
-def _checked(kind: Any, *checks: Any) -> _Reader:
-    readers = [_check_reader(each) for each in checks if not isinstance(each, Then)]
-    readers = readers or [_reader(kind)]
-    readers += [_check_reader(each.check) for each in checks if isinstance(each, Then)]
-
-    def read_checked(value: object, place: _Place) -> Any:
-        for reader in readers:
-            value = reader(value, place)
-            if value is _BAD:
-                break
-        return value
-
-    return read_checked
-
-
-def _check_reader(check: Any) -> _Reader:
-    if check is InFolder:
-        return lambda value, place: place.folder / str(value)
-
-    def read_value(value: object, place: _Place) -> Any:
+    def read_checked(
+        self,
+        kind: Any,
+        checks: Sequence[Callable[[Any], Any]],
+        value: object,
+        location: Location,
+    ) -> Any:
+        before = len(self.problems)
+        value = self.read(kind, value, location)
+        if len(self.problems) > before:
+            return None
         try:
-            return check(value)
+            for check in checks:
+                value = check(value)
         except InvalidValueError as error:
-            return place.refuse(str(error))
+            return self.refuse(str(error), location)
+        return self.folder / str(value) if kind is Path else value
 
-    return read_value
+    def read_list(
+        self, make: Callable[[Any], Any], item: Any, value: object, location: Location
+    ) -> Any:
+        if isinstance(value, list | tuple):
+            return make([self.read(item, each, (*location, n)) for n, each in enumerate(value)])
+        is_table = location == ("organizations",)
+        form = "write [[organizations]], in double brackets" if is_table else _IN_BRACKETS
+        return self.refuse(f"not a list but {kind_of(value)}; {form}", location)
 
-
-def _section_reader(kind: Any) -> _Reader:
-    hints = get_type_hints(kind, include_extras=True)
-    readers = {key: (name, _reader(hints[name])) for key, name in _keys(kind)}
-    needed = {key for key, name in _keys(kind) if not hasattr(kind, name)}
-
-    def read_section(value: Mapping[str, object], place: _Place) -> Any:
-        before = len(place.problems)
-        parts = {}
-        for key, (name, reader) in readers.items():
+    def read_section(
+        self, kinds: Sequence[Any], value: Mapping[str, object], location: Location
+    ) -> Any:
+        """Read a table as the only one of the kinds, or the one whose `type` it has."""
+        kind, type_ = kinds[0], value.get("type")
+        if len(kinds) > 1:
+            types = {each.type: each for each in kinds}
+            if not isinstance(type_, str) or type_ not in types:
+                return self.refuse(_bad_type(type_, types), (*location, "type"))
+            kind = types[type_]
+        keys, parts = keys_of(kind), {}
+        for key, (name, hint) in keys.items():
             if key in value:
-                parts[name] = reader(value[key], place.at(key))
-            elif key in needed:
-                place.at(key).refuse(f"is missing; add {key} = {kind.examples[key]}")
+                parts[name] = self.read(hint, value[key], (*location, key))
+            elif key in kind.needed:
+                self.refuse(f"is missing; add {key} = {kind.needed[key]}", (*location, key))
         for key in value:
-            if key not in readers:
-                place.at(key).refuse(_unknown_key(key, kind, place.kind))
-        return kind(**parts, given=frozenset(parts)) if len(place.problems) == before else _BAD
-
-    return _table_reader(read_section, kind.examples)
-
-
-def _by_type(kinds: Sequence[Any]) -> _Reader:
-    """Make a reader of tables whose key `type` decides their kind."""
-    types = {str(kind.type): kind for kind in kinds}
-
-    def read_one(value: Mapping[str, object], place: _Place) -> Any:
-        type_ = value.get("type")
-        kind = types.get(type_) if isinstance(type_, str) else None
-        if kind is None:
-            return place.at("type").refuse(_bad_type(type_, types))
-        return _reader(kind)(value, place)
-
-    return _table_reader(read_one)
-
-
-def _list_reader(make: Callable[[Any], Any], item: _Reader) -> _Reader:
-    def read_list(value: object, place: _Place) -> Any:
-        if not isinstance(value, list | tuple):
-            is_table = place.location == ("organizations",)
-            form = "write [[organizations]], in double brackets" if is_table else _IN_BRACKETS
-            return place.refuse(f"not a list but {kind_of(value)}; {form}")
-        items = [item(each, place.at(index)) for index, each in enumerate(value)]
-        return _BAD if any(each is _BAD for each in items) else make(items)
-
-    return read_list
-
-
-def _mapping_reader(key: _Reader, item: _Reader) -> _Reader:
-    def read_mapping(value: Mapping[str, object], place: _Place) -> Any:
-        items = [
-            (key(name, place.at(name)), item(each, place.at(name))) for name, each in value.items()
-        ]
-        return _BAD if any(_BAD in pair for pair in items) else dict(items)
-
-    return _table_reader(read_mapping)
-
-
-def _table_reader(
-    read_table: Callable[[Mapping[str, object], _Place], Any],
-    parts: Mapping[str, str] = MappingProxyType({"NAME": "…"}),
-) -> _Reader:
-    """Make a reader that refuses what is no table, and shows how one with `parts` is written."""
-
-    def read_value(value: object, place: _Place) -> Any:
-        if isinstance(value, Mapping):
-            return read_table(value, place)
-        form = _form(place.location, parts)
-        return place.refuse(f"not a table but {kind_of(value)}; write {form}")
-
-    return read_value
+            if key not in keys:
+                self.refuse(_unknown_key(key, kind, self.kind), (*location, key))
+        return kind(**parts)
 
 
 def _form(location: Location, parts: Mapping[str, str]) -> str:
@@ -276,19 +207,13 @@ def _form(location: Location, parts: Mapping[str, str]) -> str:
     return f"{{ {', '.join(f'{key} = {value}' for key, value in parts.items())} }}"
 
 
-def _unknown_key(key: str, kind: type[Section], document: type[Section]) -> str:
+def _unknown_key(key: str, kind: Any, document: Any) -> str:
+    shapes = {name: _shape(hint) for name, (_, hint) in keys_of(document).items()}
+    tables = {name: parts[0] for name, (how, parts) in shapes.items() if how is Section}
+    homes = [f"[{name}]" for name, table in tables.items() if key in keys_of(table)]
     known = keys_of(kind)
-    homes = [f"[{name}]" for name, table in _tables(document) if key in keys_of(table)]
     hint = f'"{near}"' if (near := closest(key, known)) else " or ".join(homes)
     return f"unknown key; allowed: {quoted(known)}" + (f"; did you mean {hint}?" if hint else "")
-
-
-def _tables(kind: type[Section]) -> Iterator[tuple[str, type[Section]]]:
-    """Yield the tables that a document has once, by name."""
-    for name, hint in get_type_hints(kind).items():
-        for each in (hint, *get_args(hint)) if isinstance(hint, type | UnionType) else ():
-            if isinstance(each, type) and issubclass(each, Section):
-                yield name, each
 
 
 def _bad_type(type_: object, known: Mapping[str, object]) -> str:
