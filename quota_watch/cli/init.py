@@ -203,8 +203,8 @@ def _asked_channel(password: str | None) -> str:
 
     def receiver(text: str) -> str:
         text = text.strip()
-        if "://" in text and (complaint := web_url(text)):
-            raise InvalidValueError(complaint)
+        if "://" in text:
+            web_url(text)
         return text if not text or "://" in text else mail_address(text)
 
     answer = _ask("Where should alerts go? A mail address, a webhook's URL, or Enter", receiver)

@@ -28,7 +28,7 @@ from quota_watch.cli.context import (
     select_watches,
 )
 from quota_watch.cli.status import warn_of_old
-from quota_watch.config.addresses import database_complaint
+from quota_watch.config.addresses import database_url
 from quota_watch.config.secrets import secret
 from quota_watch.config.values import ConfigError, InvalidValueError
 from quota_watch.lib.machine import whole_file
@@ -319,7 +319,7 @@ def _revealed(url: str) -> str:
     password for the host, and show it.
     """
     try:
-        return secret(database_complaint)(url).reveal()
+        return secret(database_url)(url).reveal()
     except InvalidValueError as error:
         raise click.UsageError(f"URL: {error}") from None
     except ConfigError as error:

@@ -2,11 +2,13 @@
 
 import ipaddress
 import re
+from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from quota_watch.config.values import InvalidValueError
+from quota_watch.config.values import InvalidValueError, fitting
 from quota_watch.lib.text import has_unseen
+from quota_watch.lib.urls import parse_url
 
 CLOUD = "https://app.rybbit.io"
 """Rybbit's own server."""
@@ -19,10 +21,23 @@ SQLITE = "sqlite:///"
 
 DEFAULT_DATABASE = f"{SQLITE}quota-watch.db"
 
-_DATABASES = 'allowed: "sqlite:///FILE", "sqlite:////FOLDER/FILE", "postgresql://USER@HOST/NAME"'
+_DATABASES = '"sqlite:///FILE", "sqlite:////FOLDER/FILE", "postgresql://USER@HOST/NAME"'
+_SQLITE_MISTAKES = (
+    (
+        r"sqlite://(?:/(?::memory:)?)?",
+        "a database in memory forgets sent alerts when the program ends",
+    ),
+    (
+        r"sqlite(?!:///).*",
+        "not an SQLite URL: it needs three slashes before the file",
+    ),
+    (
+        r"sqlite:///(?:file:.*|.*\?.*|.*/)",
+        "not an SQLite file: only its path may follow the slashes",
+    ),
+)
 _POSTGRESQL = re.compile(r"postgresql(?:\+psycopg)?://([^?]*)(?:\?.*)?")
 _PORT = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+")
 _URL_CHARACTERS = re.compile(r"[!-\[\]-~]+")
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -77,32 +92,32 @@ def server(value: object) -> str:
         raise InvalidValueError(f"not a base URL: {error}", value=value, allowed=example) from None
     if "?" in text or "#" in text:
         raise InvalidValueError("a base URL has no query (?…) and no fragment (#…)")
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    port = f":{parts.port}" if parts.port not in {None, _DEFAULT_PORTS[parts.scheme]} else ""
-    return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
+    return f"{parts.scheme}://{parse_url(text).authority}{parts.path.rstrip('/')}"
 
 
-def web_url(value: str) -> str | None:
-    """Complain about a URL that nothing can be posted to, without showing it."""
+def web_url(value: str) -> None:
+    """Refuse a URL that nothing can be posted to, without showing it."""
     try:
         _split(value)
     except ValueError as error:
-        return f'not a URL: {error}; allowed: "http://…" or "https://…"'
-    return None
+        allowed = '"http://…" or "https://…"'
+        raise InvalidValueError(f"not a URL: {error}", allowed=allowed) from None
 
 
-def any_url(value: str) -> str | None:
-    """Complain about what is no URL of any kind, without showing it."""
-    if _ANY_URL.fullmatch(value) and not has_unseen(value):
-        return None
-    return 'not a URL; allowed: "SERVICE://…" as apprise has it'
+def any_url(value: str) -> None:
+    """Refuse what is no URL of any kind, without showing it."""
+    if not _ANY_URL.fullmatch(value) or has_unseen(value):
+        raise InvalidValueError("not a URL", allowed='"SERVICE://…" as apprise has it')
 
 
-def proxy_url(value: str) -> str | None:
-    """Complain about a URL that is no HTTP proxy's, without showing it."""
-    if web_url(value) is None and urlsplit(value).scheme == "http":
-        return None
-    return 'not the URL of a proxy; allowed: "http://HOST:PORT", as TLS to it is not supported'
+def proxy_url(value: str) -> None:
+    """Refuse a URL that is no HTTP proxy's, without showing it."""
+    with suppress(ValueError):
+        if _split(value).scheme == "http":
+            return
+    raise InvalidValueError(
+        "not the URL of a proxy", allowed='"http://HOST:PORT", as TLS to it is not supported'
+    )
 
 
 def is_everywhere(host: str) -> bool:
@@ -111,24 +126,6 @@ def is_everywhere(host: str) -> bool:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
         return False
-
-
-def host_name(value: object) -> str:
-    """Validate the name or address of a host."""
-    if not isinstance(value, str) or not _is_host(value):
-        raise InvalidValueError(
-            "not a host", value=value, allowed='a name or an address, such as "smtp.example.com"'
-        )
-    return value
-
-
-def mail_address(value: object) -> str:
-    """Validate a mail address without a name."""
-    if not isinstance(value, str) or not _is_address(value):
-        raise InvalidValueError(
-            "not a mail address", value=value, allowed='a bare one, such as "anna@example.com"'
-        )
-    return value
 
 
 def mailto(value: str) -> str | None:
@@ -196,13 +193,27 @@ def _is_address(text: str) -> bool:
     )
 
 
-def database_complaint(url: str) -> str | None:
-    """Complain about a URL that no store can be opened with, without showing it."""
+def database_url(url: str) -> None:
+    """Refuse a URL that no store can be opened with, without showing it."""
     if not url.isprintable():
-        return f"not a database URL: it holds control characters; {_DATABASES}"
+        what = "not a database URL: it holds control characters"
+        raise InvalidValueError(what, allowed=_DATABASES)
+    for pattern, what in _SQLITE_MISTAKES:
+        if re.fullmatch(pattern, url):
+            raise InvalidValueError(what, allowed=_DATABASES)
     if url.startswith("sqlite"):
-        return _sqlite_complaint(url)
-    return _postgresql_complaint(url)
+        return
+    match = _POSTGRESQL.fullmatch(url)
+    if match is None:
+        what = "not a database URL of a kind that is supported"
+        meant = "postgresql://" if url.startswith("postgres") else None
+        raise InvalidValueError(what, allowed=_DATABASES, meant=meant)
+    if match[1].count("@") > 1:
+        raise InvalidValueError("in a URL, write an @ of the password as %40")
+    port = _PORT.fullmatch(match[1].rpartition("@")[2].partition("/")[0])
+    if port is None or (port[1] is not None and not 0 < int(port[1]) <= _MOST_PORT):
+        what = "not a database URL: its host or port is wrong"
+        raise InvalidValueError(what, allowed=_DATABASES)
 
 
 def holds_password(url: str) -> bool:
@@ -211,26 +222,9 @@ def holds_password(url: str) -> bool:
     return ":" in user or "password" in url.lower()
 
 
-def _sqlite_complaint(url: str) -> str | None:
-    file = url.removeprefix(SQLITE)
-    if url == "sqlite://" or file in {"", ":memory:"}:
-        return f"a database in memory forgets sent alerts when the program ends; {_DATABASES}"
-    if not url.startswith(SQLITE):
-        return f"not an SQLite URL: it needs three slashes before the file; {_DATABASES}"
-    if "?" in file or file.startswith("file:") or file.endswith("/"):
-        return f"not an SQLite file: only its path may follow the slashes; {_DATABASES}"
-    return None
-
-
-def _postgresql_complaint(url: str) -> str | None:
-    match = _POSTGRESQL.fullmatch(url)
-    if match is None:
-        hint = '; did you mean "postgresql://"?' if url.startswith("postgres") else ""
-        return f"not a database URL of a kind that is supported; {_DATABASES}{hint}"
-    if match[1].count("@") > 1:
-        return "in a URL, write an @ of the password as %40"
-    authority = match[1].rpartition("@")[2].partition("/")[0]
-    port = _PORT.fullmatch(authority)
-    if port is None or (port[1] is not None and not 0 < int(port[1]) <= _MOST_PORT):
-        return f"not a database URL: its host or port is wrong; {_DATABASES}"
-    return None
+host_name = fitting(
+    _is_host, what="a host", allowed='a name or an address, such as "smtp.example.com"'
+)
+mail_address = fitting(
+    _is_address, what="a mail address", allowed='a bare one, such as "anna@example.com"'
+)

@@ -1,7 +1,9 @@
 """The config's sections as frozen models: their keys, defaults and allowed values."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import time, timedelta
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -17,7 +19,6 @@ _MOST_EVENTS = 10**15
 _SECOND, _LONGEST_REQUEST = timedelta(seconds=1), timedelta(seconds=25)
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _LISTEN = addresses.Listen("127.0.0.1", 8420)
-_NAME = r"[A-Za-z0-9_-]{1,64}"
 
 Text = Annotated[str, values.text]
 Flag = Annotated[bool, values.flag]
@@ -41,37 +42,44 @@ Names = Annotated[tuple[Text, ...], values.fold]
 Levels = Annotated[tuple[Level, ...], lambda levels: tuple(sorted(values.fold(levels)))]
 Name = Annotated[
     str,
-    values.matching(_NAME, what="a good name", allowed="1 to 64 letters, digits, _ and -"),
+    values.fitting(
+        partial(re.fullmatch, r"[A-Za-z0-9_-]{1,64}"),
+        what="a good name",
+        allowed="1 to 64 letters, digits, _ and -",
+    ),
 ]
 OrganizationId = Annotated[
     str,
-    values.matching(
-        r"[A-Za-z0-9_-]{1,128}",
+    values.fitting(
+        partial(re.fullmatch, r"[A-Za-z0-9_-]{1,128}"),
         what="an organization id",
         allowed="1 to 128 letters, digits, _ and -, as Rybbit shows it",
     ),
 ]
 UserName = Annotated[
     str,
-    values.matching(
-        r"[ -~]{1,200}",
+    values.fitting(
+        partial(re.fullmatch, r"[ -~]{1,200}"),
         what="a user name for SMTP",
         allowed="1 to 200 printable ASCII characters",
     ),
 ]
 TemplateName = Annotated[
     str,
-    values.matching(
-        r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\.j2",
+    values.fitting(
+        partial(re.fullmatch, r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\.j2"),
         what="the name of a template",
         allowed='the name of a file in webhook/ of the folder of [templates], such as "my.json.j2"',
     ),
 ]
 HeaderName = Annotated[
     str,
-    values.matching(
-        r"(?i)(?!(?:content-(?:type|length)|transfer-encoding|connection|webhook-.*)$)"
-        r"[!#$%&'*+.^_`|~0-9a-z-]{1,100}",
+    values.fitting(
+        partial(
+            re.fullmatch,
+            r"(?i)(?!(?:content-(?:type|length)|transfer-encoding|connection|webhook-.*)$)"
+            r"[!#$%&'*+.^_`|~0-9a-z-]{1,100}",
+        ),
         what="the name of a header you can set",
         allowed="letters, digits and -; not content-type, content-length or webhook-…, "
         "which are set already",
@@ -103,8 +111,8 @@ class PollTable(Section):
 class DatabaseTable(Section):
     """Where counts and alerts are stored; `Config.database_url()` resolves the URL."""
 
-    url: Annotated[Secret, secrets.secret(addresses.database_complaint)] = Secret(
-        addresses.DEFAULT_DATABASE, check=addresses.database_complaint
+    url: Annotated[Secret, secrets.secret(addresses.database_url)] = Secret(
+        addresses.DEFAULT_DATABASE, check=addresses.database_url
     )
     keep_snapshots: Duration = timedelta(days=400)
     keep_days: Duration = timedelta(days=1830)

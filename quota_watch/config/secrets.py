@@ -9,19 +9,12 @@ from typing import NoReturn
 
 from quota_watch.config.values import ConfigError, InvalidValueError, Problem
 
-Check = Callable[[str], str | None]
-"""Complains about a secret's value without repeating any of it; None where it is good."""
+Check = Callable[[str], object]
+"""Refuses a secret's value with an `InvalidValueError` that repeats none of it."""
 
 _REFERENCE = re.compile(r"(env|file|credential):(.*)", re.DOTALL)
-_NAMES = {
-    "env": (re.compile(r"[A-Za-z_][A-Za-z0-9_]*"), '"env:NAME" needs the name of a variable'),
-    "file": (re.compile(r"/[^\x00-\x1f\x7f]+"), '"file:/path" needs an absolute path'),
-    "credential": (
-        re.compile(r"(?!\.\.?$)[^/\x00-\x1f\x7f]+"),
-        '"credential:NAME" needs a name without slashes',
-    ),
-}
 _MEANT = (
+    (re.compile(""), "an empty string"),
     (
         re.compile(
             r"\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%|.*\$\{[A-Za-z_][A-Za-z0-9_]*\}.*", re.DOTALL
@@ -41,7 +34,7 @@ _MEANT = (
         "there are quotes within the quotes; remove the inner ones",
     ),
 )
-"""What was surely meant as something else than itself, and the right form."""
+"""What surely stands for something else than itself, and the right form."""
 
 _MOST_BYTES = 65_536
 _SIGNING_PREFIX = "whsec_"
@@ -56,7 +49,7 @@ class Secret:
 
     __slots__ = ("_check", "_path", "_text", "key")
 
-    def __init__(self, text: str, *, key: str = "", check: Check | None = None) -> None:
+    def __init__(self, text: str, *, key: str = "", check: Check = str) -> None:
         self._text = text
         self._check = check
         self._path: Path | None = None
@@ -79,15 +72,16 @@ class Secret:
 
     def reveal(self) -> str:
         """Read the value, anew each time; raises `ConfigError` that doesn't show it."""
-        value, complaint = _read(self._text)
-        if complaint is None and not value:
-            complaint = "it is empty; put the secret there"
-        if complaint is None and self._check is not None:
-            complaint = self._check(value)
-        if complaint is not None:
-            where = "" if self.is_literal else f"{self._text}: "
-            raise ConfigError(self._path, [Problem(self.key, where + complaint)])
-        return value
+        reference = _REFERENCE.fullmatch(self._text)
+        try:
+            value = _READERS[reference[1]](reference[2]) if reference else self._text
+            _FILLED(value)
+            self._check(value)
+        except InvalidValueError as error:
+            complaint = f"{self._text}: {error}" if reference else str(error)
+        else:
+            return value
+        raise ConfigError(self._path, [Problem(self.key, complaint)])
 
     def __str__(self) -> str:
         return "***" if self.is_literal else self._text
@@ -108,7 +102,7 @@ class Secret:
         raise TypeError("a Secret is not pickled: the value would leave the process")
 
 
-def secret(check: Check | None = None) -> Callable[[object], Secret]:
+def secret(check: Check) -> Callable[[object], Secret]:
     """Return a validator that makes a `Secret` of a config value.
 
     Literals are checked at once, references when they are revealed.
@@ -120,9 +114,13 @@ def secret(check: Check | None = None) -> Callable[[object], Secret]:
                 "not a string", allowed='the secret, "env:NAME", "file:/path", "credential:NAME"'
             )
         reference = _REFERENCE.fullmatch(value)
-        complaint = _bad_reference(reference) if reference else _bad_literal(value, check)
-        if complaint is not None:
-            raise InvalidValueError(complaint)
+        if reference:
+            _NAMES[reference[1]](reference[2])
+            return Secret(value, check=check)
+        for pattern, advice in _MEANT:
+            if pattern.fullmatch(value):
+                raise InvalidValueError(advice)
+        check(value)
         return Secret(value, check=check)
 
     return validate
@@ -133,14 +131,20 @@ def signing_secrets(value: object) -> tuple[Secret, ...]:
     several = value if isinstance(value, list) else [value]
     if len(several) not in {1, 2}:
         raise InvalidValueError(f"a list of {len(several)}", allowed="one secret or a list of two")
-    return tuple(secret(signing_secret)(one) for one in several)
+    return tuple(map(secret(signing_key), several))
 
 
 def shaped(pattern: str, complaint: str) -> Check:
     """Make a check that a value matches `pattern` as a whole."""
-    return lambda value: None if re.fullmatch(pattern, value) else complaint
+
+    def check(value: str) -> None:
+        if not re.fullmatch(pattern, value):
+            raise InvalidValueError(complaint)
+
+    return check
 
 
+_FILLED = shaped(r"(?s).+", "it is empty; put the secret there")
 API_KEY = shaped(
     r"[!-~]+", "not an API key: it holds spaces, line breaks or characters outside ASCII"
 )
@@ -177,72 +181,52 @@ def signing_key(secret: str) -> bytes:
     return key
 
 
-def signing_secret(value: str) -> str | None:
-    """Complain about a secret that is not of the Standard Webhooks kind."""
-    try:
-        signing_key(value)
-    except InvalidValueError as error:
-        return str(error)
-    return None
-
-
-def _bad_literal(value: str, check: Check | None) -> str | None:
-    if not value:
-        return "an empty string"
-    meant = next((advice for pattern, advice in _MEANT if pattern.fullmatch(value)), None)
-    return meant or (check(value) if check else None)
-
-
-def _bad_reference(reference: re.Match[str]) -> str | None:
-    pattern, complaint = _NAMES[reference[1]]
-    return None if pattern.fullmatch(reference[2]) else complaint
-
-
-def _read(text: str) -> tuple[str, str | None]:
-    """Read the value of a secret or, where there is none, what is wrong and what to do."""
-    reference = _REFERENCE.fullmatch(text)
-    if reference is None:
-        return text, None
-    source, name = reference.groups()
-    if source == "env":
-        return _from_environment(name)
-    if source == "file":
-        return _from_file(Path(name))
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if not folder:
-        return "", _no_credentials(name)
-    return _from_file(Path(folder, name))
-
-
-def _no_credentials(name: str) -> str:
-    """Explain who sets the folder: the unit, or the launcher for commands beside it."""
-    if os.environ.get("INVOCATION_ID"):  # systemd runs us
-        return f"$CREDENTIALS_DIRECTORY is not set: the unit needs LoadCredential={name}:FILE"
-    return (
-        "$CREDENTIALS_DIRECTORY is not set; it is set only inside the systemd service; "
-        "beside it use deploy/quota-watch, elsewhere env: or file:"
-    )
-
-
-def _from_environment(name: str) -> tuple[str, str | None]:
+def _from_environment(name: str) -> str:
     value = os.environ.get(name)
     if value is None:
-        return "", (
+        raise InvalidValueError(
             f"the environment variable {name} is not set; "
             "export it, or give it to the service with EnvironmentFile="
         )
-    return value, None
+    return value
 
 
-def _from_file(path: Path) -> tuple[str, str | None]:
+def _from_file(name: str) -> str:
+    path = Path(name)
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
         value = content.decode()
     except OSError as error:
-        return "", f"can't read {path}: {error.strerror}; is it there, and may this user read it?"
+        raise InvalidValueError(
+            f"can't read {path}: {error.strerror}; is it there, and may this user read it?"
+        ) from None
     except UnicodeDecodeError:
-        return "", f"{path} is not UTF-8 text; put only the secret into it"
+        raise InvalidValueError(f"{path} is not UTF-8 text; put only the secret into it") from None
     if len(content) > _MOST_BYTES:
-        return "", f"{path} is over 64 KiB; put only the secret into it"
-    return value.removesuffix("\n").removesuffix("\r"), None
+        raise InvalidValueError(f"{path} is over 64 KiB; put only the secret into it")
+    return value.removesuffix("\n").removesuffix("\r")
+
+
+def _from_credentials(name: str) -> str:
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder:
+        return _from_file(f"{folder}/{name}")
+    # The unit sets it, or the launcher for commands beside it.
+    by_systemd = bool(os.environ.get("INVOCATION_ID"))
+    raise InvalidValueError(
+        f"$CREDENTIALS_DIRECTORY is not set: the unit needs LoadCredential={name}:FILE"
+        if by_systemd
+        else "$CREDENTIALS_DIRECTORY is not set; it is set only inside the systemd service; "
+        "beside it use deploy/quota-watch, elsewhere env: or file:"
+    )
+
+
+_NAMES = {
+    "env": shaped(r"[A-Za-z_][A-Za-z0-9_]*", '"env:NAME" needs the name of a variable'),
+    "file": shaped(r"/[^\x00-\x1f\x7f]+", '"file:/path" needs an absolute path'),
+    "credential": shaped(
+        r"(?!\.\.?$)[^/\x00-\x1f\x7f]+", '"credential:NAME" needs a name without slashes'
+    ),
+}
+_READERS = {"env": _from_environment, "file": _from_file, "credential": _from_credentials}

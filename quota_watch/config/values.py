@@ -178,11 +178,11 @@ def text(value: object) -> str:
     return value
 
 
-def matching(pattern: str, *, what: str, allowed: str) -> Callable[[object], str]:
-    """Make a validator of names that match `pattern` as a whole."""
+def fitting(fits: Callable[[str], object], *, what: str, allowed: str) -> Callable[[object], str]:
+    """Make a validator of texts that fit, such as names that match a pattern."""
 
     def validate(value: object) -> str:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        if not isinstance(value, str) or not fits(value):
             raise InvalidValueError(f"not {what}", value=value, allowed=allowed)
         return value
 
