@@ -285,9 +285,9 @@ def preview(
         answer = {
             "organization": watch.organization.id,
             "rule": rule,
-            "channel": rendering.channel,
+            "channel": channel,
             "format": rendering.format,
-            "is_true": rendering.is_true,
+            "is_true": is_true,
             "subject": rendering.subject,
             "text": rendering.text,
             "html": rendering.files.get("html"),
@@ -295,15 +295,15 @@ def preview(
         }
         print_json({"previews": [answer]})
         return
-    click.echo(_introduction(rendering, rule), err=True)
+    click.echo(_introduction(channel, rule, is_true=is_true), err=True)
     click.echo("\n".join(files) or f"{rendering.subject}\n\n{rendering.text}")
 
 
-def _introduction(rendering: "Preview", rule: str) -> str:
-    where = "as a mail" if rendering.channel is None else f"on the channel {rendering.channel}"
+def _introduction(channel: str | None, rule: str, *, is_true: bool) -> str:
+    where = "as a mail" if channel is None else f"on the channel {channel}"
     if rule == "report":
         return f"The newest report {where}; nothing is sent."
-    if rendering.is_true:
+    if is_true:
         return f"True now, and this is what would be sent {where}."
     return f"Not true now: a sample with example numbers, {where}; nothing is sent."
 

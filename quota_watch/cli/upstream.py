@@ -275,7 +275,7 @@ def _fill(
             clock=context.clock,
             sleep=time.sleep,
             note=bar.say,
-            done=lambda: bar.advance(1),
+            done=bar.advance,
         )
         return {
             watch.organization: work.fill(keys[watch.organization], watch, start, again=again)

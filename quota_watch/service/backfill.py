@@ -1,6 +1,6 @@
 """Fetches older days: whole months, newest first, within the rate limits; it can be resumed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -9,7 +9,7 @@ from quota_watch.model.period import DayCounts, Period, each_day, month_of, prev
 from quota_watch.model.source import ErrorKind, NotYet, Organization, UpstreamError
 from quota_watch.model.watch import Watch
 from quota_watch.storage.database import Database
-from quota_watch.storage.days import KeptPeriod, kept_period, mark_capped_in, write_days
+from quota_watch.storage.days import kept_period, mark_capped_in, write_days
 
 _WORTH_WAITING = 60.0  # seconds; a bucket is full again by then, a day's budget is not
 _WORTH_TELLING = 1.0
@@ -48,8 +48,8 @@ class Filled:
 class Backfill:
     """Fetches missing months, safe beside a running daemon.
 
-    `sleep` waits for so many seconds; `note` receives what is being done, `done` is called after
-    each month.
+    `sleep` waits for so many seconds; `note` receives what is being done, `done` how many months
+    more are.
     """
 
     database: Database
@@ -57,7 +57,7 @@ class Backfill:
     clock: Clock
     sleep: Callable[[float], object]
     note: Callable[[str], object]
-    done: Callable[[], object]
+    done: Callable[[int], object]
 
     def fill(self, pk: int, watch: Watch, first: date, *, again: bool = False) -> Filled:
         """Fetch the months back to that of `first`, the newest first.
@@ -66,10 +66,11 @@ class Backfill:
         month, and stays when a later one fails. Raises `StorageError`.
         """
         months = months_back(first, self.clock.now().date())
-        missing = [each for each in months if again or not self._kept(pk, each).is_complete]
-        filled = Filled(present=[each for each in months if each not in missing])
-        for _ in filled.present:
-            self.done()
+        with self.database.read() as connection:
+            kept = {month: kept_period(connection, pk, month) for month in months}
+        missing = [month for month in months if again or not kept[month].is_complete]
+        filled = Filled(present=[month for month in months if month not in missing])
+        self.done(len(filled.present))
         for n, month in enumerate(missing):
             try:
                 self._fetch(pk, watch, month)
@@ -77,27 +78,35 @@ class Backfill:
                 filled.stopped, filled.left = error, missing[n:]
                 break
             filled.fetched.append(month)
-            self.done()
-        self._mark(pk, watch, filled)
+            self.done(1)
+        # An earlier run may have fetched a month and not marked its days; what the daemon polled
+        # it marked itself, by the limit then in force.
+        earlier = [month for month in filled.present if kept[month].at_once]
+        filled.capped = self._mark(pk, watch, [*filled.fetched, *earlier])
         return filled
 
-    def _kept(self, pk: int, month: Period) -> KeptPeriod:
-        with self.database.read() as connection:
-            return kept_period(connection, pk, month)
-
     def _fetch(self, pk: int, watch: Watch, month: Period) -> None:
+        """Fetch a month that is over: none of its days may be missing, not even the last."""
+        organization = watch.organization
         self.note(f"{watch.name} {month.start:%Y-%m}")
         asked_at = self.clock.now()
         days = self._patiently(watch, month)
+        if {day.day for day in days} != set(each_day(month.start, month.last_day)):
+            raise UpstreamError(
+                ErrorKind.BAD_ANSWER,
+                f"organization {organization.id} at {organization.server}: the answer was"
+                f" rejected: {month.last_day} is missing, though that day is over. Try again later",
+                may_pass=True,
+            )
         with self.database.write() as connection:
             write_days(connection, pk, days, watch=watch, seen_at=asked_at)
 
     def _patiently(self, watch: Watch, month: Period) -> Sequence[DayCounts]:
-        """Fetch a month, waiting a little for the rate limit; raises where that takes long."""
+        """Ask for a month, waiting a little for the rate limit; raises where that takes long."""
         refusals = 0
         while True:
             try:
-                return self._whole(watch.organization, month)
+                return self.ask(watch.organization, month.start, month.last_day)
             except NotYet as not_yet:
                 if not_yet.seconds > _WORTH_WAITING:
                     raise
@@ -109,26 +118,10 @@ class Backfill:
                 if error.kind is not ErrorKind.RATE_LIMITED or refusals == _REFUSALS:
                     raise
 
-    def _whole(self, organization: Organization, month: Period) -> Sequence[DayCounts]:
-        """Fetch a month that is over: none of its days may be missing, not even the last."""
-        days = self.ask(organization, month.start, month.last_day)
-        if {day.day for day in days} != set(each_day(month.start, month.last_day)):
-            raise UpstreamError(
-                ErrorKind.BAD_ANSWER,
-                f"organization {organization.id} at {organization.server}: the answer was"
-                f" rejected: {month.last_day} is missing, though that day is over. Try again later",
-                may_pass=True,
-            )
-        return days
-
-    def _mark(self, pk: int, watch: Watch, filled: Filled) -> None:
-        """Mark capped days, the oldest month first: marked days are no measure of later ones.
-
-        Also in months that an earlier run fetched and may not have marked; days that the daemon
-        polled it marked itself, by the limit then in force.
-        """
-        earlier = [month for month in filled.present if self._kept(pk, month).at_once]
-        today = self.clock.now().date()
-        for month in sorted([*filled.fetched, *earlier]):
+    def _mark(self, pk: int, watch: Watch, months: Iterable[Period]) -> int:
+        """Mark capped days, the oldest month first: marked days are no measure of later ones."""
+        capped, today = 0, self.clock.now().date()
+        for month in sorted(months):
             with self.database.write() as connection:
-                filled.capped += mark_capped_in(connection, pk, month, watch=watch, today=today)
+                capped += mark_capped_in(connection, pk, month, watch=watch, today=today)
+        return capped

@@ -13,7 +13,7 @@ from quota_watch.channels.email import address, compose
 from quota_watch.config import AppriseTable, Config, EmailTable, WebhookTable
 from quota_watch.messages.facts import EXAMPLES_AT, REPORT, Facts, Message, example_of
 from quota_watch.messages.freeze import facts_of
-from quota_watch.messages.render import Renderer
+from quota_watch.messages.render import Rendered, Renderer
 from quota_watch.messages.view import subject
 from quota_watch.model.schedule import ReportKind, latest_report
 from quota_watch.model.watch import Rule, Watch
@@ -33,14 +33,12 @@ _NOBODY = "nobody@example.com"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A message as it would be sent; `is_true`: whether its rule is true now.
+    """A message as it would be sent.
 
     `files` are its parts by suffix: `eml`, `html` and `txt` of a mail, `json` or `txt` else.
     """
 
-    channel: str | None
     format: str
-    is_true: bool
     subject: str
     text: str
     files: Mapping[str, str] = field(default_factory=dict)
@@ -75,31 +73,18 @@ def render(
     now = now if is_true else EXAMPLES_AT
     table = None if channel is None else config.channels[channel]
     if isinstance(table, WebhookTable):
-        return _webhook(config, table, channel, facts, is_true=is_true, now=now)
+        return _webhook(config, table, facts, now)
     if isinstance(table, AppriseTable):
         title, text = subject(facts, now=now), plain_text([facts], now)
         files = {"txt": f"{title}\n\n{text}\n"}
-        return Preview(
-            channel=channel,
-            format="apprise",
-            is_true=is_true,
-            subject=title,
-            text=text,
-            files=files,
-        )
-    return _mail(config, table, channel, facts, is_true=is_true, now=now)
+        return Preview(format="apprise", subject=title, text=text, files=files)
+    rendered = Renderer(config.templates.directory).email(facts, channel=channel, now=now)
+    return _mail(config, table, facts, rendered, now)
 
 
 def _mail(
-    config: Config,
-    table: EmailTable | None,
-    channel: str | None,
-    facts: Facts,
-    *,
-    is_true: bool,
-    now: datetime,
+    config: Config, table: EmailTable | None, facts: Facts, rendered: Rendered, now: datetime
 ) -> Preview:
-    rendered = Renderer(config.templates.directory).email(facts, channel=channel, now=now)
     to = table.to[0] if table else _NOBODY
     sender = (table and table.from_) or (config.smtp and config.smtp.from_) or to
     mail = compose(
@@ -112,9 +97,7 @@ def _mail(
         now=now,
     )
     return Preview(
-        channel=channel,
         format="email",
-        is_true=is_true,
         subject=rendered.subject,
         text=rendered.text,
         files={
@@ -125,15 +108,7 @@ def _mail(
     )
 
 
-def _webhook(
-    config: Config,
-    table: WebhookTable,
-    channel: str | None,
-    facts: Facts,
-    *,
-    is_true: bool,
-    now: datetime,
-) -> Preview:
+def _webhook(config: Config, table: WebhookTable, facts: Facts, now: datetime) -> Preview:
     key = None if table.routing_key is None else _NO_KEY
     form = form_of(config, table, routing_key=key)
     message = Message(id="msg_preview", recipient="", bodies=(facts.to_json(),))
@@ -141,9 +116,7 @@ def _webhook(
     text = "\n".join(_indented(body) or body for body in bodies)
     suffix = "json" if all(map(_indented, bodies)) else "txt"
     return Preview(
-        channel=channel,
         format="template" if table.template else table.format,
-        is_true=is_true,
         subject=subject(facts, now=now),
         text=text,
         files={suffix: text + "\n"},
@@ -193,13 +166,15 @@ def _marked(facts: Facts, rule: str) -> Facts:
     """Mark a sample as one, in title, summary and lead."""
     alert = facts.alert
     mark = f"This is a sample with made-up numbers: the rule {rule} is not true now."
-    marked = replace(
-        alert,
-        title=f"Sample: {alert.title}",
-        summary=f"{mark} {alert.summary}",
-        lead=f"{mark} {alert.lead}",
+    return replace(
+        facts,
+        alert=replace(
+            alert,
+            title=f"Sample: {alert.title}",
+            summary=f"{mark} {alert.summary}",
+            lead=f"{mark} {alert.lead}",
+        ),
     )
-    return replace(facts, alert=marked)
 
 
 def _report(

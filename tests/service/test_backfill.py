@@ -46,7 +46,7 @@ class Work:
         self.past, self.clock = Past(), FakeClock(NOON)
         self.notes: list[str] = []
         self.waits: list[float] = []
-        self.steps: list[None] = []
+        self.steps: list[int] = []
         self.database = database
         self.watch = watch(limit=None)
 
@@ -59,7 +59,7 @@ class Work:
             clock=self.clock,
             sleep=self.waits.append,
             note=self.notes.append,
-            done=lambda: self.steps.append(None),
+            done=self.steps.append,
         )
         return backfill.fill(keys[self.watch.organization], self.watch, first, again=again)
 
@@ -89,7 +89,7 @@ def test_whole_months_are_fetched_the_newest_first(work: Work) -> None:
     filled = work.run()
     assert work.past.asked == months(filled.fetched) == ALL
     assert work.kept() == list(each_day(date(2025, 11, 1), date(2026, 2, 28)))
-    assert (len(work.steps), filled.left, filled.stopped) == (4, [], None)
+    assert (sum(work.steps), filled.left, filled.stopped) == (4, [], None)
 
 
 def test_what_is_stored_already_is_not_asked_for(work: Work) -> None:
