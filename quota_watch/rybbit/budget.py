@@ -72,13 +72,12 @@ class Bucket:
     It never assumes more than upstream has, however late the requests under way arrive there.
     """
 
-    def __init__(self, tier: RateTier, *, in_flight: int, at: float) -> None:
+    def __init__(self, tier: RateTier, *, at: float) -> None:
         self._limit = tier.limit
         self._per_second = _PER_SECOND
         self._tokens = float(tier.remaining)
         self._at = at
         self._promised = at
-        self.update(tier, in_flight=in_flight, at=at)
 
     def update(self, tier: RateTier, *, in_flight: int, at: float) -> None:
         """Update from an answer while `in_flight` other requests are under way."""
@@ -128,46 +127,44 @@ class Day:
     minute, must not start over at zero.
     """
 
-    def __init__(
-        self, tier: RateTier, *, in_flight: int, at: float, others_per_second: float = 0.0
-    ) -> None:
+    def __init__(self, tier: RateTier, *, in_flight: int, at: float) -> None:
+        self._others_per_second = 0.0
+        self._begin(tier, in_flight, at)
+
+    def _begin(self, tier: RateTier, in_flight: int, at: float) -> None:
         self.limit = tier.limit
         self.ends = at + tier.reset
         self.extra = 0
         self._remaining = max(tier.remaining - in_flight, 0)
-        self._before = self.limit - self._remaining
-        self._ours = 0
-        self._others_per_second = others_per_second
+        self._ours = self.limit - self._remaining
         self._glanced = (at, 0)
         self._steps = 0
         self._stepped_at = at - DAY_SECONDS
 
-    def update(self, tier: RateTier, *, in_flight: int, at: float) -> "Day":
-        """Return the day after an answer: this one, or a new one if the answer is of a new one.
+    def update(self, tier: RateTier, *, in_flight: int, at: float) -> None:
+        """Update from an answer, which may be the first of a new day.
 
         Within a day only lower numbers are accepted: answers overtake each other, and a server
         that lost its counters reports that nothing was used.
         """
         later = at + tier.reset - self.ends
         if later < -DAY_SECONDS / 2:  # an answer from before midnight that took its time
-            return self
+            return
         if later > DAY_SECONDS / 2 or tier.limit != self.limit:
-            return self._next(tier, in_flight, at)
+            self._begin(tier, in_flight, at)
         self.ends = at + tier.reset
         self._remaining = min(self._remaining, max(tier.remaining - in_flight, 0))
-        return self
 
-    def begin_next(self, *, in_flight: int, at: float) -> "Day":
-        """Return this day, or the next one once midnight has passed."""
-        if at < self.ends:
-            return self
-        to_midnight = DAY_SECONDS - (at - self.ends) % DAY_SECONDS
-        return self._next(RateTier(self.limit, self.limit, to_midnight), in_flight, at)
+    def pass_midnight(self, *, in_flight: int, at: float) -> None:
+        """Begin the next day if midnight has passed."""
+        if at >= self.ends:
+            to_midnight = DAY_SECONDS - (at - self.ends) % DAY_SECONDS
+            self._begin(RateTier(self.limit, self.limit, to_midnight), in_flight, at)
 
     @property
     def others(self) -> int:
         """How many requests others have visibly used today."""
-        return max(self.limit - self._remaining - self._before - self._ours, 0)
+        return max(self.limit - self._remaining - self._ours, 0)
 
     @property
     def left(self) -> int:
@@ -185,9 +182,10 @@ class Day:
         self._ours += 1
         self.extra += extra
 
-    def spend(self) -> None:
-        """Note that nothing is left, as a refusal showed."""
-        self._remaining = min(self._remaining, 0)
+    def spend(self, *, until: float) -> None:
+        """Note that nothing is left, as a refusal until then showed, unless of the day before."""
+        if until > self.ends - DAY_SECONDS / 2:
+            self._remaining = min(self._remaining, 0)
 
     def stretch(self, interval: timedelta, *, organizations: int, at: float) -> timedelta:
         """Return the interval at which what is left lasts until midnight, as others go on.
@@ -199,7 +197,7 @@ class Day:
         to_go = max(self.ends - at, 0.0)
         reserve = self._remaining - self.left
         remaining = max(self.left - max(self._others_per_second * to_go - reserve, 0.0), 1.0)
-        now = interval * _STEP**self._steps if self._steps else interval
+        now = interval * _STEP**self._steps
         if at - self._stepped_at < now.total_seconds() or to_go < now.total_seconds():
             return now
         due = organizations * to_go / now.total_seconds()
@@ -221,6 +219,3 @@ class Day:
         weight = 1 - math.exp((before - at) / _MEMORY_SECONDS)
         self._others_per_second += (rate - self._others_per_second) * weight
         self._glanced = (at, self.others)
-
-    def _next(self, tier: RateTier, in_flight: int, at: float) -> "Day":
-        return Day(tier, in_flight=in_flight, at=at, others_per_second=self._others_per_second)

@@ -108,8 +108,9 @@ class RybbitClient:
         pacer: Pacer | None = None,
         clock: Clock | None = None,
     ) -> None:
+        self._clock = clock or SystemClock()
         self._pacer = pacer or Pacer()
-        self._asker = Asker(http, timeout=timeout, pacer=self._pacer, clock=clock or SystemClock())
+        self._asker = Asker(http, timeout=timeout, pacer=self._pacer, clock=self._clock)
         self._keys = keys
         self._sharing = Counter((each.server, key) for each, key in keys.items())
         self._logged: dict[tuple[str, str], tuple[timedelta, bool]] = {}
@@ -148,7 +149,8 @@ class RybbitClient:
         return [(server, pace) for server, pace in paces if pace.reads_every > ENFORCED_EVERY]
 
     def _pace(self, credential: tuple[str, str], configured: timedelta) -> Pace:
-        return self._pacer.pace(*credential, self._sharing[credential], configured)
+        budget = self._pacer.budget(*credential)
+        return budget.pace(self._sharing[credential], configured, at=self._clock.monotonic())
 
     def days(
         self,

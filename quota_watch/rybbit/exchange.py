@@ -69,7 +69,12 @@ class Asker:
         Raises `UpstreamError` and nothing else for whatever upstream does, and `NotYet` where the
         pacer allows no request now.
         """
-        self._reserve(question)
+        budget = None
+        if question.key is not None:
+            budget = self._pacer.budget(question.server, question.key)
+            wait = budget.reserve(question.purpose, at=self._clock.monotonic())
+            if wait > 0:
+                raise NotYet(wait)
         answer: Response | None = None
         failure: UpstreamError | None = None
         parsed: list[T] = []
@@ -86,36 +91,15 @@ class Asker:
         except UpstreamError as error:
             failure = _without_key(error, question.key)
         finally:  # whatever happened: until then it counts as under way
-            self._learn(question, answer, failure)
+            if budget is not None:
+                budget.learn(
+                    answer,
+                    failure,
+                    question.purpose,
+                    now=self._clock.now(),
+                    at=self._clock.monotonic(),
+                )
         raise failure
-
-    def _reserve(self, question: Question) -> None:
-        if question.key is None:
-            return
-        wait = self._pacer.reserve(
-            question.server,
-            question.key,
-            monotonic=self._clock.monotonic(),
-            purpose=question.purpose,
-        )
-        if wait > 0:
-            raise NotYet(wait)
-
-    def _learn(
-        self, question: Question, answer: Response | None, failure: UpstreamError | None
-    ) -> None:
-        if question.key is None:
-            return
-        self._pacer.learn(
-            question.server,
-            question.key,
-            status=answer.status if answer else None,
-            headers=answer.headers if answer else {},
-            error=failure,
-            now=self._clock.now(),
-            monotonic=self._clock.monotonic(),
-            purpose=question.purpose,
-        )
 
     def _send(self, question: Question, check: Callable[[Response], None]) -> Response:
         """Send the question, pass the answer to `check`, whatever its status, and return it."""
@@ -137,7 +121,16 @@ class Asker:
         if request is None:
             headers = {"Accept": "application/json"}
             if key is not None:
-                headers["Authorization"] = f"Bearer {_sendable(key, question)}"
+                # The encoder's own complaint would show the key whole.
+                if not (key.isascii() and key.isprintable() and key == key.strip() and key):
+                    raise UpstreamError(
+                        ErrorKind.FORBIDDEN,
+                        f"{question.place}: the api_key is empty or has characters no key can have"
+                        " (a line break, a space at an end, a letter that is not ASCII), so it was"
+                        " not sent. Copy it again",
+                        may_pass=False,
+                    )
+                headers["Authorization"] = f"Bearer {key}"
             request = self._http.build_request("GET", server, headers=headers)
             self._requests[server, key] = request
         return request
@@ -162,54 +155,38 @@ def _read(question: Question, answer: Response, parse: Callable[[bytes], T]) -> 
 
 def _failure(error: Exception, question: Question, timeout: float) -> UpstreamError:
     """Return an error of ours for why no answer arrived."""
+    place = question.place
     reason = quotable(str(error)[:200]) or type(error).__name__
-    if isinstance(error, TimedOut):
-        return UpstreamError(
-            ErrorKind.TIMEOUT,
-            f"{question.place}: no whole answer within {timeout:g} s ({reason}). If that"
-            " persists, check that the server is up, or raise rybbit.timeout",
-            may_pass=True,
-        )
-    if isinstance(error, ValueError):
-        return UpstreamError(
-            ErrorKind.CONNECTION,
-            f"{question.place}: this address can't be used ({reason}). Correct base_url",
-            may_pass=False,
-        )
-    if isinstance(error, ProtocolError):
-        reason = reason.partition(":")[0]  # what follows is upstream's own bytes
-        if not any(words in reason for words in _BROKEN_OFF):
-            return bad_answer(
-                f"{question.place}: the answer is not proper HTTP ({reason})", status=None
+    brief = reason.partition(":")[0]
+    match error:
+        case TimedOut():
+            return UpstreamError(
+                ErrorKind.TIMEOUT,
+                f"{place}: no whole answer within {timeout:g} s ({reason}). If that persists, check"
+                " that the server is up, or raise rybbit.timeout",
+                may_pass=True,
             )
-    return UpstreamError(
-        ErrorKind.CONNECTION, f"{question.place}: {_advice(reason)}", may_pass=True
-    )
+        case ValueError():
+            return UpstreamError(
+                ErrorKind.CONNECTION,
+                f"{place}: this address can't be used ({reason}). Correct base_url",
+                may_pass=False,
+            )
+        case ProtocolError() if not any(words in brief for words in _BROKEN_OFF):
+            return bad_answer(f"{place}: the answer is not proper HTTP ({brief})", status=None)
+        case ProtocolError():
+            reason = brief  # what follows is upstream's own bytes
+    advice = f"the connection failed ({reason}). If this persists, check base_url and the network"
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        advice = (
+            f"its certificate is not trusted ({reason}). If it is from your own authority, name"
+            " that in rybbit.ca_file"
+        )
+    return UpstreamError(ErrorKind.CONNECTION, f"{place}: {advice}", may_pass=True)
 
 
 def _rejection(question: Question, why: str) -> UpstreamError:
     return bad_answer(f"{question.place}: the answer was rejected: {why}")
-
-
-def _advice(reason: str) -> str:
-    if "CERTIFICATE_VERIFY_FAILED" in reason:
-        return (
-            f"its certificate is not trusted ({reason}). If it is from your own authority, name"
-            " that in rybbit.ca_file"
-        )
-    return f"the connection failed ({reason}). If this persists, check base_url and the network"
-
-
-def _sendable(key: str, question: Question) -> str:
-    """Return the key if a header can carry it; the encoder's own complaint would show it whole."""
-    if key.isascii() and key.isprintable() and key == key.strip() and key:
-        return key
-    raise UpstreamError(
-        ErrorKind.FORBIDDEN,
-        f"{question.place}: the api_key is empty or has characters no key can have (a line break,"
-        " a space at an end, a letter that is not ASCII), so it was not sent. Copy it again",
-        may_pass=False,
-    )
 
 
 def _without_key(error: UpstreamError, key: str | None) -> UpstreamError:

@@ -5,15 +5,15 @@ Nothing here waits or reads a clock: callers learn how long to wait, and ask aga
 
 import threading
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from http import HTTPStatus
 
+from quota_watch.lib.http import Response
 from quota_watch.model.schedule import EXTRA_PER_DAY, Pace, needed_interval
 from quota_watch.model.source import UpstreamError
-from quota_watch.rybbit.budget import DAY_SECONDS, Bucket, Day, read_tiers
+from quota_watch.rybbit.budget import DAY_SECONDS, Bucket, Day, RateTier, read_tiers
 
 _LOST_SECONDS = 60.0  # a request without an outcome for so long has ended somehow
 _SOON, _SOON_AFTER, _LATER = 0.1, 1.0, 0.5  # seconds; how often to ask while the first is away
@@ -36,258 +36,204 @@ class Purpose(Enum):
 
 @dataclass(slots=True)
 class _Server:
-    """What is known of a server whatever the credential."""
+    """What is known of a server whatever the credential; `limited` None: it never answered."""
 
+    lock: threading.Lock = field(default_factory=threading.Lock)
     first_at: float | None = None
-    asked: bool = False
-    limited: bool = False
-
-
-@dataclass(slots=True)
-class _Credential:
-    """The budget of one credential; `in_flight` are the times of requests under way."""
-
-    in_flight: deque[float] = field(default_factory=deque)
-    asked: bool = False
-    bucket: Bucket | None = None
-    day: Day | None = None
-    rests_until: float = 0.0
-    pause: float = 0.0
-    organizations: int = 0
-    interval: timedelta = timedelta(0)
+    limited: bool | None = None
 
 
 class Pacer:
-    """Decides when the next request with a credential may go; threads share it.
-
-    The same key on the same server is one budget; of a key only a hash is kept. Whoever was given
-    a token must call `learn` once, whatever became of the request.
-    """
+    """Holds the budgets; the same key on the same server is one. Of a key only a hash is kept."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._servers: dict[str, _Server] = {}
-        self._credentials: dict[int, _Credential] = {}
-        self._seen = 0.0
+        self._budgets: dict[int, Budget] = {}
 
-    def reserve(
-        self,
-        server: str,
-        key: str,
-        *,
-        monotonic: float,
-        purpose: Purpose = Purpose.POLL,
-    ) -> float:
+    def budget(self, server: str, key: str) -> "Budget":
+        """Return the budget of a key on a server, the same one to every thread."""
+        server = server.rstrip("/")
+        hashed = hash((server, key))
+        budget = self._budgets.get(hashed)
+        if budget is None:
+            common = self._servers.setdefault(server, _Server())
+            budget = self._budgets.setdefault(hashed, Budget(common))
+        return budget
+
+
+class Budget:
+    """Decides when the next request with one credential may go; threads share it.
+
+    Times are monotonic seconds. Whoever was given a token must call `learn` once, whatever became
+    of the request.
+    """
+
+    def __init__(self, server: _Server) -> None:
+        self._server = server
+        self._in_flight = deque[float]()  # when the requests under way were sent
+        self._asked = False
+        self._bucket: Bucket | None = None
+        self._day: Day | None = None
+        self._rests_until = 0.0
+        self._pause = 0.0
+        self._organizations = 0
+        self._interval = timedelta(0)
+
+    def reserve(self, purpose: Purpose, *, at: float) -> float:
         """Take a token and return 0.0, or take nothing and return the seconds to wait for one.
 
         The first request of a process to a server goes alone, and where its answer shows limits,
         the first with each credential too. Those that must wait for the bucket get waits that
         follow one another.
         """
-        with self._lock:
-            host, credential = self._find(server, key, monotonic)
-            _forget_lost(credential, monotonic)
+        with self._server.lock:
+            self._catch_up(at)
             wait = max(
-                _wait_for_first(host, credential, monotonic),
-                credential.rests_until - monotonic,
-                _wait_for_day(credential, purpose, monotonic),
-                _wait_for_burst(credential, purpose, monotonic),
+                self._wait_for_first(at),
+                self._rests_until - at,
+                self._wait_for_day(purpose, at),
+                self._wait_for_burst(purpose, at),
             )
             if wait > 0:
                 return wait
-            if host.first_at is None or not host.asked:
-                host.first_at = monotonic
-            _take(credential, purpose, monotonic)
+            self._server.first_at = at
+            self._in_flight.append(at)
+            if self._bucket is not None:
+                self._bucket.take()
+            if self._day is not None:
+                self._day.take(extra=purpose is Purpose.EXTRA)
             return 0.0
 
     def learn(
         self,
-        server: str,
-        key: str,
+        answer: Response | None,
+        error: UpstreamError | None,
+        purpose: Purpose,
         *,
-        status: int | None,
-        headers: Mapping[str, str],
         now: datetime,
-        monotonic: float,
-        error: UpstreamError | None = None,
-        purpose: Purpose = Purpose.POLL,
+        at: float,
     ) -> None:
         """Update the budget from an answer; call it once for every token taken.
 
-        `status` is None where no whole answer arrived. `headers` must have names in lower case.
-        `error` is what a 429 means, `now` is for where upstream does not say when its day ends.
+        None where no whole answer arrived. `error` is what a 429 means, `now` is for where upstream
+        does not say when its day ends.
         """
-        with self._lock:
-            host, credential = self._find(server, key, monotonic)
-            _forget_lost(credential, monotonic)
-            sent = credential.in_flight.popleft() if credential.in_flight else monotonic
-            host.asked = credential.asked = True
-            if status is None:
+        with self._server.lock:
+            sent = self._in_flight.popleft() if self._in_flight else at
+            self._catch_up(at)
+            self._asked = True
+            self._server.limited = bool(self._server.limited)
+            if answer is None:
                 return
-            has_limits = _update(credential, headers, monotonic)
-            host.limited = host.limited or has_limits
-            if status == HTTPStatus.TOO_MANY_REQUESTS and error is not None:
-                _rest(credential, error, headers, now=now, sent=sent, at=monotonic)
+            burst, daily = read_tiers(answer.headers)
+            has_limits = burst is not None or daily is not None
+            self._server.limited |= has_limits
+            self._correct(burst, daily, at)
+            if answer.status == HTTPStatus.TOO_MANY_REQUESTS and error is not None:
+                self._rest(error, burst, daily, now=now, sent=sent, at=at)
                 return
-            credential.pause = 0.0
-            if status == HTTPStatus.OK and purpose is Purpose.POLL and not has_limits:
-                host.limited = False
-                credential.bucket = credential.day = None
+            self._pause = 0.0
+            if answer.status == HTTPStatus.OK and purpose is Purpose.POLL and not has_limits:
+                self._server.limited = False
+                self._bucket = self._day = None
 
-    def pace(self, server: str, key: str, organizations: int, interval: timedelta) -> Pace:
-        """Return how often to poll and the figures that lead to it, as of the last request."""
-        with self._lock:
-            _, credential = self._find(server, key, self._seen)
-            day = _today(credential, self._seen)
-            credential.organizations, credential.interval = organizations, interval
-            rests = _rests(credential, self._seen)
-            if day is None:
-                return Pace(
-                    organizations=organizations,
-                    configured=interval,
-                    interval=interval,
-                    rests=rests,
-                )
-            credential.interval = day.stretch(
-                max(interval, needed_interval(organizations, day.limit)),
-                organizations=organizations,
-                at=self._seen,
-            )
+    def pace(self, organizations: int, configured: timedelta, *, at: float) -> Pace:
+        """Return how often to poll so many organizations, and the figures that lead to it."""
+        with self._server.lock:
+            self._catch_up(at)
+            day = self._day
+            self._organizations, self._interval = organizations, configured
+            if day is not None:
+                needed = max(configured, needed_interval(organizations, day.limit))
+                self._interval = day.stretch(needed, organizations=organizations, at=at)
+            rests = max(self._rests_until - at, self._wait_for_day(Purpose.POLL, at))
             return Pace(
                 organizations=organizations,
-                configured=interval,
-                interval=credential.interval,
-                daily_limit=day.limit,
-                used_by_others=day.others,
-                rests=rests,
+                configured=configured,
+                interval=self._interval,
+                daily_limit=None if day is None else day.limit,
+                used_by_others=0 if day is None else day.others,
+                rests=timedelta(seconds=rests) if rests > 0 else None,
             )
 
-    def _find(self, server: str, key: str, monotonic: float) -> tuple[_Server, _Credential]:
-        self._seen = max(self._seen, monotonic)
-        server = server.rstrip("/")
-        hashed = hash((server, key))
-        if hashed not in self._credentials:
-            self._servers.setdefault(server, _Server())
-            self._credentials[hashed] = _Credential()
-        return self._servers[server], self._credentials[hashed]
+    def _catch_up(self, at: float) -> None:
+        """Forget requests that are lost, and begin the next day once midnight has passed."""
+        while self._in_flight and at - self._in_flight[0] > _LOST_SECONDS:
+            self._in_flight.popleft()
+        if self._day is not None:
+            self._day.pass_midnight(in_flight=len(self._in_flight), at=at)
 
+    def _wait_for_first(self, at: float) -> float:
+        """Return a short wait while the first request is under way and no limit is known."""
+        sent = self._server.first_at
+        if self._server.limited is not None:
+            is_first = self._server.limited and not self._asked and self._in_flight
+            sent = self._in_flight[0] if is_first else None
+        if sent is None or at - sent > _LOST_SECONDS:
+            return 0.0
+        return _SOON if at - sent < _SOON_AFTER else _LATER
 
-def _forget_lost(credential: _Credential, monotonic: float) -> None:
-    while credential.in_flight and monotonic - credential.in_flight[0] > _LOST_SECONDS:
-        credential.in_flight.popleft()
+    def _wait_for_burst(self, purpose: Purpose, at: float) -> float:
+        if self._bucket is None:
+            return 0.0
+        in_flight = len(self._in_flight)
+        if purpose is Purpose.SPARE:  # it takes no one's turn
+            return self._bucket.wait(in_flight=in_flight, at=at, keep=_HALF)
+        wait = self._bucket.wait(in_flight=in_flight, at=at)
+        return self._bucket.turn(wait, at=at) if wait else 0.0
 
-
-def _wait_for_first(host: _Server, credential: _Credential, monotonic: float) -> float:
-    """Return a short wait while the first request is under way and no limit is known."""
-    sent = host.first_at
-    if host.asked:
-        sent = None
-        if host.limited and not credential.asked and credential.in_flight:
-            sent = credential.in_flight[0]
-    if sent is None or monotonic - sent > _LOST_SECONDS:
+    def _wait_for_day(self, purpose: Purpose, at: float) -> float:
+        day = self._day
+        if day is None:
+            return 0.0
+        to_midnight = day.ends - at
+        if day.left < 1:
+            return to_midnight
+        extras = EXTRA_PER_DAY * self._organizations - day.extra
+        is_over = self._organizations > 0 and extras <= 0
+        if purpose is Purpose.SPARE or (purpose is Purpose.EXTRA and is_over):
+            polls = day.limit / _HALF  # as long as nobody said how many are still due
+            if self._interval:
+                polls = self._organizations * to_midnight / self._interval.total_seconds()
+            if day.left - (polls + max(extras, 0.0)) < 1:
+                return min(to_midnight, _EXTRA_ASKS_AGAIN)
         return 0.0
-    return _SOON if monotonic - sent < _SOON_AFTER else _LATER
 
+    def _correct(self, burst: RateTier | None, daily: RateTier | None, at: float) -> None:
+        """Correct what we counted by upstream's own figures."""
+        in_flight = len(self._in_flight)
+        if burst is not None:
+            self._bucket = self._bucket or Bucket(burst, at=at)
+            self._bucket.update(burst, in_flight=in_flight, at=at)
+        if daily is not None:
+            self._day = self._day or Day(daily, in_flight=in_flight, at=at)
+            self._day.update(daily, in_flight=in_flight, at=at)
 
-def _wait_for_burst(credential: _Credential, purpose: Purpose, monotonic: float) -> float:
-    bucket = credential.bucket
-    if bucket is None:
-        return 0.0
-    in_flight = len(credential.in_flight)
-    if purpose is Purpose.SPARE:  # it takes no one's turn
-        return bucket.wait(in_flight=in_flight, at=monotonic, keep=_HALF)
-    wait = bucket.wait(in_flight=in_flight, at=monotonic)
-    return bucket.turn(wait, at=monotonic) if wait else 0.0
-
-
-def _wait_for_day(credential: _Credential, purpose: Purpose, monotonic: float) -> float:
-    day = _today(credential, monotonic)
-    if day is None:
-        return 0.0
-    to_midnight = day.ends - monotonic
-    if day.left < 1:
-        return to_midnight
-    extras = EXTRA_PER_DAY * credential.organizations
-    if purpose is Purpose.EXTRA and day.extra >= extras > 0:
-        needed = _polls_until(to_midnight, credential)
-    elif purpose is Purpose.SPARE:
-        needed = _polls_until(to_midnight, credential) + max(extras - day.extra, 0.0)
-    else:
-        return 0.0
-    return min(to_midnight, _EXTRA_ASKS_AGAIN) if day.left - needed < 1 else 0.0
-
-
-def _polls_until(midnight: float, credential: _Credential) -> float:
-    """Return how many polls are still due; half the day's requests while that is unknown."""
-    if credential.interval:
-        return credential.organizations * midnight / credential.interval.total_seconds()
-    return credential.day.limit / _HALF if credential.day is not None else 0.0
-
-
-def _rests(credential: _Credential, monotonic: float) -> timedelta | None:
-    wait = max(
-        credential.rests_until - monotonic, _wait_for_day(credential, Purpose.POLL, monotonic)
-    )
-    return timedelta(seconds=wait) if wait > 0 else None
-
-
-def _today(credential: _Credential, monotonic: float) -> Day | None:
-    if credential.day is not None:
-        in_flight = len(credential.in_flight)
-        credential.day = credential.day.begin_next(in_flight=in_flight, at=monotonic)
-    return credential.day
-
-
-def _take(credential: _Credential, purpose: Purpose, monotonic: float) -> None:
-    credential.in_flight.append(monotonic)
-    if credential.bucket is not None:
-        credential.bucket.take()
-    if credential.day is not None:
-        credential.day.take(extra=purpose is Purpose.EXTRA)
-
-
-def _update(credential: _Credential, headers: Mapping[str, str], monotonic: float) -> bool:
-    """Correct the budget by the headers; return whether they have any figures."""
-    burst, daily = read_tiers(headers)
-    in_flight = len(credential.in_flight)
-    if burst is not None and credential.bucket is None:
-        credential.bucket = Bucket(burst, in_flight=in_flight, at=monotonic)
-    elif burst is not None and credential.bucket is not None:
-        credential.bucket.update(burst, in_flight=in_flight, at=monotonic)
-    today = _today(credential, monotonic)
-    if daily is not None and today is None:
-        credential.day = Day(daily, in_flight=in_flight, at=monotonic)
-    elif daily is not None and today is not None:
-        credential.day = today.update(daily, in_flight=in_flight, at=monotonic)
-    return burst is not None or daily is not None
-
-
-def _rest(
-    credential: _Credential,
-    error: UpstreamError,
-    headers: Mapping[str, str],
-    *,
-    now: datetime,
-    sent: float,
-    at: float,
-) -> None:
-    """Rest for as long as a 429 says or, where it does not, as its scope implies."""
-    burst, daily = read_tiers(headers)
-    wait = error.retry_after
-    if error.scope == "daily" or (error.scope is None and daily and not daily.remaining):
-        if not wait:
-            wait = daily.reset if daily else _to_midnight(now, ago=at - sent)
-        day = credential.day
-        if day is not None and at + wait > day.ends - DAY_SECONDS / 2:  # not of the day before
-            day.spend()
-    elif error.scope == "burst" or burst:
-        wait = max(wait or 0.0, _BURST_REST)
-    elif not wait:
-        if at < credential.rests_until:  # sent before the last one was known
-            return
-        credential.pause = min(max(2 * credential.pause, _FIRST_PAUSE), _LONGEST_PAUSE)
-        wait = credential.pause
-    credential.rests_until = max(credential.rests_until, at + wait)
+    def _rest(
+        self,
+        error: UpstreamError,
+        burst: RateTier | None,
+        daily: RateTier | None,
+        *,
+        now: datetime,
+        sent: float,
+        at: float,
+    ) -> None:
+        """Rest for as long as a 429 says or, where it does not, as its scope implies."""
+        wait = error.retry_after
+        if error.scope == "daily" or (error.scope is None and daily and not daily.remaining):
+            if not wait:
+                wait = daily.reset if daily else _to_midnight(now, ago=at - sent)
+            if self._day is not None:
+                self._day.spend(until=at + wait)
+        elif error.scope == "burst" or burst:
+            wait = max(wait or 0.0, _BURST_REST)
+        elif not wait:
+            if at < self._rests_until:  # sent before the last one was known
+                return
+            self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+            wait = self._pause
+        self._rests_until = max(self._rests_until, at + wait)
 
 
 def _to_midnight(now: datetime, *, ago: float) -> float:

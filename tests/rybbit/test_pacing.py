@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.rybbit.pacing import Pacer, Purpose
+from quota_watch.lib.http import Response
+from quota_watch.rybbit.pacing import Budget, Pacer, Purpose
 from support.pacing import DAY, SERVER, Cloud, Process, World, headers_of, refusal
 
 KEY = "rb_org_canary0123456789canary0123456789"
@@ -19,22 +20,23 @@ class Driver:
     """A pacer with the time of `World`; an answer tells of a nearly full budget by itself."""
 
     def __init__(self, server: str = SERVER, key: str = KEY) -> None:
-        self.pacer, self.server, self.key = Pacer(), server, key
+        self.pacer, self.server, self.key, self.at = Pacer(), server, key, 0.0
+
+    def budget(self, at: float, **other: str) -> Budget:
+        self.at = max(self.at, at)
+        return self.pacer.budget(**({"server": self.server, "key": self.key} | other))
 
     def ask(self, at=0.0, purpose=Purpose.POLL, **other) -> float:
-        place = {"server": self.server, "key": self.key} | other
-        return self.pacer.reserve(**place, monotonic=at, purpose=purpose)
+        return self.budget(at, **other).reserve(purpose, at=at)
 
-    def answer(self, at=0.0, status=200, body=b"", purpose=Purpose.POLL, headers=None, **other):
+    def answer(self, at=0.0, status=200, body=b"", purpose=Purpose.POLL, headers=None):
         told = headers_of(49, 1, 4999, int(DAY)) if headers is None else headers
-        self.pacer.learn(
-            **({"server": self.server, "key": self.key} | other),
-            status=status,
-            headers=httpx.Headers(told),
-            error=refusal(status, httpx.Headers(told), body),
+        self.budget(at).learn(
+            Response(status, httpx.Headers(told), body) if status else None,
+            refusal(status, httpx.Headers(told), body),
+            purpose,
             now=WORLD.now(at),
-            monotonic=at,
-            purpose=purpose,
+            at=at,
         )
 
     def known(self, at=0.0, **headers) -> "Driver":
@@ -49,7 +51,8 @@ class Driver:
         return next((n for n in range(most) if self.ask(at, purpose)), most)
 
     def pace(self, organizations, minutes=15):
-        return self.pacer.pace(self.server, self.key, organizations, timedelta(minutes=minutes))
+        configured = timedelta(minutes=minutes)
+        return self.budget(self.at).pace(organizations, configured, at=self.at)
 
 
 @pytest.fixture
@@ -163,8 +166,10 @@ def test_the_key_is_not_kept(drive) -> None:
             found += [*thing.keys(), *thing.values()]
         elif hasattr(thing, "__slots__"):
             found += [getattr(thing, name, None) for name in thing.__slots__]
+        elif hasattr(thing, "__dict__"):
+            found.append(vars(thing))
         seen.add(repr(thing))
-    assert any("_credentials" in text for text in seen)
+    assert any("_rests_until" in text for text in seen)
     assert not any("canary" in text for text in seen)
 
 
@@ -334,8 +339,7 @@ def test_an_answer_from_before_midnight_does_not_spoil_the_new_day(drive) -> Non
 
 def test_the_server_says_when_its_day_is_over_not_the_wall_clock(drive) -> None:
     drive.known(left=1000, to_midnight=100)
-    wait = drive.pacer.reserve(SERVER, KEY, monotonic=1.0)
-    assert wait == 99
+    assert drive.ask(1.0) == 99
 
 
 def test_what_others_use_of_their_part_does_not_come_off_ours(drive) -> None:
@@ -636,7 +640,7 @@ def test_what_others_did_yesterday_is_expected_today() -> None:
     stretched = []
     for hour in (1, 25):
         world.run(hour * HOUR)
-        stretched.append(process.pacer.pace(SERVER, KEY, 40, process.interval).stretched)
+        stretched.append(process.pace(40).stretched)
     assert stretched == [False, True]
 
 
@@ -647,7 +651,7 @@ def test_when_others_stop_the_interval_comes_back() -> None:
     intervals = []
     for hour in (8, 22):
         world.run(hour * HOUR)
-        intervals.append(process.pacer.pace(SERVER, KEY, 40, process.interval).interval)
+        intervals.append(process.pace(40).interval)
     assert intervals[0] > 1.5 * intervals[1]
 
 

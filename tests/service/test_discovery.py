@@ -7,7 +7,7 @@ from quota_watch.config import Config, load, warnings
 from quota_watch.lib.http import Client, build_client
 from quota_watch.model.source import NotYet, Organization
 from quota_watch.rybbit.client import RybbitClient
-from quota_watch.rybbit.pacing import Pacer
+from quota_watch.rybbit.pacing import Pacer, Purpose
 from quota_watch.service.discovery import credentials_of, find_new, with_found
 from quota_watch.service.runtime import Runtime
 from quota_watch.storage.database import Database
@@ -94,7 +94,8 @@ def test_where_the_budget_is_spent_nothing_is_said_of_what_there_is(
 ) -> None:
     simulator = play(scene("shop"))
     pacer = Pacer()
-    pacer.reserve(simulator.url, KEY, monotonic=noon.monotonic())  # under way, and the first
+    budget = pacer.budget(simulator.url, KEY)
+    budget.reserve(Purpose.POLL, at=noon.monotonic())  # under way, and the first
     client = RybbitClient(http, keys={}, timeout=5, pacer=pacer, clock=noon)
     with pytest.raises(NotYet):
         find_new(configure(simulator.url), client)

@@ -14,7 +14,8 @@ from http import HTTPStatus
 from itertools import count
 from random import Random
 
-from quota_watch.model.schedule import next_slot
+from quota_watch.lib.http import Response
+from quota_watch.model.schedule import Pace, next_slot
 from quota_watch.model.source import Organization, UpstreamError
 from quota_watch.rybbit.errors import error_of
 from quota_watch.rybbit.pacing import Pacer, Purpose
@@ -110,11 +111,15 @@ class Process:
             for times in [[at for at in polled if at >= since]]
         ]
 
+    def pace(self, organizations: int) -> Pace:
+        budget = self.pacer.budget(SERVER, self.key)
+        return budget.pace(organizations, self.interval, at=self.world.at)
+
     def _poll(self, organization: Organization) -> None:
         def again() -> None:
             began = self.world.at
             self.polled[organization].append(began)
-            interval = self.pacer.pace(SERVER, self.key, len(self.polled), self.interval).interval
+            interval = self.pace(len(self.polled)).interval
             due = next_slot(organization, after=self.world.now(began), interval=interval)
             self.world.later(self.world.seconds(due), lambda: self._poll(organization))
 
@@ -133,7 +138,7 @@ class Process:
         if self._flying >= THREADS:
             self._queue.append(lambda: self._send(purpose, done, again))
             return
-        wait = self.pacer.reserve(SERVER, self.key, monotonic=at, purpose=purpose)
+        wait = self.pacer.budget(SERVER, self.key).reserve(purpose, at=at)
         if wait:
             world.later(at + min(wait, self.interval.total_seconds()), again)
             return
@@ -145,15 +150,12 @@ class Process:
             world.later(world.at + latency, lambda: learn(status, headers, body))
 
         def learn(status: int, headers: dict[str, str], body: bytes) -> None:
-            self.pacer.learn(
-                SERVER,
-                self.key,
-                status=status,
-                headers=headers,
-                error=refusal(status, headers, body),
+            self.pacer.budget(SERVER, self.key).learn(
+                Response(status, headers, body),
+                refusal(status, headers, body),
+                purpose,
                 now=world.now(world.at),
-                monotonic=world.at,
-                purpose=purpose,
+                at=world.at,
             )
             self._flying -= 1
             done()
