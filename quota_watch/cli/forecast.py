@@ -245,7 +245,7 @@ def _show_days(ahead: "PeriodForecast", usage: Usage) -> None:
         return
     click.echo()
     if not is_terminal():
-        rows = [(each.day, each.expected, each.p10, each.p50, each.p90) for each in ahead.path]
+        rows = [(each.date, each.expected, each.p10, each.p50, each.p90) for each in ahead.path]
         print_table(("date", "expected", "p10", "p50", "p90"), rows)
         return
     click.echo(_sparks(ahead, usage))
@@ -263,7 +263,7 @@ def _day(each: DayAhead, most: int, limit: int | None) -> Sequence[object]:
     if limit and place < _BAR:
         drawn = drawn[:place] + _MARK + drawn[place + 1 :]
     over = " over" if is_over(each.p50, limit) else ""
-    return weekday(each.day), each.expected, each.p50, band, drawn + over
+    return weekday(each.date), each.expected, each.p50, band, drawn + over
 
 
 def _sparks(ahead: "PeriodForecast", usage: Usage) -> str:

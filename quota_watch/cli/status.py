@@ -26,6 +26,7 @@ from quota_watch.cli.context import (
     select_watches,
     short_time,
 )
+from quota_watch.forecast.forecast import KeptForecast
 from quota_watch.lib.text import (
     about,
     ago,
@@ -44,7 +45,6 @@ from quota_watch.lib.text import (
 )
 from quota_watch.model.period import ONE_DAY
 from quota_watch.model.watch import Watch
-from quota_watch.rules.known import KeptForecast
 from quota_watch.storage import deliveries
 from quota_watch.storage.database import Database
 from quota_watch.views.known import SiteStatus

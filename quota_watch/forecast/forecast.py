@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from dataclasses import dataclass, fields
+from datetime import date
 from itertools import accumulate
 from statistics import NormalDist
+from typing import Any, Self
 
 from quota_watch.forecast.capped import day_over, days_to_learn_from
 from quota_watch.forecast.level import Level, fit_level
 from quota_watch.lib import QuotaWatchError
+from quota_watch.lib.text import by_field
 from quota_watch.model.period import ONE_DAY, Period, each_day
 
 ENOUGH_DAYS = 3
@@ -81,24 +83,48 @@ class DateMemory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
-    """The expected total of a period, in counted events.
+class ForecastFacts:
+    """What a period is likely to end with, how sure, and when the limit is reached.
 
-    `used` is what was counted. The total will be below `p10`, `p50`, `p90` with 10, 50 and 90
-    chances in 100. A limit below `warn_at` is worth a warning now. `path` is what is still to
-    come on each of the days after `as_of`. What follows is None where no limit is known; `memory`
-    is for the forecast after this one.
+    The total will be below `p10`, `p50`, `p90` with 10, 50 and 90 chances in 100. What follows is
+    None where no limit is known.
     """
 
-    as_of: date
-    used: int
     p10: int
     p50: int
     p90: int
-    warn_at: int
-    path: tuple[float, ...]
     probability_over: float | None
     crosses_on: Crossing | None
+
+    @classmethod
+    def of(cls, forecast: "ForecastFacts", **more: Any) -> Self:
+        """Take from a forecast what messages show."""
+        values = {each.name: getattr(forecast, each.name) for each in fields(ForecastFacts)}
+        return cls(**values, **more)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptForecast(ForecastFacts):
+    """A forecast as it is stored, made of whole days up to `as_of` and the `used` of then."""
+
+    as_of: date
+    used: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Write it without `used`, which stands beside it."""
+        return {"as_of": self.as_of.isoformat()} | by_field(self, without={"as_of", "used"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast(KeptForecast):
+    """The expected total of a period, in counted events, as it is made.
+
+    A limit below `warn_at` is worth a warning now. `path` is what is still to come on each of the
+    days after `as_of`. `memory` is for the forecast after this one; None where no limit is known.
+    """
+
+    warn_at: int
+    path: tuple[float, ...]
     memory: DateMemory | None = None
 
 
@@ -306,28 +332,32 @@ def _crossing(
 class DayAhead:
     """What is expected of a day to come, and the total by its end with its 80 % range."""
 
-    day: date
+    date: date
     expected: int
     p10: int
     p50: int
     p90: int
 
 
-def days_ahead(
-    *, as_of: date, used: int, path: Sequence[float], p10: int, p50: int, p90: int
-) -> list[DayAhead]:
-    """Share the forecast's total out to the days after `as_of`, of which the first is today.
+def days_ahead(forecast: KeptForecast, path: Sequence[float]) -> list[DayAhead]:
+    """Share the forecast's total out to the days after its own, of which the first is today.
 
     `path` is what each of them is expected to bring, the first what is left of it; the range
     widens from nothing as the path advances.
     """
-    whole = sum(path)
-    days = []
-    for place, events in enumerate(accumulate(path), start=1):
+    used, whole = forecast.used, sum(path)
+
+    def total(end: int, events: float, place: int) -> int:
         share = events / whole if whole > 0 else place / len(path)
-        low, likely, high = (round(used + max(end - used, 0) * share) for end in (p10, p50, p90))
-        day = as_of + timedelta(days=place)
-        days.append(
-            DayAhead(day=day, expected=round(path[place - 1]), p10=low, p50=likely, p90=high)
+        return round(used + max(end - used, 0) * share)
+
+    return [
+        DayAhead(
+            date=forecast.as_of + place * ONE_DAY,
+            expected=round(path[place - 1]),
+            p10=total(forecast.p10, events, place),
+            p50=total(forecast.p50, events, place),
+            p90=total(forecast.p90, events, place),
         )
-    return days
+        for place, events in enumerate(accumulate(path), start=1)
+    ]

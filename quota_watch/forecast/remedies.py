@@ -17,13 +17,12 @@ from quota_watch.model.source import SiteCount
 _SPANS = (28, 14, 7)
 _KNOWN = 0.6
 
-HARDLY_USED_PERCENT = 40
-"""A limit of which no more was used, three periods in a row, is larger than needed."""
+HARDLY_USED_PERCENT, HARDLY_USED_PERIODS = 40, 3
+"""A limit of which no more was used, so many periods in a row, is larger than needed."""
 
 _FAMILIES = ("standard", "pro", "basic")
 _USUAL_FAMILY = "standard"
 _PERIODS_AHEAD = 2
-_HARDLY_USED_PERIODS = 3
 _ROOM = 0.8
 _MONTH = 28
 _LEAST_BAND, _WIDEST_BAND, _MOST_GROWTH = 1.1, 2.0, 1.5
@@ -325,8 +324,8 @@ def smaller_plan(
 
     Only where the last three used at most 40 % of the limit, and with a fifth of room to spare.
     """
-    most = max(totals[-_HARDLY_USED_PERIODS:], default=0)
-    if len(totals) < _HARDLY_USED_PERIODS or most * 100 > HARDLY_USED_PERCENT * limit:
+    most = max(totals[-HARDLY_USED_PERIODS:], default=0)
+    if len(totals) < HARDLY_USED_PERIODS or most * 100 > HARDLY_USED_PERCENT * limit:
         return None
     fit = smallest_plan([math.ceil(most / _ROOM)], plan=plan, prices=prices)
     return fit if fit is not None and fit.limit < limit else None

@@ -12,13 +12,14 @@ from typing import Any
 
 import msgspec
 
+from quota_watch.forecast.forecast import ForecastFacts
 from quota_watch.forecast.remedies import PlanFit
 from quota_watch.lib.machine import resource_dir
 from quota_watch.lib.text import Estimate, by_field
 from quota_watch.messages.words import DO
 from quota_watch.model.watch import Rule, Watch
 from quota_watch.rules.story import TransitionType
-from quota_watch.views.reports import EntryFacts, ForecastFacts, PeriodFacts, StoryFacts
+from quota_watch.views.reports import EntryFacts, PeriodFacts, StoryFacts
 
 VERSION = 1
 TEST, REPORT = "test", "report"

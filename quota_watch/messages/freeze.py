@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
 
+from quota_watch.forecast.forecast import ForecastFacts
 from quota_watch.forecast.remedies import Part
 from quota_watch.lib.text import NAME, one_line
 from quota_watch.messages.facts import (
@@ -39,7 +40,7 @@ from quota_watch.rules.enforced import is_dropping
 from quota_watch.rules.known import Known
 from quota_watch.rules.story import Transition, TransitionType
 from quota_watch.rules.verdict import Reason
-from quota_watch.views.reports import ForecastFacts, PeriodFacts
+from quota_watch.views.reports import PeriodFacts
 
 _TITLE = 120
 _CLOUD = "https://app.rybbit.io"

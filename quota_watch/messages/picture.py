@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from quota_watch.forecast.forecast import ForecastFacts
 from quota_watch.lib.text import Estimate, band, number, rough, share, short_day, weekday
 from quota_watch.messages.facts import DayFacts, Facts
 from quota_watch.model.period import percent
-from quota_watch.views.reports import ForecastFacts
 
 _TALLEST = 64
 _MARKS = {"used": "#", "likely": "=", "range": "-", "lost": "x", "free": ".", "limit": "|"}

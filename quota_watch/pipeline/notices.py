@@ -277,10 +277,8 @@ class Reports:
         return [each.id for each in envelopes]
 
     def _is_time(self, connection: Connection, span: ReportSpan, now: datetime) -> bool:
-        if stored.is_ready(connection, self._watches, span):
-            return True
-        late = now >= span.due_at + _PATIENCE
-        return late and stored.is_known(connection, self._watches, span)
+        is_late = now >= span.due_at + _PATIENCE
+        return stored.is_ready(connection, self._watches, span, is_late=is_late)
 
     def _facts(
         self, connection: Connection, channel: Channel, span: ReportSpan, now: datetime

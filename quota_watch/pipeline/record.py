@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
+from quota_watch.forecast.forecast import KeptForecast
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.text import Estimate
 from quota_watch.model.period import DayCounts, Period, Usage, is_over, month_of, previous, types_of
@@ -16,7 +17,7 @@ from quota_watch.model.source import ErrorKind, Organization, UpstreamError
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.extras import Agreement, awaits_past, weigh
 from quota_watch.pipeline.poll import Poll
-from quota_watch.rules.known import ClosedPeriod, KeptForecast, Known, PastChange
+from quota_watch.rules.known import ClosedPeriod, Known, PastChange
 from quota_watch.rules.limit import limit_in_force
 from quota_watch.rules.moved import has_moved_in, past_change
 from quota_watch.rules.story import Silence, Story

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
 from quota_watch.channels.channel import Channel
+from quota_watch.forecast.forecast import KeptForecast
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock
 from quota_watch.model.period import DayCounts, Period, Usage, month_of, previous
@@ -21,7 +22,7 @@ from quota_watch.pipeline.extras import Extras
 from quota_watch.pipeline.outages import BatchOutages, LastLine, Outages
 from quota_watch.pipeline.poll import Poll, Poller, look_back
 from quota_watch.pipeline.record import Before, Recorder
-from quota_watch.rules.known import KeptForecast, Known
+from quota_watch.rules.known import Known
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.registry import assess
 from quota_watch.rules.story import Silence, Story, Transition

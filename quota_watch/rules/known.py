@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any
 
-from quota_watch.forecast.forecast import Crossing, Forecast
+from quota_watch.forecast.forecast import Forecast, KeptForecast
 from quota_watch.forecast.outlook import Analysis
 from quota_watch.forecast.remedies import PlanFit, Remedies
-from quota_watch.lib.text import Estimate, by_field
+from quota_watch.lib.text import Estimate
 from quota_watch.model.limit import NOT_KNOWN, KnownLimit
 from quota_watch.model.period import DayCounts, Period, Usage
 from quota_watch.model.source import KnownSite, Mismatch, Reported, Trouble
@@ -46,23 +45,6 @@ class PastChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptForecast:
-    """The newest stored forecast of the period, made of whole days up to `as_of`."""
-
-    as_of: date
-    used: int
-    p10: int
-    p50: int
-    p90: int
-    probability_over: float | None
-    crosses_on: Crossing | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Write it without `used`, which stands beside it."""
-        return by_field(self, without={"used"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """All that is known of one organization at `at`.
 
@@ -72,7 +54,7 @@ class Known:
     of this and the last period and every open one; `silences` those in force at `at`. `polled`:
     there was a poll; `last_ok` is when the last good one was. `interval` is the time between polls
     that the rate budget allows. `pk` is the row's; None: there is none. `days` are the stored days
-    of the period, none ahead of the clock; `kept_forecast` is the last stored forecast of it.
+    of the period, none ahead of the clock; `kept_forecast` is the newest stored forecast of it.
 
     After a good poll `trouble` is None and `usage` its count. After a failed one `usage` is the
     last count of the period, if any. `measured_at` is when `usage` was counted. `limit_change`

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, upd
 
 from quota_watch.forecast.accuracy import days_judged
 from quota_watch.forecast.capped import capped_days
-from quota_watch.forecast.forecast import Crossing, DateMemory, Forecast
+from quota_watch.forecast.forecast import Crossing, DateMemory, Forecast, KeptForecast
 from quota_watch.forecast.outlook import (
     TYPE_DAYS,
     Analysis,
@@ -26,7 +26,6 @@ from quota_watch.forecast.usual import DayShape, Snapshot, flat_shape, learn_sha
 from quota_watch.model.period import ONE_DAY, DayCounts, Period, Usage, is_over, month_of
 from quota_watch.model.source import comparable
 from quota_watch.model.watch import Watch
-from quota_watch.rules.known import KeptForecast
 from quota_watch.storage.days import counted_days, days_of
 from quota_watch.storage.organizations import known_sites
 from quota_watch.storage.schema import among, forecast, organization, snapshot

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from quota_watch.forecast.capped import Losses, capped_days, crossing_day, losses
+from quota_watch.forecast.forecast import KeptForecast
 from quota_watch.forecast.outlook import analyse
 from quota_watch.forecast.usual import DayShape, flat_shape, shape_from_json, share_at
 from quota_watch.lib.text import Estimate
@@ -27,7 +28,7 @@ from quota_watch.model.period import (
 )
 from quota_watch.model.source import Reported, SiteCount, closed_counts, comparable
 from quota_watch.model.watch import Watch
-from quota_watch.rules.known import KeptForecast, Known
+from quota_watch.rules.known import Known
 from quota_watch.rules.limit import LimitInForce, limit_in_force
 from quota_watch.rules.story import Silence, Story
 from quota_watch.storage import claims, organizations, stories

@@ -18,14 +18,14 @@ from quota_watch.forecast.accuracy import (
     date_accuracy,
 )
 from quota_watch.forecast.capped import Losses
-from quota_watch.forecast.forecast import DayAhead, Forecast, TooEarly, days_ahead
+from quota_watch.forecast.forecast import DayAhead, TooEarly, days_ahead
 from quota_watch.forecast.outlook import memory_from_json
 from quota_watch.lib.text import by_field, iso, plain
 from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.period import Period, is_over, month_of, percent, previous
 from quota_watch.model.source import Organization
 from quota_watch.model.watch import Watch
-from quota_watch.rules.known import KeptForecast, Known
+from quota_watch.rules.known import Known
 from quota_watch.storage import claims
 from quota_watch.storage.days import counted_days, totals_of
 from quota_watch.storage.forecasts import VERSION, kept_path, made_on
@@ -114,17 +114,23 @@ def last_periods(
     connection: Connection, watch: Watch, *, today: date, periods: int = 12
 ) -> list[PeriodSum]:
     """Read the counted events of the last periods, oldest first, the current one at the end."""
-    months = [month_of(today)]
-    while len(months) < periods:
-        months.append(previous(months[-1]))
-    days = history(connection, watch, months[-1].start, months[0].last_day)
+    months = periods_until(month_of(today), periods)
+    days = history(connection, watch, months[0].start, months[-1].last_day)
     sums = []
-    for period in reversed(months):
+    for period in months:
         own = [day for day in days if day.date in period]
         used = sum(day.used for day in own) if own else None
         capped = any(day.capped for day in own)
         sums.append(PeriodSum(period=period, used=used, days=len(own), capped=capped))
     return sums
+
+
+def periods_until(last: Period, number: int) -> list[Period]:
+    """List periods in a row, oldest first, up to `last`."""
+    periods = [last]
+    while len(periods) < number:
+        periods.append(previous(periods[-1]))
+    return periods[::-1]
 
 
 def _sum_of(first: date, days: Sequence[DayRecord]) -> DayRecord:
@@ -197,7 +203,6 @@ class PeriodForecast:
         ahead = self.known.forecast
         if ahead is None:
             return None
-        days = (plain(day) for day in self.path)
         return {
             "p10": ahead.p10,
             "p50": ahead.p50,
@@ -205,7 +210,7 @@ class PeriodForecast:
             "warn_at": ahead.warn_at,
             "probability_over": ahead.probability_over,
             "crosses_on": plain(ahead.crosses_on),
-            "path": [{"date": day.pop("day"), **day} for day in days],
+            "path": plain(self.path),
         }
 
 
@@ -218,7 +223,7 @@ def period_forecast(connection: Connection, watch: Watch, *, now: datetime) -> P
     forecast = known.forecast
     return PeriodForecast(
         known=known if dropped is None else replace(known, lost=dropped.total),
-        path=() if forecast is None else _days_ahead(forecast, forecast.path),
+        path=() if forecast is None else days_ahead(forecast, forecast.path),
         losses=dropped,
         accuracy=accuracy(closed, past),
         date_accuracy=date_accuracy(closed, past),
@@ -230,18 +235,7 @@ def expected_days(connection: Connection, known: Known) -> list[DayAhead]:
     forecast = known.kept_forecast
     if known.pk is None or forecast is None:
         return []
-    return _days_ahead(forecast, kept_path(connection, known.pk, forecast.as_of))
-
-
-def _days_ahead(forecast: Forecast | KeptForecast, path: Sequence[float]) -> list[DayAhead]:
-    return days_ahead(
-        as_of=forecast.as_of,
-        used=forecast.used,
-        path=path,
-        p10=forecast.p10,
-        p50=forecast.p50,
-        p90=forecast.p90,
-    )
+    return days_ahead(forecast, kept_path(connection, known.pk, forecast.as_of))
 
 
 def _judged(

@@ -8,12 +8,13 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Row
 
+from quota_watch.forecast.forecast import KeptForecast
 from quota_watch.lib.text import Estimate, by_field
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import Period, Usage, is_over, percent
 from quota_watch.model.source import Mismatch, Trouble, UpstreamError
 from quota_watch.model.watch import Rule, Severity, Watch
-from quota_watch.rules.known import KeptForecast, Known
+from quota_watch.rules.known import Known
 from quota_watch.storage import stories
 from quota_watch.views.alerts import Alert, SilenceRecord, silences_shown, with_deliveries
 from quota_watch.views.known import SiteStatus, known_of, losses_so_far, sites_of

@@ -148,9 +148,9 @@ def course_chart(
     last_x, last = so_far[-1]
     scale = scale_of(drawn.period.days, drawn.limit, last, *(each.p90 for each in expected))
     ahead = [
-        ((each.day - start).days + 1.0, each)
+        ((each.date - start).days + 1.0, each)
         for each in expected
-        if (each.day - start).days + 1 > last_x
+        if (each.date - start).days + 1 > last_x
     ]
     most = max(drawn.limit, last) if drawn.limit and drawn.drops else math.inf
     lows, likely, highs = (
@@ -290,7 +290,7 @@ def _course_points(
     period = drawn.period
     most = drawn.limit if drawn.limit and drawn.drops else math.inf
     counted = {day.date: day.used for day in days}
-    to_come = {each.day: each for each in expected}
+    to_come = {each.date: each for each in expected}
     points, total = [], 0
     for place, day in enumerate(each_day(period.start, period.last_day)):
         rows: list[tuple[str, str]] = []

@@ -82,7 +82,7 @@ def organization(reading: Reading, organization_id: str) -> str:
     stories = alerts_of(connection, [watch], only_open=False)
     of_period = [story for story in stories if _touches(story, period, is_now=is_now)]
     expected = expected_days(connection, status.known) if is_now else []
-    to_come = [each for each in expected if each.day >= today]
+    to_come = [each for each in expected if each.date >= today]
     periods = last_periods(connection, watch, today=today)
     drawn = status if is_now else _of_past(status, period, days)
     known = look_ahead(connection, status.known)
@@ -98,14 +98,17 @@ def organization(reading: Reading, organization_id: str) -> str:
         help=[*what_helps(known), *([words.largest(known.advice)] if known.advice else ())],
         bar=bar_of(status),
         days=days,
-        expected={each.day: each for each in to_come},
+        expected={each.date: each for each in to_come},
         periods=periods,
         stories=by_severity(of_period),
         older=len(stories) - len(of_period),
         channels=watch.channels,
         course=course_chart(drawn, days, expected, of_period),
         daily=daily_chart(
-            drawn, days, {each.day: each.expected for each in to_come}, today=min(today, period.end)
+            drawn,
+            days,
+            {each.date: each.expected for each in to_come},
+            today=min(today, period.end),
         ),
         history=periods_chart(status, periods),
     )

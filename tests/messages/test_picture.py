@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_watch.channels.email import address, compose
-from quota_watch.forecast.forecast import TooEarly
+from quota_watch.forecast.forecast import ForecastFacts, TooEarly
 from quota_watch.messages.facts import DayFacts
 from quota_watch.messages.picture import chart_of, gauge_of
 from quota_watch.messages.render import Renderer
-from quota_watch.views.reports import ForecastFacts
 from support import made_up
 from support.domain import MARCH, NOON, usage
 from support.samples import sample_facts

@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from quota_watch.forecast.forecast import Crossing
+from quota_watch.forecast.forecast import Crossing, KeptForecast
 from quota_watch.model.period import Period, Usage
 from quota_watch.model.source import ErrorKind, Organization, Trouble
 from quota_watch.model.watch import Watch
-from quota_watch.rules.known import KeptForecast, Known
+from quota_watch.rules.known import Known
 from quota_watch.rules.registry import assess
 from quota_watch.rules.verdict import Findings
 

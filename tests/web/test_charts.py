@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_watch.forecast.forecast import Crossing, days_ahead
+from quota_watch.forecast.forecast import Crossing, KeptForecast, days_ahead
 from quota_watch.model.period import month_of
-from quota_watch.rules.known import KeptForecast, Known
+from quota_watch.rules.known import Known
 from quota_watch.views.periods import DayRecord, PeriodSum
 from quota_watch.views.status import status_of
 from quota_watch.web.app import between, compact
@@ -52,9 +52,7 @@ def days(count: int, **by_type: int):
 
 def expected():
     path = [3_000.0] * 22
-    return days_ahead(
-        as_of=date(2026, 3, 9), used=30_000, path=path, p10=90_000, p50=110_000, p90=130_000
-    )
+    return days_ahead(FORECAST, path)
 
 
 def test_the_line_ends_at_the_last_good_poll():

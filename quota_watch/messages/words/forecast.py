@@ -5,9 +5,9 @@ Messages, commands and pages say the same: the sentences take what they are abou
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from quota_watch.forecast.forecast import Crossing, Forecast
+from quota_watch.forecast.forecast import Crossing, Forecast, ForecastFacts
 from quota_watch.forecast.remedies import Fit, Part, PlanFit, Remedies, Setting
 from quota_watch.lib.text import (
     NAME,
@@ -34,9 +34,6 @@ from quota_watch.model.period import percent
 from quota_watch.model.watch import Watch
 from quota_watch.rules.story import TransitionType
 from quota_watch.rules.verdict import Reason
-
-if TYPE_CHECKING:
-    from quota_watch.views.reports import ForecastFacts  # which brings the database
 
 CALM = "Nothing needs to be done at this pace."
 """What to do where the limit is in no danger."""
@@ -190,9 +187,7 @@ def expected_loss(case: Situation) -> Estimate | None:
     return beyond(forecast, max(limit, used), case.known.lost)
 
 
-def beyond(
-    forecast: "Forecast | ForecastFacts", limit: int, dropped: Estimate | None = None
-) -> Estimate:
+def beyond(forecast: ForecastFacts, limit: int, dropped: Estimate | None = None) -> Estimate:
     """Estimate the events beyond `limit`, and add those `dropped` already."""
     low, likely, high = (
         max(0, total - limit) for total in (forecast.p10, forecast.p50, forecast.p90)
