@@ -37,7 +37,7 @@ from quota_watch.storage import StorageError, claims
 from quota_watch.storage.attempts import failing_channels
 from quota_watch.storage.claims import Claim, last_poll
 from quota_watch.storage.database import Database
-from quota_watch.storage.upkeep import Keep, thin_out
+from quota_watch.storage.upkeep import thin_out
 
 log = get_logger(__name__)
 
@@ -264,10 +264,12 @@ class Runtime:
 
     def thin_out(self) -> None:
         """Delete old rows as configured; raises `StorageError`."""
-        table = self._config.database
-        keep = Keep(snapshots=table.keep_snapshots, days=table.keep_days)
-        now, stopped = self._clock.now(), self._stopping.is_set
-        deleted = thin_out(self._database, keep=keep, now=now, stopped=stopped)
+        deleted = thin_out(
+            self._database,
+            keep=self._config.database,
+            now=self._clock.now(),
+            stopped=self._stopping.is_set,
+        )
         if deleted:
             log.info("old rows deleted", rows=deleted)
 

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,15 +117,15 @@ class Database:
             raise DatabaseUrlError(
                 "not a database URL: give sqlite:///… or postgresql://…"
             ) from None
-        self._lock = threading.Lock()
         self.on_write: Callable[[str | None], object] = lambda _: None
-        self._file: tuple[int, int] | None = None
+        self._file: os.stat_result | None = None
         backend = self._url.get_backend_name()
         if backend not in {"sqlite", "postgresql"}:
             raise DatabaseUrlError(
                 f"{backend} is not supported: give sqlite:///… or postgresql://…"
             )
         self.is_sqlite = backend == "sqlite"
+        self._turn = threading.Lock() if self.is_sqlite else nullcontext()
         self._disk_is_read_only = _is_on_read_only_disk(self.path)
         if self.is_sqlite:
             self._reader = self._sqlite_engine("DEFERRED")
@@ -159,12 +159,8 @@ class Database:
                 f"database {self.label}: it lies on a read-only file system; mount that to be"
                 " written to, or set another database.url"
             )
-        if self.is_sqlite:
-            with self._lock, self._transaction(self._writer, self.on_write) as connection:
-                yield connection
-        else:
-            with self._transaction(self._writer, self.on_write) as connection:
-                yield connection
+        with self._turn, self._transaction(self._writer, self.on_write) as connection:
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -205,16 +201,18 @@ class Database:
         """
         if self._file is None or self.path is None:
             return
+        what = "replaced by another file"
         try:
-            identity = _identity(self.path)
+            if os.path.samestat(self.path.stat(), self._file):
+                return
+        except FileNotFoundError:
+            what = "deleted"
         except OSError:  # SQLite reports it better
             return
-        if identity != self._file:
-            what = "deleted" if identity is None else "replaced by another file"
-            raise DatabaseLost(
-                f"database {self.label}: it was {what} while in use; nothing more is"
-                " written to the old file"
-            )
+        raise DatabaseLost(
+            f"database {self.label}: it was {what} while in use; nothing more is"
+            " written to the old file"
+        )
 
     def _sqlite_engine(self, begin: str) -> Engine:
         url = _as_it_lies(self.path) if self.path and self._disk_is_read_only else self._url
@@ -236,7 +234,7 @@ class Database:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             if self._file is None and self.path is not None:
-                self._file = _identity(self.path)
+                self._file = self.path.stat()
 
         @event.listens_for(engine, "begin")
         def begin_as(connection: Connection) -> None:
@@ -321,15 +319,6 @@ def _as_it_lies(path: Path) -> URL:
     is_whole = not (log.exists() and log.stat().st_size)
     how = {"immutable": "1"} if is_whole else {"mode": "ro"}
     return URL.create("sqlite", database=f"file:{quote(str(path))}", query={**how, "uri": "true"})
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what identifies a file, whatever its name, or None where there is none."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

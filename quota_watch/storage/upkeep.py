@@ -4,7 +4,6 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 
+from quota_watch.config.models import DatabaseTable
 from quota_watch.lib.machine import resource_dir
 from quota_watch.model.period import month_of
 from quota_watch.storage import DatabaseLost, StorageError, forecasts
@@ -59,8 +59,13 @@ _MILLISECONDS = {"hour": 3_600_000, "day": 86_400_000}
 
 def current(database: Database) -> str | None:
     """Return the revision of the database, or None if it holds none of our tables."""
-    if database.path is not None and not _exists(database.path):
-        return None
+    try:
+        if database.path is not None and not database.path.exists():
+            return None
+    except OSError as error:
+        raise StorageError(
+            f"the database {database.path} can't be reached: {error.strerror}"
+        ) from error
     with database.read() as connection:
         return _revision(connection)
 
@@ -106,15 +111,13 @@ def upgrade(database: Database) -> tuple[str | None, str]:
     before = current(database)
     if before == HEAD:
         return before, HEAD
-    if before is not None:
-        _refuse_newer(database, before)
-    elif database.path is not None:
+    _refuse_newer(database, before)
+    if before is None and database.path is not None:
         _make_file(database.path)
     with database.write() as connection:
         _wait_for_others(connection)
         before = _revision(connection)  # another process may have been quicker
-        if before is not None:
-            _refuse_newer(database, before)
+        _refuse_newer(database, before)
         if before not in {None, HEAD} and database.path is not None:
             _keep_copy(
                 database.path, database.path.with_name(f"{database.path.name}.before-{before}")
@@ -188,13 +191,6 @@ def _continue_numbering(connection: Connection, table: Table) -> None:
         )
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError as error:
-        raise StorageError(f"the database {path} can't be reached: {error.strerror}") from error
-
-
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
@@ -202,8 +198,8 @@ def _revision(connection: Connection) -> str | None:
     return revision
 
 
-def _refuse_newer(database: Database, revision: str) -> None:
-    if revision not in revisions():
+def _refuse_newer(database: Database, revision: str | None) -> None:
+    if revision not in {None, *revisions()}:
         raise StorageError(
             f"database {database.label} has schema {revision}, newer than this quota-watch knows "
             f"({HEAD}): install the newer quota-watch again"
@@ -261,18 +257,10 @@ def _run_alembic(connection: Connection) -> None:
     command.upgrade(config, HEAD)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keep:
-    """How long snapshots and days are kept."""
-
-    snapshots: timedelta
-    days: timedelta
-
-
 def thin_out(
     database: Database,
     *,
-    keep: Keep,
+    keep: DatabaseTable,
     now: datetime,
     stopped: Callable[[], bool] = lambda: False,
 ) -> int:
@@ -295,12 +283,12 @@ def thin_out(
             return deleted
         with database.write() as connection:
             deleted += thin_out_organization(connection, pk, keep=keep, now=now)
-            mark = update(organization).where(columns.pk == pk).values(thinned_on=today)
-            connection.execute(mark)
-    if not pks:
-        return 0
-    with database.write() as connection:
-        deleted += _delete_old_stories(connection, before=now - keep.snapshots)
+            connection.execute(
+                update(organization).where(columns.pk == pk).values(thinned_on=today)
+            )
+    if pks:
+        with database.write() as connection:
+            deleted += _delete_old_stories(connection, before=now - keep.keep_snapshots)
     if database.is_sqlite and deleted:
         with database.write() as connection:
             _give_back_pages(connection)
@@ -343,17 +331,19 @@ def _give_back_pages(connection: Connection) -> None:
         connection.exec_driver_sql("PRAGMA incremental_vacuum(1)")
 
 
-def thin_out_organization(connection: Connection, pk: int, *, keep: Keep, now: datetime) -> int:
+def thin_out_organization(
+    connection: Connection, pk: int, *, keep: DatabaseTable, now: datetime
+) -> int:
     """Keep one organization's snapshots all for 7 days, hourly for 60, then daily, to the end.
 
     Of each hour and day the last snapshot stays. Returns the rows deleted.
     """
     own = snapshot.c.organization_pk == pk
-    ended = delete(snapshot).where(own, snapshot.c.at < now - keep.snapshots)
+    ended = delete(snapshot).where(own, snapshot.c.at < now - keep.keep_snapshots)
     rows = connection.execute(ended).rowcount
     rows += _thin(connection, own, "hour", newest=now - ALL_FOR, oldest=now - HOURLY_FOR)
-    rows += _thin(connection, own, "day", newest=now - HOURLY_FOR, oldest=now - keep.snapshots)
-    oldest = (now - keep.days).date()
+    rows += _thin(connection, own, "day", newest=now - HOURLY_FOR, oldest=now - keep.keep_snapshots)
+    oldest = (now - keep.keep_days).date()
     old_days = delete(day_usage).where(day_usage.c.organization_pk == pk, day_usage.c.date < oldest)
     rows += connection.execute(old_days).rowcount
     return rows + forecasts.thin_out(connection, pk, period=month_of(now.date()), oldest=oldest)

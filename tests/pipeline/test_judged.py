@@ -5,18 +5,19 @@ from datetime import date, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
+from quota_watch.config.models import DatabaseTable
 from quota_watch.forecast.accuracy import CHECK_DAYS, CheckDay
 from quota_watch.model.period import each_day
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import forecast as forecasts
-from quota_watch.storage.upkeep import Keep, thin_out
+from quota_watch.storage.upkeep import thin_out
 from quota_watch.views.periods import period_forecast
 from support.clock import FakeClock
 from support.watching import Station, Upstream, watch
 
 DAY = timedelta(days=1)
 ACME = watch(limit=50_000, thresholds=(), forecast=True, drops=True)
-KEEP = Keep(snapshots=400 * DAY, days=1830 * DAY)
+KEEP = DatabaseTable()
 
 
 class Town:

@@ -4,13 +4,14 @@ from datetime import timedelta
 
 from sqlalchemy import func, select
 
+from quota_watch.config.models import DatabaseTable
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import alert, delivery
-from quota_watch.storage.upkeep import Keep, thin_out
+from quota_watch.storage.upkeep import thin_out
 from support.clock import START, FakeClock
 from support.watching import Station, Upstream, watch
 
-KEEP = Keep(snapshots=timedelta(days=400), days=timedelta(days=1830))
+KEEP = DatabaseTable()
 
 
 def test_alerts_that_ended_long_ago_are_forgotten_with_what_was_sent(

@@ -4,12 +4,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, func, insert, select
 
+from quota_watch.config.models import DatabaseTable
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import day_usage, organization, snapshot
-from quota_watch.storage.upkeep import Keep, thin_out, upgrade
+from quota_watch.storage.upkeep import thin_out, upgrade
 
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
-KEEP = Keep(snapshots=timedelta(days=400), days=timedelta(days=1830))
+KEEP = DatabaseTable()
 
 
 @pytest.fixture
