@@ -1,26 +1,26 @@
 """What every page needs: settings, the store, access control, error pages and templates."""
 
 import base64
-import binascii
 import hmac
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import jinja2
-from flask import Flask, Request, Response, abort, jsonify, render_template, request
+from flask import Flask, Request, Response, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 from werkzeug.exceptions import (
     HTTPException,
     InternalServerError,
     MethodNotAllowed,
-    Unauthorized,
+    ServiceUnavailable,
 )
 
 from quota_watch.config import Config
@@ -53,12 +53,8 @@ from quota_watch.views.status import Status, statuses
 
 log = get_logger(__name__)
 
-UNHEALTHY = 503
-
 Health = Callable[[], Sequence[str]]
 """Tells why the service is not healthy, a sentence for each reason; empty when it is."""
-
-REFRESH_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +75,7 @@ class PageSettings:
     interval: timedelta = timedelta(minutes=15)
     prefix: str = ""
     templates: Path | None = None
-    refresh_seconds: int = REFRESH_SECONDS
+    refresh_seconds: int = 60
     silence_links: SilenceLinks | None = None
     since: datetime | None = None
     refused: bool = False
@@ -163,7 +159,6 @@ _METHODS = ("GET", "HEAD")
 _ACTIONS = frozenset({"silence", "choose"})
 """The endpoints behind a signed link, which is a permission by itself."""
 
-_MISDIRECTED = 421
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
@@ -182,7 +177,7 @@ HEADERS = {
 class MisdirectedRequestError(HTTPException):
     """A request for a host that is not ours: a DNS name that others pointed at this machine."""
 
-    code = _MISDIRECTED
+    code = HTTPStatus.MISDIRECTED_REQUEST
     description = (
         "This page does not answer to that host name. If it should, add the name to"
         " web.allowed_hosts in the config."
@@ -193,19 +188,18 @@ def guard(app: Flask, site: Callable[[], PageSettings]) -> None:
     """Let `app` refuse what it must, and send the headers that keep browsers safe."""
 
     @app.before_request
-    def refuse() -> None:
+    def refuse() -> Response | None:
         acts = site().silence_links is not None
         if request.method not in _METHODS and not (acts and request.endpoint == "choose"):
             raise MethodNotAllowed(valid_methods=_METHODS)
         if request.path == HEALTH:
-            return
+            return None
         if host_of(request) not in site().hosts:
             raise MisdirectedRequestError
-        if acts and request.endpoint in _ACTIONS | {"static"}:
-            return
         token = site().token
-        if token is not None and not hmac.compare_digest(_given(request), token.encode()):
-            abort(_unauthorized(request.path))
+        if token is None or (acts and request.endpoint in _ACTIONS | {"static"}):
+            return None
+        return None if hmac.compare_digest(_given(request), token.encode()) else _unauthorized()
 
     @app.after_request
     def add_headers(response: Response) -> Response:
@@ -213,11 +207,6 @@ def guard(app: Flask, site: Callable[[], PageSettings]) -> None:
         if request.endpoint != "static":
             response.headers["Cache-Control"] = "no-store"
         return response
-
-
-def is_for_machines(path: str) -> bool:
-    """Check whether a path, and any error there, is answered in JSON or plain text."""
-    return path.startswith(_MACHINES) or path == HEALTH
 
 
 def host_of(request: Request) -> str:
@@ -233,22 +222,20 @@ def _given(request: Request) -> bytes:
     scheme, _, value = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme.lower() == "bearer":
         return str(value).strip().encode("latin-1")
-    if scheme.lower() == "basic":
-        try:
+    with suppress(ValueError):
+        if scheme.lower() == "basic":
             return base64.b64decode(value, validate=True).partition(b":")[2]
-        except (binascii.Error, ValueError):
-            return b""
     return b""
 
 
-def _unauthorized(path: str) -> Response:
-    challenge = "Bearer" if path.startswith(_MACHINES) else 'Basic realm="quota-watch"'
-    error = Unauthorized(
-        "Send the token of [web] as a bearer token, or as the password of any user."
+def _unauthorized() -> Response:
+    is_program = request.path.startswith(_MACHINES)
+    return Response(
+        "Send the token of [web] as a bearer token, or as the password of any user.\n",
+        HTTPStatus.UNAUTHORIZED,
+        {"WWW-Authenticate": "Bearer" if is_program else 'Basic realm="quota-watch"'},
+        mimetype="text/plain",
     )
-    response = Response(f"{error.description}\n", 401, mimetype="text/plain")
-    response.headers["WWW-Authenticate"] = challenge
-    return response
 
 
 def use_templates(app: Flask, site: PageSettings) -> None:
@@ -269,41 +256,37 @@ def install_errors(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
-        if error.response is not None:
-            return error.response  # type: ignore[return-value]  # werkzeug's type of a response
-        status = error.code or InternalServerError.code
-        headers = [each for each in error.get_headers() if each[0] != "Content-Type"]
-        return _answer(status, error.name, error.description or "", headers)
+        status, message = error.code or 500, error.description or ""
+        if request.path.startswith(_MACHINES) or request.path == HEALTH:
+            response = jsonify({"errors": [{"status": status, "message": message}]})
+        else:
+            page = render_template("error.html.j2", status=status, name=error.name, message=message)
+            response = Response(page)
+        response.status_code = status
+        response.headers.extend(each for each in error.get_headers() if each[0] != "Content-Type")
+        return response
 
     @app.errorhandler(QuotaWatchError)
     def unreadable(error: QuotaWatchError) -> Response:
         log.error("page failed", path=_path(), error=str(error))
-        message = "The store can't be read right now. The log of the service says why."
-        return _answer(UNHEALTHY, "Service Unavailable", message, [])
+        return refused(
+            ServiceUnavailable(
+                "The store can't be read right now. The log of the service says why."
+            )
+        )
 
     @app.errorhandler(Exception)
     def failed(_: Exception) -> Response:
         # Flask calls this while the exception is being handled.
         log.exception("page failed", path=_path())  # noqa: LOG004
-        message = "Something went wrong here. The log of the service says what."
-        return _answer(InternalServerError.code, "Internal Server Error", message, [])
+        return refused(
+            InternalServerError("Something went wrong here. The log of the service says what.")
+        )
 
 
 def _path() -> str:
     """Name what was asked for; a signed link is a secret and stays one."""
     return "/silence/…" if request.path.startswith("/silence/") else request.path
-
-
-def _answer(status: int, name: str, message: str, headers: list[tuple[str, str]]) -> Response:
-    if is_for_machines(request.path):
-        response = jsonify({"errors": [{"status": status, "message": message}]})
-    else:
-        response = Response(
-            render_template("error.html.j2", status=status, name=name, message=message)
-        )
-    response.status_code = status
-    response.headers.extend(headers)
-    return response
 
 
 _UNITS = ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k"))

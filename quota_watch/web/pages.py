@@ -46,10 +46,7 @@ _DELIVERY = (
 )  # fmt: skip
 _EARLIEST = date(2000, 1, 1)
 _MOST_STORIES, _MOST_DELIVERIES = 100, 200
-_GONE = 410
-_SEE_OTHER = 303
 _SILENCE = "/silence/<token>"
-_DAY, _PERIOD, _NOT_AT_ALL = "24h", "period", "end"
 _REASON = "Asked for from the link in a mail"
 
 
@@ -228,18 +225,17 @@ def _of_past(status: Status, period: Period, days: Sequence[DayRecord]) -> Statu
 
 
 def _touches(story: Alert, period: Period, *, is_now: bool) -> bool:
-    if is_now and story.is_open:
-        return True
     ended = story.ended_at.date() if story.ended_at else date.max
-    return story.started_at.date() < period.end and ended >= period.start
+    lies_in = story.started_at.date() < period.end and ended >= period.start
+    return lies_in or (is_now and story.is_open)
 
 
 def what_helps(known: Known) -> list[str]:
     """List what to do; nothing where nothing is at stake."""
     if known.advice is None or known.usage is None:
         return []
-    used, plan_fit = known.usage.used, known.plan_fit
-    return list(words.what_helps(known.advice, plan_fit, watch=known.watch, used=used))
+    watch, used = known.watch, known.usage.used
+    return list(words.what_helps(known.advice, known.plan_fit, watch=watch, used=used))
 
 
 def silence(reading: Reading, token: str) -> str:
@@ -282,7 +278,7 @@ def _silence(store: Store, token: str) -> WerkzeugResponse:
         until=iso(ends_at),
         author=link.address,
     )
-    return redirect(url_for("silence", token=token), _SEE_OTHER)
+    return redirect(url_for("silence", token=token), 303)
 
 
 def _allowed(reading: Reading, token: str) -> tuple[SilenceLink, Watch]:
@@ -293,15 +289,15 @@ def _allowed(reading: Reading, token: str) -> tuple[SilenceLink, Watch]:
     if link is None or watch is None:
         abort(404, "This link is not valid: it was cut off, or made before the API key changed.")
     if link.is_over(reading.now):
-        abort(_GONE, "This link expired with the period it was about.")
+        abort(410, "This link expired with the period it was about.")
     return link, watch
 
 
 def _end(choice: str, link: SilenceLink, now: datetime) -> datetime:
     ends = {
-        _DAY: now + timedelta(hours=24),
-        _PERIOD: link.period.resets_at,
-        _NOT_AT_ALL: now,
+        "24h": now + timedelta(hours=24),
+        "period": link.period.resets_at,
+        "end": now,
     }
     if choice not in ends:
         abort(400, "Choose how long: 24h, period or end.")

@@ -4,6 +4,8 @@ import errno
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
 
 import waitress
 from flask import Flask, Response
@@ -20,7 +22,6 @@ from quota_watch.storage.database import Database, prove_write
 from quota_watch.web import machines, pages
 from quota_watch.web.app import (
     HEALTH,
-    UNHEALTHY,
     Health,
     PageSettings,
     Store,
@@ -70,9 +71,9 @@ def create_app(
 
     @app.get(HEALTH)
     def healthz() -> Response:
-        reasons = list(health())
-        text = "".join(f"{reason}\n" for reason in reasons) or "ok\n"
-        return Response(text, UNHEALTHY if reasons else 200, mimetype="text/plain")
+        text = "".join(f"{reason}\n" for reason in health())
+        status = HTTPStatus.SERVICE_UNAVAILABLE if text else HTTPStatus.OK
+        return Response(text or "ok\n", status, mimetype="text/plain")
 
     return app
 
@@ -136,11 +137,11 @@ class PageServer:
         self._stopped = True
         # Its threads first: one that ends later would wake a loop that is gone.
         self._server.task_dispatcher.shutdown(timeout=_STOP_SECONDS)
-        self._server.trigger.pull_trigger(self._hang_up)
+        connections = self._server._map  # noqa: SLF001  has no other name
+        self._server.trigger.pull_trigger(
+            partial(wasyncore.close_all, connections, ignore_all=True)
+        )
         self._thread.join(_STOP_SECONDS)
-
-    def _hang_up(self) -> None:
-        wasyncore.close_all(self._server._map, ignore_all=True)  # noqa: SLF001  has no other name
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
@@ -191,20 +192,18 @@ class DatabaseHealth:
         self._clock = clock
         self._trying = threading.Lock()
         self._reasons: list[str] = []
-        self._tried_at = float("-inf")
-        self._began_at = 0.0
+        self._began_at = float("-inf")
 
     def __call__(self) -> list[str]:
         """Check why the database takes no write; empty where it does."""
         if not self._trying.acquire(blocking=False):
-            waited = self._clock.monotonic() - self._began_at
-            slow = ["the database is slow to accept a write"]
-            return slow if waited > _PATIENCE_SECONDS else self._reasons
+            is_slow = self._clock.monotonic() - self._began_at > _PATIENCE_SECONDS
+            return ["the database is slow to accept a write"] if is_slow else self._reasons
         try:
-            if self._clock.monotonic() - self._tried_at >= _TRUSTED_SECONDS:
-                self._began_at = self._clock.monotonic()
-                self._reasons = list(self._try())
-                self._tried_at = self._clock.monotonic()
+            now = self._clock.monotonic()
+            if now - self._began_at >= _TRUSTED_SECONDS:
+                self._began_at = now
+                self._reasons = self._try()
             return self._reasons
         finally:
             self._trying.release()
