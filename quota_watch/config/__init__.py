@@ -11,7 +11,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from quota_watch.config import addresses
-from quota_watch.config.checks import cross_check, mail_channels
+from quota_watch.config.checks import RawDocument, cross_check, mail_channels
 from quota_watch.config.models import (
     AppriseTable,
     Channel,
@@ -58,6 +58,11 @@ _PLACES = (Path("config.toml"), Path("/etc/quota-watch/config.toml"))
 _DEEPEST = 12
 _MOST_BYTES = 8 * 2**20
 
+_UNREADABLE = {
+    FileNotFoundError: "no such file; `quota-watch init` writes one, or name another with -c FILE",
+    IsADirectoryError: "a folder, not a file; name the config file in it",
+    PermissionError: "this user can't read it; run as its owner or change its permissions",
+}
 _TOML_ADVICE = {
     "Invalid value": '; text stands in straight quotes: key = "text"',
     "Expected '='": '; write key = "value", below a [table]',
@@ -83,10 +88,8 @@ def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
     if path is None:
         looked = ", ".join(f"./{p}" if not p.is_absolute() else str(p) for p in _PLACES)
         message = f"no config file: ${VARIABLE} is not set and there is none at {looked}"
-        raise ConfigError(
-            None,
-            [Problem("", f"{message}; `quota-watch init` writes one, or use -c FILE")],
-        )
+        message += "; `quota-watch init` writes one, or use -c FILE"
+        raise ConfigError(None, [Problem("", message)])
     return path
 
 
@@ -95,8 +98,17 @@ def load(path: Path) -> Config:
 
     Raises `ConfigError` with all problems at once.
     """
-    document, is_shared = _read(path)
-    return validate(document, path, is_shared=is_shared)
+    try:
+        with path.open("rb") as file:
+            content, is_shared = file.read(_MOST_BYTES + 1), _is_shared(file)
+    except OSError as error:
+        what = _UNREADABLE.get(type(error), f"can't be read: {error.strerror}")
+        raise ConfigError(path, [Problem("", what)]) from None
+    except ValueError:
+        raise ConfigError(path, [Problem("", "not a file path")]) from None
+    if len(content) > _MOST_BYTES:
+        raise ConfigError(path, [Problem("", "over 8 MiB, too large for a config")])
+    return validate(_decode(path, content), path, is_shared=is_shared)
 
 
 def validate(document: dict[str, object], path: Path, *, is_shared: bool = False) -> Config:
@@ -104,11 +116,11 @@ def validate(document: dict[str, object], path: Path, *, is_shared: bool = False
     if _is_deep(document):
         raise ConfigError(path, [Problem("", f"tables nested more than {_DEEPEST} deep")])
     parsed, problems = read(Document, document, path.absolute().parent)
-    problems += cross_check(document)
+    raw = RawDocument(document)
+    problems += cross_check(raw)
     if parsed is None or problems:
         raise ConfigError(path, sorted(problems, key=_place))
-    mails = mail_channels(document)
-    return Config.of(parsed, path=path, is_shared=is_shared, mails=mails)
+    return Config.of(parsed, path=path, is_shared=is_shared, mails=mail_channels(raw))
 
 
 def _is_deep(document: dict[str, object]) -> bool:
@@ -128,20 +140,6 @@ def _place(problem: Problem) -> tuple[int, int]:
     return sections.index(section) if section in sections else -1, int(index or 0)
 
 
-def _read(path: Path) -> tuple[dict[str, object], bool]:
-    """Read the document, and whether others than the owner may read the file."""
-    try:
-        with path.open("rb") as file:
-            content, is_shared = file.read(_MOST_BYTES + 1), _is_shared(file)
-    except OSError as error:
-        raise ConfigError(path, [Problem("", _unreadable(error))]) from None
-    except ValueError:
-        raise ConfigError(path, [Problem("", "not a file path")]) from None
-    if len(content) > _MOST_BYTES:
-        raise ConfigError(path, [Problem("", "over 8 MiB, too large for a config")])
-    return _decode(path, content), is_shared
-
-
 def _decode(path: Path, content: bytes) -> dict[str, object]:
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
@@ -156,16 +154,6 @@ def _decode(path: Path, content: bytes) -> dict[str, object]:
     except ValueError:
         what = "not valid TOML: a number is too large"
     raise ConfigError(path, [Problem("", what)])
-
-
-def _unreadable(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file; `quota-watch init` writes one, or name another with -c FILE"
-    if isinstance(error, IsADirectoryError):
-        return "a folder, not a file; name the config file in it"
-    if isinstance(error, PermissionError):
-        return "this user can't read it; run as its owner or change its permissions"
-    return f"can't be read: {error.strerror}"
 
 
 def _is_shared(file: BinaryIO) -> bool:

@@ -4,7 +4,8 @@ The checks read the raw document, so that a mistake in one table doesn't hide th
 what has the wrong shape is skipped here and reported by its own section.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 from quota_watch.config import addresses
 from quota_watch.config.models import EmailTable
@@ -29,22 +30,65 @@ _PAGERDUTY = "pagerduty"
 Table = Mapping[str, object]
 
 
-def cross_check(document: Table) -> Iterator[Problem]:
+class RawDocument:
+    """What is in the file, and those parts of it that several checks need, worked out once."""
+
+    def __init__(self, tables: Table) -> None:
+        self.tables = tables
+
+    def table(self, name: str) -> Table:
+        """Find the table of that name; an empty one where there is none."""
+        return _table(self.tables, name)
+
+    @cached_property
+    def organizations(self) -> Sequence[tuple[str, Table]]:
+        """The table of each organization, with its key."""
+        tables = self.tables.get("organizations")
+        return [
+            (organization_key(index, table.get("id")), table)
+            for index, table in enumerate(tables if isinstance(tables, list) else ())
+            if isinstance(table, dict)
+        ]
+
+    @cached_property
+    def named_channels(self) -> Sequence[tuple[str, str]]:
+        """Every entry of the lists that name channels, with its key; no text is an empty one."""
+        groups, reports = self.table("groups"), self.table("reports")
+        tables = [
+            ("alerts", self.table("alerts")),
+            *((f"groups.{name}", _table(groups, name)) for name in groups),
+            *self.organizations,
+        ]
+        tables += [
+            (f"{key}.{key_path(['rules', rule], {})}", _table(_table(table, "rules"), rule))
+            for key, table in tables
+            for rule in _table(table, "rules")
+        ]
+        lists = [(key, table, name) for key, table in tables for name in ("notify", "fallback")]
+        lists += [("reports", reports, name) for name in ("monthly", "weekly")]
+        return [
+            (f"{key}.{name}[{index}]", entry if isinstance(entry, str) else "")
+            for key, table, name in lists
+            for index, entry in enumerate(_list(table, name))
+        ]
+
+
+def cross_check(raw: RawDocument) -> Iterator[Problem]:
     """Yield everything that does not fit together."""
     for check in _CHECKS:
-        yield from check(document)
+        yield from check(raw)
 
 
-def _some_organization(document: Table) -> Iterator[Problem]:
-    if document.get("organizations", []) == []:
-        yield Problem(
-            "organizations", 'none to watch; add an [[organizations]] table with id = "…"'
-        )
+def mail_channels(raw: RawDocument) -> Mapping[str, EmailTable]:
+    """Make a mail channel of each address that is written where a channel could be named."""
+    prefix = addresses.MAILTO
+    names = sorted({name for _, name in raw.named_channels if name.startswith(prefix)})
+    return {name: EmailTable(to=(name.removeprefix(prefix),)) for name in names}
 
 
-def _ids_once(document: Table) -> Iterator[Problem]:
+def _ids_once(raw: RawDocument) -> Iterator[Problem]:
     first: dict[str, str] = {}
-    for key, table in _organizations(document):
+    for key, table in raw.organizations:
         identity = table.get("id")
         if isinstance(identity, str) and first.setdefault(identity, key) != key:
             yield Problem(
@@ -54,11 +98,11 @@ def _ids_once(document: Table) -> Iterator[Problem]:
             )
 
 
-def _keys(document: Table) -> Iterator[Problem]:
-    rybbit = _table(document, "rybbit")
+def _keys(raw: RawDocument) -> Iterator[Problem]:
+    rybbit = raw.table("rybbit")
     default = _server(rybbit.get("base_url", addresses.CLOUD))
     needing = []
-    for key, table in _organizations(document):
+    for key, table in raw.organizations:
         own = _server(table["base_url"]) if "base_url" in table else default
         if "api_key" in table or own is None or default is None:
             continue
@@ -77,18 +121,14 @@ def _keys(document: Table) -> Iterator[Problem]:
         )
 
 
-def _plans(document: Table) -> Iterator[Problem]:
-    own = _table(document, "plans")
-    if AUTO in own:
-        yield Problem(
-            f"plans.{AUTO}", '"auto" means the plan that upstream reports; use another name'
-        )
-    for key, table in _organizations(document):
+def _plans(raw: RawDocument) -> Iterator[Problem]:
+    own = raw.table("plans")
+    for key, table in raw.organizations:
         plan = table.get("plan", AUTO)
         if plan == AUTO or not isinstance(plan, str) or not plan.strip():
             continue
         if plan not in own and find_plan(plan) is None:
-            yield _unknown_plan(f"{key}.plan", plan, own)
+            yield Problem(f"{key}.plan", _unknown_plan(plan, own))
         if "limit" in table:
             yield Problem(
                 f"{key}.limit",
@@ -97,138 +137,97 @@ def _plans(document: Table) -> Iterator[Problem]:
             )
 
 
-def _groups(document: Table) -> Iterator[Problem]:
-    groups = _table(document, "groups")
-    for key, group in _named_groups(document):
+def _unknown_plan(plan: str, own: Table) -> str:
+    sizes = [name for name in RYBBIT_PLANS if name.removeprefix(plan)[:1].isdigit()]
+    if sizes:
+        return f"plan {shown(plan)} comes in sizes; write which: {quoted(sizes)}"
+    usual = ("free", "basic", "pro1m", "appsumo-1")
+    names = [AUTO, *own, *(name for name in RYBBIT_PLANS if name.startswith(usual))]
+    return str(
+        InvalidValueError(
+            "unknown plan",
+            value=plan,
+            allowed=f"{quoted(names)} and the like, "
+            "or give the organization a limit instead of a plan",
+            meant=closest(plan, [AUTO, *own, *RYBBIT_PLANS]),
+        )
+    )
+
+
+def _groups(raw: RawDocument) -> Iterator[Problem]:
+    groups = raw.table("groups")
+    named = [(f"{key}.group", table.get("group")) for key, table in raw.organizations]
+    of_reports = _table(raw.table("reports"), "groups")
+    named += [
+        (f"{key_path(['reports', 'groups', channel], {})}[{index}]", name)
+        for channel in of_reports
+        for index, name in enumerate(_list(of_reports, channel))
+    ]
+    for key, group in named:
         if isinstance(group, str) and group.strip() and group not in groups:
-            near = closest(group, list(groups))
-            yield Problem(
-                key,
-                f"unknown group (value {shown(group)}); allowed: {quoted(groups) or 'none yet'}; "
-                "write a table [groups.NAME]" + (f'; did you mean "{near}"?' if near else ""),
+            error = InvalidValueError(
+                "unknown group",
+                value=group,
+                allowed=f"{quoted(groups) or 'none yet'}; write a table [groups.NAME]",
+                meant=closest(group, groups),
             )
+            yield Problem(key, str(error))
 
 
-def _named_groups(document: Table) -> Iterator[tuple[str, object]]:
-    for key, table in _organizations(document):
-        yield f"{key}.group", table.get("group")
-    of_reports = _table(_table(document, "reports"), "groups")
-    for channel, names in of_reports.items():
-        key = f"reports.{key_path(['groups', channel], {})}"
-        for index, name in enumerate(names if isinstance(names, list) else ()):
-            yield f"{key}[{index}]", name
-
-
-def _readers_of_groups(document: Table) -> Iterator[Problem]:
-    reports = _table(document, "reports")
-    lists = [reports.get(name) for name in ("weekly", "monthly")]
-    readers = [name for each in lists if isinstance(each, list) for name in each]
+def _readers_of_groups(raw: RawDocument) -> Iterator[Problem]:
+    reports = raw.table("reports")
+    readers = [*_list(reports, "weekly"), *_list(reports, "monthly")]
     for channel in _table(reports, "groups"):
         if channel not in readers:
-            key = f"reports.{key_path(['groups', channel], {})}"
+            key = key_path(["reports", "groups", channel], {})
             yield Problem(key, "gets no report; name it in weekly or monthly, or remove it here")
 
 
-def _unknown_plan(key: str, plan: str, own: Table) -> Problem:
-    sizes = [name for name in RYBBIT_PLANS if name.removeprefix(plan)[:1].isdigit()]
-    if sizes:
-        return Problem(key, f"plan {shown(plan)} comes in sizes; write which: {quoted(sizes)}")
-    near = closest(plan, [AUTO, *own, *RYBBIT_PLANS])
-    names = f"{quoted([AUTO, *own])}, " + quoted(
-        name for name in RYBBIT_PLANS if name.startswith(("free", "basic", "pro1m", "appsumo-1"))
-    )
-    return Problem(
-        key,
-        f"unknown plan (value {shown(plan)}); allowed: {names} and the like, "
-        "or give the organization a limit instead of a plan"
-        + (f'; did you mean "{near}"?' if near else ""),
-    )
+def _channel_names(raw: RawDocument) -> Iterator[Problem]:
+    channels = raw.table("channels").items()
+    known = [name for name, table in channels if isinstance(table, dict | list)]
+    for key, name in raw.named_channels:
+        if name.strip() and name not in known:
+            try:
+                _check_address(name, known)
+            except InvalidValueError as error:
+                yield Problem(key, str(error))
 
 
-def _channel_names(document: Table) -> Iterator[Problem]:
-    channels = _table(document, "channels").items()
-    known = tuple(name for name, table in channels if isinstance(table, dict | list))
-    for key, names in _places(document):
-        for index, name in enumerate(names):
-            problem = _bad_channel(name, known) if name.strip() else None
-            if problem:
-                yield Problem(f"{key}[{index}]", problem)
+def _check_address(name: str, known: Sequence[str]) -> None:
+    if addresses.mailto(name) is None:
+        channels = quoted(known) or "none, as there is no [channels.NAME] table"
+        raise InvalidValueError(
+            "unknown channel",
+            value=name,
+            allowed=f'{channels}, or an address such as "{addresses.MAILTO}anna@example.com"',
+            meant=f"{addresses.MAILTO}{name}" if "@" in name else closest(name, known),
+        )
 
 
-def mail_channels(document: Table) -> dict[str, EmailTable]:
-    """Make a mail channel of each address that is written where a channel could be named."""
-    names = {name for _, names in _places(document) for name in names}
-    addresses_by_name = {name: addresses.mailto(name) for name in sorted(names)}
-    return {
-        name: EmailTable(to=(address,)) for name, address in addresses_by_name.items() if address
-    }
-
-
-def _places(document: Table) -> Iterator[tuple[str, list[str]]]:
-    """Yield every list that names channels, with its key; what is no text is an empty one."""
-    groups = _table(document, "groups")
-    tables = [
-        ("alerts", _table(document, "alerts")),
-        *((f"groups.{name}", _table(groups, name)) for name in groups),
-        *_organizations(document),
-    ]
-    tables += [
-        (f"{key}.{key_path(['rules', rule], {})}", _table(_table(table, "rules"), rule))
-        for key, table in tables
-        for rule in _table(table, "rules")
-    ]
-    lists = [(key, table, name) for key, table in tables for name in ("notify", "fallback")]
-    lists += [("reports", _table(document, "reports"), name) for name in ("monthly", "weekly")]
-    for key, table, name in lists:
-        value = table.get(name)
-        if isinstance(value, list | tuple):
-            yield f"{key}.{name}", [each if isinstance(each, str) else "" for each in value]
-
-
-def _bad_channel(name: str, known: tuple[str, ...]) -> str | None:
-    if name in known:
-        return None
-    try:
-        if addresses.mailto(name) is not None:
-            return None
-    except InvalidValueError as error:
-        return str(error)
-    near = f"{addresses.MAILTO}{name}" if "@" in name else closest(name, known)
-    return (
-        f"unknown channel (value {shown(name)}); allowed: "
-        + (quoted(known) or "none, as there is no [channels.NAME] table")
-        + f', or an address such as "{addresses.MAILTO}anna@example.com"'
-        + (f'; did you mean "{near}"?' if near else "")
-    )
-
-
-def _mail_can_leave(document: Table) -> Iterator[Problem]:
-    channels = _table(document, "channels").items()
-    mails = [(n, c) for n, c in channels if isinstance(c, dict) and c.get("type") == "email"]
-    bare = [
-        f"{key}[{index}]"
-        for key, entries in _places(document)
-        for index, entry in enumerate(entries)
-        if entry.startswith(addresses.MAILTO)
-    ]
-    names = abridged([key_path(["channels", name], document) for name, _ in mails] + bare)
-    senderless = bare or any("from" not in channel for _, channel in mails)
-    if names and "smtp" not in document:
-        yield Problem("smtp", f"is missing; add [smtp] with a host, needed by {names}")
-    elif senderless and _lacks(document, "smtp", "from"):
+def _mail_can_leave(raw: RawDocument) -> Iterator[Problem]:
+    channels = raw.table("channels").items()
+    mails = {n: c for n, c in channels if isinstance(c, dict) and c.get("type") == "email"}
+    bare = [key for key, name in raw.named_channels if name.startswith(addresses.MAILTO)]
+    needing = abridged([key_path(["channels", name], {}) for name in mails] + bare)
+    senderless = bare or any("from" not in channel for channel in mails.values())
+    smtp = raw.tables.get("smtp")
+    if needing and smtp is None:
+        yield Problem("smtp", f"is missing; add [smtp] with a host, needed by {needing}")
+    elif senderless and isinstance(smtp, dict) and "from" not in smtp:
         where = "needed by" if bare else "here or in"
-        yield Problem("smtp.from", f"is missing; mails need a sender, {where} {names}")
+        yield Problem("smtp.from", f"is missing; mails need a sender, {where} {needing}")
 
 
-def _webhooks_whole(document: Table) -> Iterator[Problem]:
-    for name, table in _table(document, "channels").items():
+def _webhooks(raw: RawDocument) -> Iterator[Problem]:
+    for name, table in raw.table("channels").items():
         if isinstance(table, dict) and table.get("type") == "webhook":
-            key = key_path(["channels", name], document)
-            for inner, problem in _webhook_problems(table, document):
-                yield Problem(f"{key}.{inner}", problem)
+            path = key_path(["channels", name], {})
+            for key, words in _webhook_problems(table, raw.table("templates")):
+                yield Problem(f"{path}.{key}", words)
 
 
-def _webhook_problems(table: Table, document: Table) -> Iterator[tuple[str, str]]:
+def _webhook_problems(table: Table, templates: Table) -> Iterator[tuple[str, str]]:
     is_pagerduty = table.get("format") == _PAGERDUTY
     if "url" not in table and not is_pagerduty:
         yield "url", 'is missing; add url = "https://example.com/hook"'
@@ -240,19 +239,12 @@ def _webhook_problems(table: Table, document: Table) -> Iterator[tuple[str, str]
         yield "vars", "only goes with template; remove it, or name a template"
     if "template" in table and "format" in table:
         yield "template", "stands beside format, which it replaces; remove one of the two"
-    elif "template" in table and "directory" not in _table(document, "templates"):
+    elif "template" in table and "directory" not in templates:
         yield "template", "is looked up in webhook/ of [templates] directory; set that"
 
 
-def _login_whole(document: Table) -> Iterator[Problem]:
-    smtp = _table(document, "smtp")
-    for key, other in (("username", "password"), ("password", "username")):
-        if key in smtp and other not in smtp:
-            yield Problem(f"smtp.{other}", f"is missing; a login needs it with {key}")
-
-
-def _page_is_safe(document: Table) -> Iterator[Problem]:
-    page = _table(document, "web")
+def _page_is_safe(raw: RawDocument) -> Iterator[Problem]:
+    page = raw.table("web")
     try:
         host = addresses.listen(page["listen"]).host if "listen" in page else "localhost"
     except ValueError:
@@ -265,29 +257,48 @@ def _page_is_safe(document: Table) -> Iterator[Problem]:
         )
 
 
-def _links_lead_somewhere(document: Table) -> Iterator[Problem]:
-    page = _table(document, "web")
-    if page.get("actions") is True and "public_url" not in page:
-        yield Problem(
-            "web.public_url",
-            "is missing; with actions = true mails link to it, "
-            'such as public_url = "https://quota.example.com"',
-        )
+def _left_out(raw: RawDocument) -> Iterator[Problem]:
+    """Yield what is missing where something else is there, or must not be there at all."""
+    smtp, page = raw.table("smtp"), raw.table("web")
+    mistakes = {
+        "organizations": (
+            raw.tables.get("organizations", []) == [],
+            'none to watch; add an [[organizations]] table with id = "…"',
+        ),
+        f"plans.{AUTO}": (
+            AUTO in raw.table("plans"),
+            '"auto" means the plan that upstream reports; use another name',
+        ),
+        "smtp.password": (
+            "username" in smtp and "password" not in smtp,
+            "is missing; a login needs it with username",
+        ),
+        "smtp.username": (
+            "password" in smtp and "username" not in smtp,
+            "is missing; a login needs it with password",
+        ),
+        "web.public_url": (
+            page.get("actions") is True and "public_url" not in page,
+            (
+                "is missing; with actions = true mails link to it, "
+                'such as public_url = "https://quota.example.com"'
+            ),
+        ),
+    }
+    yield from (Problem(key, words) for key, (is_wrong, words) in mistakes.items() if is_wrong)
 
 
-_CHECKS: tuple[Callable[[Table], Iterator[Problem]], ...] = (
+_CHECKS: tuple[Callable[[RawDocument], Iterator[Problem]], ...] = (
     _keys,
     _plans,
     _groups,
     _readers_of_groups,
-    _some_organization,
     _ids_once,
     _channel_names,
-    _webhooks_whole,
+    _webhooks,
     _mail_can_leave,
-    _login_whole,
     _page_is_safe,
-    _links_lead_somewhere,
+    _left_out,
 )
 
 
@@ -296,16 +307,9 @@ def _table(document: Table, name: str) -> Table:
     return table if isinstance(table, dict) else {}
 
 
-def _lacks(document: Table, name: str, key: str) -> bool:
-    table = document.get(name)
-    return isinstance(table, dict) and key not in table
-
-
-def _organizations(document: Table) -> Iterator[tuple[str, Table]]:
-    tables = document.get("organizations")
-    for index, table in enumerate(tables if isinstance(tables, list) else ()):
-        if isinstance(table, dict):
-            yield organization_key(index, table.get("id")), table
+def _list(table: Table, name: str) -> Sequence[object]:
+    entries = table.get(name)
+    return entries if isinstance(entries, list) else []
 
 
 def _server(value: object) -> str | None:

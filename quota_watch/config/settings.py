@@ -1,7 +1,7 @@
 """A config without problems, and what the rest of the program needs from it."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property, partial
@@ -139,23 +139,19 @@ class Config(Document):
                 values[secret.key] = secret.reveal()
             except ConfigError as error:
                 problems += error.problems
-        for use, (key, complain) in _FILES.items():
-            complaint = complain(self) if use in (uses or Use) else None
-            if complaint is not None:
-                problems.append(Problem(key, complaint))
+        problems += _unusable(self, uses or tuple(Use))
         if problems:
             raise ConfigError(self.path, problems)
         return values
 
     def quiet_hours(self) -> QuietHours | None:
         """The quiet hours for alerts that are about no single organization."""
-        return _quiet_hours(self.alerts.quiet_hours, self.alerts.time_zone or "UTC")
+        return _quiet_hours(self.alerts.quiet_hours, self.alerts.time_zone)
 
     def channels_of(self, rule: Rule) -> tuple[str, ...]:
         """Choose the channels for a rule's alerts that are about no single organization."""
         tables = [*_of_rule(rule, [self.alerts]), self.alerts]
-        names: tuple[str, ...] = _first(tables, "notify", self._named_channels())
-        return names
+        return tuple(_first(tables, "notify", self._named_channels()))
 
     def _needs(self, key: str, secret: Secret) -> bool:
         """Whether a secret is really used, and really is one."""
@@ -177,7 +173,8 @@ class Config(Document):
         plan = self._plan(table)
         organization = self._organization(table)
         drops = None if plan is None else plan.drops
-        whole = Watch(
+        make = partial(
+            Watch,
             organization=organization,
             name=table.name or table.id,
             group=table.group,
@@ -188,9 +185,6 @@ class Config(Document):
             drops_agreed=drops is not None,
             auto=plan is None and (table.plan == AUTO or table.limit is None),
             not_counted=plan.not_counted if plan else NOT_COUNTED,
-            thresholds=(),
-            blind_after=None,
-            channels=(),
             public_url=self.web.public_url if self.web else None,
             budgets={str(site.id): site.budget for site in table.sites},
             prices={
@@ -198,44 +192,41 @@ class Config(Document):
                 **{name: each.price for name, each in self.plans.items() if each.price},
             },
         )
-        tables = self._nearest_first(table)
-        watch = self._agree(whole, tables)
+        group = () if table.group is None else (self.groups[table.group],)
+        tables = (table, *group, self.alerts)  # the nearest first
+        watch = self._agree(make, tables)
         rules = {rule for each in tables for rule in each.rules or ()}
         if not rules:
             return watch
-        variants = {rule: self._agree(whole, tables, _of_rule(rule, tables)) for rule in rules}
+        variants = {rule: self._agree(make, tables, _of_rule(rule, tables)) for rule in rules}
         return replace(watch, variants=MappingProxyType(variants))
 
-    def _nearest_first(self, table: OrganizationTable) -> tuple[AlertKeys, ...]:
-        """List the tables that apply to an organization: its own, its group's, everybody's."""
-        group = () if table.group is None else (self.groups[table.group],)
-        return (table, *group, self.alerts)
-
     def _agree(
-        self, watch: Watch, tables: Sequence[AlertKeys], of_rule: Sequence[RuleKeys] = ()
+        self,
+        make: Callable[..., Watch],
+        tables: Sequence[AlertKeys],
+        of_rule: Sequence[RuleKeys] = (),
     ) -> Watch:
-        """Fill in the keys of alerts: the first of the tables that sets one wins.
+        """Make a watch with the keys of alerts: the first of the tables that sets one wins.
 
         What is set for the rule alone wins over what is set for all.
         """
         first = partial(_first, [*of_rule, *tables])
-        zone = first("time_zone", watch.time_zone)
         names = first("notify", self._named_channels())
         for_rule = any(table.remind is not None for table in of_rule)
-        return replace(
-            watch,
-            thresholds=first("thresholds", watch.thresholds),
+        return make(
+            thresholds=first("thresholds"),
             usual_levels=all("thresholds" not in vars(table) for table in tables),
-            blind_after=first("blind", None) or None,
-            forecast=first("forecast", watch.forecast),
-            spike=first("spike", watch.spike),
-            stalled_after=first("stalled", None) or None,
-            remind_every=first("remind", None) or None,
+            blind_after=first("blind") or None,
+            forecast=first("forecast"),
+            spike=first("spike"),
+            stalled_after=first("stalled") or None,
+            remind_every=first("remind") or None,
             remind_from=Severity.INFO if for_rule else Severity.CRITICAL,
             channels=names,
             fallback=first("fallback", names),
-            quiet_hours=_quiet_hours(first("quiet_hours", None), zone),
-            time_zone=zone,
+            quiet_hours=_quiet_hours(first("quiet_hours"), first("time_zone")),
+            time_zone=first("time_zone"),
         )
 
     def _named_channels(self) -> tuple[str, ...]:
@@ -251,8 +242,8 @@ class Config(Document):
         return sold and replace(sold, name=table.plan)
 
 
-def _first(tables: Iterable[RuleKeys], key: str, otherwise: Any) -> Any:
-    """Look a key up in tables: the first that sets it wins."""
+def _first(tables: Iterable[RuleKeys], key: str, otherwise: Any = None) -> Any:
+    """Look a key up in tables: the first that sets it wins; `[alerts]` sets most by default."""
     values = (getattr(table, key) for table in tables)
     return next((value for value in values if value is not None), otherwise)
 
@@ -279,13 +270,10 @@ def all_secrets(value: object, key: str = "") -> Iterator[tuple[str, Secret]]:
                 yield from all_secrets(each, f"{key}.{name}")
         case tuple():
             for index, each in enumerate(value):
-                yield from all_secrets(each, _item_key(key, index, each, len(value)))
-
-
-def _item_key(key: str, index: int, item: object, count: int) -> str:
-    if isinstance(item, OrganizationTable):
-        return organization_key(index, item.id)
-    return f"{key}[{index}]" if count > 1 else key
+                place = f"{key}[{index}]" if len(value) > 1 else key
+                if isinstance(each, OrganizationTable):
+                    place = organization_key(index, each.id)
+                yield from all_secrets(each, place)
 
 
 def has_web() -> bool:
@@ -297,38 +285,20 @@ def _absent() -> list[str]:
     return [each for each in _WEB_PACKAGES if find_spec(each) is None]
 
 
-def _bad_ca_file(document: Document) -> str | None:
-    file = document.rybbit.ca_file
-    if file is None:
-        return None
-    import ssl  # noqa: PLC0415  only commands that poll, with this key, need it
+def _unusable(document: Document, uses: Collection[Use]) -> Iterator[Problem]:
+    """Yield what these uses need beside secrets and can't have."""
+    file, folder = document.rybbit.ca_file, document.templates.directory
+    if Use.POLL in uses and file is not None:
+        import ssl  # noqa: PLC0415  only commands that poll, with this key, need it
 
-    try:
-        ssl.create_default_context(cafile=file)
-    except ssl.SSLError:
-        return f"no certificates (PEM) in {file}"
-    except OSError as error:
-        return f"can't read {file}: {error.strerror}"
-    return None
-
-
-def _bad_templates(document: Document) -> str | None:
-    folder = document.templates.directory
-    if folder is None or os.access(folder / ".", os.R_OK | os.X_OK):
-        return None
-    return f"no folder this user can read: {folder}"
-
-
-def _missing_packages(document: Document) -> str | None:
-    absent = _absent()
-    if document.web is None or not absent:
-        return None
-    return f"the status page needs {abridged(absent)}: pip install 'quota-watch[web]'"
-
-
-_FILES: Mapping[Use, tuple[str, Callable[[Document], str | None]]] = {
-    Use.POLL: ("rybbit.ca_file", _bad_ca_file),
-    Use.DELIVER: ("templates.directory", _bad_templates),
-    Use.SERVE: ("web", _missing_packages),
-}
-"""What else each use needs: the key that names it, and what complains where it can't be used."""
+        try:
+            ssl.create_default_context(cafile=file)
+        except ssl.SSLError:
+            yield Problem("rybbit.ca_file", f"no certificates (PEM) in {file}")
+        except OSError as error:
+            yield Problem("rybbit.ca_file", f"can't read {file}: {error.strerror}")
+    if Use.DELIVER in uses and folder and not os.access(folder / ".", os.R_OK | os.X_OK):
+        yield Problem("templates.directory", f"no folder this user can read: {folder}")
+    if Use.SERVE in uses and document.web is not None and not has_web():
+        absent = abridged(_absent())
+        yield Problem("web", f"the status page needs {absent}: pip install 'quota-watch[web]'")

@@ -8,7 +8,6 @@ import zoneinfo
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -128,12 +127,8 @@ def key_path(location: Iterable[str | int], document: Mapping[str, object]) -> s
 
 def organization_key(index: int, identity: object) -> str:
     """Write the path of an organization's table, with its id if that is a plain one."""
-    return _organization_key(index, identity if isinstance(identity, str) else "")
-
-
-@lru_cache(4_096)  # each check asks for those of all organizations
-def _organization_key(index: int, identity: str) -> str:
-    return f"organizations[{index}]" + (f" ({identity})" if _is_plain(identity) else "")
+    is_plain = isinstance(identity, str) and _is_plain(identity)
+    return f"organizations[{index}]" + (f" ({identity})" if is_plain else "")
 
 
 def _identity(document: Mapping[str, object], index: int) -> object:
