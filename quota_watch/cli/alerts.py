@@ -24,6 +24,7 @@ from quota_watch.lib.text import duration, moment, one_line, plural, zone_of
 from quota_watch.model.period import month_of
 from quota_watch.model.watch import Rule, Watch
 from quota_watch.storage import claims, stories
+from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.storage.deliveries import retry as retry_deliveries
 from quota_watch.views.alerts import (
     Alert,
@@ -105,7 +106,8 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
     context: Context = ctx.obj
     most = None if as_json else _MOST_SHOWN + 1
     with context.existing(context.config()) as database, database.read() as connection:
-        entries = outbox(connection, only_failed=only_failed, most=most)
+        state = DeliveryState.FAILED if only_failed else None
+        entries = outbox(connection, state=state, most=most)
     if as_json:
         print_json({"deliveries": entries})
         return
@@ -116,7 +118,7 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
     newest = entries[:_MOST_SHOWN]
     headers = ("id", "created", "state", "attempts", "type", "what", "organization", "to")
     print_table(headers, map(_delivery_cells, newest), piped_only=piped_only)
-    for delivery in (each.delivery for each in newest if each.delivery.attempts_log):
+    for delivery in (each for each in newest if each.attempts_log):
         if verbose or context.level <= logging.DEBUG:
             click.echo(f"\n{delivery.id}, {_whereto(delivery)}")
             for attempt in delivery.attempts_log:
@@ -127,8 +129,7 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
         click.echo(f"showing the newest {_MOST_SHOWN}; --json prints all", err=True)
 
 
-def _delivery_cells(entry: OutboxEntry) -> tuple[object, ...]:
-    delivery = entry.delivery
+def _delivery_cells(delivery: OutboxEntry) -> tuple[object, ...]:
     reason = delivery.reason if delivery.state in {"failed", "dropped"} else None
     return (
         delivery.id,
@@ -136,8 +137,8 @@ def _delivery_cells(entry: OutboxEntry) -> tuple[object, ...]:
         delivery.state + (f" ({reason})" if reason else ""),
         delivery.attempts,
         delivery.type,
-        entry.title,
-        entry.organization,
+        delivery.title,
+        delivery.organization,
         _whereto(delivery),
     )
 

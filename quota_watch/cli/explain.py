@@ -152,8 +152,7 @@ class _Page:
         if status.last_error:
             yield f"Polls are failing: {one_line(status.last_error.message, None)}"
 
-    def _show_story(self, explained: ExplainedAlert) -> None:
-        alert = explained.alert
+    def _show_story(self, alert: ExplainedAlert) -> None:
         sign, style = STATES[alert.severity]
         level = "" if alert.level is None else f" {alert.level} %"
         tier = "" if alert.tier is None else f" ({alert.tier})"
@@ -165,10 +164,10 @@ class _Page:
         _print(head, style=style, first=f"{sign} ", rest="  ")
         if alert.held:
             _print("Held by a silence; sent when that ends if still true.", first="  ", rest="  ")
-        for step in explained.steps:
-            type_ = step.step.type.removeprefix("alert.")
-            level = "" if step.step.level is None else f" {step.step.level} %"
-            why = f"{self._when(step.step.at)}: {type_}{level}, as {step.why}"
+        for step in alert.transitions:
+            type_ = step.type.removeprefix("alert.")
+            level = "" if step.level is None else f" {step.level} %"
+            why = f"{self._when(step.at)}: {type_}{level}, as {step.why}"
             _print(why, first="  - ", rest=" " * 4)
             for outcome in self._outcomes(step):
                 _print(outcome, first=" " * 6, rest=" " * 8)
@@ -211,7 +210,7 @@ class _Page:
         if rule.standing == "off":
             return f"off: {rule.says}"
         says = [rule.says]
-        mine = (each.alert for each in self._alerts if each.alert.rule == rule.rule)
+        mine = (each for each in self._alerts if each.rule == rule.rule)
         alert = next((each for each in mine if each.is_open), None)
         if rule.standing == "true" and alert:
             says.append(_how_far(alert))
@@ -338,8 +337,8 @@ def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> in
         print_json({"deliveries": entries})
     else:
         for each in entries:
-            click.echo(_test_line(each.delivery))
-    return 0 if all(each.delivery.state == "done" for each in entries) else 1
+            click.echo(_test_line(each))
+    return 0 if all(each.state == "done" for each in entries) else 1
 
 
 def _send_test(
@@ -363,7 +362,7 @@ def _send_test(
         )
     Outbox(database=database, channels=channels, clock=context.clock).flush(_TEST_SECONDS)
     with database.read() as connection:
-        return [each for each in outbox(connection) if each.delivery.id in ids]
+        return [each for each in outbox(connection) if each.id in ids]
 
 
 def _test_line(delivery: DeliveryRecord) -> str:

@@ -104,6 +104,11 @@ def by_field(fact: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
     return {name: plain(getattr(fact, name)) for name in names}
 
 
+def shallow(fact: Any) -> dict[str, Any]:
+    """Take the fields of a dataclass as they are, to make one that has more of them."""
+    return {each.name: getattr(fact, each.name) for each in fields(fact)}
+
+
 def iso(moment: datetime | None) -> str | None:
     """Write a moment as ISO 8601 in UTC with `Z`; milliseconds only where there are some."""
     if moment is None:

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
+import msgspec
 from sqlalchemy import Connection, Row, func, select
 
-from quota_watch.lib.text import by_field
 from quota_watch.model.watch import Severity, Watch
 from quota_watch.storage import claims, deliveries, stories
 from quota_watch.storage.deliveries import DeliveryState
 from quota_watch.storage.schema import alert, among, delivery, organization
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +55,9 @@ class DeliveryRecord:
     attempts_log: Sequence[LoggedAttempt]
 
     @classmethod
-    def of(cls, row: Row[Any]) -> Self:
+    def of(cls, row: Row[Any], **more: Any) -> Self:
         """Read a row of the delivery table; without the facts it carries."""
-        is_over = row.state != DeliveryState.PENDING
-        error = row.last_error
+        is_over, error = row.state != DeliveryState.PENDING, row.last_error
         return cls(
             id=row.id,
             transition_id=row.transition_id,
@@ -80,28 +77,23 @@ class DeliveryRecord:
             last_error=None
             if error is None
             else AttemptError(message=error, status=row.last_status),
-            attempts_log=[_attempt(each) for each in row.log or ()],
+            attempts_log=msgspec.convert(row.log or (), list[LoggedAttempt]),
+            **more,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxEntry:
+class OutboxEntry(DeliveryRecord):
     """A delivery with what it is about: the story, its organization, and the title of the step."""
 
-    delivery: DeliveryRecord
-    alert_id: str | None = None
-    organization: str | None = None
-    title: str | None = None
-
-    def to_json(self) -> Json:
-        """Write it as `deliveries --json` prints it."""
-        about = {"alert_id": self.alert_id, "organization": self.organization, "title": self.title}
-        return by_field(self.delivery) | about
+    alert_id: str | None
+    organization: str | None
+    title: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A transition as it was kept."""
+    """A transition as this version or an older one kept it."""
 
     id: str
     type: str
@@ -111,24 +103,8 @@ class Step:
     reason: str
     severity: str
     at: datetime
-    told: bool
-    title: str
-
-    @classmethod
-    def of(cls, entry: Mapping[str, Any]) -> Self:
-        """Read what this version or an older one kept."""
-        return cls(
-            id=entry["id"],
-            type=entry["type"],
-            rule=entry["rule"],
-            level=entry["level"],
-            alert_id=entry["alert_id"],
-            reason=entry["reason"],
-            severity=entry["severity"],
-            at=datetime.fromisoformat(entry["at"]),
-            told=entry.get("told", True),
-            title=entry.get("title", ""),
-        )
+    told: bool = True
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,11 +175,6 @@ def alerts(
     return with_deliveries(connection, rows, {row.pk: row.id for row in connection.execute(query)})
 
 
-def alerts_of_server(connection: Connection, server: str) -> list[Alert]:
-    """Read stories about a whole server or one of its keys with their deliveries."""
-    return with_deliveries(connection, stories.rows_of_server(connection, server), {})
-
-
 def with_deliveries(
     connection: Connection, rows: Collection[Row[Any]], ids: Mapping[int, str]
 ) -> list[Alert]:
@@ -230,7 +201,7 @@ def with_deliveries(
             summary=row.summary,
             started_at=row.started_at,
             ended_at=row.ended_at,
-            transitions=[Step.of(step) for step in row.transitions],
+            transitions=msgspec.convert(row.transitions, list[Step]),
             deliveries=records.get(row.pk, []),
         )
         for row in rows
@@ -260,12 +231,10 @@ def grouped(items: Iterable[Alert]) -> dict[str | None, list[Alert]]:
 def outbox(
     connection: Connection,
     *,
-    only_failed: bool = False,
     state: DeliveryState | None = None,
     most: int | None = None,
 ) -> list[OutboxEntry]:
     """Read the outbox, newest first; `most` of it at most, and only `state` if one is given."""
-    state = DeliveryState.FAILED if only_failed else state
     rows = deliveries.rows(connection, state=state, most=most)
     its = among(alert.c.pk, {row.alert_pk for row in rows if row.alert_pk is not None})
     query = (
@@ -273,8 +242,20 @@ def outbox(
         .outerjoin_from(alert, organization)
         .where(its)
     )
-    about: dict[int, Any] = {row.pk: row for row in connection.execute(query)}
-    return [_entry(row, about.get(row.alert_pk)) for row in rows]
+    about = {row.pk: row for row in connection.execute(query)}
+    entries = []
+    for row in rows:
+        story = about.get(row.alert_pk)
+        titles = {step["id"]: step.get("title") for step in story.transitions} if story else {}
+        entries.append(
+            OutboxEntry.of(
+                row,
+                alert_id=story.id if story else None,
+                organization=story.organization if story else None,
+                title=titles.get(row.transition_id),
+            )
+        )
+    return entries
 
 
 def outbox_counts(connection: Connection) -> dict[tuple[str, str], int]:
@@ -302,25 +283,3 @@ def silences_shown(
         )
         for row in stories.silence_rows(connection, since=None if with_ended else now)
     ]
-
-
-def _entry(row: Row[Any], story: Row[Any] | None) -> OutboxEntry:
-    record = DeliveryRecord.of(row)
-    if story is None:
-        return OutboxEntry(delivery=record)
-    titles = {step["id"]: step.get("title") for step in story.transitions}
-    return OutboxEntry(
-        delivery=record,
-        alert_id=story.id,
-        organization=story.organization,
-        title=titles.get(row.transition_id),
-    )
-
-
-def _attempt(entry: Mapping[str, Any]) -> LoggedAttempt:
-    return LoggedAttempt(
-        at=datetime.fromisoformat(entry["at"]),
-        status=entry["status"],
-        error=entry["error"],
-        outcome=entry["outcome"],
-    )

@@ -157,8 +157,8 @@ def deliveries(reading: Reading) -> str:
 
 def deliveries_csv(reading: Reading) -> Response:
     """Write the whole outbox."""
-    rows = [each.to_json() for each in outbox(reading.connection, state=_wanted_state())]
-    return _csv(_DELIVERY, [[each[name] for name in _DELIVERY] for each in rows])
+    entries = outbox(reading.connection, state=_wanted_state())
+    return _csv(_DELIVERY, [[getattr(each, name) for name in _DELIVERY] for each in entries])
 
 
 def _asked(reading: Reading, organization_id: str) -> tuple[Watch, Period]:

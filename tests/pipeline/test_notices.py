@@ -27,7 +27,7 @@ class Office:
     def told(self) -> list[tuple[str, str, str]]:
         """Return channel, rule and reason of all that was enqueued, in order."""
         with self.database.read() as connection:
-            rows = [entry.delivery for entry in outbox(connection)]
+            rows = outbox(connection)
             stories = alerts(connection, None, only_open=False)
         steps = {step.id: step for story in stories for step in story.transitions}
         found = [(row.channel, steps[row.transition_id]) for row in reversed(rows)]
