@@ -159,6 +159,11 @@ class Facts:
         """Whether it is about an alert that is still open, or was when it was decided."""
         return self.type not in {TEST, REPORT} and not self.is_end
 
+    @property
+    def can_be_silenced(self) -> bool:
+        """Whether more may come of it: an organization's alert that is not over as it fires."""
+        return self.organization is not None and self.alert.ended_at is None
+
     def to_json(self) -> dict[str, Any]:
         """Write the body that webhooks get, and that is stored."""
         return by_field(self)

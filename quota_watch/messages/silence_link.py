@@ -60,8 +60,8 @@ class SilenceLinks:
         return cls(public_url=web.public_url.rstrip("/"), credentials=config.credentials())
 
     def added_to(self, facts: Facts, *, address: str) -> Facts:
-        """Add the link for `address` to facts of an alert that goes on."""
-        if facts.organization is None or facts.period is None or not facts.is_going_on:
+        """Add the link for `address` to facts of an alert that can be silenced."""
+        if facts.organization is None or facts.period is None or not facts.can_be_silenced:
             return facts
         link = SilenceLink(
             organization=Organization(server=facts.organization.server, id=facts.organization.id),

@@ -223,7 +223,7 @@ def _buttons(facts: Facts) -> tuple[Button, ...]:
 
 
 def _silence(facts: Facts) -> str:
-    if facts.organization is None or not facts.is_going_on:
+    if facts.organization is None or not facts.can_be_silenced:
         return ""
     return (
         f"quota-watch silence {facts.organization.id} --rule {facts.alert.rule} "

@@ -299,3 +299,12 @@ def test_a_block_of_the_users_is_rendered_for_each_of_several(tmp_path):
     told = own(tmp_path, "several.txt.j2", text).email(SHAPES["dropping"], SHAPES["test"]).text
     assert f"<{SHAPES['dropping'].alert.id}>" in told
     assert f"<{SHAPES['test'].alert.id}>" in told
+
+
+@pytest.mark.parametrize("shape", [name for name, facts in SHAPES.items() if facts.organization])
+def test_only_what_goes_on_can_be_silenced(shape):
+    facts = SHAPES[shape]
+    mail = RENDERER.email(facts)
+    for part in (mail.text, visible(mail.html)):
+        assert ("Silence it" in part) is (facts.alert.ended_at is None)
+        assert ("Why you got this" in part) is (not facts.is_end)

@@ -35,6 +35,7 @@ _QUARTER = timedelta(minutes=15)
 _URL = "https://quota.example.com"
 _LOST = Estimate(low=9_000, likely=12_000, high=15_000)
 _SERVER = made_up.SERVER
+_ONCE = {Rule.LIMIT, Rule.MOVED, Rule.SITE_BUDGET, Rule.DISCOVERED}
 
 
 def sample_facts(
@@ -289,6 +290,7 @@ class _Maker:
             tier=tier,
             detail=detail,
             period=period,
+            is_event=rule in _ONCE or reason in {Reason.CLOSED_OVER, Reason.USED_FELL},
         )
         story = Story(
             about=about or self.watch.organization,
@@ -300,6 +302,7 @@ class _Maker:
             severity=severity,
             reason=reason,
             started_at=self.now,
+            ended_at=self.now if condition.is_event else None,
             tier=tier,
         )
         return Transition(
