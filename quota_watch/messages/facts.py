@@ -5,9 +5,8 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -170,13 +169,8 @@ class Facts:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Facts":
-        """Read what this version or an older one wrote."""
-        facts = msgspec.convert(body, cls)
-        if facts.alert.lead:
-            return facts
-        alert = facts.alert  # an older version's: it wrote whole texts alone
-        steps = (alert.next_step,) if alert.next_step else ()
-        return replace(facts, alert=replace(alert, lead=alert.summary, steps=steps))
+        """Read what `to_json` wrote."""
+        return msgspec.convert(body, cls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,26 +195,21 @@ EXAMPLES_AT = datetime(2026, 3, 15, 12, tzinfo=UTC)
 """The moment that the examples are of."""
 
 _NAME, _ID = 'Example & "Söhne" <GmbH>', "org_example"
-_TYPICAL = {Rule.THRESHOLD: "fired_with_advice", Rule.FORECAST: "will_exceed"}
-"""Where the first example of a rule is not the one that shows most of it."""
 
 
-def examples() -> dict[str, Facts]:
-    """Read examples by name; together they take every branch of a template."""
-    return {name: Facts.from_json(body) for name, body in json.loads(_text()).items()}
+def examples(*, name: str = _NAME, id: str = _ID) -> dict[str, Facts]:  # noqa: A002 - as in the JSON
+    """Read examples by name, of the organization called so; they take every branch of a template.
+
+    The first of a rule is the one that shows most of it.
+    """
+    text = (resource_dir("templates") / "examples.json").read_text(encoding="utf-8")
+    for made_up, real in ((_NAME, name), (_ID, id)):
+        old, new = (json.dumps(each, ensure_ascii=False)[1:-1] for each in (made_up, real))
+        text = text.replace(old, new)
+    return {shape: Facts.from_json(body) for shape, body in json.loads(text).items()}
 
 
 def example_of(rule: Rule, watch: Watch) -> Facts:
     """Read the example of a rule, with the organization of a watch put in."""
-    text = _text()
-    for made_up, real in ((_NAME, watch.name), (_ID, watch.organization.id)):
-        old, new = (json.dumps(each, ensure_ascii=False)[1:-1] for each in (made_up, real))
-        text = text.replace(old, new)
-    bodies: dict[str, Any] = json.loads(text)
-    first = next(name for name, body in bodies.items() if body["alert"]["rule"] == rule)
-    return Facts.from_json(bodies[_TYPICAL.get(rule, first)])
-
-
-@cache
-def _text() -> str:
-    return (resource_dir("templates") / "examples.json").read_text(encoding="utf-8")
+    shapes = examples(name=watch.name, id=watch.organization.id).values()
+    return next(each for each in shapes if each.alert.rule == rule)

@@ -24,7 +24,6 @@ from quota_watch.messages.words import (
     Case,
     Situation,
     Words,
-    alert_ended,
     blind,
     counts,
     forecast,
@@ -47,46 +46,54 @@ _CLOUD = "https://app.rybbit.io"
 
 Say = Callable[[Any], Words]
 
-_WORDS: Mapping[Rule, tuple[Say, Say]] = {
-    Rule.THRESHOLD: (levels.threshold_fired, alert_ended),
-    Rule.FORECAST: (forecast.fired, forecast.ended),
-    Rule.SPIKE: (counts.spike_fired, counts.spike_ended),
-    Rule.STALLED: (counts.stalled_fired, counts.stalled_ended),
-    Rule.BLIND: (blind.fired, blind.ended),
-    Rule.LIMIT: (plan.limit_fired, alert_ended),
-    Rule.MISMATCH: (counts.mismatch_fired, counts.mismatch_ended),
-    Rule.DELIVERY: (service.delivery_fired, service.delivery_ended),
-    Rule.CONFIG: (service.config_fired, service.config_ended),
-    Rule.DISCOVERED: (service.discovered_fired, alert_ended),
-    Rule.ENFORCED: (plan.enforced_fired, plan.enforced_ended),
-    Rule.NO_PLAN: (plan.no_plan_fired, plan.no_plan_ended),
-    Rule.SITE_BUDGET: (levels.site_budget_fired, alert_ended),
-    Rule.MOVED: (counts.moved_fired, alert_ended),
+_FIRED: Mapping[Rule, Say] = {
+    Rule.THRESHOLD: levels.threshold_fired,
+    Rule.FORECAST: forecast.fired,
+    Rule.SPIKE: counts.spike_fired,
+    Rule.STALLED: counts.stalled_fired,
+    Rule.BLIND: blind.fired,
+    Rule.LIMIT: plan.limit_fired,
+    Rule.MISMATCH: counts.mismatch_fired,
+    Rule.DELIVERY: service.delivery_fired,
+    Rule.CONFIG: service.config_fired,
+    Rule.DISCOVERED: service.discovered_fired,
+    Rule.ENFORCED: plan.enforced_fired,
+    Rule.NO_PLAN: plan.no_plan_fired,
+    Rule.SITE_BUDGET: levels.site_budget_fired,
+    Rule.MOVED: counts.moved_fired,
 }
-"""The words for when a rule becomes true, and for when that ends."""
-
-_OF_ALL_RULES: Mapping[Reason, Say] = {
+_ENDED: Mapping[Reason, Say] = {
+    Reason.NO_LONGER_LIKELY: forecast.ended,
+    Reason.OVERTAKEN: plan.overtaken,
+    Reason.AS_EXPECTED_AGAIN: counts.spike_ended,
+    Reason.EVENTS_AGAIN: counts.stalled_ended,
+    Reason.POLLS_WORK_AGAIN: blind.ended,
+    Reason.COUNTS_AGREE_AGAIN: counts.mismatch_ended,
+    Reason.CHANNEL_WORKS_AGAIN: service.delivery_ended,
+    Reason.CONFIG_ACCEPTED: service.config_ended,
+    Reason.RYBBIT_TAKES_EVENTS: plan.enforced_ended,
+    Reason.SITES_COLLECT: plan.no_plan_ended,
     Reason.LIMIT_CHANGED: plan.limit_changed,
     Reason.PERIOD_ENDED: period_ended,
     Reason.SWITCHED_OFF: switched_off,
 }
+"""The words for when a rule becomes true, and for why a story ended."""
 
 
 def words_of(case: Case) -> Words:
     """Say what happened, what it means and what to do."""
     transition = case.transition
-    fired, ended = _WORDS[transition.story.rule]
     if transition.type is TransitionType.RESOLVED:
-        return _OF_ALL_RULES.get(transition.reason, ended)(case)
-    words = fired(case)
+        return _ENDED[transition.reason](case)
+    words = _FIRED[transition.story.rule](case)
     if transition.type is TransitionType.REMINDED:
         since = case.brief(transition.story.started_at)
-        lead = f"Reminder {transition.number}: true since {since}. {words.lead}"
-        return replace(words, title=f"Still: {words.title}", lead=lead)
-    if transition.reason is Reason.SILENCE_ENDED:
-        lead = f"The silence has ended, and this is still true. {words.lead}"
-        return replace(words, title=f"After a silence: {words.title}", lead=lead)
-    return words
+        title, lead = "Still", f"Reminder {transition.number}: true since {since}."
+    elif transition.reason is Reason.SILENCE_ENDED:
+        title, lead = "After a silence", "The silence has ended, and this is still true."
+    else:
+        return words
+    return replace(words, title=f"{title}: {words.title}", lead=f"{lead} {words.lead}")
 
 
 def facts_of(transition: Transition, known: Known) -> Facts:

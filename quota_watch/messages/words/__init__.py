@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from quota_watch.lib.text import (
@@ -176,16 +177,14 @@ class Situation(Case):
         resets = f"The count restarts on {moment(self.period.resets_at, self.time_zone)}."
         if self.used is None:
             return resets
+        used = f"{events(self.used)} (no limit known)"
+        if self.limit is not None:
+            part = f" ({self.percent})" if self.percent else ""
+            used = f"{number(self.used)} of {events(self.limit)}{part}"
         at = self.known.measured_at
         counted = f", counted {moment(at, self.time_zone)}" if at else ""
         span = days(self.period.start, self.period.last_day)
-        return f"{self._of_limit()} used for {span}{counted}. {resets}"
-
-    def _of_limit(self) -> str:
-        if self.used is None or self.limit is None:
-            return f"{events(self.used or 0)} (no limit known)"
-        part = f" ({self.percent})" if self.percent else ""
-        return f"{number(self.used)} of {events(self.limit)}{part}"
+        return f"{used} used for {span}{counted}. {resets}"
 
 
 def named(names: Sequence[Any], *, of: int | None = None) -> str:
@@ -211,21 +210,19 @@ def period_ended(case: Situation) -> Words:
     )
 
 
-def switched_off(case: Situation) -> Words:
-    """Say that the config ended the alert."""
-    rule = case.transition.story.rule
+def plain_end(title: str, lead: str, case: Case, *, steps: tuple[str, ...] = ()) -> Words:
+    """Say an end in the same words for everyone, with the `{name}` and `{rule}` put in."""
     return Words(
-        title=f"The rule {rule} is switched off for {case.name}",
-        lead="The config ended this alert; whether it still holds is unknown.",
-        details=(case.figures(),),
-        steps=("If that wasn't intended, switch it on again in the config.",),
-    )
-
-
-def alert_ended(case: Case) -> Words:
-    """Say that an alert is over, whatever ended it."""
-    return Words(
-        title=f"The alert about {case.name} ({case.transition.story.rule}) is over",
-        lead="It no longer holds.",
+        title=title.format(name=case.name, rule=case.transition.story.rule),
+        lead=lead,
         details=(case.figures(),) if isinstance(case, Situation) else (),
+        steps=steps,
     )
+
+
+switched_off = partial(
+    plain_end,
+    "The rule {rule} is switched off for {name}",
+    "The config ended this alert; whether it still holds is unknown.",
+    steps=("If that wasn't intended, switch it on again in the config.",),
+)

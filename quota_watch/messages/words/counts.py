@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 from quota_watch.forecast.remedies import SETTINGS, Setting
@@ -16,7 +17,7 @@ from quota_watch.lib.text import (
     share,
     short_day,
 )
-from quota_watch.messages.words import FIX, Situation, Words
+from quota_watch.messages.words import FIX, Situation, Words, plain_end
 from quota_watch.messages.words.forecast import SWITCH_NAMES, pace
 from quota_watch.messages.words.plan import plan_step, why_nothing
 from quota_watch.model.period import percent
@@ -38,13 +39,11 @@ def mismatch_fired(case: Situation) -> Words:
     return _restricted(case)
 
 
-def mismatch_ended(case: Situation) -> Words:
-    """Say that both counts fit again."""
-    return Words(
-        title=f"Our count of {case.name} and Rybbit's agree again",
-        lead="Levels and forecasts can be trusted again.",
-        details=(case.figures(),),
-    )
+mismatch_ended = partial(
+    plain_end,
+    "Our count of {name} and Rybbit's agree again",
+    "Levels and forecasts can be trusted again.",
+)
 
 
 def _restricted(case: Situation) -> Words:

@@ -70,23 +70,7 @@ def fired(case: Situation) -> Words:
 
 
 def ended(case: Situation) -> Words:
-    """Say that the forecast came true, or that the limit will hold."""
-    if case.transition.reason is Reason.OVERTAKEN:
-        return Words(
-            title=f"{case.name}: limit reached, as forecast",
-            lead="Limit reached, as forecast; see the separate alert.",
-            details=(case.figures(),),
-            heading=CHOOSE,
-            steps=choices(case),
-        )
-    if case.is_over:
-        return Words(
-            title=f"{case.name} is over its limit",
-            lead="The limit is exceeded, so the forecast has ended.",
-            details=(case.figures(),),
-            heading=CHOOSE,
-            steps=choices(case),
-        )
+    """Say that the limit will hold."""
     return Words(
         title=f"{case.name} is back on course to stay under its limit",
         lead=pace(case) or "The limit is no longer likely to be reached.",

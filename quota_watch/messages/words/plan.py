@@ -1,10 +1,11 @@
 """Words of `limit`, `enforced` and `no_plan`: what Rybbit itself reports of plan and limit."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from quota_watch.lib.text import NAME, events, number, one_line
-from quota_watch.messages.words import CHOOSE, DO, FIX, Situation, Words, named
+from quota_watch.messages.words import CHOOSE, DO, FIX, Situation, Words, named, plain_end
 from quota_watch.messages.words.forecast import choices, pace
 from quota_watch.model.limit import LAPSED
 from quota_watch.model.period import is_over
@@ -154,18 +155,24 @@ def enforced_fired(case: Situation) -> Words:
     )
 
 
-def enforced_ended(case: Situation) -> Words:
-    """Say that collection resumes, or that the alert of a level covers it now."""
-    if case.transition.reason is Reason.OVERTAKEN:
-        return Words(
-            title=f"{case.name}: the limit is reached by our count too",
-            lead="Rybbit is still dropping events; see the separate alert.",
-            details=(case.figures(),),
-        )
+enforced_ended = partial(
+    plain_end,
+    "{name}: collection resumes",
+    "Two reads of Rybbit agree. Events dropped in between can't be recovered.",
+)
+
+
+def overtaken(case: Situation) -> Words:
+    """Say that what was forecast, or what Rybbit enforces, is an alert of a level now."""
+    if case.transition.story.rule is Rule.ENFORCED:
+        lead = "Rybbit is still dropping events; see the separate alert."
+        return plain_end("{name}: the limit is reached by our count too", lead, case)
     return Words(
-        title=f"{case.name}: collection resumes",
-        lead="Two reads of Rybbit agree. Events dropped in between can't be recovered.",
+        title=f"{case.name}: limit reached, as forecast",
+        lead="Limit reached, as forecast; see the separate alert.",
         details=(case.figures(),),
+        heading=CHOOSE,
+        steps=choices(case),
     )
 
 
@@ -231,14 +238,11 @@ def no_plan_fired(case: Situation) -> Words:
     )
 
 
-def no_plan_ended(case: Situation) -> Words:
-    """Say that every site collects events again."""
-    return Words(
-        title=f"No site of {case.name} needs a plan now",
-        lead="Every site that Rybbit lists collects events. Events lost before that can't be "
-        "recovered.",
-        details=(case.figures(),),
-    )
+no_plan_ended = partial(
+    plain_end,
+    "No site of {name} needs a plan now",
+    "Every site that Rybbit lists collects events. Events lost before that can't be recovered.",
+)
 
 
 def nothing(names: Sequence[str], of: int) -> str:

@@ -1,7 +1,9 @@
 """Words of `delivery`, `config` and `discovered`: what needs attention is the watch itself."""
 
+from functools import partial
+
 from quota_watch.lib.text import NAME, events, join, number, one_line, plural, sentence
-from quota_watch.messages.words import CHOOSE, FIX, Case, Words
+from quota_watch.messages.words import CHOOSE, FIX, Case, Words, plain_end
 
 _MOST_PROBLEMS = 2
 _FAILED = (
@@ -36,13 +38,12 @@ def delivery_fired(case: Case) -> Words:
     )
 
 
-def delivery_ended(case: Case) -> Words:
-    """Say that a channel took a message."""
-    return Words(
-        title=f"The channel {case.name} works again",
-        lead="Waiting messages are being sent now, in order.",
-        steps=(_FAILED,),
-    )
+delivery_ended = partial(
+    plain_end,
+    "The channel {name} works again",
+    "Waiting messages are being sent now, in order.",
+    steps=(_FAILED,),
+)
 
 
 def config_fired(case: Case) -> Words:
@@ -66,9 +67,9 @@ def config_fired(case: Case) -> Words:
     )
 
 
-def config_ended(_case: Case) -> Words:
-    """Say that a valid config was loaded."""
-    return Words(title="The new config is in force", lead="It was reloaded without a problem.")
+config_ended = partial(
+    plain_end, "The new config is in force", "It was reloaded without a problem."
+)
 
 
 def discovered_fired(case: Case) -> Words:
