@@ -216,30 +216,23 @@ def _usage(case: Situation) -> UsageFacts | None:
 
 
 def _daily(known: Known, period: Period) -> tuple[DayFacts, ...] | None:
-    """List the days of `period`; None where no day is known."""
-    analysis = known.analysis
-    if analysis is None:
+    """List the days of `period`, those to come with what is expected; None: no day is known."""
+    if known.analysis is None:
         return None
-    used = {day: n for day, n in analysis.past.counted.items() if day in period}
-    expected: Mapping[date, int] = {}
+    used = {day: n for day, n in known.analysis.past.counted.items() if day in period}
+    expected: dict[date, int] = {}
     if known.usage is not None and known.usage.today in period:
         used[known.usage.today] = known.usage.used_today
-        expected = _expected(known, used)
+        if known.forecast is not None:
+            for n, to_come in enumerate(known.forecast.path, start=1):
+                day = known.forecast.as_of + n * ONE_DAY
+                expected[day] = round(to_come) + used.get(day, 0)
     if not used:
         return None
     return tuple(
         DayFacts(date=day, used=used.get(day), expected=expected.get(day))
         for day in each_day(period.start, period.last_day)
     )
-
-
-def _expected(known: Known, used: Mapping[date, int]) -> dict[date, int]:
-    """Say what each day after the forecast's is expected to count; today with what it has."""
-    if known.forecast is None:
-        return {}
-    first, path = known.forecast.as_of + ONE_DAY, known.forecast.path
-    days = [first + n * ONE_DAY for n in range(len(path))]
-    return {day: round(n) + used.get(day, 0) for day, n in zip(days, path, strict=True)}
 
 
 def _advice(case: Situation) -> AdviceFacts | None:

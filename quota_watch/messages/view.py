@@ -28,6 +28,7 @@ from quota_watch.messages.words import CHOOSE, FIX
 from quota_watch.model.period import is_over, percent
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.registry import REGISTRY, Matter
+from quota_watch.views.reports import PeriodFacts
 
 _SUBJECT, _BUTTON = 200, 14
 _MOST_TYPES, _MOST_STEPS, _MOST_FACTS = 12, 6, 4
@@ -96,12 +97,14 @@ def view_of(
     """Show facts of one organization, the most severe first, that are sent at `now`."""
     first = facts[0]
     alert, usage, links = first.alert, first.usage, first.links
-    tone, late, report = tone_of(first), late_note(first, now), report_view(first)
+    tone, report, late = tone_of(first), report_view(first), late_period(first, now)
     chart = chart_of(first) if charts and _matter_of(first) is Matter.DAYS else None
     return View(
         tone=tone,
-        badge=_badge(first, tone, late=bool(late)),
-        late=late,
+        badge=f"{alert.reason} report".capitalize() if report else _label(first, now),
+        late=f"Sent late: this was decided before the period ended on {long_day(late.end)}."
+        if late
+        else "",
         title=alert.title,
         lead=alert.lead,
         preheader=alert.preheader or alert.lead,
@@ -139,29 +142,21 @@ def subject(facts: Facts, *others: Facts, now: datetime | None = None) -> str:
 
     Sent at `now`, what is late says so; of the `others` joined to it, it says how many they are.
     """
-    alert = facts.alert
+    title, late = facts.alert.title, late_period(facts, now)
     if facts.type == REPORT:
-        return one_line(alert.title, _SUBJECT)
-    late, tone = is_late(facts, now), tone_of(facts)
-    head = tone.capitalize() + (", late" if late else "")
-    tail = f", the period ended {short_day(facts.period.end)}" if late and facts.period else ""
-    title = f"c{alert.title[1:]}" if alert.title.startswith("Can't ") else alert.title
+        return one_line(title, _SUBJECT)
+    tail = f", the period ended {short_day(late.end)}" if late else ""
+    title = f"c{title[1:]}" if title.startswith("Can't ") else title
     rest = f" (and {number(len(others))} more)" if others else ""
-    return one_line(f"{head}: {title}{tail}", _SUBJECT - len(rest)) + rest
+    return one_line(f"{_label(facts, now)}: {title}{tail}", _SUBJECT - len(rest)) + rest
 
 
-def is_late(facts: Facts, now: datetime | None) -> bool:
-    """Decide whether a critical message is sent, at `now`, after its period has ended."""
-    if now is None or facts.period is None or not facts.is_going_on:
-        return False
-    return now >= facts.period.resets_at and facts.alert.severity == Severity.CRITICAL.label
-
-
-def late_note(facts: Facts, now: datetime | None) -> str:
-    """Say what a late message is, nothing where it is in time."""
-    if facts.period is None or not is_late(facts, now):
-        return ""
-    return f"Sent late: this was decided before the period ended on {long_day(facts.period.end)}."
+def late_period(facts: Facts, now: datetime | None) -> PeriodFacts | None:
+    """Find the period that has ended before a critical message of it is sent, at `now`."""
+    period, is_critical = facts.period, facts.alert.severity == Severity.CRITICAL.label
+    if now is None or period is None or now < period.resets_at:
+        return None
+    return period if is_critical and facts.is_going_on else None
 
 
 def tone_of(facts: Facts) -> str:
@@ -184,10 +179,8 @@ def why(facts: Sequence[Facts], channel: str | None) -> str:
     return f"You get this because quota-watch{what} has your address in {place}."
 
 
-def _badge(facts: Facts, tone: str, *, late: bool) -> str:
-    if facts.type == REPORT:
-        return f"{facts.alert.reason.capitalize()} report"
-    return tone.capitalize() + (", late" if late else "")
+def _label(facts: Facts, now: datetime | None) -> str:
+    return tone_of(facts).capitalize() + (", late" if late_period(facts, now) else "")
 
 
 def _also(facts: Facts) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from quota_watch.forecast.forecast import Crossing, Forecast
 from quota_watch.forecast.remedies import Part, Setting, remedies
 from quota_watch.lib.text import Estimate, certainty, verb
-from quota_watch.messages.view import is_late, subject
+from quota_watch.messages.view import late_period, subject
 from quota_watch.messages.words.forecast import SWITCH_NAMES, largest
 from quota_watch.model.source import Account, ErrorKind, Reported, Site
 from quota_watch.model.watch import Rule, Severity
@@ -445,13 +445,13 @@ def test_a_name_of_nothing_visible_is_replaced_by_the_id():
 def test_only_a_critical_message_is_late_and_only_after_its_period(level, after, late):
     now = MARCH.resets_at + timedelta(seconds=after)
     facts = tell(fired(level), 104_310 if level == 100 else 91_234)
-    assert is_late(facts, now) is late
+    assert (late_period(facts, now) is not None) is late
     assert ("late, " in subject(facts, now=now).replace("late:", "late, ")) is late
 
 
 def test_an_end_is_never_late():
     facts = tell(ended(fired(100), Reason.LIMIT_CHANGED))
-    assert not is_late(facts, MARCH.resets_at)
+    assert not late_period(facts, MARCH.resets_at)
     assert story(100).started_at == STARTED
 
 
