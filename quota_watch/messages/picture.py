@@ -1,8 +1,10 @@
 """Pictures of numbers that need no image: the bar of a limit, and the days of a period. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
+from statistics import fmean
 
 from quota_watch.forecast.forecast import ForecastFacts
 from quota_watch.lib.text import Estimate, band, number, rough, share, short_day, weekday
@@ -118,29 +120,17 @@ def gauge_of(
     likely = dropped + max(used, 0 if forecast is None else forecast.p50)
     high = max(likely, 0 if forecast is None else dropped + forecast.p90)
     end = max(limit, high, 1)
+    kinds = ((used, "used"), (likely, "likely"), (high, "range"), (end, "free"))
     parts: list[Stretch] = []
-    for kind, start, stop in _stretches(used, likely, high, end, limit):
-        if start >= limit and limit < end and Stretch("limit", 0) not in parts:
+    for start, stop in pairwise(sorted({0, used, likely, high, limit, end})):
+        if start == limit:
             parts.append(Stretch("limit", 0))
+        kind = next(kind for last, kind in kinds if stop <= last)
+        is_lost = drops and kind == "likely" and start >= limit
         width = _percent(stop, end) - _percent(start, end)
         if width > 0:
-            is_lost = bool(drops) and kind == "likely" and start >= limit
             parts.append(Stretch("lost" if is_lost else kind, width))
     return Gauge(parts=tuple(parts), caption=_caption(used, limit, forecast, likely, drops=drops))
-
-
-def _stretches(
-    used: int, likely: int, high: int, end: int, limit: int
-) -> Iterator[tuple[str, int, int]]:
-    """Cut the line where something ends, and at the limit."""
-    cuts = (0, used, likely, high, end)
-    kinds = ("used", "likely", "range", "free")
-    for kind, start, stop in zip(kinds, cuts, cuts[1:], strict=False):
-        if start < limit < stop:
-            yield kind, start, limit
-            start = limit  # noqa: PLW2901 - the rest of the same stretch
-        if start < stop:
-            yield kind, start, stop
 
 
 def _percent(n: int, end: int) -> int:
@@ -173,11 +163,41 @@ def chart_of(facts: Facts) -> Chart | None:
     known = [(row.date, row.used) for row in rows if row.used is not None]
     if len(known) < 2 or not any(used for _, used in known):  # noqa: PLR2004 - one bar is no chart
         return None
-    tallest = max(max(row.used or 0, row.expected or 0) for row in rows)
-    full = _full_from(facts)
-    bars = tuple(_bar(row, tallest, _span(rows, n), full) for n, row in enumerate(rows))
+    bars = bars_of(rows, tallest=_TALLEST, full=_full_from(facts))
     text = "; ".join(bar.text for bar in bars if bar.used is not None or bar.more)
     return Chart(bars=bars, caption=_summary(known, bars), label=f"Events per day. {text}.")
+
+
+def bars_of(
+    rows: Sequence[DayFacts], *, tallest: int, full: date | None = None
+) -> tuple[DayBar, ...]:
+    """Draw days, the highest of so many pixels; what is expected after `full` will be dropped."""
+    most = max((max(row.used or 0, row.expected or 0) for row in rows), default=0)
+    bars = []
+    for n, row in enumerate(rows):
+        day, used = row.date, row.used or 0
+        more = max((row.expected or 0) - used, 0)
+        height = _height(used, most, tallest)
+        begins_week = n == 0 or not day.weekday()
+        span = min(7 - day.weekday(), len(rows) - n) if begins_week else 0
+        fits = len(str(day.day)) + 4  # `1 Apr`, under four days
+        bars.append(
+            DayBar(
+                day=day,
+                used=row.used,
+                more=more,
+                height=height,
+                more_height=min(_height(more, most, tallest), tallest - height),
+                lost=full is not None and day > full,
+                label=short_day(day)[:fits] if span >= _ROOM_FOR_LABEL else "",
+                span=span,
+            )
+        )
+    return tuple(bars)
+
+
+def _height(n: int, most: int, tallest: int) -> int:
+    return max(round(n * tallest / most), 1) if n else 0
 
 
 def _full_from(facts: Facts) -> date | None:
@@ -190,43 +210,12 @@ def _full_from(facts: Facts) -> date | None:
     return None if crossing is None else crossing.likely
 
 
-def _bar(row: DayFacts, tallest: int, span: int, full: date | None) -> DayBar:
-    more = max((row.expected or 0) - (row.used or 0), 0)
-    fits = len(str(row.date.day)) + 4  # `1 Apr`, under four days
-    height = _height(row.used or 0, tallest)
-    return DayBar(
-        day=row.date,
-        used=row.used,
-        more=more,
-        height=height,
-        more_height=min(_height(more, tallest), _TALLEST - height),
-        lost=full is not None and row.date > full,
-        label=short_day(row.date)[:fits] if span >= _ROOM_FOR_LABEL else "",
-        span=span,
-    )
-
-
-def _span(rows: Sequence[DayFacts], n: int) -> int:
-    """Say of how many days the week is that begins here, 0 where none begins."""
-    day = rows[n].date
-    if n and day.weekday():
-        return 0
-    return min(7 - day.weekday(), len(rows) - n)
-
-
-def _height(n: int, tallest: int) -> int:
-    return max(round(n * _TALLEST / tallest), 1 if n else 0)
-
-
 def _summary(known: Sequence[tuple[date, int]], bars: Sequence[DayBar]) -> str:
     day, most = max(known, key=lambda each: each[1])
-    over = bars[-1].used is not None
-    whole = [used for _, used in (known if over else known[:-1])]  # today is not over
-    mean = sum(whole) / len(whole)
+    is_over = bars[-1].used is not None
+    mean = fmean(used for _, used in (known if is_over else known[:-1]))  # today is not over
     expected = [bar.more for bar in bars if bar.used is None and bar.more]
-    to_come = (
-        f"; about {rough(round(sum(expected) / len(expected)))} a day expected" if expected else ""
-    )
+    to_come = f"; about {rough(round(fmean(expected)))} a day expected" if expected else ""
     lost = "; hatched: would be lost" if any(bar.lost and bar.more for bar in bars) else ""
     return (
         f"Most on {weekday(day)}: {number(most)}. {rough(round(mean))} a day on average"

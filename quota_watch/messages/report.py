@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from quota_watch.lib.text import number, one_line, short_day, sparkline, weekday
-from quota_watch.messages.facts import REPORT, Facts, LinkFacts, ReportFacts
+from quota_watch.messages.facts import REPORT, DayFacts, Facts, LinkFacts, ReportFacts
 from quota_watch.messages.freeze import alert_facts
-from quota_watch.messages.picture import Gauge, gauge_of
+from quota_watch.messages.picture import DayBar, Gauge, bars_of, gauge_of
 from quota_watch.messages.words import report as words
 from quota_watch.messages.words.report import Standing
 from quota_watch.model.period import ONE_DAY
@@ -24,7 +24,6 @@ _TONES = {
 }
 _MOST_STORIES = 5
 _TALLEST = 24
-_SATURDAY = 5
 
 
 def report_facts(
@@ -79,7 +78,7 @@ class Row:
     standing: str
     used: str
     gauge: Gauge | None
-    days: tuple["ReportDay", ...]
+    days: tuple[DayBar, ...]
     lines: tuple[str, ...]
     sites: tuple[str, ...]
     stories: tuple[str, ...]
@@ -100,25 +99,6 @@ class Row:
             f"{weekday(day.day)} {number(day.used)}" for day in self.days if day.used is not None
         ]
         return f"Events per day: {', '.join(known)}."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportDay:
-    """One day of the report, with its height in pixels; `used` is None where it is not known."""
-
-    day: date
-    used: int | None
-    height: int
-
-    @property
-    def weekend(self) -> bool:
-        """Whether it is a Saturday or Sunday."""
-        return self.day.weekday() >= _SATURDAY
-
-    @property
-    def name(self) -> str:
-        """Its weekday, short."""
-        return weekday(self.day)[:3]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +139,10 @@ def _row(entry: EntryFacts, kind: ReportKind, first: date) -> Row:
         words.accurate(entry),
     )
     stories = [_story(each) for each in entry.told]
+    days = [
+        DayFacts(date=first + n * ONE_DAY, used=used, expected=None)
+        for n, used in enumerate(entry.days or ())
+    ]
     return Row(
         name=entry.name,
         tone=_TONES[stands],
@@ -171,25 +155,11 @@ def _row(entry: EntryFacts, kind: ReportKind, first: date) -> Row:
             drops=entry.drops,
             lost=entry.lost,
         ),
-        days=_days(entry.days or (), first),
+        days=bars_of(days, tallest=_TALLEST) if any(entry.days or ()) else (),
         lines=tuple(line for line in lines if line),
         sites=words.sites(entry),
         stories=tuple(stories[:_MOST_STORIES]),
         more=max(len(stories) - _MOST_STORIES, 0),
-    )
-
-
-def _days(days: Sequence[int | None], first: date) -> tuple[ReportDay, ...]:
-    tallest = max((used or 0 for used in days), default=0)
-    if not tallest:
-        return ()
-    return tuple(
-        ReportDay(
-            day=first + n * ONE_DAY,
-            used=used,
-            height=max(round(_TALLEST * used / tallest), 1) if used else 0,
-        )
-        for n, used in enumerate(days)
     )
 
 
