@@ -35,8 +35,13 @@ def report_facts(
     time_zone: str,
     public_url: str | None = None,
 ) -> Facts:
-    """Freeze a report: `entries` of its organizations, `own` alerts about none."""
-    ordered = words.most_urgent_first([_named(entry) for entry in entries])
+    """Freeze a report: `entries` of its organizations, `own` alerts about none.
+
+    Their names become safe to store and to show.
+    """
+    ordered = words.most_urgent_first(
+        [replace(each, name=one_line(each.name) or one_line(each.id)) for each in entries]
+    )
     return Facts(
         type=REPORT,
         id=span.id,
@@ -58,11 +63,6 @@ def report_facts(
         links=LinkFacts(organization=None if public_url is None else f"{public_url.rstrip('/')}/"),
         time_zone=time_zone,
     )
-
-
-def _named(entry: EntryFacts) -> EntryFacts:
-    """Give an entry a name that is safe to store and to show."""
-    return replace(entry, name=one_line(entry.name) or one_line(entry.id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,13 +131,6 @@ def lines_of(view: ReportView) -> list[tuple[str, str]]:
 def _row(entry: EntryFacts, kind: ReportKind, first: date) -> Row:
     stands, coming = words.standing(entry), entry.coming
     same = coming is not None and entry.period == coming.period
-    lines = (
-        words.coming(entry),
-        words.changed(entry, kind),
-        words.lost(entry),
-        words.smaller(entry),
-        words.accurate(entry),
-    )
     stories = [_story(each) for each in entry.told]
     days = [
         DayFacts(date=first + n * ONE_DAY, used=used, expected=None)
@@ -156,7 +149,7 @@ def _row(entry: EntryFacts, kind: ReportKind, first: date) -> Row:
             lost=entry.lost,
         ),
         days=bars_of(days, tallest=_TALLEST) if any(entry.days or ()) else (),
-        lines=tuple(line for line in lines if line),
+        lines=tuple(words.lines(entry, kind)),
         sites=words.sites(entry),
         stories=tuple(stories[:_MOST_STORIES]),
         more=max(len(stories) - _MOST_STORIES, 0),

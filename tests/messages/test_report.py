@@ -8,7 +8,7 @@ import pytest
 from quota_watch.channels.services import Discord, Slack, Teams
 from quota_watch.messages.render import Renderer
 from quota_watch.messages.report import report_facts
-from quota_watch.messages.words.report import Standing, changed, coming, sites, standing
+from quota_watch.messages.words.report import Standing, lines, sites, standing
 from quota_watch.model.schedule import ReportKind, latest_report
 from quota_watch.views.reports import SpanFacts
 from support.domain import NOON
@@ -91,6 +91,10 @@ def test_where_a_limit_is_unknown_not_all_are_fine():
     assert alert.title.endswith("1 of 2 organizations has no known limit")
 
 
+def coming(of):
+    return next(lines(of, ReportKind.WEEKLY))
+
+
 def test_past_the_limit_no_event_is_forecast_that_will_be_dropped():
     over = entry("Over & Out <Ltd>")
     assert coming(over) == "About 38,000 (28,500–49,400) more will be lost by 31 March."  # noqa: RUF001
@@ -120,7 +124,8 @@ def test_of_a_month_that_is_over_the_loss_is_told_as_past():
     ],
 )
 def test_growth_is_told_in_words(growth, said):
-    assert changed(entry(span=SpanFacts(used=8000, growth=growth)), ReportKind.WEEKLY) == said
+    of = entry(coming=None, span=SpanFacts(used=8000, growth=growth))
+    assert next(lines(of, ReportKind.WEEKLY)) == said
 
 
 def test_a_forecast_over_the_limit_names_the_day_and_the_odds():

@@ -1,6 +1,6 @@
 """Words of a periodic report: how each organization stands, what changed, what is coming."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from quota_watch.lib.text import (
@@ -24,7 +24,7 @@ from quota_watch.messages.words.forecast import beyond, hits, risk
 from quota_watch.model.period import percent
 from quota_watch.model.schedule import ReportKind, ReportSpan
 from quota_watch.views.known import SiteStatus
-from quota_watch.views.reports import EntryFacts
+from quota_watch.views.reports import ComingFacts, EntryFacts, SpanFacts
 
 _SITES = 5
 _EVEN, _AT_RISK = 0.5, 0.1
@@ -147,28 +147,33 @@ def used(entry: EntryFacts) -> str:
     return f"{number(entry.used)} of {events(entry.limit)} ({share(entry.percent)})"
 
 
-def changed(entry: EntryFacts, kind: ReportKind) -> str:
-    """Say what the reported days came to, against those before."""
-    span = entry.span
-    if span is None or span.used is None:
-        return ""
-    unit = "week" if kind is ReportKind.WEEKLY else "month"
-    count = f"{events(span.used)} in the {unit}"
-    if span.growth is None:
-        return f"{count}."
-    percent = round(span.growth)
-    a_day = "" if kind is ReportKind.WEEKLY else " a day"  # months differ in length
-    if percent == 0:
-        return f"{count}, as many{a_day} as in the {unit} before."
-    way = "more" if percent > 0 else "fewer"
-    return f"{count}, {number(abs(percent))} % {way}{a_day} than in the {unit} before."
+def lines(entry: EntryFacts, kind: ReportKind) -> Iterator[str]:
+    """Say what is coming, what changed, what was lost, and how plan and forecasts fit."""
+    if entry.coming is not None:
+        yield _coming(entry, entry.coming)
+    if entry.span is not None and entry.span.used is not None:
+        yield _changed(entry.span, entry.span.used, kind)
+    if entry.lost is not None and entry.lost.likely:
+        yield f"Lost: {about(entry.lost)} events, dropped past the limit."
+    plan, accuracy = entry.smaller_plan, entry.accuracy
+    if plan is not None:
+        price = f", {one_line(plan.price)}" if plan.price else ""
+        yield (
+            f"A smaller plan would do: {plan.plan} with {events(plan.limit)}{price}. No more than "
+            "40 % of the limit was used in any of the last three months."
+        )
+    if accuracy is not None:
+        n = accuracy.periods
+        of = "last month" if n == 1 else f"the last {number(n)} months"
+        mean = "" if n == 1 else " on average"
+        yield (
+            f"Forecasts made on day {accuracy.day} of {of} were off by "
+            f"{accuracy.error_percent:.1f} %{mean}."
+        )
 
 
-def coming(entry: EntryFacts) -> str:
+def _coming(entry: EntryFacts, forecast: ComingFacts) -> str:
     """Say where the present period ends, and whether that fits."""
-    forecast = entry.coming
-    if forecast is None:
-        return ""
     end, odds = short_day(forecast.period.end), forecast.probability_over
     is_over = bool(entry.over) and entry.period == forecast.period
     if is_over and entry.drops and entry.used is not None:
@@ -182,11 +187,18 @@ def coming(entry: EntryFacts) -> str:
     return f"{total}, within the limit." if odds < _AT_RISK else f"{total}; {risk(odds)}."
 
 
-def lost(entry: EntryFacts) -> str:
-    """Say what was dropped."""
-    if entry.lost is None or not entry.lost.likely:
-        return ""
-    return f"Lost: {about(entry.lost)} events, dropped past the limit."
+def _changed(span: SpanFacts, used: int, kind: ReportKind) -> str:
+    """Say what the reported days came to, against those before."""
+    # Months differ in length.
+    unit, a_day = ("week", "") if kind is ReportKind.WEEKLY else ("month", " a day")
+    count = f"{events(used)} in the {unit}"
+    if span.growth is None:
+        return f"{count}."
+    percent = round(span.growth)
+    if percent == 0:
+        return f"{count}, as many{a_day} as in the {unit} before."
+    way = "more" if percent > 0 else "fewer"
+    return f"{count}, {number(abs(percent))} % {way}{a_day} than in the {unit} before."
 
 
 def sites(entry: EntryFacts) -> tuple[str, ...]:
@@ -216,29 +228,3 @@ def _of_site(site: SiteStatus) -> str:
     if site.budget:
         parts.append(f"{share(percent(used, site.budget))} of its budget of {number(site.budget)}")
     return f"{one_line(site.domain, NAME)}: {', '.join(parts)}"
-
-
-def accurate(entry: EntryFacts) -> str:
-    """Say how far off forecasts were."""
-    accuracy = entry.accuracy
-    if accuracy is None:
-        return ""
-    n = accuracy.periods
-    of = "last month" if n == 1 else f"the last {number(n)} months"
-    mean = "" if n == 1 else " on average"
-    return (
-        f"Forecasts made on day {accuracy.day} of {of} were off by "
-        f"{accuracy.error_percent:.1f} %{mean}."
-    )
-
-
-def smaller(entry: EntryFacts) -> str:
-    """Say that a smaller plan would do."""
-    plan = entry.smaller_plan
-    if plan is None:
-        return ""
-    price = f", {one_line(plan.price)}" if plan.price else ""
-    return (
-        f"A smaller plan would do: {plan.plan} with {events(plan.limit)}{price}. No more than "
-        "40 % of the limit was used in any of the last three months."
-    )
