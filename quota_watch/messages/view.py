@@ -257,10 +257,8 @@ def _figures(facts: Facts) -> tuple[str, ...]:
 def _bar(usage: UsageFacts | None) -> int | None:
     if usage is None or usage.limit is None:
         return None
-    part = percent(usage.used, usage.limit)
-    if part is None:  # a limit of nothing is always reached
-        return _FULL
-    return min(max(int(part), 1 if usage.used else 0), _FULL)
+    part = _FULL if usage.percent is None else int(usage.percent)  # a limit of 0 is always reached
+    return min(max(part, 1 if usage.used else 0), _FULL)
 
 
 def _lines(facts: Facts) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from quota_watch.lib.text import (
     events,
@@ -12,14 +13,14 @@ from quota_watch.lib.text import (
     sentence,
 )
 from quota_watch.messages.words import FIX, Case, Situation, Words, named
-from quota_watch.model.period import percent
-from quota_watch.model.source import ErrorKind, Trouble
+from quota_watch.model.period import has_reached
+from quota_watch.model.source import ErrorKind
+from quota_watch.rules.threshold import WARNING_LEVEL
 from quota_watch.rules.verdict import Reason
 
-_NEAR = 90
 _STATUS = re.compile(r"(?:HTTP |\()(\d{3})\b")
 
-_WHY: Mapping[ErrorKind, str] = {
+_WHY: Mapping[str, str] = {
     ErrorKind.FORBIDDEN: "API key rejected",
     ErrorKind.NO_ACCESS: "API key has no access",
     ErrorKind.INSUFFICIENT_SCOPE: "API key lacks a scope",
@@ -34,7 +35,7 @@ _WHY: Mapping[ErrorKind, str] = {
 """What is wrong, in a title."""
 
 _NEW_KEY = ("Create an organization key in Rybbit.", "Put it into the config and reload.")
-_FIXES: Mapping[ErrorKind, tuple[str, ...]] = {
+_FIXES: Mapping[str, tuple[str, ...]] = {
     ErrorKind.FORBIDDEN: _NEW_KEY,
     ErrorKind.NO_ACCESS: (
         "Use a key that sees all sites: an organization key, or one of an owner or admin.",
@@ -56,75 +57,63 @@ _REJECTED = "API key rejected: revoked, expired or of another organization; rare
 
 def fired(case: Case) -> Words:
     """Say since when polls fail, why, and what was last known."""
-    return _one(case) if isinstance(case, Situation) else _all(case)
-
-
-def ended(case: Case) -> Words:
-    """Say that polls work again."""
-    whole = "No counts are missing: each poll reads every day of the period."
-    lost = "If Rybbit itself was down, events it lost in that time are not in its counts."
-    if not isinstance(case, Situation):
-        return Words(title=f"Polls at {case.name} work again", lead=whole, note=lost)
-    at = f": {case.percent} used" if case.percent else ""
-    return Words(
-        title=f"Polls of {case.name} work again{at}",
-        lead=whole,
-        details=(case.figures(),),
-        note=lost,
-    )
-
-
-def _trouble(case: Case) -> Trouble | None:
-    return case.known.trouble if isinstance(case, Situation) else None
-
-
-def _kind(case: Case) -> ErrorKind | None:
-    trouble = _trouble(case)
-    kind = trouble.kind if trouble else case.detail.get("kind")
-    return ErrorKind(kind) if kind in set(ErrorKind) else None
-
-
-def _because(case: Case) -> str:
-    kind = _kind(case)
-    return f" \N{EN DASH} {_WHY[kind]}" if kind else ""
-
-
-def _one(case: Situation) -> Words:
-    trouble = _trouble(case)
-    error = f"Last error: {sentence(trouble.message)}" if trouble else ""
-    return Words(
-        title=f"Can't read {case.name}{_because(case)}",
-        lead=f"{_failing(case)} {_unwatched(case)}",
-        preheader=_last_count(case),
-        details=(error, _last_count(case), case.figures()),
-        heading=FIX,
-        steps=(*_steps(case), "Run `quota-watch check`."),
-        note=join([_REJECTED if _kind(case) is ErrorKind.FORBIDDEN else "", _usual_end(case)]),
-    )
-
-
-def _failing(case: Case) -> str:
+    trouble = case.known.trouble if isinstance(case, Situation) else None
+    kind: str = trouble.kind if trouble else case.detail.get("kind") or ""
+    error = trouble.message if trouble else case.detail.get("error")
+    last_error = f"Last error: {sentence(str(error))}" if error else ""
+    words = _one(case, last_error) if isinstance(case, Situation) else _all(case, last_error)
+    because = f" \N{EN DASH} {_WHY[kind]}" if kind in _WHY else ""
     critical = _became_critical(case) if case.transition.reason is Reason.BECAME_CRITICAL else ""
-    trouble = _trouble(case)
-    since = trouble.since if trouble else case.since()
-    status = _STATUS.search(trouble.message if trouble else str(case.detail.get("error")))
+    since = case.brief(trouble.since if trouble else case.since())
+    status = _STATUS.search(str(error))
     how = f" ({status[1]})" if status else ""
-    return join([critical, f"Polls have failed since {case.brief(since)}{how}."])
+    return replace(
+        words,
+        title=f"Can't read {words.title}{because}",
+        lead=join([critical, f"Polls have failed since {since}{how}.", words.lead]),
+        heading=FIX,
+        steps=(*_FIXES.get(kind, ()), "Run `quota-watch check`."),
+        note=join([_REJECTED if kind == ErrorKind.FORBIDDEN else "", words.note]),
+    )
+
+
+def _one(case: Situation, last_error: str) -> Words:
+    """Say what failed polls mean for one organization."""
+    lead = "Nobody is watching its limit." if case.limit is not None else "Nothing is counted."
+    if case.is_over and case.watch.drops:
+        lead = "It was over its limit then: events are being dropped."
+    last_count = _last_count(case)
+    return Words(
+        title=case.name,
+        lead=lead,
+        preheader=last_count,
+        details=(last_error, last_count, case.figures()),
+        note=_usual_end(case),
+    )
+
+
+def _all(case: Case, last_error: str) -> Words:
+    """Say what they mean for all that a key sees at a server."""
+    count, names = case.detail.get("organizations"), case.detail.get("names")
+    who = plural(count, "organization") if count is not None else "any organization"
+    limits = f"the limits of {named(names, of=count)}" if names else "their limits"
+    return Words(
+        title=f"{who} at {case.name}",
+        lead=f"Nobody is watching {limits}.",
+        preheader=f"Nothing is counted at {case.name}; limits may be exceeded unnoticed.",
+        details=(
+            "All fail the same way, so the cause is the key or the server, not one organization.",
+            last_error,
+        ),
+    )
 
 
 def _became_critical(case: Case) -> str:
     if not isinstance(case, Situation):
         return "One of them was near its limit when last seen."
-    part = percent(case.used, case.limit) if case.used is not None else None
-    if part is not None and part >= _NEAR:
+    if case.limit and case.used is not None and has_reached(case.used, case.limit, WARNING_LEVEL):
         return f"{case.percent} of the limit was used when last seen."
     return "By the last count the limit may be reached within a day."
-
-
-def _unwatched(case: Situation) -> str:
-    if case.is_over and case.watch.drops:
-        return "It was over its limit then: events are being dropped."
-    return "Nobody is watching its limit." if case.limit is not None else "Nothing is counted."
 
 
 def _last_count(case: Situation) -> str:
@@ -144,25 +133,15 @@ def _usual_end(case: Situation) -> str:
     return f"At its usual pace {name} ends near {rough(100 * forecast.p50 / limit)} %."
 
 
-def _all(case: Case) -> Words:
-    count, at = case.detail.get("organizations"), case.name
-    who = plural(count, "organization") if count is not None else "any organization"
-    error, names = case.detail.get("error"), case.detail.get("names")
-    limits = f"the limits of {named(names, of=count)}" if names else "their limits"
+def ended(case: Case) -> Words:
+    """Say that polls work again."""
+    title, figures = f"Polls at {case.name} work again", ""
+    if isinstance(case, Situation):
+        at = f": {case.percent} used" if case.percent else ""
+        title, figures = f"Polls of {case.name} work again{at}", case.figures()
     return Words(
-        title=f"Can't read {who} at {at}{_because(case)}",
-        lead=f"{_failing(case)} Nobody is watching {limits}.",
-        preheader=f"Nothing is counted at {at}; limits may be exceeded unnoticed.",
-        details=(
-            "All fail the same way, so the cause is the key or the server, not one organization.",
-            f"Last error: {sentence(str(error))}" if error else "",
-        ),
-        heading=FIX,
-        steps=(*_steps(case), "Run `quota-watch check`."),
-        note=_REJECTED if _kind(case) is ErrorKind.FORBIDDEN else "",
+        title=title,
+        lead="No counts are missing: each poll reads every day of the period.",
+        details=(figures,),
+        note="If Rybbit itself was down, events it lost in that time are not in its counts.",
     )
-
-
-def _steps(case: Case) -> tuple[str, ...]:
-    kind = _kind(case)
-    return _FIXES[kind] if kind else ()
