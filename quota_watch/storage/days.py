@@ -115,6 +115,20 @@ def counted_days(
     return {row.date: row.used for row in rows}, {row.date for row in rows if row.capped}
 
 
+def days_marked(
+    connection: Connection, pks: Collection[int], since: date
+) -> Mapping[int, set[date]]:
+    """Read which days of many organizations are capped."""
+    columns = day_usage.c
+    query = select(columns.organization_pk, columns.date).where(
+        among(columns.organization_pk, pks), columns.date >= since, columns.capped
+    )
+    days: dict[int, set[date]] = {pk: set() for pk in pks}
+    for pk, day in connection.execute(query):
+        days[pk].add(day)
+    return days
+
+
 def last_snapshot(
     connection: Connection, pk: int, *, since: datetime, until: datetime
 ) -> Row[Any] | None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -68,7 +68,7 @@ def past_of(
     closed = {month_of(each.day) for each in new if each.day < usage.period.start}
     for period in sorted(closed):
         capped |= _capped_in(counted, watch, period, today, known=capped)
-    capped |= _capped_now(counted, watch, usage, known=capped)
+    capped |= capped_now(counted, watch, usage, known=capped)
     was_watched = row.last_ok is not None
     since = now - ONE_DAY - (watch.stalled_after or ONE_DAY)
     return Past(
@@ -211,6 +211,16 @@ def kept_path(connection: Connection, pk: int, as_of: date) -> list[float]:
     return list(connection.scalar(query) or ())
 
 
+def kept_shapes(connection: Connection, as_of: Mapping[int, date]) -> dict[int, DayShape]:
+    """Read, by organization, the shape of a day that was stored with its forecast of that day."""
+    columns = forecast.c
+    query = select(columns.organization_pk, columns.as_of, columns.state["shape"]).where(
+        among(columns.organization_pk, as_of), columns.as_of.in_(set(as_of.values()))
+    )
+    rows = connection.execute(query)
+    return {pk: shape_from_json(shape) for pk, day, shape in rows if day == as_of[pk]}
+
+
 def made_on(as_of: date) -> date:
     """Return the day at whose end a stored forecast was made.
 
@@ -251,9 +261,10 @@ def _not_judged(rows: Iterable[tuple[date, date]]) -> set[date]:
     }
 
 
-def _capped_now(
+def capped_now(
     counted: dict[date, int], watch: Watch, usage: Usage, *, known: Collection[date]
 ) -> frozenset[date]:
+    """Return the days of the period, today too, on which events were dropped, if they are now."""
     if not watch.drops or not is_over(usage.used, watch.limit):
         return frozenset()
     with_today = {**counted, usage.today: usage.used_today}

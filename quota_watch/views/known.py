@@ -1,16 +1,16 @@
 """All that is known of organizations, with losses and sites, read for many: every view's start."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from quota_watch.forecast.capped import Losses, capped_days, crossing_day, losses
+from quota_watch.forecast.capped import Losses, crossing_day, losses
 from quota_watch.forecast.forecast import KeptForecast
 from quota_watch.forecast.outlook import analyse
-from quota_watch.forecast.usual import DayShape, flat_shape, shape_from_json, share_at
+from quota_watch.forecast.usual import DayShape, flat_shape, share_at
 from quota_watch.lib.text import Estimate
 from quota_watch.model.period import (
     ONE_DAY,
@@ -32,18 +32,16 @@ from quota_watch.rules.known import Known
 from quota_watch.rules.limit import LimitInForce, limit_in_force
 from quota_watch.rules.story import Silence, Story
 from quota_watch.storage import claims, organizations, stories
-from quota_watch.storage.days import BASELINE, days_of, sums_of, totals_of
-from quota_watch.storage.forecasts import kept_forecasts, past_of
+from quota_watch.storage.days import BASELINE, days_marked, days_of, sums_of, totals_of
+from quota_watch.storage.forecasts import capped_now, kept_forecasts, kept_shapes, past_of
 from quota_watch.storage.organizations import kept_limit, known_sites, mismatch_of, reported_of
-from quota_watch.storage.schema import among, day_usage, forecast, organization
+from quota_watch.storage.schema import among, organization
 
-_NOT_SHOWN = frozenset(
-    {
-        "claimed_by", "claimed_until", "days_digest", "drops", "history_from", "limit_read_at",
-        "outlook", "reread_on", "thinned_on", "used",
-    }
-)  # fmt: skip
-"""Columns of an organization's row that only polls need."""
+_ONLY_FOR_POLLS = {
+    "claimed_by", "claimed_until", "days_digest", "drops", "history_from", "limit_read_at",
+    "outlook", "reread_on", "thinned_on", "used",
+}  # fmt: skip
+_COLUMNS = [column for column in organization.c if column.name not in _ONLY_FOR_POLLS]
 
 
 def known_of(
@@ -78,7 +76,8 @@ def _known_by_key(
     types: bool,
 ) -> dict[int, Known]:
     period = month_of(now.date())
-    rows = _rows(connection, watches)
+    query = select(*_COLUMNS).where(among(organization.c.pk, watches))
+    rows = {row.pk: row for row in connection.execute(query)}
     reports = {pk: reported_of(row) for pk, row in rows.items()}
     limits = {
         pk: limit_in_force(watches[pk], kept_limit(row), reports[pk], now=now)
@@ -130,12 +129,6 @@ def look_ahead(connection: Connection, known: Known) -> Known:
     return replace(known, analysis=analysis, today_by_type=by_type)
 
 
-def _rows(connection: Connection, pks: Iterable[int]) -> dict[int, Row[Any]]:
-    columns = [column for column in organization.c if column.name not in _NOT_SHOWN]
-    query = select(*columns).where(among(organization.c.pk, pks))
-    return {row.pk: row for row in connection.execute(query)}
-
-
 def _count(days: Iterable[DayCounts], watch: Watch, period: Period, at: datetime) -> Usage:
     return count(
         days,
@@ -164,29 +157,24 @@ def _sums(
     totals = totals_of(connection, by_day, period.start, today)
     days = list(each_day(period.start, today))
     counted = {pk: {day: n or 0 for day, n in zip(days, totals[pk], strict=True)} for pk in by_day}
-    return {
-        pk: _sum(watch, period, measured[pk].date(), used, counted.get(pk, {today: of_today}))
-        for pk, watch in watches.items()
-        for used, of_today in [sums[pk]]
-    }
-
-
-def _sum(
-    watch: Watch, period: Period, today: date, used: int, counted: Mapping[date, int]
-) -> Usage:
-    crossed_on = None
-    if watch.limit is not None and is_over(used, watch.limit):
-        since = watch.limit_since
-        crossed_on = crossing_day(counted, period=period, limit=watch.limit, since=since)
-    return Usage(
-        period=period,
-        used=used,
-        by_type={OTHER: used},
-        not_counted={},
-        today=today,
-        used_today=counted.get(today, 0),
-        crossed_on=crossed_on,
-    )
+    usages = {}
+    for pk, watch in watches.items():
+        used, of_today = sums[pk]
+        its, day = counted.get(pk, {today: of_today}), measured[pk].date()
+        crossed_on = None
+        if watch.limit is not None and is_over(used, watch.limit):
+            since = watch.limit_since
+            crossed_on = crossing_day(its, period=period, limit=watch.limit, since=since)
+        usages[pk] = Usage(
+            period=period,
+            used=used,
+            by_type={OTHER: used},
+            not_counted={},
+            today=day,
+            used_today=its.get(day, 0),
+            crossed_on=crossed_on,
+        )
+    return usages
 
 
 def _never_polled(watch: Watch, now: datetime) -> Known:
@@ -235,104 +223,58 @@ def _known(
     )
 
 
-def losses_of(known: Known) -> Losses | None:
-    """Estimate what was dropped day by day and what will be; None where nothing is, or can be.
+def losses_of(connection: Connection, organizations: Iterable[Known]) -> dict[int, Losses]:
+    """Estimate by key, day by day, what was dropped and will be, where events are dropped.
 
-    Takes what `look_ahead` returned. Losses to come follow from the forecast, as in messages.
+    Of what `look_ahead` returned losses to come follow from the forecast, as in messages.
     """
-    usage, at, forecast = known.usage, known.measured_at, known.forecast
-    if known.analysis is None or usage is None or at is None or not _is_dropping(known):
-        return None
-    past = known.analysis.past
-    dropped = _losses(known, past.counted, past.capped, past.shape)
+    dropping = {
+        known.pk: (known, known.usage)
+        for known in organizations
+        if known.pk is not None and known.usage is not None and known.watch.drops
+        if is_over(known.usage.used, known.watch.limit)
+    }
+    if not dropping:
+        return {}
+    first = min(usage.period.start for _, usage in dropping.values()) - BASELINE
+    last = max(usage.today for _, usage in dropping.values())
+    days, totals = list(each_day(first, last)), totals_of(connection, dropping, first, last)
+    marked = days_marked(connection, dropping, first)
+    forecasts = {pk: known.kept_forecast for pk, (known, _) in dropping.items()}
+    made = {pk: forecast.as_of for pk, forecast in forecasts.items() if forecast is not None}
+    shapes = kept_shapes(connection, made)
+    dropped = {
+        pk: _losses(
+            known,
+            usage,
+            {day: n for day, n in zip(days, totals[pk], strict=True) if n is not None},
+            marked[pk],
+            shapes.get(pk, flat_shape()),
+        )
+        for pk, (known, usage) in dropping.items()
+    }
+    return {pk: each for pk, each in dropped.items() if each is not None}
+
+
+def _losses(
+    known: Known, usage: Usage, stored: Mapping[date, int], marked: set[date], shape: DayShape
+) -> Losses | None:
+    at, today, forecast = known.measured_at or known.at, usage.today, known.forecast
+    counted = {day: n for day, n in stored.items() if day < today}
+    capped = {day for day in marked if day < today}
+    dropped = losses(
+        counted | {today: usage.used_today},
+        capped=capped | capped_now(counted, known.watch, usage, known=capped),
+        period=usage.period,
+        today=today,
+        share=share_at(shape, at),
+    )
     if dropped is None or forecast is None:
         return dropped
     days_left = max((known.period.resets_at - at) / ONE_DAY, 1.0)
     to_come = [max(0, total - usage.used) for total in (forecast.p10, forecast.p50, forecast.p90)]
     a_day = Estimate(*(round(events / days_left) for events in to_come))
     return replace(dropped, until_reset=Estimate(*to_come), a_day=a_day)
-
-
-def losses_so_far(connection: Connection, known_ones: Iterable[Known]) -> dict[int, Estimate]:
-    """Estimate by key what each organization lost so far: the total of `losses_of`, for many."""
-    dropping = {
-        known.pk: known for known in known_ones if known.pk is not None and _is_dropping(known)
-    }
-    if not dropping:
-        return {}
-    first = min(known.period.start for known in dropping.values()) - BASELINE
-    days, shapes = _counted_days(connection, dropping, first), _shapes(connection, dropping)
-    dropped = {pk: _losses(known, *days[pk], shapes[pk]) for pk, known in dropping.items()}
-    return {pk: each.total for pk, each in dropped.items() if each is not None}
-
-
-def _is_dropping(known: Known) -> bool:
-    watch, usage = known.watch, known.usage
-    return usage is not None and watch.drops and is_over(usage.used, watch.limit)
-
-
-def _losses(
-    known: Known, counted: Mapping[date, int], capped: Collection[date], shape: DayShape
-) -> Losses | None:
-    usage, at = known.usage, known.measured_at
-    if usage is None or at is None:
-        return None
-    return losses(
-        {**counted, usage.today: usage.used_today},
-        capped=capped,
-        period=usage.period,
-        today=usage.today,
-        share=share_at(shape, at),
-    )
-
-
-def _capped(known: Known, counted: Mapping[date, int], marked: set[date]) -> set[date]:
-    """Add today, and days that collapsed and are not marked yet, to the marked ones."""
-    usage, limit = known.usage, known.watch.limit
-    if usage is None or limit is None:
-        return marked
-    days = {**counted, usage.today: usage.used_today}
-    collapsed = capped_days(days, period=usage.period, limit=limit, today=usage.today, known=marked)
-    return marked | collapsed | {usage.today}
-
-
-def _counted_days(
-    connection: Connection, dropping: Mapping[int, Known], first: date
-) -> dict[int, tuple[dict[date, int], set[date]]]:
-    """Read counted events by day before that of the last good poll, and which days are capped."""
-    columns = day_usage.c
-    last = max((known.at.date() for known in dropping.values()), default=first)
-    totals = totals_of(connection, dropping, first, last)
-    query = select(columns.organization_pk, columns.date).where(
-        among(columns.organization_pk, dropping), columns.date >= first, columns.capped
-    )
-    capped: dict[int, set[date]] = {pk: set() for pk in dropping}
-    for pk, day in connection.execute(query):
-        capped[pk].add(day)
-    days = list(each_day(first, last))
-    counted = {}
-    for pk, known in dropping.items():
-        today = (known.measured_at or known.at).date()
-        totals_by_day = zip(days, totals[pk], strict=True)
-        before = {day: used for day, used in totals_by_day if used is not None and day < today}
-        marked = {day for day in capped[pk] if day < today}
-        counted[pk] = before, _capped(known, before, marked)
-    return counted
-
-
-def _shapes(connection: Connection, dropping: Mapping[int, Known]) -> dict[int, DayShape]:
-    """Read the shapes of a day as they were learned last."""
-    columns = forecast.c
-    days = {known.kept_forecast.as_of for known in dropping.values() if known.kept_forecast}
-    query = select(columns.organization_pk, columns.as_of, columns.state["shape"]).where(
-        among(columns.organization_pk, dropping), columns.as_of.in_(days)
-    )
-    shapes = dict.fromkeys(dropping, flat_shape())
-    for pk, as_of, shape in connection.execute(query):
-        stored = dropping[pk].kept_forecast
-        if shape is not None and stored is not None and stored.as_of == as_of:
-            shapes[pk] = shape_from_json(shape)
-    return shapes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -218,7 +218,7 @@ def period_forecast(connection: Connection, watch: Watch, *, now: datetime) -> P
     """Read what the daemon would forecast of the organization, as of its last good poll."""
     (known,) = known_of(connection, [watch], now=now)
     known = look_ahead(connection, known)
-    dropped = losses_of(known)
+    dropped = next(iter(losses_of(connection, [known]).values()), None)
     closed, past = _judged(connection, known)
     forecast = known.forecast
     return PeriodForecast(

@@ -17,7 +17,7 @@ from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.rules.known import Known
 from quota_watch.storage import stories
 from quota_watch.views.alerts import Alert, SilenceRecord, silences_shown, with_deliveries
-from quota_watch.views.known import SiteStatus, known_of, losses_so_far, sites_of
+from quota_watch.views.known import SiteStatus, known_of, losses_of, sites_of
 
 Json = dict[str, Any]
 
@@ -179,9 +179,10 @@ def statuses(
 
 def with_losses(connection: Connection, items: Sequence[Status]) -> list[Status]:
     """Add what each lost by events that were dropped."""
-    lost = losses_so_far(connection, [each.known for each in items])
+    losses = losses_of(connection, [each.known for each in items])
     return [
-        replace(each, lost=lost[each.known.pk]) if each.known.pk in lost else each for each in items
+        replace(each, lost=losses[each.known.pk].total) if each.known.pk in losses else each
+        for each in items
     ]
 
 
