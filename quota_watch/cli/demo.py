@@ -226,7 +226,7 @@ def _upgrade(database: Database) -> None:
     """Make the tables; refuses a database in which something is counted already."""
     upgrade(database)
     with database.read() as connection:
-        if how_many_days(connection, Wanted(pks=None, first=None, last=None)):
+        if how_many_days(connection, Wanted()):
             raise QuotaWatchError(f"{database.label} is not empty: name an empty database")
 
 

@@ -24,7 +24,6 @@ from quota_watch.cli.context import (
 )
 from quota_watch.forecast.forecast import DateMemory, DayAhead, Forecast, TooEarly
 from quota_watch.forecast.forecast import forecast as forecast_of
-from quota_watch.forecast.outlook import memory_from_json
 from quota_watch.forecast.remedies import Part, PeriodFit, fits_ahead, totals_ahead
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.text import (
@@ -393,6 +392,6 @@ def _previous(previous: Any, limit: int) -> DateMemory | None:
         if memory is None and crossing is not None:
             anything = {"as_of": date.min.isoformat(), "used": 0, "limit": limit, "sure": True}
             memory = anything | {"likely": crossing["likely"]}
-        return memory_from_json(memory)
+        return msgspec.convert(memory, DateMemory | None)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise _BadLineError("previous: must be the answer given before, a JSON object") from None

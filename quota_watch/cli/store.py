@@ -185,10 +185,10 @@ def export(
         if organizations:
             identities = [watch.organization for watch in select_watches(config, organizations)]
             pks = list(claims.keys_of(connection, identities).values())
-        query = Wanted(pks=pks, first=first, last=last)
+        query = Wanted(pks=pks, first=first or date.min, last=last or date.max)
         outside = {watch.organization: watch.not_counted for watch in config.watches()}
         total = views.how_many_days(connection, query)
-        types = set(views.types_of(connection, query)) if kind == "csv" else set()
+        types = views.types_of(connection, query) if kind == "csv" else set()
         with (
             whole_file(path) if path else nullcontext(sys.stdout) as file,
             progress("export", total, bar=path is not None) as bar,

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from quota_watch.forecast.capped import crossing_day
 from quota_watch.forecast.forecast import DateMemory
-from quota_watch.model.period import month_of
+from quota_watch.model.period import Period
 
 CHECK_DAYS = (5, 10, 15, 20)
 """Days of a period at whose end its forecast is compared with its final total."""
@@ -31,7 +31,7 @@ class PastForecast:
 class PastPeriod:
     """A period that is over and what its days had; `capped` where events were dropped in it."""
 
-    start: date
+    period: Period
     counted: Mapping[date, int]
     capped: bool = False
 
@@ -106,7 +106,7 @@ def _days_off(period: PastPeriod, forecast: PastForecast) -> int | None:
     """Return how far off the date was; None where the limit was not passed after the forecast."""
     if forecast.memory is None:
         return None
-    month = month_of(period.start)
+    month = period.period
     crossing = crossing_day(period.counted, period=month, limit=forecast.memory.limit)
     if crossing is None or crossing <= forecast.as_of:
         return None
@@ -117,9 +117,9 @@ def _by_day(
     closed: Iterable[PastPeriod], forecasts: Mapping[date, PastForecast]
 ) -> Iterator[tuple[int, list[tuple[PastPeriod, PastForecast]]]]:
     """Yield the check days that there are forecasts for, with them."""
-    latest = sorted(closed, key=lambda period: period.start)[-_LATEST_PERIODS:]
+    latest = sorted(closed, key=lambda each: each.period)[-_LATEST_PERIODS:]
     for day in CHECK_DAYS:
-        days = [(period, _day_judged(forecasts, period.start, day)) for period in latest]
+        days = [(each, _day_judged(forecasts, each.period.start, day)) for each in latest]
         pairs = [(period, forecasts[as_of]) for period, as_of in days if as_of is not None]
         if pairs:
             yield day, pairs

@@ -1,7 +1,6 @@
 """The outlook: what was learned from whole days, stored, and brought up to the minute."""
 
 import math
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -29,7 +28,7 @@ from quota_watch.forecast.usual import (
     share_at,
     usual_days,
 )
-from quota_watch.model.period import ONE_DAY, Period, Usage, each_day, highest_level
+from quota_watch.model.period import ONE_DAY, Period, Usage, each_day, highest_level, sum_types
 from quota_watch.model.source import SiteCount
 from quota_watch.model.watch import Watch
 
@@ -135,24 +134,16 @@ def from_json(stored: Mapping[str, Any]) -> Outlook | None:
             shape=msgspec.convert(stored["shape"], DayShape),
             usual=msgspec.convert(stored["usual"], Usual | None),
             usual_types=msgspec.convert(stored["types"], dict[str, int]),
-            memory=memory_from_json(stored["memory"]),
+            memory=msgspec.convert(stored["memory"], DateMemory | None),
         )
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def memory_from_json(stored: Any) -> DateMemory | None:
-    """Read the memory of a date that was written plainly; raises `ValueError` where it is not."""
-    return msgspec.convert(stored, DateMemory | None)
-
-
 def _usual_types(by_type: Mapping[date, Mapping[str, int]]) -> dict[str, int]:
     """Sum the last four weeks by type."""
     last = max(by_type, default=date.min)
-    totals = Counter[str]()
-    for day, types in by_type.items():
-        totals.update(types if last - day < _USUAL_TYPES else {})
-    return dict(totals)
+    return sum_types(types for day, types in by_type.items() if last - day < _USUAL_TYPES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

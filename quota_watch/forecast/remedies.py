@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from quota_watch.forecast.forecast import Forecast
 from quota_watch.model.limit import RYBBIT_PLANS
-from quota_watch.model.period import ONE_DAY, Period, each_day, month_of
+from quota_watch.model.period import ONE_DAY, Period, each_day, month_of, sum_types
 from quota_watch.model.source import SiteCount
 
 _SPANS = (28, 14, 7)
@@ -208,8 +208,7 @@ def _known_in(
 
 
 def _sums(days: Sequence[Mapping[str, int]], span: int) -> dict[str, int]:
-    names = {name for types in days for name in types}
-    sums = {name: sum(types.get(name, 0) for types in days) for name in names}
+    sums = sum_types(days)
     return {name: round(count * span / len(days)) for name, count in sums.items() if count}
 
 

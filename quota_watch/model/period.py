@@ -1,6 +1,6 @@
 """Billing periods, half-open ranges of UTC dates, and what is counted in them by event type."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -102,6 +102,14 @@ def types_of(
         for name, n in counts.by_type.items()
         if name not in not_counted
     }
+
+
+def sum_types(days: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Sum up the events of days by type."""
+    sums = Counter[str]()
+    for by_type in days:
+        sums.update(by_type)
+    return dict(sums)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,6 @@ from quota_watch.forecast.outlook import (
     Outlook,
     Past,
     from_json,
-    memory_from_json,
     since_first_event,
     stalls_rule_out,
 )
@@ -319,7 +318,7 @@ def _date_memory(connection: Connection, pk: int, period: Period, today: date) -
         .order_by(columns.as_of.desc())
         .limit(1)
     )
-    return memory_from_json(connection.scalar(query))
+    return msgspec.convert(connection.scalar(query), DateMemory | None)
 
 
 def _snapshots(connection: Connection, pk: int, since: datetime, until: datetime) -> list[Snapshot]:

@@ -1,13 +1,14 @@
 """Counts of days and of past periods, the forecast of the present one, and days for export."""
 
-from collections import Counter
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from itertools import groupby
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
+import msgspec
+from sqlalchemy import Connection, Row, Select, func, select
 
 from quota_watch.forecast.accuracy import (
     CheckDay,
@@ -18,11 +19,10 @@ from quota_watch.forecast.accuracy import (
     date_accuracy,
 )
 from quota_watch.forecast.capped import Losses
-from quota_watch.forecast.forecast import DayAhead, TooEarly, days_ahead
-from quota_watch.forecast.outlook import memory_from_json
+from quota_watch.forecast.forecast import DateMemory, DayAhead, TooEarly, days_ahead
 from quota_watch.lib.text import by_field, iso, plain
 from quota_watch.model.limit import NOT_COUNTED
-from quota_watch.model.period import Period, is_over, month_of, percent, previous
+from quota_watch.model.period import Period, is_over, month_of, percent, previous, sum_types
 from quota_watch.model.source import Organization
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import Known
@@ -34,7 +34,7 @@ from quota_watch.views.known import known_of, look_ahead, losses_of
 
 Json = dict[str, Any]
 
-_ROWS_AT_A_TIME = 500
+_STREAMED = {"yield_per": 500}
 _MOST_PERIODS = 24
 
 
@@ -92,11 +92,23 @@ def history(connection: Connection, watch: Watch, first: date, last: date) -> li
 
 
 def by_month(days: Iterable[DayRecord]) -> list[DayRecord]:
-    """Sum days by calendar month."""
-    months: dict[date, list[DayRecord]] = {}
-    for day in days:
-        months.setdefault(day.date.replace(day=1), []).append(day)
-    return [_sum_of(first, days) for first, days in months.items()]
+    """Sum days, oldest first, by calendar month, as they are and as they were at their end."""
+    months = []
+    for first, of_month in groupby(days, lambda day: day.date.replace(day=1)):
+        its = list(of_month)
+        is_changed = any(day.changed_from is not None for day in its)
+        before = sum(day.used if day.changed_from is None else day.changed_from for day in its)
+        months.append(
+            DayRecord(
+                date=first,
+                used=sum(day.used for day in its),
+                by_type=sum_types(day.by_type for day in its),
+                not_counted=sum_types(day.not_counted for day in its),
+                capped=any(day.capped for day in its),
+                changed_from=before if is_changed else None,
+            )
+        )
+    return months
 
 
 def daily_totals(
@@ -131,27 +143,6 @@ def periods_until(last: Period, number: int) -> list[Period]:
     while len(periods) < number:
         periods.append(previous(periods[-1]))
     return periods[::-1]
-
-
-def _sum_of(first: date, days: Sequence[DayRecord]) -> DayRecord:
-    """Sum a month's days, and what they were at their end, where one was changed since."""
-    is_changed = any(day.changed_from is not None for day in days)
-    before = sum(day.used if day.changed_from is None else day.changed_from for day in days)
-    return DayRecord(
-        date=first,
-        used=sum(day.used for day in days),
-        by_type=_by_type(day.by_type for day in days),
-        not_counted=_by_type(day.not_counted for day in days),
-        capped=any(day.capped for day in days),
-        changed_from=before if is_changed else None,
-    )
-
-
-def _by_type(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    sums: Counter[str] = Counter()
-    for part in parts:
-        sums.update(part)
-    return dict(sums)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,59 +240,59 @@ def _judged(
         columns.version == VERSION,
     )
     rows = connection.execute(query).all()
+    if known.pk is None or not rows:
+        return [], {}
     forecasts = {
         made_on(row.as_of): PastForecast(
             as_of=made_on(row.as_of),
             p10=row.p10,
             p50=row.p50,
             p90=row.p90,
-            memory=memory_from_json(row.state.get("memory")),
+            memory=msgspec.convert(row.state.get("memory"), DateMemory | None),
         )
         for row in rows
     }
-    starts = sorted({row.period_start for row in rows})[-_MOST_PERIODS:]
-    return _closed(connection, known.pk, starts), forecasts
-
-
-def _closed(connection: Connection, pk: int | None, starts: list[date]) -> list[PastPeriod]:
-    """Read those periods of which every day is known."""
-    if pk is None or not starts:
-        return []
-    periods = [month_of(start) for start in starts]
-    counted, capped = counted_days(connection, pk, starts[0], periods[-1].last_day)
-    closed = []
-    for period in periods:
-        days = {day: n for day, n in counted.items() if day in period}
-        if len(days) == period.days:
-            dropped = any(day in period for day in capped)
-            closed.append(PastPeriod(start=period.start, counted=days, capped=dropped))
-    return closed
+    months = [month_of(start) for start in sorted({row.period_start for row in rows})]
+    counted, capped = counted_days(connection, known.pk, months[0].start, months[-1].last_day)
+    periods = [
+        PastPeriod(
+            period=month,
+            counted={day: n for day, n in counted.items() if day in month},
+            capped=any(day in month for day in capped),
+        )
+        for month in months[-_MOST_PERIODS:]
+    ]
+    return [each for each in periods if len(each.counted) == each.period.days], forecasts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which days: from `first` to `last`, without end where None.
+    """Which days: from `first` to `last`.
 
     `pks` None: of every organization in the database, whether the config names it or not.
     """
 
     pks: Collection[int] | None = None
-    first: date | None = None
-    last: date | None = None
+    first: date = date.min
+    last: date = date.max
+
+    def within(self, query: Select[Any]) -> Select[Any]:
+        """Narrow a query of the table of days down to them."""
+        query = query.where(day_usage.c.date.between(self.first, self.last))
+        return (
+            query if self.pks is None else query.where(among(day_usage.c.organization_pk, self.pks))
+        )
 
 
 def how_many_days(connection: Connection, wanted: Wanted) -> int:
     """Count those days."""
-    query = select(func.count()).select_from(day_usage).where(*_conditions(wanted))
-    return connection.scalar(query) or 0
+    return connection.scalar(wanted.within(select(func.count()).select_from(day_usage))) or 0
 
 
 def types_of(connection: Connection, wanted: Wanted) -> set[str]:
     """List the event types of the days; reads all of them."""
-    types: set[str] = set()
-    for counts in connection.scalars(_streamed(select(day_usage.c.counts), wanted)):
-        types.update(counts)
-    return types
+    query = wanted.within(select(day_usage.c.counts)).execution_options(**_STREAMED)
+    return {name for counts in connection.scalars(query) for name in counts}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,21 +327,9 @@ def all_days(
         .order_by(columns.organization_pk, columns.date)
     )
     # Closed also where the reader stops early: PostgreSQL keeps a cursor for it.
-    with closing(connection.execute(_streamed(query, wanted))) as rows:
+    streamed = wanted.within(query).execution_options(**_STREAMED)
+    with closing(connection.execute(streamed)) as rows:
         for row in rows:
             whose = Organization(row.server, row.id)
             day = DayRecord.of(row, not_counted.get(whose, NOT_COUNTED))
             yield ExportedDay(organization=whose, name=row.name, day=day)
-
-
-def _streamed(query: Select[Any], wanted: Wanted) -> Select[Any]:
-    return query.where(*_conditions(wanted)).execution_options(yield_per=_ROWS_AT_A_TIME)
-
-
-def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
-    if wanted.pks is not None:
-        yield among(day_usage.c.organization_pk, wanted.pks)
-    if wanted.first is not None:
-        yield day_usage.c.date >= wanted.first
-    if wanted.last is not None:
-        yield day_usage.c.date <= wanted.last

@@ -25,8 +25,8 @@ def kept(as_of, p50) -> dict[date, PastForecast]:
 def test_every_check_day_has_the_mean_of_what_it_was_off_by() -> None:
     made = kept(date(2026, 1, 10), 1040) | kept(date(2026, 2, 10), 880)
     closed = [
-        PastPeriod(start=JANUARY, counted={JANUARY: 1000}),
-        PastPeriod(start=FEBRUARY, counted={FEBRUARY: 1000}),
+        PastPeriod(period=month_of(JANUARY), counted={JANUARY: 1000}),
+        PastPeriod(period=month_of(FEBRUARY), counted={FEBRUARY: 1000}),
     ]
     assert accuracy(closed, made) == (
         CheckDay(
@@ -36,20 +36,23 @@ def test_every_check_day_has_the_mean_of_what_it_was_off_by() -> None:
 
 
 def test_a_missing_day_is_stood_for_by_one_of_the_two_before_it() -> None:
-    closed = [PastPeriod(start=JANUARY, counted={JANUARY: 1000})]
+    closed = [PastPeriod(period=month_of(JANUARY), counted={JANUARY: 1000})]
     assert [each.day for each in accuracy(closed, kept(date(2026, 1, 8), 1000))] == [10]
     assert accuracy(closed, kept(date(2026, 1, 7), 1000)) == ()
 
 
 def test_capped_and_empty_periods_are_no_measure() -> None:
     made = kept(date(2026, 1, 10), 1000)
-    assert accuracy([PastPeriod(start=JANUARY, counted={JANUARY: 900}, capped=True)], made) == ()
-    assert accuracy([PastPeriod(start=JANUARY, counted={JANUARY: 0})], made) == ()
+    assert (
+        accuracy([PastPeriod(period=month_of(JANUARY), counted={JANUARY: 900}, capped=True)], made)
+        == ()
+    )
+    assert accuracy([PastPeriod(period=month_of(JANUARY), counted={JANUARY: 0})], made) == ()
 
 
 def test_only_the_latest_periods_count() -> None:
     starts = [date(2026, month, 1) for month in range(7, 0, -1)]
-    closed = [PastPeriod(start=start, counted={start: 1000}) for start in starts]
+    closed = [PastPeriod(period=month_of(start), counted={start: 1000}) for start in starts]
     made = kept(date(2026, 1, 10), 1500)
     for start in starts[:-1]:
         made |= kept(start.replace(day=10), 1000)
@@ -63,7 +66,7 @@ def test_only_the_latest_periods_count() -> None:
 )
 def test_an_error_is_never_below_its_bias_nor_above_its_worst(totals, made) -> None:
     closed = [
-        PastPeriod(start=date(2026, month, 1), counted={date(2026, month, 1): n})
+        PastPeriod(period=month_of(date(2026, month, 1)), counted={date(2026, month, 1): n})
         for month, n in totals.items()
     ]
     forecasts = {day: PastForecast(as_of=day, p10=n, p50=n, p90=n) for day, n in made}
@@ -89,7 +92,7 @@ def shown(as_of, likely, *, limit=1850) -> dict[date, PastForecast]:
 def hundred_a_day(start, *, capped=False) -> PastPeriod:
     period = month_of(start)
     days = dict.fromkeys(each_day(start, period.last_day), 100)
-    return PastPeriod(start=start, counted=days, capped=capped)
+    return PastPeriod(period=month_of(start), counted=days, capped=capped)
 
 
 def test_dates_shown_are_compared_with_those_on_which_the_limit_was_passed() -> None:
