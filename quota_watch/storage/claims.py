@@ -91,11 +91,10 @@ def keys_of(
     connection: Connection, organizations: Collection[Organization]
 ) -> dict[Organization, int]:
     """Return the keys of those wanted organizations that have a row, in the order wanted."""
-    columns = organization.c
-    query = select(columns.pk, columns.server, columns.id)
+    query = select(organization.c.pk, organization.c.server, organization.c.id)
     if len(organizations) == 1:  # asked for one after another, each would read all
         (only,) = organizations
-        query = query.where(columns.server == only.server, columns.id == only.id)
+        query = query.where(organization.c.server == only.server, organization.c.id == only.id)
     rows = connection.execute(query)
     keys = {Organization(server, id_): pk for pk, server, id_ in rows}
     return {identity: keys[identity] for identity in organizations if identity in keys}
@@ -169,14 +168,15 @@ def is_free(column: Column[datetime], now: datetime) -> ColumnElement[bool]:
 def _is_due(interval: timedelta, now: datetime) -> ColumnElement[bool]:
     # A time further off than two intervals was written before clock jumped back, or for a
     # longer interval; but not where upstream refused lately and asked to wait.
-    columns = organization.c
     asked_to_wait = and_(
-        columns.next_at > now, columns.failing_since.is_not(None), columns.last_poll <= now
+        organization.c.next_at > now,
+        organization.c.failing_since.is_not(None),
+        organization.c.last_poll <= now,
     )
     return and_(
-        is_due(columns.next_at, now, horizon=2 * interval),
+        is_due(organization.c.next_at, now, horizon=2 * interval),
         ~asked_to_wait,
-        is_free(columns.claimed_until, now),
+        is_free(organization.c.claimed_until, now),
     )
 
 
@@ -244,25 +244,22 @@ class Changes:
 
 def last_good_polls(connection: Connection, *, since: datetime) -> dict[int, datetime]:
     """Return when each organization that was polled well since then was so last, by key."""
-    columns = organization.c
-    query = select(columns.pk, columns.last_ok).where(columns.last_ok >= since)
+    query = select(organization.c.pk, organization.c.last_ok).where(organization.c.last_ok >= since)
     return {row.pk: row.last_ok for row in connection.execute(query)}
 
 
 def last_poll(connection: Connection, pks: Collection[int]) -> datetime | None:
     """Return when one of the organizations was polled last, well or not."""
-    columns = organization.c
-    query = select(func.max(columns.last_poll)).where(among(columns.pk, pks))
+    query = select(func.max(organization.c.last_poll)).where(among(organization.c.pk, pks))
     at: datetime | None = connection.scalar(query)
     return at
 
 
 def stuck_polls(connection: Connection, pks: Collection[int], *, now: datetime) -> bool:
     """Check whether a due poll was claimed and neither ended nor taken over since."""
-    columns = organization.c
-    query = select(columns.pk).where(
-        columns.claimed_by.is_not(None),
-        columns.claimed_until <= now - EXPIRED,
-        columns.next_at <= now - EXPIRED,
+    query = select(organization.c.pk).where(
+        organization.c.claimed_by.is_not(None),
+        organization.c.claimed_until <= now - EXPIRED,
+        organization.c.next_at <= now - EXPIRED,
     )
     return not {*pks}.isdisjoint(connection.scalars(query))

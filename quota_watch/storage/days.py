@@ -63,12 +63,11 @@ def sums_of(
     connection: Connection, pks: Collection[int], first: date, last: date
 ) -> Mapping[int, tuple[int, int]]:
     """Sum the counted events from `first` to `last`, and read those of the last day."""
-    columns = day_usage.c
-    of_last = func.sum(case((columns.date == last, columns.used), else_=0))
+    of_last = func.sum(case((day_usage.c.date == last, day_usage.c.used), else_=0))
     query = (
-        select(columns.organization_pk, func.sum(columns.used), of_last)
-        .where(among(columns.organization_pk, pks), columns.date.between(first, last))
-        .group_by(columns.organization_pk)
+        select(day_usage.c.organization_pk, func.sum(day_usage.c.used), of_last)
+        .where(among(day_usage.c.organization_pk, pks), day_usage.c.date.between(first, last))
+        .group_by(day_usage.c.organization_pk)
     )
     sums = {pk: (int(used), int(day)) for pk, used, day in connection.execute(query)}
     return dict.fromkeys(pks, (0, 0)) | sums
@@ -82,12 +81,11 @@ def _by_date(
     Each organization's days come as one JSON text: decoding thousands of rows takes several times
     as long.
     """
-    columns = day_usage.c
-    entry = '"' + cast(columns.date, Text) + '":' + cast(column, Text)
+    entry = '"' + cast(day_usage.c.date, Text) + '":' + cast(column, Text)
     query = (
-        select(columns.organization_pk, func.aggregate_strings(entry, ","))
-        .where(among(columns.organization_pk, pks), columns.date.between(first, last))
-        .group_by(columns.organization_pk)
+        select(day_usage.c.organization_pk, func.aggregate_strings(entry, ","))
+        .where(among(day_usage.c.organization_pk, pks), day_usage.c.date.between(first, last))
+        .group_by(day_usage.c.organization_pk)
     )
     days: dict[int, dict[str, Any]] = {pk: {} for pk in pks}
     for pk, entries in connection.execute(query):
@@ -107,9 +105,8 @@ def counted_days(
     connection: Connection, pk: int, first: date, last: date
 ) -> tuple[dict[date, int], set[date]]:
     """Read the counted events of one organization's days, and which of the days are capped."""
-    columns = day_usage.c
-    query = select(columns.date, columns.used, columns.capped).where(
-        columns.organization_pk == pk, columns.date.between(first, last)
+    query = select(day_usage.c.date, day_usage.c.used, day_usage.c.capped).where(
+        day_usage.c.organization_pk == pk, day_usage.c.date.between(first, last)
     )
     rows = connection.execute(query).all()
     return {row.date: row.used for row in rows}, {row.date for row in rows if row.capped}
@@ -133,11 +130,10 @@ def last_snapshot(
     connection: Connection, pk: int, *, since: datetime, until: datetime
 ) -> Row[Any] | None:
     """Return what the last poll between two moments had counted, and the limit then."""
-    columns = snapshot.c
     query: Select[Any] = (
-        select(columns.used, columns.limit)
-        .where(columns.organization_pk == pk, columns.at.between(since, until))
-        .order_by(columns.at.desc())
+        select(snapshot.c.used, snapshot.c.limit)
+        .where(snapshot.c.organization_pk == pk, snapshot.c.at.between(since, until))
+        .order_by(snapshot.c.at.desc())
         .limit(1)
     )
     return connection.execute(query).one_or_none()
@@ -150,13 +146,13 @@ def day_rows(
     connection: Connection, days: Mapping[int, Sequence[DayCounts]]
 ) -> dict[int, dict[date, Any]]:
     """Read, by organization, the stored rows of days that upstream reported anew."""
-    columns = day_usage.c
     dates = [day.day for its in days.values() for day in its]
     by_date: dict[int, dict[date, Any]] = {pk: {} for pk in days}
     if dates:
-        selection = (columns.counts, columns.used, columns.changed_from)
-        query = select(columns.organization_pk, columns.date, *selection).where(
-            among(columns.organization_pk, days), columns.date.between(min(dates), max(dates))
+        selection = (day_usage.c.counts, day_usage.c.used, day_usage.c.changed_from)
+        query = select(day_usage.c.organization_pk, day_usage.c.date, *selection).where(
+            among(day_usage.c.organization_pk, days),
+            day_usage.c.date.between(min(dates), max(dates)),
         )
         for row in connection.execute(query):
             by_date[row.organization_pk][row.date] = row
@@ -208,8 +204,7 @@ def _changed_from(before: Any, day: date, used: int, last_ok: datetime | None) -
 
 def forget_outlook(connection: Connection, pk: int) -> None:
     """Have the outlook fitted anew and days compared one by one: some of them changed."""
-    columns = organization.c
-    stale = update(organization).where(columns.pk == pk)
+    stale = update(organization).where(organization.c.pk == pk)
     connection.execute(stale.values(days_digest=None, outlook=None))
 
 
@@ -300,11 +295,10 @@ def write_days(
     if rows:
         write_rows(connection, day_usage, rows, replace=True)
         forget_outlook(connection, pk)
-    columns = day_usage.c
     older = (
-        columns.organization_pk == pk,
-        columns.date.between(first, last),
-        columns.seen_at < seen_at,
+        day_usage.c.organization_pk == pk,
+        day_usage.c.date.between(first, last),
+        day_usage.c.seen_at < seen_at,
     )
     connection.execute(update(day_usage).where(*older).values(seen_at=seen_at))
 
@@ -327,8 +321,7 @@ def mark_capped_in(
 
 
 def _fetched_at(connection: Connection, pk: int, first: date, last: date) -> dict[date, datetime]:
-    columns = day_usage.c
-    query = select(columns.date, columns.seen_at).where(
-        columns.organization_pk == pk, columns.date.between(first, last)
+    query = select(day_usage.c.date, day_usage.c.seen_at).where(
+        day_usage.c.organization_pk == pk, day_usage.c.date.between(first, last)
     )
     return {row.date: row.seen_at for row in connection.execute(query)}

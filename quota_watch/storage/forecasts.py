@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 
 from quota_watch.forecast.accuracy import days_judged
 from quota_watch.forecast.capped import capped_days
@@ -61,11 +61,9 @@ def past_of(
     if row is None:
         row = connection.execute(select(organization).where(organization.c.pk == pk)).one()
     asked_from = min((day for day in (row.history_from, fetched_from) if day), default=None)
-    with_today = {**counted, today: usage.used_today}
-    counted = since_first_event(with_today, known_from=asked_from)
+    counted = since_first_event({**counted, today: usage.used_today}, known_from=asked_from)
     del counted[today]
-    closed = {month_of(each.day) for each in new if each.day < usage.period.start}
-    for period in sorted(closed):
+    for period in sorted({month_of(each.day) for each in new if each.day < usage.period.start}):
         capped |= _capped_in(counted, watch, period, today, known=capped)
     capped |= capped_now(counted, watch, usage, known=capped)
     was_watched = row.last_ok is not None
@@ -151,43 +149,34 @@ def kept_forecasts(
 
     Without path and shape, which are long: `kept_path` reads the path.
     """
-    columns = forecast.c
-    # Nearly all were made of the days up to yesterday: each is then found by its whole key.
-    fresh = _forecasts_of(connection, among(columns.organization_pk, pks), period, today - ONE_DAY)
-    older = [pk for pk in pks if pk not in fresh]
-    if not older:
-        return fresh
     newest = (
-        select(columns.organization_pk, func.max(columns.as_of).label("as_of"))
+        select(func.max(forecast.c.as_of))
         .where(
-            among(columns.organization_pk, older),
+            forecast.c.organization_pk == organization.c.pk,
             # The first forecast of a period is as of the day before it: the index knows enough.
-            columns.as_of.between(period.start - ONE_DAY, today - ONE_DAY),
+            forecast.c.as_of.between(period.start - ONE_DAY, today - ONE_DAY),
         )
-        .group_by(columns.organization_pk)
-        .subquery()
+        .correlate(organization)
+        .scalar_subquery()
     )
-    of_newest = columns.organization_pk == newest.c.organization_pk
-    return fresh | _forecasts_of(connection, of_newest, period, newest.c.as_of)
-
-
-def _forecasts_of(
-    connection: Connection,
-    whose: ColumnElement[bool],
-    period: Period,
-    as_of: date | ColumnElement[date],
-) -> dict[int, KeptForecast]:
-    columns = forecast.c
-    query = select(
-        columns.organization_pk,
-        columns.as_of,
-        columns.p10,
-        columns.p50,
-        columns.p90,
-        columns.state["used"].as_integer(),
-        columns.state["probability_over"].as_float(),
-        columns.state["crosses_on"],
-    ).where(whose, columns.as_of == as_of, columns.period_start == period.start)
+    query = (
+        select(
+            forecast.c.organization_pk,
+            forecast.c.as_of,
+            forecast.c.p10,
+            forecast.c.p50,
+            forecast.c.p90,
+            forecast.c.state["used"].as_integer(),
+            forecast.c.state["probability_over"].as_float(),
+            forecast.c.state["crosses_on"],
+        )
+        .join(organization)
+        .where(
+            among(organization.c.pk, pks),
+            forecast.c.as_of == newest,
+            forecast.c.period_start == period.start,
+        )
+    )
     return {
         pk: KeptForecast(
             as_of=day,
@@ -230,20 +219,21 @@ def made_on(as_of: date) -> date:
 
 def thin_out(connection: Connection, pk: int, *, period: Period, oldest: date) -> int:
     """Reduce closed periods to what forecasts are judged by; return the rows deleted."""
-    columns = forecast.c
-    closed = (columns.organization_pk == pk, columns.as_of < period.start - ONE_DAY)
-    rows = connection.execute(select(columns.period_start, columns.as_of).where(*closed))
+    closed = (forecast.c.organization_pk == pk, forecast.c.as_of < period.start - ONE_DAY)
+    rows = connection.execute(select(forecast.c.period_start, forecast.c.as_of).where(*closed))
     days = _not_judged((row.period_start, row.as_of) for row in rows)
-    superfluous = delete(forecast).where(*closed, columns.as_of.in_(days))
+    superfluous = delete(forecast).where(*closed, forecast.c.as_of.in_(days))
     deleted = connection.execute(superfluous).rowcount
-    whole = select(columns.as_of, columns.state).where(*closed, columns.warn_at.is_not(None))
+    whole = select(forecast.c.as_of, forecast.c.state).where(
+        *closed, forecast.c.warn_at.is_not(None)
+    )
     for row in connection.execute(whole).all():
         connection.execute(
             update(forecast)
-            .where(*closed, columns.as_of == row.as_of)
+            .where(*closed, forecast.c.as_of == row.as_of)
             .values(path=[], state={"memory": row.state.get("memory")}, warn_at=None)
         )
-    ended = delete(forecast).where(columns.organization_pk == pk, columns.as_of < oldest)
+    ended = delete(forecast).where(forecast.c.organization_pk == pk, forecast.c.as_of < oldest)
     return deleted + connection.execute(ended).rowcount
 
 
@@ -294,10 +284,10 @@ def _shape(
     today: date,
 ) -> DayShape:
     """Return the shape of a day as it was learned today, or learn it."""
-    query = select(forecast.c.state).where(
+    query = select(forecast.c.state["shape"]).where(
         forecast.c.organization_pk == pk, forecast.c.as_of == today - ONE_DAY
     )
-    shape = (connection.scalar(query) or {}).get("shape")
+    shape = connection.scalar(query)
     if shape is not None:
         return shape_from_json(shape)
     if not counted:
@@ -309,23 +299,21 @@ def _shape(
 
 def _date_memory(connection: Connection, pk: int, period: Period, today: date) -> DateMemory | None:
     """Read which date was reported for the limit by the last forecast before yesterday's end."""
-    columns = forecast.c
     query = (
-        select(columns.state["memory"])
-        .where(columns.organization_pk == pk, columns.version == VERSION)
-        .where(columns.as_of.between(period.start - ONE_DAY, today - 2 * ONE_DAY))
-        .where(columns.period_start == period.start)
-        .order_by(columns.as_of.desc())
+        select(forecast.c.state["memory"])
+        .where(forecast.c.organization_pk == pk, forecast.c.version == VERSION)
+        .where(forecast.c.as_of.between(period.start - ONE_DAY, today - 2 * ONE_DAY))
+        .where(forecast.c.period_start == period.start)
+        .order_by(forecast.c.as_of.desc())
         .limit(1)
     )
     return msgspec.convert(connection.scalar(query), DateMemory | None)
 
 
 def _snapshots(connection: Connection, pk: int, since: datetime, until: datetime) -> list[Snapshot]:
-    columns = snapshot.c
     query = (
-        select(columns.at, columns.today)
-        .where(columns.organization_pk == pk, columns.at >= since, columns.at < until)
-        .order_by(columns.at)
+        select(snapshot.c.at, snapshot.c.today)
+        .where(snapshot.c.organization_pk == pk, snapshot.c.at >= since, snapshot.c.at < until)
+        .order_by(snapshot.c.at)
     )
     return [Snapshot(at=at, today=today) for at, today in connection.execute(query)]

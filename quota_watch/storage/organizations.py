@@ -210,13 +210,12 @@ def begin_day_of_notice(connection: Connection, pk: int, day: date) -> bool:
 
     False too where no failure is recorded: there is then nothing to remember it by.
     """
-    columns = organization.c
-    query = select(columns.last_error).where(columns.pk == pk).with_for_update()
+    query = select(organization.c.last_error).where(organization.c.pk == pk).with_for_update()
     error: dict[str, Any] | None = connection.scalar(query)
     if error is None or error.get(_NOTICE_ON) == day.isoformat():
         return False
     error = error | {_NOTICE_ON: day.isoformat()}
-    connection.execute(update(organization).where(columns.pk == pk).values(last_error=error))
+    connection.execute(update(organization).where(organization.c.pk == pk).values(last_error=error))
     return True
 
 
@@ -235,10 +234,9 @@ def trouble_of(row: Row[Any]) -> Trouble | None:
 
 def failing_alike(connection: Connection, pks: Collection[int], *, kind: str) -> bool:
     """Check whether the last polls of all these organizations failed with this kind of error."""
-    columns = organization.c
-    is_other = columns.last_error["kind"].as_string().is_distinct_from(kind)
-    other = select(columns.pk).where(
-        among(columns.pk, pks), or_(columns.failing_since.is_(None), is_other)
+    is_other = organization.c.last_error["kind"].as_string().is_distinct_from(kind)
+    other = select(organization.c.pk).where(
+        among(organization.c.pk, pks), or_(organization.c.failing_since.is_(None), is_other)
     )
     return connection.execute(other.limit(1)).first() is None
 

@@ -22,13 +22,12 @@ def stories_of(
     connection: Connection, organizations: Mapping[int, Organization], since: date
 ) -> dict[int, list[Story]]:
     """Return each organization's stories of the periods from `since` on, and every open one."""
-    columns = alert.c
     query = select(alert).where(
-        columns.organization_pk.in_(organizations),
-        or_(columns.ended_at.is_(None), columns.period_start >= since),
+        alert.c.organization_pk.in_(organizations),
+        or_(alert.c.ended_at.is_(None), alert.c.period_start >= since),
     )
     stories: dict[int, list[Story]] = {pk: [] for pk in organizations}
-    for row in connection.execute(query.order_by(columns.pk)):
+    for row in connection.execute(query.order_by(alert.c.pk)):
         pk = row.organization_pk
         stories[pk].append(_story(row, organizations[pk]))
     return stories

@@ -301,9 +301,10 @@ def _vouched_for(connection: Connection, now: datetime) -> datetime:
     A clock that was ahead for a day or two has left polls of that many days only. What is asked
     are the organizations that were polled last; where none was polled often, it is long ago.
     """
-    columns = organization.c
     polled_last = (
-        select(columns.pk).where(columns.last_ok.is_not(None)).order_by(columns.last_ok.desc())
+        select(organization.c.pk)
+        .where(organization.c.last_ok.is_not(None))
+        .order_by(organization.c.last_ok.desc())
     )
     pks = connection.scalars(polled_last.limit(_VOUCHING_ORGANIZATIONS)).all()
     vouched = max((_last_days_begin(connection, pk, now) for pk in pks), default=_LONG_AGO)
