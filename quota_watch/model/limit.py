@@ -75,27 +75,32 @@ class Plan:
     drops: bool | None = None
 
 
-def _catalogue() -> dict[str, Plan]:
-    appsumo = (20_000, 100_000, 250_000, 500_000, 1_000_000, 2_000_000, 3_000_000)
-    limits = {"free": 3_000, "basic100k": 100_000, "basic250k": 250_000}
-    limits |= {f"{tier}{size}": n for tier in _DOLLARS_A_MONTH for size, n in _SIZES.items()}
-    limits |= {f"appsumo-{tier}": n for tier, n in enumerate(appsumo, start=1)}
-    return {name: Plan(name, limit) for name, limit in limits.items()}
+_APPSUMO = (20_000, 100_000, 250_000, 500_000, 1_000_000, 2_000_000, 3_000_000)
+_LIMITS = {
+    "free": 3_000,
+    "basic100k": 100_000,
+    "basic250k": 250_000,
+    **{f"{tier}{size}": n for tier in _DOLLARS_A_MONTH for size, n in _SIZES.items()},
+    **{f"appsumo-{tier}": n for tier, n in enumerate(_APPSUMO, start=1)},
+}
 
+RYBBIT_PLANS: Mapping[str, Plan] = MappingProxyType(
+    {name: Plan(name, limit) for name, limit in _LIMITS.items()}
+)
 
-RYBBIT_PLANS: Mapping[str, Plan] = MappingProxyType(_catalogue())
+_PRICES = {
+    f"{tier}{size}": price
+    for tier, dollars in _DOLLARS_A_MONTH.items()
+    for size, price in zip(_SIZES, dollars, strict=True)
+}
 
-
-def _list_prices() -> dict[str, str]:
-    prices = {}
-    for tier, dollars in _DOLLARS_A_MONTH.items():
-        for size, price in zip(_SIZES, dollars, strict=True):
-            prices[f"{tier}{size}"] = f"${price:,} a month"
-            prices[f"{tier}{size}{_ANNUAL}"] = f"${price * _MONTHS_PAID_A_YEAR:,} a year"
-    return prices
-
-
-LIST_PRICES: Mapping[str, str] = MappingProxyType(_list_prices())
+LIST_PRICES: Mapping[str, str] = MappingProxyType(
+    {name: f"${price:,} a month" for name, price in _PRICES.items()}
+    | {
+        f"{name}{_ANNUAL}": f"${price * _MONTHS_PAID_A_YEAR:,} a year"
+        for name, price in _PRICES.items()
+    }
+)
 """Prices of Rybbit's own list by plan name, as of September 2026, without taxes.
 
 From `docs/src/components/PricingSection.tsx` (UPSTREAM.md § 6). Other plans have none.

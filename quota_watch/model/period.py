@@ -67,10 +67,7 @@ def previous(period: Period) -> Period:
 
 def each_day(first: date, last: date) -> Iterator[date]:
     """Yield every date from `first` to `last`, both included."""
-    day = first
-    while day <= last:
-        yield day
-        day += ONE_DAY
+    return (first + n * ONE_DAY for n in range((last - first).days + 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,19 +89,14 @@ class Pace:
         spare = self.ours / self.organizations - ONE_DAY / self.interval - EXTRA_PER_DAY
         return max(ENFORCED_EVERY, ONE_DAY / max(spare, 1.0))
 
-    @property
-    def needed(self) -> int:
-        """How many daily requests the configured interval needs."""
-        polls = ONE_DAY / self.configured
-        return math.ceil(self.organizations * (polls + EXTRA_PER_DAY))
-
     def describe(self) -> str:
         """Explain the interval in a sentence, with the figures."""
         one = self.organizations == 1
+        needed = self.organizations * (ONE_DAY / self.configured + EXTRA_PER_DAY)
         who = "1 organization" if one else f"{self.organizations} organizations"
         needs = (
             f"{who} every {span(self.configured)} {'needs' if one else 'need'}"
-            f" {self.needed:,} requests a day"
+            f" {math.ceil(needed):,} requests a day"
         )
         if self.daily_limit is None:
             says = f"{needs}; the server reports no rate limit"
@@ -192,7 +187,7 @@ class ReportSpan:
     @property
     def ended_at(self) -> datetime:
         """The end of its last day."""
-        return _midnight(self.last + ONE_DAY)
+        return datetime.combine(self.last + ONE_DAY, time.min, UTC)
 
     @property
     def expires_at(self) -> datetime:
@@ -237,16 +232,13 @@ def _ended_before(kind: ReportKind, day: date, time_zone: str) -> ReportSpan:
         before=before,
         first=first,
         last=end - ONE_DAY,
-        due_at=_next_morning(_midnight(end), zone_of(time_zone)),
+        due_at=_first_morning(end, zone_of(time_zone)),
     )
 
 
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min, UTC)
-
-
-def _next_morning(at: datetime, zone: tzinfo) -> datetime:
-    local = at.astimezone(zone)
+def _first_morning(day: date, zone: tzinfo) -> datetime:
+    """Find the first 07:00 in a time zone after a UTC day began."""
+    local = datetime.combine(day, time.min, UTC).astimezone(zone)
     morning = datetime.combine(local.date(), _AT, zone)
     if morning < local:
         morning = datetime.combine(local.date() + ONE_DAY, _AT, zone)
