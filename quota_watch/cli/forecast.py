@@ -148,7 +148,7 @@ def _fits(known: "Known", limit: int) -> list[PeriodFit] | None:
         return None
     past, period = known.analysis.past, known.period
     totals = totals_ahead(known.forecast, counted=past.counted, period=period, excluded=past.capped)
-    return fits_ahead(limit, totals, period=period)
+    return fits_ahead(limit, totals)
 
 
 def show(ahead: "PeriodForecast", *, now: datetime, stale: bool = False) -> None:

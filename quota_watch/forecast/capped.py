@@ -63,10 +63,9 @@ def crossing_day(
     counted: Mapping[date, int], *, period: Period, limit: int, since: date | None = None
 ) -> date | None:
     """Return the day on which the count went over `limit`, none before `since`, or None."""
-    first, end = period.start, period.end
-    days = sorted((day, count) for day, count in counted.items() if first <= day < end)
+    days = sorted((day, count) for day, count in counted.items() if day in period)
     crossing = day_over(days, 0, limit)
-    if crossing is None or (since is not None and since >= end):
+    if crossing is None or (since is not None and since >= period.end):
         return None
     return max(crossing, since or crossing)
 
@@ -172,7 +171,11 @@ def losses(
     rest = usual[today] * (1 - share) if today in period else 0.0
     return Losses(
         days=tuple(each),
-        total=_sum([day.lost for day in each]),
+        total=Estimate(
+            low=sum(day.lost.low for day in each),
+            likely=sum(day.lost.likely for day in each),
+            high=sum(day.lost.high for day in each),
+        ),
         a_day=_missing(to_come / len(later) if later else 0.0, 0, band),
         until_reset=_missing(to_come + rest, 0, band),
     )
@@ -192,14 +195,6 @@ def _missing(usual: float, counted: int, band: tuple[float, float]) -> Estimate:
         low=round(max(0.0, likely - usual * (1 - band[0]))),
         likely=round(likely),
         high=round(likely + usual * (band[1] - 1)),
-    )
-
-
-def _sum(estimates: Collection[Estimate]) -> Estimate:
-    return Estimate(
-        low=sum(each.low for each in estimates),
-        likely=sum(each.likely for each in estimates),
-        high=sum(each.high for each in estimates),
     )
 
 

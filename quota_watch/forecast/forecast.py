@@ -47,14 +47,6 @@ class TooEarly:
     needed: int = ENOUGH_DAYS
 
 
-@dataclass(frozen=True, slots=True)
-class PartDay:
-    """What was counted of the day after `as_of`, and the share of a usual day that is by now."""
-
-    counted: int
-    share: float
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossing:
     """The days on which the limit is passed if more, as much, or less comes than expected.
@@ -135,7 +127,8 @@ def forecast(
     as_of: date,
     limit: int | None = None,
     excluded: Collection[date] = frozenset(),
-    part: PartDay | None = None,
+    counted: int = 0,
+    share: float = 0.0,
     previous: DateMemory | None = None,
 ) -> Forecast | TooEarly:
     """Forecast the total of `period` from whole days up to `as_of`: learn, and answer at once.
@@ -143,9 +136,15 @@ def forecast(
     `as_of` is a day of the period or the one before it. Raises `ForecastError`.
     """
     counts = dict(history)
-    level = learn_level(counts, period=period, as_of=as_of, excluded=excluded)
     return answer(
-        level, counts, period=period, as_of=as_of, limit=limit, part=part, previous=previous
+        learn_level(counts, period=period, as_of=as_of, excluded=excluded),
+        counts,
+        period=period,
+        as_of=as_of,
+        limit=limit,
+        counted=counted,
+        share=share,
+        previous=previous,
     )
 
 
@@ -187,18 +186,20 @@ def answer(
     period: Period,
     as_of: date,
     limit: int | None = None,
-    part: PartDay | None = None,
+    counted: int = 0,
+    share: float = 0.0,
     previous: DateMemory | None = None,
 ) -> Forecast | TooEarly:
     """Bring what was learned of the days up to `as_of` up to the minute.
 
     `counts` hold the period's days; what is excluded from learning still counts as used.
+    `counted` is what the day after `as_of` has had, `share` how much of a usual day is by now.
     """
     if isinstance(level, TooEarly):
         return level
     used = {day: count for day, count in counts.items() if period.start <= day <= as_of}
     ahead = list(each_day(as_of + ONE_DAY, period.last_day))
-    odds = _odds(level, ahead, sum(used.values()), part)
+    odds = _odds(level, ahead, sum(used.values()), counted=counted, share=share)
     warn_at = round(odds.warn_at(len(ahead) / period.days))
     probability = crossing = memory = None
     if limit is not None:
@@ -285,14 +286,14 @@ class _Odds:
         return self.total((1 - self.lasts) * math.exp(-max(evidence, _EVIDENCE_LEAST * spread**2)))
 
 
-def _odds(level: Level, ahead: Sequence[date], used: int, part: PartDay | None) -> _Odds:
+def _odds(level: Level, ahead: Sequence[date], used: int, *, counted: int, share: float) -> _Odds:
     path = [level.a_day * level.factors[day.weekday()] for day in ahead]
     silent = level.silent
-    if part and path:
-        used += part.counted
+    if path:
+        used += counted
         # The day's pace so far counts as far as the day has come.
-        path[0] = (path[0] * (1 - part.share) + part.counted) * (1 - part.share)
-        silent = 0 if part.counted else silent
+        path[0] = (path[0] * (1 - share) + counted) * (1 - share)
+        silent = 0 if counted else silent
     return _Odds(
         used=used,
         path=tuple(path),

@@ -13,7 +13,6 @@ from quota_watch.forecast.forecast import (
     NEW_AFTER,
     DateMemory,
     Forecast,
-    PartDay,
     TooEarly,
     answer,
     learn_level,
@@ -71,7 +70,8 @@ class Outlook:
             period=self.period,
             as_of=self.as_of,
             limit=limit,
-            part=PartDay(counted, share_at(self.shape, now)),
+            counted=counted,
+            share=share_at(self.shape, now),
             previous=self.memory,
         )
 
@@ -176,20 +176,16 @@ class Past:
 class Analysis:
     """What follows for this period from the days before today and what was counted of today.
 
-    `usual` and `usual_types`, by type over four weeks, are what the days before today had. Where it
-    `is_light` it comes from a stored outlook: `past` holds no days, and what would help was not
-    worked out. Otherwise `outlook` is what was fitted, to be stored.
+    `outlook` is what was fitted, to be stored. Where it `is_light` that was read: `past` holds no
+    days, and what would help was not worked out.
     """
 
     past: Past
+    outlook: Outlook
     forecast: Forecast | TooEarly
-    usual: Usual | None
-    usual_types: Mapping[str, int]
     advice: Remedies | None = None
     plan_fit: PlanFit | None = None
-
     is_light: bool = False
-    outlook: Outlook | None = None
 
 
 def since_first_event(counted: Mapping[date, int], *, known_from: date | None) -> dict[date, int]:
@@ -237,13 +233,11 @@ def analyse(past: Past, *, watch: Watch, usage: Usage, now: datetime, always: bo
         totals = totals_ahead(
             forecast, counted=past.counted, period=usage.period, excluded=past.capped
         )
-        plan_fit = smallest_plan(totals, plan=watch.plan, prices=watch.prices)
+        plan_fit = smallest_plan(totals.values(), plan=watch.plan, prices=watch.prices)
     return Analysis(
         past=past,
-        forecast=forecast,
-        usual=outlook.usual,
-        usual_types=outlook.usual_types,
         outlook=outlook,
+        forecast=forecast,
         advice=advice,
         plan_fit=plan_fit,
     )
@@ -268,9 +262,8 @@ def bring_up_to_date(outlook: Outlook, *, watch: Watch, usage: Usage, now: datet
     )
     return Analysis(
         past=past,
+        outlook=outlook,
         forecast=outlook.forecast(now=now, counted=usage.used_today, limit=watch.limit),
-        usual=outlook.usual,
-        usual_types=outlook.usual_types,
         is_light=True,
     )
 

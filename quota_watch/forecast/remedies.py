@@ -118,7 +118,7 @@ def remedies(
     period: Period,
     now: datetime,
     by_type: Mapping[date, Mapping[str, int]],
-    sites: Iterable[SiteCount] = (),
+    sites: Sequence[SiteCount] = (),
     excluded: Collection[date] = (),
 ) -> Remedies:
     """Work out what would bring the period under its limit.
@@ -132,8 +132,7 @@ def remedies(
         _part(name, count, before.get(name, 0) if before is not None else None, whole)
         for name, count in latest.items()
     ]
-    counts = list(sites)
-    of_sites = sum(site.counted for site in counts)
+    of_sites = sum(site.counted for site in sites)
     shares = {
         setting: sum(n / whole for name, n in latest.items() if SETTINGS.get(name) is setting)
         for setting in SWITCHES
@@ -143,7 +142,7 @@ def remedies(
     return Remedies(
         span_days=span,
         types=_ordered(types),
-        sites=_ordered([_part(s.name, s.counted, s.before, of_sites) for s in counts]),
+        sites=_ordered([_part(s.name, s.counted, s.before, of_sites) for s in sites]),
         likely=_fit(forecast.p50, forecast.used, limit, shares),
         high=_fit(forecast.p90, forecast.used, limit, shares),
         days_left=round(days_left, 1),
@@ -169,15 +168,13 @@ def _fit(total: int, used: int, limit: int, shares: Mapping[Setting, float]) -> 
 
 def _fewest(shares: Mapping[Setting, float], needed: float) -> tuple[Setting, ...]:
     """Return the fewest settings whose shares reach `needed`, the smallest such sum."""
-    for number in range(1, len(shares) + 1):
-        enough = [
-            (math.fsum(shares[each] for each in settings), settings)
-            for settings in combinations(sorted(shares), number)
-        ]
-        enough = [each for each in enough if each[0] >= needed]
-        if enough:
-            return tuple(sorted(min(enough)[1], key=lambda each: -shares[each]))
-    return ()
+    enough = [
+        (number, total, settings)
+        for number in range(1, len(shares) + 1)
+        for settings in combinations(sorted(shares), number)
+        if (total := math.fsum(shares[each] for each in settings)) >= needed
+    ]
+    return tuple(sorted(min(enough)[2], key=lambda each: -shares[each])) if enough else ()
 
 
 def _spans(
@@ -248,15 +245,15 @@ def totals_ahead(
     counted: Mapping[date, int],
     period: Period,
     excluded: Collection[date] = (),
-) -> tuple[int, ...]:
+) -> dict[Period, int]:
     """Return a cautious total (p90) of this period and of the next two.
 
     Those to come have the mean day of the last four weeks known, growing on as it grew over the
     four weeks before (never shrinking, at most by half), times the upper band of what is left
     of this period: at least a tenth, at most double. `excluded` days are capped, and no measure.
     """
-    days = sorted(day for day in counted if day <= forecast.as_of and day not in excluded)
-    known = [counted[day] for day in days]
+    days = sorted(counted.items())
+    known = [n for day, n in days if day <= forecast.as_of and day not in excluded]
     latest, before = known[-_MONTH:], known[-2 * _MONTH : -_MONTH]
     a_day = fmean(latest) if latest else 0.0
     growth = 1.0
@@ -265,11 +262,11 @@ def totals_ahead(
     likely = forecast.p50 - forecast.used
     band = (forecast.p90 - forecast.used) / likely if likely > 0 else _LEAST_BAND
     band = min(max(band, _LEAST_BAND), _WIDEST_BAND)
-    totals, each = [forecast.p90], period
+    totals = {period: forecast.p90}
     for ahead in range(1, _PERIODS_AHEAD + 1):
-        each = month_of(each.end)
-        totals.append(math.ceil(a_day * each.days * growth**ahead * band))
-    return tuple(totals)
+        period = month_of(period.end)
+        totals[period] = math.ceil(a_day * period.days * growth**ahead * band)
+    return totals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,18 +279,16 @@ class PeriodFit:
     fits: bool
 
 
-def fits_ahead(limit: int, totals: Sequence[int], *, period: Period) -> list[PeriodFit]:
+def fits_ahead(limit: int, totals: Mapping[Period, int]) -> list[PeriodFit]:
     """Compare the totals of this period and those after it (`totals_ahead`) with a limit."""
-    periods, each = [], period
-    for total in totals:
-        fits = total <= limit
-        periods.append(PeriodFit(start=each.start, end=each.last_day, at_most=total, fits=fits))
-        each = month_of(each.end)
-    return periods
+    return [
+        PeriodFit(start=each.start, end=each.last_day, at_most=total, fits=total <= limit)
+        for each, total in totals.items()
+    ]
 
 
 def smallest_plan(
-    needed: Sequence[int], *, plan: str | None, prices: Mapping[str, str] = MappingProxyType({})
+    needed: Iterable[int], *, plan: str | None, prices: Mapping[str, str] = MappingProxyType({})
 ) -> PlanFit | None:
     """Return the smallest plan of the same family that holds every total; None: none is sold.
 

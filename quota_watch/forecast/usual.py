@@ -5,6 +5,7 @@ day is measured against itself.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -318,11 +319,10 @@ def _shares_of(day: date, snapshots: Iterable[Snapshot], total: int) -> list[flo
 
 
 def _by_hour(points: Sequence[tuple[float, int]], total: int) -> list[float]:
-    shares, place = [], 0
+    hours, shares = [at for at, _ in points], []
     for hour in range(_HOURS + 1):
-        while points[place + 1][0] < hour:
-            place += 1
-        (before, low), (after, high) = points[place], points[place + 1]
+        place = bisect_left(hours, hour, lo=1)
+        (before, low), (after, high) = points[place - 1 : place + 1]
         part = (hour - before) / (after - before) if after > before else 1.0
         shares.append((low + (high - low) * min(part, 1.0)) / total)
     return shares

@@ -135,7 +135,7 @@ def kept_outlook(row: Row[Any], digest: str, watch: Watch, usage: Usage) -> Outl
 
 def outlook_text(analysis: Analysis, watch: Watch, usage: Usage) -> str | None:
     """Return the outlook that was fitted as text, None where it holds for this poll only."""
-    if analysis.outlook is None or (watch.drops and is_over(usage.used, watch.limit)):
+    if watch.drops and is_over(usage.used, watch.limit):
         return None
     awake_from = stalls_rule_out(analysis.past, after=watch.stalled_after, today=usage.today)
     stored = {"outlook": analysis.outlook.to_json(), "awake_from": min(awake_from, 1e18)}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quota_watch.forecast.forecast import Forecast, ForecastError, PartDay, TooEarly, forecast
+from quota_watch.forecast.forecast import Forecast, ForecastError, TooEarly, forecast
 from quota_watch.model.period import ONE_DAY, Period, month_of
 from support.domain import MARCH
 
@@ -147,7 +147,7 @@ def test_dead_tracking_may_stay_so_to_the_end_of_the_month() -> None:
 
 
 def test_the_first_event_after_dead_days_makes_the_rest_as_sure_as_ever() -> None:
-    back = forecast_of([*uneven(80), *[0] * 10], part=PartDay(counted=30, share=0.03))
+    back = forecast_of([*uneven(80), *[0] * 10], counted=30, share=0.03)
     assert back.p10 > back.used + 0.5 * (back.p50 - back.used)
 
 
@@ -392,35 +392,34 @@ def test_late_in_the_month_little_more_than_the_likely_total_is_asked_for() -> N
 
 
 def test_a_day_that_has_not_begun_changes_nothing() -> None:
-    assert forecast_of([100] * 90, part=PartDay(counted=0, share=0.0)) == forecast_of([100] * 90)
+    assert forecast_of([100] * 90, counted=0, share=0.0) == forecast_of([100] * 90)
 
 
 def test_a_day_on_its_usual_pace_changes_little() -> None:
-    seen = forecast_of([100] * 90, part=PartDay(counted=50, share=0.5))
+    seen = forecast_of([100] * 90, counted=50, share=0.5)
     assert seen.used == 1050
     assert seen.p50 == pytest.approx(3100, rel=0.005)
     assert seen.path[0] == pytest.approx(50, rel=0.05)
 
 
 def test_a_surge_today_is_counted_and_expected_to_last_the_day() -> None:
-    seen = forecast_of([100] * 90, part=PartDay(counted=500, share=0.5))
+    seen = forecast_of([100] * 90, counted=500, share=0.5)
     assert 3100 + 600 < seen.p50 < 3100 + 1000
 
 
 def test_a_limit_passed_today_is_passed_today() -> None:
-    seen = forecast_of([100] * 90, part=PartDay(counted=500, share=0.5), limit=1200)
+    seen = forecast_of([100] * 90, counted=500, share=0.5, limit=1200)
     assert seen.crosses_on.likely == MARCH_10 + ONE_DAY
 
 
 def test_a_day_that_is_over_has_nothing_more_to_come() -> None:
-    seen = forecast_of([100] * 90, part=PartDay(counted=80, share=1.0))
+    seen = forecast_of([100] * 90, counted=80, share=1.0)
     assert (seen.used, seen.path[0]) == (1080, 0)
 
 
 def test_the_first_day_of_a_period_can_be_a_part_day() -> None:
     history = days([100] * 90, until=date(2026, 2, 28))
-    part = PartDay(counted=25, share=0.25)
-    seen = forecast(history, period=MARCH, as_of=date(2026, 2, 28), part=part)
+    seen = forecast(history, period=MARCH, as_of=date(2026, 2, 28), counted=25, share=0.25)
     assert isinstance(seen, Forecast)
     assert (seen.used, seen.p50) == (25, pytest.approx(3100, rel=0.005))
 
@@ -437,11 +436,18 @@ def test_nothing_at_all_is_expected_to_go_on(limit) -> None:
     st.lists(st.one_of(st.just(0), st.integers(0, 20), st.integers(0, 10**15)), min_size=3),
     st.integers(1, 31),
     st.integers(0, 10**15),
-    st.none() | st.builds(PartDay, counted=st.integers(0, 10**15), share=st.floats(0, 1)),
+    st.just((0, 0.0)) | st.tuples(st.integers(0, 10**15), st.floats(0, 1)),
 )
 def test_any_history_has_an_ordered_and_finite_answer(counts, day, limit, part) -> None:
-    until = date(2026, 3, day)
-    seen = forecast(days(counts, until=until), period=MARCH, as_of=until, limit=limit, part=part)
+    until, (counted, share) = date(2026, 3, day), part
+    seen = forecast(
+        days(counts, until=until),
+        period=MARCH,
+        as_of=until,
+        limit=limit,
+        counted=counted,
+        share=share,
+    )
     if isinstance(seen, Forecast):
         assert seen.used <= seen.p10 <= seen.p50 <= seen.p90
         assert seen.used <= seen.warn_at <= seen.p50

@@ -6,11 +6,11 @@ from itertools import pairwise
 from typing import Any
 
 from quota_watch.forecast.forecast import Crossing, Forecast, TooEarly
-from quota_watch.forecast.outlook import Analysis, Past
+from quota_watch.forecast.outlook import Analysis, Past, fit
 from quota_watch.forecast.remedies import PlanFit, Remedies, remedies
 from quota_watch.forecast.usual import flat_shape
 from quota_watch.lib.text import iso, plain
-from quota_watch.model.period import ONE_DAY, Period, each_day
+from quota_watch.model.period import ONE_DAY, Period, each_day, month_of
 from quota_watch.model.source import ErrorKind
 from quota_watch.rules.spike import Spike, TypeExcess
 from quota_watch.rules.stalled import Stall
@@ -42,9 +42,8 @@ def analysis(
     past = Past(counted=counted or {}, capped=(), by_type={}, snapshots=(), shape=flat_shape())
     return Analysis(
         past=past,
+        outlook=fit({}, period=month_of(date(2026, 3, 1)), as_of=date(2026, 3, 14)),
         forecast=forecast,
-        usual=None,
-        usual_types={},
         advice=advice,
         plan_fit=plan_fit,
     )
