@@ -25,7 +25,7 @@ from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.logs import get_logger, log_uncaught_exceptions
 from quota_watch.lib.text import by_field, span, what_and_advice
 from quota_watch.model.period import Period, percent
-from quota_watch.model.source import ErrorKind, Organization
+from quota_watch.model.source import ErrorKind, Organization, UpstreamError
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.watcher import PollSummary
 from quota_watch.rules.story import Transition
@@ -33,7 +33,6 @@ from quota_watch.service.health import Health, Notifier, clocks_apart
 from quota_watch.service.runtime import Runtime
 from quota_watch.storage.database import Database
 from quota_watch.views.known import known_of
-from quota_watch.views.status import PollError
 
 if TYPE_CHECKING:
     from quota_watch.service.service import Page
@@ -181,7 +180,7 @@ class _Polled:
     """How the poll of one organization ended, as `poll` shows it."""
 
     id: str
-    error: PollError | None
+    error: UpstreamError | None
     used: int | None
     limit: int | None
     period: Period | None
@@ -239,7 +238,7 @@ def _polled(
         if summary := summaries.get(organization):
             polled[organization] = _Polled(
                 id=organization.id,
-                error=PollError.of(summary.error) if summary.error else None,
+                error=summary.error,
                 used=summary.usage.used if summary.usage else None,
                 limit=summary.limit,
                 period=summary.period,
@@ -256,18 +255,18 @@ def _polled(
     return [polled[watch.organization] for watch in watches]
 
 
-def _not_asked(wait: timedelta) -> PollError:
+def _not_asked(wait: timedelta) -> UpstreamError:
     message = (
         f"not asked: its key's rate limit leaves no request for the next {span(wait)}. Other"
         " programs with keys of the same owner use it too"
     )
-    return PollError(kind=ErrorKind.RATE_LIMITED, message=message, status=None)
+    return UpstreamError(ErrorKind.RATE_LIMITED, message, may_pass=True)
 
 
 def _cells(polled: _Polled) -> Sequence[object]:
     share = None if polled.percent is None else f"{polled.percent} %"
     if polled.error:
-        kind, note = polled.error.kind, what_and_advice(polled.error.message)[0]
+        kind, note = polled.error.kind.value, what_and_advice(polled.error.message)[0]
     else:
         kind, note = "ok", ", ".join(map(_transition, polled.transitions))
     return polled.id, kind, polled.used, polled.limit, share, note

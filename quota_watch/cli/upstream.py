@@ -35,7 +35,6 @@ from quota_watch.service.backfill import Backfill, Filled, OlderDays, months_bac
 from quota_watch.service.discovery import Credential, Sight, credentials_of, listed, look_at
 from quota_watch.storage import claims
 from quota_watch.storage.database import Database
-from quota_watch.views.status import PollError
 
 VARIABLE = "RYBBIT_API_KEY"
 """The environment variable that holds the key where there is no config."""
@@ -93,7 +92,7 @@ class _Listed:
     percent: float | None
     no_limit: bool
     in_config: bool
-    error: PollError | None
+    error: UpstreamError | None
 
 
 @click.command()
@@ -162,7 +161,7 @@ def _upstream(
 
 
 def _row(sight: Sight, *, in_config: bool) -> _Listed:
-    account, trouble = sight.account, sight.trouble
+    account = sight.account
     limit = account.limit if account else None
     is_limited = account is not None and limit is not None
     return _Listed(
@@ -177,7 +176,7 @@ def _row(sight: Sight, *, in_config: bool) -> _Listed:
         percent=None if sight.used is None else percent(sight.used, limit),
         no_limit=account is not None and limit is None,
         in_config=in_config,
-        error=None if trouble is None else PollError.of(trouble),
+        error=sight.trouble,
     )
 
 

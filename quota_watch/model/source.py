@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from quota_watch.lib import QuotaWatchError
 from quota_watch.model.period import ONE_DAY, DayCounts, Period, month_of, previous
@@ -250,6 +250,10 @@ class Trouble:
     message: str
     status: int | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """Write why the last poll failed, as an `UpstreamError` is written."""
+        return {"kind": self.kind.value, "message": self.message, "status": self.status}
+
 
 class UpstreamError(QuotaWatchError):
     """A request that brought no usable answer.
@@ -275,6 +279,10 @@ class UpstreamError(QuotaWatchError):
         self.status = status
         self.retry_after = retry_after
         self.scope = scope
+
+    def to_json(self) -> dict[str, Any]:
+        """Write why a request failed, as it appears in all JSON."""
+        return {"kind": self.kind.value, "message": self.message, "status": self.status}
 
     def without_trace(self) -> Self:
         """Drop its frames: an error that is stored would keep everything they hold in memory."""

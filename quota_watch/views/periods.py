@@ -128,13 +128,16 @@ def last_periods(
     """Read the counted events of the last periods, oldest first, the current one at the end."""
     months = periods_until(month_of(today), periods)
     days = history(connection, watch, months[0].start, months[-1].last_day)
-    sums = []
-    for period in months:
-        own = [day for day in days if day.date in period]
-        used = sum(day.used for day in own) if own else None
-        capped = any(day.capped for day in own)
-        sums.append(PeriodSum(period=period, used=used, days=len(own), capped=capped))
-    return sums
+    by_period = [(period, [day for day in days if day.date in period]) for period in months]
+    return [
+        PeriodSum(
+            period=period,
+            used=sum(day.used for day in own) if own else None,
+            days=len(own),
+            capped=any(day.capped for day in own),
+        )
+        for period, own in by_period
+    ]
 
 
 def periods_until(last: Period, number: int) -> list[Period]:
@@ -167,7 +170,7 @@ class PeriodForecast:
 
     def to_json(self) -> Json:
         """Write it as `forecast --json` prints it."""
-        known, watch = self.known, self.known.watch
+        known, watch, ahead = self.known, self.known.watch, self.known.forecast
         used = None if known.usage is None else known.usage.used
         return {
             "id": watch.organization.id,
@@ -182,26 +185,22 @@ class PeriodForecast:
             "period": known.period.to_json(),
             "measured_at": iso(known.measured_at or known.last_ok),
             "too_early": plain(self.too_early),
-            "forecast": self._forecast_json(),
+            "forecast": None
+            if ahead is None
+            else {
+                "p10": ahead.p10,
+                "p50": ahead.p50,
+                "p90": ahead.p90,
+                "warn_at": ahead.warn_at,
+                "probability_over": ahead.probability_over,
+                "crosses_on": plain(ahead.crosses_on),
+                "path": plain(self.path),
+            },
             "advice": plain(known.advice),
             "plan_fit": plain(known.plan_fit),
             "lost": plain(self.losses),
             "accuracy": plain(self.accuracy),
             "date_accuracy": plain(self.date_accuracy),
-        }
-
-    def _forecast_json(self) -> Json | None:
-        ahead = self.known.forecast
-        if ahead is None:
-            return None
-        return {
-            "p10": ahead.p10,
-            "p50": ahead.p50,
-            "p90": ahead.p90,
-            "warn_at": ahead.warn_at,
-            "probability_over": ahead.probability_over,
-            "crosses_on": plain(ahead.crosses_on),
-            "path": plain(self.path),
         }
 
 

@@ -1,18 +1,19 @@
 """The status of organizations: what `status`, page and API show, from what is known of each."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import chain
-from typing import Any, Self
+from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from quota_watch.forecast.forecast import KeptForecast
 from quota_watch.lib.text import Estimate, by_field
 from quota_watch.model.limit import ENFORCED_EVERY
-from quota_watch.model.period import Period, Usage, is_over, percent
-from quota_watch.model.source import Mismatch, Trouble, UpstreamError
+from quota_watch.model.period import Period, is_over, percent
+from quota_watch.model.source import Mismatch, Trouble
 from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.rules.known import Known
 from quota_watch.storage import stories
@@ -25,20 +26,6 @@ STATES = ("critical", "unknown", "warning", "info", "ok")
 """The states of an organization, the most urgent first."""
 
 _TRUSTED_INTERVALS, _LEAST_TRUSTED, _NO_TIME = 2, timedelta(minutes=1), timedelta()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PollError:
-    """Why a poll failed, as it appears in all JSON."""
-
-    kind: str
-    message: str
-    status: int | None
-
-    @classmethod
-    def of(cls, failure: Trouble | UpstreamError) -> Self:
-        """Read what failed."""
-        return cls(kind=failure.kind, message=failure.message, status=failure.status)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +96,7 @@ class Status:
     last_ok: datetime | None
     next_poll: datetime | None
     failing_since: datetime | None
-    last_error: PollError | None
+    last_error: Trouble | None
     forecast: KeptForecast | None
     lost: Estimate | None
     stale: bool
@@ -194,8 +181,9 @@ def status_of(
     open_alerts: Sequence[Alert] = (),
 ) -> Status:
     """Make the status of one organization from what is known of it and its open alerts."""
-    watch, usage, trouble = known.watch, known.usage, known.trouble
+    watch, usage, trouble, today = known.watch, known.usage, known.trouble, known.at.date()
     used = None if usage is None else usage.used
+    used_today = usage.used_today if usage and usage.today >= today else None
     stale = is_stale(known, interval)
     return Status(
         known=known,
@@ -213,13 +201,13 @@ def status_of(
         over=None if used is None else is_over(used, watch.limit),
         by_type=usage.by_type if usage else None,
         not_counted=usage.not_counted if usage else None,
-        today=_today(known, usage) if usage else None,
+        today=TodayCount(date=today, used=used_today) if usage else None,
         crossed_on=usage.crossed_on if usage else None,
         last_poll=known.last_poll,
         last_ok=known.last_ok,
         next_poll=known.next_poll,
         failing_since=trouble.since if trouble else None,
-        last_error=PollError.of(trouble) if trouble else None,
+        last_error=trouble,
         forecast=known.kept_forecast,
         lost=None,
         stale=stale,
@@ -240,14 +228,11 @@ def status_of(
 def _is_enforced(known: Known) -> bool:
     """Check whether upstream reported in this period that it drops events: each starts anew."""
     reported = known.reported
-    if reported is None or reported.as_of.date() not in known.period:
-        return False
-    return reported.account.enforced_over is True
-
-
-def _today(known: Known, usage: Usage) -> TodayCount:
-    today = known.at.date()
-    return TodayCount(date=today, used=usage.used_today if usage.today >= today else None)
+    return (
+        reported is not None
+        and reported.as_of.date() in known.period
+        and reported.account.enforced_over is True
+    )
 
 
 def _limit_pending(known: Known) -> LimitPending | None:
@@ -267,12 +252,10 @@ def _limit_differs(known: Known) -> LimitDiffers | None:
     limit, reported = known.watch.limit, known.reported
     if known.watch.auto or limit is None or reported is None:
         return None
-    account = reported.account
-    if account.limit is None or account.limit == limit:
+    theirs, plan = reported.account.limit, reported.account.plan
+    if theirs in {None, limit}:
         return None
-    return LimitDiffers(
-        config=limit, upstream=account.limit, plan=account.plan, as_of=reported.as_of
-    )
+    return LimitDiffers(config=limit, upstream=theirs, plan=plan, as_of=reported.as_of)
 
 
 def _state(limit: int | None, open_alerts: Iterable[Alert]) -> str:
@@ -292,29 +275,31 @@ def by_urgency(items: Iterable[Status]) -> list[Status]:
     return sorted(items, key=urgency)
 
 
-def _open_alerts(connection: Connection, organizations: Sequence[Known]) -> dict[str, list[Alert]]:
-    """Read by organization's id its open alerts, then those of its server or key that meet it."""
+def _open_alerts(
+    connection: Connection, organizations: Sequence[Known]
+) -> Mapping[str | None, list[Alert]]:
+    """Read by organization's id its open alerts, then those of its server or key that meet it.
+
+    Such an alert meets it that is about the kind of failure it has.
+    """
     ids = {known.pk: known.watch.organization.id for known in organizations if known.pk is not None}
     own = stories.rows_of(connection, list(ids), only_open=True)
     servers = sorted({known.watch.organization.server for known in organizations})
     shared = {each: stories.rows_of_server(connection, each, only_open=True) for each in servers}
     rows = [*own, *chain.from_iterable(shared.values())]
-    alerts = {alert.id: alert for alert in with_deliveries(connection, rows, ids)}
-    by_id: dict[str, list[Alert]] = {known.watch.organization.id: [] for known in organizations}
-    for row in own:
-        by_id[ids[row.organization_pk]].append(alerts[row.id])
+    alerts = with_deliveries(connection, rows, ids)
+    shared_alerts = {alert.id: alert for alert in alerts[len(own) :]}
+    by_id: dict[str | None, list[Alert]] = defaultdict(list)
+    for alert in alerts[: len(own)]:
+        by_id[alert.organization].append(alert)
     for known in organizations:
-        met = _met_by(known, shared[known.watch.organization.server])
-        by_id[known.watch.organization.id] += [alerts[row.id] for row in met]
+        whose, trouble = known.watch.organization, known.trouble
+        by_id[whose.id] += [
+            shared_alerts[row.id]
+            for row in shared[whose.server]
+            if trouble and (row.detail or {}).get("kind") == trouble.kind
+        ]
     return by_id
-
-
-def _met_by(known: Known, shared: Iterable[Row[Any]]) -> list[Row[Any]]:
-    """Pick the alerts about a whole server or key that are about this kind of failure."""
-    trouble = known.trouble
-    if trouble is None:
-        return []
-    return [row for row in shared if (row.detail or {}).get("kind") == trouble.kind]
 
 
 def is_stale(known: Known, configured: timedelta | None) -> bool:
