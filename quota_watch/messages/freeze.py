@@ -109,7 +109,7 @@ def facts_of(transition: Transition, known: Known) -> Facts:
         daily=_daily(known, case.message_period),
         lost=case.message_lost,
         advice=_advice(case),
-        links=_links(case, known.watch.public_url),
+        links=links_of(known.watch, case.transition.story.id),
     )
 
 
@@ -265,12 +265,11 @@ def _parts(parts: Sequence[Part]) -> tuple[PartFacts, ...]:
     )
 
 
-def _links(case: Situation, public_url: str | None) -> LinkFacts:
+def links_of(watch: Watch, story: str) -> LinkFacts:
     """Link to what is sure to exist: only the cloud is known to have a subscription page."""
-    server = case.server
+    server, public_url = watch.organization.server, watch.public_url
     plan = f"{server}/settings/organization/subscription" if server == _CLOUD else None
     if public_url is None:
         return LinkFacts(plan=plan)
-    id_ = quote(case.watch.organization.id, safe="")
-    page = f"{public_url.rstrip('/')}/organizations/{id_}"
-    return LinkFacts(organization=page, plan=plan, why=f"{page}#{case.transition.story.id}")
+    page = f"{public_url.rstrip('/')}/organizations/{quote(watch.organization.id, safe='')}"
+    return LinkFacts(organization=page, plan=plan, why=f"{page}#{story}")

@@ -12,7 +12,7 @@ from quota_watch.channels.chat import plain_text
 from quota_watch.channels.email import address, compose
 from quota_watch.config import AppriseTable, Config, EmailTable, WebhookTable
 from quota_watch.messages.facts import EXAMPLES_AT, REPORT, Facts, Message, example_of
-from quota_watch.messages.freeze import facts_of
+from quota_watch.messages.freeze import facts_of, links_of
 from quota_watch.messages.render import Rendered, Renderer
 from quota_watch.messages.view import subject
 from quota_watch.model.schedule import ReportKind, latest_report
@@ -60,7 +60,7 @@ def facts_to_preview(
     condition = _condition(known, Rule(rule))
     if condition is not None:
         return facts_of(_fired(known, condition), known), True
-    return _marked(example_of(Rule(rule), watch), rule), False
+    return _sample(Rule(rule), watch), False
 
 
 def render(
@@ -162,9 +162,10 @@ def _fired(known: Known, condition: Condition) -> Transition:
     )
 
 
-def _marked(facts: Facts, rule: str) -> Facts:
-    """Mark a sample as one, in title, summary and lead."""
-    alert = facts.alert
+def _sample(rule: Rule, watch: Watch) -> Facts:
+    """Take the rule's example, marked as one; it links where a real message would."""
+    facts = example_of(rule, watch)
+    alert, links = facts.alert, facts.links
     mark = f"This is a sample with made-up numbers: the rule {rule} is not true now."
     return replace(
         facts,
@@ -174,6 +175,7 @@ def _marked(facts: Facts, rule: str) -> Facts:
             summary=f"{mark} {alert.summary}",
             lead=f"{mark} {alert.lead}",
         ),
+        links=links_of(watch, alert.id) if links.organization is not None else links,
     )
 
 

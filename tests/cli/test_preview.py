@@ -61,6 +61,19 @@ def test_what_is_not_true_is_a_sample_that_says_so(shop: Folder) -> None:
     assert said.err.startswith("Not true now: a sample")
 
 
+@pytest.mark.parametrize("rule", ["threshold", "spike"])
+def test_a_sample_links_where_a_real_message_would(shop: Folder, rule: str) -> None:
+    upstream = Upstream()
+    upstream.set(SHOP, date(2026, 3, 10), pageview=100)
+    with closing(shop.open()) as database:
+        Station(database, upstream, [SHOP], shop.clock).poll()
+    assert "quota.example.com" not in shown(shop, rule)["html"]
+    assert "app.rybbit.io/settings" not in shown(shop, rule)["html"]
+    config = shop.path / "config.toml"
+    config.write_text(config.read_text() + '[web]\npublic_url = "https://page.example"\n')
+    assert "https://page.example/organizations/org_shop#al_" in shown(shop, rule)["html"]
+
+
 @pytest.mark.parametrize("channel", ["hook", "chat", "pager"])
 def test_a_webhook_shows_its_body(shop: Folder, channel: str) -> None:
     found = shown(shop, "threshold", "--channel", channel)
