@@ -14,7 +14,6 @@ from quota_watch.cli.context import (
     Context,
     print_json,
     print_table,
-    select_watches,
     short_time,
 )
 from quota_watch.cli.explain import explain
@@ -39,7 +38,7 @@ from quota_watch.views.alerts import alerts as alerts_of
 
 _MOST_SHOWN = 100
 _PERIOD_END = "period-end"
-_LONGEST = timedelta(days=3660)
+_SHORTEST, _LONGEST = timedelta(seconds=1), timedelta(days=3660)
 _MOST_TEXT = 200
 
 
@@ -60,14 +59,12 @@ def alerts(
             raise click.UsageError("say `alerts explain ORG` with one organization")
         explain(context, organizations[1], as_json=as_json)
         return
-    config, now = context.config(), context.clock.now()
-    watches = select_watches(config, organizations) if organizations else None
-    with context.existing(config) as database, database.read() as connection:
-        stories = alerts_of(connection, watches, only_open=only_open)
-        silences = silences_shown(connection, now=now)
+    watches = context.watches(organizations)
+    with context.existing() as database, database.read() as connection:
+        stories = alerts_of(connection, watches if organizations else None, only_open=only_open)
+        silences = silences_shown(connection, now=context.clock.now())
         if not as_json:
-            selection = watches or config.watches()
-            warn_of_old(connection, selection, now=now, interval=config.poll.interval)
+            warn_of_old(context, connection, watches)
     if as_json:
         print_json({"alerts": stories})
     elif not stories:
@@ -105,7 +102,7 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
 
     context: Context = ctx.obj
     most = None if as_json else _MOST_SHOWN + 1
-    with context.existing(context.config()) as database, database.read() as connection:
+    with context.existing() as database, database.read() as connection:
         state = DeliveryState.FAILED if only_failed else None
         entries = outbox(connection, state=state, most=most)
     if as_json:
@@ -114,12 +111,14 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
     if not entries:
         click.echo("no failed deliveries" if only_failed else "no deliveries", err=True)
         return
-    piped_only = ("id", "attempts", "type", "organization")  # whose title names its organization
     newest = entries[:_MOST_SHOWN]
-    headers = ("id", "created", "state", "attempts", "type", "what", "organization", "to")
-    print_table(headers, map(_delivery_cells, newest), piped_only=piped_only)
-    for delivery in (each for each in newest if each.attempts_log):
-        if verbose or context.level <= logging.DEBUG:
+    print_table(
+        ("id", "created", "state", "attempts", "type", "what", "organization", "to"),
+        map(_delivery_cells, newest),
+        piped_only=("id", "attempts", "type", "organization"),  # whose title names it
+    )
+    if verbose or context.level <= logging.DEBUG:
+        for delivery in (each for each in newest if each.attempts_log):
             click.echo(f"\n{delivery.id}, {_whereto(delivery)}")
             for attempt in delivery.attempts_log:
                 status = "" if attempt.status is None else f" {attempt.status}"
@@ -166,9 +165,8 @@ def retry(context: Context, ids: tuple[str, ...], all_failed: bool) -> int:
     """
     if bool(ids) == all_failed:
         raise click.UsageError("name the deliveries, or use --failed for all that failed")
-    config, now = context.config(), context.clock.now()
-    with context.existing(config, to_write=True) as database, database.write() as connection:
-        retried = retry_deliveries(connection, ids or None, now=now)
+    with context.existing(to_write=True) as database, database.write() as connection:
+        retried = retry_deliveries(connection, ids or None, now=context.clock.now())
     click.echo(f"{plural(len(retried), 'delivery', 'deliveries')} will be retried")
     missing = sorted(set(ids) - set(retried))
     for each in missing:
@@ -213,13 +211,12 @@ def silence(
     """
     if (organization is not None) + for_all + (group is not None) != 1:
         raise click.UsageError("give one of these: an organization, --all, or --group NAME")
-    config, now = context.config(), context.clock.now()
-    zone = config.alerts.time_zone
+    now, zone = context.clock.now(), context.config.alerts.time_zone
     ends_at = _end(length, until, now=now, zone=zone)
     ids = () if organization is None else (organization,)
-    watches: Sequence[Watch | None] = (None,) if for_all else select_watches(config, ids, group)
+    watches: Sequence[Watch | None] = (None,) if for_all else context.watches(ids, group)
     why, who = _text(reason, "--reason"), _text(author or _user(), "--author")
-    with context.existing(config, to_write=True) as database, database.write() as connection:
+    with context.existing(to_write=True) as database, database.write() as connection:
         keys = claims.register(connection, [each for each in watches if each], now=now)
         pks = [
             stories.begin_silence(
@@ -247,21 +244,19 @@ def _end(length: str | None, until: str | None, *, now: datetime, zone: str) -> 
     """Return the end that was asked for; raises `click.UsageError`."""
     if (length is None) == (until is None):
         raise click.UsageError('say how long: either --for, such as "24h", or --until')
-    ends_at = now + _length(length) if length is not None else _moment(until or "", now, zone)
+    try:
+        if length is not None:
+            ends_at = now + parse_duration(length, least=_SHORTEST, most=_LONGEST)
+        else:
+            ends_at = _moment(until or "", now, zone)
+    except InvalidValueError as error:
+        raise click.UsageError(f"--for {length}: {error}") from None
     if ends_at <= now:
         ago = duration(now - ends_at)
         raise click.UsageError(f"--until {until}: {moment(ends_at, zone)} was {ago} ago")
     if ends_at - now > _LONGEST:
         raise click.UsageError(f"longer than {_LONGEST.days} days: take the rule out of the config")
     return ends_at
-
-
-def _length(text: str) -> timedelta:
-
-    try:
-        return parse_duration(text, least=timedelta(seconds=1), most=_LONGEST)
-    except InvalidValueError as error:
-        raise click.UsageError(f"--for {text}: {error}") from None
 
 
 def _moment(text: str, now: datetime, zone: str) -> datetime:
@@ -285,9 +280,8 @@ def _text(text: str, option: str) -> str:
 
 def _user() -> str:
     """Return who runs the command: before sudo, if that is how."""
-    user = os.environ.get("SUDO_USER") or os.environ.get("USER")
     try:
-        return user or getpass.getuser()
+        return os.environ.get("SUDO_USER") or os.environ.get("USER") or getpass.getuser()
     except (KeyError, OSError):  # a container's user need not have a name
         return "unknown"
 
@@ -298,9 +292,8 @@ def _user() -> str:
 @click.pass_obj
 def list_silences(context: Context, with_ended: bool, as_json: bool) -> None:
     """Show current silences, when they end and why."""
-    config, now = context.config(), context.clock.now()
-    with context.existing(config) as database, database.read() as connection:
-        silences = silences_shown(connection, now=now, with_ended=with_ended)
+    with context.existing() as database, database.read() as connection:
+        silences = silences_shown(connection, now=context.clock.now(), with_ended=with_ended)
     if as_json:
         print_json({"silences": silences})
     elif silences:
@@ -322,9 +315,8 @@ def unsilence(context: Context, number: int) -> int:
 
     What it held back is sent after the next poll if it is still true.
     """
-    config, now = context.config(), context.clock.now()
-    with context.existing(config, to_write=True) as database, database.write() as connection:
-        ended = stories.end_silence(connection, number, now=now)
+    with context.existing(to_write=True) as database, database.write() as connection:
+        ended = stories.end_silence(connection, number, now=context.clock.now())
     if not ended:
         click.echo(f"no active silence {number}: see `quota-watch silences --all`", err=True)
         return 1

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -41,7 +41,6 @@ from quota_watch.service.health import clocks_apart
 from quota_watch.storage import StorageError, upkeep
 from quota_watch.storage.database import Database
 
-_WARNING = "warning"
 _INSIDE = "check as the service's user: /usr/local/bin/quota-watch check (deploy/README.md)"
 _PAGE_SECONDS = 3.0
 _LEAST_ROOM = 10 * 1024 * 1024
@@ -52,24 +51,24 @@ class _Check:
     """One thing that was checked; `ok` is None where it can't be checked here."""
 
     name: str
-    ok: bool | None
+    ok: bool | None = True
     message: str
     remedy: str | None = None
 
     def __str__(self) -> str:
         sign, colour = ("✓", "green") if self.ok else ("✗", "red")
-        if self.name == _WARNING or self.ok is None:
+        if self.name == "warning" or self.ok is None:
             sign, colour = "!", "yellow"
         remedy = f" → {self.remedy}" if self.remedy else ""
         return f"{styled(sign, colour)} {self.name}: {one_line(self.message, None)}{remedy}"
 
 
 def _good(name: str, message: str) -> _Check:
-    return _Check(name=name, ok=True, message=message)
+    return _Check(name=name, message=message)
 
 
 def _warning(message: str) -> _Check:
-    return _good(_WARNING, message)
+    return _Check(name="warning", message=message)
 
 
 def _unknown(name: str, message: str) -> _Check:
@@ -87,7 +86,7 @@ def _bad(name: str, message: str, remedy: str) -> _Check:
 def check(context: Context, offline: bool, as_json: bool) -> int:
     """Check that everything will work, without sending anything."""
     checks = []
-    for each in _checks(context, context.config(), offline=offline):
+    for each in _checks(context, offline=offline):
         checks.append(each)
         if not as_json:
             click.echo(each)
@@ -97,7 +96,8 @@ def check(context: Context, offline: bool, as_json: bool) -> int:
     return 1 if False in verdicts or (None in verdicts and not offline) else 0
 
 
-def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[_Check]:
+def _checks(context: Context, *, offline: bool) -> Iterator[_Check]:
+    config = context.config
     organizations = plural(len(config.organizations), "organization")
     channels = plural(len(config.channels), "channel")
     yield _good("config", f"{config.path}: {organizations}, {channels}")
@@ -114,7 +114,7 @@ def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[_Che
         what, _, remedy = problem.rpartition("; ")
         yield _bad(key, what or remedy, remedy if what else f"correct {key}")
     if "templates.directory" not in problems:
-        yield from _templates(config)
+        yield from list(_bad_templates(config)) or [_good("templates", "every message renders")]
     try:
         trust()
     except OSError as error:
@@ -122,7 +122,7 @@ def _checks(context: Context, config: Config, *, offline: bool) -> Iterator[_Che
     if config.web is not None and "web" not in problems:
         yield _page(config.web.listen)
     if not offline and not problems.keys() & {"rybbit.ca_file", "rybbit.proxy"}:
-        yield from _organizations(config, context, problems)
+        yield from _organizations(config, context.clock, problems)
     yield from _channels(config, offline=offline)
 
 
@@ -169,17 +169,13 @@ def _problems(config: Config) -> dict[str, str]:
     return {}
 
 
-def _templates(config: Config) -> Iterator[_Check]:
-    good = True
+def _bad_templates(config: Config) -> Iterator[_Check]:
     for key, attempt in template_trials(config):
         try:
             attempt()
         except TemplateError as error:
-            good = False
             name = "templates" if key == "templates.directory" else key
             yield _bad(name, str(error), "correct the template, or remove it")
-    if good:
-        yield _good("templates", "every message renders")
 
 
 def _page(listen: Listen) -> _Check:
@@ -200,19 +196,16 @@ def _is_ours(listen: Listen) -> bool:
     """Ask whether a running daemon's page listens there: no other program sends its headers."""
     from quota_watch.web.app import HEADERS, HEALTH
 
-    connection = HTTPConnection(listen.host, listen.port, timeout=_PAGE_SECONDS)
-    try:
+    with (
+        suppress(OSError, HTTPException),
+        closing(HTTPConnection(listen.host, listen.port, timeout=_PAGE_SECONDS)) as connection,
+    ):
         connection.request("GET", HEALTH)
         return HEADERS.items() <= set(connection.getresponse().getheaders())
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()
+    return False
 
 
-def _organizations(
-    config: Config, context: Context, problems: Mapping[str, str]
-) -> Iterator[_Check]:
+def _organizations(config: Config, clock: Clock, problems: Mapping[str, str]) -> Iterator[_Check]:
     keys = {}
     for organization, secret in config.credentials().items():
         if secret.checkable and secret.key not in problems:
@@ -223,13 +216,13 @@ def _organizations(
         else:
             yield _unknown(organization.id, f"not asked: {secret} can't be read here")
     limits = {watch.organization: watch.limit for watch in config.watches()}
-    now = context.clock.now()
+    now = clock.now()
 
     def ask(organization: Organization) -> list[_Check]:
         return list(_organization(source, organization, limits[organization], now=now))
 
     with ExitStack() as resources:
-        source = build_source(config, keys, resources, clock=context.clock)
+        source = build_source(config, keys, resources, clock=clock)
         yield from _releases(source, dict.fromkeys(each.server for each in keys))
         for batch in in_batches(iter(keys), ask, threads=config.poll.concurrency):
             for checks in batch:
@@ -270,32 +263,30 @@ def _organization(
         yield _unread(id_, error, is_known=limit is not None)
         return
     used = sum(day.counted(NOT_COUNTED) for day in days)
-    hidden = _hidden(source, organization, account, used=used, now=now)
-    if hidden is not None:
+    if hidden := _hidden(source, organization, account, used=used, now=now):
         ours, theirs = hidden
         lists = f" and lists {plural(len(account.sites), 'site')}" if account.sites else ""
         remedy = "create an organization key in Rybbit, or take the key of an owner or admin"
         what = f"the key sees only {ours:,} of {theirs:,} events{lists}"
         yield _bad(id_, f"{what}: it is that of a restricted member", remedy)
         return
+    reports = "no limit"
     if account.limit is not None:
-        plan = f"plan {account.plan}, " if account.plan else ""
-        yield _good(id_, f"{good}; it reports {plan}limit {account.limit:,}")
-    else:
-        yield _good(id_, f"{good}; it reports no limit")
+        reports = f"plan {account.plan}, limit" if account.plan else "limit"
+        reports += f" {account.limit:,}"
+    yield _good(id_, f"{good}; it reports {reports}")
     yield from map(_warning, _warnings(organization, account, limit))
 
 
 def _unread(id_: str, error: UpstreamError | NotYet, *, is_known: bool) -> _Check:
     """Warn of what follows where plan and limit can't be read."""
-    unread = f"{id_}: this key can't read plan and limit (scope org:read)"
+    unread = "this key can't read plan and limit (scope org:read)"
     if not isinstance(error, UpstreamError) or error.status != HTTPStatus.FORBIDDEN:
-        what, _ = what_and_advice(str(error))
-        unread = f"{id_}: plan and limit could not be read now ({what})"
+        unread = f"plan and limit could not be read now ({what_and_advice(str(error))[0]})"
     then = "changes at Rybbit, drops, and whether the key sees every site can't be checked"
     if not is_known:
         then = "no level is checked until they can, or until the config sets a limit"
-    return _warning(f"{unread}: {then}")
+    return _warning(f"{id_}: {unread}: {then}")
 
 
 def _hidden(
@@ -332,21 +323,29 @@ def _warnings(organization: Organization, account: Account, limit: int | None) -
     """Warn of what loses events, or leaves a limit unwatched."""
     id_ = organization.id
     if account.limit == 0:
-        unknown = "Rybbit does not know the plan itself: one event blocks every site"
-        yield f"{id_}: {unknown}; ask its support, and set limit"
+        yield (
+            f"{id_}: Rybbit does not know the plan itself: one event blocks every site; "
+            "ask its support, and set limit"
+        )
     elif account.limit is not None and account.enforced_over:
         yield f"{id_}: Rybbit says it is dropping events"
     elif account.limit is None and limit is None:
         yield f"no limit is known for {id_}: set limit, or no level is checked"
     if without := [site.name for site in account.sites if site.requires_plan]:
-        nothing = f"{len(without)} of {len(account.sites)} sites collect nothing without a plan"
-        yield f"{id_}: {nothing}: {listed(without)}"
+        yield (
+            f"{id_}: {len(without)} of {len(account.sites)} sites collect nothing without a plan: "
+            f"{listed(without)}"
+        )
     if account.limit and limit not in {None, account.limit}:
-        other = f"the config's limit of {id_} is {limit:,}"
-        yield f"{other}, but {organization.server} reports {account.limit:,}"
+        yield (
+            f"the config's limit of {id_} is {limit:,}, "
+            f"but {organization.server} reports {account.limit:,}"
+        )
     if account.may_be_restricted:
-        role = f"{id_}: the key's holder is a {account.role} there, who may be barred from some"
-        yield f"{role} sites; an organization key covers every site, including future ones"
+        yield (
+            f"{id_}: the key's holder is a {account.role} there, who may be barred from some "
+            "sites; an organization key covers every site, including future ones"
+        )
 
 
 def _channels(config: Config, *, offline: bool) -> Iterator[_Check]:
@@ -357,9 +356,9 @@ def _channels(config: Config, *, offline: bool) -> Iterator[_Check]:
                 continue
             name = f"channels.{key}"
             needed = all_secrets((table, config.smtp if isinstance(table, EmailTable) else None))
-            hidden = [secret for _, secret in needed if not secret.checkable]
-            if hidden:
-                yield _unknown(name, f"not asked: {hidden[0]} can't be read here")
+            hidden = next((secret for _, secret in needed if not secret.checkable), None)
+            if hidden is not None:
+                yield _unknown(name, f"not asked: {hidden} can't be read here")
                 continue
             try:
                 yield _good(name, builder.build(key).check())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -37,9 +38,6 @@ STATES = {
 }
 """Sign and style of each state an organization can be in, the most urgent first."""
 
-DROPPED = "; Rybbit drops new events within 30 minutes of that"
-"""What follows from being over a limit, where events are dropped."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
@@ -50,13 +48,14 @@ class Context:
     log_format: Literal["text", "json"]
     clock: Clock = field(default_factory=SystemClock)
 
+    @cached_property
     def config(self) -> "Config":
-        """Load the config; raises `ConfigError`."""
+        """The config; raises `ConfigError`."""
         from quota_watch.config import find_config, load
 
         return load(find_config(self.config_file, os.environ))
 
-    def start_logging(self, config: "Config", *uses: "Use") -> None:
+    def start_logging(self, *uses: "Use") -> None:
         """Log to stderr from now on, with the secrets needed for `uses` blanked out.
 
         Raises `ConfigError` where one of them is not available.
@@ -66,46 +65,59 @@ class Context:
         setup_logging(
             log_format=self.log_format,
             level=self.level,
-            secrets=chain.from_iterable(map(_forms, config.reveal_all(*uses).values())),
+            secrets=chain.from_iterable(map(_forms, self.config.reveal_all(*uses).values())),
         )
 
     @contextmanager
-    def existing(self, config: "Config", *, to_write: bool = False) -> Iterator["Database"]:
+    def existing(self, *, to_write: bool = False) -> Iterator["Database"]:
         """Open the database as it is; raises `StorageError` unless its schema is this version's.
 
         One that is opened `to_write` must be in a folder of this user's.
         """
         from quota_watch.storage.upkeep import require_current
 
-        with self.unchecked(config) as database:
+        with self.unchecked() as database:
             require_current(database)
             if to_write:
                 refuse_foreign_folder(database)
             yield database
 
     @contextmanager
-    def upgraded(self, config: "Config") -> Iterator["Database"]:
+    def upgraded(self) -> Iterator["Database"]:
         """Open the database, made or migrated where needed; raises `StorageError`."""
         from quota_watch.storage.upkeep import upgrade
 
-        with self.unchecked(config) as database:
+        with self.unchecked() as database:
             refuse_foreign_folder(database)
             upgrade(database)
             yield database
 
-    @contextmanager
-    def unchecked(self, config: "Config") -> Iterator["Database"]:
-        """Open the database without looking at what is there."""
+    def unchecked(self) -> "closing[Database]":
+        """Open the database without looking at what is there, to be closed by `with`."""
         from quota_watch.config.values import ConfigError, Problem
         from quota_watch.storage import DatabaseUrlError
         from quota_watch.storage.database import Database
 
         try:
-            opened = Database(config.database_url())
+            return closing(Database(self.config.database_url()))
         except DatabaseUrlError as error:
-            raise ConfigError(config.path, [Problem("database.url", str(error))]) from None
-        with closing(opened) as database:
-            yield database
+            raise ConfigError(self.config.path, [Problem("database.url", str(error))]) from None
+
+    def watches(self, names: Sequence[str], group: str | None = None) -> tuple["Watch", ...]:
+        """Choose the organizations of these ids or names, or all; only those of a group if given.
+
+        Raises `click.UsageError` for a name that the config does not have.
+        """
+        tables: Sequence[OrganizationTable] = self.config.organizations
+        if group is not None:
+            pick("group", group, dict.fromkeys(table.group for table in tables if table.group))
+            tables = [table for table in tables if table.group == group]
+        if names:
+            known = {table.name or table.id: table for table in tables}
+            known |= {table.id: table for table in tables}
+            matches = [pick("organization", name, known) for name in names]
+            tables = list({table.id: table for table in matches}.values())
+        return tuple(map(self.config.watch, tables))
 
 
 def refuse_foreign_folder(database: "Database") -> None:
@@ -113,53 +125,22 @@ def refuse_foreign_folder(database: "Database") -> None:
     from quota_watch.storage import StorageError
 
     folder = database.path.parent if database.path is not None else None
-    if folder is None or not folder.is_dir():
+    if folder is None or not folder.is_dir() or folder.stat().st_uid == os.geteuid():
         return
-    owner = folder.stat().st_uid
-    if owner != os.geteuid():
-        user = _user_name(owner)
-        raise StorageError(
-            f"{folder} belongs to user {user}, and files made by this user would lock "
-            f"the service out: run `sudo -u {user} quota-watch …` instead"
-        )
-
-
-def _user_name(uid: int) -> str:
-    import pwd
-
     try:
-        return pwd.getpwuid(uid).pw_name
+        user = folder.owner()
     except KeyError:
-        return f"#{uid}"
+        user = f"#{folder.stat().st_uid}"
+    raise StorageError(
+        f"{folder} belongs to user {user}, and files made by this user would lock "
+        f"the service out: run `sudo -u {user} quota-watch …` instead"
+    )
 
 
-def _forms(secret: str) -> Iterator[str]:
-    """Yield the secret, its words (`Bearer …`), and the password if it is a URL."""
-    yield secret
-    yield from secret.split()
+def _forms(secret: str) -> set[str]:
+    """List the secret, its words (`Bearer …`), and the password if it is a URL."""
     password = urlsplit(secret).password if "://" in secret else None
-    if password:
-        yield password
-
-
-def select_watches(
-    config: "Config", names: Sequence[str], group: str | None = None
-) -> tuple["Watch", ...]:
-    """Return the organizations of these ids or names, or all; only those of a group if given.
-
-    Raises `click.UsageError` for a name that the config does not have.
-    """
-    tables: Sequence[OrganizationTable] = config.organizations
-    if group is not None:
-        by_group = {table.group: table for table in tables if table.group}
-        group = pick("group", group, by_group).group
-        tables = [table for table in tables if table.group == group]
-    if names:
-        known = {table.name or table.id: table for table in tables}
-        known |= {table.id: table for table in tables}
-        matches = [pick("organization", name, known) for name in names]
-        tables = list({table.id: table for table in matches}.values())
-    return tuple(map(config.watch, tables))
+    return {secret, *secret.split(), password or secret}
 
 
 def pick(thing: str, name: str, known: Mapping[str, Value]) -> Value:
@@ -209,8 +190,7 @@ def print_json(answer: Mapping[str, object]) -> None:
 
 def is_terminal(*, err: bool = False) -> bool:
     """Check whether stdout (or stderr) is a terminal that shows more than plain text."""
-    stream = sys.stderr if err else sys.stdout
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
+    return (sys.stderr if err else sys.stdout).isatty() and os.environ.get("TERM") != "dumb"
 
 
 def styled(text: str, style: str) -> str:
@@ -311,6 +291,12 @@ def short_time(at: datetime | None) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%MZ}" if at else "-"
 
 
+def dropped(crossed_on: date | None, now: datetime) -> str:
+    """Say what follows from being over a limit, where events are dropped."""
+    soon = " within 30 minutes of that" if crossed_on == now.date() else ""
+    return f"; new events are dropped{soon}"
+
+
 def bar(share: float | None, cells: int) -> str:
     """Draw a share of 0 to 100 percent; more than that fills the bar."""
     if share is None:
@@ -329,15 +315,13 @@ class Progress:
 
 
 @contextmanager
-def progress(what: str, total: int, *, bar: bool, lines: bool = False) -> Iterator[Progress]:
+def progress(what: str, total: int, *, bar: bool) -> Iterator[Progress]:
     """Show progress on stderr while the block runs.
 
-    As a bar, if `bar` and stderr is a terminal; else as the lines passed to `say`, if `lines`.
+    As a bar, if `bar` and stderr is a terminal; else as the lines passed to `say`.
     """
     if not (bar and is_terminal(err=True)):
-        yield Progress(
-            advance=lambda _: None, say=lambda text: click.echo(text, err=True) if lines else None
-        )
+        yield Progress(advance=lambda _: None, say=lambda text: click.echo(text, err=True))
         return
     import logging
 

@@ -2,9 +2,10 @@
 
 import re
 import secrets
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,15 +19,13 @@ from quota_watch.cli.context import (
     pick,
     print_json,
     say,
-    select_watches,
 )
-from quota_watch.cli.status import warn_of_old
-from quota_watch.config import Config, Use
+from quota_watch.cli.status import stretched, warn_of_old
+from quota_watch.config import Use
 from quota_watch.lib.machine import whole_file
-from quota_watch.lib.text import ago, days, moment, one_line, plural, span
+from quota_watch.lib.text import ago, days, moment, one_line, plural
 from quota_watch.model.watch import Rule
-from quota_watch.storage.database import Database
-from quota_watch.views.alerts import Alert, DeliveryRecord, OutboxEntry, outbox
+from quota_watch.views.alerts import Alert, DeliveryRecord, Step, outbox
 from quota_watch.views.explain import (
     ExplainedAlert,
     ExplainedRule,
@@ -34,9 +33,9 @@ from quota_watch.views.explain import (
     Explanation,
     explanation,
 )
+from quota_watch.views.status import Status
 
 if TYPE_CHECKING:
-    from quota_watch.channels.channel import Channel
     from quota_watch.service.preview import Preview
 
 _RULE, _TEST_SECONDS = 12, 60.0
@@ -55,11 +54,11 @@ _print = partial(say, width=80)
 
 def explain(context: Context, organization: str, *, as_json: bool) -> None:
     """Say why alerts of the organization were sent or not, to whom, and what each rule says."""
-    config, now = context.config(), context.clock.now()
-    (watch,) = select_watches(config, (organization,))
+    config, now = context.config, context.clock.now()
+    (watch,) = context.watches((organization,))
     least = {name: each.min_severity.label for name, each in config.channels.items()}
     every = config.poll.interval
-    with context.existing(config) as database, database.read() as connection:
+    with context.existing() as database, database.read() as connection:
         report = explanation(connection, watch, channels=least, interval=every, now=now)
     if as_json:
         print_json({"explanations": [report]})
@@ -67,45 +66,46 @@ def explain(context: Context, organization: str, *, as_json: bool) -> None:
         _Page(report, watch.time_zone, now).show()
 
 
+@dataclass(frozen=True, slots=True)
 class _Page:
-    """An explanation as it is read, the most relevant first."""
+    """An explanation as it is read at `now` in a time zone, the most relevant first."""
 
-    def __init__(self, explanation: Explanation, zone: str, now: datetime) -> None:
-        self._status = explanation.organization
-        self._rules = explanation.rules
-        self._alerts = explanation.alerts
-        self._zone = zone
-        self._now = now
-        self._has_channels = any(rule.channels for rule in self._rules)
+    explanation: Explanation
+    zone: str
+    now: datetime
 
     def show(self) -> None:
         """Print it."""
-        sign, style = STATES[self._status.state]
-        name = f"{one_line(self._status.name)} ({self._status.id})"
-        say(f"{sign} {name}: {self._status.state}", style=style)
-        for fact in self._facts():
+        status, alerts = self.explanation.organization, self.explanation.alerts
+        sign, style = STATES[status.state]
+        say(f"{sign} {one_line(status.name)} ({status.id}): {status.state}", style=style)
+        for fact in self._facts(status):
             _print(fact, first="  ", rest="  ")
         click.echo()
-        if not self._alerts:
+        if not alerts:
             say("No alert in this month or the last.", style="bold")
             click.echo()
-        for alert in self._alerts:
+        for alert in alerts:
             self._show_story(alert)
             click.echo()
         say("What each rule says now", style="bold")
-        for rule in self._rules:
+        for rule in self.explanation.rules:
             indent = " " * (_RULE + 2)
             _print(self._rule(rule), first=f"  {rule.rule:<{_RULE}}", rest=indent)
 
-    def _facts(self) -> Iterator[str]:
-        status, period = self._status, self._status.period
+    @property
+    def _has_channels(self) -> bool:
+        return any(rule.channels for rule in self.explanation.rules)
+
+    def _facts(self, status: Status) -> Iterator[str]:
         if status.stale:
             yield f"Not seen since {self._at(status.last_ok)}: all numbers here are from then."
         used = "unknown" if status.used is None else f"{status.used:,} events"
         part = "" if status.percent is None else f", {status.percent:.1f} % of the limit"
+        period = status.period
         yield f"Used {used}{part}, {days(period.start, period.last_day)} (UTC)."
-        yield f"{self._limit()} It resets {self._at(period.resets_at)}."
-        yield from self._polls()
+        yield f"{self._limit(status)} It resets {self._at(period.resets_at)}."
+        yield from self._polls(status)
         if not self._has_channels:
             yield "Nobody gets its alerts: no channel is set for it."
         for silence in status.silences:
@@ -116,58 +116,47 @@ class _Page:
                 f" ({silence.author}: {silence.reason})."
             )
 
-    def _limit(self) -> str:
-        status = self._status
+    def _limit(self, status: Status) -> str:
         if status.limit is None:
             return "No limit is known."
         sources = {
             "config": "from the config",
             "plan": f"by the config's plan {status.plan}",
-            "upstream": f"from Rybbit, {ago(status.limit_as_of, self._now)}",
+            "upstream": f"from Rybbit, {ago(status.limit_as_of, self.now)}",
         }
         differs = status.limit_differs
         end = f"; Rybbit says {differs.upstream:,}." if differs else "."
         return f"The limit is {status.limit:,}, {sources[status.limit_source]}{end}"
 
-    def _polls(self) -> Iterator[str]:
-        status, interval = self._status, self._status.interval
+    def _polls(self, status: Status) -> Iterator[str]:
         if status.last_poll is None:
             yield "It has not been polled yet."
             return
-        is_late = status.next_poll is not None and status.next_poll < self._now
+        is_late = status.next_poll is not None and status.next_poll < self.now
         yield (
-            f"Last poll {ago(status.last_poll, self._now)}, last good one "
-            f"{ago(status.last_ok, self._now)}; the next {'was due ' if is_late else ''}"
+            f"Last poll {ago(status.last_poll, self.now)}, last good one "
+            f"{ago(status.last_ok, self.now)}; the next {'was due ' if is_late else ''}"
             f"{self._at(status.next_poll)}."
         )
-        if interval and interval.stretched:
-            current, configured = (
-                span(timedelta(seconds=seconds or 0))
-                for seconds in (interval.current, interval.configured)
-            )
-            yield (
-                f"Polled every {current}, not {configured}: the key's daily budget is too small, "
-                "or this config is newer than the poll."
-            )
+        if pace := stretched(status):
+            yield f"{pace[0].upper()}{pace[1:]}."
         if status.last_error:
             yield f"Polls are failing: {one_line(status.last_error.message, None)}"
 
     def _show_story(self, alert: ExplainedAlert) -> None:
         sign, style = STATES[alert.severity]
-        level = "" if alert.level is None else f" {alert.level} %"
         tier = "" if alert.tier is None else f" ({alert.tier})"
         whom = "" if alert.organization else " of the server"
         lasted = f"since {self._at(alert.started_at)}"
         if not alert.is_open:
             lasted, style = f"ended {self._at(alert.ended_at)}", "dim"
-        head = f"{alert.rule}{level}{tier}{whom}, {alert.severity}, {lasted}"
+        head = f"{alert.rule}{_level(alert)}{tier}{whom}, {alert.severity}, {lasted}"
         _print(head, style=style, first=f"{sign} ", rest="  ")
         if alert.held:
             _print("Held by a silence; sent when that ends if still true.", first="  ", rest="  ")
         for step in alert.transitions:
-            type_ = step.type.removeprefix("alert.")
-            level = "" if step.level is None else f" {step.level} %"
-            why = f"{self._when(step.at)}: {type_}{level}, as {step.why}"
+            what = f"{step.type.removeprefix('alert.')}{_level(step)}"
+            why = f"{self._when(step.at)}: {what}, as {step.why}"
             _print(why, first="  - ", rest=" " * 4)
             for outcome in self._outcomes(step):
                 _print(outcome, first=" " * 6, rest=" " * 8)
@@ -193,8 +182,7 @@ class _Page:
         if delivery.fallback_for:
             to += f" in place of {delivery.fallback_for}"
         tries = f"after {plural(delivery.attempts, 'attempt')}"
-        error = delivery.last_error
-        why = f": {one_line(error.message, None)}" if error else ""
+        why = f": {one_line(delivery.last_error.message, None)}" if delivery.last_error else ""
         if delivery.state == "done":
             return f"sent to {to}: accepted {self._when(delivery.done_at)}"
         if delivery.state != "pending":
@@ -210,8 +198,8 @@ class _Page:
         if rule.standing == "off":
             return f"off: {rule.says}"
         says = [rule.says]
-        mine = (each for each in self._alerts if each.rule == rule.rule)
-        alert = next((each for each in mine if each.is_open), None)
+        stories = self.explanation.alerts
+        alert = next((each for each in stories if each.rule == rule.rule and each.is_open), None)
         if rule.standing == "true" and alert:
             says.append(_how_far(alert))
         if not rule.channels and self._has_channels:
@@ -219,10 +207,14 @@ class _Page:
         return "; ".join(says)
 
     def _at(self, at: datetime | None) -> str:
-        return "-" if at is None else moment(at, self._zone)
+        return "-" if at is None else moment(at, self.zone)
 
     def _when(self, at: datetime | None) -> str:
         return self._at(at).partition(" (")[0]
+
+
+def _level(told: Alert | Step) -> str:
+    return "" if told.level is None else f" {told.level} %"
 
 
 def _how_far(alert: Alert) -> str:
@@ -266,15 +258,15 @@ def preview(
     from quota_watch.service.preview import RULES, facts_to_preview, render
 
     pick("rule", rule, dict.fromkeys(RULES))
-    config, now = context.config(), context.clock.now()
-    (watch,) = select_watches(config, [organization])
+    config, now = context.config, context.clock.now()
+    (watch,) = context.watches([organization])
     if channel is None:
         channel = next(iter(watch.channels), None)
     else:
         pick("channel", channel, config.channels)
-    with context.existing(config) as database, database.read() as connection:
+    with context.existing() as database, database.read() as connection:
         if not as_json and rule != "report":
-            warn_of_old(connection, [watch], now=now, interval=config.poll.interval)
+            warn_of_old(context, connection, [watch])
         facts, is_true = facts_to_preview(connection, config, watch, rule, channel=channel, now=now)
     rendering = render(config, channel, facts, is_true=is_true, now=now)
     names = (organization, rule, channel or "mail")
@@ -323,46 +315,34 @@ def _write(rendering: "Preview", folder: Path, stem: str) -> list[str]:
 def test_alert(context: Context, channels: tuple[str, ...], as_json: bool) -> int:
     """Send a marked test message through the channels."""
     from quota_watch.channels.build import build_channels
+    from quota_watch.pipeline.deliver import Outbox
+    from quota_watch.pipeline.enqueue import enqueue_test
 
-    config = context.config()
+    config, clock = context.config, context.clock
     for name in channels:
         pick("channel", name, config.channels)
     if not config.channels:
         raise click.UsageError("the config has no [channels]: alerts can't reach anybody")
-    context.start_logging(config, Use.DELIVER, Use.STORE)
-    with context.upgraded(config) as database, ExitStack() as resources:
+    context.start_logging(Use.DELIVER, Use.STORE)
+    with context.upgraded() as database, ExitStack() as resources:
         built = build_channels(config, resources)
-        entries = _send_test(context, config, database, built, channels or built)
+        with database.write() as connection:
+            ids = enqueue_test(
+                connection,
+                [built[name] for name in channels or built],
+                nonce=secrets.token_hex(8),
+                now=clock.now(),
+                time_zone=config.alerts.time_zone,
+            )
+        Outbox(database=database, channels=built, clock=clock).flush(_TEST_SECONDS)
+        with database.read() as connection:
+            entries = [each for each in outbox(connection) if each.id in ids]
     if as_json:
         print_json({"deliveries": entries})
     else:
         for each in entries:
             click.echo(_test_line(each))
     return 0 if all(each.state == "done" for each in entries) else 1
-
-
-def _send_test(
-    context: Context,
-    config: Config,
-    database: Database,
-    channels: "Mapping[str, Channel]",
-    names: Collection[str],
-) -> list[OutboxEntry]:
-    """Send a test to the channels of these names; return the deliveries it made."""
-    from quota_watch.pipeline.deliver import Outbox
-    from quota_watch.pipeline.enqueue import enqueue_test
-
-    with database.write() as connection:
-        ids = enqueue_test(
-            connection,
-            [channels[name] for name in names],
-            nonce=secrets.token_hex(8),
-            now=context.clock.now(),
-            time_zone=config.alerts.time_zone,
-        )
-    Outbox(database=database, channels=channels, clock=context.clock).flush(_TEST_SECONDS)
-    with database.read() as connection:
-        return [each for each in outbox(connection) if each.id in ids]
 
 
 def _test_line(delivery: DeliveryRecord) -> str:

@@ -10,21 +10,20 @@ import click
 import msgspec
 
 from quota_watch.cli.context import (
-    DROPPED,
     JSON,
     Context,
     bar,
+    dropped,
     is_terminal,
     pick,
     print_json,
     print_table,
     say,
-    select_watches,
     styled,
 )
 from quota_watch.forecast.forecast import DateMemory, DayAhead, Forecast, TooEarly
 from quota_watch.forecast.forecast import forecast as forecast_of
-from quota_watch.forecast.remedies import Part, PeriodFit, fits_ahead, totals_ahead
+from quota_watch.forecast.remedies import Part, fits_ahead, totals_ahead
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.text import (
     ago,
@@ -108,27 +107,17 @@ def forecast(
     from quota_watch.views.periods import period_forecast
     from quota_watch.views.status import is_stale
 
-    config = context.config()
-    (watch,) = select_watches(config, (organization,))
-    now = context.clock.now()
-    plan_limit = limit if plan is None else _limit_of(config, plan)
-    with context.existing(config) as database, database.read() as connection:
+    (watch,), now = context.watches((organization,)), context.clock.now()
+    other = limit if plan is None else _limit_of(context.config, plan)
+    with context.existing() as database, database.read() as connection:
         ahead = period_forecast(connection, watch, now=now)
-    fits = None if plan_limit is None else _fits(ahead.known, plan_limit)
-    price = watch.prices.get(plan or "")
+    plans = [] if other is None else [_fit(ahead.known, other, plan=plan)]
     if as_json:
-        question = {
-            "plan": plan,
-            "limit": plan_limit,
-            "price": price,
-            "suffices": None if fits is None else all(each.fits for each in fits),
-            "periods": fits,
-        }
-        print_json({"forecasts": [ahead], **({} if plan_limit is None else {"plans": [question]})})
+        print_json({"forecasts": [ahead], **({"plans": plans} if plans else {})})
         return 0
-    show(ahead, now=now, stale=is_stale(ahead.known, config.poll.interval))
-    if plan_limit is not None:
-        _show_fit(fits, plan_limit, plan=plan, price=price)
+    show(ahead, now=now, stale=is_stale(ahead.known, context.config.poll.interval))
+    for each in plans:
+        _show_fit(each)
     return 0
 
 
@@ -137,18 +126,27 @@ def _limit_of(config: "Config", plan: str) -> int:
     from quota_watch.model.limit import RYBBIT_PLANS, find_plan
 
     sold = config.plans.get(plan) or find_plan(plan)
-    if sold is not None:
-        return sold.limit
-    return pick("plan", plan, dict.fromkeys([*config.plans, *RYBBIT_PLANS], 0))
+    return (
+        sold.limit if sold else pick("plan", plan, dict.fromkeys([*config.plans, *RYBBIT_PLANS], 0))
+    )
 
 
-def _fits(known: "Known", limit: int) -> list[PeriodFit] | None:
+def _fit(known: "Known", limit: int, *, plan: str | None) -> dict[str, Any]:
     """Say whether this period and the next two fit a limit; None: too little is known."""
-    if known.forecast is None or known.analysis is None:
-        return None
-    past, period = known.analysis.past, known.period
-    totals = totals_ahead(known.forecast, counted=past.counted, period=period, excluded=past.capped)
-    return fits_ahead(limit, totals)
+    fits = None
+    if known.forecast is not None and known.analysis is not None:
+        past, period = known.analysis.past, known.period
+        totals = totals_ahead(
+            known.forecast, counted=past.counted, period=period, excluded=past.capped
+        )
+        fits = fits_ahead(limit, totals)
+    return {
+        "plan": plan,
+        "limit": limit,
+        "price": known.watch.prices.get(plan or ""),
+        "suffices": None if fits is None else all(each.fits for each in fits),
+        "periods": fits,
+    }
 
 
 def show(ahead: "PeriodForecast", *, now: datetime, stale: bool = False) -> None:
@@ -169,7 +167,7 @@ def show(ahead: "PeriodForecast", *, now: datetime, stale: bool = False) -> None
         there, needed = ahead.too_early.days, ahead.too_early.needed
         say(f"Too early: a forecast needs {needed} days of counts, and there are {there} so far.")
     elif forecast is not None:
-        _section("Forecast", _outlook(known, forecast, usage))
+        _section("Forecast", _outlook(known, forecast, usage, now))
         _show_days(ahead, usage)
         if not stale:
             _show_help(known)
@@ -180,20 +178,19 @@ def show(ahead: "PeriodForecast", *, now: datetime, stale: bool = False) -> None
         _section("How accurate it was", lines)
 
 
-def _show_fit(
-    fits: Sequence[PeriodFit] | None, limit: int, *, plan: str | None, price: str | None
-) -> None:
-    """Say whether another limit would suffice for this period and the next two."""
-    parts = (one_line(plan or "", _NAME), f"{events(limit)} a month", one_line(price or "", _NAME))
+def _show_fit(fit: dict[str, Any]) -> None:
+    """Print whether another limit would suffice for this period and the next two."""
+    limit = fit["limit"]
     lines = ["Too little is known to say whether that is enough."]
-    if fits is not None:
-        lines = ["It is enough." if all(each.fits for each in fits) else "It is not enough."]
+    if fit["periods"] is not None:
+        lines = ["It is enough." if fit["suffices"] else "It is not enough."]
         lines += [
             f"{days(each.start, each.end)}: at most about {rough(each.at_most)},"
             f" {'fits' if each.fits else f'{rough(each.at_most - limit)} over'}."
-            for each in fits
+            for each in fit["periods"]
         ]
-    _section(", ".join(filter(None, parts)), lines)
+    plan, price = (one_line(fit[name] or "", _NAME) for name in ("plan", "price"))
+    _section(", ".join(filter(None, (plan, f"{events(limit)} a month", price))), lines)
 
 
 def _head(known: "Known", now: datetime) -> list[str]:
@@ -215,25 +212,26 @@ def _head(known: "Known", now: datetime) -> list[str]:
     return lines
 
 
-def _outlook(known: "Known", forecast: Forecast, usage: Usage) -> list[str]:
+def _outlook(known: "Known", forecast: Forecast, usage: Usage, now: datetime) -> list[str]:
     watch, last = known.watch, known.period.last_day
-    limit = watch.limit
-    if limit is None or forecast.crosses_on is None:
+    limit, when = watch.limit, forecast.crosses_on
+    if limit is None or when is None:
         return [f"{words.total(forecast, last)}."]
     if is_over(usage.used, limit):
         since = f" since {long_day(usage.crossed_on)}" if usage.crossed_on else ""
+        what_follows = dropped(usage.crossed_on, now) if watch.drops else ""
         # What was dropped already is in no count: a higher limit doesn't bring it back.
         start = "If collection resumed now, it would reach" if watch.drops else "It will reach"
         whole = f"{rough(forecast.p50)} events ({words.likely_range(forecast)})"
         return [
-            f"Over the limit{since}{DROPPED if watch.drops else ''}.",
+            f"Over the limit{since}{what_follows}.",
             f"{start} about {whole} by {long_day(last)}.",
         ]
-    outcome = words.outcome(forecast, limit, forecast.crosses_on, last)
+    outcome = words.outcome(forecast, limit, when, last)
     if forecast.p50 <= limit:
         return [outcome]
     odds = forecast.probability_over or 0.0
-    hits = f"It {words.hits(forecast.crosses_on, odds)}, confidence {certainty(odds)}."
+    hits = f"It {words.hits(when, odds)}, confidence {certainty(odds)}."
     lost = words.doing_nothing(words.beyond(forecast, limit))
     return [hits, outcome, *([lost] if watch.drops else [])]
 
@@ -249,8 +247,8 @@ def _show_days(ahead: "PeriodForecast", usage: Usage) -> None:
         return
     click.echo(_sparks(ahead, usage))
     limit = ahead.known.watch.limit
-    most = max(limit or 0, ahead.path[-1].p50, 1)
     headers = ("day", "expected", "total", "80 % range", f"{_MARK} the limit" if limit else "")
+    most = max(limit or 0, ahead.path[-1].p50, 1)
     print_table(headers, [_day(each, most, limit) for each in ahead.path])
 
 
@@ -307,8 +305,8 @@ def _show_parts(title: str, parts: Sequence[Part]) -> None:
 
 def _show_losses(lost: "Losses") -> None:
     rest = f"until the reset {estimate(lost.until_reset)} will be lost if nothing is done"
-    a_day = f"Each day loses {estimate(lost.a_day)}; {rest}."
-    _section("Lost", [f"So far {estimate(lost.total)} were dropped.", a_day])
+    total = f"So far {estimate(lost.total)} were dropped."
+    _section("Lost", [total, f"Each day loses {estimate(lost.a_day)}; {rest}."])
     rows = [
         (each.day, each.counted, each.lost.likely, f"{each.lost.low:,} to {each.lost.high:,}")
         for each in lost.days
@@ -319,8 +317,11 @@ def _show_losses(lost: "Losses") -> None:
 def _judged(check: "CheckDay") -> str:
     error = f"{check.error_percent:.0f} %"
     if check.periods == 1:
-        ended = f"that ended {'inside' if check.in_band else 'outside'} the band"
-        return f"On day {check.day} of the one month known it was off by {error}; {ended}."
+        inside = "inside" if check.in_band else "outside"
+        return (
+            f"On day {check.day} of the one month known it was off by {error}; "
+            f"that ended {inside} the band."
+        )
     return (
         f"On day {check.day} of the last {check.periods} months it was off by {error} on average; "
         f"{check.in_band} of {check.periods} ended inside the band."
@@ -329,11 +330,10 @@ def _judged(check: "CheckDay") -> str:
 
 def _judged_date(check: "DateCheck") -> str:
     one = check.periods == 1
-    months = "the one month" if one else f"{check.periods} months"
     off = f"{check.days_off:g} {'day' if check.days_off == 1 else 'days'}"
     return (
-        f"In {months} that passed the limit later, the day forecast on day {check.day} was off by"
-        f" {off}{'' if one else ' on average'}."
+        f"In {'the one month' if one else f'{check.periods} months'} that passed the limit later, "
+        f"the day forecast on day {check.day} was off by {off}{'' if one else ' on average'}."
     )
 
 

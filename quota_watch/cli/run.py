@@ -2,9 +2,9 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,12 @@ from quota_watch.cli.context import (
     print_json,
     print_table,
     progress,
-    select_watches,
 )
-from quota_watch.config import Config, Use, warnings
+from quota_watch.config import Use, warnings
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.logs import get_logger, log_uncaught_exceptions
-from quota_watch.lib.text import by_field, span, what_and_advice
-from quota_watch.model.period import Period, percent
+from quota_watch.lib.text import span, what_and_advice
+from quota_watch.model.period import Period, Usage, percent
 from quota_watch.model.source import ErrorKind, Organization, UpstreamError
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.watcher import PollSummary
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
+Json = dict[str, Any]
+
 _FLUSH_SECONDS = 60.0
 _MANY = 5  # organizations; fewer are polled before a bar could be read
 _CLOSE_SECONDS = 5.0
@@ -52,22 +53,21 @@ def run(context: Context) -> int:
     from quota_watch.service.service import Page, Service, wait_for_database
 
     share_one_heap()
-    config = context.config()
-    context.start_logging(config)
+    context.start_logging()
     # A long cycle skips the ticks that fall into it, as it should: no reason to warn.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     log_uncaught_exceptions()
     notifier, health = Notifier(os.environ), Health(clock=context.clock)
-    with context.unchecked(config) as database:
+    with context.unchecked() as database:
         wait_for_database(database, notifier=notifier)
     with (
-        context.upgraded(config) as database,
+        context.upgraded() as database,
         closing(Page(database=database, clock=context.clock, health=health.reasons)) as page,
     ):
         database.on_write = health.wrote
         if apart := clocks_apart(database, context.clock):
             log.warning(apart)
-        load = _loader(context, config, database, health, page)
+        load = _loader(context, database, health, page)
         service = Service(load, clock=context.clock, notifier=notifier, health=health)
         service.handle_signals()
         all_ended = service.run()
@@ -91,35 +91,30 @@ def share_one_heap() -> None:
 
 
 def _loader(
-    context: Context, first: Config, database: Database, health: Health, page: "Page"
+    context: Context, database: Database, health: Health, page: "Page"
 ) -> Callable[[Runtime | None], Runtime]:
-    """Return what builds a runtime of the `first` config, and on a reload of the file's new one."""
+    """Return what builds a runtime of the config, and on a reload of the file's new one."""
     from quota_watch.service.discovery import with_found
 
-    def take_up(old: Runtime | None) -> Runtime:
-        new = first if old is None else context.config()
-        context.start_logging(new)
-        if new.database_url() != first.database_url():
-            log.warning("database.url has changed: restart to use it")
-        for warning in warnings(new):
-            log.warning(warning)
-        discoveries = () if old is None else old.found
-        if new.rybbit.discover == "watch":
-            new = with_found(new, discoveries)
+    def load(old: Runtime | None) -> Runtime:
         with ExitStack() as undo:
-            runtime = Runtime(new, database=database, clock=context.clock, health=health)
+            undo.callback(page.refuse)
+            newest = context if old is None else replace(context)  # which reads the file anew
+            config = newest.config
+            newest.start_logging()
+            if config.database_url() != context.config.database_url():
+                log.warning("database.url has changed: restart to use it")
+            for warning in warnings(config):
+                log.warning(warning)
+            discoveries = () if old is None else old.found
+            if config.rybbit.discover == "watch":
+                config = with_found(config, discoveries)
+            runtime = Runtime(config, database=database, clock=context.clock, health=health)
             undo.callback(runtime.close, 0)
-            page.take_up(new)
+            page.take_up(config)
             undo.pop_all()
         runtime.found = discoveries
         return runtime
-
-    def load(old: Runtime | None) -> Runtime:
-        try:
-            return take_up(old)
-        except Exception:
-            page.refuse()
-            raise
 
     return load
 
@@ -141,10 +136,9 @@ def poll(
 
     For all or the named organizations, due or not; safe beside a running daemon, fit for cron.
     """
-    config = context.config()
-    watches = select_watches(config, organizations, group)
-    context.start_logging(config, Use.POLL, Use.DELIVER, Use.STORE)
-    with context.upgraded(config) as database:
+    config, watches = context.config, context.watches(organizations, group)
+    context.start_logging(Use.POLL, Use.DELIVER, Use.STORE)
+    with context.upgraded() as database:
         runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)
         try:
             with progress("poll", len(watches), bar=len(watches) >= _MANY) as bar:
@@ -165,49 +159,14 @@ def poll(
             raise
         finally:
             runtime.close(_CLOSE_SECONDS)
-        polled = _polled(context, database, watches, summaries, put_off)
+        polled = list(_polled(context, database, watches, summaries, put_off))
     if as_json:
         print_json({"organizations": polled, "deliveries": deliveries})
     else:
         headers = ("organization", "poll", "used", "limit", "percent", "note")
         print_table(headers, map(_cells, polled))
         click.echo("deliveries: " + ", ".join(f"{n} {name}" for name, n in deliveries.items()))
-    return 1 if deliveries["failed"] or any(each.error for each in polled) else 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Polled:
-    """How the poll of one organization ended, as `poll` shows it."""
-
-    id: str
-    error: UpstreamError | None
-    used: int | None
-    limit: int | None
-    period: Period | None
-    transitions: Sequence[Transition] = ()
-
-    @property
-    def percent(self) -> float | None:
-        return None if self.used is None else percent(self.used, self.limit)
-
-    def to_json(self) -> dict[str, Any]:
-        transitions = [
-            {
-                "type": f"alert.{each.type}",
-                "rule": each.story.rule,
-                "level": each.story.level,
-                "alert_id": each.story.id,
-                "told": each.told,
-            }
-            for each in self.transitions
-        ]
-        rest = {"percent": self.percent, "transitions": transitions}
-        return {
-            "id": self.id,
-            "ok": self.error is None,
-            **by_field(self, without={"transitions"}),
-            **rest,
-        }
+    return 1 if deliveries["failed"] or any(each["error"] for each in polled) else 0
 
 
 def _polled(
@@ -216,43 +175,60 @@ def _polled(
     watches: Sequence[Watch],
     summaries: Mapping[Organization, PollSummary],
     put_off: Mapping[Organization, timedelta],
-) -> list[_Polled]:
-    """Report how each poll ended; where another process took it over, what that recorded."""
+) -> Iterator[Json]:
+    """Write how each poll ended; where another process took it over, what that recorded."""
     answered = summaries.keys() | put_off.keys()
     elsewhere = [watch for watch in watches if watch.organization not in answered]
     with database.read() as connection:
         now = context.clock.now()
-        recorded = known_of(connection, elsewhere, now=now) if elsewhere else []
-    polled = {
-        known.watch.organization: _Polled(
-            id=known.watch.organization.id,
-            error=None,
-            used=known.usage.used if known.usage else None,
-            limit=known.watch.limit,
-            period=known.period,
-        )
-        for known in recorded
-    }
+        recorded = iter(known_of(connection, elsewhere, now=now) if elsewhere else ())
     for watch in watches:
-        organization = watch.organization
-        if summary := summaries.get(organization):
-            polled[organization] = _Polled(
-                id=organization.id,
+        if summary := summaries.get(watch.organization):
+            yield _ended(
+                watch,
                 error=summary.error,
-                used=summary.usage.used if summary.usage else None,
+                usage=summary.usage,
                 limit=summary.limit,
                 period=summary.period,
                 transitions=summary.transitions,
             )
-        elif organization in put_off:
-            polled[organization] = _Polled(
-                id=organization.id,
-                error=_not_asked(put_off[organization]),
-                used=None,
-                limit=watch.limit,
-                period=None,
-            )
-    return [polled[watch.organization] for watch in watches]
+        elif watch.organization in put_off:
+            yield _ended(watch, error=_not_asked(put_off[watch.organization]), limit=watch.limit)
+        else:
+            known = next(recorded)
+            limit = known.watch.limit
+            yield _ended(watch, usage=known.usage, limit=limit, period=known.period)
+
+
+def _ended(
+    watch: Watch,
+    *,
+    limit: int | None,
+    error: UpstreamError | None = None,
+    usage: Usage | None = None,
+    period: Period | None = None,
+    transitions: Sequence[Transition] = (),
+) -> Json:
+    """Write how the poll of one organization ended, as `poll --json` prints it."""
+    return {
+        "id": watch.organization.id,
+        "ok": error is None,
+        "error": error,
+        "used": usage.used if usage else None,
+        "limit": limit,
+        "period": period,
+        "percent": percent(usage.used, limit) if usage else None,
+        "transitions": [
+            {
+                "type": f"alert.{each.type}",
+                "rule": each.story.rule,
+                "level": each.story.level,
+                "alert_id": each.story.id,
+                "told": each.told,
+            }
+            for each in transitions
+        ],
+    }
 
 
 def _not_asked(wait: timedelta) -> UpstreamError:
@@ -263,16 +239,15 @@ def _not_asked(wait: timedelta) -> UpstreamError:
     return UpstreamError(ErrorKind.RATE_LIMITED, message, may_pass=True)
 
 
-def _cells(polled: _Polled) -> Sequence[object]:
-    share = None if polled.percent is None else f"{polled.percent} %"
-    if polled.error:
-        kind, note = polled.error.kind.value, what_and_advice(polled.error.message)[0]
-    else:
-        kind, note = "ok", ", ".join(map(_transition, polled.transitions))
-    return polled.id, kind, polled.used, polled.limit, share, note
+def _cells(polled: Json) -> Sequence[object]:
+    kind, note = "ok", ", ".join(map(_transition, polled["transitions"]))
+    if polled["error"]:
+        kind, note = polled["error"].kind.value, what_and_advice(polled["error"].message)[0]
+    share = None if polled["percent"] is None else f"{polled['percent']} %"
+    return polled["id"], kind, polled["used"], polled["limit"], share, note
 
 
-def _transition(transition: Transition) -> str:
-    level = "" if transition.story.level is None else f" {transition.story.level} %"
-    suffix = "" if transition.told else " (not sent)"
-    return f"{transition.type} {transition.story.rule}{level}{suffix}"
+def _transition(step: Json) -> str:
+    level = "" if step["level"] is None else f" {step['level']} %"
+    suffix = "" if step["told"] else " (not sent)"
+    return f"{step['type'].removeprefix('alert.')} {step['rule']}{level}{suffix}"

@@ -11,7 +11,6 @@ import click
 from sqlalchemy import Connection
 
 from quota_watch.cli.context import (
-    DROPPED,
     GROUP,
     JSON,
     ORGANIZATIONS,
@@ -19,11 +18,11 @@ from quota_watch.cli.context import (
     Context,
     bar,
     console,
+    dropped,
     is_terminal,
     print_json,
     print_table,
     say,
-    select_watches,
     short_time,
 )
 from quota_watch.forecast.forecast import KeptForecast
@@ -87,10 +86,9 @@ def status(
         raise click.UsageError(
             f"--watch and {'--json' if as_json else '--sites'} exclude each other"
         )
-    config = context.config()
-    watches = select_watches(config, organizations, group)
-    with context.existing(config) as database:
-        show_now = partial(_show_now, context, database, watches, config.poll.interval)
+    watches = context.watches(organizations, group)
+    with context.existing() as database:
+        show_now = partial(_show_now, context, database, watches)
         if go_on:
             show_again(partial(show_now, fits=True), threading.Event().wait)
         show_now(as_json=as_json, sites=sites)
@@ -111,7 +109,6 @@ def _show_now(
     context: Context,
     database: Database,
     watches: Sequence[Watch],
-    interval: timedelta,
     *,
     as_json: bool = False,
     sites: bool = False,
@@ -119,7 +116,7 @@ def _show_now(
 ) -> None:
     from quota_watch.views.periods import daily_totals
 
-    now = context.clock.now()
+    now, interval = context.clock.now(), context.config.poll.interval
     with database.read() as connection:
         organizations = statuses(connection, watches, now=now, interval=interval)
         if as_json:
@@ -183,12 +180,12 @@ def old_numbers(organizations: Sequence[Status], now: datetime) -> str:
     return f"{why} All numbers below are from then."
 
 
-def warn_of_old(
-    connection: Connection, watches: Sequence[Watch], *, now: datetime, interval: timedelta
-) -> None:
+def warn_of_old(context: Context, connection: Connection, watches: Sequence[Watch]) -> None:
     """Say on stderr how old the numbers are that a view shows, where they are old."""
-    organizations = statuses(connection, watches, now=now, interval=interval, brief=True)
-    if old := old_numbers(organizations, now):
+    now, interval = context.clock.now(), context.config.poll.interval
+    if old := old_numbers(
+        statuses(connection, watches, now=now, interval=interval, brief=True), now
+    ):
         click.echo(old, err=True)
 
 
@@ -311,9 +308,8 @@ def _band(forecast: KeptForecast | None) -> str:
 
 def _note(status: Status, now: datetime, *, is_old: bool) -> str:
     """Write what the numbers don't show; their age only unless `is_old`: then a banner has it."""
-    age = f"not seen since {short_time(status.last_ok)}" if status.stale and not is_old else ""
-    notes = (age, *_of_polls(status), *_of_counts(status), *_of_limit(status, now))
-    return "; ".join(filter(None, notes))
+    age = [f"not seen since {short_time(status.last_ok)}"] if status.stale and not is_old else []
+    return "; ".join((*age, *_of_polls(status), *_of_counts(status, now), *_of_limit(status, now)))
 
 
 def _of_polls(status: Status) -> Iterator[str]:
@@ -323,24 +319,32 @@ def _of_polls(status: Status) -> Iterator[str]:
         yield f"{word} since {short_time(status.failing_since)}: {error}"
     elif status.last_poll is None:
         yield "not polled yet"
-    interval = status.interval
-    if interval and interval.stretched:
-        every, configured = (
-            span(timedelta(seconds=seconds or 0))
-            for seconds in (interval.current, interval.configured)
-        )
-        yield (
-            f"polled every {every}, not {configured}: the key's daily budget allows no more, "
-            "or this config is newer than the poll"
-        )
+    if pace := stretched(status):
+        yield pace
     for silence in status.silences:
-        what = silence.rule or "all"
-        yield f"{what} silenced until {short_time(silence.ends_at)} ({silence.reason})"
+        until = f"until {short_time(silence.ends_at)} ({silence.reason})"
+        yield f"{silence.rule or 'all'} silenced {until}"
 
 
-def _of_counts(status: Status) -> Iterator[str]:
+def stretched(status: Status) -> str:
+    """Say how often it is polled where that is not as configured; empty where it is."""
+    interval = status.interval
+    if interval is None or not interval.stretched:
+        return ""
+    every, configured = (
+        span(timedelta(seconds=seconds or 0)) for seconds in (interval.current, interval.configured)
+    )
+    return (
+        f"polled every {every}, not {configured}: the key's daily budget allows no more, "
+        "or this config is newer than the poll"
+    )
+
+
+def _of_counts(status: Status, now: datetime) -> Iterator[str]:
     if status.over:
-        yield f"over since {status.crossed_on}{DROPPED if status.drops else ''}"
+        yield f"over since {status.crossed_on}" + (
+            dropped(status.crossed_on, now) if status.drops else ""
+        )
     elif status.enforced:
         yield "Rybbit reports it over its limit; new events are dropped"
     if without := [site.domain for site in status.sites if site.requires_plan]:
@@ -366,13 +370,14 @@ def _of_limit(status: Status, now: datetime) -> Iterator[str]:
     if pending := status.limit_pending:
         lower = "no limit" if pending.limit is None else f"{pending.limit:,}"
         subscription = f" (subscription {pending.status})" if pending.status else ""
-        at = f"{pending.confirmed_at:%H:%M} UTC"
-        yield f"Rybbit says {lower}{subscription}, to be confirmed at {at}"
+        yield (
+            f"Rybbit says {lower}{subscription}, "
+            f"to be confirmed at {pending.confirmed_at:%H:%M} UTC"
+        )
     if differs := status.limit_differs:
         plan = f" (plan {differs.plan})" if differs.plan else ""
         yield f"the config's limit is {differs.config:,}, Rybbit's {differs.upstream:,}{plan}"
-    if mismatch := status.mismatch:
+    mismatch = status.mismatch
+    if mismatch and mismatch.ours is not None and mismatch.theirs is not None:
         sure = "" if mismatch.confirmed else ", not confirmed yet"
-        ours, theirs = mismatch.ours, mismatch.theirs
-        if ours is not None and theirs is not None:
-            yield f"counted {ours:,} here, {theirs:,} at Rybbit{sure}"
+        yield f"counted {mismatch.ours:,} here, {mismatch.theirs:,} at Rybbit{sure}"

@@ -25,7 +25,6 @@ from quota_watch.cli.context import (
     progress,
     refuse_backward,
     refuse_foreign_folder,
-    select_watches,
 )
 from quota_watch.cli.status import warn_of_old
 from quota_watch.config.addresses import database_url
@@ -74,30 +73,34 @@ def history(
     """Show the stored counts of an organization."""
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
-    config, now = context.config(), context.clock.now()
-    watches = select_watches(config, (organization,))
-    end = last or now.date()
+    (watch,) = context.watches((organization,))
+    end = last or context.clock.now().date()
     start = first or _usual_start(end, by)
     refuse_backward(start, end)
-    with context.existing(config) as database, database.read() as connection:
-        rows = views.history(connection, watches[0], start, end)
+    with context.existing() as database, database.read() as connection:
+        rows = views.history(connection, watch, start, end)
         if not (as_csv or as_json):
-            warn_of_old(connection, watches, now=now, interval=config.poll.interval)
+            warn_of_old(context, connection, [watch])
     if by == "month":
         rows = views.by_month(rows)
     if as_json:
         print_json({"history": rows})
     elif as_csv:
-        _print_csv(rows)
+        heads, lines = _columns(rows, "not_counted:{}")
+        out = csv.writer(sys.stdout, lineterminator="\n")
+        out.writerow([*heads, _CAPPED])
+        out.writerows(
+            [*line, str(row.capped).lower()] for line, row in zip(lines, rows, strict=True)
+        )
     elif not rows:
         click.echo("nothing is stored for these days yet", err=True)
     elif is_terminal():
         _print_bars(rows, "%Y-%m" if by == "month" else "%Y-%m-%d")
     else:
-        counted, rest = _types(rows, "by_type"), _types(rows, "not_counted")
-        headers = ["date", "used", *counted, *(f"({kind})" for kind in rest), "note"]
+        heads, lines = _columns(rows, "({})")
         note = {True: _CAPPED, False: ""}
-        print_table(headers, [[*_counts(row, counted, rest), note[row.capped]] for row in rows])
+        noted = ([*line, note[row.capped]] for line, row in zip(lines, rows, strict=True))
+        print_table([*heads, "note"], noted)
 
 
 def _usual_start(end: date, by: str) -> date:
@@ -111,16 +114,19 @@ def _types(rows: Sequence[DayRecord], part: str) -> list[str]:
     return sorted({kind for row in rows for kind in getattr(row, part)})
 
 
-def _counts(row: DayRecord, counted: Sequence[str], rest: Sequence[str]) -> list[object]:
-    by_type = (row.by_type.get(kind, 0) for kind in counted)
-    return [row.date, row.used, *by_type, *(row.not_counted.get(kind, 0) for kind in rest)]
-
-
-def _print_csv(rows: Sequence[DayRecord]) -> None:
+def _columns(rows: Sequence[DayRecord], outside: str) -> tuple[list[str], list[list[object]]]:
+    """List the heads, one for each type, and the counts; types outside the bill are named so."""
     counted, rest = _types(rows, "by_type"), _types(rows, "not_counted")
-    out = csv.writer(sys.stdout, lineterminator="\n")
-    out.writerow(["date", "used", *counted, *(f"not_counted:{kind}" for kind in rest), _CAPPED])
-    out.writerows([*_counts(row, counted, rest), str(row.capped).lower()] for row in rows)
+    lines: list[list[object]] = [
+        [
+            row.date,
+            row.used,
+            *(row.by_type.get(kind, 0) for kind in counted),
+            *(row.not_counted.get(kind, 0) for kind in rest),
+        ]
+        for row in rows
+    ]
+    return ["date", "used", *counted, *map(outside.format, rest)], lines
 
 
 def _print_bars(rows: Sequence[DayRecord], day: str) -> None:
@@ -177,16 +183,15 @@ def export(
     Of the named organizations, or of all, even those that the config does not name.
     """
     refuse_backward(first, last)
-    config = context.config()
     path = None if output in {None, Path("-")} else output
     kind = format_ or _by_ending(path)
-    with context.existing(config) as database, database.read() as connection:
+    with context.existing() as database, database.read() as connection:
         pks = None
         if organizations:
-            identities = [watch.organization for watch in select_watches(config, organizations)]
+            identities = [watch.organization for watch in context.watches(organizations)]
             pks = list(claims.keys_of(connection, identities).values())
         query = Wanted(pks=pks, first=first or date.min, last=last or date.max)
-        outside = {watch.organization: watch.not_counted for watch in config.watches()}
+        outside = {watch.organization: watch.not_counted for watch in context.config.watches()}
         total = views.how_many_days(connection, query)
         types = views.types_of(connection, query) if kind == "csv" else set()
         with (
@@ -242,7 +247,7 @@ def db() -> None:
 @click.pass_obj
 def upgrade(context: Context) -> None:
     """Make the database, or bring its schema up to this version."""
-    with context.unchecked(context.config()) as database:
+    with context.unchecked() as database:
         refuse_foreign_folder(database)
         before, after = upkeep.upgrade(database)
     change = "has" if before == after else f"upgraded from {before or 'nothing'} to"
@@ -254,7 +259,7 @@ def upgrade(context: Context) -> None:
 @click.pass_obj
 def current(context: Context, as_json: bool) -> int:
     """Show the schema the database has and the one this version needs."""
-    with context.unchecked(context.config()) as database:
+    with context.unchecked() as database:
         revision = upkeep.current(database)
     if as_json:
         body = {"database": database.label, "revision": revision, "needed": HEAD}
@@ -269,7 +274,7 @@ def current(context: Context, as_json: bool) -> int:
 @click.pass_obj
 def check(context: Context) -> int:
     """Check that the database has this version's schema and is sound."""
-    with context.existing(context.config()) as database:
+    with context.existing() as database:
         problems = upkeep.unsound(database)
     for problem in problems:
         click.echo(problem, err=True)
@@ -283,7 +288,7 @@ def check(context: Context) -> int:
 @click.pass_obj
 def backup(context: Context, file: Path) -> None:
     """Copy the SQLite database to FILE while it is in use."""
-    with context.unchecked(context.config()) as database:
+    with context.unchecked() as database:
         if database.path is None:
             command = upkeep.dump_command(database, str(file))
             raise click.UsageError(f"use PostgreSQL's own tool for this: {command}")
@@ -304,23 +309,13 @@ def copy(context: Context, url: str) -> None:
     Stop the service first: what it writes meanwhile is not copied. Then set database.url to it.
     """
     try:
-        new = Database(_revealed(url))
+        new = Database(secret(database_url)(url).reveal())
     except DatabaseUrlError as error:
         raise click.UsageError(str(error)) from None
-    with context.existing(context.config()) as source, closing(new) as target:
-        rows = upkeep.copy(source, target)
-        click.echo(f"{rows} rows copied to {target.label}; set database.url to it")
-
-
-def _revealed(url: str) -> str:
-    """Return the URL that is written or referred to; raises `click.UsageError` without it.
-
-    A malformed one is refused before a library parses it: that would take what follows an `@` in a
-    password for the host, and show it.
-    """
-    try:
-        return secret(database_url)(url).reveal()
-    except InvalidValueError as error:
+    except InvalidValueError as error:  # before a library parses it and shows a password's "@…"
         raise click.UsageError(f"URL: {error}") from None
     except ConfigError as error:
         raise click.UsageError(f"URL: {error.problems[0].message}") from None
+    with context.existing() as source, closing(new) as target:
+        rows = upkeep.copy(source, target)
+        click.echo(f"{rows} rows copied to {target.label}; set database.url to it")

@@ -2,11 +2,11 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
+from typing import Any
 
 import click
 
@@ -17,7 +17,6 @@ from quota_watch.cli.context import (
     print_json,
     print_table,
     progress,
-    select_watches,
 )
 from quota_watch.config import Config, ConfigError, Secret, Use, find_config
 from quota_watch.config.addresses import CLOUD, server
@@ -28,13 +27,11 @@ from quota_watch.lib.machine import Clock
 from quota_watch.lib.text import plural, span, what_and_advice
 from quota_watch.model.period import Period, percent
 from quota_watch.model.source import NotYet, Organization, UpstreamError
-from quota_watch.model.watch import Watch
 from quota_watch.rybbit.client import RybbitClient, build_source
 from quota_watch.rybbit.pacing import Purpose
 from quota_watch.service.backfill import Backfill, Filled, OlderDays, months_back
 from quota_watch.service.discovery import Credential, Sight, credentials_of, listed, look_at
 from quota_watch.storage import claims
-from quota_watch.storage.database import Database
 
 VARIABLE = "RYBBIT_API_KEY"
 """The environment variable that holds the key where there is no config."""
@@ -77,24 +74,6 @@ def plain_client(clock: Clock) -> Iterator[RybbitClient]:
         yield RybbitClient(http, keys={}, timeout=_TIMEOUT, clock=clock)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Listed:
-    """What a key sees of one organization, as `organizations` shows it."""
-
-    id: str
-    name: str
-    server: str
-    role: str | None
-    plan: str | None
-    status: str | None
-    limit: int | None
-    used: int | None
-    percent: float | None
-    no_limit: bool
-    in_config: bool
-    error: UpstreamError | None
-
-
 @click.command()
 @click.option(
     "--base-url",
@@ -112,7 +91,7 @@ def organizations(context: Context, base_url: str | None, as_json: bool) -> int:
     """
     config = None if base_url else _config(context)
     watched = {watch.organization for watch in config.watches()} if config else set()
-    rows: dict[Organization, _Listed] = {}
+    sights: dict[Organization, Sight] = {}
     failures: list[str] = []
     today = context.clock.now().date()
     with ExitStack() as resources:
@@ -121,19 +100,19 @@ def organizations(context: Context, base_url: str | None, as_json: bool) -> int:
             try:
                 for entry in listed(client, each):
                     sight = look_at(client, each, entry, today=today)
-                    in_config = sight.organization in watched
-                    rows.setdefault(sight.organization, _row(sight, in_config=in_config))
+                    sights.setdefault(sight.organization, sight)
             except UpstreamError as error:
                 failures.append(str(error))
             except NotYet as error:
                 failures.append(f"{each.server}: {error}")
     for failure in dict.fromkeys(failures):  # once, though several keys fail alike
         click.echo(f"error: {failure}", err=True)
+    rows = [_row(sight, watched) for sight in sights.values()]
     if as_json:
-        print_json({"organizations": list(rows.values())})
+        print_json({"organizations": rows})
     elif rows:
-        _print(list(rows.values()))
-    return 1 if failures or any(row.error for row in rows.values()) else 0
+        _print(rows)
+    return 1 if failures or any(row["error"] for row in rows) else 0
 
 
 def _config(context: Context) -> Config | None:
@@ -144,7 +123,7 @@ def _config(context: Context) -> Config | None:
         if os.environ.get(VARIABLE):
             return None
         raise
-    return context.config()
+    return context.config
 
 
 def _upstream(
@@ -155,49 +134,50 @@ def _upstream(
             raise click.UsageError(f"no key: put it in the environment variable {VARIABLE}")
         client = resources.enter_context(plain_client(context.clock))
         return client, [credential(f"env:{VARIABLE}", base_url)]
-    context.start_logging(config, Use.POLL)
+    context.start_logging(Use.POLL)
     client = build_source(config, {}, resources, clock=context.clock)
     return client, credentials_of(config)
 
 
-def _row(sight: Sight, *, in_config: bool) -> _Listed:
+def _row(sight: Sight, watched: Container[Organization]) -> dict[str, Any]:
+    """Write what a key sees of one organization, as `organizations --json` prints it."""
     account = sight.account
     limit = account.limit if account else None
-    is_limited = account is not None and limit is not None
-    return _Listed(
-        id=sight.organization.id,
-        name=sight.name,
-        server=sight.organization.server,
-        role=sight.role,
-        plan=account.plan if account and is_limited else None,
-        status=account.status if account and is_limited else None,
-        limit=limit,
-        used=sight.used,
-        percent=None if sight.used is None else percent(sight.used, limit),
-        no_limit=account is not None and limit is None,
-        in_config=in_config,
-        error=sight.trouble,
-    )
+    sold = None if limit is None else account
+    return {
+        "id": sight.organization.id,
+        "name": sight.name,
+        "server": sight.organization.server,
+        "role": sight.role,
+        "plan": sold.plan if sold else None,
+        "status": sold.status if sold else None,
+        "limit": limit,
+        "used": sight.used,
+        "percent": None if sight.used is None else percent(sight.used, limit),
+        "no_limit": account is not None and limit is None,
+        "in_config": sight.organization in watched,
+        "error": sight.trouble,
+    }
 
 
-def _print(rows: Sequence[_Listed]) -> None:
+def _print(rows: Sequence[dict[str, Any]]) -> None:
     headers = ("organization", "name", "server", "plan", "limit", "used", "in config", "note")
     cells = [
         (
-            row.id,
-            row.name,
-            row.server,
-            row.plan,
-            "none" if row.no_limit else row.limit,
-            row.used,
-            "yes" if row.in_config else "no",
-            what_and_advice(row.error.message)[0] if row.error else "",
+            row["id"],
+            row["name"],
+            row["server"],
+            row["plan"],
+            "none" if row["no_limit"] else row["limit"],
+            row["used"],
+            "yes" if row["in_config"] else "no",
+            what_and_advice(row["error"].message)[0] if row["error"] else "",
         )
         for row in rows
     ]
-    is_one_server = len({row.server for row in rows}) == 1
+    is_one_server = len({row["server"] for row in rows}) == 1
     print_table(headers, cells, piped_only=("server",) if is_one_server else ())
-    if new := sum(not row.in_config for row in rows):
+    if new := sum(not row["in_config"] for row in rows):
         click.echo(f"{plural(new, 'organization')} not in the config", err=True)
 
 
@@ -219,16 +199,29 @@ def backfill(context: Context, organizations: tuple[str, ...], first: date, agai
     Skips what is stored, so the same command continues where it stopped. Safe beside a running
     daemon, whose polls go first where the key's rate budget is short.
     """
-    config = context.config()
-    watches = select_watches(config, organizations)
-    start = _start(config, first, context.clock.now().date())
-    context.start_logging(config, Use.POLL, Use.STORE)
-    with context.existing(config, to_write=True) as database, ExitStack() as resources:
-        ask = _asking(context, config, resources)
-        filled = _fill(context, database, ask, watches, start, again=again)
-    for watch in watches:
-        _report(watch.organization.id, filled[watch.organization])
-    return 1 if any(each.left for each in filled.values()) else 0
+    watches, today = context.watches(organizations), context.clock.now().date()
+    start = _start(context.config, first, today)
+    context.start_logging(Use.POLL, Use.STORE)
+    steps = len(months_back(start, today)) * len(watches)
+    with (
+        context.existing(to_write=True) as database,
+        ExitStack() as resources,
+        progress("backfill", steps, bar=True) as bar,
+    ):
+        work = Backfill(
+            database=database,
+            ask=_asking(context, resources),
+            clock=context.clock,
+            sleep=time.sleep,
+            note=bar.say,
+            done=bar.advance,
+        )
+        with database.write() as connection:
+            keys = claims.register(connection, watches, now=context.clock.now())
+        filled = [work.fill(keys[each.organization], each, start, again=again) for each in watches]
+    for watch, its in zip(watches, filled, strict=True):
+        _report(watch.organization.id, its)
+    return 1 if any(each.left for each in filled) else 0
 
 
 def _start(config: Config, first: date, today: date) -> date:
@@ -246,40 +239,13 @@ def _start(config: Config, first: date, today: date) -> date:
     return start
 
 
-def _asking(context: Context, config: Config, resources: ExitStack) -> OlderDays:
+def _asking(context: Context, resources: ExitStack) -> OlderDays:
+    config = context.config
     keys = {each: key.reveal() for each, key in config.credentials().items()}
     source = build_source(config, keys, resources, clock=context.clock)
     for organization in keys:  # so it knows how much of the budget the polls need
         source.interval_for(organization, config.poll.interval)
     return partial(source.days, purpose=Purpose.EXTRA)
-
-
-def _fill(
-    context: Context,
-    database: Database,
-    ask: OlderDays,
-    watches: Sequence[Watch],
-    start: date,
-    *,
-    again: bool,
-) -> dict[Organization, Filled]:
-    now = context.clock.now()
-    with database.write() as connection:
-        keys = claims.register(connection, watches, now=now)
-    steps = len(months_back(start, now.date())) * len(watches)
-    with progress("backfill", steps, bar=True, lines=True) as bar:
-        work = Backfill(
-            database=database,
-            ask=ask,
-            clock=context.clock,
-            sleep=time.sleep,
-            note=bar.say,
-            done=bar.advance,
-        )
-        return {
-            watch.organization: work.fill(keys[watch.organization], watch, start, again=again)
-            for watch in watches
-        }
 
 
 def _report(organization: str, filled: Filled) -> None:

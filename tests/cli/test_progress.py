@@ -44,8 +44,8 @@ def test_the_log_stands_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert handler.stream is screen
 
 
-def test_in_a_pipe_there_are_lines_if_wanted(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress("backfill", 10, bar=True, lines=True) as shown:
+def test_in_a_pipe_there_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("backfill", 10, bar=True) as shown:
         shown.say("Acme 2026-01")
         shown.advance(1)
     assert capsys.readouterr().err == "Acme 2026-01\n"
