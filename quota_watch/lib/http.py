@@ -170,12 +170,10 @@ class Client:
             if connection is not None:
                 try:
                     return self._ask(connection, request, read)
-                except (ReadError, ProtocolError, h11.RemoteProtocolError):
+                except (ReadError, ProtocolError):
                     if connection.is_answered or not repeatable:
                         raise
             return self._ask(self._connect(request.url, way), request, read)
-        except h11.ProtocolError as error:
-            raise ProtocolError(str(error)) from error
         finally:
             self._free.release()
 
@@ -318,7 +316,7 @@ def glance(
 
     def read(pieces: Iterator[bytes], status: int, headers: Mapping[str, str]) -> Response:
         body = bytearray()
-        with suppress(HttpError, h11.ProtocolError), deadline(body_seconds):
+        with suppress(HttpError), deadline(body_seconds):
             for piece in pieces:
                 body += piece
                 if len(body) > max_bytes:

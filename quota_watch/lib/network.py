@@ -8,6 +8,7 @@ import io
 import math
 import os
 import queue
+import re
 import select
 import socket
 import ssl
@@ -31,6 +32,8 @@ _TLS_WAITS: dict[type[OSError], int] = {
     ssl.SSLWantReadError: select.POLLIN,
     ssl.SSLWantWriteError: select.POLLOUT,
 }
+_ANSWER = re.compile(rb"HTTP/1\.[01] [2-5]")
+"""How an answer begins that is not an interim one."""
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """The environment variables that name the certificates to trust."""
 
@@ -115,18 +118,32 @@ class Stream:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = connection
         self._ready = select.poll()
+        self._needs = 0
 
     def recv(self, most: int) -> bytes:
         """Return what has arrived, at most so much; nothing at the end."""
         if not self._is_decrypted():
             self._wait(select.POLLIN)
-        return self._do(self._socket.recv, most, after=select.POLLIN)
+        while (data := self.recv_now(most)) is None:
+            self._wait(self._needs)
+        return data
+
+    def recv_now(self, most: int) -> bytes | None:
+        """Return what has arrived; None where nothing has, or only what TLS itself needs."""
+        return self._try(self._socket.recv, most, needs=select.POLLIN)
 
     def sendall(self, data: bytes) -> None:
         """Send all of `data`."""
         rest = memoryview(data)
         while rest:
-            rest = rest[self._do(self._socket.send, rest, after=select.POLLOUT) :]
+            rest = rest[self.send(rest, or_until=0) :]
+
+    def send(self, data: memoryview, *, or_until: int = select.POLLIN) -> int:
+        """Send what fits; where nothing does, wait for that or another event, and return 0."""
+        sent = self._try(self._socket.send, data, needs=select.POLLOUT)
+        if sent is None:
+            self._wait(self._needs | or_until)
+        return sent or 0
 
     def start_tls(self, context: ssl.SSLContext, host: str) -> Self:
         """Go on encrypted; a connection with which that fails is closed."""
@@ -162,18 +179,17 @@ class Stream:
     def _is_decrypted(self) -> bool:
         return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
 
-    def _do(
-        self, operation: Callable[[_Argument], _Result], argument: _Argument, *, after: int
-    ) -> _Result:
-        """Do something as soon as `after`, or what TLS needs first, has happened."""
-        while True:
-            try:
-                return operation(argument)
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
-                event = _TLS_WAITS.get(type(error), after)
-            except OSError as error:
-                raise ReadError(str(error)) from error
-            self._wait(event)
+    def _try(
+        self, operation: Callable[[_Argument], _Result], argument: _Argument, *, needs: int
+    ) -> _Result | None:
+        """Do something if it can be done now, else return None and know what it needs first."""
+        try:
+            return operation(argument)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+            self._needs = _TLS_WAITS.get(type(error), needs)
+            return None
+        except OSError as error:
+            raise ReadError(str(error)) from error
 
     def _wait(self, event: int) -> None:
         seconds = left()
@@ -203,7 +219,7 @@ class _Incoming(io.RawIOBase):
 class Connection:
     """One HTTP/1.1 connection, which carries one exchange after another while it is clean.
 
-    Raises `HttpError`s and what h11 raises; after that it must be closed.
+    Raises `HttpError`s; after that it must be closed.
     """
 
     def __init__(self, stream: Stream, way: str) -> None:
@@ -215,20 +231,28 @@ class Connection:
         """When it last became idle, by the monotonic clock."""
         self.is_answered = False
         """Whether anything arrived since the last request was sent."""
+        self._is_sent = True
 
     def send(self, head: h11.Request, content: bytes = b"") -> None:
-        """Send a request; a server that hangs up early may have answered why."""
+        """Send a request, or what the server takes of it: it may answer before it has read all."""
         self.is_answered = False
         parts = [self._state.send(head)]
         if content:
             parts.append(self._state.send(h11.Data(data=content)))
         parts.append(self._state.send(h11.EndOfMessage()))
-        with suppress(ReadError):
-            self._stream.sendall(b"".join(part for part in parts if part))
+        rest = memoryview(b"".join(part for part in parts if part))
+        with suppress(ReadError):  # it may have hung up, but first answered why
+            while rest and not (self.is_answered and _ANSWER.match(self._state.trailing_data[0])):
+                sent = self._stream.send(rest)
+                rest = rest[sent:]
+                if not sent:
+                    self._take(self._stream.recv_now(_AT_ONCE))
+        self._is_sent = not rest
 
     def receive_head(self) -> tuple[int, Mapping[str, str]]:
         """Return status and headers of the answer, after any interim ones; repeated ones joined."""
-        self._receive()
+        if not self.is_answered:
+            self._take(self._stream.recv(_AT_ONCE))
         while not isinstance(event := self._next_event(), h11.Response):
             if not isinstance(event, h11.InformationalResponse):
                 raise ProtocolError("the answer has no head")
@@ -249,10 +273,11 @@ class Connection:
         What a server sends beyond one answer must never pass for the answer to the next request.
         """
         state = self._state
-        clean = state.our_state is state.their_state is h11.DONE and not state.trailing_data[0]
-        if clean:
+        is_done = self._is_sent and state.our_state is state.their_state is h11.DONE
+        is_clean = is_done and not state.trailing_data[0]
+        if is_clean:
             state.start_next_cycle()
-        return clean
+        return is_clean
 
     def is_quiet(self) -> bool:
         """Whether nothing arrived while it was idle, not even the end."""
@@ -263,12 +288,17 @@ class Connection:
         self._stream.close()
 
     def _next_event(self) -> Any:
-        while (event := self._state.next_event()) is h11.NEED_DATA:
-            self._receive()
+        try:
+            while (event := self._state.next_event()) is h11.NEED_DATA:
+                self._take(self._stream.recv(_AT_ONCE))
+        except h11.RemoteProtocolError as error:
+            raise ProtocolError(str(error)) from error
         return event
 
-    def _receive(self) -> None:
-        data = self._stream.recv(_AT_ONCE)
+    def _take(self, data: bytes | None) -> None:
+        """Take in what arrived, if anything did; nothing at all is the end."""
+        if data is None:
+            return
         if not data and self._state.their_state is h11.SEND_RESPONSE:
             raise ProtocolError("Server disconnected without an answer.")
         self.is_answered = self.is_answered or bool(data)

@@ -21,6 +21,7 @@ from quota_watch.lib.http import (
     fetch,
 )
 from quota_watch.lib.network import ConnectError, ProtocolError, ReadError, TimedOut, deadline
+from support.servers import raw_server
 from support.threads import wait_until
 
 SOON = 0.4
@@ -541,3 +542,76 @@ def test_certificates_that_are_not_there_are_named_where_they_are_needed(monkeyp
         assert get(client, server.url).body == b"x"
         with pytest.raises(ConnectError, match=r"SSL_CERT_FILE=/no/such\.pem .*can't be used"):
             get(client, server.url.replace("http:", "https:"))
+
+
+BIG = b"x" * 50_000_000
+REFUSAL = b"HTTP/1.1 413 Too Large\r\ncontent-length: 5\r\n\r\nlarge"
+
+
+def _refuse_unread(ending, tls=None):
+    """Serve one client after the other: answer at the head of a request, then do `ending`."""
+
+    def script(client, over):
+        sock = tls.wrap_socket(client, server_side=True) if tls else client
+        with sock:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += sock.recv(1024)
+            sock.sendall(REFUSAL)
+            ending(sock, over)
+
+    return raw_server(script)
+
+
+def _close(_sock, _over):
+    """Hang up with the body unread: the system sends a reset."""
+
+
+def _close_later(_sock, over):
+    over.wait(0.3)
+
+
+def _hold(_sock, over):
+    over.wait(30)
+
+
+@pytest.mark.parametrize("ending", [_close, _close_later, _hold])
+def test_an_answer_before_the_body_was_read_is_the_answer(http, ending):
+    with _refuse_unread(ending) as port:
+        for _ in range(2):
+            request = http.build_request("POST", f"http://127.0.0.1:{port}", content=BIG)
+            answer = fetch(http, request, seconds=5)
+            assert (answer.status, answer.body) == (413, b"large")
+
+
+@pytest.mark.parametrize("ending", [_close_later, _hold])
+def test_over_tls_too(authority, tmp_path: Path, ending):
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with (
+        _refuse_unread(ending, _tls(authority, "localhost")) as port,
+        build_client(connections=1, ca_file=tmp_path / "ca.pem") as client,
+    ):
+        request = client.build_request("POST", f"https://localhost:{port}", content=BIG)
+        assert fetch(client, request, seconds=5).status == 413
+
+
+def test_a_large_body_arrives_whole_over_tls(serve, authority, tmp_path: Path):
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    server = serve(lambda c: c.answer(str(len(c.body)).encode()), _tls(authority, "localhost"))
+    with build_client(connections=1, ca_file=tmp_path / "ca.pem") as client:
+        request = client.build_request("POST", f"https://localhost:{server.port}", content=BIG)
+        assert fetch(client, request, seconds=20).body == b"50000000"
+
+
+def test_an_interim_answer_ends_no_request(http):
+    def go_on(client, over):
+        client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        over.wait(0.1)
+        left = len(BIG)
+        while left > 0:
+            left -= len(client.recv(1 << 20))
+        client.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    with raw_server(go_on) as port:
+        request = http.build_request("POST", f"http://127.0.0.1:{port}", content=BIG)
+        assert fetch(http, request, seconds=20).status == 200
