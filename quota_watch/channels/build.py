@@ -10,7 +10,7 @@ from quota_watch.channels.email import EmailChannel
 from quota_watch.channels.services import PAGERDUTY_URL, Discord, PagerDuty, Slack, Teams
 from quota_watch.channels.webhook import AT_ONCE, Form, OwnTemplate, WebhookChannel
 from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, Problem, WebhookTable
-from quota_watch.lib.http import Client, build_client
+from quota_watch.lib.http import Client
 from quota_watch.lib.network import HttpError
 from quota_watch.lib.urls import proxy_for
 from quota_watch.messages.facts import EXAMPLES_AT, Message, examples
@@ -150,7 +150,7 @@ class ChannelBuilder:
         if url not in self._clients:
             connections = AT_ONCE * max(1, len(self._config.channels))
             try:
-                client = build_client(proxy=url, connections=connections)
+                client = Client(proxy=url, connections=connections)
             except HttpError as error:
                 what = f"${variable}: {error}; correct it, or list the host in $NO_PROXY"
                 raise self._refused(f"channels.{name}.url", what) from None

@@ -22,7 +22,7 @@ from quota_watch.config import Config, ConfigError, Secret, Use, find_config
 from quota_watch.config.addresses import CLOUD, server
 from quota_watch.config.secrets import API_KEY
 from quota_watch.config.values import InvalidValueError
-from quota_watch.lib.http import build_client
+from quota_watch.lib.http import Client
 from quota_watch.lib.machine import Clock
 from quota_watch.lib.text import plural, span, what_and_advice
 from quota_watch.model.period import Period, percent
@@ -70,7 +70,7 @@ def credential(key: str, server: str | None, ids: tuple[str, ...] = ()) -> Crede
 @contextmanager
 def plain_client(clock: Clock) -> Iterator[RybbitClient]:
     """Open a client that asks as a config without any settings would."""
-    with build_client(connections=1) as http:
+    with Client(connections=1) as http:
         yield RybbitClient(http, keys={}, timeout=_TIMEOUT, clock=clock)
 
 

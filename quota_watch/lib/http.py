@@ -33,7 +33,7 @@ from quota_watch.lib.network import (
     trust,
     usual_certificates,
 )
-from quota_watch.lib.urls import Url, parse_proxy, parse_url
+from quota_watch.lib.urls import Url, parse_url
 
 _IDLE_SECONDS = 55.0
 """How long an idle connection is kept: routers and proxies drop one after a minute."""
@@ -92,16 +92,20 @@ _Read = Callable[[Iterator[bytes], int, Mapping[str, str]], Response]
 
 
 class Client:
-    """A pool of connections that threads share, kept alive between requests.
+    """A pool of at most `connections` that threads share, kept alive between requests.
 
-    `build_client` makes one; `fetch` and `glance` ask with it.
+    `ca_file` holds certificates to trust beside the usual ones; `proxy` is an `http://` URL.
+    Raises `HttpError` if either can't be used. The usual ones are read when first needed. `fetch`
+    and `glance` ask with it.
     """
 
     def __init__(
-        self, *, trusted: Callable[[], ssl.SSLContext], proxy: Url | None, connections: int
+        self, *, connections: int, ca_file: Path | None = None, proxy: str | None = None
     ) -> None:
-        self._trusted = trusted
-        self._proxy = proxy
+        self._trusted = None if ca_file is None else trust(ca_file)
+        self._proxy = None if proxy is None else _parse_proxy(proxy)
+        login = self._proxy and self._proxy.login
+        self._proxy_headers = [(b"Proxy-Authorization", login)] if login else []
         self._most = connections
         self._free = threading.Semaphore(connections)
         self._lock = threading.Lock()
@@ -148,7 +152,7 @@ class Client:
         target = place.target
         if self._is_forwarded(place):
             target = f"{place.scheme}://{place.authority}{target}"
-            sent += self._proxy_headers()
+            sent += self._proxy_headers
         try:
             head = h11.Request(method=method, target=target, headers=sent)
         except h11.LocalProtocolError as error:
@@ -239,7 +243,7 @@ class Client:
 
     def _context(self) -> ssl.SSLContext:
         try:
-            return self._trusted()
+            return self._trusted or usual_certificates()
         except OSError as error:
             raise ConnectError(str(error)) from error
 
@@ -248,32 +252,20 @@ class Client:
         connection = Connection(stream, "proxy")
         host = f"[{url.host}]" if ":" in url.host else url.host
         target = f"{host}:{url.port}".encode("ascii")
-        headers = [(b"Host", target), *self._proxy_headers()]
+        headers = [(b"Host", target), *self._proxy_headers]
         connection.send(h11.Request(method="CONNECT", target=target, headers=headers))
         status, _ = connection.receive_head()
         if not 200 <= status < 300:  # noqa: PLR2004 -- success
             # Not in its own words: they may repeat the login we sent.
             raise ConnectError(f"the proxy answered {status}")
 
-    def _proxy_headers(self) -> list[tuple[bytes, bytes]]:
-        login = self._proxy and self._proxy.login
-        return [(b"Proxy-Authorization", login)] if login else []
 
-
-def build_client(
-    *, ca_file: Path | None = None, proxy: str | None = None, connections: int
-) -> Client:
-    """Build the client that threads share, with at most `connections` at a time.
-
-    `ca_file` holds certificates to trust beside the usual ones; `proxy` is an `http://` URL.
-    Raises `HttpError` if either can't be used. The usual ones are read when first needed.
-    """
-    context = None if ca_file is None else trust(ca_file)
-    trusted = usual_certificates if context is None else lambda: context
-    parsed = None if proxy is None else parse_proxy(proxy)
-    if proxy is not None and parsed is None:
-        raise HttpError("proxy is not an http:// URL, such as http://proxy.example:3128")
-    return Client(trusted=trusted, proxy=parsed, connections=connections)
+def _parse_proxy(url: str) -> Url:
+    with suppress(ValueError):
+        proxy = parse_url(url)
+        if proxy.scheme == "http":  # TLS inside of TLS is not supported
+            return proxy
+    raise HttpError("proxy is not an http:// URL, such as http://proxy.example:3128")
 
 
 def fetch(

@@ -79,15 +79,6 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
     return None
 
 
-def parse_proxy(url: str) -> Url | None:
-    """Parse a proxy's URL; None for what is none. TLS inside of TLS is not supported."""
-    try:
-        proxy = parse_url(url)
-    except ValueError:
-        return None
-    return proxy if proxy.scheme == "http" else None
-
-
 def _is_exempt(url: SplitResult, no_proxy: str) -> bool:
     host = _plain(url.hostname or "")
     if is_loopback(host):

@@ -11,7 +11,7 @@ from typing import Self
 from urllib.parse import quote, urlencode
 
 from quota_watch.config import Config
-from quota_watch.lib.http import Client, build_client
+from quota_watch.lib.http import Client
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock, SystemClock
 from quota_watch.model.limit import ENFORCED_EVERY
@@ -79,7 +79,7 @@ def build_source(
     Raises `ConfigError`, or `HttpError` where the CA file or the proxy can't be used.
     """
     rybbit = config.rybbit
-    http = build_client(
+    http = Client(
         ca_file=rybbit.ca_file,
         proxy=rybbit.proxy.reveal() if rybbit.proxy else None,
         connections=config.poll.concurrency,

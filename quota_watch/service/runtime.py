@@ -14,7 +14,7 @@ from quota_watch.config import Config, ConfigError, format_duration
 from quota_watch.config.models import ReportsTable
 from quota_watch.config.values import Problem
 from quota_watch.lib import QuotaWatchError
-from quota_watch.lib.http import build_client
+from quota_watch.lib.http import Client
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock
 from quota_watch.lib.network import HttpError
@@ -163,7 +163,7 @@ class Runtime:
         url = table.url.reveal()
         variable, proxy = proxy_for(url, os.environ) or ("", None)
         try:
-            client = build_client(proxy=proxy, connections=1)
+            client = Client(proxy=proxy, connections=1)
         except HttpError as error:
             what = f"${variable}: {error}; correct it, or list the host in $NO_PROXY"
             raise ConfigError(self._config.path, [Problem("heartbeat.url", what)]) from None

@@ -9,7 +9,7 @@ import pytest
 from quota_watch.channels.channel import DeliveryError
 from quota_watch.channels.services import Discord, PagerDuty, Slack, Teams
 from quota_watch.channels.webhook import Form, OwnTemplate, WebhookChannel
-from quota_watch.lib.http import Client, build_client
+from quota_watch.lib.http import Client
 from quota_watch.messages.render import Renderer
 from quota_watch.model.watch import Severity
 from support.domain import NOON
@@ -25,7 +25,7 @@ RATE_LIMITED = b'{"message": "You are being rate limited.", "retry_after": 64.57
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    with build_client(connections=1) as client:
+    with Client(connections=1) as client:
         yield client
 
 
@@ -134,7 +134,7 @@ def test_a_template_that_fails_later_is_tried_again_when_it_may_be_mended(client
 
 def test_a_webhook_behind_a_proxy_goes_through_it(http_server):
     # A proxy is asked for whole URLs; what it answers comes from the other end.
-    with build_client(connections=1, proxy=http_server.url) as client:
+    with Client(connections=1, proxy=http_server.url) as client:
         hook = channel(client, "http://hooks.example/x", Form(), proxy=http_server.url)
         hook.send(FIRED, now=NOON)
         told = "the proxy 127.0.0.1, which leads to hooks.example, can be reached"
@@ -145,7 +145,7 @@ def test_a_webhook_behind_a_proxy_goes_through_it(http_server):
 
 def test_a_proxy_that_is_not_there_is_named():
     proxy = "http://127.0.0.1:9"
-    with build_client(connections=1, proxy=proxy) as client:
+    with Client(connections=1, proxy=proxy) as client:
         hook = channel(client, "http://hooks.example/x", Form(), proxy=proxy)
         for attempt in (lambda: hook.send(FIRED, now=NOON), hook.check):
             with pytest.raises(DeliveryError, match=r"no connection to the proxy 127\.0\.0\.1"):

@@ -18,7 +18,7 @@ from standardwebhooks import Webhook
 from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError
 from quota_watch.channels.webhook import Form, WebhookChannel, compact
 from quota_watch.config.values import InvalidValueError
-from quota_watch.lib.http import Client, build_client, seconds_until
+from quota_watch.lib.http import Client, seconds_until
 from quota_watch.model.watch import Severity
 from support.domain import NOON
 from support.http import HttpServer
@@ -35,7 +35,7 @@ MESSAGE = message(tell(fired()))
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    with build_client(connections=2) as client:
+    with Client(connections=2) as client:
         yield client
 
 
@@ -328,7 +328,7 @@ def test_a_private_authority_of_the_environment_is_trusted(tmp_path, monkeypatch
                 if piece.endswith(b"}"):  # the body's end: who hangs up earlier is not heard
                     secure.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
-    with raw_server(answer) as port, build_client(connections=1) as trusting:
+    with raw_server(answer) as port, Client(connections=1) as trusting:
         hook = channel(trusting, f"https://127.0.0.1:{port}")
         assert "can be reached" in hook.check()
         hook.send(MESSAGE, now=NOON)

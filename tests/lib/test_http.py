@@ -16,8 +16,8 @@ from quota_watch.lib import network
 from quota_watch.lib.http import (
     MAX_BODY,
     BodyError,
+    Client,
     HttpError,
-    build_client,
     fetch,
 )
 from quota_watch.lib.network import ConnectError, ProtocolError, ReadError, TimedOut, deadline
@@ -70,7 +70,7 @@ def test_requests_name_the_program_and_ask_for_no_compression(http, serve):
 def test_many_threads_share_one_client(serve):
     server = serve(lambda c: c.answer(b"x"))
     got = []
-    with build_client(connections=3) as client:
+    with Client(connections=3) as client:
         threads = [
             threading.Thread(
                 target=lambda: got.append([get(client, server.url) for _ in range(20)])
@@ -123,7 +123,7 @@ def test_a_request_nobody_reads_ends_at_the_deadline(http):
 
 def test_waiting_for_a_free_connection_ends_at_the_deadline(serve):
     server = serve(lambda c: c.hold())
-    with build_client(connections=1) as client:
+    with Client(connections=1) as client:
         busy = threading.Thread(
             target=lambda: assert_times_out_soon(lambda: get(client, server.url, seconds=1))
         )
@@ -225,7 +225,7 @@ def test_a_second_answer_over_tls_makes_the_connection_unusable(serve, authority
     server = serve(
         lambda c: c.send(answer + next(bodies) + answer + b"wrong"), _tls(authority, "localhost")
     )
-    with build_client(connections=1, ca_file=tmp_path / "ca.pem") as client:
+    with Client(connections=1, ca_file=tmp_path / "ca.pem") as client:
         url = f"https://localhost:{server.port}"
         assert [get(client, url).body for _ in range(3)] == [b"a", b"b", b"c"]
 
@@ -233,7 +233,7 @@ def test_a_second_answer_over_tls_makes_the_connection_unusable(serve, authority
 def test_over_tls_a_connection_carries_one_request_after_another(serve, authority, tmp_path: Path):
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     server = serve(lambda c: c.answer(b"x"), _tls(authority, "localhost"))
-    with build_client(connections=1, ca_file=tmp_path / "ca.pem") as client:
+    with Client(connections=1, ca_file=tmp_path / "ca.pem") as client:
         for _ in range(5):
             get(client, f"https://localhost:{server.port}")
     assert server.connections == 1
@@ -346,7 +346,7 @@ def test_servers_share_no_connection(http, serve):
 
 def test_many_requests_need_no_more_connections_than_there_are_threads(serve):
     server = serve(lambda c: c.answer(b"x"))
-    with build_client(connections=4) as client:
+    with Client(connections=4) as client:
         threads = [
             threading.Thread(target=lambda: [get(client, server.url) for _ in range(50)])
             for _ in range(4)
@@ -379,7 +379,7 @@ def test_the_environment_adds_no_proxy_and_no_credential(serve, monkeypatch, tmp
     monkeypatch.setenv("NETRC", str(netrc))
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     server = serve(lambda c: c.answer(b""))
-    with build_client(connections=1) as client:
+    with Client(connections=1) as client:
         get(client, server.url)
     assert "authorization" not in server.heads[0].lower()
 
@@ -387,7 +387,7 @@ def test_the_environment_adds_no_proxy_and_no_credential(serve, monkeypatch, tmp
 def test_a_proxy_is_used_with_its_password(serve):
     proxy = serve(lambda c: c.answer(b"by proxy"))
     url = proxy.url.replace("http://", "http://user:pass@")
-    with build_client(connections=1, proxy=url) as client:
+    with Client(connections=1, proxy=url) as client:
         assert get(client, "http://rybbit.example/x").body == b"by proxy"
     assert proxy.heads[0].startswith("GET http://rybbit.example/x HTTP/1.1")
     assert "Proxy-Authorization: Basic " in proxy.heads[0]
@@ -396,14 +396,14 @@ def test_a_proxy_is_used_with_its_password(serve):
 @pytest.mark.parametrize("url", ["https://p:1", "socks5://p:1", "p:3128", "", "http://"])
 def test_a_proxy_that_is_no_http_url_is_refused(url):
     with pytest.raises(HttpError, match="proxy is not an http:// URL"):
-        build_client(connections=1, proxy=url)
+        Client(connections=1, proxy=url)
 
 
 def test_a_proxy_that_repeats_its_password_does_not_show_it(serve):
     proxy = serve(lambda c: c.send(b"HTTP/1.1 407 wrong: hush\r\ncontent-length: 0\r\n\r\n"))
     url = proxy.url.replace("http://", "http://user:hush@")
     with (
-        build_client(connections=1, proxy=url) as client,
+        Client(connections=1, proxy=url) as client,
         pytest.raises(HttpError, match=r"the proxy answered 407$"),
     ):
         get(client, "https://rybbit.example/x")
@@ -412,7 +412,7 @@ def test_a_proxy_that_repeats_its_password_does_not_show_it(serve):
 def test_a_refused_proxy_does_not_show_its_password():
     password = "canary"
     with pytest.raises(HttpError) as caught:
-        build_client(connections=1, proxy=f"socks5://user:{password}@p:1")
+        Client(connections=1, proxy=f"socks5://user:{password}@p:1")
     assert f":{password}" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -486,7 +486,7 @@ def test_after_an_error_the_client_goes_on(http, serve):
 
 def test_urls_are_not_logged_at_info(serve, caplog):
     caplog.set_level(logging.INFO)
-    with build_client(connections=1) as client:
+    with Client(connections=1) as client:
         get(client, serve(lambda c: c.answer(b"")).url + "/secret-path")
     assert "secret-path" not in caplog.text
 
@@ -511,7 +511,7 @@ def test_a_certificate_of_an_unknown_authority_is_refused(http, serve, authority
 def test_the_authority_of_ca_file_is_trusted(serve, authority, tmp_path: Path):
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     server = serve(lambda c: c.answer(b"private"), _tls(authority, "localhost"))
-    with build_client(connections=1, ca_file=tmp_path / "ca.pem") as client:
+    with Client(connections=1, ca_file=tmp_path / "ca.pem") as client:
         assert get(client, f"https://localhost:{server.port}").body == b"private"
 
 
@@ -519,7 +519,7 @@ def test_a_certificate_for_another_name_is_refused(serve, authority, tmp_path: P
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     server = serve(lambda c: c.answer(b"x"), _tls(authority, "other.example"))
     with (
-        build_client(connections=1, ca_file=tmp_path / "ca.pem") as client,
+        Client(connections=1, ca_file=tmp_path / "ca.pem") as client,
         pytest.raises(ConnectError, match="CERTIFICATE_VERIFY_FAILED"),
     ):
         get(client, f"https://localhost:{server.port}")
@@ -531,14 +531,14 @@ def test_a_ca_file_that_can_not_be_used_is_named(content, tmp_path: Path):
     if content is not None:
         path.write_text(content)
     with pytest.raises(HttpError, match=r"ca_file .*ca\.pem can't be used: "):
-        build_client(connections=1, ca_file=path)
+        Client(connections=1, ca_file=path)
 
 
 def test_certificates_that_are_not_there_are_named_where_they_are_needed(monkeypatch, serve):
     monkeypatch.setenv("SSL_CERT_FILE", "/no/such.pem")
     server = serve(lambda c: c.answer(b"x"))
     network.usual_certificates.cache_clear()
-    with build_client(connections=1) as client:
+    with Client(connections=1) as client:
         assert get(client, server.url).body == b"x"
         with pytest.raises(ConnectError, match=r"SSL_CERT_FILE=/no/such\.pem .*can't be used"):
             get(client, server.url.replace("http:", "https:"))
@@ -589,7 +589,7 @@ def test_over_tls_too(authority, tmp_path: Path, ending):
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     with (
         _refuse_unread(ending, _tls(authority, "localhost")) as port,
-        build_client(connections=1, ca_file=tmp_path / "ca.pem") as client,
+        Client(connections=1, ca_file=tmp_path / "ca.pem") as client,
     ):
         request = client.build_request("POST", f"https://localhost:{port}", content=BIG)
         assert fetch(client, request, seconds=5).status == 413
@@ -598,7 +598,7 @@ def test_over_tls_too(authority, tmp_path: Path, ending):
 def test_a_large_body_arrives_whole_over_tls(serve, authority, tmp_path: Path):
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     server = serve(lambda c: c.answer(str(len(c.body)).encode()), _tls(authority, "localhost"))
-    with build_client(connections=1, ca_file=tmp_path / "ca.pem") as client:
+    with Client(connections=1, ca_file=tmp_path / "ca.pem") as client:
         request = client.build_request("POST", f"https://localhost:{server.port}", content=BIG)
         assert fetch(client, request, seconds=20).body == b"50000000"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quota_watch.config import load
-from quota_watch.lib.http import build_client
+from quota_watch.lib.http import Client
 from quota_watch.service.health import Heartbeat
 from quota_watch.service.runtime import Runtime
 from quota_watch.storage.database import Database
@@ -20,7 +20,7 @@ SECRET = "a-secret-path"
 
 @pytest.fixture
 def heartbeat(http_server: HttpServer, clock: FakeClock) -> Iterator[Heartbeat]:
-    with build_client(connections=1) as client:
+    with Client(connections=1) as client:
         url = f"{http_server.url}/{SECRET}?token=x"
         yield Heartbeat(url, interval=timedelta(minutes=5), client=client, clock=clock)
 

@@ -12,7 +12,7 @@ from sqlalchemy import Row, func, select
 from quota_watch.config import Config, load
 from quota_watch.demo.scenes import Scene
 from quota_watch.demo.simulator import BURST, Simulator
-from quota_watch.lib.http import Client, build_client, fetch
+from quota_watch.lib.http import Client, fetch
 from quota_watch.model.period import DayCounts
 from quota_watch.model.source import ErrorKind, NotYet, Organization, UpstreamError
 from quota_watch.rybbit.client import RybbitClient
@@ -37,7 +37,7 @@ KEY = "key-of-one-owner-of-all"
 
 @pytest.fixture(scope="module")
 def http() -> Iterator[Client]:
-    with build_client(connections=8) as client:
+    with Client(connections=8) as client:
         yield client
 
 

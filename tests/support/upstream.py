@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from quota_watch.lib.http import Client, build_client
+from quota_watch.lib.http import Client
 from quota_watch.model.source import Organization
 from quota_watch.rybbit.client import RybbitClient
 
@@ -136,7 +136,7 @@ def serve() -> Iterator[Callable[..., Upstream]]:
 
 @pytest.fixture(scope="module")  # reading the trusted certificates takes longer than most tests
 def http() -> Iterator[Client]:
-    with build_client(connections=4) as client:
+    with Client(connections=4) as client:
         yield client
 
 
