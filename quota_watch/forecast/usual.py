@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import dropwhile, groupby, pairwise
+from itertools import accumulate, dropwhile, groupby, pairwise
 from statistics import fmean, median
 from typing import Annotated, Any
 
@@ -305,24 +305,21 @@ def _shares_of(day: date, snapshots: Iterable[Snapshot], total: int) -> list[flo
     if total <= 0:
         return None
     start = datetime.combine(day, time.min, UTC)
-    points = [(0.0, 0)]
-    for snapshot in snapshots:
-        hour = (snapshot.at - start) / ONE_DAY * _HOURS
-        highest = points[-1][1]
-        if snapshot.today < highest - _FALL * total:
-            return None
-        points.append((hour, min(max(snapshot.today, highest), total)))
-    points.append((float(_HOURS), total))
-    if any(later - earlier > _LONGEST_GAP for (earlier, _), (later, _) in pairwise(points)):
+    seen = list(snapshots)
+    highest = list(accumulate((min(each.today, total) for each in seen), max, initial=0))
+    hours = [0.0, *((each.at - start) / ONE_DAY * _HOURS for each in seen), float(_HOURS)]
+    fell = any(each.today < high - _FALL * total for each, high in zip(seen, highest, strict=False))
+    if fell or any(later - earlier > _LONGEST_GAP for earlier, later in pairwise(hours)):
         return None
-    return _by_hour(points, total)
+    return _by_hour(hours, [*highest, total])
 
 
-def _by_hour(points: Sequence[tuple[float, int]], total: int) -> list[float]:
-    hours, shares = [at for at, _ in points], []
+def _by_hour(hours: Sequence[float], counts: Sequence[int]) -> list[float]:
+    """Read off, at each full hour, the share of a count that rises between the points."""
+    shares = []
     for hour in range(_HOURS + 1):
         place = bisect_left(hours, hour, lo=1)
-        (before, low), (after, high) = points[place - 1 : place + 1]
+        (before, after), (low, high) = hours[place - 1 : place + 1], counts[place - 1 : place + 1]
         part = (hour - before) / (after - before) if after > before else 1.0
-        shares.append((low + (high - low) * min(part, 1.0)) / total)
+        shares.append((low + (high - low) * min(part, 1.0)) / counts[-1])
     return shares

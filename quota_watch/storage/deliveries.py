@@ -15,7 +15,7 @@ from quota_watch.model.schedule import QuietHours
 from quota_watch.model.watch import Severity
 from quota_watch.storage.claims import EXPIRED, is_free
 from quota_watch.storage.database import write_rows
-from quota_watch.storage.schema import alert, delivery
+from quota_watch.storage.schema import alert, delivery, organization
 
 RESOLVED = "alert.resolved"
 TEST = "test"
@@ -291,9 +291,20 @@ def rows(
 ) -> list[Row[Any]]:
     """Return deliveries for showing, newest first, without the facts they carry.
 
-    `most` of them at most, and only those in `state` if one is given.
+    Each with what it is about: the alert's id and steps, and its organization's id. `most` of them
+    at most, and only those in `state` if one is given.
     """
-    query: Select[Any] = select(*WITHOUT_FACTS).order_by(delivery.c.pk.desc())
+    about = (
+        alert.c.id.label("alert_id"),
+        alert.c.transitions,
+        organization.c.id.label("organization_id"),
+    )
+    query: Select[Any] = (
+        select(*WITHOUT_FACTS, *about)
+        .outerjoin_from(delivery, alert)
+        .outerjoin(organization)
+        .order_by(delivery.c.pk.desc())
+    )
     if state is not None:
         query = query.where(delivery.c.state == state)
     return list(connection.execute(query.limit(most)))

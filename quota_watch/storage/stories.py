@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select, update
 
 from quota_watch.lib.text import iso
 from quota_watch.model.source import Organization
@@ -135,13 +135,9 @@ def rows_of(
     only_open: bool,
     most: int | None = None,
 ) -> list[Row[Any]]:
-    """Return alert rows for showing, newest first; `most` of them at most."""
-    query = select(alert).order_by(alert.c.started_at.desc(), alert.c.pk.desc())
-    if pks is not None:
-        query = query.where(among(alert.c.organization_pk, pks))
-    if only_open:
-        query = query.where(alert.c.ended_at.is_(None))
-    return list(connection.execute(query.limit(most)))
+    """Return alert rows with their organization's id, newest first; `most` of them at most."""
+    whose = () if pks is None else (among(alert.c.organization_pk, pks),)
+    return _rows(connection, *whose, only_open=only_open, most=most)
 
 
 def rows_of_server(
@@ -149,13 +145,25 @@ def rows_of_server(
 ) -> list[Row[Any]]:
     """Return alert rows about a whole server, or all that one of its keys sees, newest first."""
     subject = alert.c.subject
-    query = select(alert).where(
-        alert.c.organization_pk.is_(None),
-        or_(subject == server, subject.startswith(f"{server} (", autoescape=True)),
+    its = or_(subject == server, subject.startswith(f"{server} (", autoescape=True))
+    return _rows(connection, alert.c.organization_pk.is_(None), its, only_open=only_open)
+
+
+def _rows(
+    connection: Connection,
+    *conditions: ColumnElement[bool],
+    only_open: bool,
+    most: int | None = None,
+) -> list[Row[Any]]:
+    query = (
+        select(alert, organization.c.id.label("organization_id"))
+        .outerjoin_from(alert, organization)
+        .where(*conditions)
+        .order_by(alert.c.started_at.desc(), alert.c.pk.desc())
     )
     if only_open:
         query = query.where(alert.c.ended_at.is_(None))
-    return list(connection.execute(query.order_by(alert.c.started_at.desc(), alert.c.pk.desc())))
+    return list(connection.execute(query.limit(most)))
 
 
 def stories_about(

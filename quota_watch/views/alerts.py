@@ -1,6 +1,6 @@
 """Alerts, deliveries and silences as they are shown, each with its JSON."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Row, func, select
 
 from quota_watch.model.watch import Severity, Watch
 from quota_watch.storage import claims, deliveries, stories
-from quota_watch.storage.deliveries import DeliveryState
-from quota_watch.storage.schema import alert, among, delivery, organization
+from quota_watch.storage.deliveries import WITHOUT_FACTS, DeliveryState
+from quota_watch.storage.schema import among, delivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,29 +167,25 @@ def alerts(
 
     `most` of them at most.
     """
-    pks = None
-    if watches is not None:
-        pks = list(claims.keys_of(connection, [w.organization for w in watches]).values())
-    rows = stories.rows_of(connection, pks, only_open=only_open, most=most)
-    query = select(organization.c.pk, organization.c.id)
-    return with_deliveries(connection, rows, {row.pk: row.id for row in connection.execute(query)})
+    named = None if watches is None else [each.organization for each in watches]
+    pks = None if named is None else claims.keys_of(connection, named).values()
+    return with_deliveries(
+        connection, stories.rows_of(connection, pks, only_open=only_open, most=most)
+    )
 
 
-def with_deliveries(
-    connection: Connection, rows: Collection[Row[Any]], ids: Mapping[int, str]
-) -> list[Alert]:
-    """Read the deliveries of rows of the alert table; `ids` are organizations' by key."""
+def with_deliveries(connection: Connection, rows: Collection[Row[Any]]) -> list[Alert]:
+    """Read the deliveries of rows of the alert table."""
     if not rows:
         return []
     records: dict[int, list[DeliveryRecord]] = {}
     its = among(delivery.c.alert_pk, [row.pk for row in rows])
-    columns = [column for column in delivery.c if column is not delivery.c.facts]
-    for row in connection.execute(select(*columns).where(its).order_by(delivery.c.pk)):
+    for row in connection.execute(select(*WITHOUT_FACTS).where(its).order_by(delivery.c.pk)):
         records.setdefault(row.alert_pk, []).append(DeliveryRecord.of(row))
     return [
         Alert(
             id=row.id,
-            organization=ids.get(row.organization_pk),
+            organization=row.organization_id,
             rule=row.rule,
             level=row.level,
             tier=row.tier,
@@ -235,27 +231,22 @@ def outbox(
     most: int | None = None,
 ) -> list[OutboxEntry]:
     """Read the outbox, newest first; `most` of it at most, and only `state` if one is given."""
-    rows = deliveries.rows(connection, state=state, most=most)
-    its = among(alert.c.pk, {row.alert_pk for row in rows if row.alert_pk is not None})
-    query = (
-        select(alert.c.pk, alert.c.id, alert.c.transitions, organization.c.id.label("organization"))
-        .outerjoin_from(alert, organization)
-        .where(its)
-    )
-    about = {row.pk: row for row in connection.execute(query)}
-    entries = []
-    for row in rows:
-        story = about.get(row.alert_pk)
-        titles = {step["id"]: step.get("title") for step in story.transitions} if story else {}
-        entries.append(
-            OutboxEntry.of(
-                row,
-                alert_id=story.id if story else None,
-                organization=story.organization if story else None,
-                title=titles.get(row.transition_id),
-            )
+    return [
+        OutboxEntry.of(
+            row,
+            alert_id=row.alert_id,
+            organization=row.organization_id,
+            title=next(
+                (
+                    step.get("title")
+                    for step in row.transitions or ()
+                    if step["id"] == row.transition_id
+                ),
+                None,
+            ),
         )
-    return entries
+        for row in deliveries.rows(connection, state=state, most=most)
+    ]
 
 
 def outbox_counts(connection: Connection) -> dict[tuple[str, str], int]:

@@ -108,14 +108,15 @@ def _lately(connection: Connection, watch: Watch, now: datetime) -> list[Alert]:
     since = previous(month_of(now.date())).starts_at
     of_server = stories.rows_of_server(connection, watch.organization.server)
     alerts = alerts_of(connection, [watch], only_open=False)
-    alerts += with_deliveries(connection, of_server, {})
-    lately = (each for each in alerts if each.ended_at is None or each.ended_at >= since)
-    return sorted(lately, key=_urgency)
-
-
-def _urgency(alert: Alert) -> tuple[bool, int, float]:
-    severity = -Severity.of(alert.severity) if alert.is_open else 0
-    return not alert.is_open, severity, -alert.started_at.timestamp()
+    alerts += with_deliveries(connection, of_server)
+    return sorted(
+        (each for each in alerts if each.ended_at is None or each.ended_at >= since),
+        key=lambda each: (
+            not each.is_open,
+            -Severity.of(each.severity) if each.is_open else 0,
+            -each.started_at.timestamp(),
+        ),
+    )
 
 
 def _explained(

@@ -5,10 +5,10 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import groupby
-from typing import Any, Self
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from quota_watch.forecast.accuracy import (
     CheckDay,
@@ -53,19 +53,6 @@ class DayRecord:
     capped: bool
     changed_from: int | None = None
 
-    @classmethod
-    def of(cls, row: Row[Any], outside: Collection[str], changed_from: int | None = None) -> Self:
-        """Read a row of the table of days; `outside` are the types that the bill leaves out."""
-        counted = {type_: n for type_, n in row.counts.items() if type_ not in outside}
-        return cls(
-            date=row.date,
-            used=sum(counted.values()),
-            by_type=counted,
-            not_counted={type_: n for type_, n in row.counts.items() if type_ in outside},
-            capped=row.capped,
-            changed_from=changed_from,
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodSum:
@@ -79,16 +66,12 @@ class PeriodSum:
 
 def history(connection: Connection, watch: Watch, first: date, last: date) -> list[DayRecord]:
     """Read the kept days from `first` to `last`, oldest first."""
-    keys = claims.keys_of(connection, [watch.organization])
-    query = (
-        select(day_usage)
-        .where(
-            day_usage.c.organization_pk.in_(keys.values()), day_usage.c.date.between(first, last)
-        )
-        .order_by(day_usage.c.date)
-    )
-    rows = connection.execute(query)
-    return [DayRecord.of(row, watch.not_counted, row.changed_from) for row in rows]
+    whose = watch.organization
+    pks = claims.keys_of(connection, [whose]).values()
+    wanted = Wanted(pks=pks, first=first, last=last)
+    return [
+        each.day for each in all_days(connection, wanted, not_counted={whose: watch.not_counted})
+    ]
 
 
 def by_month(days: Iterable[DayRecord]) -> list[DayRecord]:
@@ -321,7 +304,7 @@ def all_days(
     """
     owner, columns = organization.c, day_usage.c
     query = (
-        select(owner.server, owner.id, owner.name, columns.date, columns.counts, columns.capped)
+        select(owner.server, owner.id, owner.name, day_usage)
         .join_from(day_usage, organization)
         .order_by(columns.organization_pk, columns.date)
     )
@@ -330,5 +313,14 @@ def all_days(
     with closing(connection.execute(streamed)) as rows:
         for row in rows:
             whose = Organization(row.server, row.id)
-            day = DayRecord.of(row, not_counted.get(whose, NOT_COUNTED))
+            outside = not_counted.get(whose, NOT_COUNTED)
+            by_type = {type_: n for type_, n in row.counts.items() if type_ not in outside}
+            day = DayRecord(
+                date=row.date,
+                used=sum(by_type.values()),
+                by_type=by_type,
+                not_counted={type_: n for type_, n in row.counts.items() if type_ in outside},
+                capped=row.capped,
+                changed_from=row.changed_from,
+            )
             yield ExportedDay(organization=whose, name=row.name, day=day)

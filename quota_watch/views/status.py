@@ -113,15 +113,10 @@ class Status:
     open_alerts: Sequence[Alert]
 
     @property
-    def used_today(self) -> int | None:
-        """What today has had, as far as it is known."""
-        return None if self.today is None else self.today.used
-
-    @property
     def crosses_on(self) -> date | None:
         """The day on which the limit will likely be passed."""
-        crossing = self.forecast.crosses_on if self.forecast else None
-        return None if crossing is None else crossing.likely
+        forecast = self.forecast
+        return forecast.crosses_on.likely if forecast and forecast.crosses_on else None
 
     @property
     def reached_on(self) -> date | None:
@@ -267,12 +262,14 @@ def _state(limit: int | None, open_alerts: Iterable[Alert]) -> str:
 
 def by_urgency(items: Iterable[Status]) -> list[Status]:
     """Sort by state, then by the day of crossing, then by percent."""
-
-    def urgency(status: Status) -> tuple[int, date, float]:
-        day = status.reached_on or date.max
-        return STATES.index(status.state), day, -(status.percent or 0)
-
-    return sorted(items, key=urgency)
+    return sorted(
+        items,
+        key=lambda each: (
+            STATES.index(each.state),
+            each.reached_on or date.max,
+            -(each.percent or 0),
+        ),
+    )
 
 
 def _open_alerts(
@@ -282,12 +279,12 @@ def _open_alerts(
 
     Such an alert meets it that is about the kind of failure it has.
     """
-    ids = {known.pk: known.watch.organization.id for known in organizations if known.pk is not None}
-    own = stories.rows_of(connection, list(ids), only_open=True)
+    pks = [known.pk for known in organizations if known.pk is not None]
+    own = stories.rows_of(connection, pks, only_open=True)
     servers = sorted({known.watch.organization.server for known in organizations})
     shared = {each: stories.rows_of_server(connection, each, only_open=True) for each in servers}
     rows = [*own, *chain.from_iterable(shared.values())]
-    alerts = with_deliveries(connection, rows, ids)
+    alerts = with_deliveries(connection, rows)
     shared_alerts = {alert.id: alert for alert in alerts[len(own) :]}
     by_id: dict[str | None, list[Alert]] = defaultdict(list)
     for alert in alerts[: len(own)]:

@@ -26,7 +26,11 @@ _OUTCOMES = (DeliveryState.DONE, DeliveryState.FAILED)
 _GAUGES: Sequence[tuple[str, str, Callable[[Status], Any]]] = (
     ("used_events", "Counted events of the current period.", lambda each: each.used),
     ("limit_events", "Counted events allowed per period.", lambda each: each.limit),
-    ("today_events", "Counted events of the current UTC day.", lambda each: each.used_today),
+    (
+        "today_events",
+        "Counted events of the current UTC day.",
+        lambda each: getattr(each.today, "used", None),
+    ),
     (
         "period_end_timestamp_seconds",
         "When the count resets to zero.",
