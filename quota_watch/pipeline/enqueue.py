@@ -5,9 +5,8 @@ in one message, and what one poll brought of one organization is one message the
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -15,20 +14,16 @@ from quota_watch.channels.channel import Channel
 from quota_watch.lib.text import iso
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.freeze import facts_of, facts_of_none, test_facts
+from quota_watch.model.period import month_of
 from quota_watch.model.schedule import QuietHours, until_quiet_ends
-from quota_watch.model.watch import Severity, Watch
+from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.known import Known
+from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.registry import REGISTRY
-from quota_watch.rules.story import Transition, TransitionType
-from quota_watch.rules.verdict import BY_THEMSELVES, Reason
+from quota_watch.rules.story import AboutOther, Transition, TransitionType
+from quota_watch.rules.verdict import BY_THEMSELVES, Condition, Findings, Reason, Verdict
 from quota_watch.storage import deliveries, stories
-from quota_watch.storage.deliveries import (
-    RESOLVED,
-    Delivery,
-    Envelope,
-    delivery_id,
-    is_urgent,
-)
+from quota_watch.storage.deliveries import RESOLVED, Delivery, Envelope, delivery_id, is_urgent
 
 DIGEST = "digest"
 FIRST_LOOK = "first-look"
@@ -37,22 +32,13 @@ COMPANY = timedelta(seconds=60)
 """How long what is not critical waits for more to go in the same message."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Readers:
-    """Names of the channels that get what is about no single organization."""
-
-    channels: tuple[str, ...]
-    fallback: tuple[str, ...] = ()
-    quiet_hours: QuietHours | None = None
-
-
 def enqueue(
     connection: Connection,
     transitions: Iterable[Transition],
     known: Known,
     channels: Mapping[str, Channel],
     *,
-    first_look: bool = False,
+    first_look: bool,
 ) -> None:
     """Write each transition into its story and one delivery for each of its receivers.
 
@@ -61,12 +47,15 @@ def enqueue(
     """
     written: list[Envelope] = []
     for transition in transitions:
+        watch = known.watch.of(transition.story.rule)
         written += _record(
             connection,
             transition,
             facts_of(transition, known),
-            known.watch.of(transition.story.rule),
             channels,
+            to=watch.channels,
+            fallback=watch.fallback,
+            quiet=watch.quiet_hours,
             organization_pk=known.pk,
             expires_at=end_of(transition, known),
         )
@@ -77,18 +66,34 @@ def enqueue(
 
 def enqueue_of_none(
     connection: Connection,
-    transitions: Iterable[Transition],
-    readers: Readers,
+    about: AboutOther,
+    rule: Rule,
+    condition: Condition | None,
     channels: Mapping[str, Channel],
     *,
+    to: Sequence[str],
     time_zone: str,
     now: datetime,
 ) -> None:
-    """Write transitions that are about no single organization, as `enqueue` does others."""
+    """Reconcile and enqueue what is about no single organization, for the channels `to`.
+
+    `condition` is what is true of it now; None: nothing is any more.
+    """
+    transitions = reconcile(
+        Findings(
+            period=month_of(now.date()),
+            limit=None,
+            verdicts={rule: Verdict.of(condition)},
+        ),
+        stories.stories_about(connection, rule, [about])[about],
+        about=about,
+        now=now,
+        silences=stories.silences_of(connection, (), now=now)[None],
+    )
     written: list[Envelope] = []
     for transition in transitions:
         facts = facts_of_none(transition, time_zone=time_zone)
-        written += _record(connection, transition, facts, readers, channels)
+        written += _record(connection, transition, facts, channels, to=to)
     outgoing = put_together(written, channels, poll=f"None {iso(now)}", first_look=False, now=now)
     deliveries.put(connection, outgoing, now=now)
 
@@ -97,13 +102,15 @@ def _record(
     connection: Connection,
     transition: Transition,
     facts: Facts,
-    readers: Watch | Readers,
     channels: Mapping[str, Channel],
     *,
+    to: Sequence[str],
+    fallback: Sequence[str] = (),
+    quiet: QuietHours | None = None,
     organization_pk: int | None = None,
     expires_at: datetime | None = None,
-) -> Iterator[Envelope]:
-    """Record a transition in its story, and yield what each of its receivers gets."""
+) -> list[Envelope]:
+    """Record a transition in its story, and return what each of its receivers gets."""
     alert_pk = stories.record(
         connection,
         transition,
@@ -111,41 +118,59 @@ def _record(
         title=facts.alert.title,
         summary=facts.alert.summary,
     )
-    is_end, receivers_of = transition.type is TransitionType.RESOLVED, deliveries.receivers_of
+    is_end, receivers_of = facts.is_end, deliveries.receivers_of
     if alert_pk is None or not (transition.told or is_end):
-        return
+        return []
     receivers = audience(
         transition,
-        readers,
+        to,
         channels,
         reached=receivers_of(connection, alert_pk) if is_end else (),
         as_fallback=receivers_of(connection, alert_pk, as_fallback=True) if is_end else (),
     )
-    yield from envelopes(
-        transition,
+    return envelopes(
+        facts,
         receivers,
-        facts=facts.to_json(),
         alert_pk=alert_pk,
-        readers=readers,
+        fallback=fallback or to,
+        quiet=quiet,
         expires_at=expires_at,
     )
 
 
-def send_elsewhere(
-    connection: Connection,
-    failed: Iterable[Delivery],
-    channels: Mapping[str, Channel],
+def envelopes(
+    facts: Facts,
+    receivers: Iterable[tuple[Channel, str]],
     *,
-    now: datetime,
-) -> None:
-    """Enqueue these deliveries on their fallback channels, with the same ids, however often.
+    alert_pk: int | None = None,
+    fallback: Sequence[str] = (),
+    quiet: QuietHours | None = None,
+    expires_at: datetime | None = None,
+) -> list[Envelope]:
+    """Address the facts to each of the receivers, not yet put together with anything.
 
-    Where the story has ended meanwhile its end goes there too: nothing else would send it there.
+    What one channel fails to send the others in `fallback` get, unless it is an end.
     """
-    for delivery in failed:
-        ends = [] if delivery.type == RESOLVED else deliveries.ends_of(connection, delivery)
-        for each in (delivery, *(replace(end, fallback=delivery.fallback) for end in ends)):
-            deliveries.put(connection, fallback_envelopes(each, channels, now), now=now)
+    body, severity = facts.to_json(), facts.alert.severity
+    can_wait = not is_urgent(severity, facts.type)
+    return [
+        Envelope(
+            id=delivery_id(facts.id, channel.name, recipient),
+            transition_id=facts.id,
+            alert_pk=alert_pk,
+            channel=channel.name,
+            recipient=recipient,
+            type=facts.type,
+            severity=severity,
+            facts=body,
+            expires_at=expires_at if channel.batches and can_wait else None,
+            quiet=quiet,
+            fallback=()
+            if facts.is_end
+            else tuple(name for name in fallback if name != channel.name),
+        )
+        for channel, recipient in receivers
+    ]
 
 
 def enqueue_test(
@@ -157,53 +182,42 @@ def enqueue_test(
     time_zone: str,
 ) -> list[str]:
     """Enqueue a message that is plainly a test for everyone on the channels; return its ids."""
-    tests = []
     id_ = f"tr_test_{nonce}"
-    for channel, recipient in ((each, to) for each in channels for to in each.recipients):
+    tests: list[Envelope] = []
+    for channel in channels:
         facts = test_facts(id=id_, now=now, time_zone=time_zone, channel=channel.name)
-        tests.append(
-            Envelope(
-                id=delivery_id(id_, channel.name, recipient),
-                transition_id=id_,
-                alert_pk=None,
-                channel=channel.name,
-                recipient=recipient,
-                type=facts.type,
-                severity=facts.alert.severity,
-                facts=facts.to_json(),
-            )
-        )
+        tests += envelopes(facts, [(channel, to) for to in channel.recipients])
     deliveries.put(connection, tests, now=now)
-    return [envelope.id for envelope in tests]
+    return [each.id for each in tests]
 
 
 def audience(
     transition: Transition,
-    readers: Watch | Readers,
+    to: Sequence[str],
     channels: Mapping[str, Channel],
     *,
     reached: Collection[tuple[str, str]] = (),
     as_fallback: Collection[tuple[str, str]] = (),
 ) -> list[tuple[Channel, str]]:
-    """Return the channels and recipients that get a transition.
+    """Choose the channels and recipients that get a transition, among the channels named in `to`.
 
     An end goes only to those that the story has `reached`, or reached `as_fallback`.
     """
-    everyone = [
-        (channels[name], to) for name in readers.channels for to in channels[name].recipients
-    ]
+    everyone = [(channels[name], each) for name in to for each in channels[name].recipients]
     if transition.type is TransitionType.RESOLVED:
-        everyone = [(channel, to) for channel, to in everyone if (channel.name, to) in reached]
+        everyone = [
+            (channel, each) for channel, each in everyone if (channel.name, each) in reached
+        ]
         everyone += [
-            (channels[name], to)
-            for name, to in sorted(as_fallback)
-            if name in channels and name not in readers.channels
+            (channels[name], each)
+            for name, each in sorted(as_fallback)
+            if name in channels and name not in to
         ]
     condition, reason = transition.condition, transition.reason
     by_itself = reason in BY_THEMSELVES or (condition is not None and condition.is_quiet)
     return [
-        (channel, to)
-        for channel, to in everyone
+        (channel, each)
+        for channel, each in everyone
         if _wants(channel, transition.story.severity, is_told=transition.told, by_itself=by_itself)
     ]
 
@@ -219,46 +233,11 @@ def _wants(channel: Channel, severity: Severity, *, is_told: bool, by_itself: bo
     return severity >= channel.min_severity
 
 
-def envelopes(
-    transition: Transition,
-    receivers: Iterable[tuple[Channel, str]],
-    *,
-    facts: Mapping[str, Any],
-    alert_pk: int,
-    readers: Watch | Readers,
-    expires_at: datetime | None,
-) -> Iterator[Envelope]:
-    """Yield what each of the receivers gets, not yet put together with anything."""
-    severity = transition.story.severity.label
-    urgent = is_urgent(severity, facts["type"])
-    for channel, recipient in receivers:
-        yield Envelope(
-            id=delivery_id(transition.id, channel.name, recipient),
-            transition_id=transition.id,
-            alert_pk=alert_pk,
-            channel=channel.name,
-            recipient=recipient,
-            type=facts["type"],
-            severity=severity,
-            facts=facts,
-            expires_at=expires_at if channel.batches and not urgent else None,
-            quiet=readers.quiet_hours,
-            fallback=_fallback(transition, readers, channel.name),
-        )
-
-
 def end_of(transition: Transition, known: Known) -> datetime | None:
     """Return when the transition's period is over, where that is in the future."""
     of_this = transition.story.period_start == known.period.start
     is_bound = REGISTRY[transition.story.rule].of_period and of_this
     return known.period.resets_at if is_bound and known.period.resets_at > transition.at else None
-
-
-def _fallback(transition: Transition, readers: Watch | Readers, failing: str) -> tuple[str, ...]:
-    """Return the channels that get it if `failing` fails; an end goes nowhere else."""
-    if transition.type is TransitionType.RESOLVED:
-        return ()
-    return tuple(name for name in readers.fallback or readers.channels if name != failing)
 
 
 def put_together(
@@ -291,16 +270,32 @@ def put_together(
     return result
 
 
-def fallback_envelopes(
-    failed: Delivery, channels: Mapping[str, Channel], now: datetime
+def send_elsewhere(
+    connection: Connection,
+    failed: Iterable[Delivery],
+    channels: Mapping[str, Channel],
+    *,
+    now: datetime,
+) -> None:
+    """Enqueue these deliveries on their fallback channels, with the same ids, however often.
+
+    Where the story has ended meanwhile its end goes there too: nothing else would send it there.
+    """
+    for delivery in failed:
+        to = [channels[name] for name in delivery.fallback if name in channels]
+        ends = [] if delivery.type == RESOLVED else deliveries.ends_of(connection, delivery)
+        for each in (delivery, *ends):
+            deliveries.put(connection, _for_fallbacks(each, to, now), now=now)
+
+
+def _for_fallbacks(
+    failed: Delivery, channels: Iterable[Channel], now: datetime
 ) -> Iterator[Envelope]:
-    """Yield what the fallback channels get of what another channel failed to send."""
+    """Yield what other channels get of what one failed to send."""
     reason = failed.facts.get("alert", {}).get("reason") if failed.type == RESOLVED else None
     is_told, by_itself = reason != Reason.OVERTAKEN, reason in BY_THEMSELVES
     severity = Severity.of(failed.severity)
-    for channel in (channels[name] for name in failed.fallback if name in channels):
-        if channel.name == failed.channel:
-            continue
+    for channel in channels:
         if not _wants(channel, severity, is_told=is_told, by_itself=by_itself):
             continue
         waits = channel.batches and not failed.is_urgent

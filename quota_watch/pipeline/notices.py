@@ -4,7 +4,7 @@ Notices are of channels that fail, configs that were refused, and organizations 
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -16,7 +16,6 @@ from quota_watch.lib.machine import Clock
 from quota_watch.lib.text import iso
 from quota_watch.messages.facts import Facts
 from quota_watch.messages.report import report_facts
-from quota_watch.model.period import month_of
 from quota_watch.model.schedule import (
     QuietHours,
     ReportKind,
@@ -26,23 +25,19 @@ from quota_watch.model.schedule import (
 )
 from quota_watch.model.source import Organization
 from quota_watch.model.watch import Rule, Severity, Watch
-from quota_watch.pipeline.enqueue import Readers, enqueue_of_none
-from quota_watch.rules.reconcile import reconcile
-from quota_watch.rules.story import AboutChannel, AboutConfig, AboutOther, AboutServer, Transition
-from quota_watch.rules.verdict import Condition, Findings, Reason, Verdict
+from quota_watch.pipeline.enqueue import enqueue_of_none, envelopes
+from quota_watch.rules.story import AboutChannel, AboutConfig, AboutOther, AboutServer
+from quota_watch.rules.verdict import Condition, Reason
 from quota_watch.storage import deliveries, stories
 from quota_watch.storage.attempts import FailingChannel
 from quota_watch.storage.database import Database
-from quota_watch.storage.deliveries import Envelope, delivery_id
+from quota_watch.storage.deliveries import Envelope
 from quota_watch.views import reports as stored
 
 log = get_logger(__name__)
 
 _PATIENCE = timedelta(hours=6)
 """How long a report waits until all its organizations were polled; then it names the others."""
-
-
-_ALL: Mapping[str, Sequence[str]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +57,8 @@ class Discovery:
 class Notices:
     """Records and enqueues notices, each once, in transactions of their own.
 
-    `channels_of` returns the channels that get those of a rule, all where it is not given: what is
-    about other organizations, or quota-watch itself, is not for each organization's people. All
-    methods raise `StorageError`.
+    `channels_of` returns the channels that get those of a rule: what is about other organizations,
+    or quota-watch itself, is not for each organization's people. All methods raise `StorageError`.
     """
 
     def __init__(
@@ -74,13 +68,13 @@ class Notices:
         channels: Mapping[str, Channel],
         clock: Clock,
         time_zone: str,
-        channels_of: Callable[[Rule], Sequence[str]] | None = None,
+        channels_of: Callable[[Rule], Sequence[str]],
     ) -> None:
-        self._channels_of = channels_of or (lambda _: tuple(channels))
         self._database = database
         self._channels = channels
         self._clock = clock
         self._time_zone = time_zone
+        self._channels_of = channels_of
 
     def discovered(self, discoveries: Iterable[Discovery]) -> None:
         """Report each organization that was found, unless it was reported before."""
@@ -92,7 +86,7 @@ class Notices:
             known = stories.stories_about(connection, Rule.DISCOVERED, conditions)
             for about, condition in conditions.items():
                 if not known[about]:
-                    self._send(connection, about, Rule.DISCOVERED, condition)
+                    self._enqueue(connection, about, Rule.DISCOVERED, condition)
 
     def failing(self, failing: Collection[FailingChannel]) -> None:
         """Report channels that keep failing, and those that work again, on the other channels.
@@ -113,21 +107,21 @@ class Notices:
             return
         with self._database.write() as connection:
             for name in concerned:
-                others = [other for other in self._channels if other != name]
-                working = [other for other in others if other not in conditions]
-                if name in conditions and others and not working:
-                    continue
-                readers = [other for other in self._channels_of(Rule.DELIVERY) if other in working]
-                self._send(
-                    connection,
-                    AboutChannel(name),
-                    Rule.DELIVERY,
-                    conditions.get(name),
-                    to=(readers or working) if name in conditions else others,
-                )
+                to = [other for other in self._channels if other != name]
+                if name in conditions and to:
+                    working = [other for other in to if other not in conditions]
+                    if not working:
+                        continue
+                    readers = self._channels_of(Rule.DELIVERY)
+                    to = [other for other in readers if other in working] or working
+                about_it = AboutChannel(name)
+                self._enqueue(connection, about_it, Rule.DELIVERY, conditions.get(name), to=to)
 
-    def config_refused(self, problems: Sequence[str]) -> None:
-        """Report that a new config was refused and the old one stays in force."""
+    def config(self, problems: Sequence[str]) -> None:
+        """Report that a new config was refused for these problems, and the old one stays in force.
+
+        Where there are none, that it is good again, if one was refused before.
+        """
         condition = Condition(
             rule=Rule.CONFIG,
             severity=Severity.WARNING,
@@ -135,14 +129,9 @@ class Notices:
             detail={"problems": list(problems)},
         )
         with self._database.write() as connection:
-            self._send(connection, AboutConfig(), Rule.CONFIG, condition)
+            self._enqueue(connection, AboutConfig(), Rule.CONFIG, condition if problems else None)
 
-    def config_accepted(self) -> None:
-        """Report that the config is good again, if it was reported that one was refused."""
-        with self._database.write() as connection:
-            self._send(connection, AboutConfig(), Rule.CONFIG, None)
-
-    def _send(
+    def _enqueue(
         self,
         connection: Connection,
         about: AboutOther,
@@ -150,32 +139,17 @@ class Notices:
         condition: Condition | None,
         *,
         to: Sequence[str] | None = None,
-    ) -> list[Transition]:
-        now = self._clock.now()
-        period = month_of(now.date())
-        is_event = condition is not None and condition.is_event
-        findings = Findings(
-            period=period,
-            limit=None,
-            verdicts={rule: Verdict.of(None if is_event else condition)},
-            events=(condition,) if condition is not None and is_event else (),
-        )
-        transitions = reconcile(
-            findings,
-            stories.stories_about(connection, rule, [about])[about],
-            about=about,
-            now=now,
-            silences=stories.silences_of(connection, (), now=now)[None],
-        )
+    ) -> None:
         enqueue_of_none(
             connection,
-            transitions,
-            Readers(channels=tuple(self._channels_of(rule) if to is None else to)),
+            about,
+            rule,
+            condition,
             self._channels,
+            to=self._channels_of(rule) if to is None else to,
             time_zone=self._time_zone,
-            now=now,
+            now=self._clock.now(),
         )
-        return transitions
 
 
 def _found(discovery: Discovery) -> Condition:
@@ -223,9 +197,9 @@ class Reports:
         names: Mapping[ReportKind, Sequence[str]],
         clock: Clock,
         time_zone: str,
-        groups: Mapping[str, Sequence[str]] = _ALL,
-        quiet: QuietHours | None = None,
-        public_url: str | None = None,
+        groups: Mapping[str, Sequence[str]],
+        quiet: QuietHours | None,
+        public_url: str | None,
     ) -> None:
         self._database = database
         self._channels = channels
@@ -237,82 +211,49 @@ class Reports:
         self._quiet = quiet
         self._public_url = public_url
 
-    def enqueue_due(self) -> list[str]:
-        """Enqueue what is due and not enqueued yet, and return the ids of its deliveries.
-
-        Raises `StorageError`.
-        """
+    def enqueue_due(self) -> None:
+        """Enqueue what is due and not enqueued yet; raises `StorageError`."""
         now = self._clock.now()
-        spans = []
         for kind, names in self._names.items():
             span = due_report(kind, now=now, time_zone=self._time_zone)
             if span is not None:
-                spans += self._enqueue(span, self._receivers(names), now)
-        return spans
+                self._enqueue(span, [self._channels[each] for each in dict.fromkeys(names)], now)
 
-    def _receivers(self, names: Sequence[str]) -> list[tuple[Channel, str]]:
-        channels = [self._channels[name] for name in dict.fromkeys(names)]
-        # A report is no incident: it has no end.
-        return [
-            (each, to) for each in channels if not each.keeps_incidents for to in each.recipients
-        ]
-
-    def _enqueue(
-        self, span: ReportSpan, receivers: Sequence[tuple[Channel, str]], now: datetime
-    ) -> list[str]:
+    def _enqueue(self, span: ReportSpan, channels: Sequence[Channel], now: datetime) -> None:
+        outgoing: list[Envelope] = []
         with self._database.read() as connection:
-            recipients = stored.receivers_of(connection, span)
-            missing = [
-                (channel, to) for channel, to in receivers if (channel.name, to) not in recipients
-            ]
-            if not missing or not self._is_time(connection, span, now):
-                return []
-            facts = {
-                channel.name: self._facts(connection, channel, span, now) for channel, _ in missing
-            }
-        envelopes = [self._envelope(span, facts[to[0].name], *to, now) for to in missing]
-        with self._database.write() as connection:
-            deliveries.put(connection, envelopes, now=now)
-        log.info("report made", report=span.id, deliveries=len(envelopes))
-        return [each.id for each in envelopes]
+            receivers = stored.receivers_of(connection, span)
+            for channel in channels:
+                missing = [to for to in channel.recipients if (channel.name, to) not in receivers]
+                if channel.keeps_incidents or not missing:  # a report is no incident: it has no end
+                    continue
+                if not self._is_time(connection, span, now):
+                    return
+                facts = facts_for(
+                    connection,
+                    watches_of(channel.name, self._watches, self._groups.get(channel.name, ())),
+                    span,
+                    now=now,
+                    time_zone=self._time_zone,
+                    public_url=self._public_url,
+                )
+                outgoing += [
+                    replace(each, not_before=until_quiet_ends(self._quiet, now))
+                    for each in envelopes(
+                        facts,
+                        [(channel, to) for to in missing],
+                        quiet=self._quiet,
+                        expires_at=span.expires_at + _PATIENCE,
+                    )
+                ]
+        if outgoing:
+            with self._database.write() as connection:
+                deliveries.put(connection, outgoing, now=now)
+            log.info("report made", report=span.id, deliveries=len(outgoing))
 
     def _is_time(self, connection: Connection, span: ReportSpan, now: datetime) -> bool:
         is_late = now >= span.due_at + _PATIENCE
         return stored.is_ready(connection, self._watches, span, is_late=is_late)
-
-    def _facts(
-        self, connection: Connection, channel: Channel, span: ReportSpan, now: datetime
-    ) -> Facts:
-        return facts_for(
-            connection,
-            watches_of(channel.name, self._watches, self._groups.get(channel.name, ())),
-            span,
-            now=now,
-            time_zone=self._time_zone,
-            public_url=self._public_url,
-        )
-
-    def _envelope(
-        self,
-        span: ReportSpan,
-        facts: Facts,
-        channel: Channel,
-        recipient: str,
-        now: datetime,
-    ) -> Envelope:
-        return Envelope(
-            id=delivery_id(span.id, channel.name, recipient),
-            transition_id=span.id,
-            alert_pk=None,
-            channel=channel.name,
-            recipient=recipient,
-            type=facts.type,
-            severity=facts.alert.severity,
-            facts=facts.to_json(),
-            quiet=self._quiet,
-            not_before=until_quiet_ends(self._quiet, now),
-            expires_at=span.expires_at + _PATIENCE,
-        )
 
 
 def facts_for(

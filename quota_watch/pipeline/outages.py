@@ -8,7 +8,7 @@ may have failed, no template, no zone, no row of an alert.
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,11 @@ from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock, FileError, whole_file
 from quota_watch.lib.text import iso
 from quota_watch.model.watch import Rule, Watch
-from quota_watch.pipeline.enqueue import Readers, enqueue_of_none
-from quota_watch.pipeline.poll import Poll
+from quota_watch.pipeline.enqueue import enqueue_of_none
+from quota_watch.pipeline.poll import Outcome, Poll
 from quota_watch.rules.known import Known
-from quota_watch.rules.reconcile import reconcile
-from quota_watch.rules.story import AboutOther, AboutServer, Silence, Story, Transition, is_silenced
-from quota_watch.rules.verdict import Condition, Findings, Reason, Verdict
+from quota_watch.rules.story import AboutOther, AboutServer, is_silenced
+from quota_watch.rules.verdict import Findings, Reason
 from quota_watch.storage import StorageError, stories
 from quota_watch.storage.database import Database
 from quota_watch.storage.organizations import begin_day_of_notice, failing_alike
@@ -57,156 +56,118 @@ This is sent once a day while it lasts.
 _NAMED = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blind:
-    """An organization that is blind together with the others of its server or key.
-
-    `silenced`: its own people are not to get it.
-    """
-
-    known: Known
-    condition: Condition
-    silenced: bool
-
-
 class Outages:
     """Knows which organizations share a server or key: `servers` names it for each of them."""
 
     def __init__(self, *, servers: Mapping[int, str], channels: Mapping[str, Channel]) -> None:
         self._servers = servers
         self._channels = channels
-        self._members: dict[str, set[int]] = {}
+        members: dict[str, set[int]] = {}
         for pk, server in servers.items():
-            self._members.setdefault(server, set()).add(pk)
+            members.setdefault(server, set()).add(pk)
+        self._members = {server: pks for server, pks in members.items() if len(pks) > 1}
 
-    def among(
+    def failing(
         self, transaction: Connection, polls: Iterable[Poll], rows: Mapping[int, Row[Any]]
-    ) -> "BatchOutages":
+    ) -> set[str]:
         """Find the servers or keys that fail as a whole, these polls included."""
         by_server: dict[str, list[Poll]] = {}
         for poll in polls:
-            server = self._servers.get(poll.claim.pk)
-            if server is not None and len(self._members[server]) > 1:
+            server = self._servers.get(poll.claim.pk, "")
+            if server in self._members:
                 by_server.setdefault(server, []).append(poll)
-        failing = {
-            server
-            for server, its in by_server.items()
-            if any(poll.error and rows[poll.claim.pk].failing_since for poll in its)
-            and self._fails(transaction, server, its)
-        }
-        seeing = {server for server, its in by_server.items() if any(not p.error for p in its)}
-        return BatchOutages(
-            servers=self._servers,
-            failing=frozenset(failing),
-            stories=stories.stories_about(
-                transaction, Rule.BLIND, [AboutServer(server) for server in failing | seeing]
-            ),
-            channels=self._channels,
-            sizes={server: len(self._members[server]) for server in by_server},
-        )
+        failing = set()
+        for server, its in by_server.items():
+            kinds = {poll.error.kind if poll.error else None for poll in its}
+            kind = kinds.pop()
+            if kinds or kind is None or not any(rows[p.claim.pk].failing_since for p in its):
+                continue
+            others = self._members[server] - {poll.claim.pk for poll in its}
+            if failing_alike(transaction, others, kind=kind):
+                failing.add(server)
+        return failing
 
-    def _fails(self, transaction: Connection, server: str, polls: Sequence[Poll]) -> bool:
-        kinds = {poll.error.kind if poll.error else None for poll in polls}
-        if len(kinds) > 1 or None in kinds:
-            return False
-        others = self._members[server] - {poll.claim.pk for poll in polls}
-        return failing_alike(transaction, others, kind=kinds.pop() or "")
+    def own_findings(self, findings: Findings, pk: int, failing: Collection[str]) -> Findings:
+        """Take blindness out of an organization's findings where it is that of a `failing` server.
 
-
-@dataclass(slots=True, kw_only=True)
-class BatchOutages:
-    """The servers in one batch of polls that fail as a whole, and their stories."""
-
-    servers: Mapping[int, str]
-    failing: frozenset[str]
-    stories: Mapping[AboutOther, list[Story]]
-    channels: Mapping[str, Channel]
-    sizes: Mapping[str, int]
-    blind: dict[str, dict[int, Blind]] = field(default_factory=dict)
-
-    def without_outages(self, findings: Findings, pk: int, known: Known) -> Findings:
-        """Take blindness out of the findings where it is reported for the whole server or key."""
-        server = self.servers.get(pk)
-        condition = findings.conditions.get(Rule.BLIND)
-        if server not in self.failing or condition is None:
+        It is reported for the whole server or key then.
+        """
+        if self._servers.get(pk) not in failing:
             return findings
-        silenced = is_silenced(known.silences, Rule.BLIND, known.at)
-        blind = Blind(known=known, condition=condition, silenced=silenced)
-        self.blind.setdefault(server, {})[pk] = blind
         verdicts = dict(findings.verdicts)
-        del verdicts[Rule.BLIND]
+        verdicts.pop(Rule.BLIND, None)
         return replace(findings, verdicts=verdicts)
 
     def enqueue(
-        self, transaction: Connection, known: Known, silences: Sequence[Silence]
-    ) -> list[Transition]:
-        """Enqueue alerts of servers that are blind or see again; `known` is of any poll."""
-        transitions = []
-        silenced = is_silenced(silences, Rule.BLIND, known.at)
-        for about, history in self.stories.items():
-            server = about.name
-            blind = list(self.blind.get(server, {}).values())
-            if server in self.failing and not blind:
-                continue
-            if blind and not silenced and all(each.silenced for each in blind):
-                continue  # those whose people may get it come with another batch, if any
-            if not blind and not any(story.is_open for story in history):
-                continue
-            transitions += self._enqueue(transaction, about, blind, known, history, silences)
-        return transitions
+        self, transaction: Connection, outcomes: Sequence[Outcome], failing: Collection[str]
+    ) -> None:
+        """Enqueue alerts of the `failing` servers, where they are blind, and of those that see."""
+        now = outcomes[-1].known.at
+        blind: dict[AboutOther, list[Outcome]] = {}
+        for outcome in outcomes:
+            server = self._servers.get(outcome.poll.claim.pk, "")
+            if server in failing:
+                if Rule.BLIND in outcome.findings.conditions:
+                    blind.setdefault(AboutServer(server), []).append(outcome)
+            elif server in self._members and outcome.poll.error is None:
+                blind[AboutServer(server)] = []
+        for about, history in stories.stories_about(transaction, Rule.BLIND, blind).items():
+            if blind[about]:
+                self._enqueue_blind(transaction, about, blind[about], now)
+            elif any(story.is_open for story in history):  # whoever got the alert gets its end
+                enqueue_of_none(
+                    transaction,
+                    about,
+                    Rule.BLIND,
+                    None,
+                    self._channels,
+                    to=tuple(self._channels),
+                    time_zone="UTC",
+                    now=now,
+                )
 
-    def _enqueue(
-        self,
-        transaction: Connection,
-        about: AboutOther,
-        blind: Sequence[Blind],
-        known: Known,
-        stories: Sequence[Story],
-        silences: Sequence[Silence],
-    ) -> list[Transition]:
-        condition = self._condition(about.name, blind, known.at) if blind else None
-        findings = Findings(
-            period=known.period,
-            limit=None,
-            verdicts={Rule.BLIND: Verdict.of(condition)},
-        )
-        transitions = reconcile(findings, stories, about=about, now=known.at, silences=silences)
-        watches = [each.known.watch for each in blind if not each.silenced]
-        channels = dict.fromkeys(name for each in watches for name in each.of(Rule.BLIND).channels)
-        if not blind:  # whoever got the alert gets its end
-            channels = dict.fromkeys(self.channels)
-        zone = blind[0].known.watch.time_zone if blind else "UTC"
-        enqueue_of_none(
-            transaction,
-            transitions,
-            Readers(channels=tuple(channels)),
-            self.channels,
-            time_zone=zone,
-            now=known.at,
-        )
-        return transitions
-
-    def _condition(self, server: str, blind: Sequence[Blind], now: datetime) -> Condition:
-        trouble = blind[0].known.trouble
-        return Condition(
-            rule=Rule.BLIND,
-            severity=max(each.condition.severity for each in blind),
+    def _enqueue_blind(
+        self, transaction: Connection, about: AboutOther, blind: Sequence[Outcome], now: datetime
+    ) -> None:
+        knowns = [each.known for each in blind]
+        watches = [
+            each.watch.of(Rule.BLIND)
+            for each in knowns
+            if not is_silenced(each.silences, Rule.BLIND, now)
+        ]
+        of_all = stories.silences_of(transaction, (), now=now)[None]
+        if not watches and not is_silenced(of_all, Rule.BLIND, now):
+            return  # those whose people may get it come with another batch, if any
+        conditions = [each.findings.conditions[Rule.BLIND] for each in blind]
+        trouble = knowns[0].trouble
+        condition = replace(
+            conditions[0],
+            severity=max(each.severity for each in conditions),
             reason=Reason.ALL_POLLS_FAIL,
             detail={
-                "organizations": self.sizes[server],
-                "names": _named(blind),
+                "organizations": len(self._members[about.name]),
+                "names": _named(knowns),
                 "since": iso(trouble.since if trouble else now),
                 "kind": trouble.kind if trouble else None,
                 "error": trouble.message if trouble else None,
             },
-            remind_every=blind[0].condition.remind_every,
+        )
+        enqueue_of_none(
+            transaction,
+            about,
+            Rule.BLIND,
+            condition,
+            self._channels,
+            to=tuple(dict.fromkeys(name for each in watches for name in each.channels)),
+            time_zone=knowns[0].watch.time_zone,
+            now=now,
         )
 
 
-def _named(blind: Sequence[Blind]) -> list[str]:
+def _named(knowns: Sequence[Known]) -> list[str]:
     """Return names of the organizations, where whoever gets alerts of one gets those of all."""
-    audiences = {frozenset(each.known.watch.of(Rule.BLIND).channels) for each in blind}
-    return [each.known.watch.name for each in blind[:_NAMED]] if len(audiences) == 1 else []
+    audiences = {frozenset(each.watch.of(Rule.BLIND).channels) for each in knowns}
+    return [each.watch.name for each in knowns[:_NAMED]] if len(audiences) == 1 else []
 
 
 class LastLine:
@@ -222,8 +183,8 @@ class LastLine:
         database: Database,
         channels: Mapping[str, Channel],
         clock: Clock,
-        unrecorded: Callable[[Collection[str]], object] = lambda _: None,
-        memory: Path | None = None,
+        unrecorded: Callable[[Collection[str]], object],
+        memory: Path,
     ) -> None:
         self._database = database
         self._channels = channels
@@ -269,8 +230,6 @@ class LastLine:
 
     def _begins_day_beside(self, subject: str, today: date) -> bool:
         """Record the day in a file; False if it is there already or can't be written."""
-        if self._memory is None:
-            return False
         subjects = _subjects_of(self._memory, today)
         if subject in subjects:
             return False

@@ -1,21 +1,32 @@
 """Step one: fetch an organization's counts. An answer is whole and sane, or it is an error."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from quota_watch.forecast.outlook import Analysis, analyse, bring_up_to_date, is_at_stake
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock
+from quota_watch.model.limit import NOT_KNOWN
 from quota_watch.model.period import DayCounts, Period, Usage, count, crossing, month_of
-from quota_watch.model.source import Account, ErrorKind, NotYet, SiteUsage, Source, UpstreamError
+from quota_watch.model.source import (
+    Account,
+    ErrorKind,
+    NotYet,
+    Reported,
+    SiteUsage,
+    Source,
+    UpstreamError,
+)
 from quota_watch.model.watch import Watch
-from quota_watch.pipeline.extras import ClosedDays, Extras, awaits_past
-from quota_watch.rules.limit import limit_in_force
+from quota_watch.pipeline.extras import Extras, awaits_past
+from quota_watch.rules.known import Known
+from quota_watch.rules.limit import LimitInForce, limit_in_force
+from quota_watch.rules.story import Transition
+from quota_watch.rules.verdict import Findings
 from quota_watch.storage import StorageError
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
@@ -26,73 +37,60 @@ log = get_logger(__name__)
 
 _USUAL_DAYS = 40
 
+DEFECT = UpstreamError(
+    ErrorKind.INTERNAL,
+    "quota-watch itself failed on this organization: see its log, and please report it",
+    may_pass=True,
+)
+"""The error of a poll that quota-watch itself failed on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poll:
-    """What a poll brought: days or an error, and the one `at` that judges it.
+    """What a poll brought: days with their usage, or an error, and the one `at` that judges it.
 
-    `usage` is what `days` came to, whatever the limit. `wait` is how long to wait where nothing
-    could be asked yet. `account` and `closed` are what was asked beside the days, None
-    where nothing was; `sites` likewise, each None where that failed. `analysis` is what follows
-    for the days to come, `digest` that of the whole days.
+    `in_force` is the limit that upstream's last report, or a new answer, makes hold; `reported` is
+    that last report. `wait` is how long to wait where nothing could be asked yet. `account` is what
+    was answered on plan and limit, `closed` are the days before the period, each None where it was
+    not asked for; where closed days were refused there are none. `sites` are those that were asked
+    for, each None where that failed. `analysis` is what follows for the days to come, `digest` that
+    of the whole days.
     """
 
     claim: Claim
-    watch: Watch
+    in_force: LimitInForce
     period: Period
     at: datetime
+    reported: Reported | None = None
     days: tuple[DayCounts, ...] = ()
     usage: Usage | None = None
     error: UpstreamError | None = None
     wait: timedelta | None = None
     account: Account | UpstreamError | None = None
-    closed: ClosedDays | None = None
+    closed: tuple[DayCounts, ...] | None = None
     analysis: Analysis | None = None
     digest: str = ""
     sites: Mapping[str, SiteUsage | None] = field(default_factory=dict)
 
     @property
-    def size(self) -> int:
-        """How much it holds, where 1 is a usual poll: a year of history is worth ten."""
-        return 1 + (len(self.closed.days) // _USUAL_DAYS if self.closed else 0)
-
-    def count(self, watch: Watch) -> Usage:
-        """Return what the days come to, by the limit and the event types of `watch`."""
-        if self.usage is None or watch.not_counted != self.watch.not_counted:
-            usage = self.count_days(self.days, watch.not_counted)
-        else:
-            usage = self.usage
-        return crossing(
-            usage,
-            self.days,
-            limit=watch.limit,
-            not_counted=watch.not_counted,
-            since=watch.limit_since,
-        )
-
-    def count_days(self, days: Sequence[DayCounts], not_counted: Collection[str]) -> Usage:
-        """Return what days of the period come to, whichever they are."""
-        return count(
-            days,
-            period=self.period,
-            today=self.at.date(),
-            not_counted=not_counted,
-            limit=None,
-        )
+    def watch(self) -> Watch:
+        """The organization, with the limit in force."""
+        return self.in_force.watch
 
     @property
-    def failed_by_us(self) -> bool:
-        """Whether quota-watch itself failed."""
-        return self.error is not None and self.error.kind is ErrorKind.INTERNAL
+    def size(self) -> int:
+        """How much it holds, where 1 is a usual poll: a year of history is worth ten."""
+        return 1 + len(self.closed or ()) // _USUAL_DAYS
 
-    def as_failure_by_us(self) -> "Poll":
-        """Return the poll as one that failed by a defect of quota-watch."""
-        error = UpstreamError(
-            ErrorKind.INTERNAL,
-            "quota-watch itself failed on this organization: see its log, and please report it",
-            may_pass=True,
-        )
-        return replace(self, days=(), usage=None, error=error)
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one claimed organization."""
+
+    poll: Poll
+    known: Known
+    findings: Findings
+    transitions: tuple[Transition, ...]
 
 
 class Poller:
@@ -118,98 +116,106 @@ class Poller:
 
     def poll(self, claim: Claim) -> Poll:
         """Fetch what is due of the organization; never raises."""
-        watch, now = self._watches[claim.pk], self._clock.now()
-        poll = Poll(claim=claim, watch=watch, period=month_of(now.date()), at=now)
+        watch, row, now = self._watches[claim.pk], claim.row, self._clock.now()
+        poll = Poll(
+            claim=claim,
+            in_force=LimitInForce(watch=watch, limit=NOT_KNOWN),
+            period=month_of(now.date()),
+            at=now,
+        )
         try:
-            days = tuple(self._source.days(watch.organization, poll.period.start, now.date()))
-            usage = poll.count_days(days, watch.not_counted)
-            return self._with_forecast(self._with_extras(replace(poll, days=days, usage=usage)))
+            reported = reported_of(row)
+            in_force = limit_in_force(watch, kept_limit(row), reported, now=now)
+            poll = replace(poll, in_force=in_force, reported=reported)
+            return self._fetch(poll)
         except UpstreamError as error:
             return replace(poll, error=error.without_trace())
         except NotYet as not_yet:
             return replace(poll, wait=timedelta(milliseconds=ceil(not_yet.seconds * 1000)))
         except Exception:  # the boundary of a job: a defect of ours must not stop the others
             log.exception("poll raised", organization=watch.organization.id)
-            return poll.as_failure_by_us()
+            return replace(poll, error=DEFECT)
 
-    def _with_extras(self, poll: Poll) -> Poll:
-        if self._extras is None:
-            return poll
-        watch, claim = poll.watch, poll.claim
-        used = poll.count(watch).used
-        account = self._extras.account(watch, claim, used=used, now=poll.at)
-        closed = self._extras.closed(watch, claim, period=poll.period, now=poll.at)
-        if account is None and closed is None:
-            return poll
-        return replace(poll, account=account, closed=closed)
+    def _fetch(self, poll: Poll) -> Poll:
+        """Fetch the days, and what else is due; forecast here, on many threads.
 
-    def _with_forecast(self, poll: Poll) -> Poll:
-        """Forecast here, on many threads, so that the transaction only has to write."""
-        row = poll.claim.row
-        if row is None:
-            return poll
-        watch = _watch_in_force(poll, row)
-        usage = poll.count(watch)
-        digest = digest_of(poll.days, watch, usage.today)
-        has_past = poll.closed is not None and poll.closed.error is None
-        lacks_past = self._extras is not None and awaits_past(row) and not has_past
-        analysis = None if lacks_past else self._analyse(poll, row, digest, watch, usage)
-        if analysis is None:
-            return replace(poll, digest=digest)
-        sites = self._ask_sites(poll, watch, usage, analysis)
-        return replace(poll, digest=digest, analysis=analysis, sites=sites)
+        So the transaction only has to write.
+        """
+        claim, in_force, now = poll.claim, poll.in_force, poll.at
+        watch, account, closed = in_force.watch, None, None
+        days = tuple(self._source.days(watch.organization, poll.period.start, now.date()))
+        usage = count(
+            days,
+            period=poll.period,
+            today=now.date(),
+            not_counted=watch.not_counted,
+            limit=None,
+        )
+        if self._extras is not None:
+            account = self._extras.account(claim, in_force, poll.reported, used=usage.used, now=now)
+            closed = self._extras.closed(claim, watch, period=poll.period, now=now)
+        if isinstance(account, Account):
+            own, known = self._watches[claim.pk], kept_limit(claim.row)
+            in_force = limit_in_force(own, known, poll.reported, answer=account, now=now)
+            watch = in_force.watch
+        usage = crossing(
+            usage,
+            days,
+            limit=watch.limit,
+            not_counted=watch.not_counted,
+            since=watch.limit_since,
+        )
+        poll = replace(
+            poll,
+            in_force=in_force,
+            days=days,
+            usage=usage,
+            account=account,
+            closed=closed,
+            digest=digest_of(days, watch, usage.today),
+        )
+        lacks_past = self._extras is not None and awaits_past(claim.row) and not closed
+        analysis = None if lacks_past else self._analyse(poll, usage)
+        if analysis is None or self._extras is None:
+            return replace(poll, analysis=analysis)
+        at_risk = is_at_stake(analysis.forecast, watch=watch, usage=usage)
+        sites = self._extras.sites(claim, watch, used=usage.used, at_risk=at_risk, now=now)
+        return replace(poll, analysis=analysis, sites=sites)
 
-    def _analyse(
-        self, poll: Poll, row: Row[Any], digest: str, watch: Watch, usage: Usage
-    ) -> Analysis | None:
+    def _analyse(self, poll: Poll, usage: Usage) -> Analysis | None:
         """Forecast from the stored outlook, unless whole days changed or today is silent.
 
         Then from all that is known.
         """
+        watch = poll.watch
         try:
-            if poll.closed is None or not poll.closed.days:
-                outlook = kept_outlook(row, digest, watch, usage)
+            if not poll.closed:
+                outlook = kept_outlook(poll.claim.row, poll.digest, watch, usage)
                 if outlook is not None:
                     return bring_up_to_date(outlook, watch=watch, usage=usage, now=poll.at)
         except Exception:  # what was stored is damaged: fit again
             log.exception("stored outlook failed", organization=watch.organization.id)
         try:
             with self._database.read() as connection:
-                return look_back(connection, poll, watch, usage)
+                return look_back(connection, poll, usage)
         except StorageError:  # then nothing can be recorded either, and that is reported
             return None
         except Exception:  # a count is worth more than what might follow from it
             log.exception("forecast failed", organization=watch.organization.id)
             return None
 
-    def _ask_sites(
-        self, poll: Poll, watch: Watch, usage: Usage, analysis: Analysis
-    ) -> Mapping[str, SiteUsage | None]:
-        """Ask what sites have, daily where that is part of what would help."""
-        if self._extras is None:
-            return {}
-        at_risk = is_at_stake(analysis.forecast, watch=watch, usage=usage)
-        return self._extras.sites(watch, poll.claim, used=usage.used, at_risk=at_risk, now=poll.at)
 
-
-def _watch_in_force(poll: Poll, row: Row[Any]) -> Watch:
-    """Return the watch with the limit in force, what upstream just reported included."""
-    answer = poll.account if isinstance(poll.account, Account) else None
-    known, reported = kept_limit(row), reported_of(row)
-    return limit_in_force(poll.watch, known, reported, answer=answer, now=poll.at).watch
-
-
-def look_back(connection: Connection, poll: Poll, watch: Watch, usage: Usage) -> Analysis:
+def look_back(connection: Connection, poll: Poll, usage: Usage) -> Analysis:
     """Forecast from all that is known of the days before today."""
-    closed = poll.closed if poll.closed is not None and poll.closed.error is None else None
+    closed = poll.closed or ()
     past = past_of(
         connection,
         poll.claim.pk,
-        watch=watch,
+        watch=poll.watch,
         usage=usage,
         now=poll.at,
-        fetched=(*(closed.days if closed else ()), *poll.days),
-        fetched_from=closed.first if closed else None,
+        fetched=(*closed, *poll.days),
+        fetched_from=closed[0].day if closed else None,
         row=poll.claim.row,
     )
-    return analyse(past, watch=watch, usage=usage, now=poll.at, always=False)
+    return analyse(past, watch=poll.watch, usage=usage, now=poll.at, always=False)

@@ -1,6 +1,6 @@
 """Step two: record what a poll brought, and say what is known with it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from itertools import dropwhile
@@ -10,35 +10,60 @@ from sqlalchemy import Connection, Row
 
 from quota_watch.forecast.forecast import KeptForecast
 from quota_watch.lib.logs import get_logger
-from quota_watch.lib.text import Estimate
-from quota_watch.model.period import DayCounts, Period, Usage, is_over, month_of, previous, types_of
+from quota_watch.model.limit import ENFORCED_EVERY, NOT_COUNTED
+from quota_watch.model.period import (
+    DayCounts,
+    Period,
+    Usage,
+    count,
+    is_over,
+    month_of,
+    previous,
+    types_of,
+)
 from quota_watch.model.schedule import next_slot
-from quota_watch.model.source import ErrorKind, Organization, UpstreamError
-from quota_watch.model.watch import Watch
-from quota_watch.pipeline.extras import Agreement, awaits_past, weigh
-from quota_watch.pipeline.poll import Poll
-from quota_watch.rules.known import ClosedPeriod, Known, PastChange
-from quota_watch.rules.limit import limit_in_force
+from quota_watch.model.source import (
+    Comparison,
+    ErrorKind,
+    Mismatch,
+    Reported,
+    UpstreamError,
+)
+from quota_watch.pipeline.extras import awaits_past
+from quota_watch.pipeline.poll import DEFECT, Poll
+from quota_watch.rules.enforced import report
+from quota_watch.rules.known import Known, PastChange
+from quota_watch.rules.mismatch import compare, mismatch
 from quota_watch.rules.moved import has_moved_in, past_change
 from quota_watch.rules.story import Silence, Story
-from quota_watch.storage import organizations
+from quota_watch.storage import organizations, stories
 from quota_watch.storage.claims import Changes
 from quota_watch.storage.days import (
     DayRows,
     are_ahead,
     changed_rows,
     closed_period,
+    day_rows,
+    last_snapshot,
     mark_dropped,
     snapshot_row,
     total_of,
 )
-from quota_watch.storage.forecasts import forecast_row, outlook_text
-from quota_watch.storage.organizations import kept_limit, known_sites, reported_of, with_usage
+from quota_watch.storage.forecasts import forecast_row, kept_forecasts, outlook_text
+from quota_watch.storage.organizations import (
+    account_columns,
+    known_sites,
+    limit_columns,
+    mismatch_json,
+    mismatch_of,
+    with_usage,
+)
 
 log = get_logger(__name__)
 
 _LONGEST_WAIT_SECONDS = 3600.0
 _MOMENT, _SHORT_WAIT = timedelta(seconds=1), timedelta(minutes=1)  # of a bucket that fills again
+_OLD_ENOUGH = ENFORCED_EVERY * 4 / 3  # what we counted then, upstream must have counted by now
 _NOTABLE_PERCENT = 1  # of a period that was over
 _FALL_SHARE, _FALL_LEAST = 0.05, 100  # of what was used, and events; less is late correction
 
@@ -61,115 +86,233 @@ class Before:
     silences: tuple[Silence, ...] = ()
 
 
-class Recorder:
-    """Records polls; `pace` returns how often an organization is polled."""
+def read_before(
+    transaction: Connection, polls: Sequence[Poll], rows: Mapping[int, Row[Any]], *, now: datetime
+) -> dict[int, Before]:
+    """Read what is known of all the polled organizations, a statement for each kind, by key."""
+    of = {poll.claim.pk: poll.watch.organization for poll in polls}
+    stories.reopen(transaction, of, now=now)
+    since = min(previous(poll.period).start for poll in polls)
+    its_stories = stories.stories_of(transaction, of, since)
+    its_silences = stories.silences_of(transaction, of, now=now)
+    days = day_rows(transaction, _days_to_compare(polls, rows))
+    failed = [poll for poll in polls if poll.usage is None]
+    forecasts: dict[int, KeptForecast] = {}
+    for day in {poll.at.date() for poll in failed}:
+        pks = [poll.claim.pk for poll in failed if poll.at.date() == day]
+        forecasts |= kept_forecasts(transaction, pks, month_of(day), day)
+    return {
+        pk: Before(
+            row=rows[pk],
+            days=days.get(pk, {}),
+            forecast=forecasts.get(pk),
+            stories=tuple(its_stories[pk]),
+            silences=tuple(its_silences[pk]),
+        )
+        for pk in of
+    }
 
-    def __init__(self, *, pace: Callable[[Organization], timedelta]) -> None:
-        self._pace = pace
 
-    def record(
-        self, transaction: Connection, poll: Poll, before: Before, changes: Changes
-    ) -> Known:
-        """Add a poll to `changes` and return what is known with it.
+def _days_to_compare(
+    polls: Sequence[Poll], rows: Mapping[int, Row[Any]]
+) -> dict[int, Sequence[DayCounts]]:
+    """Return, by key, the fetched days that may differ from the stored ones.
 
-        What has to be read again right away is written at once.
-        """
-        if poll.error is not None:
-            return self._record_failure(poll, poll.error, before, changes)
-        row = before.row
-        agreement = weigh(
-            transaction,
-            row,
-            poll.watch,
-            poll.account,
-            days=poll.days,
+    Of a failed poll all of the period: what is known now is what was known before.
+    """
+    days: dict[int, Sequence[DayCounts]] = {}
+    for poll in polls:
+        pk, closed = poll.claim.pk, poll.closed or ()
+        if poll.usage is None:
+            days[pk] = [DayCounts(day, {}) for day in (poll.period.start, poll.at.date())]
+        elif poll.digest != rows[pk].days_digest:
+            days[pk] = (*closed, *poll.days)
+        elif closed:
+            days[pk] = closed
+    return days
+
+
+def record(
+    transaction: Connection, poll: Poll, before: Before, changes: Changes, *, interval: timedelta
+) -> Known:
+    """Add a poll to `changes` and return what is known with it; the next one is in an `interval`.
+
+    What has to be read again right away is written at once.
+    """
+    row, watch, usage = before.row, poll.watch, poll.usage
+    if usage is None:
+        return _record_failure(poll, before, changes, interval)
+    agreement = _weigh(transaction, poll, row)
+    change = _past_change(poll, before)
+    moved_in = change is not None and has_moved_in(change)
+    if moved_in:  # what is usual is learned anew once the days before are read again
+        poll = replace(poll, analysis=None)
+    columns = organizations.good_poll_columns(
+        watch,
+        usage,
+        now=poll.at,
+        next_at=next_slot(watch.organization, after=poll.at, interval=interval),
+        interval=interval,
+    )
+    columns |= agreement.columns
+    columns |= _site_columns(poll, row, agreement)
+    columns |= _outlook_columns(poll, row, usage)
+    columns |= _NOT_ASKED if moved_in else _history_columns(poll, row)
+    changes.organizations[row.pk] = columns
+    _add_rows(changes, poll, before, usage)
+    _record_closed(transaction, poll, before, changes)
+    drops, was_watched = watch.drops and is_over(usage.used, watch.limit), bool(row.last_ok)
+    closes = bool(poll.closed) and was_watched and row.history_from is not None and not moved_in
+    if drops or closes:
+        changes.write_counts(transaction)
+    return Known(
+        pk=row.pk,
+        watch=watch,
+        period=poll.period,
+        at=poll.at,
+        usage=usage,
+        measured_at=poll.at,
+        today_by_type=types_of(poll.days, poll.at.date(), not_counted=watch.not_counted),
+        analysis=poll.analysis,
+        reported=agreement.reported,
+        sites=known_sites(columns.get("sites", row.sites)) if watch.budgets else {},
+        limit_change=poll.in_force.change,
+        compared=agreement.compared,
+        mismatch=agreement.mismatch,
+        fell_from=_fell_from(transaction, row, usage),
+        past_change=change,
+        closed=closed_period(transaction, row.pk, watch=watch, period=previous(poll.period))
+        if closes
+        else None,
+        lost=mark_dropped(transaction, row.pk, watch=watch, period=usage.period, today=usage.today)
+        if drops
+        else None,
+        stories=before.stories,
+        silences=before.silences,
+    )
+
+
+def _record_failure(poll: Poll, before: Before, changes: Changes, interval: timedelta) -> Known:
+    """Record that a poll failed: what is known of its period is what was known before."""
+    row, watch, error = before.row, poll.watch, poll.error or DEFECT
+    usage = None
+    if row.last_ok is not None and row.period_start == poll.period.start:
+        today = poll.at.date()
+        usage = count(
+            [DayCounts(day, each.counts) for day, each in before.days.items() if day <= today],
             period=poll.period,
-            now=poll.at,
+            today=today,
+            not_counted=watch.not_counted,
+            limit=watch.limit,
+            since=watch.limit_since,
         )
-        watch, usage = agreement.watch, poll.count(agreement.watch)
-        change = _past_change(poll, before, watch)
-        moved_in = change is not None and has_moved_in(change)
-        if moved_in:  # what is usual is learned anew once the days before are read again
-            poll = replace(poll, analysis=None)
-        columns = self._columns(poll, row, agreement, usage)
-        columns |= _NOT_ASKED if moved_in else _history_columns(poll, row)
-        changes.organizations[row.pk] = columns
-        _add_rows(changes, poll, before, watch, usage)
-        _record_closed(transaction, poll, before, watch, changes)
-        drops, was_watched = watch.drops and is_over(usage.used, watch.limit), bool(row.last_ok)
-        if drops or (poll.closed is not None and was_watched):
-            changes.write_counts(transaction)
-        return Known(
-            pk=row.pk,
-            watch=watch,
-            period=poll.period,
-            at=poll.at,
-            usage=usage,
-            measured_at=poll.at,
-            today_by_type=types_of(poll.days, poll.at.date(), not_counted=watch.not_counted),
-            analysis=poll.analysis,
-            reported=agreement.reported,
-            sites=known_sites(columns.get("sites", row.sites)) if watch.budgets else {},
-            limit_change=agreement.change,
-            compared=agreement.compared,
-            mismatch=agreement.mismatch,
-            fell_from=_fell_from(transaction, row, usage),
-            past_change=change,
-            closed=_closed_period(transaction, poll, watch, row)
-            if was_watched and row.history_from is not None and not moved_in
-            else None,
-            lost=_lost(transaction, row.pk, watch, usage) if drops else None,
-            stories=before.stories,
-            silences=before.silences,
-        )
-
-    def _columns(
-        self, poll: Poll, row: Row[Any], agreement: Agreement, usage: Usage
-    ) -> dict[str, Any]:
-        """Return what a good poll changes in the organization's row."""
-        watch = agreement.watch
-        interval = self._pace(watch.organization)
-        next_at = next_slot(watch.organization, after=poll.at, interval=interval)
-        return (
-            organizations.good_poll_columns(
-                watch, usage, now=poll.at, next_at=next_at, interval=interval
-            )
-            | agreement.columns
-            | _site_columns(poll, row, agreement)
-            | _outlook_columns(poll, row, watch, usage)
-        )
-
-    def _record_failure(
-        self, poll: Poll, error: UpstreamError, before: Before, changes: Changes
-    ) -> Known:
-        row = before.row
-        watch = limit_in_force(poll.watch, kept_limit(row), reported_of(row), now=poll.at).watch
-        usage = _last_usage(poll, before, watch)
-        trouble = organizations.goes_on_failing(row, error, poll.at)
-        interval = self._pace(watch.organization)
-        next_at = _after_failure(poll, error, interval)
-        changes.organizations[row.pk] = organizations.failed_poll_columns(
-            row, trouble, watch, now=poll.at, next_at=next_at, interval=interval
-        )
-        return Known(
-            pk=row.pk,
-            watch=watch,
-            period=poll.period,
-            at=poll.at,
-            usage=usage,
-            measured_at=row.last_ok if usage else None,
-            trouble=trouble,
-            kept_forecast=before.forecast,
-            stories=before.stories,
-            silences=before.silences,
-        )
+    trouble = organizations.goes_on_failing(row, error, poll.at)
+    changes.organizations[row.pk] = organizations.failed_poll_columns(
+        row,
+        trouble,
+        watch,
+        now=poll.at,
+        next_at=_after_failure(poll, error, interval),
+        interval=interval,
+    )
+    return Known(
+        pk=row.pk,
+        watch=watch,
+        period=poll.period,
+        at=poll.at,
+        usage=usage,
+        measured_at=row.last_ok if usage else None,
+        trouble=trouble,
+        kept_forecast=before.forecast,
+        stories=before.stories,
+        silences=before.silences,
+    )
 
 
-def _add_rows(changes: Changes, poll: Poll, before: Before, watch: Watch, usage: Usage) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Upstream's report of plan and limit, what comparing counts with it says, and its columns."""
+
+    reported: Reported | None
+    columns: dict[str, Any]
+    compared: bool = False
+    mismatch: Mismatch | None = None
+
+
+def _weigh(connection: Connection, poll: Poll, row: Row[Any]) -> Agreement:
+    """Weigh what upstream answered on plan and limit; what it was not asked stays as it was.
+
+    Our count is compared with its own as Rybbit bills it.
+    """
+    watch, account, last, now = poll.watch, poll.account, poll.reported, poll.at
+    columns = limit_columns(poll.in_force.limit) if watch.auto else {}
+    if account is None:
+        return Agreement(reported=last, columns=columns)
+    if isinstance(account, UpstreamError):
+        first = row.limit_read_at is None or last is not None
+        (log.warning if watch.auto and first else log.debug)(
+            "plan and limit not read",
+            organization=watch.organization.id,
+            kind=account.kind,
+            error=account.message,
+        )
+        return Agreement(reported=last, columns=columns | {"limit_read_at": now})
+    ours = count(
+        poll.days,
+        period=poll.period,
+        today=now.date(),
+        not_counted=NOT_COUNTED,
+        limit=None,
+    ).used
+    opened, until = poll.period.starts_at, now - _OLD_ENOUGH
+    snapshot = last_snapshot(connection, row.pk, since=opened, until=until)
+    earlier = None if snapshot is None else snapshot.used
+    counted = ours if earlier is None else min(ours, earlier)
+    reported = report(last, account, counted=counted, now=now)
+    answer, before = reported.account, None if last is None else last.account
+    if not watch.auto and answer.limit not in {None, watch.limit, before and before.limit}:
+        log.warning(
+            "upstream reports another limit than the config",
+            organization=watch.organization.id,
+            config=watch.limit,
+            upstream=answer.limit,
+        )
+    comparison = compare(ours, answer, earlier=earlier, period=poll.period, now=now)
+    if comparison is not Comparison.AGREES and are_ahead(connection, row.pk, now.date()):
+        comparison = Comparison.UNKNOWN  # the clock was ahead, or is behind: upstream has its own
+    known = mismatch_of(row)
+    differing = mismatch(known, comparison, ours=ours, theirs=answer.counted, now=now)
+    compared = comparison is not Comparison.UNKNOWN
+    if compared and differing is not None:
+        is_news = known is None or known.comparison is not comparison
+        (log.warning if is_news else log.debug)(
+            "our count and upstream's own differ",
+            organization=row.id,
+            ours=ours,
+            upstream=answer.counted,
+            verdict=comparison,
+        )
+    # Where the subscription's status changed it is read again with the next poll.
+    statuses = {answer.status, answer.status if before is None else before.status}
+    is_same_status = None in statuses or len(statuses) == 1
+    return Agreement(
+        reported=reported,
+        compared=compared,
+        mismatch=differing if compared else None,
+        columns={
+            **columns,
+            **account_columns(row, reported, poll.in_force.limit),
+            "limit_read_at": now if is_same_status else None,
+            "mismatch": mismatch_json(differing),
+        },
+    )
+
+
+def _add_rows(changes: Changes, poll: Poll, before: Before, usage: Usage) -> None:
     """Add days that changed, a snapshot and the forecast of the day."""
-    row, today = before.row, poll.at.date()
-    same = poll.digest != "" and poll.digest == row.days_digest
-    days = [day for day in poll.days if day.day >= today] if same else poll.days
+    row, watch = before.row, poll.watch
+    is_same = poll.digest == row.days_digest
+    days = [day for day in poll.days if day.day >= usage.today or not is_same]
     changes.days += changed_rows(
         row.pk, days, before.days, watch=watch, now=poll.at, last_ok=row.last_ok
     )
@@ -179,7 +322,7 @@ def _add_rows(changes: Changes, poll: Poll, before: Before, watch: Watch, usage:
         changes.forecasts.append(forecast)
 
 
-def _outlook_columns(poll: Poll, row: Row[Any], watch: Watch, usage: Usage) -> dict[str, Any]:
+def _outlook_columns(poll: Poll, row: Row[Any], usage: Usage) -> dict[str, Any]:
     """Return the outlook, where one was fitted or none could be.
 
     It does not hold where other days were written since the organization was claimed.
@@ -187,9 +330,9 @@ def _outlook_columns(poll: Poll, row: Row[Any], watch: Watch, usage: Usage) -> d
     analysis = poll.analysis
     if analysis is not None and analysis.is_light:
         return {}
-    text = None if analysis is None else outlook_text(analysis, watch, usage)
-    is_stale = poll.claim.row is None or poll.claim.row.days_digest != row.days_digest
-    return {"outlook": None if is_stale else text, "days_digest": poll.digest or None}
+    text = None if analysis is None else outlook_text(analysis, poll.watch, usage)
+    is_stale = poll.claim.row.days_digest != row.days_digest
+    return {"outlook": None if is_stale else text, "days_digest": poll.digest}
 
 
 def _site_columns(poll: Poll, row: Row[Any], agreement: Agreement) -> dict[str, Any]:
@@ -209,32 +352,23 @@ def _site_columns(poll: Poll, row: Row[Any], agreement: Agreement) -> dict[str, 
 def _history_columns(poll: Poll, row: Row[Any]) -> dict[str, Any]:
     """Return when closed days were last asked for, and how far back they go."""
     closed = poll.closed
-    if closed is None or (closed.error is not None and awaits_past(row)):
+    if closed is None or (not closed and awaits_past(row)):
         return {}  # until they are learned anew they are asked for with every poll
-    reaches_back = row.history_from is None or closed.first < row.history_from
-    first = {"history_from": closed.first} if closed.error is None and reaches_back else {}
-    return {"reread_on": poll.at.date(), **first}
+    columns = {"reread_on": poll.at.date()}
+    if closed and (row.history_from is None or closed[0].day < row.history_from):
+        columns["history_from"] = closed[0].day
+    return columns
 
 
-def _past_change(poll: Poll, before: Before, watch: Watch) -> PastChange | None:
+def _past_change(poll: Poll, before: Before) -> PastChange | None:
     """Compare days that were over when last counted; none while history is being read again."""
-    row = before.row
+    row, not_counted = before.row, poll.watch.not_counted
     if not before.days or row.last_ok is None or row.history_from is None:
         return None
-    closed = poll.closed.days if poll.closed is not None else ()
-    after = {day.day: day.counted(watch.not_counted) for day in (*closed, *poll.days)}
+    after = {day.day: day.counted(not_counted) for day in (*(poll.closed or ()), *poll.days)}
     over_by = row.last_ok.date()
     counted = {day: of.used for day, of in before.days.items() if day < over_by and day in after}
     return past_change(counted, after)
-
-
-def _closed_period(
-    connection: Connection, poll: Poll, watch: Watch, row: Row[Any]
-) -> ClosedPeriod | None:
-    """Return what the last period came to, where it was fetched once more just now."""
-    if poll.closed is None or poll.closed.error is not None:
-        return None
-    return closed_period(connection, row.pk, watch=watch, period=previous(poll.period))
 
 
 def _after_failure(poll: Poll, error: UpstreamError, interval: timedelta) -> datetime:
@@ -249,15 +383,6 @@ def _after_failure(poll: Poll, error: UpstreamError, interval: timedelta) -> dat
     return slot
 
 
-def _last_usage(poll: Poll, before: Before, watch: Watch) -> Usage | None:
-    """Count the stored days of the period up to today, if a poll of it succeeded."""
-    if before.row.last_ok is None or before.row.period_start != poll.period.start:
-        return None
-    stored = sorted(day for day in before.days if day <= poll.at.date())
-    days = tuple(DayCounts(day, before.days[day].counts) for day in stored)
-    return replace(poll, days=days, usage=None).count(watch)
-
-
 def _fell_from(connection: Connection, row: Row[Any], usage: Usage) -> int | None:
     """Return what was used before where more than a little of it is gone.
 
@@ -269,24 +394,16 @@ def _fell_from(connection: Connection, row: Row[Any], usage: Usage) -> int | Non
     return None if are_ahead(connection, row.pk, usage.today) else before
 
 
-def _lost(transaction: Connection, pk: int, watch: Watch, usage: Usage) -> Estimate | None:
-    return mark_dropped(transaction, pk, watch=watch, period=usage.period, today=usage.today)
-
-
-def _record_closed(
-    transaction: Connection, poll: Poll, before: Before, watch: Watch, changes: Changes
-) -> None:
+def _record_closed(transaction: Connection, poll: Poll, before: Before, changes: Changes) -> None:
     """Record days of closed periods from the first with events on; mark where some were dropped.
 
     What differs from the stored days is added to `changes`, and written at once where days are to
     be marked. A period that came to something else since it was over is logged.
     """
-    if poll.closed is None or poll.closed.error is not None:
-        return
-    days = list(dropwhile(lambda day: not any(day.by_type.values()), poll.closed.days))
+    days = list(dropwhile(lambda day: not any(day.by_type.values()), poll.closed or ()))
     if not days:
         return
-    row = before.row
+    row, watch = before.row, poll.watch
     rows = changed_rows(row.pk, days, before.days, watch=watch, now=poll.at, last_ok=row.last_ok)
     changes.days += rows
     counted = {day: each.used for day, each in before.days.items() if day >= days[0].day}

@@ -28,8 +28,8 @@ from quota_watch.pipeline.due import DueOrganizations
 from quota_watch.pipeline.extras import Extras
 from quota_watch.pipeline.notices import Discovery, Notices, Reports
 from quota_watch.pipeline.outages import LastLine
-from quota_watch.pipeline.poll import Poll
-from quota_watch.pipeline.watcher import Outcome, PollSummary, Watcher
+from quota_watch.pipeline.poll import Outcome, Poll
+from quota_watch.pipeline.watcher import PollSummary, Watcher
 from quota_watch.rybbit.client import build_source
 from quota_watch.service.discovery import find_new
 from quota_watch.service.health import Health, Heartbeat, SelfCheck
@@ -255,12 +255,10 @@ class Runtime:
 
     def notify_of_config(self, refused: QuotaWatchError | None) -> None:
         """Alert that a new config was refused, or accepted again; raises `StorageError`."""
-        if refused is None:
-            self._notices.config_accepted()
-        elif isinstance(refused, ConfigError):
-            self._notices.config_refused([f"{p.key}: {p.message}" for p in refused.problems])
-        else:
-            self._notices.config_refused([str(refused)])
+        problems = [] if refused is None else [str(refused)]
+        if isinstance(refused, ConfigError):
+            problems = [f"{each.key}: {each.message}" for each in refused.problems]
+        self._notices.config(problems)
 
     def thin_out(self) -> None:
         """Delete old rows as configured; raises `StorageError`."""

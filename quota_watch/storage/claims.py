@@ -8,7 +8,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -43,7 +43,6 @@ LEASE = timedelta(seconds=55)
 """How long a claim holds: what a dead worker had is taken up and done within a minute."""
 
 _ROWS_AT_A_TIME = 500
-_FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,8 @@ class Claim:
 
     pk: int
     token: str
-    until: datetime = field(default=_FOR_EVER, compare=False)
-    row: Row[Any] | None = field(default=None, compare=False, repr=False)
+    until: datetime = field(compare=False)
+    row: Row[Any] = field(compare=False, repr=False)
 
 
 def register(

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from quota_watch.pipeline.poll import look_back
-from quota_watch.pipeline.watcher import Outcome
+from quota_watch.pipeline.poll import Outcome, look_back
 from quota_watch.rules.registry import assess
 from quota_watch.storage import claims
 from quota_watch.storage.database import Database
@@ -50,7 +49,7 @@ def is_as_a_fresh_look(outcome: Outcome, database: Database) -> None:
     known = outcome.known
     assert known.usage is not None
     with database.read() as connection:
-        analysis = look_back(connection, outcome.poll, known.watch, known.usage)
+        analysis = look_back(connection, outcome.poll, known.usage)
     fresh = replace(known, analysis=analysis)
     assert known.forecast == fresh.forecast
     assert assess(known).conditions == assess(fresh).conditions

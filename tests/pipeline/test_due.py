@@ -148,7 +148,7 @@ def test_what_falls_due_beside_a_slow_one_is_handed_out(
 ) -> None:
     first, second = register(database, watches(2), clock)
     due = organizations(database, [first, second], clock)
-    polled(database, Claim(second, "earlier"), clock)
+    polled(database, Claim(second, "earlier", clock.now(), None), clock)
     taker = take(due, due.due())
     assert taker.next().pk == first
     assert taker.is_waiting()
@@ -235,7 +235,7 @@ def test_the_named_are_handed_out_whether_due_or_not(
     due: DueOrganizations,
     clock: FakeClock,
 ) -> None:
-    polled(database, Claim(pks[2], "earlier"), clock)
+    polled(database, Claim(pks[2], "earlier", clock.now(), None), clock)
     assert [claim.pk for claim in due.named([pks[2], pks[0]])] == sorted([pks[2], pks[0]])
 
 

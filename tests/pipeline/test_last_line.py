@@ -75,7 +75,13 @@ def test_the_fallback_hears_it_too(database: Database, clock: FakeClock) -> None
 
 
 def last_line(database: Database, clock: FakeClock, hook: RecordingChannel, memory: Path):
-    return LastLine(database=database, channels={"hook": hook}, clock=clock, memory=memory)
+    return LastLine(
+        database=database,
+        channels={"hook": hook},
+        clock=clock,
+        unrecorded=lambda _: None,
+        memory=memory,
+    )
 
 
 def test_what_fails_for_all_is_said_once_a_day_whoever_starts_anew(

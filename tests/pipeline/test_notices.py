@@ -21,7 +21,11 @@ class Office:
     def __init__(self, database: Database, clock: FakeClock, channels, **how) -> None:
         self.database = database
         self.notices = Notices(
-            database=database, channels=channels, clock=clock, time_zone="UTC", **how
+            database=database,
+            channels=channels,
+            clock=clock,
+            time_zone="UTC",
+            **{"channels_of": lambda _: tuple(channels)} | how,
         )
 
     def told(self) -> list[tuple[str, str, str]]:
@@ -82,9 +86,9 @@ def test_an_organization_that_is_found_is_told_of_once_for_ever(office: Office) 
 
 def test_a_refused_config_is_told_once_until_a_good_one_comes(office: Office) -> None:
     for _ in range(2):
-        office.notices.config_refused(["poll.interval: too short"])
-    office.notices.config_accepted()
-    office.notices.config_accepted()
+        office.notices.config(["poll.interval: too short"])
+    office.notices.config([])
+    office.notices.config([])
     assert [reason for _, _, reason in office.told()] == [
         "config_refused",
         "config_refused",
@@ -101,10 +105,10 @@ def test_a_refused_config_that_a_silence_held_back_is_told_at_its_end(
             connection, organization_pk=None, rule=None, starts_at=START,
             ends_at=START + timedelta(hours=1), reason="", author="",
         )  # fmt: skip
-    office.notices.config_refused(["poll.interval: too short"])
+    office.notices.config(["poll.interval: too short"])
     assert office.told() == []
     clock.advance(timedelta(hours=1))
-    office.notices.config_refused(["poll.interval: too short"])
+    office.notices.config(["poll.interval: too short"])
     assert office.told() == [(name, "config", "silence_ended") for name in ("mail", "hook")]
 
 
@@ -117,7 +121,7 @@ def split(database: Database, clock: FakeClock) -> Office:
 
 def test_a_client_hears_nothing_of_others_or_of_ourselves(split: Office) -> None:
     split.notices.discovered([found("new")])
-    split.notices.config_refused(["poll.interval: too short"])
+    split.notices.config(["poll.interval: too short"])
     split.notices.failing([FAILS])
     assert {channel for channel, _, _ in split.told()} == {"mail", "hook"}
 

@@ -51,7 +51,7 @@ class Office:
             names=hears,
             clock=self.clock,
             time_zone="UTC",
-            **how,
+            **{"groups": {}, "quiet": None, "public_url": None} | how,
         ).enqueue_due()
         return [(row.channel, row.transition_id) for row in self.rows() if row.id not in before]
 

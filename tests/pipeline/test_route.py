@@ -5,6 +5,7 @@ from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
+from quota_watch.messages.freeze import facts_of
 from quota_watch.model.schedule import QuietHours
 from quota_watch.model.watch import Rule, Severity, Watch
 from quota_watch.pipeline.enqueue import (
@@ -72,11 +73,10 @@ def written(*transitions: Transition, watch: Watch | None = None, channels=None)
         envelope
         for each in transitions
         for envelope in envelopes(
-            each,
-            audience(each, watch, channels, reached=EVERYONE),
-            facts={"type": f"alert.{each.type}"},
-            alert_pk=1,
-            readers=watch,
+            facts_of(each, known),
+            audience(each, watch.channels, channels, reached=EVERYONE),
+            fallback=watch.fallback or watch.channels,
+            quiet=watch.quiet_hours,
             expires_at=end_of(each, known),
         )
     ]
@@ -185,7 +185,7 @@ def test_an_end_needs_no_fallback() -> None:
 
 def heard(transition: Transition, **how) -> list[tuple[str, str]]:
     channels = how.pop("channels", CHANNELS)
-    return [(each.name, to) for each, to in audience(transition, of(), channels, **how)]
+    return [(each.name, to) for each, to in audience(transition, of().channels, channels, **how)]
 
 
 def test_a_step_is_for_every_recipient_of_its_channels() -> None:
@@ -225,5 +225,5 @@ def test_a_low_level_of_a_calm_month_goes_to_programs_alone() -> None:
         is_quiet=True,
     )
     fired = replace(step(Severity.INFO, level=75), condition=quiet)
-    heard = audience(fired, of(), {"mail": mail, "hook": CHANNELS["hook"]})
+    heard = audience(fired, of().channels, {"mail": mail, "hook": CHANNELS["hook"]})
     assert [channel.name for channel, _ in heard] == ["hook"]

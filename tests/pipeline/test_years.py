@@ -15,7 +15,7 @@ from sqlalchemy import select
 from quota_watch.messages.facts import Message
 from quota_watch.model.period import Period
 from quota_watch.model.watch import Watch
-from quota_watch.pipeline.watcher import Outcome
+from quota_watch.pipeline.poll import Outcome
 from quota_watch.storage.claims import LEASE
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import alert, delivery

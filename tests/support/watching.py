@@ -1,9 +1,11 @@
 """A watch without a network: an upstream and channels that do as a test says."""
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError, Notice
@@ -25,12 +27,15 @@ from quota_watch.model.watch import Severity, Watch
 from quota_watch.pipeline.deliver import Outbox
 from quota_watch.pipeline.due import DueOrganizations
 from quota_watch.pipeline.extras import Extras
-from quota_watch.pipeline.watcher import Outcome, Watcher
+from quota_watch.pipeline.outages import LastLine
+from quota_watch.pipeline.poll import Outcome
+from quota_watch.pipeline.watcher import Watcher
 from quota_watch.storage import claims
 from quota_watch.storage.database import Database
 from support.domain import watch as domain_watch
 
 SERVER = "https://app.rybbit.io"
+NOWHERE = Path(os.devnull) / "nowhere"
 NO_ANSWER = UpstreamError(ErrorKind.CONNECTION, "no answer from app.rybbit.io", may_pass=True)
 
 
@@ -233,7 +238,14 @@ class Station:
             extras=None
             if history is None
             else Extras(upstream, clock=clock, history=history, reads_every=lambda _: reads_every),
-            servers=dict.fromkeys(by_key, SERVER) if together else None,
+            servers=dict.fromkeys(by_key, SERVER) if together else {},
+            last_line=LastLine(
+                database=database,
+                channels=self.channels,
+                clock=clock,
+                unrecorded=lambda _: None,
+                memory=NOWHERE,
+            ),
         )
         self.outbox = Outbox(
             database=database, channels=self.channels, clock=clock, jitter=lambda: 0.0
