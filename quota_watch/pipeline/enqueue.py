@@ -252,13 +252,10 @@ def put_together(
 
     `poll` names it. What the `first_look` at an organization finds waits for that of the others.
     """
-    at_once_for = {
-        (each.channel, each.recipient) for each in written if is_urgent(each.severity, each.type)
-    }
+    at_once_for = {(each.channel, each.recipient) for each in written if each.is_urgent}
     result = []
     for each in written:
-        at_once = is_urgent(each.severity, each.type)
-        held_until = None if at_once else until_quiet_ends(each.quiet, now)
+        held_until = None if each.is_urgent else until_quiet_ends(each.quiet, now)
         if not channels[each.channel].batches:
             result.append(replace(each, next_at=now, not_before=held_until))
         elif (each.channel, each.recipient) in at_once_for and not first_look:
