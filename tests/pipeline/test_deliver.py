@@ -231,7 +231,7 @@ def test_whatever_a_receiver_says_the_failure_is_kept(post: Post, words: str) ->
     post.put("one")
     post.send()
     with post.database.read() as connection:
-        (row,) = deliveries.rows(connection, only_failed=True)
+        (row,) = deliveries.rows(connection, state=deliveries.DeliveryState.FAILED)
     assert row.last_error.startswith("it said:")
     assert "\n" not in row.last_error
     assert row.last_status == 599
