@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from quota_watch.views.periods import PeriodForecast
 
 _BAR, _MOST_PARTS, _NAME = 14, 8, 40
+_LONGEST_PERIOD = 366
 _MARK = "│"
 _ALL = 100  # percent
 
@@ -365,10 +366,17 @@ def _answer(line: bytes) -> dict[str, Any]:
     start, last, limit = question.period_start, question.period_end, question.limit
     if last < start or last == date.max:
         raise _BadLineError(f"period_end {last}: must be on or after period_start {start}")
+    period, as_of = Period(start, last + ONE_DAY), question.as_of
+    if not -1 <= (as_of - start).days < period.days:
+        raise _BadLineError(f"as_of {as_of}: must be in {start}..{last}")
+    if period.days > _LONGEST_PERIOD:
+        raise _BadLineError(
+            f"a period of {period.days} days: at most {_LONGEST_PERIOD} can be forecast"
+        )
     answer = forecast_of(
         dict(question.history),
-        period=Period(start, last + ONE_DAY),
-        as_of=question.as_of,
+        period=period,
+        as_of=as_of,
         limit=limit,
         previous=None if limit is None else _previous(question.previous, limit),
     )

@@ -1,7 +1,7 @@
 """Forecast the total of a period, how sure it is, and when the limit is reached."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from itertools import accumulate
@@ -10,7 +10,6 @@ from typing import Any, Self
 
 from quota_watch.forecast.capped import day_over, days_to_learn_from
 from quota_watch.forecast.level import Level, fit_level
-from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.text import by_field
 from quota_watch.model.period import ONE_DAY, Period, each_day
 
@@ -22,7 +21,6 @@ NEW_AFTER = 28
 
 # Step 5 looks back a year, four weeks and the days ahead.
 _MOST_DAYS = 430
-_LONGEST_PERIOD = 366
 _NORMAL = NormalDist()
 _ONE_IN_TEN = 0.1
 _Z10 = _NORMAL.inv_cdf(1 - _ONE_IN_TEN)
@@ -33,10 +31,6 @@ _STEADY = 0.17
 # the square of the spread: with 0.15 spreads instead, 3.1 % of first months are warned of in vain
 # at 1.25 times the total, not 2.6, for the same net; so on either half of the series.
 _EVIDENCE, _EVIDENCE_NONE, _EVIDENCE_SPREAD, _EVIDENCE_LEAST = 4.0, 0.18, 0.25, 0.3
-
-
-class ForecastError(QuotaWatchError):
-    """A question without an answer, such as a day outside the period; `str()` says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +115,7 @@ class Forecast(KeptForecast):
 
 
 def forecast(
-    history: Mapping[date, int] | Iterable[tuple[date, int]],
+    counts: Mapping[date, int],
     *,
     period: Period,
     as_of: date,
@@ -133,9 +127,8 @@ def forecast(
 ) -> Forecast | TooEarly:
     """Forecast the total of `period` from whole days up to `as_of`: learn, and answer at once.
 
-    `as_of` is a day of the period or the one before it. Raises `ForecastError`.
+    `as_of` is a day of the period or the one before it.
     """
-    counts = dict(history)
     return answer(
         learn_level(counts, period=period, as_of=as_of, excluded=excluded),
         counts,
@@ -159,12 +152,6 @@ def learn_level(
 
     Days that are missing, `excluded` (capped) or of an outage are left out.
     """
-    if not -1 <= (as_of - period.start).days < period.days:
-        raise ForecastError(f"as_of {as_of}: must be in {period.start}..{period.last_day}")
-    if period.days > _LONGEST_PERIOD:
-        raise ForecastError(
-            f"a period of {period.days} days: at most {_LONGEST_PERIOD} can be forecast"
-        )
     days, silent = days_to_learn_from(counts, as_of=as_of, excluded=excluded)
     # A month of nothing before the first event is none of the organization's.
     first = next((place for place, day in enumerate(days) if counts[day]), 0)

@@ -222,7 +222,7 @@ class Reports:
     def _enqueue(self, span: ReportSpan, channels: Sequence[Channel], now: datetime) -> None:
         outgoing: list[Envelope] = []
         with self._database.read() as connection:
-            receivers = stored.receivers_of(connection, span)
+            receivers = deliveries.receivers_of_report(connection, span.id)
             for channel in channels:
                 missing = [to for to in channel.recipients if (channel.name, to) not in receivers]
                 if channel.keeps_incidents or not missing:  # a report is no incident: it has no end

@@ -286,6 +286,21 @@ def count_pending(connection: Connection, channels: Collection[str] | None = Non
     return connection.scalar(query) or 0
 
 
+def counts(connection: Connection) -> dict[tuple[str, str], int]:
+    """Count deliveries by channel and state."""
+    columns = delivery.c.channel, delivery.c.state
+    query = select(*columns, func.count()).group_by(*columns)
+    return {(channel, state): n for channel, state, n in connection.execute(query)}
+
+
+def receivers_of_report(connection: Connection, report: str) -> set[tuple[str, str]]:
+    """Return the channels and recipients that a report was sent to or is queued for."""
+    query = select(delivery.c.channel, delivery.c.recipient).where(
+        delivery.c.transition_id == report
+    )
+    return {(channel, recipient) for channel, recipient in connection.execute(query)}
+
+
 def rows(
     connection: Connection, *, state: DeliveryState | None = None, most: int | None = None
 ) -> list[Row[Any]]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Self
 
 import msgspec
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, select
 
 from quota_watch.model.watch import Severity, Watch
 from quota_watch.storage import claims, deliveries, stories
@@ -247,14 +247,6 @@ def outbox(
         )
         for row in deliveries.rows(connection, state=state, most=most)
     ]
-
-
-def outbox_counts(connection: Connection) -> dict[tuple[str, str], int]:
-    """Count deliveries by channel and state."""
-    query = select(delivery.c.channel, delivery.c.state, func.count()).group_by(
-        delivery.c.channel, delivery.c.state
-    )
-    return {(channel, state): n for channel, state, n in connection.execute(query)}
 
 
 def silences_shown(

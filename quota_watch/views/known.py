@@ -31,10 +31,8 @@ from quota_watch.model.watch import Watch
 from quota_watch.rules.known import Known
 from quota_watch.rules.limit import LimitInForce, limit_in_force
 from quota_watch.rules.story import Silence, Story
-from quota_watch.storage import claims, organizations, stories
+from quota_watch.storage import claims, forecasts, organizations, stories
 from quota_watch.storage.days import BASELINE, days_marked, days_of, sums_of, totals_of
-from quota_watch.storage.forecasts import capped_now, kept_forecasts, kept_shapes, past_of
-from quota_watch.storage.organizations import kept_limit, known_sites, mismatch_of, reported_of
 from quota_watch.storage.schema import among, organization
 
 _ONLY_FOR_POLLS = {
@@ -78,9 +76,9 @@ def _known_by_key(
     period = month_of(now.date())
     query = select(*_COLUMNS).where(among(organization.c.pk, watches))
     rows = {row.pk: row for row in connection.execute(query)}
-    reports = {pk: reported_of(row) for pk, row in rows.items()}
+    reports = {pk: organizations.reported_of(row) for pk, row in rows.items()}
     limits = {
-        pk: limit_in_force(watches[pk], kept_limit(row), reports[pk], now=now)
+        pk: limit_in_force(watches[pk], organizations.kept_limit(row), reports[pk], now=now)
         for pk, row in rows.items()
     }
     counted = {
@@ -96,7 +94,7 @@ def _known_by_key(
         if types
         else _sums(connection, counted, period, measured, now.date())
     )
-    forecasts = kept_forecasts(connection, counted, period, now.date())
+    newest = forecasts.kept_forecasts(connection, counted, period, now.date())
     whose = {pk: watches[pk].organization for pk in rows} if with_stories else {}
     its_stories = stories.stories_of(connection, whose, previous(period).start) if whose else {}
     its_silences = stories.silences_of(connection, whose, now=now) if whose else {}
@@ -110,7 +108,7 @@ def _known_by_key(
             usage=usages.get(pk),
             measured_at=measured.get(pk),
             days=days.get(pk, ()),
-            kept_forecast=forecasts.get(pk),
+            kept_forecast=newest.get(pk),
             stories=tuple(its_stories.get(pk, ())),
             silences=tuple(its_silences.get(pk, ())),
         )
@@ -123,7 +121,7 @@ def look_ahead(connection: Connection, known: Known) -> Known:
     usage, at = known.usage, known.measured_at
     if known.pk is None or usage is None or at is None:
         return known
-    past = past_of(connection, known.pk, watch=known.watch, usage=usage, now=at)
+    past = forecasts.past_of(connection, known.pk, watch=known.watch, usage=usage, now=at)
     analysis = analyse(past, watch=known.watch, usage=usage, now=at, always=True)
     by_type = types_of(known.days, usage.today, not_counted=known.watch.not_counted)
     return replace(known, analysis=analysis, today_by_type=by_type)
@@ -208,7 +206,7 @@ def _known(
         kept_forecast=kept_forecast,
         pk=row.pk,
         reported=reported,
-        sites=known_sites(row.sites),
+        sites=organizations.known_sites(row.sites),
         limit_as_of=row.limit_as_of,
         stories=stories,
         silences=silences,
@@ -219,7 +217,7 @@ def _known(
         interval=None if row.interval_seconds is None else timedelta(seconds=row.interval_seconds),
         trouble=organizations.trouble_of(row),
         compared=reported is not None and reported.account.counted is not None,
-        mismatch=mismatch_of(row),
+        mismatch=organizations.mismatch_of(row),
     )
 
 
@@ -240,9 +238,9 @@ def losses_of(connection: Connection, organizations: Iterable[Known]) -> dict[in
     last = max(usage.today for _, usage in dropping.values())
     days, totals = list(each_day(first, last)), totals_of(connection, dropping, first, last)
     marked = days_marked(connection, dropping, first)
-    forecasts = {pk: known.kept_forecast for pk, (known, _) in dropping.items()}
-    made = {pk: forecast.as_of for pk, forecast in forecasts.items() if forecast is not None}
-    shapes = kept_shapes(connection, made)
+    newest = {pk: known.kept_forecast for pk, (known, _) in dropping.items()}
+    as_of = {pk: forecast.as_of for pk, forecast in newest.items() if forecast is not None}
+    shapes = forecasts.kept_shapes(connection, as_of)
     dropped = {
         pk: _losses(
             known,
@@ -264,7 +262,7 @@ def _losses(
     capped = {day for day in marked if day < today}
     dropped = losses(
         counted | {today: usage.used_today},
-        capped=capped | capped_now(counted, known.watch, usage, known=capped),
+        capped=capped | forecasts.capped_now(counted, known.watch, usage, known=capped),
         period=usage.period,
         today=today,
         share=share_at(shape, at),

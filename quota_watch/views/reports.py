@@ -19,7 +19,7 @@ from quota_watch.model.watch import Watch
 from quota_watch.rules.known import Known
 from quota_watch.storage import claims
 from quota_watch.storage.days import BASELINE, closed_period, counted_days
-from quota_watch.storage.schema import alert, among, delivery, organization
+from quota_watch.storage.schema import alert, among, organization
 from quota_watch.views.known import SiteStatus, sites_of
 from quota_watch.views.periods import period_forecast, periods_until
 from quota_watch.views.status import Status, statuses
@@ -120,13 +120,6 @@ def is_ready(
         for at, reread_on in polls
     ]
     return len(fresh) == len(watches) and all(fresh)
-
-
-def receivers_of(connection: Connection, span: ReportSpan) -> set[tuple[str, str]]:
-    """Read which channels and recipients got the report or are queued to get it."""
-    columns = delivery.c
-    query = select(columns.channel, columns.recipient).where(columns.transition_id == span.id)
-    return {(channel, recipient) for channel, recipient in connection.execute(query)}
 
 
 def organizations(

@@ -14,8 +14,9 @@ from prometheus_client.registry import Collector
 
 import quota_watch
 from quota_watch.lib.text import plain
+from quota_watch.storage import deliveries
 from quota_watch.storage.deliveries import DeliveryState
-from quota_watch.views.alerts import alerts, outbox_counts
+from quota_watch.views.alerts import alerts
 from quota_watch.views.known import look_ahead
 from quota_watch.views.status import STATES, Status
 from quota_watch.web.app import PageSettings, Reading, Store, View, add_views
@@ -134,7 +135,7 @@ class StoreCollector(Collector):
         """Yield every metric; raises `StorageError`."""
         with self._store.read() as reading:
             statuses = reading.organizations(brief=True)
-            counts = outbox_counts(reading.connection)
+            counts = deliveries.counts(reading.connection)
         yield from _service(reading.site)
         yield from _organizations(statuses)
         channels = sorted({*reading.site.channels, *(channel for channel, _ in counts)})

@@ -9,7 +9,7 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 from quota_watch.lib.text import one_line
-from quota_watch.views.alerts import outbox_counts
+from quota_watch.storage import deliveries
 from quota_watch.views.periods import daily_totals
 from quota_watch.views.status import STATES, Status, by_urgency, with_losses
 from quota_watch.web.app import Reading
@@ -96,7 +96,7 @@ def overview_of(reading: Reading, query: Query) -> Mapping[str, Any]:
     on_page = with_losses(reading.connection, selection[first : first + _ROWS])
     keys = {each.known.pk: each.id for each in on_page if each.known.pk is not None}
     recent = daily_totals(reading.connection, keys, today - _RECENT, today)
-    counts, totals = outbox_counts(reading.connection), _totals(statuses)
+    counts, totals = deliveries.counts(reading.connection), _totals(statuses)
     return {
         "query": query,
         "rows": [

@@ -3,8 +3,8 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import update
 
+from quota_watch.storage import deliveries
 from quota_watch.storage.schema import organization
-from quota_watch.views.alerts import outbox_counts
 from quota_watch.views.known import known_of
 from quota_watch.views.periods import daily_totals, expected_days, last_periods
 from quota_watch.views.status import by_urgency, statuses
@@ -79,7 +79,7 @@ def test_the_newest_forecast_of_the_period_counts(filler):
 def test_deliveries_are_counted_by_channel_and_state(filler):
     filler.deliveries(None, [{}, {}, {"channel": "hook", "state": "failed"}])
     with filler.database.read() as connection:
-        counts = outbox_counts(connection)
+        counts = deliveries.counts(connection)
     assert counts == {("ops", "done"): 2, ("hook", "failed"): 1}
 
 
