@@ -142,8 +142,14 @@ def parse_days(body: bytes) -> tuple[DayCounts, ...]:
     Rows are joined by the first ten characters of `event_date`; the rest is the time zone's
     (UPSTREAM.md § 4). Raises `UpstreamError` of kind `bad_answer`.
     """
+    answer = read_json(body)
+    if not isinstance(answer, dict) or "data" not in answer:
+        raise bad_answer(f'it is JSON but has no list "data"{own_error(answer)}')
+    rows = answer["data"]
+    if not isinstance(rows, list):
+        raise bad_answer(f'"data" is {excerpt(rows)}, not a list of days')
     days: dict[date, Counter[str]] = {}
-    for number, row in enumerate(_rows(body), start=1):
+    for number, row in enumerate(rows, start=1):
         day = _day(row, number)
         days.setdefault(day, Counter()).update(_by_type(row, f"row {number} ({day})"))
     for day, by_type in days.items():
@@ -152,16 +158,6 @@ def parse_days(body: bytes) -> tuple[DayCounts, ...]:
     return tuple(
         DayCounts(day, {type_: n for type_, n in days[day].items() if n}) for day in sorted(days)
     )
-
-
-def _rows(body: bytes) -> list[Any]:
-    answer = read_json(body)
-    if not isinstance(answer, dict) or "data" not in answer:
-        raise bad_answer(f'it is JSON but has no list "data"{own_error(answer)}')
-    rows = answer["data"]
-    if not isinstance(rows, list):
-        raise bad_answer(f'"data" is {excerpt(rows)}, not a list of days')
-    return rows
 
 
 def _day(row: Any, number: int) -> date:
@@ -186,17 +182,13 @@ def _by_type(row: Mapping[str, Any], where: str) -> Counter[str]:
     over = known.total() - total
     if over > (_ROUNDING if total >= _EXACT else 0):
         raise bad_answer(f"{where}: its types add up to {over} more than event_count, {total}")
-    new = _new_types(counts)
+    # What is left is of event types that are newer than this program, as far as it is any.
+    matches = ((_TYPE_FIELD.fullmatch(field), n) for field, n in counts.items())
+    new = Counter({match[1]: n for match, n in matches if match})
     if 0 < new.total() <= -over:
         known += new
     known[OTHER] += total - known.total()
     return known
-
-
-def _new_types(counts: Mapping[str, int]) -> Counter[str]:
-    """Return the counts of event types that are newer than this program."""
-    matches = ((_TYPE_FIELD.fullmatch(field), n) for field, n in counts.items())
-    return Counter({match[1]: n for match, n in matches if match})
 
 
 def _count(row: Mapping[str, Any], name: str, where: str) -> int:
@@ -340,18 +332,16 @@ def _limit(answer: Mapping[str, Any], name: str) -> int | None:
     """Read a limit: null from a server without limits, 0 from one that does not know its plan."""
     if name not in answer:
         raise bad_answer(f"{name} is missing{own_error(answer)}")
-    value = answer[name]
-    limit = as_count(value)
-    if value is not None and limit is None:
-        raise bad_answer(f"{name} is {excerpt(value)}, which is not a limit. Set it in the config")
-    return limit
+    return _counted(answer, name, "which is not a limit. Set it in the config")
 
 
-def _counted(answer: Mapping[str, Any], name: str) -> int | None:
+def _counted(
+    answer: Mapping[str, Any], name: str, complaint: str = "not a number of events"
+) -> int | None:
     value = answer.get(name)
     counted = as_count(value)
     if value is not None and counted is None:
-        raise bad_answer(f"{name} is {excerpt(value)}, not a number of events")
+        raise bad_answer(f"{name} is {excerpt(value)}, {complaint}")
     return counted
 
 

@@ -55,17 +55,6 @@ UPDATE_RYBBIT = "Update it to 2.7.0 or newer"
 class OrganizationKeyError(UpstreamError):
     """The server does not list organizations for an organization's own key."""
 
-    def __init__(self, where: str) -> None:
-        super().__init__(
-            ErrorKind.FORBIDDEN,
-            f"{where}: an organization's key can't list organizations on this release of Rybbit"
-            " (401). Its id is needed, as in `quota-watch init --organization ORG_ID`: it is in the"
-            " address of its page in Rybbit."
-            " A wrong or expired key is answered the same",
-            may_pass=False,
-            status=HTTPStatus.UNAUTHORIZED,
-        )
-
 
 def build_source(
     config: Config,
@@ -262,10 +251,16 @@ class RybbitClient:
         try:
             return self._asker.read(question, parse_organizations)
         except UpstreamError as error:
-            refused = error.status == HTTPStatus.UNAUTHORIZED
-            if not (refused and key.startswith(_ORGANIZATION_KEY)):
+            if error.status != HTTPStatus.UNAUTHORIZED or not key.startswith(_ORGANIZATION_KEY):
                 raise
-        raise OrganizationKeyError(question.place)
+        raise OrganizationKeyError(
+            ErrorKind.FORBIDDEN,
+            f"{question.place}: an organization's key can't list organizations on this release of"
+            " Rybbit (401). Its id is needed, as in `quota-watch init --organization ORG_ID`: it is"
+            " in the address of its page in Rybbit. A wrong or expired key is answered the same",
+            may_pass=False,
+            status=HTTPStatus.UNAUTHORIZED,
+        )
 
     def _too_old(self, error: UpstreamError, question: Question) -> UpstreamError | None:
         """Explain a refusal by a server that accepts no keys yet; None where that is not why."""

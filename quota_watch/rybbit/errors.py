@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from quota_watch.lib.http import http_date, seconds_until
@@ -52,12 +52,12 @@ ORGANIZATIONS = Endpoint("list of organizations", None)
 VERSION = Endpoint("version", None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Meaning:
+class _Meaning(NamedTuple):
+    """What went wrong, in a sentence for people, and whether waiting can help."""
+
     kind: ErrorKind
     message: str
     may_pass: bool
-    scope: str | None = None
 
 
 def error_of(
@@ -75,14 +75,21 @@ def error_of(
     """
     answer = _object(body)
     retry_after = _retry_after(headers, answer)
-    meaning = _meaning(status, headers, answer, retry_after, endpoint)
+    scope = next((name for name in ("burst", "daily") if answer.get("scope") == name), None)
+    match status:
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            meaning = _refused(status, answer, endpoint)
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            meaning = _limited(scope, retry_after)
+        case _:
+            meaning = _failed(status, headers, endpoint)
     return UpstreamError(
         meaning.kind,
         f"{place(server, organization)}: {meaning.message}{_own_words(answer, body)}",
         may_pass=meaning.may_pass,
         status=status,
         retry_after=retry_after,
-        scope=meaning.scope,
+        scope=scope,
     )
 
 
@@ -97,42 +104,6 @@ def place(server: str, organization: str | None) -> str:
     if organization is None:
         return address
     return f"organization {one_line(organization, None) or '(no id)'} at {address}"
-
-
-def _meaning(
-    status: int,
-    headers: Mapping[str, str],
-    answer: Mapping[str, Any],
-    retry_after: float | None,
-    endpoint: Endpoint,
-) -> _Meaning:
-    match status:
-        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            return _refused(status, answer, endpoint)
-        case HTTPStatus.NOT_FOUND:
-            return _Meaning(
-                ErrorKind.NOT_FOUND,
-                f"there is no {endpoint.what} at this address (404). base_url is probably wrong:"
-                " it is the address of Rybbit itself, without /api",
-                may_pass=False,
-            )
-        case HTTPStatus.TOO_MANY_REQUESTS:
-            return _limited(answer, retry_after)
-        case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return _Meaning(
-                ErrorKind.UPSTREAM_ERROR,
-                f"the server failed ({status}). If this persists, check its own log",
-                may_pass=True,
-            )
-        case _ if status >= HTTPStatus.BAD_REQUEST:
-            return _Meaning(
-                ErrorKind.UPSTREAM_ERROR,
-                f"the server did not accept the request ({status}). It may be a release of"
-                " Rybbit that this quota-watch does not know",
-                may_pass=status in _NOT_YET,
-            )
-        case _:
-            return _unexpected(status, headers)
 
 
 def _refused(status: int, answer: Mapping[str, Any], endpoint: Endpoint) -> _Meaning:
@@ -169,28 +140,50 @@ def _refused(status: int, answer: Mapping[str, Any], endpoint: Endpoint) -> _Mea
     )
 
 
-def _limited(answer: Mapping[str, Any], retry_after: float | None) -> _Meaning:
-    scope = next((name for name in ("burst", "daily") if answer.get("scope") == name), None)
-    pause = None if retry_after is None else timedelta(seconds=retry_after)
-    wait = "" if pause is None else f"; retry after {span(pause)}"
+def _limited(scope: str | None, retry_after: float | None) -> _Meaning:
+    wait = "" if retry_after is None else f"; retry after {span(timedelta(seconds=retry_after))}"
     return _Meaning(
         ErrorKind.RATE_LIMITED,
         f"too many requests for this key's {f'{scope} ' if scope else ''}limit (429){wait}. Other"
         " programs with keys of the same owner use it too; a longer poll.interval uses less",
         may_pass=True,
-        scope=scope,
     )
 
 
-def _unexpected(status: int, headers: Mapping[str, str]) -> _Meaning:
-    message = f"the answer is {status}, where Rybbit's is 200"
-    if status >= HTTPStatus.MULTIPLE_CHOICES:
-        host = _host(headers.get("location", ""))
-        message = (
-            f"base_url redirects ({status}) to {host or 'another address'}. That was not followed"
-            " and the api_key was not sent there: set base_url to Rybbit's own address"
-        )
-    return _Meaning(ErrorKind.BAD_ANSWER, message, may_pass=True)
+def _failed(status: int, headers: Mapping[str, str], endpoint: Endpoint) -> _Meaning:
+    """Say what any other status means."""
+    match status:
+        case HTTPStatus.NOT_FOUND:
+            return _Meaning(
+                ErrorKind.NOT_FOUND,
+                f"there is no {endpoint.what} at this address (404). base_url is probably wrong:"
+                " it is the address of Rybbit itself, without /api",
+                may_pass=False,
+            )
+        case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return _Meaning(
+                ErrorKind.UPSTREAM_ERROR,
+                f"the server failed ({status}). If this persists, check its own log",
+                may_pass=True,
+            )
+        case _ if status >= HTTPStatus.BAD_REQUEST:
+            return _Meaning(
+                ErrorKind.UPSTREAM_ERROR,
+                f"the server did not accept the request ({status}). It may be a release of"
+                " Rybbit that this quota-watch does not know",
+                may_pass=status in _NOT_YET,
+            )
+        case _ if status >= HTTPStatus.MULTIPLE_CHOICES:
+            host = _host(headers.get("location", "")) or "another address"
+            return _Meaning(
+                ErrorKind.BAD_ANSWER,
+                f"base_url redirects ({status}) to {host}. That was not followed and the api_key"
+                " was not sent there: set base_url to Rybbit's own address",
+                may_pass=True,
+            )
+        case _:
+            why = f"the answer is {status}, where Rybbit's is 200"
+            return _Meaning(ErrorKind.BAD_ANSWER, why, may_pass=True)
 
 
 def _host(location: str) -> str | None:
