@@ -19,6 +19,7 @@ _PER_SECOND = 5.0
 """How fast upstream's bucket fills (UPSTREAM.md § 8), unless its figures say otherwise."""
 
 _HEADROOM = 5  # one part in so many of the bucket stays, for requests of others under way
+_HALF = 2  # the same for what is spare
 _LEAST_LEFT = 50  # one part in so many of the day stays, whoever uses the rest
 _HARDLY = 1e-9  # tokens, lost in rounding
 _SHORT = 1.1  # how far the rest of the day's polls may exceed what is left before it matters
@@ -89,24 +90,23 @@ class Bucket:
             self._per_second = missing / tier.reset
         self._tokens = min(self._tokens, float(max(tier.remaining - in_flight, 0)))
 
-    def wait(self, *, in_flight: int, at: float, keep: int = _HEADROOM) -> float:
+    def wait(self, *, in_flight: int, at: float, is_spare: bool) -> float:
         """Return the seconds until there is a token for the next request, 0 if there is one.
 
-        One part in `keep` of the bucket is left for others.
+        One part of the bucket is left for others. Those that must wait go one after another, but
+        none waits longer than filling the bucket takes, for some may not come back; what is spare
+        leaves half of it, and takes no one's turn.
         """
         self._refill(in_flight, at)
-        lacking = 1 + self._limit // keep - self._tokens
-        return lacking / self._per_second if lacking > _HARDLY else 0.0
-
-    def turn(self, wait: float, *, at: float) -> float:
-        """Return `wait`, or longer where others wait until then: they go one after another.
-
-        Never longer than filling the bucket takes, for some may not come back.
-        """
+        lacking = 1 + self._limit // (_HALF if is_spare else _HEADROOM) - self._tokens
+        if lacking <= _HARDLY:
+            return 0.0
         each = 1 / self._per_second
-        longest = max(wait, self._limit * each)
-        wait = min(max(wait, self._promised + each - at), longest)
-        self._promised = at + wait
+        wait = lacking * each
+        if not is_spare:
+            longest = max(wait, self._limit * each)
+            wait = min(max(wait, self._promised + each - at), longest)
+            self._promised = at + wait
         return wait
 
     def take(self) -> None:

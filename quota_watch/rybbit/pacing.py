@@ -89,11 +89,11 @@ class Budget:
         with self._server.lock:
             self._catch_up(at)
             wait = max(
-                self._wait_for_first(at),
-                self._rests_until - at,
-                self._wait_for_day(purpose, at),
-                self._wait_for_burst(purpose, at),
+                self._wait_for_first(at), self._rests_until - at, self._wait_for_day(purpose, at)
             )
+            if self._bucket is not None:
+                under_way, is_spare = len(self._in_flight), purpose is Purpose.SPARE
+                wait = max(wait, self._bucket.wait(in_flight=under_way, at=at, is_spare=is_spare))
             if wait > 0:
                 return wait
             self._server.first_at = at
@@ -172,15 +172,6 @@ class Budget:
         if sent is None or at - sent > _LOST_SECONDS:
             return 0.0
         return _SOON if at - sent < _SOON_AFTER else _LATER
-
-    def _wait_for_burst(self, purpose: Purpose, at: float) -> float:
-        if self._bucket is None:
-            return 0.0
-        in_flight = len(self._in_flight)
-        if purpose is Purpose.SPARE:  # it takes no one's turn
-            return self._bucket.wait(in_flight=in_flight, at=at, keep=_HALF)
-        wait = self._bucket.wait(in_flight=in_flight, at=at)
-        return self._bucket.turn(wait, at=at) if wait else 0.0
 
     def _wait_for_day(self, purpose: Purpose, at: float) -> float:
         day = self._day

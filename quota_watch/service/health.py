@@ -252,6 +252,10 @@ def clocks_apart(database: Database, clock: Clock) -> str | None:
     )
 
 
+READY, STOPPING = "READY=1", "STOPPING=1"
+"""Messages to systemd: the start or a reload is done; the service shuts down."""
+
+
 class Notifier:
     """Sends states to systemd's `$NOTIFY_SOCKET`; without one it does nothing.
 
@@ -267,21 +271,17 @@ class Notifier:
         self._alive_at = float("-inf")
         self._failed = False
 
-    def ready(self) -> None:
-        """Report that the start, or a reload, is done."""
-        self._send("READY=1")
-
     def status(self, text: str) -> None:
         """Report in one line what is going on; `systemctl status` shows it."""
-        self._send(f"STATUS={' '.join(text.split())}")
+        self.send(f"STATUS={' '.join(text.split())}")
 
     def reloading(self) -> None:
         """Report that a reload begins; `ready()` ends it."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def starting(self, text: str, *, seconds: float) -> None:
         """Report that the start may take so many seconds more, however long it took."""
-        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
+        self.send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
         self.status(text)
 
     def alive(self) -> None:
@@ -289,13 +289,10 @@ class Notifier:
         now = time.monotonic()
         if self._alive_every and now - self._alive_at >= self._alive_every:
             self._alive_at = now
-            self._send("WATCHDOG=1")
+            self.send("WATCHDOG=1")
 
-    def stopping(self) -> None:
-        """Report that the service shuts down."""
-        self._send("STOPPING=1")
-
-    def _send(self, message: str) -> None:
+    def send(self, message: str) -> None:
+        """Send a message as `sd_notify(3)` lists them."""
         if not self._address:
             return
         # A leading @ stands for the zero byte of an abstract address.

@@ -15,7 +15,7 @@ from quota_watch.config import Config
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock
-from quota_watch.service.health import Health, Notifier
+from quota_watch.service.health import READY, STOPPING, Health, Notifier
 from quota_watch.service.runtime import Runtime
 from quota_watch.storage import DatabaseLost, DatabaseUnreachable
 from quota_watch.storage.database import Database
@@ -71,8 +71,7 @@ class Service:
             timezone=UTC,
             job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
         )
-        self._under_way = threading.Condition()
-        self._jobs_under_way: set[str] = set()
+        self._under_way: set[str] = set()
         self._failing: dict[str, str] = {}
         self._refused: QuotaWatchError | None = None
 
@@ -83,7 +82,7 @@ class Service:
         """
         self._runtime = self._load(None)
         self._start_jobs()
-        self._notifier.ready()
+        self._notifier.send(READY)
         log.info("started", **self._runtime.summary())
         self._notify_of_config()
         last_status, drift = "", self._drift()
@@ -139,8 +138,7 @@ class Service:
         if self._stopping.is_set() or self._health.lost:
             return
         self._health.moved(job)
-        with self._under_way:
-            self._jobs_under_way.add(job)
+        self._under_way.add(job)
         try:
             work(self._runtime)
         except DatabaseLost as error:
@@ -159,9 +157,7 @@ class Service:
             if self._health.trusts_store() and self._failing.pop(job, None) is not None:
                 log.info("job works again", job=job)
         finally:
-            with self._under_way:
-                self._jobs_under_way.discard(job)
-                self._under_way.notify_all()
+            self._under_way.discard(job)
         self._health.moved(job)
 
     def _reload(self) -> None:
@@ -181,7 +177,7 @@ class Service:
             self._notify_of_config()
             # What the old runtime has under way ends by itself, however long that takes.
             threading.Thread(target=old.close, args=(_RETIRE_SECONDS,), daemon=True).start()
-        self._notifier.ready()
+        self._notifier.send(READY)
 
     def _notify_of_config(self) -> None:
         refused = self._refused
@@ -214,16 +210,16 @@ class Service:
         if self._health.lost:
             log.error("can't continue with this database", error=self._health.lost)
         log.info("stopping")
-        self._notifier.stopping()
-        self._scheduler.shutdown(wait=False)
+        self._notifier.send(STOPPING)
         gives_up_at = self._clock.monotonic() + STOP_SECONDS
+        jobs_end = threading.Thread(target=self._scheduler.shutdown, daemon=True)  # waits for all
+        jobs_end.start()
         ended = self._runtime.close(STOP_SECONDS, flush_seconds=_FLUSH_SECONDS)
-        with self._under_way:
-            left = max(0.0, gives_up_at - self._clock.monotonic())
-            jobs_ended = self._under_way.wait_for(lambda: not self._jobs_under_way, left)
-            broken_off = ",".join(sorted(self._jobs_under_way)) or None
-        log.info("stopped", all_ended=ended and jobs_ended, broken_off=broken_off)
-        return ended and jobs_ended
+        jobs_end.join(max(0.0, gives_up_at - self._clock.monotonic()))
+        all_ended = ended and not jobs_end.is_alive()
+        broken_off = ",".join(sorted(self._under_way)) or None
+        log.info("stopped", all_ended=all_ended, broken_off=broken_off)
+        return all_ended
 
 
 class Page:
@@ -294,10 +290,8 @@ def wait_for_database(
 
     It may start after us, or be away for a while; a lasting refusal raises `StorageError`.
     """
-    if database.is_sqlite:
-        return
     waiting = False
-    while True:
+    while not database.is_sqlite:
         try:
             with database.read():
                 break

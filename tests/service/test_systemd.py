@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from quota_watch.service.health import Notifier
+from quota_watch.service.health import READY, STOPPING, Notifier
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -28,8 +28,8 @@ def systemd(request, tmp_path: Path) -> Iterator[tuple[Notifier, Callable[[], st
 
 def test_ready_and_stopping_are_told(systemd) -> None:
     notifier, next_message = systemd
-    notifier.ready()
-    notifier.stopping()
+    notifier.send(READY)
+    notifier.send(STOPPING)
     assert [next_message() for _ in range(2)] == ["READY=1", "STOPPING=1"]
 
 
@@ -56,7 +56,7 @@ def test_reloading_tells_the_monotonic_time_in_microseconds(systemd) -> None:
 
 @pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}])
 def test_outside_systemd_nothing_happens(environ, caplog) -> None:
-    Notifier(environ).ready()
+    Notifier(environ).send(READY)
     assert caplog.records == []
 
 
@@ -64,7 +64,7 @@ def test_outside_systemd_nothing_happens(environ, caplog) -> None:
 def test_a_socket_that_cannot_be_reached_is_logged_once_and_never_raises(address, caplog) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": address})
     with caplog.at_level(logging.WARNING):
-        notifier.ready()
+        notifier.send(READY)
         notifier.status("x")
     assert [record.getMessage() for record in caplog.records] == ["systemd notification failed"]
 
@@ -83,7 +83,7 @@ def test_a_full_queue_does_not_hold_up_the_watch(tmp_path) -> None:
 def fill(notifier: Notifier) -> None:
     """Tell until the queue is full, which is once something could not be told."""
     while not notifier._failed:
-        notifier.ready()
+        notifier.send(READY)
 
 
 def watched_notifier(tmp_path: Path, **environ: str) -> tuple[Notifier, socket.socket]:
