@@ -281,6 +281,7 @@ def test_a_refused_config_is_told_of_until_one_is_taken_as_a_silence_may_hold_it
     jobs, refused = Jobs(), StorageError("that is no config")
     running = start(jobs, refused, jobs)
     running.reload()
+    wait_until(lambda: jobs.told[-1] is refused)
     running.service._notify_of_trouble(jobs)
     assert jobs.told[-2:] == [refused, refused]
     running.reload()
