@@ -105,11 +105,12 @@ def fit_level(
     raw = list(map(operator.truediv, counts[-_CHANCE_DAYS:], expected[-_CHANCE_DAYS:]))
     chance = _chance(raw, max(a_day, 1 / horizon), horizon)
     above = [math.log((n + little) / (a_day + little)) for n in raw[-WEEK:]]
-    below = [-n for n in above]
     return Level(
         a_day=six_figures(a_day) if a_day > _NOTHING else 0.0,
         factors=tuple(map(six_figures, factors)),
-        spread_down=six_figures(math.hypot(_DOWN * spread, chance, _apart(below, uneven))),
+        spread_down=six_figures(
+            math.hypot(_DOWN * spread, chance, _apart([-n for n in above], uneven))
+        ),
         spread_up=six_figures(math.hypot(spread, chance, _apart(above, uneven))),
         silent=silent,
     )

@@ -149,6 +149,15 @@ def rows_of_server(
     return _rows(connection, alert.c.organization_pk.is_(None), its, only_open=only_open)
 
 
+def rows_begun(
+    connection: Connection, pks: Collection[int] | None, *, since: datetime, until: datetime
+) -> list[Row[Any]]:
+    """Return alert rows that began in that time, newest first; without keys: of no organization."""
+    owner = alert.c.organization_pk
+    whose = owner.is_(None) if pks is None else among(owner, pks)
+    return _rows(connection, whose, alert.c.started_at.between(since, until), only_open=False)
+
+
 def _rows(
     connection: Connection,
     *conditions: ColumnElement[bool],

@@ -32,8 +32,6 @@ from quota_watch.storage.forecasts import VERSION, kept_path, made_on
 from quota_watch.storage.schema import among, day_usage, forecast, organization
 from quota_watch.views.known import known_of, look_ahead, losses_of
 
-Json = dict[str, Any]
-
 _STREAMED = {"yield_per": 500}
 _MOST_PERIODS = 24
 
@@ -151,7 +149,7 @@ class PeriodForecast:
         ahead = None if self.known.analysis is None else self.known.analysis.forecast
         return ahead if isinstance(ahead, TooEarly) else None
 
-    def to_json(self) -> Json:
+    def to_json(self) -> dict[str, Any]:
         """Write it as `forecast --json` prints it."""
         known, watch, ahead = self.known, self.known.watch, self.known.forecast
         used = None if known.usage is None else known.usage.used
@@ -285,7 +283,7 @@ class ExportedDay:
     name: str
     day: DayRecord
 
-    def to_json(self) -> Json:
+    def to_json(self) -> dict[str, Any]:
         """Write it as `export` does."""
         day = by_field(self.day, without={"changed_from"})
         whose = {"organization": self.organization.id, "name": self.name}

@@ -17,9 +17,9 @@ from quota_watch.model.period import ONE_DAY, Period, each_day, is_over, month_o
 from quota_watch.model.schedule import ReportKind, ReportSpan
 from quota_watch.model.watch import Watch
 from quota_watch.rules.known import Known
-from quota_watch.storage import claims
+from quota_watch.storage import claims, stories
 from quota_watch.storage.days import BASELINE, closed_period, counted_days
-from quota_watch.storage.schema import alert, among, organization
+from quota_watch.storage.schema import among, organization
 from quota_watch.views.known import SiteStatus, sites_of
 from quota_watch.views.periods import period_forecast, periods_until
 from quota_watch.views.status import Status, statuses
@@ -132,9 +132,9 @@ def organizations(
     """Read the report's part on each organization."""
     current = statuses(connection, watches, now=now)
     pks = [status.known.pk for status in current if status.known.pk is not None]
-    stories = _stories(connection, span, now, pks=pks)
+    facts = _stories(connection, span, now, pks=pks)
     return [
-        _entry(connection, status, watch, span, stories[status.known.pk])
+        _entry(connection, status, watch, span, facts[status.known.pk])
         for status, watch in zip(current, watches, strict=True)
     ]
 
@@ -149,7 +149,7 @@ def _entry(
     status: Status,
     watch: Watch,
     span: ReportSpan,
-    stories: Sequence[StoryFacts],
+    told: Sequence[StoryFacts],
 ) -> EntryFacts:
     known, pk = status.known, status.known.pk
     entry = EntryFacts(
@@ -182,7 +182,7 @@ def _entry(
         accuracy=min(present.accuracy, key=lambda each: abs(each.day - _JUDGED_ON), default=None),
         smaller_plan=_smaller_plan(known.watch, [_sum_of(counted, each) for each in closed]),
         sites=_sites(known, span),
-        told=tuple(stories),
+        told=tuple(told),
     )
     is_closed = span.kind is ReportKind.MONTHLY
     return _closed(connection, pk, known.watch, month_of(span.first), entry) if is_closed else entry
@@ -249,18 +249,10 @@ def _stories(
 
     Each is under the title it was first sent with. Without keys: those of no organization.
     """
-    columns = alert.c
     since = datetime.combine(span.first, time.min, UTC)
-    owner = columns.organization_pk
-    whose = owner.is_(None) if pks is None else among(owner, pks)
-    query = (
-        select(alert)
-        .where(whose, columns.started_at >= since, columns.started_at <= now)
-        .order_by(columns.started_at.desc(), columns.pk.desc())
-    )
-    stories: dict[int | None, list[StoryFacts]] = defaultdict(list)
-    for row in connection.execute(query):
-        its = stories[row.organization_pk]
+    facts: dict[int | None, list[StoryFacts]] = defaultdict(list)
+    for row in stories.rows_begun(connection, pks, since=since, until=now):
+        its = facts[row.organization_pk]
         if len(its) < _MOST_STORIES and any(step["told"] for step in row.transitions):
             its.append(
                 StoryFacts(
@@ -273,4 +265,4 @@ def _stories(
                     ended_at=row.ended_at,
                 )
             )
-    return stories
+    return facts

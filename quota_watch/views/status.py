@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection
@@ -19,8 +18,6 @@ from quota_watch.rules.known import Known
 from quota_watch.storage import stories
 from quota_watch.views.alerts import Alert, SilenceRecord, silences_shown, with_deliveries
 from quota_watch.views.known import SiteStatus, known_of, losses_of, sites_of
-
-Json = dict[str, Any]
 
 STATES = ("critical", "unknown", "warning", "info", "ok")
 """The states of an organization, the most urgent first."""
@@ -123,7 +120,7 @@ class Status:
         """The day on which the limit was passed, else will likely be."""
         return self.crossed_on or self.crosses_on
 
-    def to_json(self) -> Json:
+    def to_json(self) -> dict[str, Any]:
         """Write it as `status --json` and the API have it."""
         return by_field(self, without={"known"})
 
@@ -279,23 +276,18 @@ def _open_alerts(
 
     Such an alert meets it that is about the kind of failure it has.
     """
-    pks = [known.pk for known in organizations if known.pk is not None]
-    own = stories.rows_of(connection, pks, only_open=True)
-    servers = sorted({known.watch.organization.server for known in organizations})
-    shared = {each: stories.rows_of_server(connection, each, only_open=True) for each in servers}
-    rows = [*own, *chain.from_iterable(shared.values())]
-    alerts = with_deliveries(connection, rows)
-    shared_alerts = {alert.id: alert for alert in alerts[len(own) :]}
     by_id: dict[str | None, list[Alert]] = defaultdict(list)
-    for alert in alerts[: len(own)]:
+    pks = [known.pk for known in organizations if known.pk is not None]
+    for alert in with_deliveries(connection, stories.rows_of(connection, pks, only_open=True)):
         by_id[alert.organization].append(alert)
-    for known in organizations:
-        whose, trouble = known.watch.organization, known.trouble
-        by_id[whose.id] += [
-            shared_alerts[row.id]
-            for row in shared[whose.server]
-            if trouble and (row.detail or {}).get("kind") == trouble.kind
-        ]
+    for server in {known.watch.organization.server for known in organizations}:
+        rows = stories.rows_of_server(connection, server, only_open=True)
+        for row, alert in zip(rows, with_deliveries(connection, rows), strict=True):
+            kind = (row.detail or {}).get("kind")
+            for known in organizations:
+                whose, trouble = known.watch.organization, known.trouble
+                if whose.server == server and trouble and trouble.kind == kind:
+                    by_id[whose.id].append(alert)
     return by_id
 
 
