@@ -245,8 +245,12 @@ def losses_of(connection: Connection, organizations: Iterable[Known]) -> dict[in
         pk: _losses(
             known,
             usage,
-            {day: n for day, n in zip(days, totals[pk], strict=True) if n is not None},
-            marked[pk],
+            {
+                day: n
+                for day, n in zip(days, totals[pk], strict=True)
+                if n is not None and day < usage.today
+            },
+            {day for day in marked[pk] if day < usage.today},
             shapes.get(pk, flat_shape()),
         )
         for pk, (known, usage) in dropping.items()
@@ -255,11 +259,10 @@ def losses_of(connection: Connection, organizations: Iterable[Known]) -> dict[in
 
 
 def _losses(
-    known: Known, usage: Usage, stored: Mapping[date, int], marked: set[date], shape: DayShape
+    known: Known, usage: Usage, counted: dict[date, int], capped: set[date], shape: DayShape
 ) -> Losses | None:
+    """Estimate the losses from the days before that of the last good poll."""
     at, today, forecast = known.measured_at or known.at, usage.today, known.forecast
-    counted = {day: n for day, n in stored.items() if day < today}
-    capped = {day for day in marked if day < today}
     dropped = losses(
         counted | {today: usage.used_today},
         capped=capped | forecasts.capped_now(counted, known.watch, usage, known=capped),
