@@ -102,15 +102,15 @@ def date_accuracy(
     return tuple(checks)
 
 
-def _days_off(period: PastPeriod, forecast: PastForecast) -> int | None:
+def _days_off(closed: PastPeriod, forecast: PastForecast) -> int | None:
     """Return how far off the date was; None where the limit was not passed after the forecast."""
     if forecast.memory is None:
         return None
-    month = period.period
-    crossing = crossing_day(period.counted, period=month, limit=forecast.memory.limit)
+    limit = forecast.memory.limit
+    crossing = crossing_day(closed.counted, period=closed.period, limit=limit)
     if crossing is None or crossing <= forecast.as_of:
         return None
-    return abs(((forecast.memory.likely or month.end) - crossing).days)
+    return abs(((forecast.memory.likely or closed.period.end) - crossing).days)
 
 
 def _by_day(

@@ -105,6 +105,7 @@ def fit(
     On `capped` days events were dropped: they count as used and are not learned from. `shape` is
     what `learn_shape` made of the snapshots, `memory` the date shown at the end of the day before.
     """
+    last = max(by_type, default=date.min)
     return Outlook(
         period=period,
         as_of=as_of,
@@ -112,7 +113,7 @@ def fit(
         level=learn_level(counted, period=period, as_of=as_of, excluded=capped),
         shape=shape or flat_shape(),
         usual=usual_days(counted, before=as_of + ONE_DAY, excluded=capped),
-        usual_types=_usual_types(by_type),
+        usual_types=sum_types(n for day, n in by_type.items() if last - day < _USUAL_TYPES),
         memory=memory,
     )
 
@@ -138,12 +139,6 @@ def from_json(stored: Mapping[str, Any]) -> Outlook | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def _usual_types(by_type: Mapping[date, Mapping[str, int]]) -> dict[str, int]:
-    """Sum the last four weeks by type."""
-    last = max(by_type, default=date.min)
-    return sum_types(types for day, types in by_type.items() if last - day < _USUAL_TYPES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

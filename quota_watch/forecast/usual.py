@@ -311,15 +311,10 @@ def _shares_of(day: date, snapshots: Iterable[Snapshot], total: int) -> list[flo
     fell = any(each.today < high - _FALL * total for each, high in zip(seen, highest, strict=False))
     if fell or any(later - earlier > _LONGEST_GAP for earlier, later in pairwise(hours)):
         return None
-    return _by_hour(hours, [*highest, total])
-
-
-def _by_hour(hours: Sequence[float], counts: Sequence[int]) -> list[float]:
-    """Read off, at each full hour, the share of a count that rises between the points."""
-    shares = []
+    counts, shares = [*highest, total], []
     for hour in range(_HOURS + 1):
         place = bisect_left(hours, hour, lo=1)
         (before, after), (low, high) = hours[place - 1 : place + 1], counts[place - 1 : place + 1]
         part = (hour - before) / (after - before) if after > before else 1.0
-        shares.append((low + (high - low) * min(part, 1.0)) / counts[-1])
+        shares.append((low + (high - low) * min(part, 1.0)) / total)
     return shares
