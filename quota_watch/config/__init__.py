@@ -31,7 +31,7 @@ from quota_watch.config.values import (
     organization_key,
     parse_duration,
 )
-from quota_watch.lib.urls import is_loopback
+from quota_watch.lib.urls import is_everywhere, is_loopback
 
 __all__ = [
     "AppriseTable",
@@ -228,7 +228,7 @@ def _exposed_mail(config: Config) -> Iterator[str]:
 
 def _unreachable_page(config: Config) -> Iterator[str]:
     web = config.web
-    if web and addresses.is_everywhere(web.listen.host) and web.hosts() == {"localhost"}:
+    if web and is_everywhere(web.listen.host) and web.hosts() == {"localhost"}:
         yield (
             f"web.listen: {web.listen} is open to other machines, but the page answers to "
             "localhost alone; name the host they ask for in web.public_url or web.allowed_hosts"

@@ -1,6 +1,5 @@
 """URLs and mail addresses: what is a good one, and its one normal form."""
 
-import ipaddress
 import re
 from contextlib import suppress
 from typing import NamedTuple
@@ -8,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from quota_watch.config.values import InvalidValueError, fitting
 from quota_watch.lib.text import has_unseen
-from quota_watch.lib.urls import parse_url
+from quota_watch.lib.urls import ip_address, parse_url
 
 CLOUD = "https://app.rybbit.io"
 """Rybbit's own server."""
@@ -120,14 +119,6 @@ def proxy_url(value: str) -> None:
     )
 
 
-def is_everywhere(host: str) -> bool:
-    """Whether listening at this host means every address of this machine."""
-    try:
-        return ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return False
-
-
 def mailto(value: str) -> str | None:
     """Extract the address from an entry such as `mailto:anna@example.com`; None for any other.
 
@@ -170,11 +161,7 @@ def _split(text: str) -> SplitResult:
 def _is_host(host: str) -> bool:
     labels = host.removesuffix(".").split(".")
     if ":" in host or labels[-1].isdigit():
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return "%" not in host
+        return ip_address(host) is not None and "%" not in host
     return len(host) <= _LONGEST_HOST and all(_LABEL.fullmatch(label) for label in labels)
 
 

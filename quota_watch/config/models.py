@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from quota_watch.config import addresses, secrets, values
 from quota_watch.config.secrets import Secret
 from quota_watch.config.tables import FORMATS, Section
+from quota_watch.lib.urls import is_everywhere
 from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.watch import Rule, Severity
 
@@ -24,8 +25,9 @@ Text = Annotated[str, values.text]
 Flag = Annotated[bool, values.flag]
 Events = Annotated[int, values.whole(1, _MOST_EVENTS)]
 Level = Annotated[int, values.whole(1, 1_000)]
-Duration = Annotated[timedelta, values.duration()]
-Switchable = Annotated[timedelta | Literal[False], values.or_off(values.duration(_SECOND))]
+Duration = Annotated[timedelta, values.parse_duration]
+SomeTime = Annotated[timedelta, partial(values.parse_duration, least=_SECOND)]
+Switchable = Annotated[timedelta | Literal[False], values.duration_or_off]
 TimeZone = Annotated[str, values.time_zone]
 ServerUrl = Annotated[str, addresses.server]
 Sender = Annotated[str, addresses.sender]
@@ -92,9 +94,9 @@ class RybbitTable(Section):
 
     base_url: ServerUrl = addresses.CLOUD
     api_key: ApiKey | None = None
-    timeout: Annotated[timedelta, values.duration(_SECOND, _LONGEST_REQUEST)] = timedelta(
-        seconds=15
-    )
+    timeout: Annotated[
+        timedelta, partial(values.parse_duration, least=_SECOND, most=_LONGEST_REQUEST)
+    ] = timedelta(seconds=15)
     ca_file: LocalPath | None = None
     proxy: ProxyUrl | None = None
     discover: Annotated[str, values.one_of("tell", "watch", "off")] = "tell"
@@ -103,7 +105,7 @@ class RybbitTable(Section):
 class PollTable(Section):
     """How often and how many at a time."""
 
-    interval: Annotated[timedelta, values.duration(_SECOND)] = timedelta(minutes=15)
+    interval: SomeTime = timedelta(minutes=15)
     concurrency: Annotated[int, values.whole(1, 64)] = 8
     history: Duration = timedelta(days=400)
 
@@ -260,7 +262,7 @@ class HeartbeatTable(Section, needed={"url": '"env:HEARTBEAT_URL"'}):
     """A URL that is requested while all is well."""
 
     url: SecretUrl
-    interval: Annotated[timedelta, values.duration(_SECOND)] = timedelta(minutes=5)
+    interval: SomeTime = timedelta(minutes=5)
 
 
 class WebTable(Section):
@@ -274,7 +276,7 @@ class WebTable(Section):
 
     def hosts(self) -> frozenset[str]:
         """Collect the names under which the page answers, in lower case and without a port."""
-        own = () if addresses.is_everywhere(self.listen.host) else (self.listen.host,)
+        own = () if is_everywhere(self.listen.host) else (self.listen.host,)
         public = urlsplit(self.public_url or "").hostname
         names = (*self.allowed_hosts, *own, "localhost", *((public,) if public else ()))
         return frozenset(name.lower() for name in names)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.text import escape, has_unseen
@@ -112,14 +112,15 @@ def abridged(words: Sequence[str], most: int = 4) -> str:
     return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def key_path(location: Iterable[str | int], document: Mapping[str, object]) -> str:
+def key_path(location: Iterable[str | int], document: Mapping[str, Any]) -> str:
     """Write the path of a key for messages: `organizations[2] (org_abc).plan`."""
     path = ""
     for part in location:
         if isinstance(part, str):
-            path += ("." if path else "") + _key(part)
+            path += ("." if path else "") + (part if _is_plain(part) else shown(part))
         elif path == "organizations":
-            path = organization_key(part, _identity(document, part))
+            table = document[path][part]
+            path = organization_key(part, table.get("id") if isinstance(table, dict) else None)
         else:
             path += f"[{part}]"
     return path
@@ -129,16 +130,6 @@ def organization_key(index: int, identity: object) -> str:
     """Write the path of an organization's table, with its id if that is a plain one."""
     is_plain = isinstance(identity, str) and _is_plain(identity)
     return f"organizations[{index}]" + (f" ({identity})" if is_plain else "")
-
-
-def _identity(document: Mapping[str, object], index: int) -> object:
-    tables = document.get("organizations")
-    table = tables[index] if isinstance(tables, list) and index < len(tables) else None
-    return table.get("id") if isinstance(table, dict) else None
-
-
-def _key(key: str) -> str:
-    return key if _is_plain(key) else shown(key)
 
 
 def _is_plain(key: str) -> bool:
@@ -218,33 +209,25 @@ def time_of_day(value: object) -> time:
     return time(int(shape[1]), int(shape[2]))
 
 
-def duration(
-    least: timedelta = timedelta(0), most: timedelta = LONGEST
-) -> Callable[..., timedelta]:
-    """Make a validator of durations from `least` to `most`."""
-    return lambda value: parse_duration(value, least=least, most=most)
-
-
-def or_off(validate: Callable[[object], T]) -> Callable[[object], T | Literal[False]]:
-    """Make a validator that accepts `false` beside what `validate` accepts."""
-
-    def either(value: object) -> T | Literal[False]:
-        if value is False:
-            return False
-        if not isinstance(value, str):
-            raise InvalidValueError(
-                "neither a duration nor false", value=value, allowed='such as "2h", or false'
-            )
-        return validate(value)
-
-    return either
+def duration_or_off(value: object) -> timedelta | Literal[False]:
+    """Validate a duration of at least a second, or `false`."""
+    if value is False:
+        return False
+    if not isinstance(value, str):
+        raise InvalidValueError(
+            "neither a duration nor false", value=value, allowed='such as "2h", or false'
+        )
+    return parse_duration(value, least=timedelta(seconds=1))
 
 
 def time_zone(value: object) -> str:
     """Validate the name of a time zone that this machine knows."""
     name = value if isinstance(value, str) else ""
-    # "UTC" must do on a machine without a time zone database too.
-    if name != "UTC" and not _is_zone(name):
+    if name == "UTC":  # it must do on a machine without a time zone database too
+        return name
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
         known = {zone for zone in zoneinfo.available_timezones() if "/" in zone}
         raise InvalidValueError(
             "not a time zone known to this machine"
@@ -252,7 +235,7 @@ def time_zone(value: object) -> str:
             value=value,
             allowed='"UTC" or a name such as "Europe/Berlin"',
             meant=closest(name, known),
-        )
+        ) from None
     return name
 
 
@@ -266,14 +249,6 @@ def some(values: tuple[T, ...]) -> tuple[T, ...]:
     if not values:
         raise InvalidValueError("an empty list; name at least one")
     return values
-
-
-def _is_zone(name: str) -> bool:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
-        return False
-    return True
 
 
 def parse_duration(

@@ -58,8 +58,22 @@ def parse_url(text: str) -> Url:
 
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine itself."""
-    address = _address(host)
+    address = ip_address(host)
     return address.is_loopback if address else f".{host}".endswith(".localhost")
+
+
+def is_everywhere(host: str) -> bool:
+    """Whether listening at this host means every address of this machine."""
+    address = ip_address(host)
+    return address is not None and address.is_unspecified
+
+
+def ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Parse a host that is an address; None for a name."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
@@ -95,7 +109,7 @@ def _covers(entry: str, host: str, port: int) -> bool:
     name = _plain(match["host"].strip("[]").removeprefix("*").removeprefix("."))
     if entry == "*":
         return True
-    address = _address(host)
+    address = ip_address(host)
     if address is None:
         return bool(name) and f".{host}".endswith(f".{name}")
     try:
@@ -106,10 +120,3 @@ def _covers(entry: str, host: str, port: int) -> bool:
 
 def _plain(host: str) -> str:
     return host.lower().removesuffix(".")
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
