@@ -94,7 +94,7 @@ def measure(channel: str, alerts: int, url: str, ports: list[str]) -> None:
     """Enqueue so many alerts on a channel and print how long they took to go out."""
     from quota_watch.channels.build import build_channels  # noqa: PLC0415
     from quota_watch.config import load  # noqa: PLC0415
-    from quota_watch.lib.machine import SystemClock  # noqa: PLC0415
+    from quota_watch.lib.machine import Clock  # noqa: PLC0415
     from quota_watch.pipeline.deliver import Outbox  # noqa: PLC0415
     from quota_watch.storage.database import Database  # noqa: PLC0415
 
@@ -114,7 +114,7 @@ def measure(channel: str, alerts: int, url: str, ports: list[str]) -> None:
         database = Database(config.database_url())
         put(database, channel, alerts)
         channels = build_channels(config, resources)
-        outbox = Outbox(database=database, channels=channels, clock=SystemClock())
+        outbox = Outbox(database=database, channels=channels, clock=Clock())
         begun, cpu = time.monotonic(), _cpu()
         outbox.dispatch()
         outbox.wait_until_idle(PATIENCE_SECONDS)

@@ -25,14 +25,14 @@ def measure(url: str, organizations: int, cycles: int, *, page: bool) -> None:
     from apscheduler.schedulers.background import BackgroundScheduler  # noqa: F401, PLC0415
 
     from quota_watch.cli.run import share_one_heap  # noqa: PLC0415
-    from quota_watch.lib.machine import SystemClock  # noqa: PLC0415
+    from quota_watch.lib.machine import Clock  # noqa: PLC0415
     from quota_watch.service.service import Page  # noqa: PLC0415
 
     share_one_heap()
     with TemporaryDirectory() as name:
         settings = {"organizations": organizations, "history": "400d"}
         running, watched, database = polling(Path(name), url, **settings)
-        shown = Page(database=database, clock=SystemClock())
+        shown = Page(database=database, clock=Clock())
         if page:
             shown.take_up(configure(Path(name), url, **settings))
         for _ in range(cycles):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from quota_watch.config import Config, load
-from quota_watch.lib.machine import Clock, SystemClock
+from quota_watch.lib.machine import Clock
 from quota_watch.model.source import Organization
 from quota_watch.service.runtime import Runtime
 from quota_watch.storage.database import Database
@@ -68,7 +68,7 @@ def polling(
     command = [sys.executable, "-m", "quota_watch", "-q", "-c", str(config.path), "db", "upgrade"]
     subprocess.run(command, check=True, capture_output=True)
     database = Database(config.database_url())
-    running = Runtime(config, database=database, clock=clock or SystemClock())
+    running = Runtime(config, database=database, clock=clock or Clock())
     return running, list(config.credentials()), database
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import update
 from benchmarks.polling import configure
 from benchmarks.upstream import serving
 from quota_watch.config import load
-from quota_watch.lib.machine import SystemClock
+from quota_watch.lib.machine import Clock
 from quota_watch.service.runtime import Runtime
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import organization
@@ -36,7 +36,7 @@ MOST = 4
 def work(config: Path) -> None:
     """Poll what is due each time a line comes, and answer with the CPU seconds that took."""
     loaded = load(config)
-    running = Runtime(loaded, database=Database(loaded.database_url()), clock=SystemClock())
+    running = Runtime(loaded, database=Database(loaded.database_url()), clock=Clock())
     print("ready", flush=True)
     for _ in sys.stdin:
         began = time.process_time()

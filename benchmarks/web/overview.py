@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import insert, update
 
-from quota_watch.lib.machine import SystemClock
+from quota_watch.lib.machine import Clock
 from quota_watch.model.source import Organization
 from quota_watch.model.watch import Watch
 from quota_watch.storage import claims, upkeep
@@ -88,7 +88,7 @@ def main() -> None:
     """
     count = int(sys.argv[1]) if sys.argv[1:] else 200
     gc.set_threshold(50_000)  # as the command line does
-    watched, clock = watches(count), SystemClock()
+    watched, clock = watches(count), Clock()
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{Path(folder) / 'quota-watch.db'}")
         upkeep.upgrade(database)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from quota_watch.lib.machine import Clock, SystemClock
+from quota_watch.lib.machine import Clock
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +46,7 @@ class Context:
     config_file: Path | None
     level: int
     log_format: Literal["text", "json"]
-    clock: Clock = field(default_factory=SystemClock)
+    clock: Clock = field(default_factory=Clock)
 
     @cached_property
     def config(self) -> "Config":

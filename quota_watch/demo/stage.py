@@ -73,7 +73,7 @@ def beginning(now: datetime) -> datetime:
     return datetime(first.year, first.month, 1, 0, 30, tzinfo=UTC)
 
 
-class DemoClock:
+class DemoClock(Clock):
     """Stands at a moment of the past until it is moved on; once it is at now, it goes with `real`.
 
     What is done between two moves takes no time there, so that claims hold.

@@ -122,7 +122,7 @@ class Client:
         with self._lock:
             idle, self._idle = self._idle, []
         for each in idle:
-            each.close()
+            each.stream.close()
 
     def build_request(
         self,
@@ -187,12 +187,12 @@ class Client:
             status, headers = connection.receive_head()
             response = read(connection.receive_body(), status, headers)
         except BaseException:
-            connection.close()
+            connection.stream.close()
             raise
         if connection.make_ready():
             self._keep(connection)
         else:
-            connection.close()
+            connection.stream.close()
         return response
 
     def _take(self, way: str, seconds: float) -> Connection | None:
@@ -204,9 +204,9 @@ class Client:
                 if idle is None or idle.idle_since < since:
                     return None
                 self._idle.remove(idle)
-            if idle.is_quiet():
+            if not idle.stream.is_readable():  # not even the end has arrived
                 return idle
-            idle.close()
+            idle.stream.close()
 
     def _keep(self, connection: Connection) -> None:
         """Keep a connection for the next request; close those that are too old or too many."""
@@ -218,7 +218,7 @@ class Client:
             while len(self._idle) > self._most or self._idle[0].idle_since < since:
                 old.append(self._idle.pop(0))
         for each in old:
-            each.close()
+            each.stream.close()
 
     def _is_forwarded(self, url: Url) -> bool:
         """Whether a proxy gets the request itself, not a tunnel for it."""

@@ -12,7 +12,6 @@ import os
 import re
 import sys
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -26,6 +25,8 @@ from quota_watch.lib.text import escape, iso
 _LONGEST = 4_000  # the journal cuts lines at 48 KiB; a second half would look like a line
 _RESERVED = frozenset({"time", "level", "event", "logger", "traceback"})
 _WORDS = {"WARNING": "WARN", "CRITICAL": "CRIT"}
+_PRIORITIES = (7, 7, 6, 4, 3, 2)
+"""Under which the journal files a line, by its level's tens, as syslog numbers them."""
 _BARE = re.compile(r'[^\s"=\\]+')
 _MASK = "***"
 _SHORTEST_SECRET = 4
@@ -131,17 +132,11 @@ def log_uncaught_exceptions() -> None:
     """Log uncaught exceptions, of any thread: Python would print them unredacted."""
     logger = logging.getLogger(__name__)
 
-    def of_main(
-        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
-    ) -> None:
-        logger.critical("stopped by an unexpected error", exc_info=(kind, error, traceback))
+    def of_main(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
+        logger.critical("stopped by an unexpected error", exc_info=error)
 
     def of_thread(args: threading.ExceptHookArgs) -> None:
-        error = args.exc_value or args.exc_type()
-        logger.critical(
-            "a thread died of an unexpected error",
-            exc_info=(args.exc_type, error, args.exc_traceback),
-        )
+        logger.critical("a thread died of an unexpected error", exc_info=args.exc_value)
 
     sys.excepthook = of_main
     threading.excepthook = of_thread
@@ -161,19 +156,17 @@ class _Handler(logging.StreamHandler[TextIO]):
             self.stream.write(f"a log record was lost logger={record.name} error={kind}\n")
 
 
-class _Formatter(logging.Formatter, ABC):
+class _TextFormatter(logging.Formatter):
+    """`2026-03-15T12:00:00Z INFO  organization polled organization=org_1 used=123`."""
+
     def __init__(self, redact: Redactor, *, journal: bool) -> None:
         super().__init__()
         self.redact = redact
         self.journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
-        prefix = f"<{_priority(record.levelno)}>" if self.journal else ""
+        prefix = f"<{_PRIORITIES[min(record.levelno // 10, 5)]}>" if self.journal else ""
         return "\n".join(prefix + line for line in self.lines(record))
-
-    @abstractmethod
-    def lines(self, record: logging.LogRecord) -> list[str]:
-        """Return the lines of a record."""
 
     def fields(self, record: logging.LogRecord) -> dict[str, Scalar]:
         fields: Mapping[str, object] | None = getattr(record, "fields", None)
@@ -197,10 +190,6 @@ class _Formatter(logging.Formatter, ABC):
             return None
         return self.redact(self.formatException(record.exc_info))
 
-
-class _TextFormatter(_Formatter):
-    """`2026-03-15T12:00:00Z INFO  organization polled organization=org_1 used=123`."""
-
     def lines(self, record: logging.LogRecord) -> list[str]:
         moment = iso(datetime.fromtimestamp(int(record.created), UTC))
         head = [] if self.journal else [f"{moment}"]
@@ -213,7 +202,7 @@ class _TextFormatter(_Formatter):
         return self.redact(text).split("\n")
 
 
-class _JsonFormatter(_Formatter):
+class _JsonFormatter(_TextFormatter):
     """One object per line: `time`, `level`, `event` and the fields.
 
     Redacted value by value: in the finished text, a secret such as 1234 could break the JSON.
@@ -266,12 +255,6 @@ def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
     except (OSError, ValueError):  # not a file at all, or closed
         return False
     return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
-
-
-def _priority(level: int) -> int:
-    """Return the syslog priority under which the journal files a line."""
-    steps = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
-    return next((priority for floor, priority in steps if level >= floor), 7)
 
 
 def _forms(secret: str) -> set[str]:

@@ -6,33 +6,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from quota_watch.lib import QuotaWatchError
 
 _PACKAGE = Path(__file__).parent.parent
 
 
-class Clock(Protocol):
-    """The source of the current time; waits of sockets and threads use `time.monotonic`."""
+class Clock:
+    """The machine's own clocks; waits of sockets and threads use `time.monotonic`."""
 
     def now(self) -> datetime:
-        """Return the wall clock in UTC, to the millisecond. It may jump either way."""
+        """Return the wall clock in UTC, cut to the millisecond that both databases store.
 
-    def monotonic(self) -> float:
-        """Return seconds that only ever grow, for waiting and deadlines."""
-
-
-class SystemClock:
-    """The machine's own clocks."""
-
-    def now(self) -> datetime:
-        """Return the machine's time, cut to the millisecond: what both databases store."""
+        It may jump either way.
+        """
         now = datetime.now(UTC)
         return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
     def monotonic(self) -> float:
-        """Return the machine's monotonic clock."""
+        """Return seconds that only ever grow, for waiting and deadlines."""
         return time.monotonic()
 
 
@@ -54,12 +47,11 @@ def whole_file(path: Path) -> Iterator[TextIO]:
     """
     try:
         target = path.resolve()
-        if target.exists() and not target.is_file():
-            with target.open("w", encoding="utf-8", newline="") as file:
-                yield file
-        else:
-            with _replacing(target) as file:
-                yield file
+        is_special = target.exists() and not target.is_file()
+        with (
+            target.open("w", encoding="utf-8", newline="") if is_special else _replacing(target)
+        ) as file:
+            yield file
     except BrokenPipeError:  # the reader has seen enough, which is no fault of the path
         raise
     except OSError as error:

@@ -150,14 +150,11 @@ class Stream:
         try:
             self._socket.settimeout(left())
             self._socket = context.wrap_socket(self._socket, server_hostname=host)
-            self._socket.settimeout(0)
-        except BaseException as error:
-            self.close()
-            if isinstance(error, TimeoutError):
-                raise TimedOut(str(error)) from error
-            if isinstance(error, OSError):  # as SSLError is
-                raise ConnectError(str(error)) from error
-            raise
+        except TimeoutError as error:
+            raise TimedOut(str(error)) from error
+        except OSError as error:  # as SSLError is
+            raise ConnectError(str(error)) from error
+        self._socket.settimeout(0)
         return self
 
     def makefile(self, _mode: str) -> io.BufferedReader:
@@ -223,7 +220,7 @@ class Connection:
     """
 
     def __init__(self, stream: Stream, way: str) -> None:
-        self._stream = stream
+        self.stream = stream
         self._state = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD)
         self.way = way
         """Where it leads, as its owner names that."""
@@ -243,16 +240,16 @@ class Connection:
         rest = memoryview(b"".join(part for part in parts if part))
         with suppress(ReadError):  # it may have hung up, but first answered why
             while rest and not (self.is_answered and _ANSWER.match(self._state.trailing_data[0])):
-                sent = self._stream.send(rest)
+                sent = self.stream.send(rest)
                 rest = rest[sent:]
                 if not sent:
-                    self._take(self._stream.recv_now(_AT_ONCE))
+                    self._take(self.stream.recv_now(_AT_ONCE))
         self._is_sent = not rest
 
     def receive_head(self) -> tuple[int, Mapping[str, str]]:
         """Return status and headers of the answer, after any interim ones; repeated ones joined."""
         if not self.is_answered:
-            self._take(self._stream.recv(_AT_ONCE))
+            self._take(self.stream.recv(_AT_ONCE))
         while not isinstance(event := self._next_event(), h11.Response):
             if not isinstance(event, h11.InformationalResponse):
                 raise ProtocolError("the answer has no head")
@@ -279,18 +276,10 @@ class Connection:
             state.start_next_cycle()
         return is_clean
 
-    def is_quiet(self) -> bool:
-        """Whether nothing arrived while it was idle, not even the end."""
-        return not self._stream.is_readable()
-
-    def close(self) -> None:
-        """Hang up."""
-        self._stream.close()
-
     def _next_event(self) -> Any:
         try:
             while (event := self._state.next_event()) is h11.NEED_DATA:
-                self._take(self._stream.recv(_AT_ONCE))
+                self._take(self.stream.recv(_AT_ONCE))
         except h11.RemoteProtocolError as error:
             raise ProtocolError(str(error)) from error
         return event

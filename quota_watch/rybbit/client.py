@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from quota_watch.config import Config
 from quota_watch.lib.http import Client
 from quota_watch.lib.logs import get_logger
-from quota_watch.lib.machine import Clock, SystemClock
+from quota_watch.lib.machine import Clock
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.period import DayCounts
 from quota_watch.model.schedule import Pace
@@ -97,7 +97,7 @@ class RybbitClient:
         pacer: Pacer | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._clock = clock or SystemClock()
+        self._clock = clock or Clock()
         self._pacer = pacer or Pacer()
         self._asker = Asker(http, timeout=timeout, pacer=self._pacer, clock=self._clock)
         self._keys = keys

@@ -8,12 +8,12 @@ import pytest
 
 from quota_watch.demo.scenes import Scene
 from quota_watch.demo.simulator import Simulator
-from quota_watch.lib.machine import SystemClock
+from quota_watch.lib.machine import Clock
 from support.installation import KEY, Installation
 
 Checks = Callable[..., str]
 
-STARTED = SystemClock().now().date() - timedelta(days=40)
+STARTED = Clock().now().date() - timedelta(days=40)
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def checks(installation: Installation) -> Iterator[Checks]:
         def ask(**changes: object) -> str:
             values = {"id": "acme", "name": "Acme", "api_key": KEY, "base": 400, "started": STARTED}
             scene = Scene(**(values | {"limit": 100_000, "plan": "standard100k"} | changes))
-            simulator = running.enter_context(Simulator(SystemClock(), [scene]))
+            simulator = running.enter_context(Simulator(Clock(), [scene]))
             (installation.folder / "config.toml").write_text(
                 f'[rybbit]\nbase_url = "{simulator.url}"\napi_key = "env:RYBBIT_API_KEY"\n'
                 '[[organizations]]\nid = "acme"\n'

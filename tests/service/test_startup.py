@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from quota_watch.lib.machine import SystemClock
+from quota_watch.lib.machine import Clock
 from quota_watch.service.health import Notifier, clocks_apart
 from quota_watch.service.service import wait_for_database
 from quota_watch.storage import StorageError
@@ -62,7 +62,7 @@ def test_a_file_is_nothing_to_wait_for_and_is_not_made_by_waiting(sqlite_url: st
 
 
 def test_clocks_that_agree_are_nothing_to_tell(server: Database) -> None:
-    assert clocks_apart(server, SystemClock()) is None
+    assert clocks_apart(server, Clock()) is None
 
 
 @pytest.mark.parametrize(
