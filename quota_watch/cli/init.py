@@ -5,24 +5,22 @@ import os
 import sys
 import textwrap
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from quota_watch.cli.context import (
-    Context,
-)
+from quota_watch.cli.context import Context
 from quota_watch.cli.upstream import VARIABLE, credential, key_reference, plain_client, server_url
 from quota_watch.config import VARIABLE as CONFIG_VARIABLE
 from quota_watch.config import load, validate
 from quota_watch.config.addresses import CLOUD, host_name, mail_address, web_url
 from quota_watch.config.values import InvalidValueError
 from quota_watch.lib import QuotaWatchError
-from quota_watch.lib.machine import whole_file
-from quota_watch.lib.text import one_line, plural, what_and_advice
+from quota_watch.lib.machine import resource_dir, whole_file
+from quota_watch.lib.text import number, one_line, plural, what_and_advice
 from quota_watch.lib.urls import is_loopback
 from quota_watch.rybbit.client import OrganizationKeyError
 from quota_watch.service.discovery import Credential, Sight, listed, look_at
@@ -32,36 +30,6 @@ _TLS_AT_ONCE = 465
 _PASSWORDS = {"env": "env:SMTP_PASSWORD", "credential": "credential:smtp-password"}
 
 _WIDTH = 96
-_HEAD = """\
-# quota-watch's configuration, begun by `quota-watch init`.
-# Every key: docs/config.md and config.example.toml of quota-watch. A line that begins with "#"
-# and no space is a setting to uncomment. After a change: quota-watch check
-"""
-_CHANNELS = """\
-# Who gets the alerts. Without a channel nobody gets anything: uncomment one and fill it in.
-#[channels.ops]
-#type = "email"
-#to = ["ops@example.com"]
-
-#[smtp]
-#host = "smtp.example.com"
-#username = "quota-watch"
-#password = "env:SMTP_PASSWORD"
-#from = "Quota Watch <quota-watch@example.com>"
-
-# Or a webhook that takes JSON, signed if it has a secret:
-#[channels.hook]
-#type = "webhook"
-#url = "https://example.com/hook"
-#secret = "env:HOOK_SECRET"
-"""
-_DEFAULTS = """\
-[alerts]
-# Percent of the limit; where events are dropped past it, 100 is always there.
-#thresholds = [75, 90, 100]
-# Messages show this zone beside UTC.
-#time_zone = "UTC"
-"""
 
 
 class InitError(QuotaWatchError):
@@ -126,9 +94,12 @@ def init(
     password = (
         None if to_file else _PASSWORDS.get((source or "").partition(":")[0], _PASSWORDS["env"])
     )
-    channels = _asked_channel(password) if sys.stdin.isatty() else ""
+    channel = _asked_channel(password) if sys.stdin.isatty() else {}
     written = with_key.secret.reveal() if in_file else source or f"env:{VARIABLE}"
-    _write(_draft(with_key.server, sights, api_key=written, channels=channels), path)
+    text = _draft(with_key.server, sights, api_key=written, channel=channel)
+    validate(tomllib.loads(text), path)  # better no file than one that is refused
+    with whole_file(path) if to_file else nullcontext(sys.stdout) as file:
+        file.write(text)
     for sight in sights:
         if sight.role == "member":
             what = "the key is a member's, who may see only some of the sites"
@@ -137,10 +108,20 @@ def init(
         return
     watched = sum(not sight.is_empty for sight in sights)
     click.echo(f"{path} written: {plural(watched, 'organization')}")
-    if channels and click.confirm("Send a test message now?", default=True, err=True):
+    if channel and click.confirm("Send a test message now?", default=True, err=True):
         _send_test(path, context)
-    option = f" -c {path}" if path != usual or context.config_file else ""
-    click.echo("\n  ".join(("next:", *_steps(path, option, has_channel=bool(channels)))), err=True)
+    command = f"quota-watch -c {path}" if path != usual or context.config_file else "quota-watch"
+    poll = f"{Path(sys.argv[0]).absolute()} -q -c {path.absolute()} poll"
+    steps = [
+        f"{command} check",
+        f"{command} test-alert",
+        f"{command} run  # until Ctrl-C; as a service: deploy/README.md",
+        f"or, in crontab: */15 * * * * {poll} >/dev/null",
+    ]
+    if not channel:
+        until = "until then alerts reach nobody"
+        steps.insert(0, f"uncomment and fill in a channel in {path}: {until}")
+    click.echo("\n  ".join(("next:", *steps)), err=True)
 
 
 def _typed(question: str, refusal: Exception, *, hide: bool = False) -> str:
@@ -177,26 +158,8 @@ def _look(context: Context, credential: Credential) -> list[Sight]:
     return sights
 
 
-def _write(text: str, path: Path) -> None:
-    validate(tomllib.loads(text), path)  # better no file than one that is refused
-    if path == _STDOUT:
-        click.echo(text, nl=False)
-        return
-    with whole_file(path) as file:
-        file.write(text)
-
-
-def _steps(path: Path, option: str, *, has_channel: bool) -> Iterator[str]:
-    if not has_channel:
-        yield f"uncomment and fill in a channel in {path}: until then alerts reach nobody"
-    yield from (f"quota-watch{option} {command}" for command in ("check", "test-alert"))
-    yield f"quota-watch{option} run  # until Ctrl-C; as a service: deploy/README.md"
-    program = Path(sys.argv[0]).absolute()
-    yield f"or, in crontab: */15 * * * * {program} -q -c {path.absolute()} poll >/dev/null"
-
-
-def _asked_channel(password: str | None) -> str:
-    """Ask who should get alerts and return their tables; empty where nobody is named.
+def _asked_channel(password: str | None) -> dict[str, object]:
+    """Ask who should get alerts and return the answers; empty where nobody is named.
 
     A mail server's password is asked for too, unless `password` says where it will be kept.
     """
@@ -209,27 +172,27 @@ def _asked_channel(password: str | None) -> str:
 
     answer = _ask("Where should alerts go? A mail address, a webhook's URL, or Enter", receiver)
     if "://" in answer:
-        return f'[channels.hook]\ntype = "webhook"\nurl = {_string(answer)}\n'
-    return _asked_mail(answer, password) if answer else ""
+        return {"url": answer}
+    return _asked_mail(answer, password) if answer else {}
 
 
-def _asked_mail(address: str, password: str | None) -> str:
-    """Ask which server sends mail and return the tables of it and of the channel."""
+def _asked_mail(address: str, password: str | None) -> dict[str, object]:
+    """Ask which server sends mail to that address."""
     host = _ask("Mail server", host_name, default=f"smtp.{address.rpartition('@')[2]}")
     port = click.prompt("Port", default=587, type=click.IntRange(1, 65_535), err=True)
     username = _ask("User name (Enter: no login)", str.strip)
-    login = ""
     if username:
         password = password or click.prompt("Password", hide_input=True, err=True)
-        login = f"username = {_string(username)}\npassword = {_string(password)}\n"
     security = "none" if is_loopback(host) else "starttls"
-    sender = username if "@" in username else address
-    return (
-        f'[channels.ops]\ntype = "email"\nto = [{_string(address)}]\n\n'
-        f"[smtp]\nhost = {_string(host)}\nport = {port}\n"
-        f'security = "{"tls" if port == _TLS_AT_ONCE else security}"\n{login}'
-        f"from = {_string(f'Quota Watch <{sender}>')}\n"
-    )
+    return {
+        "address": address,
+        "host": host,
+        "port": port,
+        "security": "tls" if port == _TLS_AT_ONCE else security,
+        "username": username,
+        "password": password,
+        "sender": username if "@" in username else address,
+    }
 
 
 def _ask(question: str, read: Callable[[str], str], *, default: str = "") -> str:
@@ -262,51 +225,34 @@ def _send_test(path: Path, context: Context) -> None:
                 click.echo(f"✓ channels.{name}: the test message was taken", err=True)
 
 
-def _draft(server: str, sights: Iterable[Sight], *, api_key: str, channels: str) -> str:
+def _draft(
+    server: str, sights: Iterable[Sight], *, api_key: str, channel: Mapping[str, object]
+) -> str:
     """Write a config that watches the organizations, with this `api_key`."""
-    url = f"base_url = {_string(server)}\n" if server != CLOUD else ""
-    comment = _comment(
-        "An organization key, or the personal key of an owner or admin: a restricted member's"
-        " key sees only some of the sites."
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resource_dir("templates")),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    rybbit = f"[rybbit]\n{url}{comment}api_key = {_string(api_key)}\n"
-    tables = [_organization(sight) for sight in sights]
-    return "\n".join((_HEAD, rybbit, *tables, channels or _CHANNELS, _DEFAULTS))
-
-
-def _organization(sight: Sight) -> str:
-    id_ = sight.organization.id
-    name = one_line(sight.name)
-    name_line = f"name = {_string(name)}\n" if name and name != id_ else ""
-    table = f"[[organizations]]\nid = {_string(id_)}\n{name_line}"
-    if not sight.is_empty:
-        return f"{table}{_plan(sight)}"
-    left_out = _comment("Left out, as it has no site yet. Once it has one:")
-    return left_out + "".join(f"#{line}\n" for line in table.splitlines())
-
-
-def _plan(sight: Sight) -> str:
-    account = sight.account
-    if account is None:
-        reason = what_and_advice(sight.trouble.message)[0] if sight.trouble else "unknown"
-        return (
-            _comment(f"Its plan could not be read: {reason}.")
-            + '# If that persists, name a plan, or a limit instead of it:\nplan = "auto"\n'
-            "#limit = 250_000\n"
-        )
-    if account.limit is None:
-        return (
-            "# This server has no limit. To be warned of one of your own, in events a month:\n"
-            "#limit = 250_000\n"
-        )
-    plan = one_line(account.plan or "unnamed")
-    now = f"Read from Rybbit regularly; today it is {plan}, {account.limit:,} events a month."
-    return f'{_comment(now)}plan = "auto"\n'
+    filters = (one_line, number, what_and_advice)
+    environment.filters |= {each.__name__: each for each in filters}
+    environment.filters |= {"toml": _string, "comment": _comment}
+    return environment.get_template("config/first.toml.j2").render(
+        server=None if server == CLOUD else server,
+        sights=sights,
+        api_key=api_key,
+        channel=channel,
+    )
 
 
 def _comment(text: str) -> str:
     lines = textwrap.wrap(one_line(text, None), _WIDTH, break_on_hyphens=False)
-    return "".join(f"# {line}\n" for line in lines)
+    return "\n".join(f"# {line}" for line in lines)
 
 
 def _string(text: str) -> str:
