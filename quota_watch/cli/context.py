@@ -17,8 +17,6 @@ import click
 from quota_watch.lib.machine import Clock
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from quota_watch.config import Config, Use
     from quota_watch.config.models import OrganizationTable
     from quota_watch.model.watch import Watch
@@ -202,13 +200,6 @@ def styled(text: str, style: str) -> str:
     return click.style(text, fg=colour, bold="bold" in words, dim="dim" in words)
 
 
-def console() -> "Console":
-    """Return rich's console for stdout; rich itself honours NO_COLOR."""
-    from rich.console import Console
-
-    return Console(highlight=False)
-
-
 def print_table(
     headers: Sequence[str],
     *groups: Iterable[Sequence[object]],
@@ -243,10 +234,11 @@ def print_table(
             click.echo("  ".join(padded).rstrip())
         return
     from rich import box
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table, screen = Table(box=box.SIMPLE_HEAD, pad_edge=False), console()
+    table, screen = Table(box=box.SIMPLE_HEAD, pad_edge=False), Console(highlight=False)
     *widths, last = _widths([heads, *lines], screen.width)
     for head, width in zip(heads, widths, strict=False):
         table.add_column(head, no_wrap=True, overflow="ellipsis", max_width=width)
@@ -297,12 +289,16 @@ def dropped(crossed_on: date | None, now: datetime) -> str:
     return f"; new events are dropped{soon}"
 
 
+def at_level(level: int | None) -> str:
+    """Write the level that follows a rule's name, ` 90 %`, if there is one."""
+    return "" if level is None else f" {level} %"
+
+
 def bar(share: float | None, cells: int) -> str:
     """Draw a share of 0 to 100 percent; more than that fills the bar."""
     if share is None:
         return "·" * cells
-    eighths = min(int(share * cells * 8 / 100), cells * 8)
-    full, rest = divmod(eighths, 8)
+    full, rest = divmod(min(int(share * cells * 8 / 100), cells * 8), 8)
     return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(cells, "░")
 
 

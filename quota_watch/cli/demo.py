@@ -20,7 +20,7 @@ from typing import Any
 
 import click
 
-from quota_watch.cli.context import STATES, Context, is_terminal, say, styled
+from quota_watch.cli.context import STATES, Context, at_level, is_terminal, say, styled
 from quota_watch.cli.status import show
 from quota_watch.config import Config, load
 from quota_watch.config.settings import has_web
@@ -70,20 +70,14 @@ class _Stage:
     config: Config
     database: Database
     clock: DemoClock
-    folder: Path
+    file: Path
     scenes: Sequence[Scene]
     configure: Callable[[timedelta], Config]
-
-    @property
-    def file(self) -> Path:
-        """The config file."""
-        return self.folder / "config.toml"
 
     def status(self) -> list[Status]:
         """Read what `status` shows now."""
         with self.database.read() as connection:
-            watches = self.config.watches()
-            return statuses(connection, watches, now=self.clock.now())
+            return statuses(connection, self.config.watches(), now=self.clock.now())
 
     def is_done(self) -> bool:
         """Whether no poll is due and no message is due or under way.
@@ -92,8 +86,7 @@ class _Stage:
         end the claim on it: it would be sent again.
         """
         now, channels = self.clock.now(), self.config.channels
-        polls = [each.next_poll for each in self.status()]
-        if not all(at is not None and at > now for at in polls):
+        if any(each.next_poll is None or each.next_poll <= now for each in self.status()):
             return False
         with self.database.read() as connection:
             return not (
@@ -195,7 +188,10 @@ def _staged(
     ):
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         setup_logging(level=min(context.level, logging.INFO), stream=log)
-        _upgrade(database)
+        upgrade(database)
+        with database.read() as connection:
+            if how_many_days(connection, Wanted()):
+                raise QuotaWatchError(f"{database.label} is not empty: name an empty database")
         write = partial(
             write_config,
             file,
@@ -216,32 +212,25 @@ def _staged(
             config=configure(PLAYED_EVERY),
             database=database,
             clock=clock,
-            folder=folder,
+            file=file,
             scenes=scenes,
             configure=configure,
         )
 
 
-def _upgrade(database: Database) -> None:
-    """Make the tables; refuses a database in which something is counted already."""
-    upgrade(database)
-    with database.read() as connection:
-        if how_many_days(connection, Wanted()):
-            raise QuotaWatchError(f"{database.label} is not empty: name an empty database")
-
-
 def _introduce(stage: _Stage, url: str | None, port: int, *, now: datetime, seconds: float) -> None:
     """Print where the page is, and what will be played."""
-    if url is None:
-        click.echo("No status page: pip install 'quota-watch[web]' adds it.")
-    else:
-        click.echo(f"Status page: {styled(url, 'bold')} (open it now and watch)")
+    page = "No status page: pip install 'quota-watch[web]' adds it."
+    if url is not None:
+        page = f"Status page: {styled(url, 'bold')} (open it now and watch)"
         if not url.endswith(f":{port}"):
-            click.echo(f"  Port {port} is taken, so another one is used.")
+            page += f"\n  Port {port} is taken, so another one is used."
     past = days(stage.clock.now().date(), now.date())
     what = plural(len(stage.scenes), "organization")
-    click.echo(f"Playing {past} of {what} in about {seconds:.0f} s, all on this machine;")
-    click.echo(f"config, log and mails: {stage.folder}\n")
+    click.echo(
+        f"{page}\nPlaying {past} of {what} in about {seconds:.0f} s, all on this machine;\n"
+        f"config, log and mails: {stage.file.parent}\n"
+    )
 
 
 @contextmanager
@@ -306,7 +295,7 @@ def _conclude(stage: _Stage) -> None:
     click.echo(f"\nIt is {now:%d %B %Y, %H:%M} UTC. `quota-watch status` shows:\n")
     show(statuses := stage.status(), now=now, pending=pending)
     busiest, last = max(statuses, key=lambda each: each.used or 0), stage.scenes[-1]
-    click.echo(f"\nMails  {stage.folder} (.eml, and .html for a browser)")
+    click.echo(f"\nMails  {stage.file.parent} (.eml, and .html for a browser)")
     program = f"{_program()} -c {shlex.quote(str(stage.file))}"
     for words in ("status", "alerts", f"forecast {busiest.id}", f"alerts explain {last.id}"):
         click.echo(f"Try    {program} {words}")
@@ -317,9 +306,10 @@ def _program() -> str:
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m quota_watch"
-    path = shutil.which(program.name)
-    is_found = path is not None and Path(path).samefile(program)
-    return program.name if is_found else shlex.quote(str(program.absolute()))
+    found = shutil.which(program.name)
+    if found is not None and Path(found).samefile(program):
+        return program.name
+    return shlex.quote(str(program.absolute()))
 
 
 def _go_on(url: str | None, ends: float) -> None:
@@ -343,10 +333,9 @@ def _print_mail(clock: DemoClock, mail: EmailMessage) -> None:
 
 
 def _print_webhook(clock: DemoClock, body: dict[str, Any]) -> None:
-    alert = body["alert"]
-    level = "" if alert["level"] is None else f" {alert['level']} %"
-    about = (body["organization"] or {"name": "all"})["name"]
-    _print_message(clock, "webhook", f"{body['type']}  {alert['rule']}{level}  {about}")
+    alert, organization = body["alert"], body["organization"] or {"name": "all"}
+    what = f"{alert['rule']}{at_level(alert['level'])}  {organization['name']}"
+    _print_message(clock, "webhook", f"{body['type']}  {what}")
 
 
 def _print_message(clock: DemoClock, kind: str, text: str, style: str = "") -> None:

@@ -16,6 +16,7 @@ from quota_watch.cli.context import (
     JSON,
     STATES,
     Context,
+    at_level,
     pick,
     print_json,
     say,
@@ -25,7 +26,7 @@ from quota_watch.config import Use
 from quota_watch.lib.machine import whole_file
 from quota_watch.lib.text import ago, days, moment, one_line, plural
 from quota_watch.model.watch import Rule
-from quota_watch.views.alerts import Alert, DeliveryRecord, Step, outbox
+from quota_watch.views.alerts import Alert, DeliveryRecord, outbox
 from quota_watch.views.explain import (
     ExplainedAlert,
     ExplainedRule,
@@ -150,12 +151,12 @@ class _Page:
         lasted = f"since {self._at(alert.started_at)}"
         if not alert.is_open:
             lasted, style = f"ended {self._at(alert.ended_at)}", "dim"
-        head = f"{alert.rule}{_level(alert)}{tier}{whom}, {alert.severity}, {lasted}"
+        head = f"{alert.rule}{at_level(alert.level)}{tier}{whom}, {alert.severity}, {lasted}"
         _print(head, style=style, first=f"{sign} ", rest="  ")
         if alert.held:
             _print("Held by a silence; sent when that ends if still true.", first="  ", rest="  ")
         for step in alert.transitions:
-            what = f"{step.type.removeprefix('alert.')}{_level(step)}"
+            what = f"{step.type.removeprefix('alert.')}{at_level(step.level)}"
             why = f"{self._when(step.at)}: {what}, as {step.why}"
             _print(why, first="  - ", rest=" " * 4)
             for outcome in self._outcomes(step):
@@ -211,10 +212,6 @@ class _Page:
 
     def _when(self, at: datetime | None) -> str:
         return self._at(at).partition(" (")[0]
-
-
-def _level(told: Alert | Step) -> str:
-    return "" if told.level is None else f" {told.level} %"
 
 
 def _how_far(alert: Alert) -> str:

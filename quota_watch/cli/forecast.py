@@ -73,10 +73,6 @@ class _Question(msgspec.Struct):
     previous: Any = None
 
 
-class _BadLineError(QuotaWatchError):
-    """A line is no question that can be answered; `str()` names the part that is wrong."""
-
-
 @click.command()
 @click.argument("organization", metavar="[ORG]", required=False)
 @JSON
@@ -127,9 +123,9 @@ def _limit_of(config: "Config", plan: str) -> int:
     from quota_watch.model.limit import RYBBIT_PLANS, find_plan
 
     sold = config.plans.get(plan) or find_plan(plan)
-    return (
-        sold.limit if sold else pick("plan", plan, dict.fromkeys([*config.plans, *RYBBIT_PLANS], 0))
-    )
+    if sold is not None:
+        return sold.limit
+    return pick("plan", plan, dict.fromkeys([*config.plans, *RYBBIT_PLANS], 0))
 
 
 def _fit(known: "Known", limit: int, *, plan: str | None) -> dict[str, Any]:
@@ -362,15 +358,15 @@ def _answer(line: bytes) -> dict[str, Any]:
     try:
         question = msgspec.json.decode(line, type=_Question)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise _BadLineError(str(error)) from error
+        raise QuotaWatchError(str(error)) from error
     start, last, limit = question.period_start, question.period_end, question.limit
     if last < start or last == date.max:
-        raise _BadLineError(f"period_end {last}: must be on or after period_start {start}")
+        raise QuotaWatchError(f"period_end {last}: must be on or after period_start {start}")
     period, as_of = Period(start, last + ONE_DAY), question.as_of
     if not -1 <= (as_of - start).days < period.days:
-        raise _BadLineError(f"as_of {as_of}: must be in {start}..{last}")
+        raise QuotaWatchError(f"as_of {as_of}: must be in {start}..{last}")
     if period.days > _LONGEST_PERIOD:
-        raise _BadLineError(
+        raise QuotaWatchError(
             f"a period of {period.days} days: at most {_LONGEST_PERIOD} can be forecast"
         )
     answer = forecast_of(
@@ -402,4 +398,4 @@ def _previous(previous: Any, limit: int) -> DateMemory | None:
             memory = anything | {"likely": crossing["likely"]}
         return msgspec.convert(memory, DateMemory | None)
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise _BadLineError("previous: must be the answer given before, a JSON object") from None
+        raise QuotaWatchError("previous: must be the answer given before, a JSON object") from None

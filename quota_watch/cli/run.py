@@ -15,6 +15,7 @@ from quota_watch.cli.context import (
     JSON,
     ORGANIZATIONS,
     Context,
+    at_level,
     print_json,
     print_table,
     progress,
@@ -248,6 +249,5 @@ def _cells(polled: Json) -> Sequence[object]:
 
 
 def _transition(step: Json) -> str:
-    level = "" if step["level"] is None else f" {step['level']} %"
     suffix = "" if step["told"] else " (not sent)"
-    return f"{step['type'].removeprefix('alert.')} {step['rule']}{level}{suffix}"
+    return f"{step['type'].removeprefix('alert.')} {step['rule']}{at_level(step['level'])}{suffix}"

@@ -17,7 +17,6 @@ from quota_watch.cli.context import (
     STATES,
     Context,
     bar,
-    console,
     dropped,
     is_terminal,
     print_json,
@@ -238,11 +237,12 @@ def _show_bars(
 ) -> None:
     """Print a table with bars, then the notes; cut to the window if it `fits`."""
     from rich import box
+    from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    screen = console()
+    screen = Console(highlight=False)
     cells = _WIDE_BAR if screen.width >= _WIDE_SCREEN else _NARROW_BAR
     columns: Mapping[str, tuple[int, Callable[[Status], str | Text]]] = {
         "organization": (0, _name),

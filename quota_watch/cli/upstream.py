@@ -18,7 +18,7 @@ from quota_watch.cli.context import (
     print_table,
     progress,
 )
-from quota_watch.config import Config, ConfigError, Secret, Use, find_config
+from quota_watch.config import Config, ConfigError, Secret, Use
 from quota_watch.config.addresses import CLOUD, server
 from quota_watch.config.secrets import API_KEY
 from quota_watch.config.values import InvalidValueError
@@ -118,12 +118,11 @@ def organizations(context: Context, base_url: str | None, as_json: bool) -> int:
 def _config(context: Context) -> Config | None:
     """Return the config, or None where there is none and the environment has a key instead."""
     try:
-        find_config(context.config_file, os.environ)
-    except ConfigError:
-        if os.environ.get(VARIABLE):
-            return None
-        raise
-    return context.config
+        return context.config
+    except ConfigError as error:
+        if error.path is not None or not os.environ.get(VARIABLE):
+            raise
+        return None
 
 
 def _upstream(
