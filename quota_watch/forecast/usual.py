@@ -300,15 +300,17 @@ def _mean(
     return 0.0, *(min(each / whole, 1.0) for each in sums), 1.0
 
 
-def _shares_of(day: date, snapshots: Iterable[Snapshot], total: int) -> list[float] | None:
+def _shares_of(day: date, of_day: Iterable[Snapshot], total: int) -> list[float] | None:
     """Return the shares of one day by hour; None where it was polled in part, or counts fell."""
     if total <= 0:
         return None
     start = datetime.combine(day, time.min, UTC)
-    seen = list(snapshots)
-    highest = list(accumulate((min(each.today, total) for each in seen), max, initial=0))
-    hours = [0.0, *((each.at - start) / ONE_DAY * _HOURS for each in seen), float(_HOURS)]
-    fell = any(each.today < high - _FALL * total for each, high in zip(seen, highest, strict=False))
+    snapshots = list(of_day)
+    highest = list(accumulate((min(each.today, total) for each in snapshots), max, initial=0))
+    hours = [0.0, *((each.at - start) / ONE_DAY * _HOURS for each in snapshots), float(_HOURS)]
+    fell = any(
+        each.today < high - _FALL * total for each, high in zip(snapshots, highest, strict=False)
+    )
     if fell or any(later - earlier > _LONGEST_GAP for earlier, later in pairwise(hours)):
         return None
     counts, shares = [*highest, total], []

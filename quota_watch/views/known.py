@@ -94,7 +94,7 @@ def _known_by_key(
         if types
         else _sums(connection, counted, period, measured, now.date())
     )
-    newest = forecasts.kept_forecasts(connection, counted, period, now.date())
+    kept_forecasts = forecasts.kept_forecasts(connection, counted, period, now.date())
     whose = {pk: watches[pk].organization for pk in rows} if with_stories else {}
     its_stories = stories.stories_of(connection, whose, previous(period).start) if whose else {}
     its_silences = stories.silences_of(connection, whose, now=now) if whose else {}
@@ -108,7 +108,7 @@ def _known_by_key(
             usage=usages.get(pk),
             measured_at=measured.get(pk),
             days=days.get(pk, ()),
-            kept_forecast=newest.get(pk),
+            kept_forecast=kept_forecasts.get(pk),
             stories=tuple(its_stories.get(pk, ())),
             silences=tuple(its_silences.get(pk, ())),
         )
@@ -238,10 +238,10 @@ def losses_of(connection: Connection, organizations: Iterable[Known]) -> dict[in
     last = max(usage.today for _, usage in dropping.values())
     days, totals = list(each_day(first, last)), totals_of(connection, dropping, first, last)
     marked = days_marked(connection, dropping, first)
-    newest = {pk: known.kept_forecast for pk, (known, _) in dropping.items()}
-    as_of = {pk: forecast.as_of for pk, forecast in newest.items() if forecast is not None}
+    kept_forecasts = {pk: known.kept_forecast for pk, (known, _) in dropping.items()}
+    as_of = {pk: each.as_of for pk, each in kept_forecasts.items() if each is not None}
     shapes = forecasts.kept_shapes(connection, as_of)
-    dropped = {
+    estimates = {
         pk: _losses(
             known,
             usage,
@@ -255,7 +255,7 @@ def losses_of(connection: Connection, organizations: Iterable[Known]) -> dict[in
         )
         for pk, (known, usage) in dropping.items()
     }
-    return {pk: each for pk, each in dropped.items() if each is not None}
+    return {pk: each for pk, each in estimates.items() if each is not None}
 
 
 def _losses(
@@ -263,19 +263,19 @@ def _losses(
 ) -> Losses | None:
     """Estimate the losses from the days before that of the last good poll."""
     at, today, forecast = known.measured_at or known.at, usage.today, known.forecast
-    dropped = losses(
+    estimate = losses(
         counted | {today: usage.used_today},
         capped=capped | forecasts.capped_now(counted, known.watch, usage, known=capped),
         period=usage.period,
         today=today,
         share=share_at(shape, at),
     )
-    if dropped is None or forecast is None:
-        return dropped
+    if estimate is None or forecast is None:
+        return estimate
     days_left = max((known.period.resets_at - at) / ONE_DAY, 1.0)
     to_come = [max(0, total - usage.used) for total in (forecast.p10, forecast.p50, forecast.p90)]
     a_day = Estimate(*(round(events / days_left) for events in to_come))
-    return replace(dropped, until_reset=Estimate(*to_come), a_day=a_day)
+    return replace(estimate, until_reset=Estimate(*to_come), a_day=a_day)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,16 +76,16 @@ def by_month(days: Iterable[DayRecord]) -> list[DayRecord]:
     """Sum days, oldest first, by calendar month, as they are and as they were at their end."""
     months = []
     for first, of_month in groupby(days, lambda day: day.date.replace(day=1)):
-        its = list(of_month)
-        is_changed = any(day.changed_from is not None for day in its)
-        before = sum(day.used if day.changed_from is None else day.changed_from for day in its)
+        its_days = list(of_month)
+        is_changed = any(day.changed_from is not None for day in its_days)
+        before = sum(day.used if day.changed_from is None else day.changed_from for day in its_days)
         months.append(
             DayRecord(
                 date=first,
-                used=sum(day.used for day in its),
-                by_type=sum_types(day.by_type for day in its),
-                not_counted=sum_types(day.not_counted for day in its),
-                capped=any(day.capped for day in its),
+                used=sum(day.used for day in its_days),
+                by_type=sum_types(day.by_type for day in its_days),
+                not_counted=sum_types(day.not_counted for day in its_days),
+                capped=any(day.capped for day in its_days),
                 changed_from=before if is_changed else None,
             )
         )

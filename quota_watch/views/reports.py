@@ -149,7 +149,7 @@ def _entry(
     status: Status,
     watch: Watch,
     span: ReportSpan,
-    told: Sequence[StoryFacts],
+    facts: Sequence[StoryFacts],
 ) -> EntryFacts:
     known, pk = status.known, status.known.pk
     entry = EntryFacts(
@@ -182,7 +182,7 @@ def _entry(
         accuracy=min(present.accuracy, key=lambda each: abs(each.day - _JUDGED_ON), default=None),
         smaller_plan=_smaller_plan(known.watch, [_sum_of(counted, each) for each in closed]),
         sites=_sites(known, span),
-        told=tuple(told),
+        told=tuple(facts),
     )
     is_closed = span.kind is ReportKind.MONTHLY
     return _closed(connection, pk, known.watch, month_of(span.first), entry) if is_closed else entry

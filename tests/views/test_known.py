@@ -1,12 +1,12 @@
 """What is known of organizations, read at once."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
 from quota_watch.model.source import ErrorKind
-from quota_watch.views.known import known_of
+from quota_watch.views.known import known_of, losses_of
 from support.pages import DAY, NOW, Filler
 from support.statements import statements
 from support.watching import watch
@@ -66,3 +66,14 @@ def test_without_types_the_counts_are_the_same(filler: Filler) -> None:
         used = {"other": one.usage.used}
         assert other.usage == replace(one.usage, by_type=used, not_counted={})
     assert brief[0].usage.crossed_on is not None
+
+
+def test_nothing_was_lost_before_the_limit_came_into_force(filler: Filler) -> None:
+    daily = [{"pageview": 3_000}] * 10 + [{"pageview": 5}] * 10
+    one = filler.organization("one", daily=daily, limit=20_000)
+    with filler.database.read() as connection:
+        (known,) = known_of(connection, [one], now=NOW)
+        later = replace(known, watch=replace(known.watch, limit_since=date(2026, 3, 15)))
+        (always,) = losses_of(connection, [known]).values()
+        (lately,) = losses_of(connection, [later]).values()
+    assert [each.days[0].day.day for each in (always, lately)] == [11, 15]
