@@ -23,7 +23,7 @@ import click
 from quota_watch.cli.context import STATES, Context, at_level, is_terminal, say, styled
 from quota_watch.cli.status import show
 from quota_watch.config import Config, load
-from quota_watch.config.settings import has_web
+from quota_watch.config.settings import missing_packages
 from quota_watch.demo.scenes import CASTS, Scene
 from quota_watch.demo.simulator import Simulator
 from quota_watch.demo.stage import (
@@ -201,7 +201,7 @@ def _staged(
             hook=f"{hook.url}/hook",
             secret="whsec_" + b64encode(secrets.token_bytes(24)).decode(),
             smtp_port=mails.port,
-            page_port=free_port(port) if has_web() else None,
+            page_port=None if missing_packages() else free_port(port),
         )
 
         def configure(interval: timedelta) -> Config:

@@ -7,11 +7,12 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from quota_watch.config import addresses
-from quota_watch.config.checks import RawDocument, cross_check, mail_channels
+from quota_watch.config.checks import CHECKS, RawDocument, mail_channels
 from quota_watch.config.models import (
     AppriseTable,
     Channel,
@@ -73,6 +74,7 @@ _TOML_ADVICE = {
 """What helps, by how the parser's complaint begins."""
 
 _TELLING_NAMES = ("authorization", "cookie", "key", "password", "secret", "token")
+_CHATS = ("slack", "discord", "teams")
 _TLS_AT_ONCE = 465
 
 
@@ -87,8 +89,10 @@ def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
     path = next((place for place in _PLACES if os.path.lexists(place)), None)
     if path is None:
         looked = ", ".join(f"./{p}" if not p.is_absolute() else str(p) for p in _PLACES)
-        message = f"no config file: ${VARIABLE} is not set and there is none at {looked}"
-        message += "; `quota-watch init` writes one, or use -c FILE"
+        message = (
+            f"no config file: ${VARIABLE} is not set and there is none at {looked}; "
+            "`quota-watch init` writes one, or use -c FILE"
+        )
         raise ConfigError(None, [Problem("", message)])
     return path
 
@@ -117,10 +121,14 @@ def validate(document: dict[str, object], path: Path, *, is_shared: bool = False
         raise ConfigError(path, [Problem("", f"tables nested more than {_DEEPEST} deep")])
     parsed, problems = read(Document, document, path.absolute().parent)
     raw = RawDocument(document)
-    problems += cross_check(raw)
+    problems += chain.from_iterable(check(raw) for check in CHECKS)
     if parsed is None or problems:
         raise ConfigError(path, sorted(problems, key=_place))
-    return Config.of(parsed, path=path, is_shared=is_shared, mails=mail_channels(raw))
+    for key, secret in all_secrets(parsed):
+        secret.bind(path, key)
+    channels = MappingProxyType({**parsed.channels, **mail_channels(raw)})
+    parts = vars(parsed) | {"channels": channels}
+    return Config(path=path, is_shared=is_shared, **parts)
 
 
 def _is_deep(document: dict[str, object]) -> bool:
@@ -236,7 +244,16 @@ def _unreachable_page(config: Config) -> Iterator[str]:
 
 
 def _readable_secrets(config: Config) -> Iterator[str]:
-    keys = list(_plain_secrets(config)) if config.is_shared else []
+    """Warn of literals that are surely secret: many URLs and headers are not."""
+    if not config.is_shared:
+        return
+    sections = ("rybbit", "database", "organizations", "channels", "smtp", "web")
+    found = [all_secrets(getattr(config, section), section) for section in sections]
+    keys = [
+        key
+        for key, secret in chain.from_iterable(found)
+        if secret.is_literal and _is_telling(config, key, secret)
+    ]
     if keys:
         yield (
             f"{config.path} can be read by other users and holds {abridged(keys)} in plain "
@@ -244,28 +261,15 @@ def _readable_secrets(config: Config) -> Iterator[str]:
         )
 
 
-def _plain_secrets(config: Config) -> Iterator[str]:
-    """Yield the keys of literals that are surely secret: many URLs and headers are not."""
-    for name in ("rybbit", "database", "organizations", "channels", "smtp", "web"):
-        for key, secret in all_secrets(getattr(config, name), name):
-            if secret.is_literal and _is_telling(config, key, secret):
-                yield key
-
-
 def _is_telling(config: Config, key: str, secret: Secret) -> bool:
-    name = key.rpartition(".")[2].lower()
-    if key in {f"channels.{each}.url" for each, table in config.channels.items() if _is_key(table)}:
-        return True
+    table, _, name = key.lower().rpartition(".")
+    channel = config.channels.get(key.removeprefix("channels.").removesuffix(".url"))
+    if isinstance(channel, AppriseTable) or (
+        isinstance(channel, WebhookTable) and channel.format in _CHATS
+    ):
+        return True  # the URL alone is enough to post there
     if name in {"url", "proxy"}:
         url = secret.reveal()
-        is_telling = addresses.holds_password(url)
-        return is_telling if key == "database.url" else is_telling or "@" in url or "?" in url
+        has_more = table != "database" and ("@" in url or "?" in url)
+        return has_more or addresses.holds_password(url)
     return any(word in name for word in _TELLING_NAMES)
-
-
-def _is_key(channel: Channel) -> bool:
-    """Whether a channel's URL alone is enough to post there."""
-    chats = {"slack", "discord", "teams"}
-    return isinstance(channel, AppriseTable) or (
-        isinstance(channel, WebhookTable) and channel.format in chats
-    )

@@ -73,12 +73,6 @@ class RawDocument:
         ]
 
 
-def cross_check(raw: RawDocument) -> Iterator[Problem]:
-    """Yield everything that does not fit together."""
-    for check in _CHECKS:
-        yield from check(raw)
-
-
 def mail_channels(raw: RawDocument) -> Mapping[str, EmailTable]:
     """Make a mail channel of each address that is written where a channel could be named."""
     prefix = addresses.MAILTO
@@ -288,7 +282,7 @@ def _left_out(raw: RawDocument) -> Iterator[Problem]:
     yield from (Problem(key, words) for key, (is_wrong, words) in mistakes.items() if is_wrong)
 
 
-_CHECKS: tuple[Callable[[RawDocument], Iterator[Problem]], ...] = (
+CHECKS: tuple[Callable[[RawDocument], Iterator[Problem]], ...] = (
     _keys,
     _plans,
     _groups,
@@ -300,6 +294,7 @@ _CHECKS: tuple[Callable[[RawDocument], Iterator[Problem]], ...] = (
     _page_is_safe,
     _left_out,
 )
+"""Each yields what it finds that does not fit together."""
 
 
 def _table(document: Table, name: str) -> Table:

@@ -8,13 +8,12 @@ from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any
 
 from quota_watch.config import addresses
 from quota_watch.config.checks import AUTO
 from quota_watch.config.models import (
     AlertKeys,
-    Channel,
     Document,
     EmailTable,
     OrganizationTable,
@@ -62,17 +61,6 @@ class Config(Document):
 
     path: Path
     is_shared: bool
-
-    @classmethod
-    def of(
-        cls, document: Document, *, path: Path, is_shared: bool, mails: Mapping[str, Channel]
-    ) -> Self:
-        """Make a config of a document that passed all checks; its secrets learn their keys."""
-        for key, secret in all_secrets(document):
-            secret.bind(path, key)
-        channels = MappingProxyType({**document.channels, **mails})
-        parts = vars(document) | {"channels": channels}
-        return cls(path=path, is_shared=is_shared, **parts)
 
     def watches(self) -> tuple[Watch, ...]:
         """The organizations to watch, in the order of the config; worked out once."""
@@ -276,12 +264,8 @@ def all_secrets(value: object, key: str = "") -> Iterator[tuple[str, Secret]]:
                 yield from all_secrets(each, place)
 
 
-def has_web() -> bool:
-    """Whether the packages of the status page are installed."""
-    return not _absent()
-
-
-def _absent() -> list[str]:
+def missing_packages() -> list[str]:
+    """List the packages of the status page that are not installed."""
     return [each for each in _WEB_PACKAGES if find_spec(each) is None]
 
 
@@ -299,6 +283,7 @@ def _unusable(document: Document, uses: Collection[Use]) -> Iterator[Problem]:
             yield Problem("rybbit.ca_file", f"can't read {file}: {error.strerror}")
     if Use.DELIVER in uses and folder and not os.access(folder / ".", os.R_OK | os.X_OK):
         yield Problem("templates.directory", f"no folder this user can read: {folder}")
-    if Use.SERVE in uses and document.web is not None and not has_web():
-        absent = abridged(_absent())
-        yield Problem("web", f"the status page needs {absent}: pip install 'quota-watch[web]'")
+    missing = missing_packages() if Use.SERVE in uses and document.web is not None else []
+    if missing:
+        needs = f"the status page needs {abridged(missing)}: pip install 'quota-watch[web]'"
+        yield Problem("web", needs)

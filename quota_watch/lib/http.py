@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 import h11
@@ -129,7 +130,7 @@ class Client:
         method: str,
         url: str,
         *,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
         content: bytes | None = None,
     ) -> Request:
         """Return a request with `headers` and those that all requests have.
@@ -143,11 +144,10 @@ class Client:
             all_headers["Authorization"] = place.login.decode()
         if content is not None:
             all_headers["Content-Length"] = str(len(content))
-        own = dict(headers or {})
-        same = {name.lower() for name in own}
+        own = {name.lower() for name in headers}
         all_headers = {
-            name: each for name, each in all_headers.items() if name.lower() not in same
-        } | own
+            name: each for name, each in all_headers.items() if name.lower() not in own
+        } | dict(headers)
         sent = [(name.encode("ascii"), each.encode("ascii")) for name, each in all_headers.items()]
         target = place.target
         if self._is_forwarded(place):

@@ -319,10 +319,8 @@ def trust(ca_file: Path | None = None) -> ssl.SSLContext:
     return context
 
 
-@cache
-def usual_certificates() -> ssl.SSLContext:
-    """Gather them once, without a `ca_file`; raises `OSError`."""
-    return trust()
+usual_certificates = cache(trust)
+"""Gathers the certificates to trust once, without a `ca_file`; raises `OSError`."""
 
 
 def _resolve(host: str, port: int) -> list[str]:

@@ -254,8 +254,9 @@ def brief(at: datetime, zone: str) -> str:
 
 def _time(at: datetime, zone: str) -> str:
     local, utc = at.astimezone(zone_of(zone)), at.astimezone(UTC)
-    here = f"{local:%H:%M} {_abbreviation(local)}"
-    if local.tzname() == "UTC":
+    name = local.tzname() or ""
+    here = f"{local:%H:%M} {'UTC' if name[:1] in {'+', '-'} else ''}{name}"
+    if name == "UTC":
         return here
     day = "" if local.date() == utc.date() else f"{short_day(utc)}, "
     return f"{here} ({day}{utc:%H:%M} UTC)"
@@ -326,8 +327,3 @@ def zone_of(name: str) -> tzinfo:
         return UTC if name == "UTC" else ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return UTC
-
-
-def _abbreviation(local: datetime) -> str:
-    name = local.tzname() or ""
-    return f"UTC{name}" if name[:1] in {"+", "-"} else name
