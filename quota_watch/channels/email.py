@@ -1,9 +1,9 @@
 """Mail over SMTP: one message per recipient, whose headers nobody's name can break."""
 
-import base64
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from email.charset import BASE64, Charset
 from email.headerregistry import (
     Address,
     BaseHeader,
@@ -14,6 +14,7 @@ from email.headerregistry import (
 from email.message import EmailMessage
 from email.policy import SMTP, Policy
 from email.utils import formataddr, parseaddr
+from itertools import repeat
 from typing import Any, cast
 
 from quota_watch.channels.channel import ATTEMPT_SECONDS, EMAIL_RETRIES, Channel, Notice
@@ -26,7 +27,9 @@ from quota_watch.messages.silence_link import SilenceLinks
 from quota_watch.model.watch import Severity
 
 _MOST_IDS = 4
-_WORD_BYTES = 39  # 52 characters of base64, so that an encoded word stays under the 75 allowed
+_LONGEST_WORD = 64  # of the 75 that are allowed
+_BASE64 = Charset("utf-8")
+_BASE64.header_encoding = BASE64
 
 log = get_logger(__name__)
 
@@ -73,29 +76,23 @@ class EmailChannel(Channel):
 
     def send(self, message: Message, *, now: datetime) -> None:
         """Send one mail; sent again, it bears the same `Message-ID`."""
-        recipient = address(message.recipient)
         mail = compose(
             self._rendered(message, now),
             message.facts,
             id=message.id,
             sender=self._sender,
-            recipient=recipient,
+            recipient=address(message.recipient),
             reply_to=self._reply_to,
             now=now,
         )
-        self._server.send(
-            mail.as_bytes(), sender=self._sender.addr_spec, recipient=recipient.addr_spec
-        )
+        self._server.send(mail)
 
     def notify(self, notice: Notice, *, now: datetime) -> None:
         """Send a mail of plain text to each recipient."""
-        for each in self.recipients:
-            recipient = address(each)
-            mail = _headed(notice.id, notice.title, self._sender, recipient, now)
+        for recipient in self.recipients:
+            mail = _headed(notice.id, notice.title, self._sender, address(recipient), now)
             mail.set_content(notice.text, cte="quoted-printable")
-            self._server.send(
-                mail.as_bytes(), sender=self._sender.addr_spec, recipient=recipient.addr_spec
-            )
+            self._server.send(mail)
 
     def check(self) -> str:
         """Connect, log in if configured, and leave without sending anything."""
@@ -239,17 +236,6 @@ def _distinct(ids: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(map(one_line, ids)))[:_MOST_IDS]
 
 
-def _encoded_words(text: str) -> Iterator[str]:
-    """Yield base64 words of RFC 2047, each of whole characters."""
-    word = b""
-    for character in text:
-        data = character.encode()
-        if len(word) + len(data) > _WORD_BYTES:
-            yield _encoded(word)
-            word = b""
-        word += data
-    yield _encoded(word)
-
-
-def _encoded(word: bytes) -> str:
-    return f"=?utf-8?b?{base64.b64encode(word).decode()}?="
+def _encoded_words(text: str) -> Sequence[str]:
+    """Write words of RFC 2047, each of whole characters."""
+    return cast("list[str]", _BASE64.header_encode_lines(text, repeat(_LONGEST_WORD)))

@@ -11,6 +11,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from email.message import EmailMessage
 from types import SimpleNamespace
 from typing import cast
 
@@ -62,6 +63,7 @@ class MailServer:
         seconds: float,
     ) -> None:
         self._host, self._port = host, port
+        self._place = f"the mail server {host}:{port}"
         self._security = security
         self._username, self._password = username, password or ""
         self._tls = tls
@@ -70,20 +72,28 @@ class MailServer:
         self._smtp: _Session | None = None
         self._lock = threading.Lock()
 
-    def send(self, content: bytes, *, sender: str, recipient: str) -> None:
-        """Hand over one mail.
+    def send(self, mail: EmailMessage) -> None:
+        """Hand over one mail to its one recipient.
 
         The server's 5xx to the recipient or the content is permanent; all else may pass. An
         answer that is lost after the content was sent counts as a failure.
         """
+        sender, recipient = (mail[name].addresses[0].addr_spec for name in ("From", "To"))
+        reply: tuple[int, bytes | str]
         with self._attempt():
             smtp = self._begin(sender, recipient)
-            self._accepted("the message", _data(smtp, content), final=True)
+            try:
+                reply = smtp.data(mail.as_bytes())
+            except smtplib.SMTPDataError as error:  # before any of the content was sent
+                reply = error.smtp_code, error.smtp_error
+                if _is_done(error.smtp_code):
+                    what = f"answered {error.smtp_code} before the message was sent"
+                    raise DeliveryError(f"{self._place}: {what}") from None
+            self._accepted("the message", reply, final=True)
 
     def check(self) -> str:
         """Connect, log in if configured, and leave without sending anything."""
         with self._attempt():
-            self._hang_up()
             self._accepted("NOOP", self._open().noop())
         self.rest()
         login = "" if self._username is None else ", login accepted"
@@ -93,31 +103,30 @@ class MailServer:
     def rest(self) -> None:
         """Say QUIT; what was accepted stays so whatever the server answers."""
         with self._lock:
-            smtp = self._smtp
-            if smtp is None:
-                return
-            with suppress(smtplib.SMTPException, HttpError, OSError), deadline(_GOODBYE_SECONDS):
-                smtp.quit()
+            if self._smtp is not None:
+                with suppress(HttpError, OSError), deadline(_GOODBYE_SECONDS):
+                    self._smtp.quit()
             self._hang_up()
-
-    @property
-    def _place(self) -> str:
-        return f"the mail server {self._host}:{self._port}"
 
     @contextmanager
     def _attempt(self) -> Iterator[None]:
-        """Limit the time of one message; drop a session whose state is uncertain afterwards."""
+        """Limit the time of one message, and let whatever goes wrong be a `DeliveryError`.
+
+        The session is kept only where its state is certain: after success, and after a refusal.
+        """
         with self._lock, deadline(self._seconds):
+            is_certain = False
             try:
-                with self._explained():
-                    yield
+                yield
+                is_certain = True
             except DeliveryError as error:
-                if error.status in {None, _GOES}:
+                is_certain = error.status not in {None, _GOES}
+                raise
+            except (HttpError, OSError, UnicodeError) as error:
+                raise self._failure(error) from None
+            finally:
+                if not is_certain:
                     self._hang_up()
-                raise
-            except BaseException:
-                self._hang_up()
-                raise
 
     def _begin(self, sender: str, recipient: str) -> smtplib.SMTP:
         """Name sender and recipient in the session there is, or in a new one where it has ended."""
@@ -130,7 +139,6 @@ class MailServer:
             except DeliveryError as error:
                 if error.status != _GOES:
                     raise
-            self._hang_up()
         return self._addressed(self._open(), sender, recipient)
 
     def _addressed(self, smtp: smtplib.SMTP, sender: str, recipient: str) -> smtplib.SMTP:
@@ -139,10 +147,11 @@ class MailServer:
         return smtp
 
     def _open(self) -> smtplib.SMTP:
+        """Begin a session, instead of the one there may be."""
+        self._hang_up()
         context = None if self._security == _NONE else self._tls or trust()
         direct = context if self._security == _TLS else None
-        smtp = _Session(self._host, self._port, tls=direct)
-        self._smtp = smtp
+        self._smtp = smtp = _Session(self._host, self._port, tls=direct)
         if context is not None and direct is None:
             smtp.go_on_encrypted(context)
         smtp.ehlo_or_helo_if_needed()
@@ -155,39 +164,30 @@ class MailServer:
             self._smtp.close()
         self._smtp = None
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Let whatever goes wrong be a `DeliveryError`."""
-        try:
-            yield
-        except smtplib.SMTPServerDisconnected as error:
-            what = f"{self._place} closed the connection"
-            raise DeliveryError(what, remedy=self._remedy(error)) from None
-        except smtplib.SMTPAuthenticationError as error:
-            self._hang_up()
-            raise self._refused(
-                "the login", error.smtp_code, error.smtp_error, remedy=_LOGIN
-            ) from None
-        except smtplib.SMTPResponseException as error:
-            self._hang_up()
-            raise self._refused("the connection", error.smtp_code, error.smtp_error) from None
-        except smtplib.SMTPNotSupportedError as error:
-            remedy = _NO_LOGIN if "AUTH" in str(error) else _NO_STARTTLS
-            raise DeliveryError(f"{self._place}: {error}", remedy=remedy) from None
-        except smtplib.SMTPException as error:
-            raise DeliveryError(f"{self._place}: {self._quoted(str(error))}") from None
-        except UnicodeError:  # of a login: all else is ASCII
-            what = "password" if (self._username or "").isascii() else "username"
-            raise DeliveryError(
-                f"{self._place}: the {what} holds characters SMTP can't carry"
-            ) from None
-        except (HttpError, OSError) as error:
-            why = why_unreached(error, place=self._place, seconds=self._seconds)
-            raise DeliveryError(why, remedy=self._remedy(error)) from None
+    def _failure(self, error: HttpError | OSError | UnicodeError) -> DeliveryError:
+        """Explain what went wrong beside a refusal; errors of `smtplib` are `OSError`s."""
+        match error:
+            case smtplib.SMTPServerDisconnected():
+                why = f"{self._place} closed the connection"
+                return DeliveryError(why, remedy=self._remedy(error))
+            case smtplib.SMTPResponseException():
+                is_login = isinstance(error, smtplib.SMTPAuthenticationError)
+                what, remedy = ("the login", _LOGIN) if is_login else ("the connection", None)
+                return self._refused(what, error.smtp_code, error.smtp_error, remedy=remedy)
+            case smtplib.SMTPNotSupportedError():
+                remedy = _NO_LOGIN if "AUTH" in str(error) else _NO_STARTTLS
+                return DeliveryError(f"{self._place}: {error}", remedy=remedy)
+            case smtplib.SMTPException():
+                return DeliveryError(f"{self._place}: {self._quoted(str(error))}")
+            case UnicodeError():  # of a login: all else is ASCII
+                what = "password" if (self._username or "").isascii() else "username"
+                return DeliveryError(f"{self._place}: the {what} holds characters SMTP can't carry")
+        why = why_unreached(error, place=self._place, seconds=self._seconds)
+        return DeliveryError(why, remedy=self._remedy(error))
 
-    def _accepted(self, what: str, reply: tuple[int, bytes], *, final: bool = False) -> None:
+    def _accepted(self, what: str, reply: tuple[int, bytes | str], *, final: bool = False) -> None:
         code, text = reply
-        if not 200 <= code <= 299:  # noqa: PLR2004 - SMTP's "done"
+        if not _is_done(code):
             raise self._refused(what, code, text, final=final)
 
     def _remedy(self, error: BaseException) -> str:
@@ -264,12 +264,5 @@ def own_name(name: str, address: str) -> str:
     return f"[IPv6:{bare}]" if ":" in bare else f"[{bare}]"
 
 
-def _data(smtp: smtplib.SMTP, content: bytes) -> tuple[int, bytes]:
-    try:
-        return smtp.data(content)
-    except smtplib.SMTPDataError as error:  # before any of the content was sent
-        if 200 <= error.smtp_code <= 299:  # noqa: PLR2004 - a "done" that nothing was done for
-            what = f"answered {error.smtp_code} before the message was sent"
-            raise smtplib.SMTPException(what) from None
-        text = error.smtp_error
-        return error.smtp_code, text.encode() if isinstance(text, str) else text
+def _is_done(code: int) -> bool:
+    return 200 <= code <= 299  # noqa: PLR2004 - what SMTP has for that
