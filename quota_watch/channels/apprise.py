@@ -17,7 +17,7 @@ from quota_watch.channels.channel import (
     Notice,
 )
 from quota_watch.channels.chat import plain_text
-from quota_watch.lib import QuotaWatchError
+from quota_watch.config.values import InvalidValueError
 from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Message
 from quota_watch.messages.view import subject, tone_of
@@ -32,12 +32,8 @@ _TYPES = {
 }
 
 
-class UnknownServiceError(QuotaWatchError):
-    """A URL that apprise does not understand; the message does not show it."""
-
-
 class AppriseChannel(Channel):
-    """Sends through one apprise URL. Raises `UnknownServiceError`."""
+    """Sends through one apprise URL. Raises `InvalidValueError`."""
 
     def __init__(
         self,
@@ -52,7 +48,10 @@ class AppriseChannel(Channel):
         self._attempt_seconds = attempt_seconds
         self._attempt: threading.Thread | None = None
         self._accepted = ""
-        _be_quiet()
+        for each in ("apprise", "urllib3", "requests"):  # all that could log a part of the URL
+            logger = logging.getLogger(each)
+            logger.setLevel(logging.CRITICAL + 1)
+            logger.propagate = False
         asset = AppriseAsset(
             app_id="quota-watch",
             app_desc="Quota Watch",
@@ -61,7 +60,7 @@ class AppriseChannel(Channel):
         )
         service = Apprise.instantiate(url, asset=asset)
         if service is None:
-            raise UnknownServiceError(
+            raise InvalidValueError(
                 "not a URL that apprise understands; see https://appriseit.com/services/ for how "
                 "the service's URL is built"
             )
@@ -77,9 +76,8 @@ class AppriseChannel(Channel):
         if self._attempt is not None and self._attempt.is_alive():
             raise DeliveryError(f"an earlier attempt to reach {self._service} is still hanging")
         if self._accepted != message.id:
-            facts = message.facts
-            title, body = subject(*facts, now=now), plain_text(facts, now)
-            self._try(message.id, title, body, _TYPES[tone_of(facts[0])])
+            title, body = subject(*message.facts, now=now), plain_text(message.facts, now)
+            self._try(message.id, title, body, _TYPES[tone_of(message.facts[0])])
 
     def notify(self, notice: Notice, *, now: datetime) -> None:  # noqa: ARG002 -- the protocol's
         """Hand the words to the service."""
@@ -97,8 +95,9 @@ class AppriseChannel(Channel):
         thread.start()
         thread.join(self._attempt_seconds)
         if thread.is_alive():
-            seconds = f"{self._attempt_seconds:g} seconds"
-            raise DeliveryError(f"{self._service} did not answer within {seconds}")
+            raise DeliveryError(
+                f"{self._service} did not answer within {self._attempt_seconds:g} seconds"
+            )
         if self._accepted != id:
             raise DeliveryError(
                 f"{self._service} did not accept the message (apprise gives no reason)"
@@ -107,11 +106,3 @@ class AppriseChannel(Channel):
     def check(self) -> str:
         """Name the service that the URL is for: apprise can't connect without sending."""
         return f"the URL is one for {self._service} (nothing was sent; a test can tell)"
-
-
-def _be_quiet() -> None:
-    """Keep apprise, and the libraries it sends with, out of every log."""
-    for name in ("apprise", "urllib3", "requests"):
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.CRITICAL + 1)
-        logger.propagate = False

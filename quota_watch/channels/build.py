@@ -1,7 +1,7 @@
 """Build the channels that a config names."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 
@@ -10,6 +10,7 @@ from quota_watch.channels.email import EmailChannel
 from quota_watch.channels.services import PAGERDUTY_URL, Discord, PagerDuty, Slack, Teams
 from quota_watch.channels.webhook import AT_ONCE, Form, OwnTemplate, WebhookChannel
 from quota_watch.config import AppriseTable, Config, ConfigError, EmailTable, Problem, WebhookTable
+from quota_watch.config.values import InvalidValueError
 from quota_watch.lib.http import Client
 from quota_watch.lib.network import HttpError
 from quota_watch.lib.urls import proxy_for
@@ -31,45 +32,38 @@ def build_channels(config: Config, resources: ExitStack) -> dict[str, Channel]:
     What they hold open is closed with `resources`. All templates are tried. Raises `ConfigError`
     where a secret is not available, a template fails, or a channel can't be built.
     """
-    refuse_bad_templates(config)
+    problems = template_problems(config) if config.templates.directory else []
+    if problems:
+        raise ConfigError(config.path, problems)
     build = ChannelBuilder(config, resources).build
     return {name: build(name) for name in config.channels}
 
 
-def refuse_bad_templates(config: Config) -> None:
-    """Render every message with each template of the user's; raises `ConfigError`."""
-    if config.templates.directory is None:
-        return
+def template_problems(config: Config) -> list[Problem]:
+    """Render every message with each template, ours or the user's, and list what fails."""
+    attempts = {"templates.directory": partial(_render_mails, config)}
+    for name, table in config.channels.items():
+        if isinstance(table, WebhookTable) and table.template is not None:
+            attempts[f"channels.{name}.template"] = partial(_render_bodies, config, table)
     problems = []
-    for key, attempt in template_trials(config):
+    for key, attempt in attempts.items():
         try:
             attempt()
         except TemplateError as error:
             problems.append(Problem(key, str(error)))
-    if problems:
-        raise ConfigError(config.path, problems)
+    return problems
 
 
-def template_trials(config: Config) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield what to call to try each template, with the key that asks for it.
-
-    Each call raises `TemplateError` that names file and line.
-    """
-    yield "templates.directory", partial(_try_mails, Renderer(config.templates.directory))
-    for name, table in config.channels.items():
-        if isinstance(table, WebhookTable) and table.template is not None:
-            yield f"channels.{name}.template", partial(_try_form, _form(config, table))
-
-
-def _try_mails(renderer: Renderer) -> None:
+def _render_mails(config: Config) -> None:
     """Render every kind of mail, alone and all together."""
-    facts = examples().values()
+    renderer, facts = Renderer(config.templates.directory), examples().values()
     for each in facts:
         renderer.email(each, channel="ops", now=EXAMPLES_AT)
     renderer.email(*facts, channel="ops", now=EXAMPLES_AT)
 
 
-def _try_form(form: Form) -> None:
+def _render_bodies(config: Config, table: WebhookTable) -> None:
+    form = form_of(config, table, routing_key=None)
     for facts in examples().values():
         message = Message(id="test", recipient="", bodies=(facts.to_json(),))
         form.posts(message, EXAMPLES_AT)
@@ -119,7 +113,7 @@ class ChannelBuilder:
     def _webhook(self, name: str, table: WebhookTable) -> WebhookChannel:
         url = PAGERDUTY_URL if table.url is None else table.url.reveal()
         proxy = proxy_for(url, self._environ)
-        key = table.routing_key
+        key = None if table.routing_key is None else table.routing_key.reveal()
         return WebhookChannel(
             name=name,
             url=url,
@@ -127,21 +121,21 @@ class ChannelBuilder:
             headers={header: value.reveal() for header, value in table.headers.items()},
             min_severity=table.min_severity,
             client=self._client(name, proxy),
-            form=_form(self._config, table),
+            form=form_of(self._config, table, routing_key=key),
             proxy=None if proxy is None else proxy[1],
-            hidden=[key.reveal()] if key else [],
+            hidden=[] if key is None else [key],
         )
 
     def _apprise(self, name: str, table: AppriseTable) -> Channel:
         try:
-            from quota_watch.channels.apprise import AppriseChannel, UnknownServiceError  # noqa: PLC0415 - an extra, slow to import
+            from quota_watch.channels.apprise import AppriseChannel  # noqa: PLC0415 - an extra, slow to import
         except ImportError:
             missing = "needs the library apprise: pip install 'quota-watch[apprise]'"
             raise self._refused(f"channels.{name}.type", missing) from None
+        url = table.url.reveal()
         try:
-            url = table.url.reveal()
             return AppriseChannel(name=name, url=url, min_severity=table.min_severity)
-        except UnknownServiceError as error:
+        except InvalidValueError as error:
             raise self._refused(f"channels.{name}.url", str(error)) from None
 
     def _client(self, name: str, proxy: tuple[str, str] | None) -> Client:
@@ -159,11 +153,6 @@ class ChannelBuilder:
 
     def _refused(self, key: str, message: str) -> ConfigError:
         return ConfigError(self._config.path, [Problem(key, message)])
-
-
-def _form(config: Config, table: WebhookTable) -> Form:
-    key = table.routing_key
-    return form_of(config, table, routing_key=None if key is None else key.reveal())
 
 
 def form_of(config: Config, table: WebhookTable, *, routing_key: str | None) -> Form:

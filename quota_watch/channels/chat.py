@@ -90,27 +90,25 @@ def _plain(section: ChatSection, *, titled: bool) -> str:
 
 
 def pack(
-    sections: Iterable[ChatSection],
+    sections: Sequence[ChatSection],
     make: Callable[[ChatSection], Made],
     *,
     most: int,
     budget: int,
     cost: Callable[[Made], int] = lambda block: len(json.dumps(block, separators=(",", ":"))),
-) -> tuple[list[Made], list[ChatSection]]:
+) -> tuple[list[Made], Sequence[ChatSection]]:
     """Make the first sections with `make`; return them, and those that no longer fit.
 
     At most so many, and of at most `budget` in all; the first one is always made.
     """
     blocks: list[Made] = []
-    others = list(sections)
-    while others and len(blocks) < most:
-        next_one = make(others[0])
-        budget -= cost(next_one)
+    for section in sections[:most]:
+        block = make(section)
+        budget -= cost(block)
         if blocks and budget < 0:
             break
-        blocks.append(next_one)
-        others.pop(0)
-    return blocks, others
+        blocks.append(block)
+    return blocks, sections[len(blocks) :]
 
 
 def rest(sections: Sequence[ChatSection], longest: int, escape: Callable[[str], str] = str) -> str:

@@ -175,6 +175,8 @@ class WebhookChannel(Channel):
         self.keeps_incidents = form.keeps_incidents
         self._form = form
         self._proxy = None if proxy is None else parse_url(proxy)
+        self._host = one_line(parse_url(url).host)  # all that may be shown of the URL
+        self._place = f"the proxy {one_line(self._proxy.host)}" if self._proxy else self._host
         self._redact = Redactor([url, *hidden])
         self._url = url
         self._keys = tuple(signing_key(secret) for secret in secrets)
@@ -214,16 +216,6 @@ class WebhookChannel(Channel):
             for post in posts:
                 self._post(post, id, now)
 
-    @property
-    def _host(self) -> str:
-        """All that may be shown of the URL."""
-        return one_line(parse_url(self._url).host)
-
-    @property
-    def _place(self) -> str:
-        """What a connection is made to."""
-        return self._host if self._proxy is None else f"the proxy {one_line(self._proxy.host)}"
-
     @contextmanager
     def _attempt(self, place: str) -> Iterator[None]:
         """Ask something of `place` in the time there is; what goes wrong is a `DeliveryError`."""
@@ -236,21 +228,9 @@ class WebhookChannel(Channel):
             raise DeliveryError(why) from None
 
     def _post(self, post: Post, id: str, now: datetime) -> None:  # noqa: A002 - as in the specification
-        headers = self._headers | self._standard(post, id, int(now.timestamp()))
-        request = self._client.build_request("POST", self._url, content=post.body, headers=headers)
-        response = glance(
-            self._client,
-            request,
-            seconds=self._attempt_seconds,
-            body_seconds=_ANSWER_SECONDS,
-            max_bytes=_ANSWER_BYTES,
-        )
-        if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-            raise self._refusal(response, now)
-
-    def _standard(self, post: Post, id: str, timestamp: int) -> dict[str, str]:  # noqa: A002 - as in the specification
-        """Write the headers of Standard Webhooks; the timestamp is the attempt's."""
-        headers = {
+        """Send one request with the headers of Standard Webhooks; the time is the attempt's."""
+        timestamp = int(now.timestamp())
+        headers = self._headers | {
             "content-type": post.content_type,
             "webhook-id": id,
             "webhook-timestamp": str(timestamp),
@@ -258,7 +238,15 @@ class WebhookChannel(Channel):
         if self._keys:
             signed = signature(self._keys, id=id, timestamp=timestamp, body=post.body)
             headers["webhook-signature"] = signed
-        return headers
+        response = glance(
+            self._client,
+            self._client.build_request("POST", self._url, content=post.body, headers=headers),
+            seconds=self._attempt_seconds,
+            body_seconds=_ANSWER_SECONDS,
+            max_bytes=_ANSWER_BYTES,
+        )
+        if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise self._refusal(response, now)
 
     def _refusal(self, response: Response, now: datetime) -> DeliveryError:
         status = response.status

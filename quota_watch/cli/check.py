@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from quota_watch.channels.build import ChannelBuilder, template_trials
+from quota_watch.channels.build import ChannelBuilder, template_problems
 from quota_watch.channels.channel import DeliveryError
 from quota_watch.cli.context import (
     JSON,
@@ -28,7 +28,6 @@ from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.machine import Clock
 from quota_watch.lib.network import trust
 from quota_watch.lib.text import listed, one_line, plural, what_and_advice
-from quota_watch.messages.render import TemplateError
 from quota_watch.model.limit import NOT_COUNTED
 from quota_watch.model.period import month_of
 from quota_watch.model.source import Account, Comparison, NotYet, Organization, UpstreamError
@@ -170,12 +169,9 @@ def _problems(config: Config) -> dict[str, str]:
 
 
 def _bad_templates(config: Config) -> Iterator[_Check]:
-    for key, attempt in template_trials(config):
-        try:
-            attempt()
-        except TemplateError as error:
-            name = "templates" if key == "templates.directory" else key
-            yield _bad(name, str(error), "correct the template, or remove it")
+    for problem in template_problems(config):
+        name = "templates" if problem.key == "templates.directory" else problem.key
+        yield _bad(name, problem.message, "correct the template, or remove it")
 
 
 def _page(listen: Listen) -> _Check:

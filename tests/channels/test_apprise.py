@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from quota_watch.channels.apprise import AppriseChannel, UnknownServiceError
+from quota_watch.channels.apprise import AppriseChannel
 from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError
+from quota_watch.config.values import InvalidValueError
 from quota_watch.model.watch import Severity
 from support.domain import NOON
 from support.http import HttpServer
@@ -135,7 +136,7 @@ def test_check_names_the_service_and_sends_nothing(http_server):
 
 @pytest.mark.parametrize("url", [f"nothing://{CANARY}", f"tgram://{CANARY}"])
 def test_a_url_that_apprise_does_not_understand_is_refused_unseen(url, caplog):
-    with pytest.raises(UnknownServiceError, match="not a URL that apprise understands") as caught:
+    with pytest.raises(InvalidValueError, match="not a URL that apprise understands") as caught:
         AppriseChannel(name="phone", url=url, min_severity=Severity.INFO)
     assert CANARY not in "".join(traceback.format_exception(caught.value)) + caplog.text
 
