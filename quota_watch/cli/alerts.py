@@ -12,7 +12,7 @@ from quota_watch.cli.context import (
     GROUP,
     JSON,
     Context,
-    at_level,
+    given,
     print_json,
     print_table,
     short_time,
@@ -71,9 +71,11 @@ def alerts(
     elif not stories:
         click.echo("no open alerts" if only_open else "no alerts", err=True)
     else:
-        headers = ("started", "severity", "state", "rule", "reason", "organization", "title")
-        groups = [map(_alert_cells, alerts) for alerts in grouped(stories).values()]
-        print_table(headers, *groups, piped_only=("reason", "organization"))
+        print_table(
+            ("started", "severity", "state", "rule", "reason", "organization", "title"),
+            *(map(_alert_cells, alerts) for alerts in grouped(stories).values()),
+            piped_only=("reason", "organization"),
+        )
         for each in silences:
             until = f"until {short_time(each.ends_at)} ({each.author}: {each.reason})"
             click.echo(f"silence {each.id}: {_held_by(each)} {until}", err=True)
@@ -84,7 +86,7 @@ def _alert_cells(alert: Alert) -> tuple[object, ...]:
         alert.started_at,
         alert.severity,
         "held" if alert.held else alert.state,
-        f"{alert.rule}{at_level(alert.level)}",
+        f"{alert.rule}{given(' {} %', alert.level)}",
         alert.reason,
         alert.organization,
         alert.title,
@@ -102,10 +104,12 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
         return
 
     context: Context = ctx.obj
-    most = None if as_json else _MOST_SHOWN + 1
     with context.existing() as database, database.read() as connection:
-        state = DeliveryState.FAILED if only_failed else None
-        entries = outbox(connection, state=state, most=most)
+        entries = outbox(
+            connection,
+            state=DeliveryState.FAILED if only_failed else None,
+            most=None if as_json else _MOST_SHOWN + 1,
+        )
     if as_json:
         print_json({"deliveries": entries})
         return
@@ -122,9 +126,9 @@ def deliveries(ctx: click.Context, only_failed: bool, verbose: bool, as_json: bo
         for delivery in (each for each in newest if each.attempts_log):
             click.echo(f"\n{delivery.id}, {_whereto(delivery)}")
             for attempt in delivery.attempts_log:
-                status = "" if attempt.status is None else f" {attempt.status}"
-                error = "" if attempt.error is None else f": {one_line(attempt.error, None)}"
-                click.echo(f"  {attempt.at:%Y-%m-%d %H:%M:%SZ} {attempt.outcome}{status}{error}")
+                result = f"{attempt.outcome}{given(' {}', attempt.status)}"
+                error = given(": {}", one_line(attempt.error or "", None))
+                click.echo(f"  {attempt.at:%Y-%m-%d %H:%M:%SZ} {result}{error}")
     if len(entries) > _MOST_SHOWN:
         click.echo(f"showing the newest {_MOST_SHOWN}; --json prints all", err=True)
 
@@ -134,7 +138,7 @@ def _delivery_cells(delivery: OutboxEntry) -> tuple[object, ...]:
     return (
         delivery.id,
         delivery.created_at,
-        delivery.state + (f" ({reason})" if reason else ""),
+        delivery.state + given(" ({})", reason),
         delivery.attempts,
         delivery.type,
         delivery.title,
@@ -145,14 +149,15 @@ def _delivery_cells(delivery: OutboxEntry) -> tuple[object, ...]:
 
 def _whereto(delivery: DeliveryRecord) -> str:
     """Name the recipient, the channel it stands in for, the next attempt and the last error."""
-    to = one_line(f"{delivery.channel} {delivery.recipient or ''}", None)
-    if delivery.fallback_for:
-        to += f", as {delivery.fallback_for} failed"
-    if delivery.next_attempt:
-        to += f", next try {short_time(delivery.next_attempt)}"
-    if delivery.last_error:
-        to += f": {one_line(delivery.last_error.message, None)}"
-    return to
+    error = delivery.last_error.message if delivery.last_error else ""
+    return "".join(
+        (
+            one_line(f"{delivery.channel} {delivery.recipient or ''}", None),
+            given(", as {} failed", delivery.fallback_for),
+            f", next try {short_time(delivery.next_attempt)}" if delivery.next_attempt else "",
+            given(": {}", one_line(error, None)),
+        )
+    )
 
 
 @deliveries.command()

@@ -17,6 +17,7 @@ from quota_watch.channels.channel import DeliveryError
 from quota_watch.cli.context import (
     JSON,
     Context,
+    given,
     print_json,
     refuse_foreign_folder,
     styled,
@@ -58,8 +59,8 @@ class _Check:
         sign, colour = ("✓", "green") if self.ok else ("✗", "red")
         if self.name == "warning" or self.ok is None:
             sign, colour = "!", "yellow"
-        remedy = f" → {self.remedy}" if self.remedy else ""
-        return f"{styled(sign, colour)} {self.name}: {one_line(self.message, None)}{remedy}"
+        message = f"{one_line(self.message, None)}{given(' → {}', self.remedy)}"
+        return f"{styled(sign, colour)} {self.name}: {message}"
 
 
 def _good(name: str, message: str) -> _Check:

@@ -289,9 +289,9 @@ def dropped(crossed_on: date | None, now: datetime) -> str:
     return f"; new events are dropped{soon}"
 
 
-def at_level(level: int | None) -> str:
-    """Write the level that follows a rule's name, ` 90 %`, if there is one."""
-    return "" if level is None else f" {level} %"
+def given(form: str, value: object) -> str:
+    """Write what is known into its place in a form, ` ({})`; nothing where there is none."""
+    return "" if value in {None, ""} else form.format(value)
 
 
 def bar(share: float | None, cells: int) -> str:

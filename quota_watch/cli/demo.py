@@ -20,7 +20,7 @@ from typing import Any
 
 import click
 
-from quota_watch.cli.context import STATES, Context, at_level, is_terminal, say, styled
+from quota_watch.cli.context import STATES, Context, given, is_terminal, say, styled
 from quota_watch.cli.status import show
 from quota_watch.config import Config, load
 from quota_watch.config.settings import missing_packages
@@ -334,7 +334,7 @@ def _print_mail(clock: DemoClock, mail: EmailMessage) -> None:
 
 def _print_webhook(clock: DemoClock, body: dict[str, Any]) -> None:
     alert, organization = body["alert"], body["organization"] or {"name": "all"}
-    what = f"{alert['rule']}{at_level(alert['level'])}  {organization['name']}"
+    what = f"{alert['rule']}{given(' {} %', alert['level'])}  {organization['name']}"
     _print_message(clock, "webhook", f"{body['type']}  {what}")
 
 

@@ -16,7 +16,7 @@ from quota_watch.cli.context import (
     JSON,
     STATES,
     Context,
-    at_level,
+    given,
     pick,
     print_json,
     say,
@@ -57,10 +57,14 @@ def explain(context: Context, organization: str, *, as_json: bool) -> None:
     """Say why alerts of the organization were sent or not, to whom, and what each rule says."""
     config, now = context.config, context.clock.now()
     (watch,) = context.watches((organization,))
-    least = {name: each.min_severity.label for name, each in config.channels.items()}
-    every = config.poll.interval
     with context.existing() as database, database.read() as connection:
-        report = explanation(connection, watch, channels=least, interval=every, now=now)
+        report = explanation(
+            connection,
+            watch,
+            channels={name: each.min_severity.label for name, each in config.channels.items()},
+            interval=config.poll.interval,
+            now=now,
+        )
     if as_json:
         print_json({"explanations": [report]})
     else:
@@ -91,8 +95,7 @@ class _Page:
             click.echo()
         say("What each rule says now", style="bold")
         for rule in self.explanation.rules:
-            indent = " " * (_RULE + 2)
-            _print(self._rule(rule), first=f"  {rule.rule:<{_RULE}}", rest=indent)
+            _print(self._rule(rule), first=f"  {rule.rule:<{_RULE}}", rest=" " * (_RULE + 2))
 
     @property
     def _has_channels(self) -> bool:
@@ -110,11 +113,10 @@ class _Page:
         if not self._has_channels:
             yield "Nobody gets its alerts: no channel is set for it."
         for silence in status.silences:
-            what = silence.rule or "everything"
             whose = "" if silence.organization else " of all organizations"
             yield (
-                f"Silence {silence.id} holds {what}{whose} until {self._at(silence.ends_at)}"
-                f" ({silence.author}: {silence.reason})."
+                f"Silence {silence.id} holds {silence.rule or 'everything'}{whose} until"
+                f" {self._at(silence.ends_at)} ({silence.author}: {silence.reason})."
             )
 
     def _limit(self, status: Status) -> str:
@@ -125,9 +127,9 @@ class _Page:
             "plan": f"by the config's plan {status.plan}",
             "upstream": f"from Rybbit, {ago(status.limit_as_of, self.now)}",
         }
-        differs = status.limit_differs
-        end = f"; Rybbit says {differs.upstream:,}." if differs else "."
-        return f"The limit is {status.limit:,}, {sources[status.limit_source]}{end}"
+        theirs = status.limit_differs.upstream if status.limit_differs else None
+        end = given("; Rybbit says {:,}", theirs)
+        return f"The limit is {status.limit:,}, {sources[status.limit_source]}{end}."
 
     def _polls(self, status: Status) -> Iterator[str]:
         if status.last_poll is None:
@@ -146,17 +148,17 @@ class _Page:
 
     def _show_story(self, alert: ExplainedAlert) -> None:
         sign, style = STATES[alert.severity]
-        tier = "" if alert.tier is None else f" ({alert.tier})"
+        story = f"{alert.rule}{given(' {} %', alert.level)}{given(' ({})', alert.tier)}"
         whom = "" if alert.organization else " of the server"
         lasted = f"since {self._at(alert.started_at)}"
         if not alert.is_open:
             lasted, style = f"ended {self._at(alert.ended_at)}", "dim"
-        head = f"{alert.rule}{at_level(alert.level)}{tier}{whom}, {alert.severity}, {lasted}"
+        head = f"{story}{whom}, {alert.severity}, {lasted}"
         _print(head, style=style, first=f"{sign} ", rest="  ")
         if alert.held:
             _print("Held by a silence; sent when that ends if still true.", first="  ", rest="  ")
         for step in alert.transitions:
-            what = f"{step.type.removeprefix('alert.')}{at_level(step.level)}"
+            what = f"{step.type.removeprefix('alert.')}{given(' {} %', step.level)}"
             why = f"{self._when(step.at)}: {what}, as {step.why}"
             _print(why, first="  - ", rest=" " * 4)
             for outcome in self._outcomes(step):
@@ -179,9 +181,8 @@ class _Page:
             yield f"not sent to {each.channel}: {each.because}"
 
     def _delivery(self, delivery: DeliveryRecord) -> str:
-        to = " ".join(filter(None, (delivery.channel, delivery.recipient)))
-        if delivery.fallback_for:
-            to += f" in place of {delivery.fallback_for}"
+        to = f"{delivery.channel}{given(' {}', delivery.recipient)}"
+        to += given(" in place of {}", delivery.fallback_for)
         tries = f"after {plural(delivery.attempts, 'attempt')}"
         why = f": {one_line(delivery.last_error.message, None)}" if delivery.last_error else ""
         if delivery.state == "done":

@@ -14,6 +14,7 @@ from quota_watch.cli.context import (
     Context,
     bar,
     dropped,
+    given,
     is_terminal,
     pick,
     print_json,
@@ -193,7 +194,7 @@ def _show_fit(fit: dict[str, Any]) -> None:
 def _head(known: "Known", now: datetime) -> list[str]:
     watch, usage, period = known.watch, known.usage, known.period
     name, id_ = one_line(watch.name, _NAME), one_line(watch.organization.id)
-    plan = f", plan {one_line(watch.plan, _NAME)}" if watch.plan else ""
+    plan = given(", plan {}", one_line(watch.plan or "", _NAME))
     resets = moment(period.resets_at, watch.time_zone)
     lines = [
         (name if name == id_ else f"{name} ({id_})") + plan,
@@ -239,14 +240,18 @@ def _show_days(ahead: "PeriodForecast", usage: Usage) -> None:
         return
     click.echo()
     if not is_terminal():
-        rows = [(each.date, each.expected, each.p10, each.p50, each.p90) for each in ahead.path]
-        print_table(("date", "expected", "p10", "p50", "p90"), rows)
+        print_table(
+            ("date", "expected", "p10", "p50", "p90"),
+            [(each.date, each.expected, each.p10, each.p50, each.p90) for each in ahead.path],
+        )
         return
     click.echo(_sparks(ahead, usage))
     limit = ahead.known.watch.limit
-    headers = ("day", "expected", "total", "80 % range", f"{_MARK} the limit" if limit else "")
     most = max(limit or 0, ahead.path[-1].p50, 1)
-    print_table(headers, [_day(each, most, limit) for each in ahead.path])
+    print_table(
+        ("day", "expected", "total", "80 % range", f"{_MARK} the limit" if limit else ""),
+        [_day(each, most, limit) for each in ahead.path],
+    )
 
 
 def _day(each: DayAhead, most: int, limit: int | None) -> Sequence[object]:
@@ -294,16 +299,16 @@ def _show_parts(title: str, parts: Sequence[Part]) -> None:
         for part in parts[:_MOST_PARTS]
     ]
     columns = 5 if any(cause for *_, cause in rows) else 4
-    headers = (title, "events", "share", "growth", "cause")
-    print_table(headers[:columns], [row[:columns] for row in rows], gap=True)
+    heads = (title, "events", "share", "growth", "cause")
+    print_table(heads[:columns], [row[:columns] for row in rows], gap=True)
     if len(parts) > _MOST_PARTS:
         click.echo(f"and {number(len(parts) - _MOST_PARTS)} more")
 
 
 def _show_losses(lost: "Losses") -> None:
     rest = f"until the reset {estimate(lost.until_reset)} will be lost if nothing is done"
-    total = f"So far {estimate(lost.total)} were dropped."
-    _section("Lost", [total, f"Each day loses {estimate(lost.a_day)}; {rest}."])
+    a_day = f"Each day loses {estimate(lost.a_day)}; {rest}."
+    _section("Lost", [f"So far {estimate(lost.total)} were dropped.", a_day])
     rows = [
         (each.day, each.counted, each.lost.likely, f"{each.lost.low:,} to {each.lost.high:,}")
         for each in lost.days

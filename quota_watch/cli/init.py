@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from quota_watch.cli.context import Context
+from quota_watch.cli.context import Context, given
 from quota_watch.cli.upstream import VARIABLE, credential, key_reference, plain_client, server_url
 from quota_watch.config import VARIABLE as CONFIG_VARIABLE
 from quota_watch.config import load, validate
@@ -219,8 +219,7 @@ def _send_test(path: Path, context: Context) -> None:
             try:
                 builder.build(name).notify(notice, now=now)
             except DeliveryError as error:
-                remedy = f" → {error.remedy}" if error.remedy else ""
-                click.echo(f"✗ channels.{name}: {error}{remedy}", err=True)
+                click.echo(f"✗ channels.{name}: {error}{given(' → {}', error.remedy)}", err=True)
             else:
                 click.echo(f"✓ channels.{name}: the test message was taken", err=True)
 

@@ -15,7 +15,7 @@ from quota_watch.cli.context import (
     JSON,
     ORGANIZATIONS,
     Context,
-    at_level,
+    given,
     print_json,
     print_table,
     progress,
@@ -143,8 +143,9 @@ def poll(
         runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)
         try:
             with progress("poll", len(watches), bar=len(watches) >= _MANY) as bar:
-                identities = [watch.organization for watch in watches]
-                summaries, put_off = runtime.poll_named(identities, done=bar.advance)
+                summaries, put_off = runtime.poll_named(
+                    [watch.organization for watch in watches], done=bar.advance
+                )
             runtime.reports.enqueue_due()
             runtime.notify_of_channels()
             deliveries = runtime.flush(_FLUSH_SECONDS)
@@ -164,8 +165,9 @@ def poll(
     if as_json:
         print_json({"organizations": polled, "deliveries": deliveries})
     else:
-        headers = ("organization", "poll", "used", "limit", "percent", "note")
-        print_table(headers, map(_cells, polled))
+        print_table(
+            ("organization", "poll", "used", "limit", "percent", "note"), map(_cells, polled)
+        )
         click.echo("deliveries: " + ", ".join(f"{n} {name}" for name, n in deliveries.items()))
     return 1 if deliveries["failed"] or any(each["error"] for each in polled) else 0
 
@@ -249,5 +251,5 @@ def _cells(polled: Json) -> Sequence[object]:
 
 
 def _transition(step: Json) -> str:
-    suffix = "" if step["told"] else " (not sent)"
-    return f"{step['type'].removeprefix('alert.')} {step['rule']}{at_level(step['level'])}{suffix}"
+    level, suffix = given(" {} %", step["level"]), "" if step["told"] else " (not sent)"
+    return f"{step['type'].removeprefix('alert.')} {step['rule']}{level}{suffix}"

@@ -18,6 +18,7 @@ from quota_watch.cli.context import (
     Context,
     bar,
     dropped,
+    given,
     is_terminal,
     print_json,
     print_table,
@@ -138,20 +139,22 @@ def _show_sites(organizations: Sequence[Status], now: datetime) -> None:
     """Print who used the plan: each site's share, growth and budget."""
     if old := old_numbers(organizations, now):
         say(old, style="bold magenta")
-    rows = [
-        (
-            each.name,
-            site.domain,
-            site.used,
-            None if site.share is None else share(site.share),
-            growth(site.growth) or None,
-            site.budget,
-            _note_of_site(site),
-        )
-        for each in organizations
-        for site in each.sites
-    ]
-    print_table(("organization", "site", "used", "share", "growth", "budget", "note"), rows)
+    print_table(
+        ("organization", "site", "used", "share", "growth", "budget", "note"),
+        [
+            (
+                each.name,
+                site.domain,
+                site.used,
+                None if site.share is None else share(site.share),
+                growth(site.growth) or None,
+                site.budget,
+                _note_of_site(site),
+            )
+            for each in organizations
+            for site in each.sites
+        ],
+    )
     for each in organizations:
         if not each.sites:
             click.echo(f"{each.id}: Rybbit has listed no site yet", err=True)
@@ -207,21 +210,22 @@ def show(
     if is_terminal():
         _show_bars(by_urgency(organizations), now, days, old=old, fits=fits)
     else:
-        headers = ("organization", "state", "percent", "used", "limit", "resets", "seen", "note")
-        rows = [
-            (
-                each.name,
-                each.state,
-                _percent(each),
-                each.used,
-                each.limit,
-                iso(each.period.resets_at),
-                ago(each.last_ok, now),
-                _note(each, now, is_old=bool(old)),
-            )
-            for each in organizations
-        ]
-        print_table(headers, rows)
+        print_table(
+            ("organization", "state", "percent", "used", "limit", "resets", "seen", "note"),
+            [
+                (
+                    each.name,
+                    each.state,
+                    _percent(each),
+                    each.used,
+                    each.limit,
+                    iso(each.period.resets_at),
+                    ago(each.last_ok, now),
+                    _note(each, now, is_old=bool(old)),
+                )
+                for each in organizations
+            ],
+        )
     if pending:
         waiting = "delivery waits" if pending == 1 else "deliveries wait"
         click.echo(f"{pending:,} {waiting}: see `quota-watch deliveries`")
@@ -322,8 +326,10 @@ def _of_polls(status: Status) -> Iterator[str]:
     if pace := stretched(status):
         yield pace
     for silence in status.silences:
-        until = f"until {short_time(silence.ends_at)} ({silence.reason})"
-        yield f"{silence.rule or 'all'} silenced {until}"
+        yield (
+            f"{silence.rule or 'all'} silenced until {short_time(silence.ends_at)} "
+            f"({silence.reason})"
+        )
 
 
 def stretched(status: Status) -> str:
@@ -355,7 +361,7 @@ def _of_counts(status: Status, now: datetime) -> Iterator[str]:
     if forecast is None or limit is None or status.over or forecast.p90 <= limit:
         return
     how = verb(forecast.probability_over or 0.0)
-    when = f", {how} hit its limit on {status.crosses_on}" if status.crosses_on else ""
+    when = given(f", {how} hit its limit on {{}}", status.crosses_on)
     as_of = f" of {forecast.as_of}" if status.stale else ""
     yield f"forecast{as_of} {_band(forecast)} by the end{when}"
 
@@ -369,14 +375,11 @@ def _of_limit(status: Status, now: datetime) -> Iterator[str]:
         yield f"the limit was read from Rybbit {ago(as_of, now)}"
     if pending := status.limit_pending:
         lower = "no limit" if pending.limit is None else f"{pending.limit:,}"
-        subscription = f" (subscription {pending.status})" if pending.status else ""
-        yield (
-            f"Rybbit says {lower}{subscription}, "
-            f"to be confirmed at {pending.confirmed_at:%H:%M} UTC"
-        )
+        lower += given(" (subscription {})", pending.status)
+        yield f"Rybbit says {lower}, to be confirmed at {pending.confirmed_at:%H:%M} UTC"
     if differs := status.limit_differs:
-        plan = f" (plan {differs.plan})" if differs.plan else ""
-        yield f"the config's limit is {differs.config:,}, Rybbit's {differs.upstream:,}{plan}"
+        theirs = f"{differs.upstream:,}{given(' (plan {})', differs.plan)}"
+        yield f"the config's limit is {differs.config:,}, Rybbit's {theirs}"
     mismatch = status.mismatch
     if mismatch and mismatch.ours is not None and mismatch.theirs is not None:
         sure = "" if mismatch.confirmed else ", not confirmed yet"

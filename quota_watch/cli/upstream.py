@@ -160,22 +160,24 @@ def _row(sight: Sight, watched: Container[Organization]) -> dict[str, Any]:
 
 
 def _print(rows: Sequence[dict[str, Any]]) -> None:
-    headers = ("organization", "name", "server", "plan", "limit", "used", "in config", "note")
-    cells = [
-        (
-            row["id"],
-            row["name"],
-            row["server"],
-            row["plan"],
-            "none" if row["no_limit"] else row["limit"],
-            row["used"],
-            "yes" if row["in_config"] else "no",
-            what_and_advice(row["error"].message)[0] if row["error"] else "",
-        )
-        for row in rows
-    ]
     is_one_server = len({row["server"] for row in rows}) == 1
-    print_table(headers, cells, piped_only=("server",) if is_one_server else ())
+    print_table(
+        ("organization", "name", "server", "plan", "limit", "used", "in config", "note"),
+        [
+            (
+                row["id"],
+                row["name"],
+                row["server"],
+                row["plan"],
+                "none" if row["no_limit"] else row["limit"],
+                row["used"],
+                "yes" if row["in_config"] else "no",
+                what_and_advice(row["error"].message)[0] if row["error"] else "",
+            )
+            for row in rows
+        ],
+        piped_only=("server",) if is_one_server else (),
+    )
     if new := sum(not row["in_config"] for row in rows):
         click.echo(f"{plural(new, 'organization')} not in the config", err=True)
 
