@@ -161,8 +161,17 @@ class Outbox:
         """Deliver all that is due, and look once more after a dispatch meanwhile."""
         try:
             while self._takes_up(name):
+                sender = Sender(
+                    self._channels[name],
+                    database=self._database,
+                    channels=self._channels,
+                    clock=self._clock,
+                    jitter=self._jitter,
+                    stopping=self._stopping,
+                    count=self._count,
+                )
                 try:
-                    self._sender(name).send_due()
+                    sender.send_due()
                 except StorageError as error:
                     log.warning("outbox unavailable", channel=name, error=str(error))
         except BaseException:
@@ -182,17 +191,6 @@ class Outbox:
         with self._changed:
             self._draining.discard(name)
             self._changed.notify_all()
-
-    def _sender(self, name: str) -> "Sender":
-        return Sender(
-            self._channels[name],
-            database=self._database,
-            channels=self._channels,
-            clock=self._clock,
-            jitter=self._jitter,
-            stopping=self._stopping,
-            count=self._count,
-        )
 
     def _count(self, result: Result, rows: int) -> None:
         with self._changed:
@@ -255,7 +253,17 @@ class Sender:
     def _due(self) -> Iterator[ClaimedMessage]:
         """Claim what is due, as much at a time as half a second sends, and yield it in order."""
         while not self._stopping.is_set():
-            self._claim()
+            self._give_back()
+            with self._database.write() as connection:
+                self._claimed.extend(
+                    outbox.claim(
+                        connection,
+                        self._channel.name,
+                        token=self._token,
+                        most=self._most,
+                        now=self._clock.now(),
+                    )
+                )
             claimed, begun = len(self._claimed), self._clock.monotonic()
             if not claimed:
                 return
@@ -265,19 +273,6 @@ class Sender:
                 took = self._clock.monotonic() - begun
             pace = claimed / took if took else math.inf
             self._most = max(self._channel.at_once, int(min(pace * _CLAIM_SECONDS, _MOST_CLAIMED)))
-
-    def _claim(self) -> None:
-        self._give_back()
-        with self._database.write() as connection:
-            self._claimed.extend(
-                outbox.claim(
-                    connection,
-                    self._channel.name,
-                    token=self._token,
-                    most=self._most,
-                    now=self._clock.now(),
-                )
-            )
 
     def _give_back(self) -> None:
         """Release what was claimed and never begun."""

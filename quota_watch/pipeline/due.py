@@ -88,16 +88,13 @@ class DueOrganizations:
         """Note that these claims were used or lost."""
         for claim in ended:
             self._held.pop(claim.pk, None)
-        self._keep_pace(len(ended))
-        self._changed.set()
-
-    def _keep_pace(self, ended: int) -> None:
-        """Hold as many claims from now on as end in half a lease, if all go on like these."""
         now = self._clock.monotonic()
-        seconds, self._since = max(now - self._since, _LEAST_SECONDS), now
-        pace = ended / seconds
+        pace = len(ended) / max(now - self._since, _LEAST_SECONDS)
+        self._since = now
+        # As many from now on as end in half a lease, if all go on like these.
         in_time = int(pace * LEASE.total_seconds() / 2)
         self._most = max(self._least, min(in_time, 2 * BATCH_SIZE, 2 * self._most))
+        self._changed.set()
 
     def finish_all(self) -> None:
         """Note that nothing is under way any more, however the last cycle ended."""

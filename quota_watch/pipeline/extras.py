@@ -1,7 +1,7 @@
 """What is asked of upstream beside the present period: plan and limit, closed days, sites."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row
@@ -203,13 +203,9 @@ def _is_worth_a_look(row: Row[Any], *, used: int, now: datetime, every: timedelt
     A plan that lapses is to be known within the hour, and a lower limit takes two reads.
     """
     since: timedelta = now - row.limit_read_at + NEARLY
-    return since >= every or (since >= ENFORCED_EVERY and _has_stopped(row, used, now))
-
-
-def _has_stopped(row: Row[Any], used: int, now: datetime) -> bool:
-    """Whether nothing came since the last poll, where at the month's pace some should have."""
-    opened = datetime.combine(month_of(now.date()).start, time.min, UTC)
-    if row.last_ok is None or row.period_start != opened.date() or row.used != used:
-        return False
-    since_last: timedelta = now - row.last_ok
-    return used * (since_last / max(now - opened, _AGAIN)) >= _SOME
+    period = month_of(now.date())
+    is_same = row.last_ok is not None and (row.period_start, row.used) == (period.start, used)
+    if since >= every or since < ENFORCED_EVERY or not is_same:
+        return since >= every
+    since_last: timedelta = now - row.last_ok  # at the month's pace some should have come in it
+    return used * (since_last / max(now - period.starts_at, _AGAIN)) >= _SOME

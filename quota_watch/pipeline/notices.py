@@ -227,7 +227,8 @@ class Reports:
                 missing = [to for to in channel.recipients if (channel.name, to) not in receivers]
                 if channel.keeps_incidents or not missing:  # a report is no incident: it has no end
                     continue
-                if not self._is_time(connection, span, now):
+                is_late = now >= span.due_at + _PATIENCE
+                if not stored.is_ready(connection, self._watches, span, is_late=is_late):
                     return
                 facts = facts_for(
                     connection,
@@ -250,10 +251,6 @@ class Reports:
             with self._database.write() as connection:
                 deliveries.put(connection, outgoing, now=now)
             log.info("report made", report=span.id, deliveries=len(outgoing))
-
-    def _is_time(self, connection: Connection, span: ReportSpan, now: datetime) -> bool:
-        is_late = now >= span.due_at + _PATIENCE
-        return stored.is_ready(connection, self._watches, span, is_late=is_late)
 
 
 def facts_for(

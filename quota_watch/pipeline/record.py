@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import dropwhile
 from typing import Any
 
@@ -408,7 +408,7 @@ def _record_closed(transaction: Connection, poll: Poll, before: Before, changes:
     changes.days += rows
     counted = {day: each.used for day, each in before.days.items() if day >= days[0].day}
     after = counted | {each["date"]: each["used"] for each in rows}
-    for period in _periods(days[0].day, days[-1].day):
+    for period in sorted({month_of(each.day) for each in days}):
         was, is_ = total_of(counted, period), total_of(after, period)
         if watch.drops and is_over(is_, watch.limit):
             changes.write_counts(transaction)
@@ -421,13 +421,6 @@ def _record_closed(transaction: Connection, poll: Poll, before: Before, changes:
                 before=was,
                 after=is_,
             )
-
-
-def _periods(first: date, last: date) -> list[Period]:
-    periods = [month_of(last)]
-    while periods[-1].start > first:
-        periods.append(previous(periods[-1]))
-    return periods[::-1]
 
 
 def _was_whole(row: Row[Any], period: Period) -> bool:

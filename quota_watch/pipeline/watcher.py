@@ -128,7 +128,10 @@ class Watcher:
             interval = self._pace(poll.watch.organization)
             known = record(transaction, poll, before, changes, interval=interval)
             outcome = self._judge(poll, known, failing)
-            if poll.usage is not None and _needs_past(outcome):
+            is_light = known.analysis is not None and known.analysis.is_light
+            is_stalled = known.open_story(Rule.STALLED) is not None
+            if poll.usage and is_light and (outcome.transitions or is_stalled):
+                # To write a message, or to end a stall, takes the days before.
                 past = look_back(transaction, poll, poll.usage)
                 outcome = self._judge(poll, replace(known, analysis=past), failing)
             first_look = before.row.last_ok is None
@@ -205,14 +208,6 @@ class Watcher:
         }
         give_back(transaction, next_at, next_at=next_at)
         return [poll for poll in polls if poll.wait is None]
-
-
-def _needs_past(outcome: Outcome) -> bool:
-    """Decide whether to read the days before: for a message, or to end a stall."""
-    known = outcome.known
-    if known.analysis is None or not known.analysis.is_light:
-        return False
-    return bool(outcome.transitions) or known.open_story(Rule.STALLED) is not None
 
 
 def _log(outcomes: Sequence[Outcome]) -> None:

@@ -85,51 +85,34 @@ def _trusted_from(known: Known, reported: Reported) -> datetime:
 def report(before: Reported | None, account: Account, *, counted: int, now: datetime) -> Reported:
     """Join upstream's answer of `now` to the earlier ones; `counted` is our own count.
 
-    Where its count failed open, neither that nor the flag means anything: the earlier answer stays.
+    Where upstream's job could not count, it wrote 0 and cleared the flag; neither means anything
+    then: the earlier answer stays.
     """
-    if has_failed_open(account, counted=counted):
-        flag = None if before is None else before.account.enforced_over
-        account = replace(account, counted=None, enforced_over=flag)
-        raised_at = _raised_at(before, account, now)
-        return replace(
-            before or Reported(account=account, as_of=now), account=account, raised_at=raised_at
-        )
-    over_since, clear_since = _flag_since(before, account, now)
+    last = before or Reported(account=replace(account, enforced_over=None), as_of=now)
+    could_not_count = account.counted == 0 and account.limit is not None and counted > 0
+    if could_not_count and not account.enforced_over:
+        account = replace(account, counted=None, enforced_over=last.account.enforced_over)
+        return replace(last, account=account, raised_at=_raised_at(last, account, now))
+    over_since, clear_since = last.over_since, last.clear_since
+    if account.enforced_over:
+        over_since = now if clear_since else over_since or now
+        clear_since = None
+    elif account.enforced_over is not None and over_since is not None:
+        clear_since = clear_since or now
     return Reported(
         account=account,
         as_of=now,
         over_since=over_since,
         clear_since=clear_since,
-        raised_at=_raised_at(before, account, now),
+        raised_at=_raised_at(last, account, now),
     )
 
 
-def has_failed_open(account: Account, *, counted: int) -> bool:
-    """Check whether upstream's job could not count, and so wrote 0 and cleared the flag."""
-    nothing = account.counted == 0 and not account.enforced_over
-    return nothing and account.limit is not None and counted > 0
-
-
-def _flag_since(
-    before: Reported | None, account: Account, now: datetime
-) -> tuple[datetime | None, datetime | None]:
-    """Work out since when the flag has been set, and since when it has been clear again."""
-    over_since = None if before is None else before.over_since
-    clear_since = None if before is None else before.clear_since
-    if account.enforced_over is None:
-        return over_since, clear_since
-    if account.enforced_over:
-        return (over_since if clear_since is None else None) or now, None
-    return over_since, None if over_since is None else (clear_since or now)
-
-
-def _raised_at(before: Reported | None, account: Account, now: datetime) -> datetime | None:
-    if before is None:
-        return None
-    was, is_ = before.account, account
+def _raised_at(last: Reported, account: Account, now: datetime) -> datetime | None:
+    was, is_ = last.account, account
     raised = was.limit is not None and (is_.limit is None or is_.limit > was.limit)
     better = was.status in LAPSED and is_.status is not None and is_.status not in LAPSED
-    return now if raised or better else before.raised_at
+    return now if raised or better else last.raised_at
 
 
 def is_watched_closely(reported: Reported | None, *, now: datetime) -> bool:

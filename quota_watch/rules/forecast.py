@@ -45,6 +45,13 @@ class RiskReason(Worded):
     NO_LIMIT = "no_limit", "no limit is known"
 
 
+_REASONS = {
+    Tier.WILL_EXCEED: RiskReason.SURE_ENOUGH,
+    Tier.AT_RISK: RiskReason.LIKELY_OVER,
+    None: RiskReason.STILL_POSSIBLE,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Risk:
     """The risk of ending over the limit; within a story neither tier nor severity falls.
@@ -145,7 +152,7 @@ def judge_risk(
     if open_story is not None and probability <= _CLEARED:
         return Verdict(state=State.FALSE, reason=RiskReason.CLEARLY_BETTER)
     risk = _risk(forecast, probability, tier, now, open_story)
-    return Verdict(state=State.TRUE, reason=_reason(tier), figures=risk)
+    return Verdict(state=State.TRUE, reason=_REASONS[tier], figures=risk)
 
 
 def _tier(forecast: Forecast, probability: float, limit: int, *, ended_before: bool) -> Tier | None:
@@ -179,12 +186,6 @@ def _risk(
         likely=crossing.likely,
         late=crossing.late,
     )
-
-
-def _reason(tier: Tier | None) -> RiskReason:
-    if tier is Tier.WILL_EXCEED:
-        return RiskReason.SURE_ENOUGH
-    return RiskReason.LIKELY_OVER if tier is Tier.AT_RISK else RiskReason.STILL_POSSIBLE
 
 
 def _is_soon(likely: date | None, now: datetime) -> bool:

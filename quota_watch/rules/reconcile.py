@@ -6,7 +6,7 @@ level is reported once within one.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 
 from quota_watch.model.watch import Rule
 from quota_watch.rules.registry import REGISTRY
@@ -41,9 +41,11 @@ def reconcile(
         if story.is_open and (reason := _end_of(story, findings)) is not None
     ]
     for condition in (*findings.conditions.values(), *findings.events):
-        silenced = is_silenced(silences, condition.rule, now)
         step = _Step(
-            condition=condition, findings=findings, about=about, now=now, silenced=silenced
+            condition=condition,
+            story=_begin(condition, findings, about, now),
+            now=now,
+            silenced=is_silenced(silences, condition.rule, now),
         ).after(stories)
         transitions += [] if step is None else [step]
     return transitions
@@ -71,11 +73,10 @@ def _end_of(story: Story, findings: Findings) -> Reason | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
-    """The next step of the story of one condition, if there is one."""
+    """The next step for one condition, if there is one; `story` is the one that it would begin."""
 
     condition: Condition
-    findings: Findings
-    about: About
+    story: Story
     now: datetime
     silenced: bool
 
@@ -101,40 +102,15 @@ class _Step:
         return self._transition(TransitionType.ESCALATED, worse)
 
     def _is_of(self, story: Story) -> bool:
-        condition = self.condition
-        if story.rule is not condition.rule or story.part != condition.part:
+        if (story.rule, story.part) != (self.story.rule, self.story.part):
             return False
         if not REGISTRY[story.rule].of_limit and story.is_open:  # it goes on across a period's end
             return True
-        return story.period_start == self._period_start and story.limit == self._limit
-
-    @property
-    def _period_start(self) -> date:
-        return (self.condition.period or self.findings.period).start
-
-    @property
-    def _limit(self) -> int | None:
-        limited = REGISTRY[self.condition.rule].of_limit and not self.condition.is_event
-        return self.findings.limit if limited else None
+        return (story.period_start, story.limit) == (self.story.period_start, self.story.limit)
 
     def _fire(self, latest: Story | None) -> Transition:
-        condition = self.condition
-        story = Story(
-            about=self.about,
-            rule=condition.rule,
-            period_start=self._period_start,
-            limit=self._limit,
-            occurrence=latest.occurrence + 1 if latest else 1,
-            level=condition.level,
-            severity=condition.severity,
-            reason=condition.reason,
-            started_at=self.now,
-            ended_at=self.now if condition.is_event else None,
-            part=condition.part,
-            tier=condition.tier,
-            mark=condition.mark,
-        )
-        return self._transition(TransitionType.FIRED, story)
+        occurrence = latest.occurrence + 1 if latest else 1
+        return self._transition(TransitionType.FIRED, replace(self.story, occurrence=occurrence))
 
     def _release(self, story: Story) -> Transition:
         """Send what a silence held back, as it is now that the silence has ended."""
@@ -170,6 +146,26 @@ class _Step:
             condition=self.condition,
             number=number,
         )
+
+
+def _begin(condition: Condition, findings: Findings, about: About, now: datetime) -> Story:
+    """Begin the first story of a condition."""
+    is_of_limit = REGISTRY[condition.rule].of_limit and not condition.is_event
+    return Story(
+        about=about,
+        rule=condition.rule,
+        period_start=(condition.period or findings.period).start,
+        limit=findings.limit if is_of_limit else None,
+        occurrence=1,
+        level=condition.level,
+        severity=condition.severity,
+        reason=condition.reason,
+        started_at=now,
+        ended_at=now if condition.is_event else None,
+        part=condition.part,
+        tier=condition.tier,
+        mark=condition.mark,
+    )
 
 
 def _at_its_worst(story: Story, condition: Condition) -> Story:

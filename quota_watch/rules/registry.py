@@ -119,11 +119,16 @@ def assess(known: Known) -> Findings:
     """
     verdicts = verdicts_of(known)
     if known.trouble is not None:
-        verdicts = {rule: each for rule, each in verdicts.items() if _is_blind(rule, each)}
+        is_blind = verdicts[Rule.BLIND].state is State.TRUE
+        verdicts = {Rule.BLIND: verdicts[Rule.BLIND]} if is_blind else {}
     elif known.usage is None:
         verdicts = {}
     if _is_sure_of_no_limit(known):
-        verdicts = {rule: _without_limit(rule, each) for rule, each in verdicts.items()}
+        verdicts |= {
+            rule: replace(verdict, state=State.FALSE)
+            for rule, verdict in verdicts.items()
+            if REGISTRY[rule].of_limit and verdict.state is State.UNKNOWN
+        }
     return Findings(
         period=known.period,
         limit=known.watch.limit,
@@ -145,20 +150,11 @@ def verdicts_of(known: Known) -> dict[Rule, Verdict]:
     }
 
 
-def _is_blind(rule: Rule, verdict: Verdict) -> bool:
-    return rule is Rule.BLIND and verdict.state is State.TRUE
-
-
 def _is_sure_of_no_limit(known: Known) -> bool:
     """Whether there surely is no limit: then every alert about one ends."""
     change = known.limit_change
     removed = change is not None and change.reason is Reason.LIMIT_REMOVED
     return known.watch.limit is None and (removed or not known.watch.auto)
-
-
-def _without_limit(rule: Rule, verdict: Verdict) -> Verdict:
-    lacks_limit = REGISTRY[rule].of_limit and verdict.state is State.UNKNOWN
-    return replace(verdict, state=State.FALSE) if lacks_limit else verdict
 
 
 def _in_one_cause(verdicts: dict[Rule, Verdict], known: Known) -> dict[Rule, Verdict]:

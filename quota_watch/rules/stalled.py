@@ -170,9 +170,9 @@ def judge_stall(
     events have arrived in the last hours in which 10 are usual.
     """
     last_rise = counts.last_rise()
-    span = timedelta(days=1) if not shape.is_learned else timedelta()
-    start = min(counts.now - max(after, span), last_rise or counts.now)
-    if _touches(capped, start, counts.now):
+    least = after if shape.is_learned else max(after, ONE_DAY)
+    start = min(counts.now - least, last_rise or counts.now)
+    if any(start.date() <= day <= counts.now.date() for day in capped):
         return Verdict(state=State.UNKNOWN, reason=StallReason.CAPPED)
     if usual is None or usual.days < _ENOUGH_DAYS:
         return Verdict(state=State.UNKNOWN, reason=StallReason.TOO_LITTLE_HISTORY)
@@ -235,11 +235,6 @@ def _goes_on(counts: Counts, usual: Usual, shape: DayShape) -> tuple[State, Stal
             return State.FALSE, StallReason.EVENTS_COME
         break
     return State.TRUE, StallReason.NOT_BACK_YET
-
-
-def _touches(capped: Iterable[date], start: datetime, end: datetime) -> bool:
-    first, last = start.date(), end.date()
-    return any(first <= day <= last for day in capped)
 
 
 def _midnight(day: date) -> Snapshot:

@@ -40,7 +40,9 @@ def verdict(known: Known) -> Verdict:
             severity=severity_of(level),
             reason=Reason.LEVEL_REACHED,
             level=level,
-            mark=_NOT_DROPPING if _is_full_and_drops_nothing(known, usage.used) else None,
+            mark=_NOT_DROPPING
+            if watch.drops and usage.used == watch.limit and not is_dropping(known)
+            else None,
         ),
     )
 
@@ -49,10 +51,6 @@ def says_more(condition: Condition, story: Story) -> Reason | None:
     """Notice that events began to be dropped, where the story reported that none was yet."""
     began = story.mark == _NOT_DROPPING and condition.mark is None
     return Reason.DROPPING_BEGAN if began and condition.level == story.level else None
-
-
-def _is_full_and_drops_nothing(known: Known, used: int) -> bool:
-    return known.watch.drops and used == known.watch.limit and not is_dropping(known)
 
 
 def _next_level(used: int, limit: int, levels: tuple[int, ...], reached: int | None) -> str:
@@ -66,7 +64,14 @@ def _next_level(used: int, limit: int, levels: tuple[int, ...], reached: int | N
 def events(known: Known) -> Iterator[Condition]:
     """Report that the last period ended over its limit, unless that was sent while it ran."""
     closed = known.closed
-    if closed is None or not is_over(closed.used, closed.limit) or _was_sent(known):
+    if closed is None or not is_over(closed.used, closed.limit):
+        return
+    levels = [
+        story.level or 0
+        for story in known.stories_of(Rule.THRESHOLD)
+        if story.told_at is not None and story.period_start == closed.period.start
+    ]
+    if max(levels, default=0) >= FULL:
         return
     yield Condition(
         rule=Rule.THRESHOLD,
@@ -77,16 +82,6 @@ def events(known: Known) -> Iterator[Condition]:
         period=closed.period,
         is_event=True,
         detail={"used": closed.used, "limit": closed.limit},
-    )
-
-
-def _was_sent(known: Known) -> bool:
-    """Check whether an alert already reported that the closed period was full."""
-    return known.closed is not None and any(
-        story.told_at is not None
-        and story.period_start == known.closed.period.start
-        and (story.level or 0) >= FULL
-        for story in known.stories_of(Rule.THRESHOLD)
     )
 
 
