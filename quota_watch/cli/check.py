@@ -36,7 +36,7 @@ from quota_watch.pipeline.due import in_batches
 from quota_watch.rules.mismatch import compare, sees_less
 from quota_watch.rybbit.answers import supports_keys
 from quota_watch.rybbit.client import UPDATE_RYBBIT, RybbitClient, build_source, too_old
-from quota_watch.service.discovery import patiently
+from quota_watch.rybbit.exchange import patiently
 from quota_watch.service.health import clocks_apart
 from quota_watch.storage import StorageError, upkeep
 from quota_watch.storage.database import Database

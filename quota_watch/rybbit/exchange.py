@@ -4,6 +4,8 @@ Every request to upstream goes through `Asker.read`; a key leaves it in its head
 """
 
 import json
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -30,6 +32,12 @@ _REFUSALS = frozenset(
     }
 )
 """Plain refusals: nothing follows them, so the connection serves the next question."""
+
+_WORTH_WAITING = 60.0  # seconds; a bucket is full again by then, a day's budget is not
+_LONGEST_PAUSE = 10.0  # of what a refusal asks for
+_WORTH_TELLING = 1.0
+_MOST_REFUSALS = 3  # for requests that others made at the same moment
+
 _BROKEN_OFF = ("disconnected", "peer closed")  # how h11 and we name a hang-up
 
 
@@ -134,6 +142,36 @@ class Asker:
             request = self._http.build_request("GET", server, headers=headers)
             self._requests[server, key] = request
         return request
+
+
+def patiently(
+    request: Callable[[], T],
+    *,
+    longest: float = _LONGEST_PAUSE,
+    sleep: Callable[[float], object] = time.sleep,
+    on_wait: Callable[[], object] = lambda: None,
+) -> T:
+    """Make the request, waiting a little where the key's budget or a refusal asks for it.
+
+    `longest` are the seconds up to which a refusal may ask for a pause; `on_wait` is called before
+    it sleeps for a second or more. Raises `NotYet`, or the refusal, where it would have to wait for
+    long, or was refused again and again.
+    """
+    refusals = 0
+    while True:
+        try:
+            return request()
+        except NotYet as not_yet:
+            if not_yet.seconds > _WORTH_WAITING:
+                raise
+            if not_yet.seconds >= _WORTH_TELLING:
+                on_wait()
+            sleep(not_yet.seconds)
+        except UpstreamError as error:  # after a refusal it is the budget that asks to wait
+            refusals += 1
+            is_long = (error.retry_after or math.inf) > longest
+            if error.kind is not ErrorKind.RATE_LIMITED or is_long or refusals == _MOST_REFUSALS:
+                raise
 
 
 def _read(question: Question, answer: Response, parse: Callable[[bytes], T]) -> T:

@@ -1,5 +1,6 @@
 """Fetches older days: whole months, newest first, within the rate limits; it can be resumed."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -8,13 +9,9 @@ from quota_watch.lib.machine import Clock
 from quota_watch.model.period import DayCounts, Period, each_day, month_of, previous
 from quota_watch.model.source import ErrorKind, NotYet, Organization, UpstreamError
 from quota_watch.model.watch import Watch
+from quota_watch.rybbit.exchange import patiently
 from quota_watch.storage.database import Database
 from quota_watch.storage.days import kept_period, mark_capped_in, write_days
-
-_WORTH_WAITING = 60.0  # seconds; a bucket is full again by then, a day's budget is not
-_WORTH_TELLING = 1.0
-_REFUSALS = 3  # of one month, for requests that others made at the same moment
-
 
 OlderDays = Callable[[Organization, date, date], Sequence[DayCounts]]
 """Fetches the days of an organization between two dates; raises `UpstreamError` or `NotYet`."""
@@ -88,9 +85,15 @@ class Backfill:
     def _fetch(self, pk: int, watch: Watch, month: Period) -> None:
         """Fetch a month that is over: none of its days may be missing, not even the last."""
         organization = watch.organization
-        self.note(f"{watch.name} {month.start:%Y-%m}")
+        what = f"{watch.name} {month.start:%Y-%m}"
+        self.note(what)
         asked_at = self.clock.now()
-        days = self._patiently(watch, month)
+        days = patiently(
+            lambda: self.ask(organization, month.start, month.last_day),
+            longest=math.inf,
+            sleep=self.sleep,
+            on_wait=lambda: self.note(f"{what}: waiting for the rate limit"),
+        )
         if {day.day for day in days} != set(each_day(month.start, month.last_day)):
             raise UpstreamError(
                 ErrorKind.BAD_ANSWER,
@@ -100,23 +103,6 @@ class Backfill:
             )
         with self.database.write() as connection:
             write_days(connection, pk, days, watch=watch, seen_at=asked_at)
-
-    def _patiently(self, watch: Watch, month: Period) -> Sequence[DayCounts]:
-        """Ask for a month, waiting a little for the rate limit; raises where that takes long."""
-        refusals = 0
-        while True:
-            try:
-                return self.ask(watch.organization, month.start, month.last_day)
-            except NotYet as not_yet:
-                if not_yet.seconds > _WORTH_WAITING:
-                    raise
-                if not_yet.seconds >= _WORTH_TELLING:
-                    self.note(f"{watch.name} {month.start:%Y-%m}: waiting for the rate limit")
-                self.sleep(not_yet.seconds)
-            except UpstreamError as error:
-                refusals += 1
-                if error.kind is not ErrorKind.RATE_LIMITED or refusals == _REFUSALS:
-                    raise
 
     def _mark(self, pk: int, watch: Watch, months: Iterable[Period]) -> int:
         """Mark capped days, the oldest month first: marked days are no measure of later ones."""

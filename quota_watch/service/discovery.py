@@ -1,10 +1,8 @@
 """Finds organizations that a key sees and the config does not name, and looks up their plans."""
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import TypeVar
 
 from quota_watch.config import Config, ConfigError, Secret
 from quota_watch.config.models import OrganizationTable
@@ -17,13 +15,11 @@ from quota_watch.pipeline.notices import Discovery
 from quota_watch.rybbit.answers import ListEntry
 from quota_watch.rybbit.client import OrganizationKeyError, RybbitClient
 from quota_watch.rybbit.errors import bad_answer
+from quota_watch.rybbit.exchange import patiently
 
 log = get_logger(__name__)
-Answer = TypeVar("Answer")
 
 _RATE_LIMIT_SECONDS = 60.0  # where a refusal does not say how long
-_TRIES, _LONGEST_WAIT_SECONDS = 20, 2.0
-_WORTH_WAITING = 10.0  # seconds; a refusal that asks for more is raised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,24 +60,6 @@ def credentials_of(config: Config) -> tuple[Credential, ...]:
         Credential(server=server, secret=secret, named=tuple(its_ids))
         for (server, secret), its_ids in ids.items()
     )
-
-
-def patiently(request: Callable[[], Answer]) -> Answer:
-    """Make the request, waiting a little where the key's rate budget or the server asks for it.
-
-    Raises `NotYet`, or the refusal, once that takes too long.
-    """
-    for _ in range(_TRIES):
-        try:
-            return request()
-        except NotYet as not_yet:
-            time.sleep(min(not_yet.seconds, _LONGEST_WAIT_SECONDS))
-        except UpstreamError as error:
-            asks = error.retry_after
-            if error.kind is not ErrorKind.RATE_LIMITED or not asks or asks > _WORTH_WAITING:
-                raise
-            time.sleep(asks)
-    return request()
 
 
 def listed(client: RybbitClient, credential: Credential) -> tuple[ListEntry, ...]:
