@@ -182,9 +182,15 @@ class RybbitClient:
                 raise
             first = error
         site = site or self._site_of(organization)
-        if site is None:
-            raise first
-        return self._account_by_site(organization, site, first)
+        if site is not None:
+            question = self._about(organization, SITE_USAGE, _usage_path(site), Purpose.EXTRA)
+            try:
+                return self._asker.read(question, parse_site_usage)
+            except UpstreamError as error:  # that of the plan tells more, unless of a scope alone
+                scope = ErrorKind.INSUFFICIENT_SCOPE
+                if first.kind is scope and error.kind is not scope:
+                    raise
+        raise first
 
     def site_usage(self, organization: Organization, site: str) -> SiteUsage:
         """Fetch the site's own count of this month (UPSTREAM.md § 9).
@@ -209,19 +215,6 @@ class RybbitClient:
                 each.id: each.sites[0].id for each in organizations if each.sites
             }
         return self._sites[server, key].get(organization.id)
-
-    def _account_by_site(
-        self, organization: Organization, site: str, first: UpstreamError
-    ) -> Account:
-        """Fetch limit and count from the usage of a site, since the plan failed with `first`."""
-        question = self._about(organization, SITE_USAGE, _usage_path(site), Purpose.EXTRA)
-        try:
-            return self._asker.read(question, parse_site_usage)
-        except UpstreamError as error:
-            scope = ErrorKind.INSUFFICIENT_SCOPE
-            if first.kind is scope and error.kind is not scope:
-                raise
-        raise first
 
     def _about(
         self, organization: Organization, endpoint: Endpoint, path: str, purpose: Purpose

@@ -180,8 +180,9 @@ class Service:
         self._notifier.send(READY)
 
     def _notify_of_config(self) -> None:
-        refused = self._refused
-        self._guarded("notify of the config", lambda runtime: runtime.notify_of_config(refused))
+        self._guarded(
+            "notify of the config", lambda runtime: runtime.notify_of_config(self._refused)
+        )
 
     def _status(self) -> str:
         doubts = list(self._health.doubts())
@@ -195,9 +196,8 @@ class Service:
         drift = self._drift()
         if drift < before - _BACKWARD_SECONDS:
             log.warning("clock jumped back", now=self._clock.now())
-            for (
-                job
-            ) in self._scheduler.get_jobs():  # or it would wait until the clock is there again
+            # APScheduler would wait until the clock is where it was.
+            for job in self._scheduler.get_jobs():
                 job.modify(next_run_time=datetime.now(UTC))
         elif drift > before + _AHEAD_SECONDS:
             log.info("clock jumped ahead", now=self._clock.now(), seconds=round(drift - before))
