@@ -33,12 +33,7 @@ ServerUrl = Annotated[str, addresses.server]
 Sender = Annotated[str, addresses.sender]
 LocalPath = Annotated[Path, values.text]
 ApiKey = Annotated[Secret, secrets.secret(secrets.API_KEY)]
-Password = Annotated[Secret, secrets.secret(secrets.PASSWORD)]
-HeaderValue = Annotated[Secret, secrets.secret(secrets.HEADER_VALUE)]
-ProxyUrl = Annotated[Secret, secrets.secret(addresses.proxy_url)]
 SecretUrl = Annotated[Secret, secrets.secret(addresses.web_url)]
-AnyUrl = Annotated[Secret, secrets.secret(addresses.any_url)]
-RoutingKey = Annotated[Secret, secrets.secret(secrets.ROUTING_KEY)]
 RuleName = Annotated[Rule, values.one_of(*Rule), Rule]
 Names = Annotated[tuple[Text, ...], values.fold]
 Levels = Annotated[tuple[Level, ...], lambda levels: tuple(sorted(values.fold(levels)))]
@@ -98,7 +93,7 @@ class RybbitTable(Section):
         timedelta, partial(values.parse_duration, least=_SECOND, most=_LONGEST_REQUEST)
     ] = timedelta(seconds=15)
     ca_file: LocalPath | None = None
-    proxy: ProxyUrl | None = None
+    proxy: Annotated[Secret, secrets.secret(addresses.proxy_url)] | None = None
     discover: Annotated[str, values.one_of("tell", "watch", "off")] = "tell"
 
 
@@ -216,18 +211,18 @@ class WebhookTable(_ChannelTable):
     type: str = "webhook"
     url: SecretUrl | None = None
     secret: Annotated[Sequence[Secret], secrets.signing_secrets] = ()
-    headers: Mapping[HeaderName, HeaderValue] = _NOTHING
+    headers: Mapping[HeaderName, Annotated[Secret, secrets.secret(secrets.HEADER_VALUE)]] = _NOTHING
     format: Annotated[str, values.one_of(*FORMATS)] = "json"
     template: TemplateName | None = None
     vars: Mapping[str, Any] = _NOTHING
-    routing_key: RoutingKey | None = None
+    routing_key: Annotated[Secret, secrets.secret(secrets.ROUTING_KEY)] | None = None
 
 
 class AppriseTable(_ChannelTable, needed={"url": '"env:APPRISE_URL"'}):
     """Whatever the library apprise can reach by a URL."""
 
     type: str = "apprise"
-    url: AnyUrl
+    url: Annotated[Secret, secrets.secret(addresses.any_url)]
 
 
 Channel = EmailTable | WebhookTable | AppriseTable
@@ -240,7 +235,7 @@ class SmtpTable(Section, needed={"host": '"smtp.example.com"'}):
     port: Annotated[int, values.whole(1, 65_535)] = 587
     security: Annotated[str, values.one_of("starttls", "tls", "none")] = "starttls"
     username: UserName | None = None
-    password: Password | None = None
+    password: Annotated[Secret, secrets.secret(secrets.PASSWORD)] | None = None
     from_: Sender | None = None
 
 

@@ -74,9 +74,13 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request ready to be sent to the server of `url`; what may hold a key is not shown."""
+    """A request ready to be sent to the server of `url`; what may hold a key is not shown.
+
+    `way` names what its connection leads to: that server, or a proxy that passes requests on.
+    """
 
     url: Url
+    way: str
     head: h11.Request = field(repr=False)
     content: bytes = field(default=b"", repr=False)
 
@@ -85,7 +89,7 @@ class Request:
         head, target = self.head, self.head.target.rstrip(b"/") + path.encode("ascii")
         # The headers have been checked; another target costs no second check.
         head = h11.Request(method=head.method, target=target, headers=head.headers)
-        return Request(self.url, head, self.content)
+        return Request(self.url, self.way, head, self.content)
 
 
 _Read = Callable[[Iterator[bytes], int, Mapping[str, str]], Response]
@@ -149,15 +153,15 @@ class Client:
             name: each for name, each in all_headers.items() if name.lower() not in own
         } | dict(headers)
         sent = [(name.encode("ascii"), each.encode("ascii")) for name, each in all_headers.items()]
-        target = place.target
-        if self._is_forwarded(place):
-            target = f"{place.scheme}://{place.authority}{target}"
+        target, way = place.target, f"{place.scheme}://{place.host}:{place.port}"
+        if self._proxy is not None and place.scheme == "http":  # else there is a tunnel
+            target, way = f"http://{place.authority}{target}", "proxy"
             sent += self._proxy_headers
         try:
             head = h11.Request(method=method, target=target, headers=sent)
         except h11.LocalProtocolError as error:
             raise ProtocolError(str(error)) from error
-        return Request(place, head, content or b"")
+        return Request(place, way, head, content or b"")
 
     def exchange(self, request: Request, read: _Read) -> Response:
         """Return the answer to a request; raises as `fetch` does.
@@ -169,15 +173,15 @@ class Client:
             raise TimedOut("every connection is in use")
         try:
             repeatable = request.head.method == b"GET"
-            way = self._way(request.url)
-            connection = self._take(way, _IDLE_SECONDS if repeatable else _IDLE_POST_SECONDS)
+            seconds = _IDLE_SECONDS if repeatable else _IDLE_POST_SECONDS
+            connection = self._take(request.way, seconds)
             if connection is not None:
                 try:
                     return self._ask(connection, request, read)
                 except (ReadError, ProtocolError):
                     if connection.is_answered or not repeatable:
                         raise
-            return self._ask(self._connect(request.url, way), request, read)
+            return self._ask(self._connect(request), request, read)
         finally:
             self._free.release()
 
@@ -220,15 +224,8 @@ class Client:
         for each in old:
             each.stream.close()
 
-    def _is_forwarded(self, url: Url) -> bool:
-        """Whether a proxy gets the request itself, not a tunnel for it."""
-        return self._proxy is not None and url.scheme == "http"
-
-    def _way(self, url: Url) -> str:
-        """Name what a connection for this URL leads to."""
-        return "proxy" if self._is_forwarded(url) else f"{url.scheme}://{url.host}:{url.port}"
-
-    def _connect(self, url: Url, way: str) -> Connection:
+    def _connect(self, request: Request) -> Connection:
+        url = request.url
         first = self._proxy or url
         stream = connect(first.host, first.port)
         try:
@@ -239,7 +236,7 @@ class Client:
         except BaseException:
             stream.close()
             raise
-        return Connection(stream, way)
+        return Connection(stream, request.way)
 
     def _context(self) -> ssl.SSLContext:
         try:
