@@ -110,7 +110,7 @@ class Database:
     Raises `StorageError`.
     """
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
+    def __init__(self, url: str) -> None:
         try:
             self._url = make_url(url)
         except ArgumentError:
@@ -125,11 +125,13 @@ class Database:
                 f"{backend} is not supported: give sqlite:///… or postgresql://…"
             )
         self.is_sqlite = backend == "sqlite"
+        self.path = Path(self._url.database or "").absolute() if self.is_sqlite else None
+        """The SQLite file, or None on PostgreSQL."""
         self._turn = threading.Lock() if self.is_sqlite else nullcontext()
         self._disk_is_read_only = _is_on_read_only_disk(self.path)
         if self.is_sqlite:
             self._reader = self._sqlite_engine("DEFERRED")
-            self._writer = self._reader if read_only else self._sqlite_engine("IMMEDIATE")
+            self._writer = self._sqlite_engine("IMMEDIATE")
         else:
             self._writer = self._postgresql_engine()
             self._reader = self._writer.execution_options(
@@ -141,11 +143,6 @@ class Database:
         """Where the data is, without a password."""
         url = self._url.set(drivername="postgresql", query={})
         return str(self.path) if self.path else url.render_as_string(hide_password=True)
-
-    @property
-    def path(self) -> Path | None:
-        """The SQLite file, or None on PostgreSQL."""
-        return Path(self._url.database or "").absolute() if self.is_sqlite else None
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

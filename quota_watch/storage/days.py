@@ -6,7 +6,23 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, Select, Text, case, cast, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Text,
+    case,
+    cast,
+    delete,
+    func,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
 
 from quota_watch.forecast.capped import capped_days, lost
 from quota_watch.lib.text import Estimate
@@ -25,6 +41,10 @@ from quota_watch.storage.schema import among, day_usage, organization, snapshot
 
 BASELINE = timedelta(weeks=10)
 """How far before a period its usual days are looked for."""
+
+_ALL_FOR = timedelta(days=7)
+_HOURLY_FOR = timedelta(days=60)
+_MILLISECONDS = {"hour": 3_600_000, "day": 86_400_000}
 
 
 def snapshot_row(pk: int, usage: Usage, *, limit: int | None, now: datetime) -> dict[str, Any]:
@@ -325,3 +345,49 @@ def _fetched_at(connection: Connection, pk: int, first: date, last: date) -> dic
         day_usage.c.organization_pk == pk, day_usage.c.date.between(first, last)
     )
     return {row.date: row.seen_at for row in connection.execute(query)}
+
+
+def thin_out(
+    connection: Connection, pk: int, *, now: datetime, oldest: datetime, oldest_day: date
+) -> int:
+    """Keep one organization's snapshots all for 7 days, hourly for 60, then daily.
+
+    None before `oldest`, and no day before `oldest_day`. Of each hour and day the last snapshot
+    stays. Returns the rows deleted.
+    """
+    own = snapshot.c.organization_pk == pk
+    ended = delete(snapshot).where(own, snapshot.c.at < oldest)
+    rows = connection.execute(ended).rowcount
+    rows += _thin(connection, own, "hour", newest=now - _ALL_FOR, oldest=now - _HOURLY_FOR)
+    rows += _thin(connection, own, "day", newest=now - _HOURLY_FOR, oldest=oldest)
+    old_days = delete(day_usage).where(
+        day_usage.c.organization_pk == pk, day_usage.c.date < oldest_day
+    )
+    return rows + connection.execute(old_days).rowcount
+
+
+def _thin(
+    connection: Connection,
+    own: ColumnElement[bool],
+    unit: str,
+    *,
+    newest: datetime,
+    oldest: datetime,
+) -> int:
+    """Delete all but the last snapshot of each whole hour or day between the two moments."""
+    bucket = _bucket(connection, unit)
+    place = func.row_number().over(partition_by=bucket, order_by=snapshot.c.at.desc())
+    ranked = (
+        select(snapshot.c.organization_pk, snapshot.c.at, place.label("place"))
+        .where(own, snapshot.c.at < newest, snapshot.c.at >= oldest)
+        .subquery()
+    )
+    superfluous = select(ranked.c.organization_pk, ranked.c.at).where(ranked.c.place > 1)
+    key = tuple_(snapshot.c.organization_pk, snapshot.c.at)
+    return connection.execute(delete(snapshot).where(key.in_(superfluous))).rowcount
+
+
+def _bucket(connection: Connection, unit: str) -> ColumnElement[int]:
+    if connection.dialect.name == "postgresql":
+        return func.date_trunc(unit, snapshot.c.at, "UTC")
+    return type_coerce(snapshot.c.at, BigInteger) // _MILLISECONDS[unit]

@@ -4,7 +4,18 @@ from collections.abc import Collection, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from quota_watch.lib.text import iso
 from quota_watch.model.source import Organization
@@ -12,10 +23,13 @@ from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.story import About, AboutOther, Silence, Story, Transition
 from quota_watch.rules.verdict import Reason
 from quota_watch.storage.database import insert_into
-from quota_watch.storage.schema import alert, among, organization, silence
+from quota_watch.storage.deliveries import DeliveryState
+from quota_watch.storage.schema import alert, among, delivery, organization, silence
 
 _CLOCKS_APART = timedelta(minutes=1)
 """How far the clocks of daemons on one database may differ, at the very most."""
+
+_MOST_DELETED = 500
 
 
 def stories_of(
@@ -220,14 +234,13 @@ def silences_of(
     Those for all organizations are among each one's.
     """
     query = select(silence).where(silence.c.starts_at <= now, silence.c.ends_at > now)
-    rows = connection.execute(query).all()
-    for_all = [_silence(row) for row in rows if row.organization_pk is None]
-    found: dict[int | None, list[Silence]] = {pk: list(for_all) for pk in pks}
-    found[None] = for_all
-    for row in rows:
-        if row.organization_pk in found and row.organization_pk is not None:
-            found[row.organization_pk].append(_silence(row))
-    return found
+    silences: dict[int | None, list[Silence]] = {pk: [] for pk in (*pks, None)}
+    for row in connection.execute(query):
+        rule = None if row.rule is None else Rule(row.rule)
+        whose = silences.keys() if row.organization_pk is None else {row.organization_pk}
+        for pk in whose & silences.keys():
+            silences[pk].append(Silence(rule=rule, starts_at=row.starts_at, ends_at=row.ends_at))
+    return silences
 
 
 def begin_silence(
@@ -308,6 +321,12 @@ def silence_rows(connection: Connection, *, since: datetime | None = None) -> li
     return list(connection.execute(query))
 
 
-def _silence(row: Row[Any]) -> Silence:
-    rule = None if row.rule is None else Rule(row.rule)
-    return Silence(rule=rule, starts_at=row.starts_at, ends_at=row.ends_at)
+def delete_old(connection: Connection, *, before: datetime) -> int:
+    """Delete deliveries done long ago, a number at a time, and ended stories without any."""
+    over = delivery.c.state != DeliveryState.PENDING
+    old = select(delivery.c.pk).where(over, delivery.c.done_at < before).limit(_MOST_DELETED)
+    rows = connection.execute(delete(delivery).where(delivery.c.pk.in_(old))).rowcount
+    has_deliveries = exists().where(delivery.c.alert_pk == alert.c.pk)
+    ended = and_(alert.c.ended_at < before, alert.c.period_start < before.date(), ~has_deliveries)
+    forgotten = select(alert.c.pk).where(ended).limit(_MOST_DELETED)
+    return rows + connection.execute(delete(alert).where(alert.c.pk.in_(forgotten))).rowcount

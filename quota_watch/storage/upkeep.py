@@ -1,4 +1,4 @@
-"""Keep a database in shape: its schema, copies and checks of it, the deletion of old rows."""
+"""Keep a database in shape: its schema, copies and checks of it, and the daily thinning out."""
 
 import os
 import sqlite3
@@ -8,13 +8,8 @@ from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
     Connection,
     Table,
-    and_,
-    delete,
-    exists,
     func,
     insert,
     inspect,
@@ -22,29 +17,15 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    tuple_,
-    type_coerce,
     update,
 )
 
 from quota_watch.config.models import DatabaseTable
 from quota_watch.lib.machine import resource_dir
 from quota_watch.model.period import month_of
-from quota_watch.storage import DatabaseLost, StorageError, forecasts
+from quota_watch.storage import DatabaseLost, StorageError, days, forecasts, stories
 from quota_watch.storage.database import Database
-from quota_watch.storage.deliveries import DeliveryState
-from quota_watch.storage.schema import (
-    HEAD,
-    alert,
-    day_usage,
-    delivery,
-    metadata,
-    organization,
-    snapshot,
-)
-
-ALL_FOR = timedelta(days=7)
-HOURLY_FOR = timedelta(days=60)
+from quota_watch.storage.schema import HEAD, metadata, organization, snapshot
 
 _LOCK = 0x71776D69
 _WAIT_SECONDS = 60
@@ -53,8 +34,6 @@ _FREE_PAGES = 200
 _VOUCHING_DAYS = 3
 _VOUCHING_ORGANIZATIONS = 10
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=10_000)  # any `keep` may be taken off
-_ROWS_AT_A_TIME = 500
-_MILLISECONDS = {"hour": 3_600_000, "day": 86_400_000}
 
 
 def current(database: Database) -> str | None:
@@ -277,18 +256,21 @@ def thin_out(
     with database.read() as connection:
         pks = list(connection.scalars(select(columns.pk).where(due).order_by(columns.pk)))
         now = _vouched_for(connection, now)
+    period, oldest = month_of(now.date()), now - keep.keep_snapshots
+    oldest_day = (now - keep.keep_days).date()
     deleted = 0
     for pk in pks:
         if stopped():
             return deleted
         with database.write() as connection:
-            deleted += thin_out_organization(connection, pk, keep=keep, now=now)
+            deleted += days.thin_out(connection, pk, now=now, oldest=oldest, oldest_day=oldest_day)
+            deleted += forecasts.thin_out(connection, pk, period=period, oldest=oldest_day)
             connection.execute(
                 update(organization).where(columns.pk == pk).values(thinned_on=today)
             )
     if pks:
         with database.write() as connection:
-            deleted += _delete_old_stories(connection, before=now - keep.keep_snapshots)
+            deleted += stories.delete_old(connection, before=oldest)
     if database.is_sqlite and deleted:
         with database.write() as connection:
             _give_back_pages(connection)
@@ -330,59 +312,3 @@ def _give_back_pages(connection: Connection) -> None:
     for _ in range(min(free, _FREE_PAGES)):
         # The driver steps such a statement once, whatever number of pages it asks for.
         connection.exec_driver_sql("PRAGMA incremental_vacuum(1)")
-
-
-def thin_out_organization(
-    connection: Connection, pk: int, *, keep: DatabaseTable, now: datetime
-) -> int:
-    """Keep one organization's snapshots all for 7 days, hourly for 60, then daily, to the end.
-
-    Of each hour and day the last snapshot stays. Returns the rows deleted.
-    """
-    own = snapshot.c.organization_pk == pk
-    ended = delete(snapshot).where(own, snapshot.c.at < now - keep.keep_snapshots)
-    rows = connection.execute(ended).rowcount
-    rows += _thin(connection, own, "hour", newest=now - ALL_FOR, oldest=now - HOURLY_FOR)
-    rows += _thin(connection, own, "day", newest=now - HOURLY_FOR, oldest=now - keep.keep_snapshots)
-    oldest = (now - keep.keep_days).date()
-    old_days = delete(day_usage).where(day_usage.c.organization_pk == pk, day_usage.c.date < oldest)
-    rows += connection.execute(old_days).rowcount
-    return rows + forecasts.thin_out(connection, pk, period=month_of(now.date()), oldest=oldest)
-
-
-def _delete_old_stories(connection: Connection, *, before: datetime) -> int:
-    """Delete deliveries done long ago, a number at a time, and ended stories without any."""
-    over = delivery.c.state != DeliveryState.PENDING
-    old = select(delivery.c.pk).where(over, delivery.c.done_at < before).limit(_ROWS_AT_A_TIME)
-    rows = connection.execute(delete(delivery).where(delivery.c.pk.in_(old))).rowcount
-    has_deliveries = exists().where(delivery.c.alert_pk == alert.c.pk)
-    ended = and_(alert.c.ended_at < before, alert.c.period_start < before.date(), ~has_deliveries)
-    forgotten = select(alert.c.pk).where(ended).limit(_ROWS_AT_A_TIME)
-    return rows + connection.execute(delete(alert).where(alert.c.pk.in_(forgotten))).rowcount
-
-
-def _thin(
-    connection: Connection,
-    own: ColumnElement[bool],
-    unit: str,
-    *,
-    newest: datetime,
-    oldest: datetime,
-) -> int:
-    """Delete all but the last snapshot of each whole hour or day between the two moments."""
-    bucket = _bucket(connection, unit)
-    place = func.row_number().over(partition_by=bucket, order_by=snapshot.c.at.desc())
-    ranked = (
-        select(snapshot.c.organization_pk, snapshot.c.at, place.label("place"))
-        .where(own, snapshot.c.at < newest, snapshot.c.at >= oldest)
-        .subquery()
-    )
-    superfluous = select(ranked.c.organization_pk, ranked.c.at).where(ranked.c.place > 1)
-    key = tuple_(snapshot.c.organization_pk, snapshot.c.at)
-    return connection.execute(delete(snapshot).where(key.in_(superfluous))).rowcount
-
-
-def _bucket(connection: Connection, unit: str) -> ColumnElement[int]:
-    if connection.dialect.name == "postgresql":
-        return func.date_trunc(unit, snapshot.c.at, "UTC")
-    return type_coerce(snapshot.c.at, BigInteger) // _MILLISECONDS[unit]
