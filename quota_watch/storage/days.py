@@ -136,9 +136,8 @@ def days_marked(
     connection: Connection, pks: Collection[int], since: date
 ) -> Mapping[int, set[date]]:
     """Read which days of many organizations are capped."""
-    columns = day_usage.c
-    query = select(columns.organization_pk, columns.date).where(
-        among(columns.organization_pk, pks), columns.date >= since, columns.capped
+    query = select(day_usage.c.organization_pk, day_usage.c.date).where(
+        among(day_usage.c.organization_pk, pks), day_usage.c.date >= since, day_usage.c.capped
     )
     days: dict[int, set[date]] = {pk: set() for pk in pks}
     for pk, day in connection.execute(query):

@@ -332,22 +332,21 @@ def untold_on(connection: Connection, channels: Collection[str], *, since: datet
     is open.
     """
     other = delivery.alias("other")
-    row = delivery.c
     query = (
-        select(row.transition_id, row.channel)
-        .join(alert, alert.c.pk == row.alert_pk)
+        select(delivery.c.transition_id, delivery.c.channel)
+        .join(alert)
         .where(
-            row.severity == Severity.CRITICAL.label,
-            row.created_at <= since,
+            delivery.c.severity == Severity.CRITICAL.label,
+            delivery.c.created_at <= since,
             or_(
                 IS_PENDING,
-                and_(row.state == DeliveryState.FAILED, alert.c.ended_at.is_(None)),
+                and_(delivery.c.state == DeliveryState.FAILED, alert.c.ended_at.is_(None)),
             ),
             ~exists().where(
-                other.c.transition_id == row.transition_id, other.c.state == DeliveryState.DONE
+                other.c.transition_id == delivery.c.transition_id,
+                other.c.state == DeliveryState.DONE,
             ),
         )
-        .order_by(row.pk)
     )
     channels_of = defaultdict[str, set[str]](set)
     for transition_id, channel in connection.execute(query):

@@ -201,9 +201,8 @@ def kept_path(connection: Connection, pk: int, as_of: date) -> list[float]:
 
 def kept_shapes(connection: Connection, as_of: Mapping[int, date]) -> dict[int, DayShape]:
     """Read, by organization, the shape of a day that was stored with its forecast of that day."""
-    columns = forecast.c
-    query = select(columns.organization_pk, columns.as_of, columns.state["shape"]).where(
-        among(columns.organization_pk, as_of), columns.as_of.in_(set(as_of.values()))
+    query = select(forecast.c.organization_pk, forecast.c.as_of, forecast.c.state["shape"]).where(
+        among(forecast.c.organization_pk, as_of), forecast.c.as_of.in_(set(as_of.values()))
     )
     rows = connection.execute(query)
     return {pk: shape_from_json(shape) for pk, day, shape in rows if day == as_of[pk]}

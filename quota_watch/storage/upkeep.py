@@ -118,11 +118,10 @@ def backup(path: Path, to: Path) -> None:
     """
     try:
         to.touch(mode=0o600, exist_ok=False)
-    except OSError as error:
-        raise StorageError(f"no copy at {to}: {error.strerror}; name a new file") from error
-    try:
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as target:
             source.backup(target)
+    except OSError as error:
+        raise StorageError(f"no copy at {to}: {error.strerror}; name a new file") from error
     except sqlite3.Error as error:
         to.unlink()
         raise StorageError(f"no copy at {to}: {error}") from error
