@@ -245,7 +245,7 @@ def _asking(context: Context, resources: ExitStack) -> OlderDays:
     keys = {each: key.reveal() for each, key in config.credentials().items()}
     source = build_source(config, keys, resources, clock=context.clock)
     for organization in keys:  # so it knows how much of the budget the polls need
-        source.interval_for(organization, config.poll.interval)
+        source.pace(organization, config.poll.interval)
     return partial(source.days, purpose=Purpose.EXTRA)
 
 

@@ -111,7 +111,7 @@ class RybbitClient:
         other._keys, other._sites = keys, {}  # noqa: SLF001 -- its own copy
         return other
 
-    def interval_for(self, organization: Organization, configured: timedelta) -> timedelta:
+    def pace(self, organization: Organization, configured: timedelta) -> Pace:
         """Return how often to poll: as configured, or as rarely as the key's budget requires.
 
         A change is logged, once for all organizations of a key.
@@ -122,12 +122,7 @@ class RybbitClient:
         if state != self._logged.get(credential, (configured, False)):
             log.warning("pace changed", server=organization.server, pace=pace.describe())
         self._logged[credential] = state
-        return pace.interval
-
-    def reads_every(self, organization: Organization, configured: timedelta) -> timedelta:
-        """Return how often the key's budget allows reading plan and limit."""
-        credential = (organization.server, self._keys[organization])
-        return self._pace(credential, configured).reads_every
+        return pace
 
     def tight(self, configured: timedelta) -> list[tuple[str, Pace]]:
         """Return the paces, with their servers, of keys whose budget allows less than is wanted.

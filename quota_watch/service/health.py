@@ -215,7 +215,15 @@ class SelfCheck:
             yield f"a delivery on {channel} started and never ended"
 
     def _unsure(self, connection: Connection, now: datetime) -> Iterator[str]:
-        if not (self._is_seeing(connection, now) or self._resting >= self._intervals.keys()):
+        longest = max(self._intervals.values(), default=timedelta(0))
+        polled = claims.last_good_polls(connection, since=now - 2 * longest)
+        # What lies a little ahead was written before the clock jumped back, and is as good.
+        is_seeing = any(
+            abs(now - at) <= 2 * self._intervals[pk]
+            for pk, at in polled.items()
+            if pk in self._intervals
+        )
+        if not (is_seeing or self._resting >= self._intervals.keys()):
             yield "no organization was polled successfully within two intervals"
         channels = deliveries.untold_on(connection, self._channels, since=now - UNTOLD_AFTER)
         if channels:
@@ -223,16 +231,6 @@ class SelfCheck:
                 f"a critical alert has reached nobody for {span(UNTOLD_AFTER)}: every delivery on"
                 f" {', '.join(sorted(channels))} fails"
             )
-
-    def _is_seeing(self, connection: Connection, now: datetime) -> bool:
-        longest = max(self._intervals.values(), default=timedelta(0))
-        # What lies a little ahead was written before the clock jumped back, and is as good.
-        polled = claims.last_good_polls(connection, since=now - 2 * longest)
-        return any(
-            abs(now - at) <= 2 * self._intervals[pk]
-            for pk, at in polled.items()
-            if pk in self._intervals
-        )
 
 
 def clocks_apart(database: Database, clock: Clock) -> str | None:

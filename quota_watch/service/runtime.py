@@ -138,7 +138,7 @@ class Runtime:
                 self._source,
                 clock=self._clock,
                 history=config.poll.history,
-                reads_every=lambda each: self._source.reads_every(each, config.poll.interval),
+                reads_every=lambda each: self._source.pace(each, config.poll.interval).reads_every,
             ),
         )
 
@@ -172,7 +172,7 @@ class Runtime:
 
     def _pace(self, organization: Organization) -> timedelta:
         """Return the interval until the organization's next poll, as its key's budget allows."""
-        interval = self._source.interval_for(organization, self._config.poll.interval)
+        interval = self._source.pace(organization, self._config.poll.interval).interval
         self._intervals[self._pks[organization]] = interval
         return interval
 

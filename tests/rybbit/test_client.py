@@ -494,10 +494,10 @@ def test_the_interval_is_as_long_as_the_keys_budget_needs_and_told_once(
     little = figures("daily", limit=100, remaining=99, reset=86_400)
     paced = Paced(http, serve(lambda c: c.answer_json(data(october), *little)), "org_a", "org_b")
     a, b = paced.organizations
-    assert paced.client.interval_for(a, QUARTER) == QUARTER
+    assert paced.client.pace(a, QUARTER).interval == QUARTER
     paced.days()
     stretched = needed_interval(2, 100)
-    assert [paced.client.interval_for(each, QUARTER) for each in (a, b, a)] == [stretched] * 3
+    assert [paced.client.pace(each, QUARTER).interval for each in (a, b, a)] == [stretched] * 3
     (warning,) = caplog.records
     assert "2 organizations every 15 min need" in str(vars(warning))
     assert "key-of-the-paced" not in str(vars(warning))

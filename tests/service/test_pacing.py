@@ -68,7 +68,12 @@ class Cloud:
         keys = {each.organization: KEY for each in watched}
         client = RybbitClient(http, keys=keys, timeout=10, pacer=Pacer(), clock=clock)
         self._station = Station(
-            database, client, watched, clock, interval=QUARTER, stretched=client.interval_for
+            database,
+            client,
+            watched,
+            clock,
+            interval=QUARTER,
+            stretched=lambda each, configured: client.pace(each, configured).interval,
         )
 
     def run(self, time: timedelta, *, step: timedelta) -> None:
