@@ -283,8 +283,11 @@ class Sender:
 
     def _attempt(self, message: ClaimedMessage) -> _Outcome:
         """Send a message; return it with what went wrong, if anything did."""
-        bodies = tuple(row.facts for row in message.rows)
-        whole = Message(id=message.id, recipient=message.rows[0].recipient, bodies=bodies)
+        whole = Message(
+            id=message.id,
+            recipient=message.rows[0].recipient,
+            bodies=tuple(row.facts for row in message.rows),
+        )
         try:
             self._channel.send(whole, now=self._clock.now())
         except DeliveryError as error:

@@ -92,8 +92,13 @@ def enqueue_of_none(
     )
     written: list[Envelope] = []
     for transition in transitions:
-        facts = facts_of_none(transition, time_zone=time_zone)
-        written += _record(connection, transition, facts, channels, to=to)
+        written += _record(
+            connection,
+            transition,
+            facts_of_none(transition, time_zone=time_zone),
+            channels,
+            to=to,
+        )
     outgoing = put_together(written, channels, poll=f"None {iso(now)}", first_look=False, now=now)
     deliveries.put(connection, outgoing, now=now)
 

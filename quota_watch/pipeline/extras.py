@@ -1,6 +1,7 @@
 """What is asked of upstream beside the present period: plan and limit, closed days, sites."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -46,6 +47,7 @@ _SOME = 20  # events
 _NEAR = 2  # percent of the limit; a level so close may be reached before the next read
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Extras:
     """Asks what is due, after a good poll, while its claim leaves the time.
 
@@ -53,18 +55,10 @@ class Extras:
     `reads_every` how often an organization's budget lets plan and limit be read.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        *,
-        clock: Clock,
-        history: timedelta,
-        reads_every: Callable[[Organization], timedelta],
-    ) -> None:
-        self._source = source
-        self._clock = clock
-        self._history = history
-        self._reads_every = reads_every
+    source: Source
+    clock: Clock
+    history: timedelta
+    reads_every: Callable[[Organization], timedelta]
 
     def account(
         self,
@@ -84,11 +78,11 @@ class Extras:
         organization = in_force.watch.organization
         due = limit_is_due(in_force, reported, claim.row, used=used, now=now)
         if not due and not _is_worth_a_look(
-            claim.row, used=used, now=now, every=self._reads_every(organization)
+            claim.row, used=used, now=now, every=self.reads_every(organization)
         ):
             return None
         try:
-            return self._source.account(organization, spare=not due)
+            return self.source.account(organization, spare=not due)
         except UpstreamError as error:
             return error.without_trace()
         except NotYet:
@@ -102,7 +96,7 @@ class Extras:
         if first is None or not self._has_time(claim):
             return None
         try:
-            return tuple(self._source.days(watch.organization, first, period.start - ONE_DAY))
+            return tuple(self.source.days(watch.organization, first, period.start - ONE_DAY))
         except UpstreamError:
             return ()
         except NotYet:
@@ -120,12 +114,12 @@ class Extras:
         known = known_sites(claim.row.sites)
         every = AT_RISK_EVERY if at_risk or watch.budgets else CALM_EVERY
         usages: dict[str, SiteUsage | None] = {}
-        began = self._clock.monotonic()
+        began = self.clock.monotonic()
         for site in due_sites(known, every=every, now=now)[:_SITES_A_POLL]:
-            if not self._has_time(claim) or self._clock.monotonic() - began > _SITES_SECONDS:
+            if not self._has_time(claim) or self.clock.monotonic() - began > _SITES_SECONDS:
                 break
             try:
-                usages[site] = self._source.site_usage(watch.organization, site)
+                usages[site] = self.source.site_usage(watch.organization, site)
             except NotYet:
                 break
             except UpstreamError as error:
@@ -135,7 +129,7 @@ class Extras:
         return usages
 
     def _has_time(self, claim: Claim) -> bool:
-        return self._clock.now() <= claim.until - _NEEDED
+        return self.clock.now() <= claim.until - _NEEDED
 
     def _first_due(self, row: Row[Any], period: Period, today: date) -> date | None:
         """Return from when on closed days are to be read today; None: from none.
@@ -147,8 +141,8 @@ class Extras:
         if read_on == today:
             return None
         first = previous(period).start
-        if row.history_from is None and self._history >= ONE_DAY:
-            return min(today - self._history, first)
+        if row.history_from is None and self.history >= ONE_DAY:
+            return min(today - self.history, first)
         if read_on is None:
             return first
         if read_on >= period.start and today >= period.start + _REREAD:

@@ -54,6 +54,7 @@ class Discovery:
     limit: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notices:
     """Records and enqueues notices, each once, in transactions of their own.
 
@@ -61,20 +62,11 @@ class Notices:
     or quota-watch itself, is not for each organization's people. All methods raise `StorageError`.
     """
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        channels: Mapping[str, Channel],
-        clock: Clock,
-        time_zone: str,
-        channels_of: Callable[[Rule], Sequence[str]],
-    ) -> None:
-        self._database = database
-        self._channels = channels
-        self._clock = clock
-        self._time_zone = time_zone
-        self._channels_of = channels_of
+    database: Database
+    channels: Mapping[str, Channel]
+    clock: Clock
+    time_zone: str
+    channels_of: Callable[[Rule], Sequence[str]]
 
     def discovered(self, discoveries: Iterable[Discovery]) -> None:
         """Report each organization that was found, unless it was reported before."""
@@ -82,7 +74,7 @@ class Notices:
             AboutServer(f"{each.organization.server} {each.organization.id}"): _found(each)
             for each in discoveries
         }
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             known = stories.stories_about(connection, Rule.DISCOVERED, conditions)
             for about, condition in conditions.items():
                 if not known[about]:
@@ -95,24 +87,24 @@ class Notices:
         get it works, any other that does is as good.
         """
         conditions = {each.name: _failing(each) for each in failing}
-        with self._database.read() as connection:
-            about = [AboutChannel(name) for name in self._channels]
+        with self.database.read() as connection:
+            about = [AboutChannel(name) for name in self.channels]
             known = stories.stories_about(connection, Rule.DELIVERY, about)
         concerned = [
             name
-            for name in self._channels
+            for name in self.channels
             if name in conditions or any(story.is_open for story in known[AboutChannel(name)])
         ]
         if not concerned:  # as nearly always: then nobody need wait for us to write
             return
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             for name in concerned:
-                to = [other for other in self._channels if other != name]
+                to = [other for other in self.channels if other != name]
                 if name in conditions and to:
                     working = [other for other in to if other not in conditions]
                     if not working:
                         continue
-                    readers = self._channels_of(Rule.DELIVERY)
+                    readers = self.channels_of(Rule.DELIVERY)
                     to = [other for other in readers if other in working] or working
                 about_it = AboutChannel(name)
                 self._enqueue(connection, about_it, Rule.DELIVERY, conditions.get(name), to=to)
@@ -128,7 +120,7 @@ class Notices:
             reason=Reason.CONFIG_REFUSED,
             detail={"problems": list(problems)},
         )
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             self._enqueue(connection, AboutConfig(), Rule.CONFIG, condition if problems else None)
 
     def _enqueue(
@@ -145,10 +137,10 @@ class Notices:
             about,
             rule,
             condition,
-            self._channels,
-            to=self._channels_of(rule) if to is None else to,
-            time_zone=self._time_zone,
-            now=self._clock.now(),
+            self.channels,
+            to=self.channels_of(rule) if to is None else to,
+            time_zone=self.time_zone,
+            now=self.clock.now(),
         )
 
 
@@ -181,6 +173,7 @@ def _failing(channel: FailingChannel) -> Condition:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reports:
     """Enqueues the reports of the channels that `names` lists by kind.
 
@@ -188,67 +181,54 @@ class Reports:
     for it.
     """
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        channels: Mapping[str, Channel],
-        watches: Sequence[Watch],
-        names: Mapping[ReportKind, Sequence[str]],
-        clock: Clock,
-        time_zone: str,
-        groups: Mapping[str, Sequence[str]],
-        quiet: QuietHours | None,
-        public_url: str | None,
-    ) -> None:
-        self._database = database
-        self._channels = channels
-        self._watches = watches
-        self._names = names
-        self._clock = clock
-        self._time_zone = time_zone
-        self._groups = groups
-        self._quiet = quiet
-        self._public_url = public_url
+    database: Database
+    channels: Mapping[str, Channel]
+    watches: Sequence[Watch]
+    names: Mapping[ReportKind, Sequence[str]]
+    clock: Clock
+    time_zone: str
+    groups: Mapping[str, Sequence[str]]
+    quiet: QuietHours | None
+    public_url: str | None
 
     def enqueue_due(self) -> None:
         """Enqueue what is due and not enqueued yet; raises `StorageError`."""
-        now = self._clock.now()
-        for kind, names in self._names.items():
-            span = due_report(kind, now=now, time_zone=self._time_zone)
+        now = self.clock.now()
+        for kind, names in self.names.items():
+            span = due_report(kind, now=now, time_zone=self.time_zone)
             if span is not None:
-                self._enqueue(span, [self._channels[each] for each in dict.fromkeys(names)], now)
+                self._enqueue(span, [self.channels[each] for each in dict.fromkeys(names)], now)
 
     def _enqueue(self, span: ReportSpan, channels: Sequence[Channel], now: datetime) -> None:
         outgoing: list[Envelope] = []
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             receivers = deliveries.receivers_of_report(connection, span.id)
             for channel in channels:
                 missing = [to for to in channel.recipients if (channel.name, to) not in receivers]
                 if channel.keeps_incidents or not missing:  # a report is no incident: it has no end
                     continue
                 is_late = now >= span.due_at + _PATIENCE
-                if not stored.is_ready(connection, self._watches, span, is_late=is_late):
+                if not stored.is_ready(connection, self.watches, span, is_late=is_late):
                     return
                 facts = facts_for(
                     connection,
-                    watches_of(channel.name, self._watches, self._groups.get(channel.name, ())),
+                    watches_of(channel.name, self.watches, self.groups.get(channel.name, ())),
                     span,
                     now=now,
-                    time_zone=self._time_zone,
-                    public_url=self._public_url,
+                    time_zone=self.time_zone,
+                    public_url=self.public_url,
                 )
                 outgoing += [
-                    replace(each, not_before=until_quiet_ends(self._quiet, now))
+                    replace(each, not_before=until_quiet_ends(self.quiet, now))
                     for each in envelopes(
                         facts,
                         [(channel, to) for to in missing],
-                        quiet=self._quiet,
+                        quiet=self.quiet,
                         expires_at=span.expires_at + _PATIENCE,
                     )
                 ]
         if outgoing:
-            with self._database.write() as connection:
+            with self.database.write() as connection:
                 deliveries.put(connection, outgoing, now=now)
             log.info("report made", report=span.id, deliveries=len(outgoing))
 

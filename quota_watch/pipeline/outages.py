@@ -6,6 +6,7 @@ may have failed, no template, no zone, no row of an alert.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -62,22 +63,21 @@ class Outages:
     def __init__(self, *, servers: Mapping[int, str], channels: Mapping[str, Channel]) -> None:
         self._servers = servers
         self._channels = channels
-        members: dict[str, set[int]] = {}
+        members = defaultdict[str, set[int]](set)
         for pk, server in servers.items():
-            members.setdefault(server, set()).add(pk)
+            members[server].add(pk)
         self._members = {server: pks for server, pks in members.items() if len(pks) > 1}
 
     def failing(
         self, transaction: Connection, polls: Iterable[Poll], rows: Mapping[int, Row[Any]]
     ) -> set[str]:
         """Find the servers or keys that fail as a whole, these polls included."""
-        by_server: dict[str, list[Poll]] = {}
+        by_server = defaultdict[str, list[Poll]](list)
         for poll in polls:
-            server = self._servers.get(poll.claim.pk, "")
-            if server in self._members:
-                by_server.setdefault(server, []).append(poll)
+            by_server[self._servers.get(poll.claim.pk, "")].append(poll)
         failing = set()
-        for server, its in by_server.items():
+        for server in by_server.keys() & self._members.keys():
+            its = by_server[server]
             kinds = {poll.error.kind if poll.error else None for poll in its}
             kind = kinds.pop()
             if kinds or kind is None or not any(rows[p.claim.pk].failing_since for p in its):
@@ -135,8 +135,8 @@ class Outages:
             for each in knowns
             if not is_silenced(each.silences, Rule.BLIND, now)
         ]
-        of_all = stories.silences_of(transaction, (), now=now)[None]
-        if not watches and not is_silenced(of_all, Rule.BLIND, now):
+        silences = stories.silences_of(transaction, (), now=now)
+        if not watches and not is_silenced(silences[None], Rule.BLIND, now):
             return  # those whose people may get it come with another batch, if any
         conditions = [each.findings.conditions[Rule.BLIND] for each in blind]
         trouble = knowns[0].trouble
@@ -203,8 +203,17 @@ class LastLine:
         due = {pk: watch for pk, watch in failing.items() if self._begins_day(pk, watch, now)}
         for name, channel in self._channels.items():
             its = {pk: w for pk, w in due.items() if name in {*w.channels, *w.fallback}}
-            if its:
-                _notify(channel, _of_some(its, now.date()), now)
+            if not its:
+                continue
+            names = [f"- {each.name} ({each.organization.id})" for each in its.values()]
+            more = f" and {len(its) - 1} more" if len(its) > 1 else ""
+            first = next(iter(its.values()))
+            notice = Notice(
+                id=f"defect-{now.date()}-{min(its)}",
+                title=f"Critical: quota-watch itself failed on {first.name}{more}",
+                text=_TEXT.format(names="\n".join(names)),
+            )
+            _notify(channel, notice, now)
 
     def note_all(self, job: str) -> None:
         """Notify every channel that a job fails for all organizations."""
@@ -248,17 +257,6 @@ def _subjects_of(memory: Path, today: date) -> list[str]:
         return list(entry["told"]) if entry["day"] == today.isoformat() else []
     except (OSError, ValueError, LookupError, TypeError):  # none yet, or none of ours
         return []
-
-
-def _of_some(by_key: Mapping[int, Watch], today: date) -> Notice:
-    watches = list(by_key.values())
-    names = [f"- {each.name} ({each.organization.id})" for each in watches]
-    more = f" and {len(watches) - 1} more" if len(watches) > 1 else ""
-    return Notice(
-        id=f"defect-{today}-{min(by_key)}",
-        title=f"Critical: quota-watch itself failed on {watches[0].name}{more}",
-        text=_TEXT.format(names="\n".join(names)),
-    )
 
 
 def _notify(channel: Channel, notice: Notice, now: datetime) -> None:

@@ -4,17 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import ceil
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from quota_watch.forecast.outlook import Analysis, analyse, bring_up_to_date, is_at_stake
 from quota_watch.lib.logs import get_logger
 from quota_watch.lib.machine import Clock
-from quota_watch.model.limit import NOT_KNOWN
+from quota_watch.model.limit import ENFORCED_EVERY, NOT_COUNTED, NOT_KNOWN
 from quota_watch.model.period import DayCounts, Period, Usage, count, crossing, month_of
 from quota_watch.model.source import (
     Account,
+    Comparison,
     ErrorKind,
+    Mismatch,
     NotYet,
     Reported,
     SiteUsage,
@@ -23,18 +26,29 @@ from quota_watch.model.source import (
 )
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.extras import Extras, awaits_past
+from quota_watch.rules.enforced import report
 from quota_watch.rules.known import Known
 from quota_watch.rules.limit import LimitInForce, limit_in_force
+from quota_watch.rules.mismatch import compare, mismatch
 from quota_watch.rules.story import Transition
 from quota_watch.rules.verdict import Findings
 from quota_watch.storage import StorageError
 from quota_watch.storage.claims import Claim
 from quota_watch.storage.database import Database
+from quota_watch.storage.days import are_ahead, last_snapshot
 from quota_watch.storage.forecasts import digest_of, kept_outlook, past_of
-from quota_watch.storage.organizations import kept_limit, reported_of
+from quota_watch.storage.organizations import (
+    account_columns,
+    kept_limit,
+    limit_columns,
+    mismatch_json,
+    mismatch_of,
+    reported_of,
+)
 
 log = get_logger(__name__)
 
+_OLD_ENOUGH = ENFORCED_EVERY * 4 / 3  # what we counted then, upstream must have counted by now
 _USUAL_DAYS = 40
 
 DEFECT = UpstreamError(
@@ -93,30 +107,22 @@ class Outcome:
     transitions: tuple[Transition, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Poller:
     """Polls claimed organizations, and forecasts from what is stored in `database`.
 
     Without `extras` nothing is asked but the period's days.
     """
 
-    def __init__(
-        self,
-        *,
-        source: Source,
-        watches: Mapping[int, Watch],
-        clock: Clock,
-        extras: Extras | None,
-        database: Database,
-    ) -> None:
-        self._source = source
-        self._watches = watches
-        self._clock = clock
-        self._extras = extras
-        self._database = database
+    source: Source
+    watches: Mapping[int, Watch]
+    clock: Clock
+    extras: Extras | None
+    database: Database
 
     def poll(self, claim: Claim) -> Poll:
         """Fetch what is due of the organization; never raises."""
-        watch, row, now = self._watches[claim.pk], claim.row, self._clock.now()
+        watch, row, now = self.watches[claim.pk], claim.row, self.clock.now()
         poll = Poll(
             claim=claim,
             in_force=LimitInForce(watch=watch, limit=NOT_KNOWN),
@@ -143,7 +149,7 @@ class Poller:
         """
         claim, in_force, now = poll.claim, poll.in_force, poll.at
         watch, account, closed = in_force.watch, None, None
-        days = tuple(self._source.days(watch.organization, poll.period.start, now.date()))
+        days = tuple(self.source.days(watch.organization, poll.period.start, now.date()))
         usage = count(
             days,
             period=poll.period,
@@ -151,11 +157,11 @@ class Poller:
             not_counted=watch.not_counted,
             limit=None,
         )
-        if self._extras is not None:
-            account = self._extras.account(claim, in_force, poll.reported, used=usage.used, now=now)
-            closed = self._extras.closed(claim, watch, period=poll.period, now=now)
+        if self.extras is not None:
+            account = self.extras.account(claim, in_force, poll.reported, used=usage.used, now=now)
+            closed = self.extras.closed(claim, watch, period=poll.period, now=now)
         if isinstance(account, Account):
-            own, known = self._watches[claim.pk], kept_limit(claim.row)
+            own, known = self.watches[claim.pk], kept_limit(claim.row)
             in_force = limit_in_force(own, known, poll.reported, answer=account, now=now)
             watch = in_force.watch
         usage = crossing(
@@ -174,12 +180,12 @@ class Poller:
             closed=closed,
             digest=digest_of(days, watch, usage.today),
         )
-        lacks_past = self._extras is not None and awaits_past(claim.row) and not closed
+        lacks_past = self.extras is not None and awaits_past(claim.row) and not closed
         analysis = None if lacks_past else self._analyse(poll, usage)
-        if analysis is None or self._extras is None:
+        if analysis is None or self.extras is None:
             return replace(poll, analysis=analysis)
         at_risk = is_at_stake(analysis.forecast, watch=watch, usage=usage)
-        sites = self._extras.sites(claim, watch, used=usage.used, at_risk=at_risk, now=now)
+        sites = self.extras.sites(claim, watch, used=usage.used, at_risk=at_risk, now=now)
         return replace(poll, analysis=analysis, sites=sites)
 
     def _analyse(self, poll: Poll, usage: Usage) -> Analysis | None:
@@ -196,7 +202,7 @@ class Poller:
         except Exception:  # what was stored is damaged: fit again
             log.exception("stored outlook failed", organization=watch.organization.id)
         try:
-            with self._database.read() as connection:
+            with self.database.read() as connection:
                 return look_back(connection, poll, usage)
         except StorageError:  # then nothing can be recorded either, and that is reported
             return None
@@ -219,3 +225,76 @@ def look_back(connection: Connection, poll: Poll, usage: Usage) -> Analysis:
         row=poll.claim.row,
     )
     return analyse(past, watch=poll.watch, usage=usage, now=poll.at, always=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Upstream's report of plan and limit, what comparing counts with it says, and its columns."""
+
+    reported: Reported | None
+    columns: dict[str, Any]
+    compared: bool = False
+    mismatch: Mismatch | None = None
+
+
+def weigh(connection: Connection, poll: Poll, row: Row[Any]) -> Agreement:
+    """Weigh what upstream answered on plan and limit; where it was not asked all stays as it was.
+
+    Our count is compared with its own as Rybbit bills it.
+    """
+    watch, account, last, now = poll.watch, poll.account, poll.reported, poll.at
+    columns = limit_columns(poll.in_force.limit) if watch.auto else {}
+    if account is None:
+        return Agreement(reported=last, columns=columns)
+    if isinstance(account, UpstreamError):
+        first = row.limit_read_at is None or last is not None
+        write = log.warning if watch.auto and first else log.debug
+        where = watch.organization.id
+        write("plan and limit not read", organization=where, kind=account.kind, error=str(account))
+        return Agreement(reported=last, columns=columns | {"limit_read_at": now})
+    ours = count(
+        poll.days, period=poll.period, today=now.date(), not_counted=NOT_COUNTED, limit=None
+    ).used
+    opened, until = poll.period.starts_at, now - _OLD_ENOUGH
+    snapshot = last_snapshot(connection, row.pk, since=opened, until=until)
+    earlier = None if snapshot is None else snapshot.used
+    counted = ours if earlier is None else min(ours, earlier)
+    reported = report(last, account, counted=counted, now=now)
+    answer, before = reported.account, None if last is None else last.account
+    if not watch.auto and answer.limit not in {None, watch.limit, before and before.limit}:
+        log.warning(
+            "upstream reports another limit than the config",
+            organization=watch.organization.id,
+            config=watch.limit,
+            upstream=answer.limit,
+        )
+    comparison = compare(ours, answer, earlier=earlier, period=poll.period, now=now)
+    if comparison is not Comparison.AGREES and are_ahead(connection, row.pk, now.date()):
+        comparison = Comparison.UNKNOWN  # the clock was ahead, or is behind: upstream has its own
+    differing = _mismatch(row, comparison, ours=ours, theirs=answer.counted, now=now)
+    # Where the subscription's status changed it is read again with the next poll.
+    statuses = {answer.status, answer.status if before is None else before.status}
+    columns |= account_columns(row, reported, poll.in_force.limit)
+    columns["limit_read_at"] = now if None in statuses or len(statuses) == 1 else None
+    columns["mismatch"] = mismatch_json(differing)
+    if comparison is Comparison.UNKNOWN:
+        return Agreement(reported=reported, columns=columns)
+    return Agreement(reported=reported, columns=columns, compared=True, mismatch=differing)
+
+
+def _mismatch(
+    row: Row[Any], comparison: Comparison, *, ours: int, theirs: int | None, now: datetime
+) -> Mismatch | None:
+    """Carry on how our count and upstream's own differ, and log it."""
+    before = mismatch_of(row)
+    differing = mismatch(before, comparison, ours=ours, theirs=theirs, now=now)
+    if differing is not None and comparison is not Comparison.UNKNOWN:
+        is_news = before is None or before.comparison is not comparison
+        (log.warning if is_news else log.debug)(
+            "our count and upstream's own differ",
+            organization=row.id,
+            ours=ours,
+            upstream=theirs,
+            verdict=comparison,
+        )
+    return differing

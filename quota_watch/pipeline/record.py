@@ -10,7 +10,6 @@ from sqlalchemy import Connection, Row
 
 from quota_watch.forecast.forecast import KeptForecast
 from quota_watch.lib.logs import get_logger
-from quota_watch.model.limit import ENFORCED_EVERY, NOT_COUNTED
 from quota_watch.model.period import (
     DayCounts,
     Period,
@@ -22,18 +21,10 @@ from quota_watch.model.period import (
     types_of,
 )
 from quota_watch.model.schedule import next_slot
-from quota_watch.model.source import (
-    Comparison,
-    ErrorKind,
-    Mismatch,
-    Reported,
-    UpstreamError,
-)
+from quota_watch.model.source import ErrorKind, UpstreamError
 from quota_watch.pipeline.extras import awaits_past
-from quota_watch.pipeline.poll import DEFECT, Poll
-from quota_watch.rules.enforced import report
+from quota_watch.pipeline.poll import DEFECT, Agreement, Poll, weigh
 from quota_watch.rules.known import Known, PastChange
-from quota_watch.rules.mismatch import compare, mismatch
 from quota_watch.rules.moved import has_moved_in, past_change
 from quota_watch.rules.story import Silence, Story
 from quota_watch.storage import organizations, stories
@@ -44,26 +35,17 @@ from quota_watch.storage.days import (
     changed_rows,
     closed_period,
     day_rows,
-    last_snapshot,
     mark_dropped,
     snapshot_row,
     total_of,
 )
 from quota_watch.storage.forecasts import forecast_row, kept_forecasts, outlook_text
-from quota_watch.storage.organizations import (
-    account_columns,
-    known_sites,
-    limit_columns,
-    mismatch_json,
-    mismatch_of,
-    with_usage,
-)
+from quota_watch.storage.organizations import known_sites, with_usage
 
 log = get_logger(__name__)
 
 _LONGEST_WAIT_SECONDS = 3600.0
 _MOMENT, _SHORT_WAIT = timedelta(seconds=1), timedelta(minutes=1)  # of a bucket that fills again
-_OLD_ENOUGH = ENFORCED_EVERY * 4 / 3  # what we counted then, upstream must have counted by now
 _NOTABLE_PERCENT = 1  # of a period that was over
 _FALL_SHARE, _FALL_LEAST = 0.05, 100  # of what was used, and events; less is late correction
 
@@ -142,7 +124,7 @@ def record(
     row, watch, usage = before.row, poll.watch, poll.usage
     if usage is None:
         return _record_failure(poll, before, changes, interval)
-    agreement = _weigh(transaction, poll, row)
+    agreement = weigh(transaction, poll, row)
     change = _past_change(poll, before)
     moved_in = change is not None and has_moved_in(change)
     if moved_in:  # what is usual is learned anew once the days before are read again
@@ -226,85 +208,6 @@ def _record_failure(poll: Poll, before: Before, changes: Changes, interval: time
         kept_forecast=before.forecast,
         stories=before.stories,
         silences=before.silences,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
-    """Upstream's report of plan and limit, what comparing counts with it says, and its columns."""
-
-    reported: Reported | None
-    columns: dict[str, Any]
-    compared: bool = False
-    mismatch: Mismatch | None = None
-
-
-def _weigh(connection: Connection, poll: Poll, row: Row[Any]) -> Agreement:
-    """Weigh what upstream answered on plan and limit; what it was not asked stays as it was.
-
-    Our count is compared with its own as Rybbit bills it.
-    """
-    watch, account, last, now = poll.watch, poll.account, poll.reported, poll.at
-    columns = limit_columns(poll.in_force.limit) if watch.auto else {}
-    if account is None:
-        return Agreement(reported=last, columns=columns)
-    if isinstance(account, UpstreamError):
-        first = row.limit_read_at is None or last is not None
-        (log.warning if watch.auto and first else log.debug)(
-            "plan and limit not read",
-            organization=watch.organization.id,
-            kind=account.kind,
-            error=account.message,
-        )
-        return Agreement(reported=last, columns=columns | {"limit_read_at": now})
-    ours = count(
-        poll.days,
-        period=poll.period,
-        today=now.date(),
-        not_counted=NOT_COUNTED,
-        limit=None,
-    ).used
-    opened, until = poll.period.starts_at, now - _OLD_ENOUGH
-    snapshot = last_snapshot(connection, row.pk, since=opened, until=until)
-    earlier = None if snapshot is None else snapshot.used
-    counted = ours if earlier is None else min(ours, earlier)
-    reported = report(last, account, counted=counted, now=now)
-    answer, before = reported.account, None if last is None else last.account
-    if not watch.auto and answer.limit not in {None, watch.limit, before and before.limit}:
-        log.warning(
-            "upstream reports another limit than the config",
-            organization=watch.organization.id,
-            config=watch.limit,
-            upstream=answer.limit,
-        )
-    comparison = compare(ours, answer, earlier=earlier, period=poll.period, now=now)
-    if comparison is not Comparison.AGREES and are_ahead(connection, row.pk, now.date()):
-        comparison = Comparison.UNKNOWN  # the clock was ahead, or is behind: upstream has its own
-    known = mismatch_of(row)
-    differing = mismatch(known, comparison, ours=ours, theirs=answer.counted, now=now)
-    compared = comparison is not Comparison.UNKNOWN
-    if compared and differing is not None:
-        is_news = known is None or known.comparison is not comparison
-        (log.warning if is_news else log.debug)(
-            "our count and upstream's own differ",
-            organization=row.id,
-            ours=ours,
-            upstream=answer.counted,
-            verdict=comparison,
-        )
-    # Where the subscription's status changed it is read again with the next poll.
-    statuses = {answer.status, answer.status if before is None else before.status}
-    is_same_status = None in statuses or len(statuses) == 1
-    return Agreement(
-        reported=reported,
-        compared=compared,
-        mismatch=differing if compared else None,
-        columns={
-            **columns,
-            **account_columns(row, reported, poll.in_force.limit),
-            "limit_read_at": now if is_same_status else None,
-            "mismatch": mismatch_json(differing),
-        },
     )
 
 

@@ -27,8 +27,11 @@ def verdict(known: Known) -> Verdict:
     if not is_blind(trouble, after=after, now=known.at):
         due = f"sent after {span(after)} of failures, at least two polls"
         return Verdict(state=State.FALSE, says=f"{says}; {due}")
-    condition = Condition(rule=Rule.BLIND, severity=_severity(known), reason=Reason.POLLS_FAIL)
-    return Verdict(state=State.TRUE, says=says, condition=condition)
+    return Verdict(
+        state=State.TRUE,
+        says=says,
+        condition=Condition(rule=Rule.BLIND, severity=_severity(known), reason=Reason.POLLS_FAIL),
+    )
 
 
 def _severity(known: Known) -> Severity:

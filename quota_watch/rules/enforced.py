@@ -63,8 +63,10 @@ def _is_covered(known: Known) -> bool:
     watch, usage = known.watch, known.usage
     if FULL in watch.levels and usage is not None and has_reached(usage.used, watch.limit, FULL):
         return True
-    levels = known.stories_of_limit(Rule.THRESHOLD)
-    return any(story.is_open and (story.level or 0) >= FULL for story in levels)
+    return any(
+        story.is_open and (story.level or 0) >= FULL
+        for story in known.stories_of_limit(Rule.THRESHOLD)
+    )
 
 
 def _cleared(reported: Reported, *, is_open: bool) -> Verdict:

@@ -48,10 +48,10 @@ def verdict(known: Known) -> Verdict:
 def _condition(change: LimitChange, known: Known) -> Condition:
     """Report a change once; a lower limit that is already passed is critical."""
     over = known.usage is not None and is_over(known.usage.used, known.watch.limit)
-    costly = change.reason is Reason.LIMIT_LOWERED and over
+    is_lower = change.reason is Reason.LIMIT_LOWERED
     return Condition(
         rule=Rule.LIMIT,
-        severity=Severity.CRITICAL if costly else Severity.INFO,
+        severity=Severity.CRITICAL if over and is_lower else Severity.INFO,
         reason=change.reason,
         is_event=True,
         detail={
@@ -161,21 +161,14 @@ def _needs_confirmation(known: KnownLimit, account: Account) -> bool:
 
 
 def _is_confirmed(known: KnownLimit, account: Account, now: datetime) -> bool:
-    if _is_enforced(known, account):
+    """Check whether a read before agreed, or upstream drops what the limit so far lets through."""
+    counted, since = account.counted, known.lower_since
+    lets_through = counted is not None and known.events is not None and counted <= known.events
+    if account.enforced_over and _is_past(account) and lets_through:
         return True
-    since = known.lower_since
-    return (
-        since is not None
-        and known.lower == account.limit
-        and now - since + NEARLY >= ENFORCED_EVERY
-    )
-
-
-def _is_enforced(known: KnownLimit, account: Account) -> bool:
-    """Check whether upstream drops events that the limit known so far would let through."""
-    counted = account.counted
-    explained = known.events is None or counted is None or counted > known.events
-    return account.enforced_over is True and _is_past(account) and not explained
+    if since is None or known.lower != account.limit:
+        return False
+    return now - since + NEARLY >= ENFORCED_EVERY
 
 
 def _is_past(account: Account) -> bool:

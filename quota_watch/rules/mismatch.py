@@ -40,13 +40,17 @@ def verdict(known: Known) -> Verdict:
         says += "; an alert once the next day's read agrees"
         return Verdict(state=State.UNKNOWN, reason=mismatch.comparison, says=says)
     restricted = mismatch.comparison is Comparison.RESTRICTED
-    condition = Condition(
-        rule=Rule.MISMATCH,
-        severity=Severity.WARNING,
-        reason=Reason.KEY_SEES_LESS if restricted else Reason.UPSTREAM_COUNTS_LESS,
-        detail={"ours": mismatch.ours, "theirs": mismatch.theirs},
+    return Verdict(
+        state=State.TRUE,
+        reason=mismatch.comparison,
+        says=says,
+        condition=Condition(
+            rule=Rule.MISMATCH,
+            severity=Severity.WARNING,
+            reason=Reason.KEY_SEES_LESS if restricted else Reason.UPSTREAM_COUNTS_LESS,
+            detail={"ours": mismatch.ours, "theirs": mismatch.theirs},
+        ),
     )
-    return Verdict(state=State.TRUE, reason=mismatch.comparison, says=says, condition=condition)
 
 
 def events(known: Known) -> Iterator[Condition]:
@@ -78,8 +82,7 @@ def compare(
     and where there are too few events.
     """
     counted = account.counted
-    opened = period.starts_at
-    if account.limit is None or counted is None or now < opened + _SETTLED:
+    if account.limit is None or counted is None or now < period.starts_at + _SETTLED:
         return Comparison.UNKNOWN
     if sees_less(account, ours=used, theirs=counted):
         return Comparison.RESTRICTED
@@ -118,5 +121,10 @@ def mismatch(
     if before is None or before.comparison is not comparison:
         return Mismatch(comparison=comparison, since=now, ours=ours, theirs=theirs)
     since = min(before.since, now)  # the clock may have gone back
-    confirmed = before.confirmed or now - since >= _NEXT_DAILY
-    return replace(before, since=since, confirmed=confirmed, ours=ours, theirs=theirs)
+    return replace(
+        before,
+        since=since,
+        confirmed=before.confirmed or now - since >= _NEXT_DAILY,
+        ours=ours,
+        theirs=theirs,
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import date
 
+from quota_watch.lib.text import plain
 from quota_watch.model.watch import Rule, Severity
 from quota_watch.rules.known import Known, PastChange
 from quota_watch.rules.verdict import Condition, Reason, State, Verdict
@@ -16,14 +17,17 @@ def verdict(known: Known) -> Verdict:
     change = known.past_change
     if change is None or not has_moved_in(change):
         return Verdict(state=State.FALSE, says="no past days changed much")
-    condition = Condition(
-        rule=Rule.MOVED,
-        severity=Severity.INFO,
-        reason=Reason.PAST_DAYS_GREW,
-        is_event=True,
-        detail={"before": change.before, "after": change.after, "days": change.days},
+    return Verdict(
+        state=State.TRUE,
+        says=f"{change.days} past days grew",
+        condition=Condition(
+            rule=Rule.MOVED,
+            severity=Severity.INFO,
+            reason=Reason.PAST_DAYS_GREW,
+            is_event=True,
+            detail=plain(change),
+        ),
     )
-    return Verdict(state=State.TRUE, says=f"{change.days} past days grew", condition=condition)
 
 
 def past_change(before: Mapping[date, int], after: Mapping[date, int]) -> PastChange | None:
@@ -40,5 +44,5 @@ def past_change(before: Mapping[date, int], after: Mapping[date, int]) -> PastCh
 
 def has_moved_in(change: PastChange) -> bool:
     """Tell a site with a history from a late correction, by how much grew on how many days."""
-    more = change.after - change.before
-    return change.days >= _LEAST_DAYS and more > max(_LEAST, change.before * _SHARE)
+    least = change.before + max(_LEAST, change.before * _SHARE)
+    return change.days >= _LEAST_DAYS and change.after > least

@@ -114,11 +114,10 @@ class _Step:
 
     def _release(self, story: Story) -> Transition:
         """Send what a silence held back, as it is now that the silence has ended."""
-        first = story.told_at is None
-        type_ = TransitionType.FIRED if first else TransitionType.ESCALATED
-        is_worse = why_worse(self.condition, story) is not None
-        worst = _at_its_worst(story, self.condition) if is_worse else story
-        return self._transition(type_, replace(worst, reason=Reason.SILENCE_ENDED))
+        type_ = TransitionType.ESCALATED if story.told_at else TransitionType.FIRED
+        if why_worse(self.condition, story) is not None:
+            story = _at_its_worst(story, self.condition)
+        return self._transition(type_, replace(story, reason=Reason.SILENCE_ENDED))
 
     def _remind(self, story: Story) -> Transition | None:
         every = self.condition.remind_every

@@ -167,16 +167,18 @@ def _in_one_cause(verdicts: dict[Rule, Verdict], known: Known) -> dict[Rule, Ver
     level = None if verdict is None else verdict.condition
     if verdict is None or level is None:
         return verdicts
-    stories = [story for story in known.stories_of_limit(Rule.THRESHOLD) if story.is_open]
-    if any((story.level or 0) >= (level.level or 0) for story in stories):
+    if any(
+        story.is_open and (story.level or 0) >= (level.level or 0)
+        for story in known.stories_of_limit(Rule.THRESHOLD)
+    ):
         return verdicts
     forecasts = [story for story in known.stories_of_limit(Rule.FORECAST) if story.is_open]
     risk = verdicts[Rule.FORECAST].condition
     severities = [each.severity for each in (*forecasts, risk) if each is not None]
     severity = max([level.severity, *severities])
     is_quiet = severity is Severity.INFO and not severities and _is_calm(known)
-    raised = replace(level, severity=severity, is_quiet=is_quiet)
-    return verdicts | {Rule.THRESHOLD: replace(verdict, condition=raised)}
+    level = replace(level, severity=severity, is_quiet=is_quiet)
+    return verdicts | {Rule.THRESHOLD: replace(verdict, condition=level)}
 
 
 def _is_calm(known: Known) -> bool:

@@ -59,10 +59,10 @@ def _levels(known: Known) -> Iterator[tuple[str, KnownSite, int | None]]:
 def _recorded(known: Known, id_: str, *, unsent: bool) -> int:
     """Find the highest recorded level of the present budget; another budget starts anew."""
     budget = str(known.watch.budgets[id_])
-    stories = (
-        story
+    levels = (
+        story.level or 0
         for story in known.stories_of(Rule.SITE_BUDGET)
-        if story.part == id_ and story.period_start == known.period.start
+        if (story.part, story.period_start) == (id_, known.period.start)
+        if story.mark in {None, budget} and (unsent or story.told_at)
     )
-    present = [s for s in stories if s.mark in {None, budget} and (unsent or s.told_at)]
-    return max((story.level or 0 for story in present), default=0)
+    return max(levels, default=0)

@@ -136,8 +136,7 @@ class Transition:
 
 
 def _digest(prefix: str, *parts: str) -> str:
-    digest = hashlib.sha256("\n".join(parts).encode())
-    return f"{prefix}_{digest.hexdigest()[:16]}"
+    return f"{prefix}_{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,7 +135,7 @@ class Runtime:
             last_line=self.last_line,
             servers={self._pks[each]: server for each, server in servers.items()},
             extras=Extras(
-                self._source,
+                source=self._source,
                 clock=self._clock,
                 history=config.poll.history,
                 reads_every=lambda each: self._source.pace(each, config.poll.interval).reads_every,

@@ -237,7 +237,9 @@ class Station:
             pace=pace,
             extras=None
             if history is None
-            else Extras(upstream, clock=clock, history=history, reads_every=lambda _: reads_every),
+            else Extras(
+                source=upstream, clock=clock, history=history, reads_every=lambda _: reads_every
+            ),
             servers=dict.fromkeys(by_key, SERVER) if together else {},
             last_line=LastLine(
                 database=database,
