@@ -2,8 +2,10 @@
 
 import re
 import ssl
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Protocol
 
 from quota_watch.lib import QuotaWatchError
@@ -24,7 +26,7 @@ _REBUILDS = 2
 class DeliveryError(QuotaWatchError):
     """An attempt that the receiver did not accept.
 
-    `message` is a sentence without secrets. `permanent`: trying again is of no use. `status` is
+    The text is a sentence without secrets. `permanent`: trying again is of no use. `status` is
     the receiver's code (HTTP or SMTP). `retry_after`: seconds it asked to wait. `start_late`:
     the receiver answered as if it were being redeployed, so the quick first retries are left out.
     `by_us`: quota-watch itself failed, before or after the receiver was asked. `remedy`: what to
@@ -43,7 +45,6 @@ class DeliveryError(QuotaWatchError):
         remedy: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
         self.permanent = permanent
         self.status = status
         self.retry_after = retry_after
@@ -202,13 +203,9 @@ def _step(schedule: RetrySchedule, attempts: int, error: DeliveryError, age: tim
     """
     if not error.start_late:
         return attempts - 1
-    step, over = schedule.late_from, timedelta(0)
-    while step < schedule.late_from + attempts - 1:
-        over += _wait(schedule, step) * (1 - _JITTER)
-        if age < over:
-            break
-        step += 1
-    return step
+    late_steps = range(schedule.late_from, schedule.late_from + attempts - 1)
+    ends = list(accumulate(_wait(schedule, step) * (1 - _JITTER) for step in late_steps))
+    return schedule.late_from + bisect_right(ends, age)
 
 
 def _wait(schedule: RetrySchedule, step: int) -> timedelta:

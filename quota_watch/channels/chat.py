@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import TypeVar
 
 from quota_watch.lib.text import join, number, one_line
@@ -113,16 +114,11 @@ def pack(
 
 def rest(sections: Sequence[ChatSection], longest: int, escape: Callable[[str], str] = str) -> str:
     """List a line for each section while they fit into `longest`, then how many more."""
-    lines: list[str] = []
-    spare = longest - len("and 1,000,000 more")
-    for section in sections:
-        line = f"{section.mark} {escape(section.title)}"
-        spare -= units(line) + 1
-        if spare < 0:
-            lines.append(f"and {number(len(sections) - len(lines))} more")
-            break
-        lines.append(line)
-    return "\n".join(lines)
+    lines = [f"{section.mark} {escape(section.title)}" for section in sections]
+    ends = list(accumulate(units(line) + 1 for line in lines))
+    shown = bisect_right(ends, longest - len("and 1,000,000 more"))
+    more = [f"and {number(len(lines) - shown)} more"] if shown < len(lines) else []
+    return "\n".join([*lines[:shown], *more])
 
 
 def units(text: str) -> int:
@@ -143,9 +139,8 @@ def fit(text: str, longest: int, escape: Callable[[str], str] = str) -> str:
 
 def fit_lines(lines: Iterable[str], longest: int) -> str:
     """Join lines while they fit into `longest`; those that don't are left out."""
-    text = ""
+    kept: list[str] = []
     for line in lines:
-        longer = f"{text}\n{line}" if text else line
-        if line and units(longer) <= longest:
-            text = longer
-    return text
+        if line and units("\n".join([*kept, line])) <= longest:
+            kept.append(line)
+    return "\n".join(kept)

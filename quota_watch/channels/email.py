@@ -1,7 +1,7 @@
 """Mail over SMTP: one message per recipient, whose headers nobody's name can break."""
 
 import ssl
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from email.charset import BASE64, Charset
 from email.headerregistry import (
@@ -191,8 +191,9 @@ def compose(
     mail["In-Reply-To"] = threads[0]
     # The last one is the thread that mail programs sort by: the most severe.
     mail["References"] = " ".join(reversed(threads))
-    for name, value in _filters(facts):
-        mail[f"X-Quota-Watch-{name}"] = value
+    for name, value in _filters(facts).items():
+        if value:
+            mail[f"X-Quota-Watch-{name}"] = value
     mail.set_content(rendered.text, cte="quoted-printable")
     mail.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
     return mail
@@ -215,16 +216,17 @@ def _headed(
     return mail
 
 
-def _filters(facts: Sequence[Facts]) -> Iterator[tuple[str, str]]:
-    """Yield what mail filters can sort by: of several, the most severe; the ids of all."""
+def _filters(facts: Sequence[Facts]) -> dict[str, str]:
+    """Write what mail filters can sort by: of several, the most severe; the ids of all."""
     alert = facts[0].alert
-    yield "Type", one_line(facts[0].type)
-    yield "Rule", one_line(alert.rule)
-    yield "Severity", one_line(alert.severity)
     organizations = _distinct(each.organization.id for each in facts if each.organization)
-    if organizations:
-        yield "Organization", ", ".join(organizations)
-    yield "Alert", ", ".join(_alerts(facts))
+    return {
+        "Type": one_line(facts[0].type),
+        "Rule": one_line(alert.rule),
+        "Severity": one_line(alert.severity),
+        "Organization": ", ".join(organizations),
+        "Alert": ", ".join(_alerts(facts)),
+    }
 
 
 def _alerts(facts: Sequence[Facts]) -> list[str]:

@@ -327,7 +327,7 @@ class Sender:
         self, connection: Connection, message: ClaimedMessage, error: DeliveryError
     ) -> tuple[ClaimedMessage, Attempt, datetime | None]:
         """Record a failed attempt; return it with the time of the next one."""
-        why = one_line(error.message, _LONGEST_ERROR)
+        why = one_line(str(error), _LONGEST_ERROR)
         attempt = Attempt(at=self._clock.now(), error=why, status=error.status)
         if len(message.rows) > 1 and should_split(error, attempts=message.attempts + 1):
             attempts.mark_split(connection, message, attempt)

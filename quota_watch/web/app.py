@@ -110,9 +110,12 @@ class Reading:
         self, watches: Sequence[Watch] | None = None, *, brief: bool = False
     ) -> list[Status]:
         """Read what `status` shows of some organizations, or of all, or the `brief` of it."""
-        selection = self.site.watches if watches is None else watches
         return statuses(
-            self.connection, selection, now=self.now, interval=self.site.interval, brief=brief
+            self.connection,
+            self.site.watches if watches is None else watches,
+            now=self.now,
+            interval=self.site.interval,
+            brief=brief,
         )
 
     def watch(self, organization_id: str) -> Watch | None:
