@@ -18,7 +18,9 @@ from standardwebhooks import Webhook
 from quota_watch.channels.channel import WEBHOOK_RETRIES, DeliveryError
 from quota_watch.channels.webhook import Form, WebhookChannel, compact
 from quota_watch.config.values import InvalidValueError
+from quota_watch.lib import http
 from quota_watch.lib.http import Client, seconds_until
+from quota_watch.lib.network import trust
 from quota_watch.model.watch import Severity
 from support.domain import NOON
 from support.http import HttpServer
@@ -321,6 +323,7 @@ def test_a_private_authority_of_the_environment_is_trusted(tmp_path, monkeypatch
     authority.issue_cert("127.0.0.1").configure_cert(server)
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    monkeypatch.setattr(http, "usual_certificates", trust)  # not those of an earlier test
 
     def answer(plain: socket.socket, over: threading.Event) -> None:
         with server.wrap_socket(plain, server_side=True) as secure:
