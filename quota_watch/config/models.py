@@ -19,7 +19,6 @@ from quota_watch.model.watch import Rule, Severity
 _MOST_EVENTS = 10**15
 _SECOND, _LONGEST_REQUEST = timedelta(seconds=1), timedelta(seconds=25)
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-_LISTEN = addresses.Listen("127.0.0.1", 8420)
 
 Text = Annotated[str, values.text]
 Flag = Annotated[bool, values.flag]
@@ -263,7 +262,7 @@ class HeartbeatTable(Section, needed={"url": '"env:HEARTBEAT_URL"'}):
 class WebTable(Section):
     """The status page."""
 
-    listen: Annotated[addresses.Listen, addresses.listen] = _LISTEN
+    listen: Annotated[addresses.Listen, addresses.listen] = addresses.Listen("127.0.0.1", 8420)
     token: Annotated[Secret, secrets.secret(secrets.WEB_TOKEN)] | None = None
     public_url: ServerUrl | None = None
     actions: Flag = False

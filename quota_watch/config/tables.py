@@ -222,6 +222,7 @@ def _bad_type(type_: object, known: Mapping[str, object]) -> str:
     if isinstance(type_, str) and type_ in FORMATS:
         name = quoted([type_])
         return f'{name} is a format; write type = "webhook" and format = {name}'
-    near = closest(type_, known)
-    what = "unknown channel type"
-    return str(InvalidValueError(what, value=type_, allowed=quoted(known), meant=near))
+    error = InvalidValueError(
+        "unknown channel type", value=type_, allowed=quoted(known), meant=closest(type_, known)
+    )
+    return str(error)

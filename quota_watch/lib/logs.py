@@ -29,6 +29,7 @@ _PRIORITIES = (7, 7, 6, 4, 3, 2)
 """Under which the journal files a line, by its level's tens, as syslog numbers them."""
 _BARE = re.compile(r'[^\s"=\\]+')
 _MASK = "***"
+_NOTHING = "(?!)"  # what matches nowhere
 _SHORTEST_SECRET = 4
 
 Scalar = str | int | float | bool | None
@@ -43,20 +44,17 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._forms: frozenset[str] = frozenset()
-        self._pattern: re.Pattern[str] | None = None
         self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
         """Replace these too from now on; no secret is ever dropped."""
-        forms = self._forms.union(*(_forms(secret) for secret in secrets))
-        if forms:
-            longest_first = sorted(forms, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
-        self._forms = forms
+        self._forms = self._forms.union(*map(_forms, secrets))
+        longest_first = sorted(self._forms, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or _NOTHING)
 
     def __call__(self, text: str) -> str:
         """Return `text` without secrets."""
-        return self._pattern.sub(_MASK, text) if self._pattern else text
+        return self._pattern.sub(_MASK, text)
 
 
 class Log:
