@@ -28,6 +28,7 @@ from quota_watch.lib import QuotaWatchError
 
 _MOST_HEAD = 100 * 1024
 _AT_ONCE = 64 * 1024
+_LONGEST = 86_400.0  # seconds
 _TLS_WAITS: dict[type[OSError], int] = {
     ssl.SSLWantReadError: select.POLLIN,
     ssl.SSLWantWriteError: select.POLLOUT,
@@ -40,7 +41,7 @@ _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _Argument = TypeVar("_Argument")
 _Result = TypeVar("_Result")
 
-_ends: ContextVar[float | None] = ContextVar("ends", default=None)
+_ends = ContextVar("ends", default=math.inf)
 
 
 class HttpError(QuotaWatchError):
@@ -66,21 +67,16 @@ class ProtocolError(HttpError):
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
     """Let every wait of this thread's requests end `seconds` from now, or earlier."""
-    ends = time.monotonic() + seconds
-    outer = _ends.get()
-    token = _ends.set(ends if outer is None else min(ends, outer))
+    token = _ends.set(min(time.monotonic() + seconds, _ends.get()))
     try:
         yield
     finally:
         _ends.reset(token)
 
 
-def left() -> float | None:
-    """Return the seconds left until the deadline, None without one; raises `TimedOut`."""
-    ends = _ends.get()
-    if ends is None:
-        return None
-    rest = ends - time.monotonic()
+def left() -> float:
+    """Return the seconds left until the deadline, at most a day; raises `TimedOut`."""
+    rest = min(_ends.get() - time.monotonic(), _LONGEST)
     if rest <= 0:
         raise TimedOut("the request took too long")
     return rest
@@ -95,8 +91,7 @@ def connect(host: str, port: int) -> "Stream":
     addresses = _resolve(host, port)
     failure: HttpError = ConnectError("the name has no address")
     for attempts, address in enumerate(addresses):
-        rest = left()
-        share = None if rest is None else rest / (len(addresses) - attempts)
+        share = left() / (len(addresses) - attempts)
         try:
             return Stream(socket.create_connection((address, port), share))
         except TimeoutError as error:
@@ -189,11 +184,10 @@ class Stream:
             raise ReadError(str(error)) from error
 
     def _wait(self, event: int) -> None:
-        seconds = left()
-        if not self._poll(event, None if seconds is None else math.ceil(1000 * seconds)):
+        if not self._poll(event, math.ceil(1000 * left())):
             raise TimedOut("timed out")
 
-    def _poll(self, event: int, milliseconds: int | None) -> bool:
+    def _poll(self, event: int, milliseconds: int) -> bool:
         self._ready.register(self._socket, event)
         return bool(self._ready.poll(milliseconds))
 
