@@ -49,6 +49,3 @@ def _leave(code: object) -> None:
         with suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
-
-
-__all__ = ["main"]

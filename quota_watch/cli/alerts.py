@@ -303,8 +303,10 @@ def list_silences(context: Context, with_ended: bool, as_json: bool) -> None:
     if as_json:
         print_json({"silences": silences})
     elif silences:
-        rows = [(s.id, s.state, s.ends_at, _held_by(s), s.author, s.reason) for s in silences]
-        print_table(("id", "state", "until", "what", "by", "reason"), rows)
+        print_table(
+            ("id", "state", "until", "what", "by", "reason"),
+            [(s.id, s.state, s.ends_at, _held_by(s), s.author, s.reason) for s in silences],
+        )
     else:
         click.echo("no silences", err=True)
 

@@ -127,8 +127,7 @@ class _Commands(click.Group):
 
 
 def _add_examples(name: str, command: click.Command) -> None:
-    lines = (f"  quota-watch {example}" for example in EXAMPLES[name])
-    command.epilog = "\n".join(("\b", "Examples:", *lines))
+    command.epilog = "\n  quota-watch ".join(("\b\nExamples:", *EXAMPLES[name]))
     if isinstance(command, click.Group):
         for inner, each in command.commands.items():
             _add_examples(f"{name} {inner}", each)

@@ -152,8 +152,11 @@ def _room_for(file: Path) -> _Check:
     if not folder.is_dir():
         return _bad("database", f"no folder {folder}", "create it, or set database.url")
     if not os.access(folder, os.W_OK | os.X_OK):
-        remedy = "let this user write there, or set database.url"
-        return _bad("database", f"can't write to {folder}", remedy)
+        return _bad(
+            "database",
+            f"can't write to {folder}",
+            "let this user write there, or set database.url",
+        )
     if shutil.disk_usage(folder).free < _LEAST_ROOM:
         return _bad("database", f"the disk of {folder} is nearly full", "free some space there")
     missing = "" if file.exists() else ": none yet; `run` or `poll` creates it"
@@ -208,8 +211,11 @@ def _organizations(config: Config, clock: Clock, problems: Mapping[str, str]) ->
         if secret.checkable and secret.key not in problems:
             keys[organization] = secret.reveal()
         elif secret.checkable:
-            message = f"not checked: {secret.key} is not available"
-            yield _bad(organization.id, message, f"correct {secret.key}")
+            yield _bad(
+                organization.id,
+                f"not checked: {secret.key} is not available",
+                f"correct {secret.key}",
+            )
         else:
             yield _unknown(organization.id, f"not asked: {secret} can't be read here")
     limits = {watch.organization: watch.limit for watch in config.watches()}
@@ -263,9 +269,12 @@ def _organization(
     if hidden := _hidden(source, organization, account, used=used, now=now):
         ours, theirs = hidden
         lists = f" and lists {plural(len(account.sites), 'site')}" if account.sites else ""
-        remedy = "create an organization key in Rybbit, or take the key of an owner or admin"
-        what = f"the key sees only {ours:,} of {theirs:,} events{lists}"
-        yield _bad(id_, f"{what}: it is that of a restricted member", remedy)
+        yield _bad(
+            id_,
+            f"the key sees only {ours:,} of {theirs:,} events{lists}: "
+            "it is that of a restricted member",
+            "create an organization key in Rybbit, or take the key of an owner or admin",
+        )
         return
     reports = "no limit"
     if account.limit is not None:

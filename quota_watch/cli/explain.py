@@ -2,13 +2,12 @@
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -35,9 +34,6 @@ from quota_watch.views.explain import (
     explanation,
 )
 from quota_watch.views.status import Status
-
-if TYPE_CHECKING:
-    from quota_watch.service.preview import Preview
 
 _RULE, _TEST_SECONDS = 12, 60.0
 _OVER = {
@@ -267,9 +263,10 @@ def preview(
             warn_of_old(context, connection, [watch])
         facts, is_true = facts_to_preview(connection, config, watch, rule, channel=channel, now=now)
     rendering = render(config, channel, facts, is_true=is_true, now=now)
-    names = (organization, rule, channel or "mail")
-    stem = "-".join(_NOT_IN_A_NAME.sub("_", name) for name in names)
-    files = [] if output is None else _write(rendering, output, stem)
+    stem = "-".join(
+        _NOT_IN_A_NAME.sub("_", name) for name in (organization, rule, channel or "mail")
+    )
+    files = [] if output is None else _write(rendering.files, output, stem)
     if as_json:
         answer = {
             "organization": watch.organization.id,
@@ -297,9 +294,9 @@ def _introduction(channel: str | None, rule: str, *, is_true: bool) -> str:
     return f"Not true now: a sample with example numbers, {where}; nothing is sent."
 
 
-def _write(rendering: "Preview", folder: Path, stem: str) -> list[str]:
+def _write(files: Mapping[str, str], folder: Path, stem: str) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {folder / f"{stem}.{suffix}": content for suffix, content in rendering.files.items()}
+    paths = {folder / f"{stem}.{suffix}": content for suffix, content in files.items()}
     for path, content in paths.items():
         with whole_file(path) as file:
             file.write(content)

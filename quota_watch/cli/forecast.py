@@ -278,9 +278,10 @@ def _sparks(ahead: "PeriodForecast", usage: Usage) -> str:
 def _show_help(known: "Known") -> None:
     if known.advice is None or known.usage is None:
         return
-    used, watch = known.usage.used, known.watch
-    lines = words.what_helps(known.advice, known.plan_fit, watch=watch, used=used)
-    _section("What would help", lines)
+    _section(
+        "What would help",
+        words.what_helps(known.advice, known.plan_fit, watch=known.watch, used=known.usage.used),
+    )
     _show_parts(f"types, last {plural(known.advice.span_days, 'day')}", known.advice.types)
     _show_parts("sites, this month", known.advice.sites)
 

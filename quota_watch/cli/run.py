@@ -68,8 +68,12 @@ def run(context: Context) -> int:
         database.on_write = health.wrote
         if apart := clocks_apart(database, context.clock):
             log.warning(apart)
-        load = _loader(context, database, health, page)
-        service = Service(load, clock=context.clock, notifier=notifier, health=health)
+        service = Service(
+            _loader(context, database, health, page),
+            clock=context.clock,
+            notifier=notifier,
+            health=health,
+        )
         service.handle_signals()
         all_ended = service.run()
         page.close()
@@ -199,8 +203,7 @@ def _polled(
             yield _ended(watch, error=_not_asked(put_off[watch.organization]), limit=watch.limit)
         else:
             known = next(recorded)
-            limit = known.watch.limit
-            yield _ended(watch, usage=known.usage, limit=limit, period=known.period)
+            yield _ended(watch, usage=known.usage, limit=known.watch.limit, period=known.period)
 
 
 def _ended(

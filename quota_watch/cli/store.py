@@ -86,21 +86,15 @@ def history(
     if as_json:
         print_json({"history": rows})
     elif as_csv:
-        heads, lines = _columns(rows, "not_counted:{}")
-        out = csv.writer(sys.stdout, lineterminator="\n")
-        out.writerow([*heads, _CAPPED])
-        out.writerows(
-            [*line, str(row.capped).lower()] for line, row in zip(lines, rows, strict=True)
-        )
+        lines = _lines(rows, "not_counted:{}", _CAPPED, ("false", "true"))
+        csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
     elif not rows:
         click.echo("nothing is stored for these days yet", err=True)
     elif is_terminal():
         _print_bars(rows, "%Y-%m" if by == "month" else "%Y-%m-%d")
     else:
-        heads, lines = _columns(rows, "({})")
-        note = {True: _CAPPED, False: ""}
-        noted = ([*line, note[row.capped]] for line, row in zip(lines, rows, strict=True))
-        print_table([*heads, "note"], noted)
+        heads, *lines = _lines(rows, "({})", "note", ("", _CAPPED))
+        print_table(list(map(str, heads)), lines)
 
 
 def _usual_start(end: date, by: str) -> date:
@@ -114,19 +108,25 @@ def _types(rows: Sequence[DayRecord], part: str) -> list[str]:
     return sorted({kind for row in rows for kind in getattr(row, part)})
 
 
-def _columns(rows: Sequence[DayRecord], outside: str) -> tuple[list[str], list[list[object]]]:
-    """List the heads, one for each type, and the counts; types outside the bill are named so."""
+def _lines(
+    rows: Sequence[DayRecord], outside: str, mark: str, marks: tuple[str, str]
+) -> list[list[object]]:
+    """Write days as cells, below the heads: each type's count, and one of `marks` where capped.
+
+    The heads of types outside the bill are written in the form `outside`.
+    """
     counted, rest = _types(rows, "by_type"), _types(rows, "not_counted")
-    lines: list[list[object]] = [
+    days: list[list[object]] = [
         [
             row.date,
             row.used,
             *(row.by_type.get(kind, 0) for kind in counted),
             *(row.not_counted.get(kind, 0) for kind in rest),
+            marks[row.capped],
         ]
         for row in rows
     ]
-    return ["date", "used", *counted, *map(outside.format, rest)], lines
+    return [["date", "used", *counted, *map(outside.format, rest), mark], *days]
 
 
 def _print_bars(rows: Sequence[DayRecord], day: str) -> None:
@@ -233,9 +233,18 @@ def _write(file: TextIO, rows: Iterable[ExportedDay], kind: str, types: Collecti
         for row in rows:
             day, whose = row.day, row.organization
             counts = {**day.by_type, **day.not_counted}
-            cells = (whose.id, csv_text(row.name), whose.server, day.date, day.used)
-            rest = (sum(day.not_counted.values()), str(day.capped).lower())
-            out.writerow((*cells, *rest, *(counts.get(type_, 0) for type_ in types)))
+            out.writerow(
+                (
+                    whose.id,
+                    csv_text(row.name),
+                    whose.server,
+                    day.date,
+                    day.used,
+                    sum(day.not_counted.values()),
+                    str(day.capped).lower(),
+                    *(counts.get(type_, 0) for type_ in types),
+                )
+            )
 
 
 @click.group()
@@ -262,8 +271,9 @@ def current(context: Context, as_json: bool) -> int:
     with context.unchecked() as database:
         revision = upkeep.current(database)
     if as_json:
-        body = {"database": database.label, "revision": revision, "needed": HEAD}
-        print_json({"schemas": [body]})
+        print_json(
+            {"schemas": [{"database": database.label, "revision": revision, "needed": HEAD}]}
+        )
     else:
         schema = f"schema {revision}" if revision else "no schema yet"
         click.echo(f"{database.label} has {schema}; this version needs {HEAD}")

@@ -63,8 +63,11 @@ def key_reference(ctx: click.Context, param: click.Parameter, value: str | None)
 
 def credential(key: str, server: str | None, ids: tuple[str, ...] = ()) -> Credential:
     """Return a key, literal or `env:…`, for a server or else Rybbit's own."""
-    secret = Secret(key, key="the API key", check=API_KEY)
-    return Credential(server=server or CLOUD, secret=secret, named=ids)
+    return Credential(
+        server=server or CLOUD,
+        secret=Secret(key, key="the API key", check=API_KEY),
+        named=ids,
+    )
 
 
 @contextmanager
