@@ -319,7 +319,7 @@ def copy(context: Context, url: str) -> None:
     Stop the service first: what it writes meanwhile is not copied. Then set database.url to it.
     """
     try:
-        new = Database(secret(database_url)(url).reveal())
+        new = Database(secret(url, check=database_url).reveal())
     except DatabaseUrlError as error:
         raise click.UsageError(str(error)) from None
     except InvalidValueError as error:  # before a library parses it and shows a password's "@…"

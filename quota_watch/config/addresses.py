@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -209,9 +210,15 @@ def holds_password(url: str) -> bool:
     return ":" in user or "password" in url.lower()
 
 
-host_name = fitting(
-    _is_host, what="a host", allowed='a name or an address, such as "smtp.example.com"'
+host_name = partial(
+    fitting,
+    fits=_is_host,
+    what="a host",
+    allowed='a name or an address, such as "smtp.example.com"',
 )
-mail_address = fitting(
-    _is_address, what="a mail address", allowed='a bare one, such as "anna@example.com"'
+mail_address = partial(
+    fitting,
+    fits=_is_address,
+    what="a mail address",
+    allowed='a bare one, such as "anna@example.com"',
 )

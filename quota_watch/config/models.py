@@ -22,8 +22,8 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 Text = Annotated[str, values.text]
 Flag = Annotated[bool, values.flag]
-Events = Annotated[int, values.whole(1, _MOST_EVENTS)]
-Level = Annotated[int, values.whole(1, 1_000)]
+Events = Annotated[int, partial(values.whole, least=1, most=_MOST_EVENTS)]
+Level = Annotated[int, partial(values.whole, least=1, most=1_000)]
 Duration = Annotated[timedelta, values.parse_duration]
 SomeTime = Annotated[timedelta, partial(values.parse_duration, least=_SECOND)]
 Switchable = Annotated[timedelta | Literal[False], values.duration_or_off]
@@ -31,47 +31,52 @@ TimeZone = Annotated[str, values.time_zone]
 ServerUrl = Annotated[str, addresses.server]
 Sender = Annotated[str, addresses.sender]
 LocalPath = Annotated[Path, values.text]
-ApiKey = Annotated[Secret, secrets.secret(secrets.API_KEY)]
-SecretUrl = Annotated[Secret, secrets.secret(addresses.web_url)]
-RuleName = Annotated[Rule, values.one_of(*Rule), Rule]
+ApiKey = Annotated[Secret, partial(secrets.secret, check=secrets.API_KEY)]
+SecretUrl = Annotated[Secret, partial(secrets.secret, check=addresses.web_url)]
+RuleName = Annotated[Rule, partial(values.one_of, words=tuple(Rule)), Rule]
 Names = Annotated[tuple[Text, ...], values.fold]
 Levels = Annotated[tuple[Level, ...], lambda levels: tuple(sorted(values.fold(levels)))]
 Name = Annotated[
     str,
-    values.fitting(
-        partial(re.fullmatch, r"[A-Za-z0-9_-]{1,64}"),
+    partial(
+        values.fitting,
+        fits=partial(re.fullmatch, r"[A-Za-z0-9_-]{1,64}"),
         what="a good name",
         allowed="1 to 64 letters, digits, _ and -",
     ),
 ]
 OrganizationId = Annotated[
     str,
-    values.fitting(
-        partial(re.fullmatch, r"[A-Za-z0-9_-]{1,128}"),
+    partial(
+        values.fitting,
+        fits=partial(re.fullmatch, r"[A-Za-z0-9_-]{1,128}"),
         what="an organization id",
         allowed="1 to 128 letters, digits, _ and -, as Rybbit shows it",
     ),
 ]
 UserName = Annotated[
     str,
-    values.fitting(
-        partial(re.fullmatch, r"[ -~]{1,200}"),
+    partial(
+        values.fitting,
+        fits=partial(re.fullmatch, r"[ -~]{1,200}"),
         what="a user name for SMTP",
         allowed="1 to 200 printable ASCII characters",
     ),
 ]
 TemplateName = Annotated[
     str,
-    values.fitting(
-        partial(re.fullmatch, r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\.j2"),
+    partial(
+        values.fitting,
+        fits=partial(re.fullmatch, r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\.j2"),
         what="the name of a template",
         allowed='the name of a file in webhook/ of the folder of [templates], such as "my.json.j2"',
     ),
 ]
 HeaderName = Annotated[
     str,
-    values.fitting(
-        partial(
+    partial(
+        values.fitting,
+        fits=partial(
             re.fullmatch,
             r"(?i)(?!(?:content-(?:type|length)|transfer-encoding|connection|webhook-.*)$)"
             r"[!#$%&'*+.^_`|~0-9a-z-]{1,100}",
@@ -92,22 +97,22 @@ class RybbitTable(Section):
         timedelta, partial(values.parse_duration, least=_SECOND, most=_LONGEST_REQUEST)
     ] = timedelta(seconds=15)
     ca_file: LocalPath | None = None
-    proxy: Annotated[Secret, secrets.secret(addresses.proxy_url)] | None = None
-    discover: Annotated[str, values.one_of("tell", "watch", "off")] = "tell"
+    proxy: Annotated[Secret, partial(secrets.secret, check=addresses.proxy_url)] | None = None
+    discover: Annotated[str, partial(values.one_of, words=("tell", "watch", "off"))] = "tell"
 
 
 class PollTable(Section):
     """How often and how many at a time."""
 
     interval: SomeTime = timedelta(minutes=15)
-    concurrency: Annotated[int, values.whole(1, 64)] = 8
+    concurrency: Annotated[int, partial(values.whole, least=1, most=64)] = 8
     history: Duration = timedelta(days=400)
 
 
 class DatabaseTable(Section):
     """Where counts and alerts are stored; `Config.database_url()` resolves the URL."""
 
-    url: Annotated[Secret, secrets.secret(addresses.database_url)] = Secret(
+    url: Annotated[Secret, partial(secrets.secret, check=addresses.database_url)] = Secret(
         addresses.DEFAULT_DATABASE, check=addresses.database_url
     )
     keep_snapshots: Duration = timedelta(days=400)
@@ -165,7 +170,7 @@ class PlanTable(Section, needed={"limit": "100_000"}):
 class SiteTable(Section, needed={"id": "12", "budget": "50_000"}):
     """A site and the share of the plan that it is to have."""
 
-    id: Annotated[int, values.whole(1, _MOST_EVENTS)]
+    id: Annotated[int, partial(values.whole, least=1, most=_MOST_EVENTS)]
     budget: Events
 
 
@@ -184,7 +189,7 @@ class OrganizationTable(AlertKeys, needed={"id": '"org_abc123"'}):
 
 class _ChannelTable(Section):
     min_severity: Annotated[
-        Severity, values.one_of(*(each.label for each in Severity)), Severity.of
+        Severity, partial(values.one_of, words=[each.label for each in Severity]), Severity.of
     ] = Severity.INFO
 
 
@@ -210,18 +215,20 @@ class WebhookTable(_ChannelTable):
     type: str = "webhook"
     url: SecretUrl | None = None
     secret: Annotated[Sequence[Secret], secrets.signing_secrets] = ()
-    headers: Mapping[HeaderName, Annotated[Secret, secrets.secret(secrets.HEADER_VALUE)]] = _NOTHING
-    format: Annotated[str, values.one_of(*FORMATS)] = "json"
+    headers: Mapping[
+        HeaderName, Annotated[Secret, partial(secrets.secret, check=secrets.HEADER_VALUE)]
+    ] = _NOTHING
+    format: Annotated[str, partial(values.one_of, words=FORMATS)] = "json"
     template: TemplateName | None = None
     vars: Mapping[str, Any] = _NOTHING
-    routing_key: Annotated[Secret, secrets.secret(secrets.ROUTING_KEY)] | None = None
+    routing_key: Annotated[Secret, partial(secrets.secret, check=secrets.ROUTING_KEY)] | None = None
 
 
 class AppriseTable(_ChannelTable, needed={"url": '"env:APPRISE_URL"'}):
     """Whatever the library apprise can reach by a URL."""
 
     type: str = "apprise"
-    url: Annotated[Secret, secrets.secret(addresses.any_url)]
+    url: Annotated[Secret, partial(secrets.secret, check=addresses.any_url)]
 
 
 Channel = EmailTable | WebhookTable | AppriseTable
@@ -231,10 +238,10 @@ class SmtpTable(Section, needed={"host": '"smtp.example.com"'}):
     """The mail server that email channels use."""
 
     host: Annotated[str, addresses.host_name]
-    port: Annotated[int, values.whole(1, 65_535)] = 587
-    security: Annotated[str, values.one_of("starttls", "tls", "none")] = "starttls"
+    port: Annotated[int, partial(values.whole, least=1, most=65_535)] = 587
+    security: Annotated[str, partial(values.one_of, words=("starttls", "tls", "none"))] = "starttls"
     username: UserName | None = None
-    password: Annotated[Secret, secrets.secret(secrets.PASSWORD)] | None = None
+    password: Annotated[Secret, partial(secrets.secret, check=secrets.PASSWORD)] | None = None
     from_: Sender | None = None
 
 
@@ -263,7 +270,7 @@ class WebTable(Section):
     """The status page."""
 
     listen: Annotated[addresses.Listen, addresses.listen] = addresses.Listen("127.0.0.1", 8420)
-    token: Annotated[Secret, secrets.secret(secrets.WEB_TOKEN)] | None = None
+    token: Annotated[Secret, partial(secrets.secret, check=secrets.WEB_TOKEN)] | None = None
     public_url: ServerUrl | None = None
     actions: Flag = False
     allowed_hosts: Annotated[tuple[Annotated[str, addresses.host_name], ...], values.fold] = ()

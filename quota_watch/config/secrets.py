@@ -4,6 +4,7 @@ import base64
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -102,28 +103,24 @@ class Secret:
         raise TypeError("a Secret is not pickled: the value would leave the process")
 
 
-def secret(check: Check) -> Callable[[object], Secret]:
-    """Return a validator that makes a `Secret` of a config value.
+def secret(value: object, *, check: Check) -> Secret:
+    """Validate a config value that is a secret.
 
     Literals are checked at once, references when they are revealed.
     """
-
-    def validate(value: object) -> Secret:
-        if not isinstance(value, str):
-            raise InvalidValueError(
-                "not a string", allowed='the secret, "env:NAME", "file:/path", "credential:NAME"'
-            )
-        reference = _REFERENCE.fullmatch(value)
-        if reference:
-            _NAMES[reference[1]](reference[2])
-            return Secret(value, check=check)
-        for pattern, advice in _MEANT:
-            if pattern.fullmatch(value):
-                raise InvalidValueError(advice)
-        check(value)
+    if not isinstance(value, str):
+        raise InvalidValueError(
+            "not a string", allowed='the secret, "env:NAME", "file:/path", "credential:NAME"'
+        )
+    reference = _REFERENCE.fullmatch(value)
+    if reference:
+        _NAMES[reference[1]](reference[2])
         return Secret(value, check=check)
-
-    return validate
+    for pattern, advice in _MEANT:
+        if pattern.fullmatch(value):
+            raise InvalidValueError(advice)
+    check(value)
+    return Secret(value, check=check)
 
 
 def signing_secrets(value: object) -> tuple[Secret, ...]:
@@ -131,36 +128,40 @@ def signing_secrets(value: object) -> tuple[Secret, ...]:
     several = value if isinstance(value, list) else [value]
     if len(several) not in {1, 2}:
         raise InvalidValueError(f"a list of {len(several)}", allowed="one secret or a list of two")
-    return tuple(map(secret(signing_key), several))
+    return tuple(secret(one, check=signing_key) for one in several)
 
 
-def shaped(pattern: str, complaint: str) -> Check:
-    """Make a check that a value matches `pattern` as a whole."""
-
-    def check(value: str) -> None:
-        if not re.fullmatch(pattern, value):
-            raise InvalidValueError(complaint)
-
-    return check
+def shaped(value: str, *, pattern: str, complaint: str) -> None:
+    """Check that a value matches `pattern` as a whole."""
+    if not re.fullmatch(pattern, value):
+        raise InvalidValueError(complaint)
 
 
-_FILLED = shaped(r"(?s).+", "it is empty; put the secret there")
-API_KEY = shaped(
-    r"[!-~]+", "not an API key: it holds spaces, line breaks or characters outside ASCII"
+_FILLED = partial(shaped, pattern=r"(?s).+", complaint="it is empty; put the secret there")
+API_KEY = partial(
+    shaped,
+    pattern=r"[!-~]+",
+    complaint="not an API key: it holds spaces, line breaks or characters outside ASCII",
 )
-ROUTING_KEY = shaped(
-    r"[A-Za-z0-9_-]{16,64}",
-    "not an integration key of PagerDuty: those are 32 letters and digits",
+ROUTING_KEY = partial(
+    shaped,
+    pattern=r"[A-Za-z0-9_-]{16,64}",
+    complaint="not an integration key of PagerDuty: those are 32 letters and digits",
 )
-HEADER_VALUE = shaped(
-    r"[!-~](?:[ -~]*[!-~])?",
-    "not a header value: it holds line breaks, outer spaces or characters outside ASCII",
+HEADER_VALUE = partial(
+    shaped,
+    pattern=r"[!-~](?:[ -~]*[!-~])?",
+    complaint="not a header value: it holds line breaks, outer spaces or characters outside ASCII",
 )
-PASSWORD = shaped(
-    r"[ -~]+", "not a password for SMTP: it holds line breaks or characters outside ASCII"
+PASSWORD = partial(
+    shaped,
+    pattern=r"[ -~]+",
+    complaint="not a password for SMTP: it holds line breaks or characters outside ASCII",
 )
-WEB_TOKEN = shaped(
-    r"[!-~]{16,}", "not a usable token: at least 16 printable ASCII characters, no spaces"
+WEB_TOKEN = partial(
+    shaped,
+    pattern=r"[!-~]{16,}",
+    complaint="not a usable token: at least 16 printable ASCII characters, no spaces",
 )
 
 
@@ -223,10 +224,18 @@ def _from_credentials(name: str) -> str:
 
 
 _NAMES = {
-    "env": shaped(r"[A-Za-z_][A-Za-z0-9_]*", '"env:NAME" needs the name of a variable'),
-    "file": shaped(r"/[^\x00-\x1f\x7f]+", '"file:/path" needs an absolute path'),
-    "credential": shaped(
-        r"(?!\.\.?$)[^/\x00-\x1f\x7f]+", '"credential:NAME" needs a name without slashes'
+    "env": partial(
+        shaped,
+        pattern=r"[A-Za-z_][A-Za-z0-9_]*",
+        complaint='"env:NAME" needs the name of a variable',
+    ),
+    "file": partial(
+        shaped, pattern=r"/[^\x00-\x1f\x7f]+", complaint='"file:/path" needs an absolute path'
+    ),
+    "credential": partial(
+        shaped,
+        pattern=r"(?!\.\.?$)[^/\x00-\x1f\x7f]+",
+        complaint='"credential:NAME" needs a name without slashes',
     ),
 }
 _READERS = {"env": _from_environment, "file": _from_file, "credential": _from_credentials}

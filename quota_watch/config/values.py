@@ -1,6 +1,7 @@
 """Validators of single values, and the problems that people read where a value is wrong.
 
-A validator converts what is in the file, or raises `InvalidValueError`.
+A validator converts what is in the file, or raises `InvalidValueError`. What it allows, where
+that differs from key to key, are its keyword arguments: the tables use it as a `partial`.
 """
 
 import re
@@ -136,19 +137,15 @@ def _is_plain(key: str) -> bool:
     return len(key) <= _LONGEST and _BARE.fullmatch(key) is not None
 
 
-def whole(least: int, most: int) -> Callable[[object], int]:
-    """Make a validator of whole numbers from `least` to `most`."""
+def whole(value: object, *, least: int, most: int) -> int:
+    """Validate a whole number from `least` to `most`."""
     allowed = f"a whole number from {least} to {most:_}"
-
-    def validate(value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise InvalidValueError("not a whole number", value=value, allowed=allowed)
-        if not least <= value <= most:
-            complaint = "too small" if value < least else "too large"
-            raise InvalidValueError(complaint, value=value, allowed=allowed)
-        return value
-
-    return validate
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidValueError("not a whole number", value=value, allowed=allowed)
+    if not least <= value <= most:
+        complaint = "too small" if value < least else "too large"
+        raise InvalidValueError(complaint, value=value, allowed=allowed)
+    return value
 
 
 def text(value: object) -> str:
@@ -164,15 +161,11 @@ def text(value: object) -> str:
     return value
 
 
-def fitting(fits: Callable[[str], object], *, what: str, allowed: str) -> Callable[[object], str]:
-    """Make a validator of texts that fit, such as names that match a pattern."""
-
-    def validate(value: object) -> str:
-        if not isinstance(value, str) or not fits(value):
-            raise InvalidValueError(f"not {what}", value=value, allowed=allowed)
-        return value
-
-    return validate
+def fitting(value: object, *, fits: Callable[[str], object], what: str, allowed: str) -> str:
+    """Validate a text that `fits`, such as a name that matches a pattern."""
+    if not isinstance(value, str) or not fits(value):
+        raise InvalidValueError(f"not {what}", value=value, allowed=allowed)
+    return value
 
 
 def flag(value: object) -> bool:
@@ -182,21 +175,16 @@ def flag(value: object) -> bool:
     return value
 
 
-def one_of(*words: str) -> Callable[[object], str]:
-    """Make a validator of one of some words."""
-
-    def validate(value: object) -> str:
-        if not isinstance(value, str) or value not in words:
-            near = closest(value, words)
-            raise InvalidValueError(
-                "not one of the allowed words",
-                value=value,
-                allowed=quoted(words),
-                meant=near,
-            )
-        return value
-
-    return validate
+def one_of(value: object, *, words: Sequence[str]) -> str:
+    """Validate one of some words."""
+    if not isinstance(value, str) or value not in words:
+        raise InvalidValueError(
+            "not one of the allowed words",
+            value=value,
+            allowed=quoted(words),
+            meant=closest(value, words),
+        )
+    return value
 
 
 def time_of_day(value: object) -> time:
