@@ -19,7 +19,7 @@ from quota_watch.channels.chat import (
     sections_of,
     units,
 )
-from quota_watch.channels.webhook import Complaint, Form, Post, compact, json_object
+from quota_watch.channels.webhook import Form, Post, compact, json_object
 from quota_watch.lib.text import by_field, join, largest_first, one_line, plain
 from quota_watch.messages.facts import TEST, Facts, Message
 from quota_watch.messages.view import Button, subject, view_of
@@ -61,10 +61,10 @@ class Slack(ChatForm):
             "unfurl_media": False,
         }
 
-    def complaint(self, answer: bytes) -> Complaint:
+    def complaint(self, answer: bytes) -> tuple[str, float | None]:
         """Read Slack's word for what is wrong, such as `no_service`."""
         word = answer.strip()
-        return Complaint(word.decode()) if _SLACK_WORD.fullmatch(word) else Complaint()
+        return word.decode() if _SLACK_WORD.fullmatch(word) else "", None
 
 
 _SLACK_TEXT, _SLACK_LINE, _SLACK_TITLE = 3_000, 1_200, 600
@@ -130,14 +130,12 @@ class Discord(ChatForm):
             "allowed_mentions": {"parse": []},
         }
 
-    def complaint(self, answer: bytes) -> Complaint:
+    def complaint(self, answer: bytes) -> tuple[str, float | None]:
         """Read Discord's words and, where it limits the rate, the seconds to wait."""
         body = json_object(answer)
         words, seconds = body.get("message"), body.get("retry_after")
         is_wait = isinstance(seconds, int | float) and 0 <= seconds <= _LONGEST_SECONDS
-        return Complaint(
-            one_line(words, 100) if isinstance(words, str) else "", seconds if is_wait else None
-        )
+        return one_line(words, 100) if isinstance(words, str) else "", seconds if is_wait else None
 
 
 _DISCORD_TITLE, _DISCORD_LINE, _DISCORD_TEXT, _DISCORD_REST = 256, 1_000, 4_000, 1_000
@@ -201,11 +199,11 @@ class Teams(ChatForm):
         """Make a card of plain text."""
         return Post(compact(_card(notice.title, [_run(notice.title), _run(notice.text)])))
 
-    def complaint(self, answer: bytes) -> Complaint:
+    def complaint(self, answer: bytes) -> tuple[str, float | None]:
         """Read what Power Automate calls the error, such as `TriggerInputSchemaMismatch`."""
         error = json_object(answer).get("error")
         code = error.get("code") if isinstance(error, dict) else None
-        return Complaint(one_line(code, 100)) if isinstance(code, str) else Complaint()
+        return one_line(code, 100) if isinstance(code, str) else "", None
 
 
 _TEAMS_TITLE, _TEAMS_LINE = 300, 1_000
@@ -287,12 +285,12 @@ class PagerDuty(Form):
         details = {"custom_details": {"text": notice.text}}
         return Post(compact(self._event("trigger", notice.id, payload=incident | details)))
 
-    def complaint(self, answer: bytes) -> Complaint:
+    def complaint(self, answer: bytes) -> tuple[str, float | None]:
         """Read PagerDuty's words for what is wrong with an event."""
         body = json_object(answer)
         errors = body.get("errors")
         parts = [body.get("message"), *(errors[:3] if isinstance(errors, list) else ())]
-        return Complaint(one_line("; ".join(part for part in parts if isinstance(part, str))))
+        return one_line("; ".join(part for part in parts if isinstance(part, str))), None
 
     def _events(self, facts: Facts, now: datetime) -> list[dict[str, Any]]:
         """Trigger, resolve, or both.

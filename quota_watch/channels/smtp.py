@@ -29,7 +29,7 @@ from quota_watch.lib.text import one_line
 
 _TLS, _NONE = "tls", "none"
 _GOODBYE_SECONDS = 2.0
-_GOES = 421
+_DONE, _NEVER, _GOES = range(200, 300), range(500, 600), 421
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)+(?=[a-z]){_LABEL}", re.IGNORECASE)
 
@@ -86,7 +86,7 @@ class MailServer:
                 reply = smtp.data(mail.as_bytes())
             except smtplib.SMTPDataError as error:  # before any of the content was sent
                 reply = error.smtp_code, error.smtp_error
-                if _is_done(error.smtp_code):
+                if error.smtp_code in _DONE:
                     what = f"answered {error.smtp_code} before the message was sent"
                     raise DeliveryError(f"{self._place}: {what}") from None
             self._accepted("the message", reply, final=True)
@@ -187,7 +187,7 @@ class MailServer:
 
     def _accepted(self, what: str, reply: tuple[int, bytes | str], *, final: bool = False) -> None:
         code, text = reply
-        if not _is_done(code):
+        if code not in _DONE:
             raise self._refused(what, code, text, final=final)
 
     def _remedy(self, error: BaseException) -> str:
@@ -212,7 +212,7 @@ class MailServer:
     ) -> DeliveryError:
         return DeliveryError(
             f"{self._place} refused {what}: {code} {self._quoted(text)}".rstrip(),
-            permanent=final and 500 <= code <= 599,  # noqa: PLR2004 - SMTP's "never"
+            permanent=final and code in _NEVER,
             status=code,
             remedy=remedy,
         )
@@ -262,7 +262,3 @@ def own_name(name: str, address: str) -> str:
         return name
     bare = address.partition("%")[0]
     return f"[IPv6:{bare}]" if ":" in bare else f"[{bare}]"
-
-
-def _is_done(code: int) -> bool:
-    return 200 <= code <= 299  # noqa: PLR2004 - what SMTP has for that

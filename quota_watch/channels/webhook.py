@@ -56,14 +56,6 @@ class Post:
     content_type: str = JSON_TYPE
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """What a service says of its refusal: its words, and the seconds it asks to wait."""
-
-    words: str = ""
-    seconds: float | None = None
-
-
 class Form:
     """How a message becomes requests, and how a refusal of them is read.
 
@@ -85,9 +77,12 @@ class Form:
         body = {"version": 1, "type": "notice", "id": notice.id, "timestamp": iso(now)}
         return Post(compact({**body, "title": notice.title, "text": words, "content": words}))
 
-    def complaint(self, answer: bytes) -> Complaint:  # noqa: ARG002 -- for others
-        """Read nothing: an unknown receiver may answer anything, even what it was sent."""
-        return Complaint()
+    def complaint(self, answer: bytes) -> tuple[str, float | None]:  # noqa: ARG002 -- for others
+        """Read what is said of a refusal, and the seconds that it asks to wait.
+
+        Here nothing: an unknown receiver may answer anything, even what it was sent.
+        """
+        return "", None
 
 
 class OwnTemplate(Form):
@@ -251,9 +246,9 @@ class WebhookChannel(Channel):
     def _refusal(self, response: Response, now: datetime) -> DeliveryError:
         status = response.status
         passing = status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        complaint = self._form.complaint(response.body)
-        words = one_line(self._redact(complaint.words))
-        waits = (seconds_until(response.headers.get("retry-after", ""), now), complaint.seconds)
+        complaint, seconds = self._form.complaint(response.body)
+        words = one_line(self._redact(complaint))
+        waits = (seconds_until(response.headers.get("retry-after", ""), now), seconds)
         return DeliveryError(
             f"{self._host} answered {status} {responses.get(status, '')}".rstrip()
             + (f": {words}" if words else ""),

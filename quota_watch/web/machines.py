@@ -168,16 +168,24 @@ class StoreCollector(Collector):
 
 
 def _service(site: PageSettings) -> Iterator[Metric]:
-    version = [((quota_watch.__version__,), 1)]
-    yield _gauge("build_info", "The running version.", version, labels=("version",))
+    yield _gauge(
+        "build_info",
+        "The running version.",
+        [((quota_watch.__version__,), 1)],
+        labels=("version",),
+    )
     yield _gauge(
         "config_last_reload_successful",
         "Whether the config read last is in force.",
         [((), not site.refused)],
         labels=(),
     )
-    text = "When the config in force was loaded."
-    yield _gauge("config_last_reload_timestamp_seconds", text, [((), site.since)], labels=())
+    yield _gauge(
+        "config_last_reload_timestamp_seconds",
+        "When the config in force was loaded.",
+        [((), site.since)],
+        labels=(),
+    )
 
 
 def _organizations(statuses: Sequence[Status]) -> Iterator[Metric]:

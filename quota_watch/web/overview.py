@@ -74,17 +74,6 @@ class Query:
         return sorted(urgent, key=_ORDERS[self.sort]) if self.sort else urgent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitBar:
-    """A bar's parts in percent of its width: each of `band` and `lost` a beginning and a width."""
-
-    used: float
-    limit: float
-    band: tuple[float, float] | None = None
-    likely: float | None = None
-    lost: tuple[float, float] | None = None
-
-
 def overview_of(reading: Reading, query: Query) -> Mapping[str, Any]:
     """Read what the overview's template shows: of the `chosen` organizations those of one page."""
     watches, today = reading.site.watches, reading.now.date()
@@ -163,8 +152,11 @@ def age_of(organizations: Collection[Status]) -> Mapping[str, Any]:
     }
 
 
-def bar_of(status: Status) -> LimitBar | None:
-    """Draw a bar; None where there is nothing to draw."""
+def bar_of(status: Status) -> Mapping[str, Any] | None:
+    """Place a bar's parts, in percent of its width; None where there is nothing to draw.
+
+    Each of `band` and `lost` is a beginning and a width.
+    """
     limit, used = status.limit, status.used
     if not limit or used is None:
         return None
@@ -172,18 +164,17 @@ def bar_of(status: Status) -> LimitBar | None:
     def place(value: float) -> float:
         return float(round(min(100 * value / limit, _BAR_TOP) * 100 / _BAR_TOP, 2))
 
-    full = place(limit)
+    full, band, likely, lost = place(limit), None, None, None
     # Where events are dropped no more are counted, whatever comes.
-    forecast = None if status.over and status.drops else status.forecast
-    if forecast is None:
-        return LimitBar(used=place(used), limit=full)
-    low, high = place(max(forecast.p10, used)), place(max(forecast.p90, used))
-    likely, lost = place(forecast.p50), None
-    if status.drops and high > full:
-        lost = (full, round(high - full, 2))
-        low, high, likely = (min(each, full) for each in (low, high, likely))
-    band = (low, round(high - low, 2))
-    return LimitBar(used=place(used), limit=full, band=band, likely=likely, lost=lost)
+    if status.forecast and not (status.over and status.drops):
+        forecast = status.forecast
+        low, high = place(max(forecast.p10, used)), place(max(forecast.p90, used))
+        likely = place(forecast.p50)
+        if status.drops and high > full:
+            lost = (full, round(high - full, 2))
+            low, high, likely = (min(each, full) for each in (low, high, likely))
+        band = (low, round(high - low, 2))
+    return {"used": place(used), "limit": full, "band": band, "likely": likely, "lost": lost}
 
 
 def sparkline(values: Sequence[int | None]) -> str | None:

@@ -126,7 +126,7 @@ def days_csv(reading: Reading, organization_id: str) -> Response:
 
 def alerts(reading: Reading) -> str:
     """Show all open stories and the newest of the others, by organization, and silences."""
-    connection, only_open = reading.connection, _wants_open()
+    connection, only_open = reading.connection, request.args.get("state") == "open"
     stories = alerts_of(connection, None, only_open=True)
     newest = []
     if not only_open:
@@ -143,7 +143,8 @@ def alerts(reading: Reading) -> str:
 
 def alerts_csv(reading: Reading) -> Response:
     """Write all stories."""
-    stories = alerts_of(reading.connection, None, only_open=_wants_open())
+    only_open = request.args.get("state") == "open"
+    stories = alerts_of(reading.connection, None, only_open=only_open)
     return _csv(_STORY, [[getattr(each, name) for name in _STORY] for each in stories])
 
 
@@ -171,10 +172,6 @@ def _asked(reading: Reading, organization_id: str) -> tuple[Watch, Period]:
     except ValueError:
         day = today
     return watch, month_of(max(min(day, today), _EARLIEST))
-
-
-def _wants_open() -> bool:
-    return request.args.get("state") == "open"
 
 
 def _wanted_state() -> DeliveryState | None:
@@ -259,12 +256,19 @@ def _silence(store: Store, token: str) -> WerkzeugResponse:
     """Silence what the link is about: a POST acts."""
     with store.read() as reading:
         link, watch = _allowed(reading, token)
-    ends_at = _end(request.form.get("for", ""), link, reading.now)
+    ends = {
+        "24h": reading.now + timedelta(hours=24),
+        "period": link.period.resets_at,
+        "end": reading.now,
+    }
+    choice = request.form.get("for")
+    if choice not in ends:
+        abort(400, "Choose how long: 24h, period or end.")
     with store.database.write() as connection:
         pks = claims.register(connection, [watch], now=reading.now)
         stories.hold_until(
             connection,
-            ends_at,
+            ends[choice],
             organization_pk=pks[link.organization],
             rule=link.rule,
             reason=_REASON,
@@ -275,7 +279,7 @@ def _silence(store: Store, token: str) -> WerkzeugResponse:
         "silence asked for by mail",
         organization=link.organization.id,
         rule=link.rule,
-        until=iso(ends_at),
+        until=iso(ends[choice]),
         author=link.address,
     )
     return redirect(url_for("silence", token=token), 303)
@@ -291,17 +295,6 @@ def _allowed(reading: Reading, token: str) -> tuple[SilenceLink, Watch]:
     if link.is_over(reading.now):
         abort(410, "This link expired with the period it was about.")
     return link, watch
-
-
-def _end(choice: str, link: SilenceLink, now: datetime) -> datetime:
-    ends = {
-        "24h": now + timedelta(hours=24),
-        "period": link.period.resets_at,
-        "end": now,
-    }
-    if choice not in ends:
-        abort(400, "Choose how long: 24h, period or end.")
-    return ends[choice]
 
 
 def _in_force(reading: Reading, link: SilenceLink) -> datetime | None:

@@ -203,14 +203,11 @@ class DatabaseHealth:
             now = self._clock.monotonic()
             if now - self._began_at >= _TRUSTED_SECONDS:
                 self._began_at = now
-                self._reasons = self._try()
+                try:
+                    prove_write(self._database)
+                    self._reasons = []
+                except StorageError as error:
+                    self._reasons = [str(error)]
             return self._reasons
         finally:
             self._trying.release()
-
-    def _try(self) -> list[str]:
-        try:
-            prove_write(self._database)
-        except StorageError as error:
-            return [str(error)]
-        return []
