@@ -17,6 +17,7 @@ from quota_watch.messages.freeze import facts_of, facts_of_none, test_facts
 from quota_watch.model.period import month_of
 from quota_watch.model.schedule import QuietHours, until_quiet_ends
 from quota_watch.model.watch import Rule, Severity
+from quota_watch.pipeline.poll import Outcome
 from quota_watch.rules.known import Known
 from quota_watch.rules.reconcile import reconcile
 from quota_watch.rules.registry import REGISTRY
@@ -32,21 +33,14 @@ COMPANY = timedelta(seconds=60)
 """How long what is not critical waits for more to go in the same message."""
 
 
-def enqueue(
-    connection: Connection,
-    transitions: Iterable[Transition],
-    known: Known,
-    channels: Mapping[str, Channel],
-    *,
-    first_look: bool,
-) -> None:
+def enqueue(connection: Connection, outcome: Outcome, channels: Mapping[str, Channel]) -> None:
     """Write each transition into its story and one delivery for each of its receivers.
 
-    A transition that was recorded before is passed over. With `first_look` the organization was
-    never polled before.
+    A transition that was recorded before is passed over.
     """
+    known, first_look = outcome.known, outcome.poll.claim.row.last_ok is None
     written: list[Envelope] = []
-    for transition in transitions:
+    for transition in outcome.transitions:
         watch = known.watch.of(transition.story.rule)
         written += _record(
             connection,

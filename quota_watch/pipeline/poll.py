@@ -151,11 +151,7 @@ class Poller:
         watch, account, closed = in_force.watch, None, None
         days = tuple(self.source.days(watch.organization, poll.period.start, now.date()))
         usage = count(
-            days,
-            period=poll.period,
-            today=now.date(),
-            not_counted=watch.not_counted,
-            limit=None,
+            days, period=poll.period, today=now.date(), not_counted=watch.not_counted, limit=None
         )
         if self.extras is not None:
             account = self.extras.account(claim, in_force, poll.reported, used=usage.used, now=now)
@@ -165,11 +161,7 @@ class Poller:
             in_force = limit_in_force(own, known, poll.reported, answer=account, now=now)
             watch = in_force.watch
         usage = crossing(
-            usage,
-            days,
-            limit=watch.limit,
-            not_counted=watch.not_counted,
-            since=watch.limit_since,
+            usage, days, limit=watch.limit, not_counted=watch.not_counted, since=watch.limit_since
         )
         poll = replace(
             poll,

@@ -129,12 +129,9 @@ def record(
     moved_in = change is not None and has_moved_in(change)
     if moved_in:  # what is usual is learned anew once the days before are read again
         poll = replace(poll, analysis=None)
+    next_at = next_slot(watch.organization, after=poll.at, interval=interval)
     columns = organizations.good_poll_columns(
-        watch,
-        usage,
-        now=poll.at,
-        next_at=next_slot(watch.organization, after=poll.at, interval=interval),
-        interval=interval,
+        watch, usage, now=poll.at, next_at=next_at, interval=interval
     )
     columns |= agreement.columns
     columns |= _site_columns(poll, row, agreement)
@@ -189,13 +186,9 @@ def _record_failure(poll: Poll, before: Before, changes: Changes, interval: time
             since=watch.limit_since,
         )
     trouble = organizations.goes_on_failing(row, error, poll.at)
+    next_at = _after_failure(poll, error, interval)
     changes.organizations[row.pk] = organizations.failed_poll_columns(
-        row,
-        trouble,
-        watch,
-        now=poll.at,
-        next_at=_after_failure(poll, error, interval),
-        interval=interval,
+        row, trouble, watch, now=poll.at, next_at=next_at, interval=interval
     )
     return Known(
         pk=row.pk,

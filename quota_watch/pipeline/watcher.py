@@ -97,18 +97,17 @@ class Watcher:
         one that raises fails alone, and goes through the steps again as a failed poll. Raises
         `StorageError`.
         """
-        for polled in in_batches(
+        for polls in in_batches(
             claims, self._poller.poll, threads=self._concurrency, size=lambda poll: poll.size
         ):
             with self._database.write() as transaction:
-                rows = lock_claimed(transaction, [poll.claim for poll in polled])
-                polls = self._put_off(
-                    transaction, [poll for poll in polled if poll.claim.pk in rows]
-                )
-                outcomes, failures = self._all_or_each(transaction, polls, rows)
+                rows = lock_claimed(transaction, [poll.claim for poll in polls])
+                ours = [poll for poll in polls if poll.claim.pk in rows]
+                answers = self._put_off(transaction, ours)
+                outcomes, failures = self._all_or_each(transaction, answers, rows)
             _log(outcomes)
             self._last_line.note(rows.keys(), failures)
-            yield polled, outcomes
+            yield polls, outcomes
 
     def _decide(
         self,
@@ -124,9 +123,8 @@ class Watcher:
         changes, outcomes = Changes(), []
         befores = read_before(transaction, polls, rows, now=self._clock.now())
         for poll in polls:
-            before = befores[poll.claim.pk]
             interval = self._pace(poll.watch.organization)
-            known = record(transaction, poll, before, changes, interval=interval)
+            known = record(transaction, poll, befores[poll.claim.pk], changes, interval=interval)
             outcome = self._judge(poll, known, failing)
             is_light = known.analysis is not None and known.analysis.is_light
             is_stalled = known.open_story(Rule.STALLED) is not None
@@ -134,14 +132,7 @@ class Watcher:
                 # To write a message, or to end a stall, takes the days before.
                 past = look_back(transaction, poll, poll.usage)
                 outcome = self._judge(poll, replace(known, analysis=past), failing)
-            first_look = before.row.last_ok is None
-            enqueue(
-                transaction,
-                outcome.transitions,
-                outcome.known,
-                self._channels,
-                first_look=first_look,
-            )
+            enqueue(transaction, outcome, self._channels)
             outcomes.append(outcome)
         changes.write(transaction)
         return outcomes
