@@ -229,17 +229,17 @@ def test_discord_shows_names_as_they_are(name, shown):
     ],
 )
 def test_what_discord_says_of_a_refusal_is_read(answer, words, seconds):
-    complaint = Discord().complaint(answer)
-    assert complaint.words.startswith(words)
-    assert bool(complaint.words) == bool(words)
-    assert complaint.seconds == seconds
+    said, wait = Discord().complaint(answer)
+    assert said.startswith(words)
+    assert bool(said) == bool(words)
+    assert wait == seconds
 
 
 @pytest.mark.parametrize(
     ("answer", "words"), [(b"no_service\n", "no_service"), (b"<html>no", ""), (b"a" * 999, "")]
 )
 def test_what_slack_says_of_a_refusal_is_read(answer, words):
-    assert Slack().complaint(answer).words == words
+    assert Slack().complaint(answer) == (words, None)
 
 
 def card(body: dict[str, Any]) -> dict[str, Any]:
@@ -274,8 +274,8 @@ def test_names_stand_in_teams_only_where_nothing_is_markup():
 
 def test_what_teams_says_of_a_refusal_is_read():
     answer = b'{"error": {"code": "TriggerInputSchemaMismatch", "message": "The input \'canary\'"}}'
-    assert Teams().complaint(answer).words == "TriggerInputSchemaMismatch"
-    assert Teams().complaint(b'{"error": "x"}').words == ""
+    assert Teams().complaint(answer) == ("TriggerInputSchemaMismatch", None)
+    assert Teams().complaint(b'{"error": "x"}') == ("", None)
 
 
 def events(facts: Facts, now=NOON) -> tuple[dict[str, Any], ...]:
@@ -333,7 +333,7 @@ def test_what_pagerduty_says_of_a_refusal_is_read():
     answer = (
         b'{"status": "invalid event", "message": "Event object is invalid", "errors": ["a", 1]}'
     )
-    assert PagerDuty("R1").complaint(answer).words == "Event object is invalid; a"
+    assert PagerDuty("R1").complaint(answer) == ("Event object is invalid; a", None)
 
 
 def test_pagerduty_is_told_everything_at_once_and_alone():
