@@ -184,7 +184,8 @@ def export(
     """
     refuse_backward(first, last)
     path = None if output in {None, Path("-")} else output
-    kind = format_ or _by_ending(path)
+    ending = path.suffix.removeprefix(".").lower() if path else ""
+    kind = format_ or (ending if ending in _FORMATS else _FORMATS[0])
     with context.existing() as database, database.read() as connection:
         pks = None
         if organizations:
@@ -202,11 +203,6 @@ def export(
             _write(file, _counted(rows, bar.advance), kind, types)
     if path is not None:
         click.echo(f"{plural(total, 'day')} written to {path}", err=True)
-
-
-def _by_ending(path: Path | None) -> str:
-    ending = path.suffix.removeprefix(".").lower() if path else ""
-    return ending if ending in _FORMATS else _FORMATS[0]
 
 
 def _counted(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import click
@@ -181,6 +182,20 @@ def test_watching_that_is_interrupted_ends_with_130(folder: Folder) -> None:
 def test_watching_is_for_the_overview_alone(folder: Folder, other: str) -> None:
     with pytest.raises(click.UsageError, match=f"--watch and {other} exclude each other"):
         folder(status, "--watch", other)
+
+
+def test_past_a_limit_that_drops_events_the_note_says_what_is_so_now(
+    folder: Folder, station: Station, upstream: Upstream
+) -> None:
+    upstream.set(SHOP, NOON.date(), pageview=20_001)
+    station.cycle()
+    for later, note_of_drops in ((0, "are dropped within 30 minutes of that"), (2, "are dropped")):
+        now = NOON + later * DAY
+        with station.database.read() as connection:
+            (shown,) = statuses(connection, [replace(SHOP, drops=True)], now=now)
+        lines = printed_on_terminal(partial(show, [shown], now=now, pending=0))
+        note = " ".join(" ".join(lines).split())
+        assert f"over since 2026-03-15; new events {note_of_drops} " in f"{note} "
 
 
 def test_past_two_intervals_the_state_is_unknown_and_says_since_when(folder, station) -> None:
