@@ -36,25 +36,17 @@ from quota_watch.storage.deliveries import (
 )
 from quota_watch.storage.schema import delivery
 
-PATIENCE = timedelta(hours=1)
-"""How long anything else may fail before its channel counts as failing."""
-
-
-_NOTED_FOR = timedelta(minutes=10)
-
-
-_LONGEST_AGO = timedelta(days=7)
-
-
-_MOST_LOOKED_AT = 200
-
-
-_FAILURES = (DeliveryReason.REFUSED, DeliveryReason.GAVE_UP)
-
-
-URGENT_PATIENCE = timedelta(minutes=10)
+_URGENT_PATIENCE = timedelta(minutes=10)
 """How long a critical delivery may fail before the fallback channels get it too."""
 
+_PATIENCE = timedelta(hours=1)
+"""How long anything else may fail before its channel counts as failing."""
+
+_FAILURES = (DeliveryReason.REFUSED, DeliveryReason.GAVE_UP)
+_NOTED_FOR = timedelta(minutes=10)
+_LONGEST_AGO = timedelta(days=7)
+_MOST_LOOKED_AT = 200
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 _UNNAMED = timedelta(hours=24)
 _NAMED_AGAIN = timedelta(hours=1)
@@ -62,7 +54,6 @@ _SKEW = timedelta(seconds=60)
 """How far two clocks may be apart, or one may go back, without anything waiting for long."""
 
 _LONGEST_LOG = 20
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +237,7 @@ def _retried(
 ) -> Iterable[Row[Any]]:
     query = _shown(channels).where(IS_PENDING, delivery.c.attempts > 0)
     for row in connection.execute(query):
-        patience = URGENT_PATIENCE if is_urgent(row.severity, row.type) else PATIENCE
+        patience = _URGENT_PATIENCE if is_urgent(row.severity, row.type) else _PATIENCE
         if now - first_attempt(row.log or (), now) >= patience:
             yield row
 
@@ -365,7 +356,7 @@ def _overdue(connection: Connection, channels: Collection[str], now: datetime) -
         each
         for each in waiting
         if now - (first_attempt(each.log, now) if each.attempts else each.created_at)
-        >= URGENT_PATIENCE
+        >= _URGENT_PATIENCE
     ]
     stuck = {each.channel for each in late if each.attempts}
     return [each for each in late if each.channel in stuck]
