@@ -185,7 +185,7 @@ def kept_forecasts(
             p50=p50,
             p90=p90,
             probability_over=probability,
-            crosses_on=msgspec.convert(crosses_on, Crossing | None),
+            crosses_on=crosses_on and msgspec.convert(crosses_on, Crossing),
         )
         for pk, day, p10, p50, p90, used, probability, crosses_on in connection.execute(query)
     }

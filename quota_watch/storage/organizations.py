@@ -127,7 +127,7 @@ def mismatch_json(mismatch: Mismatch | None) -> dict[str, Any] | None:
 
 def known_sites(stored: StoredSites) -> dict[str, KnownSite]:
     """Read the sites, by id."""
-    return msgspec.convert(stored or {}, dict[str, KnownSite])
+    return {id_: msgspec.convert(site, KnownSite) for id_, site in (stored or {}).items()}
 
 
 def with_usage(
