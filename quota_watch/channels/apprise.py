@@ -76,8 +76,9 @@ class AppriseChannel(Channel):
         if self._attempt is not None and self._attempt.is_alive():
             raise DeliveryError(f"an earlier attempt to reach {self._service} is still hanging")
         if self._accepted != message.id:
-            title, body = subject(*message.facts, now=now), plain_text(message.facts, now)
-            self._try(message.id, title, body, _TYPES[tone_of(message.facts[0])])
+            facts = message.facts
+            title, body = subject(*facts, now=now), plain_text(facts, now)
+            self._try(message.id, title, body, _TYPES[tone_of(facts[0])])
 
     def notify(self, notice: Notice, *, now: datetime) -> None:  # noqa: ARG002 -- the protocol's
         """Hand the words to the service."""

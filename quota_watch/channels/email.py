@@ -76,9 +76,10 @@ class EmailChannel(Channel):
 
     def send(self, message: Message, *, now: datetime) -> None:
         """Send one mail; sent again, it bears the same `Message-ID`."""
+        facts = message.facts
         mail = compose(
-            self._rendered(message, now),
-            message.facts,
+            self._rendered(facts, message.recipient, now),
+            facts,
             id=message.id,
             sender=self._sender,
             recipient=address(message.recipient),
@@ -102,11 +103,11 @@ class EmailChannel(Channel):
         """End the session."""
         self._server.rest()
 
-    def _rendered(self, message: Message, now: datetime) -> Rendered:
+    def _rendered(self, facts: Sequence[Facts], recipient: str, now: datetime) -> Rendered:
         """Render with the user's templates, or ours where those fail: an alert must go out."""
-        facts, links = message.facts, self._silence_links
+        links = self._silence_links
         if links is not None:
-            facts = tuple(links.added_to(each, address=message.recipient) for each in facts)
+            facts = [links.added_to(each, address=recipient) for each in facts]
         try:
             return self._renderer.email(*facts, channel=self.name, now=now)
         except TemplateError as error:
