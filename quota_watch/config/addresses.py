@@ -19,8 +19,6 @@ MAILTO = "mailto:"
 SQLITE = "sqlite:///"
 """How the URL of a SQLite file begins."""
 
-DEFAULT_DATABASE = f"{SQLITE}quota-watch.db"
-
 _DATABASES = '"sqlite:///FILE", "sqlite:////FOLDER/FILE", "postgresql://USER@HOST/NAME"'
 _SQLITE_MISTAKES = (
     (

@@ -25,7 +25,7 @@ Flag = Annotated[bool, values.flag]
 Events = Annotated[int, partial(values.whole, least=1, most=_MOST_EVENTS)]
 Level = Annotated[int, partial(values.whole, least=1, most=1_000)]
 Duration = Annotated[timedelta, values.parse_duration]
-SomeTime = Annotated[timedelta, partial(values.parse_duration, least=_SECOND)]
+Interval = Annotated[timedelta, partial(values.parse_duration, least=_SECOND)]
 Switchable = Annotated[timedelta | Literal[False], values.duration_or_off]
 TimeZone = Annotated[str, values.time_zone]
 ServerUrl = Annotated[str, addresses.server]
@@ -104,7 +104,7 @@ class RybbitTable(Section):
 class PollTable(Section):
     """How often and how many at a time."""
 
-    interval: SomeTime = timedelta(minutes=15)
+    interval: Interval = timedelta(minutes=15)
     concurrency: Annotated[int, partial(values.whole, least=1, most=64)] = 8
     history: Duration = timedelta(days=400)
 
@@ -113,7 +113,7 @@ class DatabaseTable(Section):
     """Where counts and alerts are stored; `Config.database_url()` resolves the URL."""
 
     url: Annotated[Secret, partial(secrets.secret, check=addresses.database_url)] = Secret(
-        addresses.DEFAULT_DATABASE, check=addresses.database_url
+        f"{addresses.SQLITE}quota-watch.db", check=addresses.database_url
     )
     keep_snapshots: Duration = timedelta(days=400)
     keep_days: Duration = timedelta(days=1830)
@@ -263,7 +263,7 @@ class HeartbeatTable(Section, needed={"url": '"env:HEARTBEAT_URL"'}):
     """A URL that is requested while all is well."""
 
     url: SecretUrl
-    interval: SomeTime = timedelta(minutes=5)
+    interval: Interval = timedelta(minutes=5)
 
 
 class WebTable(Section):
