@@ -70,9 +70,9 @@ class RetrySchedule:
     """
 
     delays: tuple[timedelta, ...]
-    then: timedelta
-    until: timedelta
     late_from: int = 0
+    then: timedelta = timedelta(hours=1)
+    until: timedelta = timedelta(hours=72)
 
 
 WEBHOOK_RETRIES = RetrySchedule(
@@ -82,8 +82,6 @@ WEBHOOK_RETRIES = RetrySchedule(
         timedelta(minutes=5),
         timedelta(minutes=30),
     ),
-    then=timedelta(hours=1),
-    until=timedelta(hours=72),
     late_from=2,
 )
 EMAIL_RETRIES = RetrySchedule(
@@ -93,8 +91,6 @@ EMAIL_RETRIES = RetrySchedule(
         timedelta(minutes=10),
         timedelta(minutes=30),
     ),
-    then=timedelta(hours=1),
-    until=timedelta(hours=72),
 )
 
 

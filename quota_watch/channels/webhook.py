@@ -110,8 +110,7 @@ class OwnTemplate(Form):
 
 def compact(payload: Mapping[str, Any]) -> bytes:
     """Write JSON in the same bytes however the payload was stored in between."""
-    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return text.encode()
+    return json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def json_object(answer: bytes) -> Mapping[str, Any]:

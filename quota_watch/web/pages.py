@@ -128,9 +128,7 @@ def alerts(reading: Reading) -> str:
     """Show all open stories and the newest of the others, by organization, and silences."""
     connection, only_open = reading.connection, request.args.get("state") == "open"
     stories = alerts_of(connection, None, only_open=True)
-    newest = []
-    if not only_open:
-        newest = alerts_of(connection, None, only_open=False, most=_MOST_STORIES)
+    newest = [] if only_open else alerts_of(connection, None, only_open=False, most=_MOST_STORIES)
     return _page(
         "alerts",
         reading,
