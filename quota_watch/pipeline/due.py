@@ -140,8 +140,9 @@ class DueOrganizations:
 
     def _claim(self, pks: Sequence[int], leases: dict[int, Claim]) -> list[Claim]:
         with self._database.write() as connection:
-            now = self._clock.now()
-            claimed = claims.claim_due(connection, pks, interval=self._interval(), now=now)
+            claimed = claims.claim_due(
+                connection, pks, interval=self._interval(), now=self._clock.now()
+            )
         leases |= {claim.pk: claim for claim in claimed}
         return claimed
 

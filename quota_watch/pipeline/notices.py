@@ -106,8 +106,9 @@ class Notices:
                         continue
                     readers = self.channels_of(Rule.DELIVERY)
                     to = [other for other in readers if other in working] or working
-                about_it = AboutChannel(name)
-                self._enqueue(connection, about_it, Rule.DELIVERY, conditions.get(name), to=to)
+                self._enqueue(
+                    connection, AboutChannel(name), Rule.DELIVERY, conditions.get(name), to=to
+                )
 
     def config(self, problems: Sequence[str]) -> None:
         """Report that a new config was refused for these problems, and the old one stays in force.
@@ -204,7 +205,11 @@ class Reports:
         with self.database.read() as connection:
             receivers = deliveries.receivers_of_report(connection, span.id)
             for channel in channels:
-                missing = [to for to in channel.recipients if (channel.name, to) not in receivers]
+                missing = [
+                    (channel, to)
+                    for to in channel.recipients
+                    if (channel.name, to) not in receivers
+                ]
                 if channel.keeps_incidents or not missing:  # a report is no incident: it has no end
                     continue
                 is_late = now >= span.due_at + _PATIENCE
@@ -219,13 +224,12 @@ class Reports:
                     public_url=self.public_url,
                 )
                 outgoing += [
-                    replace(each, not_before=until_quiet_ends(self.quiet, now))
-                    for each in envelopes(
-                        facts,
-                        [(channel, to) for to in missing],
-                        quiet=self.quiet,
+                    replace(
+                        each,
+                        not_before=until_quiet_ends(self.quiet, now),
                         expires_at=span.expires_at + _PATIENCE,
                     )
+                    for each in envelopes(facts, missing, quiet=self.quiet)
                 ]
         if outgoing:
             with self.database.write() as connection:
@@ -243,9 +247,14 @@ def facts_for(
     public_url: str | None,
 ) -> Facts:
     """Return the facts of a report about these organizations, from what is known now."""
-    entries = stored.organizations(connection, watches, span, now=now)
-    own = stored.own_affairs(connection, span, now=now)
-    return report_facts(span, entries, own, now=now, time_zone=time_zone, public_url=public_url)
+    return report_facts(
+        span,
+        stored.organizations(connection, watches, span, now=now),
+        stored.own_affairs(connection, span, now=now),
+        now=now,
+        time_zone=time_zone,
+        public_url=public_url,
+    )
 
 
 def watches_of(channel: str, watches: Sequence[Watch], groups: Sequence[str] = ()) -> list[Watch]:

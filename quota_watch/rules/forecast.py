@@ -81,12 +81,11 @@ def verdict(known: Known) -> Verdict:
         open_story=next((story for story in stories if story.is_open), None),
         ended_before=any(story.reason is Reason.NO_LONGER_LIKELY for story in stories),
     )
-    overtaken = verdict.reason is RiskReason.LIMIT_REACHED
     return replace(
         verdict,
         says=says(verdict, known.forecast),
         condition=None if verdict.figures is None else condition_of(verdict.figures),
-        end=Reason.OVERTAKEN if overtaken else None,
+        end=Reason.OVERTAKEN if verdict.reason is RiskReason.LIMIT_REACHED else None,
     )
 
 
@@ -151,8 +150,11 @@ def judge_risk(
         return Verdict(state=State.FALSE, reason=RiskReason.NOT_LIKELY)
     if open_story is not None and probability <= _CLEARED:
         return Verdict(state=State.FALSE, reason=RiskReason.CLEARLY_BETTER)
-    risk = _risk(forecast, probability, tier, now, open_story)
-    return Verdict(state=State.TRUE, reason=_REASONS[tier], figures=risk)
+    return Verdict(
+        state=State.TRUE,
+        reason=_REASONS[tier],
+        figures=_risk(forecast, probability, tier, now, open_story),
+    )
 
 
 def _tier(forecast: Forecast, probability: float, limit: int, *, ended_before: bool) -> Tier | None:

@@ -36,12 +36,11 @@ def verdict(known: Known) -> Verdict:
 
 def says_more(condition: Condition, story: Story) -> Reason | None:
     """Look for a site that the story does not name yet; each is reported once within it."""
-    sites = set((condition.mark or "").split())
-    return Reason.MORE_SITES_NEED_PLAN if sites - _sites_of(story) else None
+    return Reason.MORE_SITES_NEED_PLAN if _sites_of(condition) - _sites_of(story) else None
 
 
-def _sites_of(story: Story | None) -> set[str]:
-    return set() if story is None else set((story.mark or "").split())
+def _sites_of(marked: Condition | Story | None) -> set[str]:
+    return set() if marked is None else set((marked.mark or "").split())
 
 
 def sites_without_plan(known: Known) -> list[Site]:

@@ -127,8 +127,9 @@ class _Step:
         if is_less or self.now - story.told_at < every:
             return None
         number = max(1, (self.now - story.started_at) // every)
-        again = replace(story, reason=Reason.STILL_TRUE)
-        return self._transition(TransitionType.REMINDED, again, number=number)
+        return self._transition(
+            TransitionType.REMINDED, replace(story, reason=Reason.STILL_TRUE), number=number
+        )
 
     def _transition(self, type_: TransitionType, story: Story, *, number: int = 0) -> Transition:
         story = replace(

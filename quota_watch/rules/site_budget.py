@@ -21,8 +21,10 @@ def verdict(known: Known) -> Verdict:
     if not reached:
         return Verdict(state=State.UNKNOWN, says="no usage is known of any site with a budget")
     used_up = sum((level or 0) >= max(LEVELS) for level in reached)
-    state = State.TRUE if any(reached) else State.FALSE
-    return Verdict(state=state, says=f"{used_up} of {len(reached)} site budgets are used up")
+    return Verdict(
+        state=State.TRUE if any(reached) else State.FALSE,
+        says=f"{used_up} of {len(reached)} site budgets are used up",
+    )
 
 
 def events(known: Known) -> Iterator[Condition]:

@@ -185,7 +185,6 @@ def _goes_on(spike: Spike, far: float, since: date, *, is_young: bool) -> tuple[
 
 def _measure(today: Today, day: date, expected: float, limit: int) -> Spike:
     excess = max(0, round(today.counted - expected))
-    moves = today.p50 is not None and today.p50 > limit >= today.p50 - excess
     return Spike(
         day=day,
         counted=today.counted,
@@ -193,7 +192,7 @@ def _measure(today: Today, day: date, expected: float, limit: int) -> Spike:
         excess=excess,
         excess_percent=round(100 * excess / limit, 1) if limit else 100.0,
         factor=round(today.counted / expected, 1) if expected >= 1 else None,
-        moves_over=moves,
+        moves_over=today.p50 is not None and today.p50 > limit >= today.p50 - excess,
         types=_grown(today, expected),
     )
 

@@ -124,7 +124,7 @@ class Transition:
         story = self.story
         level = "-" if story.level is None else str(story.level)
         parts = [story.id, self.type, level, story.severity.label]
-        parts += [story.mark] if story.mark is not None else []
+        parts += [] if story.mark is None else [story.mark]
         parts += [str(self.number)] if self.number else []
         parts += [] if self.told else ["untold"]
         return _digest("tr", *parts)

@@ -78,6 +78,13 @@ def test_a_week_is_reported_on_monday_once(office: Office) -> None:
     assert office.at("2026-03-16T09:00") == []
 
 
+def test_it_is_given_up_at_one_time_on_every_channel(office: Office) -> None:
+    office.at("2026-03-16T08:00")
+    assert len({row.channel for row in office.rows()}) == 2
+    (expiry,) = {row.expires_at for row in office.rows()}
+    assert expiry is not None
+
+
 def test_two_that_make_it_at_once_make_one(office: Office) -> None:
     office.at("2026-03-16T08:00")
     rows = office.rows()
