@@ -25,7 +25,7 @@ from quota_watch.lib import QuotaWatchError
 from quota_watch.lib.logs import get_logger, log_uncaught_exceptions
 from quota_watch.lib.text import span, what_and_advice
 from quota_watch.model.period import Period, Usage, percent
-from quota_watch.model.source import ErrorKind, Organization, UpstreamError
+from quota_watch.model.source import ErrorKind, Organization, Trouble, UpstreamError
 from quota_watch.model.watch import Watch
 from quota_watch.pipeline.watcher import PollSummary
 from quota_watch.rules.story import Transition
@@ -183,7 +183,10 @@ def _polled(
     summaries: Mapping[Organization, PollSummary],
     put_off: Mapping[Organization, timedelta],
 ) -> Iterator[Json]:
-    """Write how each poll ended; where another process took it over, what that recorded."""
+    """Write how each poll ended.
+
+    Where another process took it over, or we failed to judge it, that is what was recorded.
+    """
     answered = summaries.keys() | put_off.keys()
     elsewhere = [watch for watch in watches if watch.organization not in answered]
     with database.read() as connection:
@@ -203,14 +206,20 @@ def _polled(
             yield _ended(watch, error=_not_asked(put_off[watch.organization]), limit=watch.limit)
         else:
             known = next(recorded)
-            yield _ended(watch, usage=known.usage, limit=known.watch.limit, period=known.period)
+            yield _ended(
+                watch,
+                error=known.trouble,
+                usage=None if known.trouble else known.usage,
+                limit=known.watch.limit,
+                period=known.period,
+            )
 
 
 def _ended(
     watch: Watch,
     *,
     limit: int | None,
-    error: UpstreamError | None = None,
+    error: UpstreamError | Trouble | None = None,
     usage: Usage | None = None,
     period: Period | None = None,
     transitions: Sequence[Transition] = (),
