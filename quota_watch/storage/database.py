@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -231,7 +231,8 @@ class Database:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             if self._file is None and self.path is not None:
-                self._file = self.path.stat()
+                with suppress(FileNotFoundError):  # deleted since it was opened
+                    self._file = self.path.stat()
 
         @event.listens_for(engine, "begin")
         def begin_as(connection: Connection) -> None:
