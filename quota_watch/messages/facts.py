@@ -160,7 +160,7 @@ class Facts:
 
     @property
     def can_be_silenced(self) -> bool:
-        """Whether more may come of it: an organization's alert that is not over as it fires."""
+        """Whether more may follow: an organization's alert that is not over as it fires."""
         return self.organization is not None and self.alert.ended_at is None
 
     def to_json(self) -> dict[str, Any]:
