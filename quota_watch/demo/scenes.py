@@ -22,10 +22,11 @@ FREE_LIMIT = 3_000
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _LOOKS_A_DAY = ONE_DAY // ENFORCED_EVERY
 _MONDAY_TO_SUNDAY = (1.0, 1.06, 1.05, 1.02, 0.94, 0.62, 0.58)
-_NIGHT = (9, 6, 5, 4, 5, 8, 16, 30)
-_DAY = (46, 58, 62, 60, 56, 60, 63, 62, 58, 52, 46, 44)
-_EVENING = (40, 33, 23, 14)
-_BY_HOUR = _NIGHT + _DAY + _EVENING
+_BY_HOUR = (  # night, day, evening
+    *(9, 6, 5, 4, 5, 8, 16, 30),
+    *(46, 58, 62, 60, 56, 60, 63, 62, 58, 52, 46, 44),
+    *(40, 33, 23, 14),
+)
 _PER_MILLE = {
     "pageview": 550,
     "custom_event": 110,

@@ -10,7 +10,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from hashlib import blake2b
 from http import HTTPStatus
@@ -18,7 +18,7 @@ from math import ceil
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from quota_watch.demo.scenes import FREE_LIMIT, Scene
+from quota_watch.demo.scenes import FREE_LIMIT, Scene, Terms
 from quota_watch.demo.stage import HttpConversation, Loopback
 from quota_watch.lib.machine import Clock
 from quota_watch.model.period import ONE_DAY, each_day, is_over, month_of
@@ -41,32 +41,22 @@ _ROUTES = {  # by the scope that each needs
     _USAGE: re.compile(r"/api/sites/([^/]+)/usage"),
 }
 
-_Answer = tuple[HTTPStatus, Any]
-_FAILED: _Answer = (
-    HTTPStatus.INTERNAL_SERVER_ERROR,
-    {"error": "Failed to fetch organization event count"},
-)
-_FORBIDDEN: _Answer = (HTTPStatus.FORBIDDEN, {"error": "Forbidden"})
-_UNAUTHORIZED: _Answer = (HTTPStatus.UNAUTHORIZED, {"error": "Unauthorized"})
-_NO_SITES: _Answer = (
-    HTTPStatus.FORBIDDEN,
-    {"error": "No access to organization or no sites found"},
-)
-
 
 @dataclass(frozen=True, slots=True)
-class Charged:
-    """What a request came to: the headers of its answer, and the body of a 429 if it is one."""
+class Reply:
+    """An answer: a text, or what becomes JSON, and what the rate limits add to its headers."""
 
-    headers: Mapping[str, str]
-    refusal: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
     status: HTTPStatus
-    body: Any
+    body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+_FAILED = Reply(
+    HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "Failed to fetch organization event count"}
+)
+_FORBIDDEN = Reply(HTTPStatus.FORBIDDEN, {"error": "Forbidden"})
+_UNAUTHORIZED = Reply(HTTPStatus.UNAUTHORIZED, {"error": "Unauthorized"})
+_NO_SITES = Reply(HTTPStatus.FORBIDDEN, {"error": "No access to organization or no sites found"})
 
 
 class Simulator(Loopback):
@@ -92,14 +82,14 @@ class Simulator(Loopback):
             name: scene
             for scene in scenes
             for n in range(1, scene.sites + 1)
-            for name in (str(_site_number(scene, n)), _hex_id(scene, n))
+            for name in _site_names(scene, n)
         }
         self._budgets = Budgets() if rate_limits else None
         self._version = version
         self._counting = threading.Lock()
         super().__init__(_Conversation)
 
-    def reply(self, target: str, authorization: str) -> _Reply:
+    def reply(self, target: str, authorization: str) -> Reply:
         """Answer a GET, and count it."""
         path = urlsplit(target).path
         key = authorization.removeprefix("Bearer ") if authorization.startswith("Bearer ") else ""
@@ -108,41 +98,45 @@ class Simulator(Loopback):
             self.requests[path, reply.status] += 1
         return reply
 
-    def _public(self, path: str, key: str) -> _Reply | None:
+    def _public(self, path: str, key: str) -> Reply | None:
         """Answer what no rate limit guards, or None."""
         match path:
             case "/api/version":
-                return _Reply(HTTPStatus.OK, {"version": self._version})
+                return Reply(HTTPStatus.OK, {"version": self._version})
             case "/api/health":
-                return _Reply(HTTPStatus.OK, "OK")
+                return Reply(HTTPStatus.OK, "OK")
             case "/api/organizations":
                 now = self._clock.now()
                 scenes = [each for each in self._scenes.values() if _opens(each, key, now)]
-                listed = scenes and not key.startswith(_ORGANIZATION_KEY)
-                return _Reply(*(_organizations(scenes) if listed else _UNAUTHORIZED))
+                is_refused = not scenes or key.startswith(_ORGANIZATION_KEY)
+                return _UNAUTHORIZED if is_refused else _organizations(scenes)
             case str() if path == _EVENT_COUNT:
-                return _Reply(HTTPStatus.BAD_REQUEST, {"error": "Organization ID required"})
+                return Reply(HTTPStatus.BAD_REQUEST, {"error": "Organization ID required"})
         return None
 
-    def _guarded(self, target: str, path: str, key: str) -> _Reply:
+    def _guarded(self, target: str, path: str, key: str) -> Reply:
         """Answer what needs a key: first whether it opens this, then whether it may now."""
-        scope, name = _route(path)
+        matches = ((scope, route.fullmatch(path)) for scope, route in _ROUTES.items())
+        scope, name = next(((scope, match[1]) for scope, match in matches if match), (None, ""))
         if scope is None:
             message, status = f"Route GET:{target} not found", HTTPStatus.NOT_FOUND
-            return _Reply(status, {"message": message, "error": "Not Found", "statusCode": status})
+            return Reply(status, {"message": message, "error": "Not Found", "statusCode": status})
         now = self._clock.now()
-        scene = (self._sites if scope == _USAGE else self._scenes).get(name)
+        scene = (self._sites if scope == _USAGE else self._scenes).get(unquote(name))
         if scene is None or not _opens(scene, key, now):
-            return _Reply(*_FORBIDDEN)
+            return _FORBIDDEN
         if scene.scopes is not None and scope not in scene.scopes:
             body = {"error": "Insufficient scope", "required": scope}
-            return _Reply(HTTPStatus.FORBIDDEN, body)
-        charged = self._charge(key, now)
-        if charged.refusal is not None:
-            return _Reply(HTTPStatus.TOO_MANY_REQUESTS, charged.refusal, charged.headers)
-        return _Reply(*self._answer(scope, scene, target, now), charged.headers)
+            return Reply(HTTPStatus.FORBIDDEN, body)
+        charged = Reply(HTTPStatus.OK)
+        if self._budgets is not None:  # the best plan among the owner's organizations decides
+            plans = (each.terms(now).plan for each in self._scenes.values() if each.api_key == key)
+            charged = self._budgets.charge(key, daily=max(map(daily_limit, plans)), now=now)
+        if charged.status is not HTTPStatus.OK:
+            return charged
+        return replace(self._answer(scope, scene, target, now), headers=charged.headers)
 
-    def _answer(self, scope: str, scene: Scene, target: str, now: datetime) -> _Answer:
+    def _answer(self, scope: str, scene: Scene, target: str, now: datetime) -> Reply:
         if scope == _PLAN:
             return _organization_sites(scene, now)
         if scope == _USAGE:
@@ -151,19 +145,6 @@ class Simulator(Loopback):
             return _NO_SITES
         query = parse_qs(urlsplit(target).query)
         return _event_count(scene, {name: values[0] for name, values in query.items()}, now)
-
-    def _charge(self, key: str, now: datetime) -> Charged:
-        if self._budgets is None:
-            return Charged({}, None)
-        # The best plan among the owner's organizations decides.
-        plans = (each.terms(now).plan for each in self._scenes.values() if each.api_key == key)
-        return self._budgets.charge(key, daily=max(map(daily_limit, plans)), now=now)
-
-
-def _route(path: str) -> tuple[str | None, str]:
-    """Find the scope that the path needs and the name in it; no scope: there is no such path."""
-    matches = ((scope, route.fullmatch(path)) for scope, route in _ROUTES.items())
-    return next(((scope, unquote(match[1])) for scope, match in matches if match), (None, ""))
 
 
 def _opens(scene: Scene, key: str, now: datetime) -> bool:
@@ -175,41 +156,42 @@ class _Conversation(HttpConversation):
 
     def do_GET(self) -> None:  # noqa: N802 - called by http.server
         reply = self.server.reply(self.path, self.headers.get("Authorization", ""))
-        text = isinstance(reply.body, str)
-        body = (reply.body if text else json.dumps(reply.body, separators=(",", ":"))).encode()
+        is_text = isinstance(reply.body, str)
+        text = reply.body if is_text else json.dumps(reply.body, separators=(",", ":"))
+        body = text.encode()
+        headers = {
+            "vary": "Origin",
+            **reply.headers,
+            "content-type": f"{'text/plain' if is_text else 'application/json'}; charset=utf-8",
+            "content-length": str(len(body)),
+        }
         self.send_response_only(reply.status)
-        self.send_header("vary", "Origin")
-        for name, value in reply.headers.items():
+        for name, value in headers.items():
             self.send_header(name, value)
-        type_ = "text/plain" if text else "application/json"
-        self.send_header("content-type", f"{type_}; charset=utf-8")
-        self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
 
-def _event_count(scene: Scene, query: Mapping[str, str], now: datetime) -> _Answer:
+def _event_count(scene: Scene, query: Mapping[str, str], now: datetime) -> Reply:
     """Answer for a range of UTC days, or for all time where a date is missing."""
-    if query.get("time_zone", "UTC") != "UTC":
-        return _FAILED
     all_time = "start_date" not in query or "end_date" not in query
     try:
         start = scene.started if all_time else date.fromisoformat(query["start_date"])
         end = now.date() if all_time else date.fromisoformat(query["end_date"])
     except ValueError:
         return _FAILED
-    if start > end and not all_time:
+    if (start > end and not all_time) or query.get("time_zone", "UTC") != "UTC":
         return _FAILED
     rows = [_row(scene, day, now) for day in each_day(start, end)]
-    return HTTPStatus.OK, {"data": [row for row in rows if row["event_count"] or not all_time]}
+    data = [row for row in rows if row["event_count"] or not all_time]
+    return Reply(HTTPStatus.OK, {"data": data})
 
 
-def _organization_sites(scene: Scene, now: datetime) -> _Answer:
+def _organization_sites(scene: Scene, now: datetime) -> Reply:
     """Answer what an organization pays for, and the sites that the key may see."""
     enforced, paid = scene.enforced(now), _paid(scene, now)
-    limit = paid["eventLimit"]
-    counted = 0 if limit is None else enforced.counted
-    return HTTPStatus.OK, {
+    counted = 0 if paid.limit is None else enforced.counted
+    body = {
         "organization": {
             "id": scene.id,
             "name": scene.name,
@@ -217,51 +199,41 @@ def _organization_sites(scene: Scene, now: datetime) -> _Answer:
             "monthlyEventCount": counted,
             "overMonthlyLimit": enforced.over,
         },
-        "sites": [
-            {
-                "id": _hex_id(scene, n),
-                "siteId": _site_number(scene, n),
-                "name": f"site {n}",
-                "type": "web",
-                "domain": _domain(scene, n),
-                "organizationId": scene.id,
-                **({"requiresPlan": n > scene.sites - scene.unpaid} if scene.unpaid else {}),
-            }
-            for n in _seen_sites(scene)
-        ],
+        "sites": _sites(scene),
         "role": _role(scene),
         "subscription": {
             "monthlyEventCount": counted,
-            "eventLimit": limit,
-            "overMonthlyLimit": is_over(counted, limit),
-            "planName": paid["planName"],
-            "status": paid["status"],
+            "eventLimit": paid.limit,
+            "overMonthlyLimit": is_over(counted, paid.limit),
+            "planName": paid.plan,
+            "status": paid.status,
         },
     }
+    return Reply(HTTPStatus.OK, body)
 
 
-def _site_usage(scene: Scene, now: datetime) -> _Answer:
+def _site_usage(scene: Scene, now: datetime) -> Reply:
     """Answer a site's part of the month, and the live and whole count of its organization."""
     month = month_of(now.date())
-    days = (month.end - month.start).days
     used = scene.billed(now)
     elapsed = (now - datetime.combine(month.start, time.min, UTC)) / ONE_DAY
-    projected = round(used * days / elapsed) if elapsed >= 1 else None
-    return HTTPStatus.OK, {
+    projected = round(used * month.days / elapsed) if elapsed >= 1 else None
+    body = {
         "periodStart": month.start.isoformat(),
-        "daysInMonth": days,
+        "daysInMonth": month.days,
         "daysElapsed": elapsed,
         "siteEventsThisMonth": used // scene.sites,
         "orgEventsThisMonth": used,
-        "orgEventLimit": _paid(scene, now)["eventLimit"],
+        "orgEventLimit": _paid(scene, now).limit,
         "projectedSiteEvents": None if projected is None else projected // scene.sites,
         "projectedOrgEvents": projected,
     }
+    return Reply(HTTPStatus.OK, body)
 
 
-def _organizations(scenes: Iterable[Scene]) -> _Answer:
+def _organizations(scenes: Iterable[Scene]) -> Reply:
     """Answer the organizations that a key sees, with the sites it may see there."""
-    return HTTPStatus.OK, [
+    body = [
         {
             "id": scene.id,
             "name": scene.name,
@@ -271,21 +243,42 @@ def _organizations(scenes: Iterable[Scene]) -> _Answer:
             "members": [],
             "sites": [
                 {
-                    "id": str(_site_number(scene, n)),
-                    "domain": _domain(scene, n),
-                    "name": f"site {n}",
+                    "id": str(site["siteId"]),
+                    "domain": site["domain"],
+                    "name": site["name"],
                     "organizationId": scene.id,
                 }
-                for n in _seen_sites(scene)
+                for site in _sites(scene)
             ],
         }
         for scene in scenes
     ]
+    return Reply(HTTPStatus.OK, body)
 
 
-def _seen_sites(scene: Scene) -> range:
-    """Number the sites that the key may see, from 1."""
-    return range(1, max(scene.sites * scene.sees // _ALL, min(scene.sites, 1)) + 1)
+def _sites(scene: Scene) -> list[dict[str, Any]]:
+    """List the sites that the key may see."""
+    sites = []
+    for n in range(1, max(scene.sites * scene.sees // _ALL, min(scene.sites, 1)) + 1):
+        number, hex_id = _site_names(scene, n)
+        sites.append(
+            {
+                "id": hex_id,
+                "siteId": int(number),
+                "name": f"site {n}",
+                "type": "web",
+                "domain": f"{n}.{scene.id}.example",
+                "organizationId": scene.id,
+                **({"requiresPlan": n > scene.sites - scene.unpaid} if scene.unpaid else {}),
+            }
+        )
+    return sites
+
+
+def _site_names(scene: Scene, n: int) -> tuple[str, str]:
+    """Both names of the organization's site `n`, a number and an id, the same every time."""
+    number = int.from_bytes(blake2b(scene.id.encode(), digest_size=3).digest()) * 100 + n
+    return str(number), blake2b(f"{scene.id}/{n}".encode(), digest_size=6).hexdigest()
 
 
 def _role(scene: Scene) -> str:
@@ -295,29 +288,14 @@ def _role(scene: Scene) -> str:
     return scene.role if scene.sees == _ALL else "member"
 
 
-def _site_number(scene: Scene, n: int) -> int:
-    """The number of the organization's site `n`, the same every time."""
-    return int.from_bytes(blake2b(scene.id.encode(), digest_size=3).digest()) * 100 + n
-
-
-def _hex_id(scene: Scene, n: int) -> str:
-    """The other name of the organization's site `n`."""
-    return blake2b(f"{scene.id}/{n}".encode(), digest_size=6).hexdigest()
-
-
-def _domain(scene: Scene, n: int) -> str:
-    """The domain of the organization's site `n`."""
-    return f"{n}.{scene.id}.example"
-
-
-def _paid(scene: Scene, now: datetime) -> dict[str, Any]:
-    """Look up what is paid for; where that fails, the free plan."""
+def _paid(scene: Scene, now: datetime) -> Terms:
+    """Look up what is paid for; where there is no limit or that fails, the free plan."""
     terms = scene.terms(now)
-    if terms.limit is None:
-        return {"eventLimit": None, "planName": "free", "status": "free"}
-    if any(start <= now < end for start, end in scene.hiccups):
-        return {"eventLimit": FREE_LIMIT, "planName": "free", "status": "free"}
-    return {"eventLimit": terms.limit, "planName": terms.plan, "status": terms.status}
+    fails = any(start <= now < end for start, end in scene.hiccups)
+    if terms.limit is not None and not fails:
+        return terms
+    limit = None if terms.limit is None else FREE_LIMIT
+    return replace(terms, limit=limit, plan="free", status="free")
 
 
 def _row(scene: Scene, day: date, now: datetime) -> dict[str, Any]:
@@ -339,10 +317,12 @@ class Budgets:
     _days: Counter[tuple[str, date]] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def charge(self, owner: str, *, daily: int, now: datetime) -> Charged:
+    def charge(self, owner: str, *, daily: int, now: datetime) -> Reply:
         """Take one request from the owner's budget, or refuse it."""
         with self._lock:
-            tokens, day = self._refilled(owner, now), (owner, now.date())
+            tokens, at = self._buckets.get(owner, (float(BURST), now))
+            tokens = min(BURST, tokens + max((now - at).total_seconds(), 0.0) * _REFILL)
+            day = owner, now.date()
             scope = "daily" if self._days[day] >= daily else "burst" if tokens < 1 else None
             if scope is None:
                 tokens -= 1
@@ -351,14 +331,10 @@ class Budgets:
             remaining = max(daily - self._days[day], 0)
         return _charged(scope, tokens=tokens, daily=daily, remaining=remaining, now=now)
 
-    def _refilled(self, owner: str, now: datetime) -> float:
-        tokens, at = self._buckets.get(owner, (float(BURST), now))
-        return min(BURST, tokens + max((now - at).total_seconds(), 0.0) * _REFILL)
-
 
 def _charged(
     scope: str | None, *, tokens: float, daily: int, remaining: int, now: datetime
-) -> Charged:
+) -> Reply:
     """Write the headers, all of whose resets are in seconds from now, and the refusal."""
     midnight = datetime.combine(now.date() + ONE_DAY, time.min, UTC)
     burst = (BURST, int(tokens), ceil((BURST - int(tokens)) / _REFILL))
@@ -371,7 +347,7 @@ def _charged(
         for name, value in zip(("limit", "remaining", "reset"), values, strict=True)
     }
     if scope is None:
-        return Charged(headers, None)
+        return Reply(HTTPStatus.OK, headers=headers)
     wait = day[2] if scope == "daily" else max(ceil((1 - tokens) / _REFILL), 1)
     refusal = {
         "error": "Rate limit exceeded",
@@ -379,4 +355,4 @@ def _charged(
         "limit": daily if scope == "daily" else BURST,
         "retryAfter": wait,
     }
-    return Charged(headers | {"retry-after": str(wait)}, refusal)
+    return Reply(HTTPStatus.TOO_MANY_REQUESTS, refusal, headers | {"retry-after": str(wait)})

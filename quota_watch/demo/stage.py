@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler
+from itertools import count
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -167,7 +168,9 @@ class Loopback(socketserver.ThreadingTCPServer):
 
     def __exit__(self, *_: object) -> None:
         self.shutdown()
-        self._hang_up()
+        for connection in tuple(self._open):  # so that no thread goes on waiting for its client
+            with suppress(OSError):  # the client was faster
+                connection.shutdown(socket.SHUT_RDWR)
         self.server_close()
         self._thread.join()
 
@@ -185,12 +188,6 @@ class Loopback(socketserver.ThreadingTCPServer):
         """Forget it: its client or its thread was done."""
         self._open.discard(request)
         super().shutdown_request(request)
-
-    def _hang_up(self) -> None:
-        """Shut every connection, so that no thread goes on waiting for its client."""
-        for connection in tuple(self._open):
-            with suppress(OSError):  # the client was faster
-                connection.shutdown(socket.SHUT_RDWR)
 
 
 _IDLE_SECONDS = 30.0  # before a silent connection is closed
@@ -224,15 +221,14 @@ class MailSink(Loopback):
         self._folder = folder
         self._on_mail = on_mail
         self._lock = threading.Lock()
-        self._count = 0
+        self._numbers = count(1)
 
     def keep(self, content: bytes) -> None:
         """Write one mail to its files and announce it."""
         mail = message_from_bytes(content, policy=policy.default)
         html = mail.get_body(("html",))
         with self._lock:
-            self._count += 1
-            file = self._folder / f"{self._count:02}.eml"
+            file = self._folder / f"{next(self._numbers):02}.eml"
             file.write_bytes(content)
             if html is not None:
                 file.with_suffix(".html").write_text(html.get_content(), encoding="utf-8")

@@ -35,7 +35,7 @@ def test_recorded_headers_and_bodies_are_met(golden, name):
         budgets.charge("o", daily=5_000, now=now - (6_000 - n) * SECOND)
     spent = spend(budgets, charged - quiet + (recorded["status"] == 429), now=now)
     assert dict(spent.headers) == headers
-    assert spent.refusal == (recorded["body"] if recorded["status"] == 429 else None)
+    assert spent.body == (recorded["body"] if recorded["status"] == 429 else None)
 
 
 def test_five_requests_a_second_come_back():
@@ -43,8 +43,8 @@ def test_five_requests_a_second_come_back():
     spend(budgets, 50)
     for n in range(1, 26):
         answer = spend(budgets, 1, now=NOON + n * SECOND / 5)
-        assert answer.refusal is None
-    assert spend(budgets, 1, now=NOON + 5 * SECOND).refusal["scope"] == "burst"
+        assert answer.body is None
+    assert spend(budgets, 1, now=NOON + 5 * SECOND).body["scope"] == "burst"
 
 
 def test_a_refused_burst_costs_nothing_of_the_day():
@@ -56,20 +56,20 @@ def test_a_refused_burst_costs_nothing_of_the_day():
 def test_the_day_begins_again_at_midnight_utc():
     budgets = Budgets()
     late = NOON.replace(hour=23, minute=59, second=59)
-    assert spend(budgets, 3, now=late, daily=2).refusal["retryAfter"] == 1
-    assert spend(budgets, 1, now=late + SECOND, daily=2).refusal is None
+    assert spend(budgets, 3, now=late, daily=2).body["retryAfter"] == 1
+    assert spend(budgets, 1, now=late + SECOND, daily=2).body is None
 
 
 def test_owners_have_budgets_of_their_own():
     budgets = Budgets()
-    assert spend(budgets, 51).refusal is not None
-    assert spend(budgets, 1, owner="other").refusal is None
+    assert spend(budgets, 51).body is not None
+    assert spend(budgets, 1, owner="other").body is None
 
 
 def test_a_clock_that_goes_back_refills_nothing():
     budgets = Budgets()
     spend(budgets, 50)
-    assert spend(budgets, 1, now=NOON - SECOND).refusal is not None
+    assert spend(budgets, 1, now=NOON - SECOND).body is not None
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_never_more_than_the_limits_pass(waits, daily):
     budgets, now, passed = Budgets(), NOON, []
     for wait in waits:
         now += timedelta(seconds=wait)
-        if budgets.charge("o", daily=daily, now=now).refusal is None:
+        if budgets.charge("o", daily=daily, now=now).body is None:
             passed.append(now)
     assert len(passed) <= daily
     for n, first in enumerate(passed):
