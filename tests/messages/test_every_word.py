@@ -103,7 +103,7 @@ def assert_readable(alert):
 
 
 @pytest.mark.parametrize("transition", list(transitions()))
-def test_without_any_facts_it_still_reads_well(transition):
+def test_with_nothing_but_its_own_figures_it_still_reads_well(transition):
     for used in (91_234, 104_310, None):
         assert_readable(tell(transition, used, of=LONG, measured_at=None).alert)
     assert_readable(tell(transition, None, of=replace(BIG, limit=None), measured_at=None).alert)

@@ -14,6 +14,7 @@ from quota_watch.model.period import ONE_DAY, Period, each_day, month_of
 from quota_watch.model.source import ErrorKind
 from quota_watch.rules.spike import Spike, TypeExcess
 from quota_watch.rules.stalled import Stall
+from quota_watch.rules.verdict import Reason
 
 SERVER = "https://app.rybbit.io"
 TODAYS_PART = 20
@@ -146,3 +147,38 @@ def failing_channel(now: datetime) -> dict[str, Any]:
         "attempts": 7,
         "last_error": "smtp.example.com:587: connection refused",
     }
+
+
+def detail_of(reason: Reason, now: datetime) -> dict[str, Any]:
+    """Return the figures that a rule gives with its reason."""
+    small = {"limit": 100_000, "plan": "standard100k", "status": "active"}
+    large = {"limit": 250_000, "plan": "standard250k", "status": "active"}
+    none = {"limit": None, "plan": None, "status": None}
+    details: dict[Reason, Mapping[str, Any]] = {
+        Reason.ABOVE_EXPECTED: spike(now),
+        Reason.NO_EVENTS: stall(now),
+        Reason.ALL_POLLS_FAIL: all_failing(now, "Acme"),
+        Reason.CHANNEL_FAILS: failing_channel(now),
+        Reason.CONFIG_REFUSED: REFUSED,
+        Reason.DISCOVERED: FOUND,
+        Reason.KEY_SEES_LESS: {"ours": 91_234, "theirs": 120_500},
+        Reason.UPSTREAM_COUNTS_LESS: {"ours": 91_234, "theirs": 60_100},
+        Reason.USED_FELL: {"before": 120_500, "days": None},
+        Reason.PAST_DAYS_GREW: {"before": 27_830, "after": 166_980, "days": 31},
+        Reason.BUDGET_REACHED: {"site": "shop.example", "used": 45_120, "budget": 50_000},
+        Reason.CLOSED_OVER: {"used": 104_310, "limit": 100_000},
+        Reason.LIMIT_RAISED: {"before": small, "after": large},
+        Reason.LIMIT_LOWERED: {"before": large, "after": small},
+        Reason.LIMIT_FOUND: {"before": none, "after": small},
+        Reason.LIMIT_REMOVED: {"before": small, "after": none},
+        Reason.STATUS_CHANGED: {"before": small | {"status": "trialing"}, "after": small},
+        Reason.RYBBIT_DROPS_EVENTS: {
+            "since": iso(now - timedelta(hours=1)),
+            "theirs": 100_412,
+            "their_limit": 100_000,
+            "plan": "standard100k",
+            "status": "active",
+        },
+        Reason.SITES_NEED_PLAN: {"sites": ["new.example"], "of": 2, "new": ["new.example"]},
+    }
+    return dict(details.get(reason, {}))

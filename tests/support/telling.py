@@ -51,7 +51,10 @@ def about(
     period: Period | None = None,
     **changes: Any,
 ) -> Transition:
-    """Return the first step of a story of `rule`, with the condition that made it."""
+    """Return the first step of a story of `rule`, with the condition that made it.
+
+    Its figures are made up where `detail` does not name them.
+    """
     of = replace(story(None), rule=rule, reason=reason, severity=severity, started_at=NOON)
     of = replace(of, **changes)
     condition = Condition(
@@ -62,7 +65,7 @@ def about(
         tier=of.tier,
         mark=of.mark,
         part=of.part,
-        detail=detail,
+        detail=made_up.detail_of(reason, NOON) | (detail or {}),
         period=period,
     )
     return Transition(
