@@ -288,7 +288,7 @@ class _Maker:
             reason=reason,
             level=level,
             tier=tier,
-            detail=detail,
+            detail=made_up.detail_of(reason, self.now) | dict(detail or {}),
             period=period,
             is_event=rule in _ONCE or reason in {Reason.CLOSED_OVER, Reason.USED_FELL},
         )

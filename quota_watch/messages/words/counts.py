@@ -25,7 +25,6 @@ from quota_watch.rules.no_plan import sites_without_plan
 from quota_watch.rules.verdict import Reason
 
 _MOST_TYPES = 3
-_BROKEN = "Polls work, so tracking is probably broken."
 
 
 def mismatch_fired(case: Situation) -> Words:
@@ -47,14 +46,11 @@ mismatch_ended = partial(
 
 
 def _restricted(case: Situation) -> Words:
-    ours, theirs = case.detail.get("ours"), case.detail.get("theirs")
-    title, numbers = f"The key for {case.name} sees only some of its events", ""
-    if ours is not None and theirs is not None:
-        title = f"The key for {case.name} sees only {number(ours)} of {events(theirs)}"
-        numbers = f"{_with_share(theirs - ours, theirs)} are not seen. "
+    ours, theirs = case.detail["ours"], case.detail["theirs"]
     return Words(
-        title=title,
-        lead=f"{numbers}Rybbit's own count decides: until this is fixed, alerts come too late.",
+        title=f"The key for {case.name} sees only {number(ours)} of {events(theirs)}",
+        lead=f"{_with_share(theirs - ours, theirs)} are not seen. "
+        "Rybbit's own count decides: until this is fixed, alerts come too late.",
         preheader="A restricted key: levels and forecasts come too late.",
         details=("Two daily reads agree; it is the key of a restricted member.", case.figures()),
         heading=FIX,
@@ -72,12 +68,9 @@ def _with_share(value: int, of: int) -> str:
 
 
 def _upstream_less(case: Situation) -> Words:
-    ours, theirs = case.detail.get("ours"), case.detail.get("theirs")
-    title = f"Rybbit counts fewer events for {case.name} than we do"
-    if ours is not None and theirs is not None:
-        title = f"Rybbit counts {events(theirs)} for {case.name}, we count {number(ours)}"
+    ours, theirs = number(case.detail["ours"]), events(case.detail["theirs"])
     return Words(
-        title=title,
+        title=f"Rybbit counts {theirs} for {case.name}, we count {ours}",
         lead="Rybbit enforces its own count: levels sent here may be early. "
         "No event is lost by that.",
         details=(
@@ -92,16 +85,12 @@ def _upstream_less(case: Situation) -> Words:
 
 
 def _fell(case: Situation) -> Words:
-    before, now = case.detail.get("before"), case.used
-    title, what = f"The count of {case.name} fell within the period", ""
-    if before is not None and now is not None:
-        title = f"The count of {case.name} fell from {number(before)} to {events(now)}"
-        days = case.detail.get("days")
-        changed = f" as {plural(days, 'past day')} changed" if days else ""
-        what = f"{_with_share(before - now, before)} are gone{changed}. "
+    before, now, days = case.detail["before"], case.used or 0, case.detail["days"]
+    changed = f" as {plural(days, 'past day')} changed" if days else ""
     return Words(
-        title=title,
-        lead=f"{what}A site was deleted or moved, or the key sees fewer sites now.",
+        title=f"The count of {case.name} fell from {number(before)} to {events(now)}",
+        lead=f"{_with_share(before - now, before)} are gone{changed}. "
+        "A site was deleted or moved, or the key sees fewer sites now.",
         details=("Levels already sent are not sent again.", case.figures()),
         steps=(
             "If you deleted or moved a site, there is nothing to do.",
@@ -113,19 +102,14 @@ def _fell(case: Situation) -> Words:
 
 def moved_fired(case: Situation) -> Words:
     """Say how the count of past days changed, and what that means."""
-    before, after = case.detail.get("before"), case.detail.get("after")
-    title, days = f"Past days of {case.name} grew suddenly", case.detail.get("days")
-    start = f"{plural(days, 'past day')} changed: a" if days else "A"
-    if before is not None and after is not None:
-        title = f"The past count of {case.name} went from {number(before)} to {number(after)}"
+    before, after = number(case.detail["before"]), number(case.detail["after"])
+    consequence = "Forecasts use the changed days; today is not a spike."
     return Words(
-        title=title,
-        lead=f"{start} site with a history probably moved in, or older events were imported.",
-        preheader="Forecasts use the changed days; today is not a spike.",
-        details=(
-            "Forecasts use the changed days; today is not a spike.",
-            case.figures(),
-        ),
+        title=f"The past count of {case.name} went from {before} to {after}",
+        lead=f"{plural(case.detail['days'], 'past day')} changed: a site with a history probably "
+        "moved in, or older events were imported.",
+        preheader=consequence,
+        details=(consequence, case.figures()),
         steps=(
             "If you moved a site here, there is nothing to do.",
             f"Otherwise check at {case.server} which sites are new.",
@@ -135,19 +119,25 @@ def moved_fired(case: Situation) -> Words:
 
 def spike_fired(case: Situation) -> Words:
     """Say how far above the usual the day is, and which type grew."""
-    grown = list(case.detail.get("types") or ())[:_MOST_TYPES]
-    moves = case.detail.get("moves_over")
+    detail, grown = case.detail, case.detail["types"][:_MOST_TYPES]
+    factor, name = detail["factor"], _type_of(grown[0]) if grown else ""
+    times = f"{factor:,.1f} times the usual events" if factor else "far more events than usual"
+    look_at = name or "today's events"
+    day, expected = short_day(date.fromisoformat(detail["day"])), rough(detail["expected"])
+    above = (
+        f"{number(detail['counted'])} so far on {day} (UTC) instead of about {expected}: "
+        f"{share(detail['excess_percent'])} of the limit on top."
+    )
+    moves = "Without it the month would probably stay under the limit."
     return Words(
-        title=_spike_title(case, grown),
-        lead=join(
-            [
-                _above(case),
-                "Without it the month would probably stay under the limit." if moves else "",
-            ]
-        ),
+        title=f"{case.name} has {times} today{f', mostly {name}' if name else ''}",
+        lead=join([above, moves if detail["moves_over"] else ""]),
         preheader=pace(case),
         details=(_grown_types(grown), pace(case), case.figures()),
-        steps=_spike_steps(case, grown),
+        steps=(
+            f"Look at {look_at} at {case.server}: which site, which pages.",
+            _remedy(SETTINGS.get(str(grown[0]["type"])) if grown else None),
+        ),
         note="Counted events stay counted.",
     )
 
@@ -162,78 +152,54 @@ def spike_ended(case: Situation) -> Words:
     )
 
 
-def _spike_title(case: Situation, grown: list[Mapping[str, Any]]) -> str:
-    factor = case.detail.get("factor")
-    times = f"{factor:,.1f} times the usual events" if factor else "far more events than usual"
-    mostly = f", mostly {_grown_name(grown[0])}" if grown else ""
-    return f"{case.name} has {times} today{mostly}"
-
-
-def _above(case: Situation) -> str:
-    counted, expected = case.detail.get("counted"), case.detail.get("expected")
-    at = case.detail.get("day")
-    day = short_day(date.fromisoformat(at) if at else case.known.at.date())
-    if counted is None or expected is None:
-        return f"Far more than usual on {day}."
-    excess = case.detail.get("excess_percent")
-    part = "" if excess is None else f": {share(excess)} of the limit on top"
-    return f"{number(counted)} so far on {day} (UTC) instead of about {rough(expected)}{part}."
-
-
-def _grown_name(grown: Mapping[str, Any]) -> str:
+def _type_of(grown: Mapping[str, Any]) -> str:
     return one_line(str(grown["type"]), NAME)
 
 
 def _grown_types(grown: list[Mapping[str, Any]]) -> str:
     parts = [
-        f"{_grown_name(each)} {number(each['counted'])} instead of {rough(each['expected'])}"
+        f"{_type_of(each)} {number(each['counted'])} instead of {rough(each['expected'])}"
         for each in grown
     ]
     return f"Grew most: {'; '.join(parts)}." if parts else ""
 
 
-def _spike_steps(case: Situation, grown: list[Mapping[str, Any]]) -> tuple[str, ...]:
-    name = _grown_name(grown[0]) if grown else "today's events"
-    look = f"Look at {name} at {case.server}: which site, which pages."
-    setting = SETTINGS.get(str(grown[0]["type"])) if grown else None
+def _remedy(setting: Setting | None) -> str:
     if setting is Setting.BOT_BLOCKING:
-        return look, "If it's bots, block them in site settings."
+        return "If it's bots, block them in site settings."
     if setting is Setting.OWN_CODE or setting is None:
-        return look, "If a release, a loop or a test sends it too often, roll it back."
-    return (
-        look,
-        f"If you don't need it, switch off {SWITCH_NAMES[setting]} (Site Settings, Tracking).",
-    )
+        return "If a release, a loop or a test sends it too often, roll it back."
+    return f"If you don't need it, switch off {SWITCH_NAMES[setting]} (Site Settings, Tracking)."
 
 
 def stalled_fired(case: Situation) -> Words:
     """Say since when next to nothing comes, and how much should."""
-    counted, expected = case.detail.get("counted") or 0, case.detail.get("expected")
-    count = f"only {events(counted)}" if counted else "no events"
-    due = f"About {rough(expected)} were due since {case.brief(case.since())}. " if expected else ""
-    without = [site.name for site in sites_without_plan(case.known)]
-    last, id_ = case.detail.get("last_seen"), case.watch.organization.id
+    counted, expected = case.detail["counted"], rough(case.detail["expected"])
+    last, id_ = case.detail["last_seen"], case.watch.organization.id
     quiet = f'quota-watch silence {id_} --rule stalled --for 7d --reason "…"'
-    last_event = f"Last event seen {case.brief(datetime.fromisoformat(last))}." if last else ""
-    return Words(
-        title=f"{case.name}: {count} for {case.lasted()}",
-        lead=f"{due}{why_nothing(without) if without else _BROKEN}",
-        preheader="What isn't tracked can't be recovered.",
-        details=(last_event, case.figures()),
-        heading=FIX,
-        steps=(plan_step(case.server),)
-        if without
-        else (
-            (
-                "Open one of its sites: does Rybbit's script load, and do its requests to "
-                "/api/track work?"
-            ),
-            (
-                "If not, suspect a release without the script, a consent banner, a wrong domain or "
-                "site id."
-            ),
-            f"If it is meant to be quiet: `{quiet}`.",
+    lead = "Polls work, so tracking is probably broken."
+    steps: tuple[str, ...] = (
+        "Open one of its sites: does Rybbit's script load, and do its requests to /api/track work?",
+        (
+            "If not, suspect a release without the script, a consent banner, a wrong domain or "
+            "site id."
         ),
+        f"If it is meant to be quiet: `{quiet}`.",
+    )
+    without = [site.name for site in sites_without_plan(case.known)]
+    if without:
+        lead, steps = why_nothing(without), (plan_step(case.server),)
+    return Words(
+        title=f"{case.name}: {f'only {events(counted)}' if counted else 'no events'} "
+        f"for {case.lasted()}",
+        lead=f"About {expected} were due since {case.brief(case.since())}. {lead}",
+        preheader="What isn't tracked can't be recovered.",
+        details=(
+            f"Last event seen {case.brief(datetime.fromisoformat(last))}." if last else "",
+            case.figures(),
+        ),
+        heading=FIX,
+        steps=steps,
     )
 
 
