@@ -9,7 +9,7 @@ from quota_watch.messages.silence_link import SilenceLink, SilenceLinks
 from quota_watch.model.watch import Rule
 from quota_watch.rules.verdict import Reason
 from support.domain import ACME, MARCH, NOON
-from support.telling import fired, resolved, tell
+from support.telling import about, fired, resolved, tell
 
 API_KEY = "rb_0123456789abcdefghijklmnop"
 LINK = SilenceLink(organization=ACME, rule=Rule.SPIKE, period=MARCH, address="anna@example.com")
@@ -105,6 +105,6 @@ def test_what_is_over_gets_none():
 @pytest.mark.parametrize("reason", [Reason.CLOSED_OVER, Reason.LEVEL_REACHED])
 def test_what_is_reported_once_gets_none_for_there_is_nothing_to_silence(reason):
     once = reason is Reason.CLOSED_OVER
-    facts = tell(fired(100, reason=reason, ended_at=NOON if once else None))
+    facts = tell(about(Rule.THRESHOLD, reason, level=100, ended_at=NOON if once else None))
     made = links().added_to(facts, address="anna@example.com")
     assert (made.links.silence is None) is once

@@ -124,10 +124,9 @@ def _price_of_waiting(case: Situation) -> str:
 
 
 def _closed_over(case: Situation) -> Words:
-    used, limit, period = case.detail.get("used"), case.detail.get("limit"), case.message_period
-    by = "" if used is None or limit is None else f": {number(used)} of {events(limit)}"
+    by = f"{number(case.detail['used'])} of {events(case.detail['limit'])}"
     return Words(
-        title=f"{case.name} ended {month(period.start)} over its limit{by}",
+        title=f"{case.name} ended {month(case.message_period.start)} over its limit: {by}",
         lead=_closed_loss(case),
         details=("Found when the closed period was counted again.", f"Now: {case.figures()}"),
         heading="So that it doesn't happen again",
@@ -146,16 +145,9 @@ def _closed_loss(case: Situation) -> str:
 
 def site_budget_fired(case: Situation) -> Words:
     """Say which site used how much of its budget."""
-    used, budget = case.detail.get("used"), case.detail.get("budget")
-    site = one_line(str(case.detail.get("site") or "a site"), NAME)
-    if used is None or budget is None:
-        return Words(
-            title=f"{site} of {case.name} has reached a level of its budget",
-            lead="It is a share of the plan that the config sets; Rybbit drops nothing because "
-            "of it.",
-            details=(case.figures(),),
-        )
-    part, id_ = share(percent(used, budget)), case.watch.organization.id
+    used, budget = case.detail["used"], case.detail["budget"]
+    site, part = one_line(case.detail["site"] or "a site", NAME), share(percent(used, budget))
+    id_ = case.watch.organization.id
     return Words(
         title=f"{case.name}: {site} has used {part} of its budget of {events(budget)}",
         lead=f"{events(used)} so far. The budget is your own: Rybbit drops nothing past it.",

@@ -19,8 +19,7 @@ def limit_fired(case: Situation) -> Words:
     """Say what was and what is, and what that means for what is used."""
     condition = case.transition.condition
     reason = condition.reason if condition else case.transition.story.reason
-    before: _Terms = case.detail.get("before") or {}
-    after: _Terms = case.detail.get("after") or {}
+    before, after = case.detail["before"], case.detail["after"]
     at = f": {case.percent} used" if case.percent and reason is not Reason.STATUS_CHANGED else ""
     critical = case.is_over and case.transition.story.severity is Severity.CRITICAL
     return Words(
@@ -73,25 +72,20 @@ def changed(before: int | None, after: int | None) -> str:
 
 
 def _limit_title(case: Situation, reason: Reason, before: _Terms, after: _Terms) -> str:
-    old, new = before.get("limit"), after.get("limit")
+    old, new = before["limit"], after["limit"]
     if reason is Reason.STATUS_CHANGED:
         return f"The subscription of {case.name} {_from_to(before, after, 'status') or 'changed'}"
     if reason is Reason.LIMIT_LOWERED and case.watch.lapsed_plan is not None:
-        fell = f": its limit fell from {number(old)} to {events(new)}" if old and new else ""
-        return f"The plan of {case.name} lapsed{fell}"
+        return f"The plan of {case.name} lapsed: its limit fell from {number(old)} to {events(new)}"
     if reason is Reason.LIMIT_REMOVED:
-        was = f" (it was {events(old)})" if old is not None else ""
-        return f"{case.name} no longer has a limit{was}"
+        return f"{case.name} no longer has a limit (it was {events(old)})"
     if reason is Reason.LIMIT_FOUND:
-        return f"A limit{f' of {events(new)}' if new is not None else ''} was found for {case.name}"
-    if old is None or new is None:
-        verb = "raised" if reason is Reason.LIMIT_RAISED else "lowered"
-        return f"The limit of {case.name} was {verb}"
+        return f"A limit of {events(new)} was found for {case.name}"
     return f"The limit of {case.name} {changed(old, new)}"
 
 
 def _from_to(before: _Terms, after: _Terms, key: str) -> str:
-    old, new = (one_line(str(each.get(key) or ""), NAME // 2) for each in (before, after))
+    old, new = (one_line(each[key] or "", NAME // 2) for each in (before, after))
     if not new or old == new:
         return ""
     return f"went from {old} to {new}" if old else f"is {new} now"
@@ -178,7 +172,7 @@ def overtaken(case: Situation) -> Words:
 
 def _differs(case: Situation) -> str:
     """Say both numbers, and both limits, where they differ."""
-    theirs, their_limit = case.detail.get("theirs"), case.detail.get("their_limit")
+    theirs, their_limit = case.detail["theirs"], case.detail["their_limit"]
     if theirs == case.used and not (case.limit or their_limit):
         return ""
     ours = "" if case.used is None else f"We count {_of(case.used, case.limit)}"
@@ -195,16 +189,16 @@ def _of(used: int, limit: int | None) -> str:
 
 def _cause_and_remedy(case: Situation) -> tuple[str, tuple[str, ...]]:
     """Name the one cause that fits what both say, or those there can be, and what to do."""
-    theirs, limit, at = case.detail.get("theirs"), case.detail.get("their_limit"), case.server
+    theirs, limit, at = case.detail["theirs"], case.detail["their_limit"], case.server
     if limit == 0:
-        plan = one_line(str(case.detail.get("plan") or ""), NAME)
+        plan = one_line(case.detail["plan"] or "", NAME)
         unknown = f"Rybbit does not know the plan it bills ({plan}), so its" if plan else "Rybbit's"
         return f"{unknown} limit is 0: one event blocks every site.", (
             f"Check the billing at {at}; if it is right, ask Rybbit's support to set the plan.",
         )
-    status = case.detail.get("status")
+    status = case.detail["status"]
     if case.watch.lapsed_plan is not None or status in LAPSED - {"free"}:
-        ended = one_line(str(status or "lapsed"), NAME).replace("_", " ")
+        ended = one_line(status or "lapsed", NAME).replace("_", " ")
         return f"The subscription is {ended}: the free plan's limit applies.", (
             f"Renew the plan at {at}: collection resumes within 30 minutes.",
             "Run `quota-watch check` afterwards.",
@@ -224,12 +218,14 @@ def _cause_and_remedy(case: Situation) -> tuple[str, tuple[str, ...]]:
 
 def no_plan_fired(case: Situation) -> Words:
     """Say which sites collect nothing."""
-    names, of = case.detail.get("sites") or (), case.detail.get("of") or 0
-    more = case.transition.reason is Reason.MORE_SITES_NEED_PLAN
-    another = case.detail.get("new") or ()
-    new = f"New: {named(another)}. " if more and another else ""
+    names, of, more = case.detail["sites"], case.detail["of"], case.detail["new"]
+    now, new = "", ""
+    if case.transition.reason is Reason.MORE_SITES_NEED_PLAN:
+        now, new = "now ", f"New: {named(more)}. "
+    collect = "collects" if len(names) == 1 else "collect"
+    sites = f"{number(len(names))} of {number(of)} sites {collect} nothing"
     return Words(
-        title=f"{case.name}: {'now ' if more else ''}{nothing(names, of)} without a plan",
+        title=f"{case.name}: {now}{sites} without a plan",
         lead=f"{new}{why_nothing(names)}",
         preheader="Every event of these sites is lost until there is a plan.",
         details=(case.figures(),),
@@ -245,18 +241,9 @@ no_plan_ended = partial(
 )
 
 
-def nothing(names: Sequence[str], of: int) -> str:
-    """Say how many sites collect nothing: `1 of 2 sites collects nothing`."""
-    if not names:
-        return "some sites collect nothing"
-    verb = "collects" if len(names) == 1 else "collect"
-    return f"{number(len(names))} of {number(max(of, len(names)))} sites {verb} nothing"
-
-
 def why_nothing(names: Sequence[str]) -> str:
     """Say why sites collect nothing, and which."""
-    which = f": {named(names)}" if names else ""
-    return f"Rybbit collects nothing for recently created sites without a plan{which}."
+    return f"Rybbit collects nothing for recently created sites without a plan: {named(names)}."
 
 
 def plan_step(server: str) -> str:

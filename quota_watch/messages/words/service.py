@@ -14,16 +14,15 @@ _FAILED = (
 
 def delivery_fired(case: Case) -> Words:
     """Say which channel fails, since when, and with which words."""
-    attempts = case.detail.get("attempts")
-    error = case.detail.get("last_error") or case.detail.get("error")
-    tries = "" if attempts is None else f" ({plural(attempts, 'attempt')})"
+    attempts, error = case.detail["attempts"], case.detail["last_error"]
     return Words(
-        title=f"The channel {case.name} has failed for {case.lasted()}{tries}",
+        title=f"The channel {case.name} has failed for {case.lasted()} "
+        f"({plural(attempts, 'attempt')})",
         lead=f"No message got through since {case.brief(case.since())}. "
         "Retried for 72 hours, then dropped here.",
         preheader="Critical messages go to the fallback channels; all others wait.",
         details=(
-            f"Last error: {sentence(str(error))}" if error else "",
+            f"Last error: {sentence(error)}" if error else "",
             "Critical messages go to the fallback channels; all others wait.",
         ),
         heading=FIX,
@@ -48,13 +47,13 @@ delivery_ended = partial(
 
 def config_fired(case: Case) -> Words:
     """Say what is wrong with the config that was refused."""
-    problems = [sentence(str(each)) for each in case.detail.get("problems") or ()]
+    problems = [sentence(each) for each in case.detail["problems"]]
     count = plural(len(problems), "problem")
     if len(problems) > _MOST_PROBLEMS:
         problems[_MOST_PROBLEMS:] = [f"And {number(len(problems) - _MOST_PROBLEMS)} more."]
     return Words(
         title=f"A new config was refused ({count}); the old one stays in force",
-        lead=join(problems) or "It can't be used.",
+        lead=join(problems),
         preheader="None of your changes are active; after a restart nothing would be watched.",
         details=(f"Refused {case.brief(case.transition.story.started_at)}.",),
         heading=FIX,
@@ -74,30 +73,19 @@ config_ended = partial(
 
 def discovered_fired(case: Case) -> Words:
     """Say which organization the key sees, and how to have it watched."""
-    detail, id_ = case.detail, one_line(str(case.detail.get("id") or case.transition.story.subject))
-    name = one_line(str(detail.get("name") or ""), NAME) or one_line(id_, NAME)
-    limit, plan = detail.get("limit"), detail.get("plan")
-    server = one_line(str(detail.get("server") or case.name))
-    its_plan = f"plan {one_line(str(plan), NAME)}" if plan else ""
-    its_limit = f"{events(limit)} a month" if limit is not None else "no limit known"
-    terms = ", ".join(each for each in (its_plan, its_limit) if each)
-    where = f"Organization {id_} at {server}: {terms}."
-    add = f'add `[[organizations]]` with `id = "{id_}"` to the config and reload.'
-    if detail.get("watched"):
-        return Words(
-            title=f"{name} is now being watched",
-            lead='It is new, and `discover = "watch"` adds it with the settings in [alerts].',
-            details=(where,),
-            steps=(f"To give it settings of its own, {add}",),
-        )
+    detail, id_ = case.detail, one_line(case.detail["id"])
+    name = one_line(detail["name"] or "", NAME) or one_line(id_, NAME)
+    its_plan = f"plan {one_line(detail['plan'], NAME)}, " if detail["plan"] else ""
+    limit = "no limit known" if detail["limit"] is None else f"{events(detail['limit'])} a month"
+    where = f"Organization {id_} at {one_line(detail['server'])}: {its_plan}{limit}."
     return Words(
-        title=f"Nobody watches {name} ({its_limit})",
+        title=f"Nobody watches {name} ({limit})",
         lead="It could hit its limit and lose events without anyone noticing.",
         preheader=where,
         details=(where,),
         heading=CHOOSE,
         steps=(
-            f"Watch it: {add}",
+            f'Watch it: add `[[organizations]]` with `id = "{id_}"` to the config and reload.',
             'Watch every organization the key sees: `discover = "watch"` in [rybbit].',
             'Stop these messages: `discover = "off"`.',
         ),
