@@ -9,6 +9,7 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 from quota_watch.lib.text import one_line
+from quota_watch.model.period import Period
 from quota_watch.storage import deliveries
 from quota_watch.views.periods import daily_totals
 from quota_watch.views.status import STATES, Status, by_urgency, with_losses
@@ -74,7 +75,79 @@ class Query:
         return sorted(urgent, key=_ORDERS[self.sort]) if self.sort else urgent
 
 
-def overview_of(reading: Reading, query: Query) -> Mapping[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitBar:
+    """A bar's parts in percent of its width: each of `band` and `lost` a beginning and a width."""
+
+    used: float
+    limit: float
+    band: tuple[float, float] | None = None
+    likely: float | None = None
+    lost: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverviewRow:
+    """An organization with its bar, and its last days as a path."""
+
+    organization: Status
+    bar: LimitBar | None
+    recent: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Age:
+    """How old the numbers are: first of the stale ones, and whether nobody polls any more.
+
+    `oldest` is the last good poll that is longest ago among all that had one, `oldest_fresh` among
+    those that are not stale. `never` were not counted yet.
+    """
+
+    newest: datetime | None
+    oldest: datetime | None
+    oldest_fresh: datetime | None
+    stale: int
+    fresh: int
+    never: int
+    is_unwatched: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Sums over organizations; `limit` of those that are known, `unknown` counts unknown usages."""
+
+    organizations: int
+    states: Mapping[str, int]
+    used: int
+    limit: int
+    unknown: int
+    open_alerts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """What the overview's template shows: of the `chosen` organizations those of one page.
+
+    `first` is the place of its first row among them, from 1 on; `worst` the most urgent state.
+    """
+
+    query: Query
+    rows: Sequence[OverviewRow]
+    chosen: int
+    first: int
+    pages: int
+    totals: Totals
+    title: str
+    worst: str
+    period: Period | None
+    age: Age
+    pending: int
+    failed: int
+    groups: Sequence[str]
+    without_channels: Sequence[str]
+
+
+def overview_of(reading: Reading, query: Query) -> Overview:
     """Read what the overview's template shows: of the `chosen` organizations those of one page."""
     watches, today = reading.site.watches, reading.now.date()
     statuses = reading.organizations(brief=True)
@@ -86,42 +159,42 @@ def overview_of(reading: Reading, query: Query) -> Mapping[str, Any]:
     keys = {each.known.pk: each.id for each in on_page if each.known.pk is not None}
     recent = daily_totals(reading.connection, keys, today - _RECENT, today)
     counts, totals = deliveries.counts(reading.connection), _totals(statuses)
-    return {
-        "query": query,
-        "rows": [
-            {
-                "organization": each,
-                "bar": bar_of(each),
-                "recent": sparkline(recent.get(each.id, [])),
-            }
+    return Overview(
+        query=query,
+        rows=[
+            OverviewRow(
+                organization=each,
+                bar=bar_of(each),
+                recent=sparkline(recent.get(each.id, [])),
+            )
             for each in on_page
         ],
-        "chosen": len(selection),
-        "first": first + 1,
-        "pages": pages,
-        "totals": totals,
-        "title": _title(totals["states"]),
-        "worst": next(iter(totals["states"]), "ok"),
-        "period": statuses[0].period if statuses else None,
-        "age": age_of(statuses),
-        "pending": sum(n for (_, state), n in counts.items() if state == "pending"),
-        "failed": sum(n for (_, state), n in counts.items() if state == "failed"),
-        "groups": sorted({watch.group for watch in watches if watch.group}),
-        "without_channels": [watch.organization.id for watch in watches if not watch.channels],
-    }
+        chosen=len(selection),
+        first=first + 1,
+        pages=pages,
+        totals=totals,
+        title=_title(totals.states),
+        worst=next(iter(totals.states), "ok"),
+        period=statuses[0].period if statuses else None,
+        age=age_of(statuses),
+        pending=sum(n for (_, state), n in counts.items() if state == "pending"),
+        failed=sum(n for (_, state), n in counts.items() if state == "failed"),
+        groups=sorted({watch.group for watch in watches if watch.group}),
+        without_channels=[watch.organization.id for watch in watches if not watch.channels],
+    )
 
 
-def _totals(statuses: Collection[Status]) -> Mapping[str, Any]:
-    """Sum over organizations, the limits of those that are known; the most urgent state first."""
+def _totals(statuses: Collection[Status]) -> Totals:
+    """Sum over organizations; `states` come the most urgent first."""
     states = Counter(each.state for each in statuses)
-    return {
-        "organizations": len(statuses),
-        "states": {state: states[state] for state in STATES if states[state]},
-        "used": sum(each.used or 0 for each in statuses),
-        "limit": sum(each.limit or 0 for each in statuses),
-        "unknown": sum(each.used is None for each in statuses),
-        "open_alerts": sum(len(each.open_alerts) for each in statuses),
-    }
+    return Totals(
+        organizations=len(statuses),
+        states={state: states[state] for state in STATES if states[state]},
+        used=sum(each.used or 0 for each in statuses),
+        limit=sum(each.limit or 0 for each in statuses),
+        unknown=sum(each.used is None for each in statuses),
+        open_alerts=sum(len(each.open_alerts) for each in statuses),
+    )
 
 
 def _title(states: Mapping[str, int]) -> str:
@@ -132,31 +205,24 @@ def _title(states: Mapping[str, int]) -> str:
     return ", ".join(worst[:2]) or "All OK"
 
 
-def age_of(organizations: Collection[Status]) -> Mapping[str, Any]:
-    """Find how old the numbers are: first of the stale ones, and whether nobody polls any more.
-
-    `oldest` is the last good poll that is longest ago among all that had one, `oldest_fresh` among
-    those that are not stale. `never` were not counted yet.
-    """
+def age_of(organizations: Collection[Status]) -> Age:
+    """Find how old the numbers of organizations are."""
     good = [each.last_ok for each in organizations if each.last_ok]
     fresh = [each.last_ok for each in organizations if each.last_ok and not each.stale]
     polls = [each.last_poll for each in organizations if each.last_poll]
-    return {
-        "newest": max(good, default=None),
-        "oldest": min(good, default=None),
-        "oldest_fresh": min(fresh, default=None),
-        "stale": len(good) - len(fresh),
-        "fresh": len(fresh),
-        "never": len(organizations) - len(good),
-        "is_unwatched": bool(good) and not fresh and max(polls) == max(good),
-    }
+    return Age(
+        newest=max(good, default=None),
+        oldest=min(good, default=None),
+        oldest_fresh=min(fresh, default=None),
+        stale=len(good) - len(fresh),
+        fresh=len(fresh),
+        never=len(organizations) - len(good),
+        is_unwatched=bool(good) and not fresh and max(polls) == max(good),
+    )
 
 
-def bar_of(status: Status) -> Mapping[str, Any] | None:
-    """Place a bar's parts, in percent of its width; None where there is nothing to draw.
-
-    Each of `band` and `lost` is a beginning and a width.
-    """
+def bar_of(status: Status) -> LimitBar | None:
+    """Place the parts of a bar; None where there is nothing to draw."""
     limit, used = status.limit, status.used
     if not limit or used is None:
         return None
@@ -174,7 +240,7 @@ def bar_of(status: Status) -> Mapping[str, Any] | None:
             lost = (full, round(high - full, 2))
             low, high, likely = (min(each, full) for each in (low, high, likely))
         band = (low, round(high - low, 2))
-    return {"used": place(used), "limit": full, "band": band, "likely": likely, "lost": lost}
+    return LimitBar(used=place(used), limit=full, band=band, likely=likely, lost=lost)
 
 
 def sparkline(values: Sequence[int | None]) -> str | None:
