@@ -1,5 +1,6 @@
 """Asks Rybbit for event counts, plans, sites and organizations: the `Source` of this program."""
 
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -103,6 +104,7 @@ class RybbitClient:
         self._keys = keys
         self._sharing = Counter((each.server, key) for each, key in keys.items())
         self._logged: dict[tuple[str, str], tuple[timedelta, bool]] = {}
+        self._logging = threading.Lock()
         self._sites: dict[tuple[str, str], dict[str, str]] = {}  # by server and key
 
     def with_keys(self, keys: Mapping[Organization, str]) -> Self:
@@ -117,11 +119,12 @@ class RybbitClient:
         A change is logged, once for all organizations of a key.
         """
         credential = (organization.server, self._keys[organization])
-        pace = self._pace(credential, configured)
-        state = (pace.interval, pace.rests is not None and pace.rests >= _NOTABLE)
-        if state != self._logged.get(credential, (configured, False)):
-            log.warning("pace changed", server=organization.server, pace=pace.describe())
-        self._logged[credential] = state
+        with self._logging:  # of many threads that ask at once one logs it
+            pace = self._pace(credential, configured)
+            state = (pace.interval, pace.rests is not None and pace.rests >= _NOTABLE)
+            if state != self._logged.get(credential, (configured, False)):
+                log.warning("pace changed", server=organization.server, pace=pace.describe())
+            self._logged[credential] = state
         return pace
 
     def tight(self, configured: timedelta) -> list[tuple[str, Pace]]:

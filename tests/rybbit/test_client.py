@@ -501,3 +501,16 @@ def test_the_interval_is_as_long_as_the_keys_budget_needs_and_told_once(
     (warning,) = caplog.records
     assert "2 organizations every 15 min need" in str(vars(warning))
     assert "key-of-the-paced" not in str(vars(warning))
+
+
+def test_a_changed_interval_is_told_once_however_many_threads_ask(
+    http, serve, october, caplog, monkeypatch
+):
+    little = figures("daily", limit=100, remaining=99, reset=86_400)
+    paced = Paced(http, serve(lambda c: c.answer_json(data(october), *little)), "org_a", "org_b")
+    paced.days()
+    emit = caplog.handler.emit
+    monkeypatch.setattr(caplog.handler, "emit", lambda record: (time.sleep(0.05), emit(record)))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: paced.client.pace(paced.organizations[0], QUARTER), range(8)))
+    assert len(caplog.records) == 1
