@@ -51,7 +51,8 @@ SWITCH_NAMES: Mapping[Setting, str] = {
 }
 """What Rybbit calls the setting, in a site's settings under Tracking."""
 
-_OTHER_LEVERS: Mapping[Setting, str] = {
+_LEVERS: Mapping[Setting | None, str] = {
+    **{setting: f"setting {name}" for setting, name in SWITCH_NAMES.items()},
     Setting.BOT_BLOCKING: "bots can be blocked",
     Setting.OWN_CODE: "sent by your own code",
 }
@@ -134,7 +135,8 @@ def _news(case: Situation, odds: float | None) -> str:
     if step is Reason.WILL_EXCEED and case.transition.type is TransitionType.ESCALATED:
         return "The days since then confirm it."
     if step is Reason.EARLIER_DATE and when.likely is not None:
-        before = _date_before(case)
+        marks = (each.mark for each in case.known.stories if each.key == case.transition.story.key)
+        before = _day(next(marks, None))
         was = f" (before: {short_day(before)})" if before else ""
         return f"New date: {short_day(when.likely)}{was}."
     if step is Reason.BECAME_CRITICAL:
@@ -142,12 +144,6 @@ def _news(case: Situation, odds: float | None) -> str:
     if case.transition.story.tier == Reason.AT_RISK and verb(odds or 0.0) == "might":
         return "Early sign, based on a few days."
     return ""
-
-
-def _date_before(case: Situation) -> date | None:
-    """Read the date that the story had before this step."""
-    key = case.transition.story.key
-    return next((_day(story.mark) for story in case.known.stories if story.key == key), None)
 
 
 def _cost_of_waiting(case: Situation) -> str:
@@ -176,9 +172,8 @@ def beyond(forecast: ForecastFacts, limit: int, dropped: Estimate | None = None)
     low, likely, high = (
         max(0, total - limit) for total in (forecast.p10, forecast.p50, forecast.p90)
     )
-    if dropped is not None:
-        low, likely, high = low + dropped.low, likely + dropped.likely, high + dropped.high
-    return Estimate(low=low, likely=likely, high=high)
+    lost = dropped or Estimate(low=0, likely=0, high=0)
+    return Estimate(low=low + lost.low, likely=likely + lost.likely, high=high + lost.high)
 
 
 def choices(case: Situation) -> tuple[str, ...]:
@@ -308,8 +303,8 @@ def day_and_range(when: Crossing) -> str:
 
 def total(forecast: Forecast, last_day: date) -> str:
     """Say where the period ends at this pace, as a sentence without its end."""
-    ends = f"about {rough(forecast.p50)} by {short_day(last_day)}"
-    return f"At this pace: {ends} ({likely_range(forecast)})"
+    end = short_day(last_day)
+    return f"At this pace: about {rough(forecast.p50)} by {end} ({likely_range(forecast)})"
 
 
 def likely_range(forecast: Forecast) -> str:
@@ -345,10 +340,7 @@ def largest(advice: Remedies) -> str:
 
 def lever(part: Part) -> str:
     """Name what is behind a type: the setting that switches it off, or what else there is."""
-    if part.setting is None:
-        return ""
-    switch = SWITCH_NAMES.get(part.setting)
-    return f"setting {switch}" if switch else _OTHER_LEVERS.get(part.setting, "")
+    return _LEVERS.get(part.setting, "")
 
 
 def _parts(parts: Sequence[Part], title: str, before: str) -> str:
