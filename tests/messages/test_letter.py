@@ -96,7 +96,7 @@ def test_a_test_has_no_organization():
 
 @given(st.text(max_size=120), st.text(max_size=60), st.text(max_size=300))
 def test_no_name_can_add_or_break_a_header(name, id_, error):
-    organization = replace(BIG.organization, id=id_)
+    organization = replace(BIG.organization, id=f"o{id_}")  # none is empty
     facts = tell(
         fired(None),
         of=replace(
