@@ -59,7 +59,6 @@ _LONGEST_PERIOD = 366
 _MARK = "│"
 _ALL = 100  # percent
 
-
 _Count = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
 
 
@@ -123,8 +122,7 @@ def _limit_of(config: "Config", plan: str) -> int:
     """Return the limit of a plan of the config, else of Rybbit's."""
     from quota_watch.model.limit import RYBBIT_PLANS, find_plan
 
-    sold = config.plans.get(plan) or find_plan(plan)
-    if sold is not None:
+    if sold := config.plans.get(plan) or find_plan(plan):
         return sold.limit
     return pick("plan", plan, dict.fromkeys([*config.plans, *RYBBIT_PLANS], 0))
 
@@ -221,10 +219,8 @@ def _outlook(known: "Known", forecast: Forecast, usage: Usage, now: datetime) ->
         # What was dropped already is in no count: a higher limit doesn't bring it back.
         start = "If collection resumed now, it would reach" if watch.drops else "It will reach"
         whole = f"{rough(forecast.p50)} events ({words.likely_range(forecast)})"
-        return [
-            f"Over the limit{since}{what_follows}.",
-            f"{start} about {whole} by {long_day(last)}.",
-        ]
+        over = f"Over the limit{since}{what_follows}."
+        return [over, f"{start} about {whole} by {long_day(last)}."]
     outcome = words.outcome(forecast, limit, when, last)
     if forecast.p50 <= limit:
         return [outcome]
@@ -240,18 +236,14 @@ def _show_days(ahead: "PeriodForecast", usage: Usage) -> None:
         return
     click.echo()
     if not is_terminal():
-        print_table(
-            ("date", "expected", "p10", "p50", "p90"),
-            [(each.date, each.expected, each.p10, each.p50, each.p90) for each in ahead.path],
-        )
+        rows = [(each.date, each.expected, each.p10, each.p50, each.p90) for each in ahead.path]
+        print_table(("date", "expected", "p10", "p50", "p90"), rows)
         return
     click.echo(_sparks(ahead, usage))
     limit = ahead.known.watch.limit
     most = max(limit or 0, ahead.path[-1].p50, 1)
-    print_table(
-        ("day", "expected", "total", "80 % range", f"{_MARK} the limit" if limit else ""),
-        [_day(each, most, limit) for each in ahead.path],
-    )
+    headers = ("day", "expected", "total", "80 % range", f"{_MARK} the limit" if limit else "")
+    print_table(headers, [_day(each, most, limit) for each in ahead.path])
 
 
 def _day(each: DayAhead, most: int, limit: int | None) -> Sequence[object]:
@@ -278,10 +270,9 @@ def _sparks(ahead: "PeriodForecast", usage: Usage) -> str:
 def _show_help(known: "Known") -> None:
     if known.advice is None or known.usage is None:
         return
-    _section(
-        "What would help",
-        words.what_helps(known.advice, known.plan_fit, watch=known.watch, used=known.usage.used),
-    )
+    used, watch = known.usage.used, known.watch
+    lines = words.what_helps(known.advice, known.plan_fit, watch=watch, used=used)
+    _section("What would help", lines)
     _show_parts(f"types, last {plural(known.advice.span_days, 'day')}", known.advice.types)
     _show_parts("sites, this month", known.advice.sites)
 
