@@ -193,8 +193,7 @@ def compose(
     # The last one is the thread that mail programs sort by: the most severe.
     mail["References"] = " ".join(reversed(threads))
     for name, value in _filters(facts).items():
-        if value:
-            mail[f"X-Quota-Watch-{name}"] = value
+        mail[f"X-Quota-Watch-{name}"] = value
     mail.set_content(rendered.text, cte="quoted-printable")
     mail.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
     return mail
@@ -225,7 +224,7 @@ def _filters(facts: Sequence[Facts]) -> dict[str, str]:
         "Type": one_line(facts[0].type),
         "Rule": one_line(alert.rule),
         "Severity": one_line(alert.severity),
-        "Organization": ", ".join(organizations),
+        **({"Organization": ", ".join(organizations)} if organizations else {}),
         "Alert": ", ".join(_alerts(facts)),
     }
 

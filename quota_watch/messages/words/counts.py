@@ -174,7 +174,8 @@ def _remedy(setting: Setting | None) -> str:
 
 def stalled_fired(case: Situation) -> Words:
     """Say since when next to nothing comes, and how much should."""
-    counted, expected = case.detail["counted"], rough(case.detail["expected"])
+    counted, expected = case.detail["counted"], case.detail["expected"]
+    due = f"About {rough(expected)} were due since {case.brief(case.since())}. " if expected else ""
     last, id_ = case.detail["last_seen"], case.watch.organization.id
     quiet = f'quota-watch silence {id_} --rule stalled --for 7d --reason "…"'
     lead = "Polls work, so tracking is probably broken."
@@ -192,7 +193,7 @@ def stalled_fired(case: Situation) -> Words:
     return Words(
         title=f"{case.name}: {f'only {events(counted)}' if counted else 'no events'} "
         f"for {case.lasted()}",
-        lead=f"About {expected} were due since {case.brief(case.since())}. {lead}",
+        lead=f"{due}{lead}",
         preheader="What isn't tracked can't be recovered.",
         details=(
             f"Last event seen {case.brief(datetime.fromisoformat(last))}." if last else "",
