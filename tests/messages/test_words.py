@@ -361,6 +361,13 @@ def test_what_to_do_of_a_spike_depends_on_the_type(type_, said):
     assert said in tell(step).alert.next_step
 
 
+def test_a_stall_that_goes_on_through_hours_without_traffic_says_nothing_of_what_was_due():
+    going_on = about(Rule.STALLED, Reason.NO_EVENTS, detail={"expected": 0})
+    lead = tell(later(going_on, TransitionType.REMINDED, Reason.STILL_TRUE)).alert.lead
+    assert "due" not in lead
+    assert lead.endswith(" Polls work, so tracking is probably broken.")
+
+
 def test_a_stall_says_since_when_and_what_was_due():
     alert = sample_facts(now=NOON)["stalled"].alert
     assert alert.title.endswith(": no events for 1 d 2 h")
