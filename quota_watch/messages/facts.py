@@ -5,7 +5,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -169,8 +169,13 @@ class Facts:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Facts":
-        """Read what `to_json` wrote."""
-        return msgspec.convert(body, cls)
+        """Read what this version or an older one wrote: a message may wait through an upgrade."""
+        facts = msgspec.convert(body, cls)
+        alert = facts.alert
+        if alert.lead:
+            return facts
+        steps = (alert.next_step,) if alert.next_step else ()  # the first version wrote whole texts
+        return replace(facts, alert=replace(alert, lead=alert.summary, steps=steps))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

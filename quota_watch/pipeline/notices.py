@@ -68,10 +68,17 @@ class Notices:
     time_zone: str
     channels_of: Callable[[Rule], Sequence[str]]
 
-    def discovered(self, discoveries: Iterable[Discovery]) -> None:
-        """Report each organization that was found, unless it was reported before."""
+    def discovered(
+        self, discoveries: Iterable[Discovery], *, watched: Collection[Organization]
+    ) -> None:
+        """Report each organization that was found, unless it was reported before.
+
+        `watched` are those that are polled from now on.
+        """
         conditions = {
-            AboutServer(f"{each.organization.server} {each.organization.id}"): _found(each)
+            AboutServer(f"{each.organization.server} {each.organization.id}"): _found(
+                each, is_watched=each.organization in watched
+            )
             for each in discoveries
         }
         with self.database.write() as connection:
@@ -145,7 +152,7 @@ class Notices:
         )
 
 
-def _found(discovery: Discovery) -> Condition:
+def _found(discovery: Discovery, *, is_watched: bool) -> Condition:
     return Condition(
         rule=Rule.DISCOVERED,
         severity=Severity.INFO,
@@ -157,6 +164,7 @@ def _found(discovery: Discovery) -> Condition:
             "name": discovery.name,
             "plan": discovery.plan,
             "limit": discovery.limit,
+            "watched": is_watched,
         },
     )
 

@@ -31,7 +31,7 @@ from quota_watch.pipeline.outages import LastLine
 from quota_watch.pipeline.poll import Outcome, Poll
 from quota_watch.pipeline.watcher import PollSummary, Watcher
 from quota_watch.rybbit.client import build_source
-from quota_watch.service.discovery import find_new
+from quota_watch.service.discovery import find_new, with_found
 from quota_watch.service.health import Health, Heartbeat, SelfCheck
 from quota_watch.storage import StorageError, claims
 from quota_watch.storage.attempts import failing_channels
@@ -241,8 +241,11 @@ class Runtime:
         except NotYet:
             return False
         self._discover_at = now
-        self._notices.discovered(discoveries)
-        if self._config.rybbit.discover != "watch":
+        watches_them = self._config.rybbit.discover == "watch"
+        config = with_found(self._config, discoveries) if watches_them else self._config
+        watched = {watch.organization for watch in config.watches()}
+        self._notices.discovered(discoveries, watched=watched)
+        if not watches_them:
             return False
         self.found = (*self.found, *discoveries)
         return bool(discoveries)

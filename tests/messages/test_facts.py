@@ -133,6 +133,19 @@ def test_facts_survive_being_stored_as_json(shape):
     assert Facts.from_json(json.loads(json.dumps(facts.to_json(), allow_nan=False))) == facts
 
 
+def test_what_an_older_version_kept_is_read_into_the_same_type():
+    body = tell(fired()).to_json()
+    for key in ("preheader", "lead", "heading", "steps", "note"):
+        del body["alert"][key]
+    for key in ("daily", "advice", "report"):
+        del body[key]
+    body["links"] = {"organization": None}
+    facts = Facts.from_json(body)
+    assert facts.alert.lead == facts.alert.summary
+    assert facts.alert.steps == (facts.alert.next_step,)
+    assert facts.daily is None
+
+
 def test_the_page_and_the_alert_on_it_are_linked_where_there_is_one():
     links = tell(fired(), public_url="https://q.example/").links
     assert links.organization == "https://q.example/organizations/org_acme"

@@ -79,8 +79,8 @@ def test_channels_that_all_work_are_no_news(office: Office) -> None:
 
 
 def test_an_organization_that_is_found_is_told_of_once_for_ever(office: Office) -> None:
-    office.notices.discovered([found("new")])
-    office.notices.discovered([found("new"), found("other")])
+    office.notices.discovered([found("new")], watched=())
+    office.notices.discovered([found("new"), found("other")], watched=())
     assert [rule for _, rule, _ in office.told()] == ["discovered"] * 4
 
 
@@ -120,7 +120,7 @@ def split(database: Database, clock: FakeClock) -> Office:
 
 
 def test_a_client_hears_nothing_of_others_or_of_ourselves(split: Office) -> None:
-    split.notices.discovered([found("new")])
+    split.notices.discovered([found("new")], watched=())
     split.notices.config(["poll.interval: too short"])
     split.notices.failing([FAILS])
     assert {channel for channel, _, _ in split.told()} == {"mail", "hook"}

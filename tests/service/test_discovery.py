@@ -206,6 +206,15 @@ def test_what_is_to_be_watched_asks_for_a_reload(play: Play, configure, runtime)
     assert again.summary()["organizations"] == 2
 
 
+@pytest.mark.parametrize(("discover", "said"), [("watch", "is now"), ("tell", "Nobody watches")])
+def test_what_is_found_is_reported_as_watched_where_it_is(
+    play: Play, configure, runtime, database, discover: str, said: str
+) -> None:
+    runtime(configure(play(scene("shop"), scene("blog")).url, discover=discover)).discover()
+    (title,) = stories(database)
+    assert said in title
+
+
 def test_a_server_that_is_throttled_is_asked_again_within_the_hour(
     configure, http_server: HttpServer, runtime, clock
 ) -> None:

@@ -26,6 +26,7 @@ FOUND: Mapping[str, Any] = {
     "name": "New & Co",
     "plan": "pro1m",
     "limit": 1_000_000,
+    "watched": False,
 }
 _TO_COME = 55_480
 _SAT_SUN = (5, 6)

@@ -78,6 +78,14 @@ def discovered_fired(case: Case) -> Words:
     its_plan = f"plan {one_line(detail['plan'], NAME)}, " if detail["plan"] else ""
     limit = "no limit known" if detail["limit"] is None else f"{events(detail['limit'])} a month"
     where = f"Organization {id_} at {one_line(detail['server'])}: {its_plan}{limit}."
+    add = f'add `[[organizations]]` with `id = "{id_}"` to the config and reload.'
+    if detail["watched"]:
+        return Words(
+            title=f"{name} is now being watched",
+            lead='It is new, and `discover = "watch"` adds it with the settings in [alerts].',
+            details=(where,),
+            steps=(f"To give it settings of its own, {add}",),
+        )
     return Words(
         title=f"Nobody watches {name} ({limit})",
         lead="It could hit its limit and lose events without anyone noticing.",
@@ -85,7 +93,7 @@ def discovered_fired(case: Case) -> Words:
         details=(where,),
         heading=CHOOSE,
         steps=(
-            f'Watch it: add `[[organizations]]` with `id = "{id_}"` to the config and reload.',
+            f"Watch it: {add}",
             'Watch every organization the key sees: `discover = "watch"` in [rybbit].',
             'Stop these messages: `discover = "off"`.',
         ),
