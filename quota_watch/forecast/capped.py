@@ -63,9 +63,10 @@ def crossing_day(
     counted: Mapping[date, int], *, period: Period, limit: int, since: date | None = None
 ) -> date | None:
     """Return the day on which the count went over `limit`, none before `since`, or None."""
-    days = sorted((day, count) for day, count in counted.items() if day in period)
+    first, end = period.start, period.end  # at hand: an overview asks of thousands of days
+    days = sorted((day, count) for day, count in counted.items() if first <= day < end)
     crossing = day_over(days, 0, limit)
-    if crossing is None or (since is not None and since >= period.end):
+    if crossing is None or (since is not None and since >= end):
         return None
     return max(crossing, since or crossing)
 
