@@ -9,8 +9,9 @@ from sqlalchemy import Connection
 from quota_watch.lib.text import shallow
 from quota_watch.model.period import month_of, previous
 from quota_watch.model.watch import Rule, Severity, Watch
-from quota_watch.rules.registry import verdicts_of
-from quota_watch.rules.verdict import BY_THEMSELVES, Reason
+from quota_watch.rules.known import Known
+from quota_watch.rules.registry import assess, verdicts_of
+from quota_watch.rules.verdict import BY_THEMSELVES, Reason, State, Verdict
 from quota_watch.storage import stories
 from quota_watch.storage.deliveries import RESOLVED
 from quota_watch.views.alerts import (
@@ -94,13 +95,26 @@ def explanation(
                 says=verdict.says,
                 channels=watch.of(rule).channels,
             )
-            for rule, verdict in verdicts_of(look_ahead(connection, status.known)).items()
+            for rule, verdict in _judged(look_ahead(connection, status.known)).items()
         ],
         alerts=[
             _explained(alert, watch, channels, silences)
             for alert in _lately(connection, watch, now)
         ],
     )
+
+
+def _judged(known: Known) -> dict[Rule, Verdict]:
+    """Judge as a poll does: while polls fail, only how long they have failed."""
+    verdicts = {**verdicts_of(known), **assess(known).verdicts}
+    if known.trouble is None:
+        return verdicts
+    suspended = Verdict(state=State.UNKNOWN, says="not judged while polls fail")
+    judged = {State.TRUE, State.FALSE}
+    return {
+        rule: suspended if verdict.state in judged and rule is not Rule.BLIND else verdict
+        for rule, verdict in verdicts.items()
+    }
 
 
 def _lately(connection: Connection, watch: Watch, now: datetime) -> list[Alert]:

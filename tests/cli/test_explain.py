@@ -147,6 +147,17 @@ def test_before_the_first_poll_it_says_so(shop: Folder) -> None:
     assert "blind nothing was polled yet" in page
 
 
+def test_while_polls_fail_only_how_long_they_have_is_judged(shop, station, upstream) -> None:
+    cycle(station, upstream, 15_500)
+    upstream.errors[SHOP.organization] = NO_ANSWER
+    cycle(station, upstream, 0)
+    rules = {each["rule"]: each for each in explained(shop)["rules"]}
+    assert rules["threshold"]["says"] == "not judged while polls fail"
+    assert rules["threshold"]["standing"] == "unknown"
+    assert rules["blind"]["says"].startswith("1 poll has failed")
+    assert rules["site_budget"]["standing"] == "off"
+
+
 def test_where_nobody_hears_anything_that_is_said_once(folder: Folder) -> None:
     assert words(folder).count("Nobody gets its alerts") == 1
     assert "nobody would get" not in words(folder)
