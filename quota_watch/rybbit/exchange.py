@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from quota_watch.lib.http import BodyError, Client, Request, Response, fetch
 from quota_watch.lib.logs import Redactor
@@ -18,7 +18,7 @@ from quota_watch.lib.machine import Clock
 from quota_watch.lib.network import HttpError, ProtocolError, TimedOut
 from quota_watch.model.source import ErrorKind, NotYet, UpstreamError
 from quota_watch.rybbit.errors import Endpoint, bad_answer, error_of, place, quotable
-from quota_watch.rybbit.pacing import Pacer, Purpose
+from quota_watch.rybbit.pacing import Budget, Pacer, Purpose
 
 T = TypeVar("T")
 
@@ -77,46 +77,46 @@ class Asker:
         Raises `UpstreamError` and nothing else for whatever upstream does, and `NotYet` where the
         pacer allows no request now.
         """
-        budget = None
-        if question.key is not None:
-            budget = self._pacer.budget(question.server, question.key)
-            wait = budget.reserve(question.purpose, at=self._clock.monotonic())
-            if wait > 0:
-                raise NotYet(wait)
-        answer: Response | None = None
+        budget = self._reserve(question)
+        reading = _Reading(question, parse)
         failure: UpstreamError | None = None
-        parsed: list[T] = []
-
-        def check(response: Response) -> None:
-            nonlocal answer
-            answer = response
-            if response.status not in _REFUSALS:
-                parsed.append(_read(question, response, parse))
-
         try:
-            answer = self._send(question, check)
-            return parsed[0] if parsed else _read(question, answer, parse)
+            answer = self._send(question, reading)
+            if answer.status == HTTPStatus.OK:
+                return reading.value
+            raise _refusal(question, answer)
         except UpstreamError as error:
             failure = _without_key(error, question.key)
+            raise
         finally:  # whatever happened: until then it counts as under way
             if budget is not None:
                 budget.learn(
-                    answer,
+                    reading.answer,
                     failure,
                     question.purpose,
                     now=self._clock.now(),
                     at=self._clock.monotonic(),
                 )
-        raise failure
 
-    def _send(self, question: Question, check: Callable[[Response], None]) -> Response:
-        """Send the question, pass the answer to `check`, whatever its status, and return it."""
+    def _reserve(self, question: Question) -> Budget | None:
+        """Take a token of the key's budget and return that; None where there is no key."""
+        if question.key is None:
+            return None
+        budget = self._pacer.budget(question.server, question.key)
+        wait = budget.reserve(question.purpose, at=self._clock.monotonic())
+        if wait > 0:
+            raise NotYet(wait)
+        return budget
+
+    def _send(self, question: Question, reading: "_Reading[T]") -> Response:
+        """Send the question, have its answer read, and return that, whatever its status."""
         try:
             request = self._request(question).below(question.path)
-            return fetch(self._http, request, seconds=self._timeout, check=check)
+            return fetch(self._http, request, seconds=self._timeout, check=reading.receive)
         except BodyError as error:
             if error.status != HTTPStatus.OK:  # a refusal is understood without its body
-                return Response(error.status, {}, b"")
+                reading.answer = Response(error.status, {}, b"")
+                return reading.answer
             failure = _rejection(question, str(error))
         except (HttpError, ValueError, OSError) as error:
             failure = _failure(error, question, self._timeout)
@@ -174,21 +174,40 @@ def patiently(
                 raise
 
 
-def _read(question: Question, answer: Response, parse: Callable[[bytes], T]) -> T:
-    body = _without_key_in(answer.body, question.key)
-    if answer.status != HTTPStatus.OK:
-        raise error_of(
-            answer.status,
-            answer.headers,
-            body,
-            organization=question.organization,
-            server=question.server,
-            endpoint=question.endpoint,
-        )
-    try:
-        return parse(body)
-    except UpstreamError as error:
-        raise _rejection(question, error.message) from None
+class _Reading(Generic[T]):
+    """What has come of a question so far: its answer, once whole, and what `parse` made of it."""
+
+    value: T  # there once a 200 has been received
+
+    def __init__(self, question: Question, parse: Callable[[bytes], T]) -> None:
+        self._question = question
+        self._parse = parse
+        self.answer: Response | None = None
+
+    def receive(self, answer: Response) -> None:
+        """Keep the answer and read it; where that raises, its connection serves nothing more."""
+        self.answer = answer
+        if answer.status == HTTPStatus.OK:
+            self.value = self._parsed(answer.body)
+        elif answer.status not in _REFUSALS:
+            raise _refusal(self._question, answer)
+
+    def _parsed(self, body: bytes) -> T:
+        try:
+            return self._parse(_without_key_in(body, self._question.key))
+        except UpstreamError as error:
+            raise _rejection(self._question, error.message) from None
+
+
+def _refusal(question: Question, answer: Response) -> UpstreamError:
+    return error_of(
+        answer.status,
+        answer.headers,
+        _without_key_in(answer.body, question.key),
+        organization=question.organization,
+        server=question.server,
+        endpoint=question.endpoint,
+    )
 
 
 def _failure(error: Exception, question: Question, timeout: float) -> UpstreamError:
