@@ -144,6 +144,11 @@ def record(
     closes = bool(poll.closed) and was_watched and row.history_from is not None and not moved_in
     if drops or closes:
         changes.write_counts(transaction)
+    closed = lost = None
+    if closes:
+        closed = closed_period(transaction, row.pk, watch=watch, period=previous(poll.period))
+    if drops:
+        lost = mark_dropped(transaction, row.pk, watch=watch, period=poll.period, today=usage.today)
     return Known(
         pk=row.pk,
         watch=watch,
@@ -160,12 +165,8 @@ def record(
         mismatch=agreement.mismatch,
         fell_from=_fell_from(transaction, row, usage),
         past_change=change,
-        closed=closed_period(transaction, row.pk, watch=watch, period=previous(poll.period))
-        if closes
-        else None,
-        lost=mark_dropped(transaction, row.pk, watch=watch, period=usage.period, today=usage.today)
-        if drops
-        else None,
+        closed=closed,
+        lost=lost,
         stories=before.stories,
         silences=before.silences,
     )

@@ -126,10 +126,7 @@ class Watcher:
             interval = self._pace(poll.watch.organization)
             known = record(transaction, poll, befores[poll.claim.pk], changes, interval=interval)
             outcome = self._judge(poll, known, failing)
-            is_light = known.analysis is not None and known.analysis.is_light
-            is_stalled = known.open_story(Rule.STALLED) is not None
-            if poll.usage and is_light and (outcome.transitions or is_stalled):
-                # To write a message, or to end a stall, takes the days before.
+            if poll.usage and _needs_past(outcome):
                 past = look_back(transaction, poll, poll.usage)
                 outcome = self._judge(poll, replace(known, analysis=past), failing)
             enqueue(transaction, outcome, self._channels)
@@ -199,6 +196,14 @@ class Watcher:
         }
         give_back(transaction, next_at, next_at=next_at)
         return [poll for poll in polls if poll.wait is None]
+
+
+def _needs_past(outcome: Outcome) -> bool:
+    """Decide whether to read the days before: for a message, or to end a stall."""
+    analysis = outcome.known.analysis
+    if analysis is None or not analysis.is_light:
+        return False
+    return bool(outcome.transitions) or outcome.known.open_story(Rule.STALLED) is not None
 
 
 def _log(outcomes: Sequence[Outcome]) -> None:

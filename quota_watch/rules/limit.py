@@ -72,7 +72,7 @@ class LimitInForce:
 
 def limit_in_force(
     watch: Watch,
-    known: KnownLimit = NOT_KNOWN,
+    before: KnownLimit = NOT_KNOWN,
     reported: Reported | None = None,
     *,
     answer: Account | None = None,
@@ -80,11 +80,11 @@ def limit_in_force(
 ) -> LimitInForce:
     """Decide which limit is in force, and whether events past it are dropped: nothing else does.
 
-    `watch` is what the config says. `known` is the limit in the organization's row, and `reported`
+    `watch` is what the config says. `before` is the limit in the organization's row, and `reported`
     upstream's last answer, accepted or not. `answer` is a new one of `now`, if there is one.
     """
     change = None
-    limit = _limit_before(watch, known)
+    limit = _limit_before(watch, before)
     if answer is not None and watch.auto:
         limit, change = accept(limit, answer, now=now)
     last = None if reported is None else reported.account
@@ -112,26 +112,26 @@ def _name(watch: Watch, answers: Sequence[Account]) -> str:
     return next((each.name for each in answers if each.name), watch.name)
 
 
-def _limit_before(watch: Watch, known: KnownLimit) -> KnownLimit:
+def _limit_before(watch: Watch, before: KnownLimit) -> KnownLimit:
     """Find the limit until now: upstream's where it reported one, else the config's."""
-    is_theirs = watch.auto and known.source == "upstream"
+    is_theirs = watch.auto and before.source == "upstream"
     return KnownLimit(
-        events=known.events if is_theirs else watch.limit,
+        events=before.events if is_theirs else watch.limit,
         source="upstream" if is_theirs else watch.limit_source,
-        plan=known.plan if is_theirs else watch.plan,
-        status=known.status if watch.auto else None,
+        plan=before.plan if is_theirs else watch.plan,
+        status=before.status if watch.auto else None,
         # Of the config's limit, the time is when it was last in use; that upstream has none is a
         # report as well.
-        as_of=known.as_of if is_theirs or (watch.auto and known.source == "none") else None,
-        lower=known.lower,
-        lower_since=known.lower_since,
-        since=known.since if watch.auto else None,
-        paid=known.paid if watch.auto else None,
+        as_of=before.as_of if is_theirs or (watch.auto and before.source == "none") else None,
+        lower=before.lower,
+        lower_since=before.lower_since,
+        since=before.since if watch.auto else None,
+        paid=before.paid if watch.auto else None,
     )
 
 
 def accept(
-    known: KnownLimit, account: Account, *, now: datetime
+    before: KnownLimit, account: Account, *, now: datetime
 ) -> tuple[KnownLimit, LimitChange | None]:
     """Take in upstream's answer of `now`: the limit to go by from now on, and what to report.
 
@@ -141,32 +141,32 @@ def accept(
     the config's stays in force; if it does not know its own plan, nothing changes. A limit that
     was unknown before, or only in the config, is no change to report.
     """
-    if account.limit is None and known.source in {"config", "plan"}:
-        return replace(known, lower=None, lower_since=None), None
+    if account.limit is None and before.source in {"config", "plan"}:
+        return replace(before, lower=None, lower_since=None), None
     if account.limit == 0:  # it does not know its own plan (UPSTREAM.md § 6)
-        return known, None
-    if _needs_confirmation(known, account) and not _is_confirmed(known, account, now):
-        return _disputed(known, account, now), None
-    after = _accepted(known, account, now)
-    if after.events != known.events and known.as_of is not None:
-        first = known.lower_since if known.lower == after.events else None
+        return before, None
+    if _needs_confirmation(before, account) and not _is_confirmed(before, account, now):
+        return _disputed(before, account, now), None
+    after = _accepted(before, account, now)
+    if after.events != before.events and before.as_of is not None:
+        first = before.lower_since if before.lower == after.events else None
         after = replace(after, since=first or now)
-    return after, _change(known, after)
+    return after, _change(before, after)
 
 
-def _needs_confirmation(known: KnownLimit, account: Account) -> bool:
-    if known.events is not None:
-        return account.limit is None or account.limit < known.events
+def _needs_confirmation(before: KnownLimit, account: Account) -> bool:
+    if before.events is not None:
+        return account.limit is None or account.limit < before.events
     return account.enforced_over is False and _is_past(account)
 
 
-def _is_confirmed(known: KnownLimit, account: Account, now: datetime) -> bool:
+def _is_confirmed(before: KnownLimit, account: Account, now: datetime) -> bool:
     """Check whether a read before agreed, or upstream drops what the limit so far lets through."""
-    counted, since = account.counted, known.lower_since
-    lets_through = counted is not None and known.events is not None and counted <= known.events
+    counted, since = account.counted, before.lower_since
+    lets_through = counted is not None and before.events is not None and counted <= before.events
     if account.enforced_over and _is_past(account) and lets_through:
         return True
-    if since is None or known.lower != account.limit:
+    if since is None or before.lower != account.limit:
         return False
     return now - since + NEARLY >= ENFORCED_EVERY
 
@@ -176,18 +176,18 @@ def _is_past(account: Account) -> bool:
     return account.counted is not None and is_over(account.counted, account.limit)
 
 
-def _disputed(known: KnownLimit, account: Account, now: datetime) -> KnownLimit:
+def _disputed(before: KnownLimit, account: Account, now: datetime) -> KnownLimit:
     """Note a limit that is not accepted yet; its time runs on only while the answers agree."""
-    since = known.lower_since
-    if since is None or since > now or known.lower != account.limit:
+    since = before.lower_since
+    if since is None or since > now or before.lower != account.limit:
         since = now
-    return replace(known, lower=account.limit, lower_since=since)
+    return replace(before, lower=account.limit, lower_since=since)
 
 
-def _accepted(known: KnownLimit, account: Account, now: datetime) -> KnownLimit:
+def _accepted(before: KnownLimit, account: Account, now: datetime) -> KnownLimit:
     if account.limit is None:  # such a server says "free" without meaning it (UPSTREAM.md § 10)
         return replace(NOT_KNOWN, as_of=now)
-    same = known if account.limit == known.events else NOT_KNOWN
+    same = before if account.limit == before.events else NOT_KNOWN
     return KnownLimit(
         events=account.limit,
         source="upstream",
@@ -195,7 +195,7 @@ def _accepted(known: KnownLimit, account: Account, now: datetime) -> KnownLimit:
         status=account.status or same.status,
         as_of=now,
         since=same.since,
-        paid=known.paid if account.status in LAPSED else account.plan or known.paid,
+        paid=before.paid if account.status in LAPSED else account.plan or before.paid,
     )
 
 
@@ -213,11 +213,11 @@ def _change(before: KnownLimit, after: KnownLimit) -> LimitChange | None:
     return LimitChange(reason=reason, before=before, after=after)
 
 
-def read_every(known: KnownLimit, *, used: int | None, near: bool, story_open: bool) -> timedelta:
+def read_every(limit: KnownLimit, *, used: int | None, near: bool, story_open: bool) -> timedelta:
     """Choose how long after a read of the limit the next one is due; zero: with every poll.
 
     `near`: a level is about to be reached; `story_open`: an alert about one below 100 % is open.
     """
-    if known.events is not None and used is not None and used >= known.events:
+    if limit.events is not None and used is not None and used >= limit.events:
         return timedelta(0)
     return timedelta(hours=1) if near or story_open else ONE_DAY

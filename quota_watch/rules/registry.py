@@ -134,7 +134,7 @@ def assess(known: Known) -> Findings:
         limit=known.watch.limit,
         verdicts={
             rule: _with_reminders(verdict, rule, known)
-            for rule, verdict in _in_one_cause(verdicts, known).items()
+            for rule, verdict in _level_beside_forecast(verdicts, known).items()
         },
         counted=known.trouble is None and known.usage is not None,
         events=tuple(
@@ -157,7 +157,7 @@ def _is_sure_of_no_limit(known: Known) -> bool:
     return known.watch.limit is None and (removed or not known.watch.auto)
 
 
-def _in_one_cause(verdicts: dict[Rule, Verdict], known: Known) -> dict[Rule, Verdict]:
+def _level_beside_forecast(verdicts: dict[Rule, Verdict], known: Known) -> dict[Rule, Verdict]:
     """Let the severities of one organization, period and limit only rise.
 
     A new level is at least as severe as the open forecast. With the default levels, one below 90 %
