@@ -36,21 +36,23 @@ COMPANY = timedelta(seconds=60)
 def enqueue(connection: Connection, outcome: Outcome, channels: Mapping[str, Channel]) -> None:
     """Write each transition into its story and one delivery for each of its receivers.
 
-    A transition that was recorded before is passed over.
+    A transition that was written before is passed over.
     """
     known, first_look = outcome.known, outcome.poll.claim.row.last_ok is None
     written: list[Envelope] = []
     for transition in outcome.transitions:
+        facts = facts_of(transition, known)
+        alert_pk = _write_step(connection, transition, facts, organization_pk=known.pk)
+        if alert_pk is None:
+            continue
         watch = known.watch.of(transition.story.rule)
-        written += _record(
-            connection,
-            transition,
-            facts_of(transition, known),
-            channels,
-            to=watch.channels,
-            fallback=watch.fallback,
+        receivers = _receivers(connection, transition, alert_pk, watch.channels, channels)
+        written += envelopes(
+            facts,
+            receivers,
+            alert_pk=alert_pk,
+            fallback=watch.fallback or watch.channels,
             quiet=watch.quiet_hours,
-            organization_pk=known.pk,
             expires_at=end_of(transition, known),
         )
     poll = f"{known.pk} {iso(known.at)}"
@@ -86,55 +88,41 @@ def enqueue_of_none(
     )
     written: list[Envelope] = []
     for transition in transitions:
-        written += _record(
-            connection,
-            transition,
-            facts_of_none(transition, time_zone=time_zone),
-            channels,
-            to=to,
-        )
+        facts = facts_of_none(transition, time_zone=time_zone)
+        alert_pk = _write_step(connection, transition, facts, organization_pk=None)
+        if alert_pk is not None:
+            receivers = _receivers(connection, transition, alert_pk, to, channels)
+            written += envelopes(facts, receivers, alert_pk=alert_pk, fallback=to)
     outgoing = put_together(written, channels, poll=f"None {iso(now)}", first_look=False, now=now)
     deliveries.put(connection, outgoing, now=now)
 
 
-def _record(
-    connection: Connection,
-    transition: Transition,
-    facts: Facts,
-    channels: Mapping[str, Channel],
-    *,
-    to: Sequence[str],
-    fallback: Sequence[str] = (),
-    quiet: QuietHours | None = None,
-    organization_pk: int | None = None,
-    expires_at: datetime | None = None,
-) -> list[Envelope]:
-    """Record a transition in its story, and return what each of its receivers gets."""
-    alert_pk = stories.record(
+def _write_step(
+    connection: Connection, transition: Transition, facts: Facts, *, organization_pk: int | None
+) -> int | None:
+    """Write a transition into its story; return that's key, or None if it was written before."""
+    return stories.write_step(
         connection,
         transition,
         organization_pk=organization_pk,
         title=facts.alert.title,
         summary=facts.alert.summary,
     )
-    is_end, receivers_of = facts.is_end, deliveries.receivers_of
-    if alert_pk is None or not (transition.told or is_end):
-        return []
-    receivers = audience(
-        transition,
-        to,
-        channels,
-        reached=receivers_of(connection, alert_pk) if is_end else (),
-        as_fallback=receivers_of(connection, alert_pk, as_fallback=True) if is_end else (),
-    )
-    return envelopes(
-        facts,
-        receivers,
-        alert_pk=alert_pk,
-        fallback=fallback or to,
-        quiet=quiet,
-        expires_at=expires_at,
-    )
+
+
+def _receivers(
+    connection: Connection,
+    transition: Transition,
+    alert_pk: int,
+    to: Sequence[str],
+    channels: Mapping[str, Channel],
+) -> list[tuple[Channel, str]]:
+    """Return who gets a transition that has just been written; an end looks up who was reached."""
+    if transition.type is TransitionType.RESOLVED:
+        reached = deliveries.receivers_of(connection, alert_pk)
+        as_fallback = deliveries.receivers_of(connection, alert_pk, as_fallback=True)
+        return audience(transition, to, channels, reached=reached, as_fallback=as_fallback)
+    return audience(transition, to, channels) if transition.told else []
 
 
 def envelopes(

@@ -62,7 +62,7 @@ def reopen(connection: Connection, pks: Collection[int], *, now: datetime) -> No
             )
 
 
-def record(
+def write_step(
     connection: Connection,
     transition: Transition,
     *,
@@ -70,7 +70,7 @@ def record(
     title: str,
     summary: str,
 ) -> int | None:
-    """Record a step of a story; return the story's key, or None if the step was recorded before."""
+    """Write a step of a story; return the story's key, or None if it was written before."""
     story = transition.story
     step = {
         "id": transition.id,

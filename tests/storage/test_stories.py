@@ -55,7 +55,7 @@ def resolved(of: Story) -> Transition:
 
 def keep(database: Database, pk: int, transition: Transition) -> int | None:
     with database.write() as connection:
-        return stories.record(
+        return stories.write_step(
             connection, transition, organization_pk=pk, title="Acme", summary="All is told."
         )
 
