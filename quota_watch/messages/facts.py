@@ -192,7 +192,7 @@ class Message:
 
     @property
     def facts(self) -> tuple[Facts, ...]:
-        """The facts in the bodies."""
+        """The facts in the bodies, parsed: ask once for each time it is sent."""
         return tuple(Facts.from_json(body) for body in self.bodies)
 
 

@@ -78,12 +78,12 @@ class Asker:
         pacer allows no request now.
         """
         budget = self._reserve(question)
-        reading = _Reading(question, parse)
+        exchange = _Exchange(question, parse)
         failure: UpstreamError | None = None
         try:
-            answer = self._send(question, reading)
+            answer = self._send(question, exchange)
             if answer.status == HTTPStatus.OK:
-                return reading.value
+                return exchange.value
             raise _refusal(question, answer)
         except UpstreamError as error:
             failure = _without_key(error, question.key)
@@ -91,7 +91,7 @@ class Asker:
         finally:  # whatever happened: until then it counts as under way
             if budget is not None:
                 budget.learn(
-                    reading.answer,
+                    exchange.answer,
                     failure,
                     question.purpose,
                     now=self._clock.now(),
@@ -108,15 +108,15 @@ class Asker:
             raise NotYet(wait)
         return budget
 
-    def _send(self, question: Question, reading: "_Reading[T]") -> Response:
+    def _send(self, question: Question, exchange: "_Exchange[T]") -> Response:
         """Send the question, have its answer read, and return that, whatever its status."""
         try:
             request = self._request(question).below(question.path)
-            return fetch(self._http, request, seconds=self._timeout, check=reading.receive)
+            return fetch(self._http, request, seconds=self._timeout, check=exchange.receive)
         except BodyError as error:
             if error.status != HTTPStatus.OK:  # a refusal is understood without its body
-                reading.answer = Response(error.status, {}, b"")
-                return reading.answer
+                exchange.answer = Response(error.status, {}, b"")
+                return exchange.answer
             failure = _rejection(question, str(error))
         except (HttpError, ValueError, OSError) as error:
             failure = _failure(error, question, self._timeout)
@@ -174,7 +174,7 @@ def patiently(
                 raise
 
 
-class _Reading(Generic[T]):
+class _Exchange(Generic[T]):
     """What has come of a question so far: its answer, once whole, and what `parse` made of it."""
 
     value: T  # there once a 200 has been received
