@@ -15,7 +15,6 @@ from quota_watch.config import addresses
 from quota_watch.config.checks import CHECKS, RawDocument, mail_channels
 from quota_watch.config.models import (
     AppriseTable,
-    Channel,
     Document,
     EmailTable,
     SmtpTable,
@@ -36,7 +35,6 @@ from quota_watch.lib.urls import is_everywhere, is_loopback
 
 __all__ = [
     "AppriseTable",
-    "Channel",
     "Config",
     "ConfigError",
     "EmailTable",

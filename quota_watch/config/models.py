@@ -231,7 +231,7 @@ class AppriseTable(_ChannelTable, needed={"url": '"env:APPRISE_URL"'}):
     url: Annotated[Secret, partial(secrets.secret, check=addresses.any_url)]
 
 
-Channel = EmailTable | WebhookTable | AppriseTable
+ChannelTable = EmailTable | WebhookTable | AppriseTable
 
 
 class SmtpTable(Section, needed={"host": '"smtp.example.com"'}):
@@ -293,7 +293,7 @@ class Document(Section):
     plans: Mapping[Name, PlanTable] = _NOTHING
     groups: Mapping[Name, AlertKeys] = _NOTHING
     organizations: tuple[OrganizationTable, ...] = ()
-    channels: Mapping[Name, Channel] = _NOTHING
+    channels: Mapping[Name, ChannelTable] = _NOTHING
     smtp: SmtpTable | None = None
     templates: TemplatesTable = TemplatesTable()
     reports: ReportsTable | None = None

@@ -116,6 +116,7 @@ class Renderer:
 
 
 def _values(facts: Facts, view: View) -> dict[str, Any]:
+    """Return what templates see: the body as this version writes it, whichever stored it."""
     body = facts.to_json()
     return {**body, "facts": body, "view": view}
 
