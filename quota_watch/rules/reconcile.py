@@ -82,24 +82,32 @@ class _Step:
 
     def after(self, stories: Sequence[Story]) -> Transition | None:
         """Take the step that the condition adds to its stories; None: all of it was sent."""
-        condition = self.condition
         same = [story for story in stories if self._is_of(story)]
         latest = max(same, key=lambda story: (story.is_open, story.occurrence), default=None)
-        if latest is None or condition.is_event:
+        if latest is None or self.condition.is_event:
             return self._fire(latest)
-        if latest.is_open and latest.held and not self.silenced:
-            return self._release(latest)
-        # A clock that is ahead for a moment ends a period too early; what was sent stays sent.
-        unsent = latest.told_at is None and not self.silenced
-        if not latest.is_open and (unsent or latest.reason is not Reason.PERIOD_ENDED):
-            return self._fire(latest)
-        reason = why_worse(condition, latest)
+        return self._go_on(latest) if latest.is_open else self._begin_again(latest)
+
+    def _go_on(self, story: Story) -> Transition | None:
+        """Release what a silence held back, else report what is worse now, else remind."""
+        if story.held and not self.silenced:
+            return self._release(story)
+        reason = why_worse(self.condition, story)
         if reason is None:
-            return self._remind(latest) if latest.is_open else None
-        if not latest.is_open:
-            return self._fire(latest)
-        worse = replace(_at_its_worst(latest, condition), reason=reason)
+            return self._remind(story)
+        worse = replace(_at_its_worst(story, self.condition), reason=reason)
         return self._transition(TransitionType.ESCALATED, worse)
+
+    def _begin_again(self, ended: Story) -> Transition | None:
+        """Fire anew after a story that ended, unless all of this was sent before its period did.
+
+        A clock that is ahead for a moment ends a period too early; what was sent stays sent.
+        """
+        is_unsent = ended.told_at is None and not self.silenced
+        was_false = ended.reason is not Reason.PERIOD_ENDED
+        if is_unsent or was_false or why_worse(self.condition, ended) is not None:
+            return self._fire(ended)
+        return None
 
     def _is_of(self, story: Story) -> bool:
         if (story.rule, story.part) != (self.story.rule, self.story.part):
