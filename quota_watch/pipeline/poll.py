@@ -148,20 +148,22 @@ class Poller:
         So the transaction only has to write.
         """
         claim, in_force, now = poll.claim, poll.in_force, poll.at
-        watch, account, closed = in_force.watch, None, None
-        days = tuple(self.source.days(watch.organization, poll.period.start, now.date()))
-        usage = count(
-            days, period=poll.period, today=now.date(), not_counted=watch.not_counted, limit=None
+        organization, not_counted = poll.watch.organization, poll.watch.not_counted
+        days = tuple(self.source.days(organization, poll.period.start, now.date()))
+        counted = count(
+            days, period=poll.period, today=now.date(), not_counted=not_counted, limit=None
         )
+        account = closed = None
         if self.extras is not None:
-            account = self.extras.account(claim, in_force, poll.reported, used=usage.used, now=now)
-            closed = self.extras.closed(claim, watch, period=poll.period, now=now)
+            used = counted.used
+            account = self.extras.account(claim, in_force, poll.reported, used=used, now=now)
+            closed = self.extras.closed(claim, poll.watch, period=poll.period, now=now)
         if isinstance(account, Account):
-            own, known = self.watches[claim.pk], kept_limit(claim.row)
-            in_force = limit_in_force(own, known, poll.reported, answer=account, now=now)
-            watch = in_force.watch
+            own, limit_before = self.watches[claim.pk], kept_limit(claim.row)
+            in_force = limit_in_force(own, limit_before, poll.reported, answer=account, now=now)
+        watch = in_force.watch
         usage = crossing(
-            usage, days, limit=watch.limit, not_counted=watch.not_counted, since=watch.limit_since
+            counted, days, limit=watch.limit, not_counted=not_counted, since=watch.limit_since
         )
         poll = replace(
             poll,
