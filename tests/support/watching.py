@@ -207,7 +207,6 @@ class Station:
         self.clock = clock
         self.interval = interval
         channels = [RecordingChannel()] if channels is None else channels
-        channels = [RecordingChannel()] if channels is None else channels
         self.channels = {channel.name: channel for channel in channels}
         watched = list(watched)
         with database.write() as connection:
