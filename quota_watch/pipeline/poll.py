@@ -249,12 +249,14 @@ def weigh(connection: Connection, poll: Poll, row: Row[Any]) -> Agreement:
     ours = count(
         poll.days, period=poll.period, today=now.date(), not_counted=NOT_COUNTED, limit=None
     ).used
-    opened, until = poll.period.starts_at, now - _OLD_ENOUGH
-    snapshot = last_snapshot(connection, row.pk, since=opened, until=until)
+    snapshot = last_snapshot(
+        connection, row.pk, since=poll.period.starts_at, until=now - _OLD_ENOUGH
+    )
     earlier = None if snapshot is None else snapshot.used
     counted = ours if earlier is None else min(ours, earlier)
     reported = report(last, account, counted=counted, now=now)
-    answer, before = reported.account, None if last is None else last.account
+    answer = reported.account
+    before = None if last is None else last.account
     if not watch.auto and answer.limit not in {None, watch.limit, before and before.limit}:
         log.warning(
             "upstream reports another limit than the config",

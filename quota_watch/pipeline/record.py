@@ -140,7 +140,8 @@ def record(
     changes.organizations[row.pk] = columns
     _add_rows(changes, poll, before, usage)
     _record_closed(transaction, poll, before, changes)
-    drops, was_watched = watch.drops and is_over(usage.used, watch.limit), bool(row.last_ok)
+    drops = watch.drops and is_over(usage.used, watch.limit)
+    was_watched = bool(row.last_ok)
     closes = bool(poll.closed) and was_watched and row.history_from is not None and not moved_in
     if drops or closes:
         changes.write_counts(transaction)

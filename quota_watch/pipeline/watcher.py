@@ -182,6 +182,7 @@ class Watcher:
         return outcomes, failures
 
     def _record_failure(self, transaction: Connection, poll: Poll, row: Row[Any]) -> None:
+        """Record a poll that failed, and decide nothing of it."""
         changes = Changes()
         interval = self._pace(poll.watch.organization)
         record(transaction, poll, Before(row), changes, interval=interval)
