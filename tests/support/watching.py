@@ -179,6 +179,19 @@ def refuse(**how: Any) -> Callable[[Message], None]:
     return script
 
 
+def last_line(
+    database: Database, channels: Mapping[str, RecordingChannel], clock: Clock
+) -> LastLine:
+    """Make one that remembers nothing outside the database."""
+    return LastLine(
+        database=database,
+        channels=channels,
+        clock=clock,
+        unrecorded=lambda _: None,
+        memory=NOWHERE,
+    )
+
+
 class Station:
     """Claims, watcher and outbox over a database: a process of quota-watch without clockwork.
 
@@ -240,13 +253,7 @@ class Station:
                 source=upstream, clock=clock, history=history, reads_every=lambda _: reads_every
             ),
             servers=dict.fromkeys(by_key, SERVER) if together else {},
-            last_line=LastLine(
-                database=database,
-                channels=self.channels,
-                clock=clock,
-                unrecorded=lambda _: None,
-                memory=NOWHERE,
-            ),
+            last_line=last_line(database, self.channels, clock),
         )
         self.outbox = Outbox(
             database=database, channels=self.channels, clock=clock, jitter=lambda: 0.0
