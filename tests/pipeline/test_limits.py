@@ -8,9 +8,12 @@ import pytest
 
 from quota_watch.model.limit import ENFORCED_EVERY
 from quota_watch.model.source import Account, ErrorKind, UpstreamError
+from quota_watch.model.watch import Rule
+from quota_watch.rules.verdict import State
 from quota_watch.storage import stories
 from quota_watch.storage.database import Database
 from quota_watch.storage.schema import organization as organizations
+from quota_watch.views.explain import explanation
 from support.clock import FakeClock
 from support.watching import RecordingChannel, Station, Upstream, watch
 
@@ -108,6 +111,23 @@ def test_a_limit_that_suddenly_falls_is_not_believed_at_once(town: Town) -> None
     assert town.says(account(3000, plan="free")).polls(5000, after=DAY) == []
     assert town.row.limit == 100_000
     assert town.says(account(100_000)).polls(5000, after=HOUR) == []
+
+
+def test_a_poll_says_of_a_lower_limit_what_explain_says(town: Town) -> None:
+    town.says(account(100_000)).polls(5000)
+    town.says(account(3000, plan="free"))
+    town.clock.advance(DAY)
+    town.upstream.set(town.watched, date(2026, 3, 1), pageview=5000)
+    (outcome,) = town.station.cycle()
+    verdict = outcome.findings.verdicts[Rule.LIMIT]
+    assert (verdict.state, verdict.condition) == (State.UNKNOWN, None)
+    assert verdict.says.startswith("Rybbit says 3,000 events since ")
+    with town.database.read() as connection:
+        explained = explanation(
+            connection, town.watched, channels={}, interval=HOUR, now=town.clock.now()
+        )
+    (says,) = [each.says for each in explained.rules if each.rule is Rule.LIMIT]
+    assert says == verdict.says
 
 
 def test_a_lower_limit_is_believed_when_two_reads_agree(town: Town) -> None:
