@@ -1,6 +1,5 @@
 """What all channels share: how to send, how sending fails, and when to try again."""
 
-import re
 import ssl
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from itertools import accumulate
 from typing import Protocol
 
 from quota_watch.lib import QuotaWatchError
-from quota_watch.lib.network import ConnectError, HttpError, TimedOut
+from quota_watch.lib.network import ConnectError, HttpError, TimedOut, in_words
 from quota_watch.lib.text import one_line
 from quota_watch.messages.facts import Message
 from quota_watch.model.watch import Severity
@@ -17,7 +16,6 @@ from quota_watch.model.watch import Severity
 ATTEMPT_SECONDS = 30.0
 """How long one attempt may take in all, from name lookup to the receiver's answer."""
 
-_ERRNO = re.compile(r"\[Errno -?\d+\] ")
 _JITTER = 0.2
 _LONGEST_RETRY_AFTER = timedelta(hours=6)
 _REBUILDS = 2
@@ -155,8 +153,7 @@ def why_unreached(error: HttpError | OSError, *, place: str, seconds: float) -> 
         return f"the certificate of {place} was rejected: {one_line(cause.verify_message)}"
     if isinstance(cause, ssl.SSLError):
         return f"no TLS with {place}: {one_line(cause.reason or 'the connection ended')}"
-    # The system's own words, without its number for them.
-    return f"no connection to {place}: {one_line(_ERRNO.sub('', str(cause)))}"
+    return f"no connection to {place}: {one_line(in_words(cause))}"
 
 
 def next_attempt(

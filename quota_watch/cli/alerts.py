@@ -271,7 +271,9 @@ def _moment(text: str, now: datetime, zone: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
         return (at if at.tzinfo else at.replace(tzinfo=zone_of(zone))).astimezone(UTC)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError) as error:
+        if "day" in str(error) and "month" in str(error):
+            raise click.UsageError(f"--until {text}: there is no such day") from None
         raise click.UsageError(
             f"--until {text}: must be a date such as {date(now.year, 12, 24)}, a time such as "
             f'"{now.year}-12-24 08:00" ({zone}, or with an offset such as +01:00), or {_PERIOD_END}'

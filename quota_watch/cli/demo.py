@@ -95,6 +95,13 @@ class _Stage:
             )
 
 
+def _postgresql_url(_: click.Context, __: click.Parameter, url: str | None) -> str | None:
+    """Take only a PostgreSQL database's URL: without one the demo has a file of its own."""
+    if url is not None and not url.startswith(("postgresql://", "postgresql+psycopg://")):
+        raise click.BadParameter("not a PostgreSQL database's URL: give postgresql://…")
+    return url
+
+
 @click.command()
 @click.option(
     "--speed",
@@ -127,7 +134,10 @@ class _Stage:
     " a site that moves in.",
 )
 @click.option(
-    "--postgres", metavar="URL", help="Keep the data in this empty PostgreSQL database instead."
+    "--postgres",
+    metavar="URL",
+    callback=_postgresql_url,
+    help="Keep the data in this empty PostgreSQL database instead.",
 )
 @click.pass_obj
 def demo(
@@ -230,6 +240,7 @@ def _introduce(stage: _Stage, url: str | None, port: int, *, now: datetime, seco
     click.echo(
         f"{page}\nPlaying {past} of {what} in about {seconds:.0f} s, all on this machine;\n"
         f"config, log and mails: {stage.file.parent}\n"
+        "Delete that folder when you are done with it.\n"
     )
 
 

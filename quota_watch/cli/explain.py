@@ -79,7 +79,9 @@ class _Page:
         """Print it."""
         status, alerts = self.explanation.organization, self.explanation.alerts
         sign, style = STATES[status.state]
-        say(f"{sign} {one_line(status.name)} ({status.id}): {status.state}", style=style)
+        name, id_ = one_line(status.name), one_line(status.id)
+        whole = name if name == id_ else f"{name} ({id_})"
+        say(f"{sign} {whole}: {status.state}", style=style)
         for fact in self._facts(status):
             _print(fact, first="  ", rest="  ")
         click.echo()

@@ -159,6 +159,8 @@ def show(ahead: "PeriodForecast", *, now: datetime, stale: bool = False) -> None
         say(line)
     if usage is None:
         say("This period has no counts yet, so there is no forecast.")
+        if trouble := known.trouble:
+            say(f"Polls fail since {moment(trouble.since, zone)}: {one_line(trouble.message)}")
     elif ahead.too_early is not None:
         there, needed = ahead.too_early.days, ahead.too_early.needed
         say(f"Too early: a forecast needs {needed} days of counts, and there are {there} so far.")
@@ -218,7 +220,7 @@ def _outlook(known: "Known", forecast: Forecast, usage: Usage, now: datetime) ->
         what_follows = dropped(usage.crossed_on, now) if watch.drops else ""
         # What was dropped already is in no count: a higher limit doesn't bring it back.
         start = "If collection resumed now, it would reach" if watch.drops else "It will reach"
-        whole = f"{rough(forecast.p50)} events ({words.likely_range(forecast)})"
+        whole = f"{rough(forecast.p50)} events{words.likely_range(forecast)}"
         over = f"Over the limit{since}{what_follows}."
         return [over, f"{start} about {whole} by {long_day(last)}."]
     outcome = words.outcome(forecast, limit, when, last)
@@ -237,7 +239,7 @@ def _show_days(ahead: "PeriodForecast", usage: Usage) -> None:
     click.echo()
     if not is_terminal():
         rows = [(each.date, each.expected, each.p10, each.p50, each.p90) for each in ahead.path]
-        print_table(("date", "expected", "p10", "p50", "p90"), rows)
+        print_table(("date", "that day", "total p10", "total p50", "total p90"), rows)
         return
     click.echo(_sparks(ahead, usage))
     limit = ahead.known.watch.limit

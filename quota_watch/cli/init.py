@@ -85,7 +85,9 @@ def init(
     if path != _STDOUT and os.path.lexists(path) and not force:
         raise click.UsageError(f"{path} exists: name another with --output, or use --force")
     source = reference or (f"env:{VARIABLE}" if os.environ.get(VARIABLE) else None)
-    no_key = click.UsageError(f"no key: put it in the environment variable {VARIABLE}")
+    no_key = click.UsageError(
+        f"no key: put it in the environment variable {VARIABLE}, or name where it is: --api-key"
+    )
     key = source or _typed("API key of Rybbit", no_key, hide=True)
     with_key = credential(key, base_url, organizations)
     sights = _look(context, with_key)
@@ -178,7 +180,11 @@ def _asked_channel(password: str | None) -> dict[str, object]:
 
 def _asked_mail(address: str, password: str | None) -> dict[str, object]:
     """Ask which server sends mail to that address."""
-    host = _ask("Mail server", host_name, default=f"smtp.{address.rpartition('@')[2]}")
+    host = _ask(
+        "Mail server (its port is asked next)",
+        host_name,
+        default=f"smtp.{address.rpartition('@')[2]}",
+    )
     port = click.prompt("Port", default=587, type=click.IntRange(1, 65_535), err=True)
     username = _ask("User name (Enter: no login)", str.strip)
     if username:

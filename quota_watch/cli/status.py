@@ -29,7 +29,7 @@ from quota_watch.forecast.forecast import KeptForecast
 from quota_watch.lib.text import (
     about,
     ago,
-    band,
+    aside,
     growth,
     iso,
     listed,
@@ -307,7 +307,7 @@ def _used_of_limit(status: Status) -> str:
 def _band(forecast: KeptForecast | None) -> str:
     if forecast is None:
         return "-"
-    return f"{rough(forecast.p50)} ({band(forecast.p10, forecast.p90)})"
+    return f"{rough(forecast.p50)}{aside(forecast.p10, forecast.p90)}"
 
 
 def _note(status: Status, now: datetime, *, is_old: bool) -> str:

@@ -213,7 +213,8 @@ def _unknown_key(key: str, kind: Any, document: Any) -> str:
     homes = [f"[{name}]" for name, table in tables.items() if key in keys_of(table)]
     known = keys_of(kind)
     hint = f'"{near}"' if (near := closest(key, known)) else " or ".join(homes)
-    return f"unknown key; allowed: {quoted(known)}" + (f"; did you mean {hint}?" if hint else "")
+    text = f"unknown key; allowed: {quoted(sorted(known))}"
+    return text + (f"; did you mean {hint}?" if hint else "")
 
 
 def _bad_type(type_: object, known: Mapping[str, object]) -> str:

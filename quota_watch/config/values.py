@@ -91,6 +91,12 @@ def kind_of(value: object) -> str:
     return next((word for kind, word in kinds if isinstance(value, kind)), "a table")
 
 
+_SYNONYMS = dict.fromkeys(
+    ("level", "levels", "limits", "percent", "percents", "percentages", "percentage"), "thresholds"
+)
+"""Words for a key that are not spelled like it."""
+
+
 def closest(word: object, known: Iterable[str]) -> str | None:
     """Guess which of `known` was meant by `word`; None where none is close."""
     if not isinstance(word, str) or len(word) > _LONGEST:
@@ -99,7 +105,7 @@ def closest(word: object, known: Iterable[str]) -> str | None:
 
     names = {name.lower(): name for name in known}
     matches = difflib.get_close_matches(word.lower(), names, n=1)
-    return names[matches[0]] if matches else None
+    return names.get(matches[0] if matches else _SYNONYMS.get(word.lower(), ""))
 
 
 def quoted(words: Iterable[str]) -> str:

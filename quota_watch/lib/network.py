@@ -35,6 +35,7 @@ _TLS_WAITS: dict[type[OSError], int] = {
 }
 _ANSWER = re.compile(rb"HTTP/1\.[01] [2-5]")
 """How an answer begins that is not an interim one."""
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """The environment variables that name the certificates to trust."""
 
@@ -82,6 +83,11 @@ def left() -> float:
     return rest
 
 
+def in_words(error: BaseException) -> str:
+    """Return the system's own words for an error, without its number for them."""
+    return _ERRNO.sub("", str(error))
+
+
 def connect(host: str, port: int) -> "Stream":
     """Connect to the first of the host's addresses that answers.
 
@@ -97,7 +103,7 @@ def connect(host: str, port: int) -> "Stream":
         except TimeoutError as error:
             failure = TimedOut(str(error))
         except OSError as error:
-            failure = ConnectError(str(error))
+            failure = ConnectError(in_words(error))
     raise failure
 
 
@@ -338,5 +344,5 @@ def _resolve(host: str, port: int) -> list[str]:
     except queue.Empty:
         raise TimedOut("the name lookup took too long") from None
     if isinstance(result, Exception):
-        raise ConnectError(f"the name can't be looked up: {result}") from None
+        raise ConnectError(f"the name can't be looked up: {in_words(result)}") from None
     return result

@@ -176,10 +176,14 @@ def band(low: float, high: float) -> str:
     return first if first == last else f"{first}{_TO}{last}"
 
 
+def aside(low: float, high: float, name: str = "") -> str:
+    """Write bounds behind the value they are of: ` (48,600-65,600)`; nothing where they agree."""
+    return "" if rough(low) == rough(high) else f" ({name}{band(low, high)})"
+
+
 def about(value: Estimate) -> str:
     """Write an estimate in short: `about 58,000 (56,000-62,000)`."""
-    likely, bounds = rough(value.likely), band(value.low, value.high)
-    return f"about {likely}" if bounds == likely else f"about {likely} ({bounds})"
+    return f"about {rough(value.likely)}{aside(value.low, value.high)}"
 
 
 def growth(value: float | None) -> str:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from statistics import fmean
 
 from quota_watch.forecast.forecast import ForecastFacts
-from quota_watch.lib.text import Estimate, band, number, rough, share, short_day, weekday
+from quota_watch.lib.text import Estimate, aside, number, rough, share, short_day, weekday
 from quota_watch.messages.facts import DayFacts, Facts
 from quota_watch.model.period import percent
 
@@ -149,8 +149,8 @@ def _caption(
     part = percent(used, limit)
     parts = [f"{share(part)} used" if part is not None else f"{number(used)} used"]
     if forecast is not None and used <= limit:
-        bounds = band(forecast.p10, forecast.p90)
-        parts.append(f"about {rough(forecast.p50)} expected ({bounds})")
+        bounds = aside(forecast.p10, forecast.p90)
+        parts.append(f"about {rough(forecast.p50)} expected{bounds}")
     if drops and likely > max(limit, used):
         when = "would be lost" if used <= limit else "lost by the end" if forecast else "lost"
         parts.append(f"about {rough(likely - max(limit, used))} {when}")

@@ -120,6 +120,8 @@ def backup(path: Path, to: Path) -> None:
         to.touch(mode=0o600, exist_ok=False)
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as target:
             source.backup(target)
+    except FileNotFoundError as error:
+        raise StorageError(f"no copy at {to}: no folder {to.parent}; create it") from error
     except OSError as error:
         raise StorageError(f"no copy at {to}: {error.strerror}; name a new file") from error
     except sqlite3.Error as error:

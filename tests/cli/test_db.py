@@ -39,6 +39,12 @@ def test_a_backup_never_overwrites(acme: Installation) -> None:
     assert (acme.folder / "copy.db").read_text() == "precious"
 
 
+def test_a_backup_into_a_missing_folder_names_the_folder(acme: Installation) -> None:
+    acme.run("poll")
+    result = acme.run("db", "backup", "/nonexistent/copy.db")
+    assert (result.returncode, "no folder /nonexistent" in result.stderr) == (1, True)
+
+
 def test_everything_moves_to_another_database(acme: Installation, postgres_url: str) -> None:
     acme.upstream.used["org_acme"] = 912
     acme.run("poll")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from pathlib import Path
 
+import click
 import httpx
 import pytest
 
@@ -16,15 +17,12 @@ from quota_watch.cli.status import status
 from quota_watch.demo.scenes import CASTS
 from quota_watch.demo.stage import free_port
 from quota_watch.lib import QuotaWatchError
-from quota_watch.model.period import DayCounts
 from support.clock import FakeClock
 from support.commands import Said, call
-from support.databases import sqlite_template
-from support.folder import Folder, folder
 from support.installation import Installation
 from support.played import noon
 
-__all__ = ["folder", "noon", "sqlite_template"]
+__all__ = ["noon"]
 
 
 @pytest.fixture
@@ -105,15 +103,24 @@ def test_every_scene_plays_up_to_now(scene: str) -> None:
     assert "It is 22 October 2026, 13:20 UTC." in said.out
 
 
-def test_a_database_in_use_is_refused(folder: Folder, noon: FakeClock) -> None:
-    folder.keep([DayCounts(noon.now().date(), {"pageview": 1})])
+def test_a_database_in_use_is_refused(
+    acme: Installation, postgres_url: str, noon: FakeClock
+) -> None:
+    acme.configure({"org_acme": 1000}, more=f'[database]\nurl = "{postgres_url}"\n')
+    assert acme.run("poll").returncode == 0
     with pytest.raises(QuotaWatchError, match="name an empty database"):
-        call(demo, "--postgres", f"sqlite:///{folder.path / 'quota-watch.db'}", clock=noon)
+        call(demo, "--postgres", postgres_url, clock=noon)
 
 
 def _folder(said: Said) -> Path:
     (line,) = (each for each in said.out.splitlines() if each.startswith("config, log and mails"))
     return Path(line.partition(": ")[2])
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x", "nope"])
+def test_only_postgresql_is_taken_as_another_database(noon: FakeClock, url: str) -> None:
+    with pytest.raises(click.BadParameter, match="not a PostgreSQL database's URL"):
+        call(demo, "--postgres", url, clock=noon)
 
 
 def test_a_port_that_is_taken_is_passed_over(taken: int) -> None:

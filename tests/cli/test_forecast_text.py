@@ -110,7 +110,7 @@ def test_the_day_the_odds_and_the_total_are_told(shop: Shop) -> None:
 
 def test_the_days_to_come_are_plain_columns_where_piped(shop: Shop) -> None:
     lines = busy(shop).out.splitlines()
-    first = lines.index("date        expected  p10    p50    p90") + 1
+    first = lines.index("date        that day  total p10  total p50  total p90") + 1
     days = [line.split() for line in lines[first : first + 17]]
     assert [days[0][0], days[-1][0]] == ["2026-03-15", "2026-03-31"]
     assert [int(n) for n in days[-1][2:]] == [shop.json["forecast"][f"p{n}"] for n in (10, 50, 90)]

@@ -223,7 +223,7 @@ def test_on_a_terminal_a_mail_address_is_asked_for_and_tried(
     asked.answer("API key of Rybbit", KEY)
     asked.answer("Where should alerts go?", "ops@")
     asked.answer("not a mail address", "ops@example.com")
-    asked.answer("Mail server [smtp.example.com]", smtp_server.host)
+    asked.answer("Mail server (its port is asked next) [smtp.example.com]", smtp_server.host)
     asked.answer("Port [587]", str(smtp_server.port))
     asked.answer("User name", "")
     asked.answer("Send a test message now?", "y")

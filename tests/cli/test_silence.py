@@ -86,6 +86,7 @@ def test_ends_are_understood(berlin: Folder, said, ends_at) -> None:
         (("org_shop", "--for", "0s"), "too short"),
         (("org_shop", "--for", "9999d"), "3660 days|too long"),
         (("org_shop", "--until", "soon"), "must be a date such as 2026-12-24"),
+        (("org_shop", "--until", "2026-02-30"), "there is no such day"),
         (("org_shop", "--until", "9999-12-31T23:00-12:00"), "must be a date"),
         (("org_shop", "--until", "2026-03-15T11:00Z"), "1 h ago"),
         (("org_shop", "--until", "2026-03-15T12:00Z"), "ago"),

@@ -28,6 +28,7 @@ SENTENCES = [
     # single values
     ("[poll]\ninterval = 15", "poll.interval", "not a duration (value 15)", '"15m"'),
     ('[poll]\ninterval = "1h30m"', "poll.interval", 'not a duration (value "1h30m")'),
+    ("[alerts]\nlevels = [50]", "alerts.levels", 'did you mean "thresholds"?'),
     ('[poll]\ninterval = "0s"', "poll.interval", 'too short (value "0s"); allowed: 1s to'),
     ('[rybbit]\napi_key="k"\ntimeout = "26s"', "rybbit.timeout", "too long", "allowed: 1s to 25s"),
     ("[poll]\nconcurrency = 65", "poll.concurrency", "too large (value 65)", "from 1 to 64"),

@@ -13,7 +13,7 @@ from quota_watch.lib.text import (
     NAME,
     Estimate,
     about,
-    band,
+    aside,
     certainty,
     growth,
     join,
@@ -213,9 +213,7 @@ def waiting(case: Situation) -> str:
 
 def doing_nothing(lost: Estimate) -> str:
     """Say what is lost if nothing is done."""
-    likely, bounds = rough(lost.likely), band(lost.low, lost.high)
-    tail = "" if bounds == likely else f" ({bounds})"
-    return f"Do nothing: about {likely} events lost{tail}."
+    return f"Do nothing: about {rough(lost.likely)} events lost{aside(lost.low, lost.high)}."
 
 
 def what_helps(
@@ -304,12 +302,12 @@ def day_and_range(when: Crossing) -> str:
 def total(forecast: Forecast, last_day: date) -> str:
     """Say where the period ends at this pace, as a sentence without its end."""
     end = short_day(last_day)
-    return f"At this pace: about {rough(forecast.p50)} by {end} ({likely_range(forecast)})"
+    return f"At this pace: about {rough(forecast.p50)} by {end}{likely_range(forecast)}"
 
 
 def likely_range(forecast: Forecast) -> str:
-    """Say between what the total will be, and how sure that is."""
-    return f"80 % range: {band(forecast.p10, forecast.p90)}"
+    """Say behind a total between what it will be, and how sure that is."""
+    return aside(forecast.p10, forecast.p90, "80 % range: ")
 
 
 def risk(odds: float) -> str:

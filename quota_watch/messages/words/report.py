@@ -6,7 +6,7 @@ from enum import StrEnum
 from quota_watch.lib.text import (
     NAME,
     about,
-    band,
+    aside,
     certainty,
     days,
     events,
@@ -179,7 +179,8 @@ def _coming(entry: EntryFacts, forecast: ComingFacts) -> str:
     if is_over and entry.drops and entry.used is not None:
         more = about(beyond(forecast, entry.used)).capitalize()
         return f"{more} more will be lost by {end}."
-    total = f"About {rough(forecast.p50)} by {end} (80 % range: {band(forecast.p10, forecast.p90)})"
+    bounds = aside(forecast.p10, forecast.p90, "80 % range: ")
+    total = f"About {rough(forecast.p50)} by {end}{bounds}"
     if odds is None or is_over:
         return f"{total}."
     if odds >= _EVEN and forecast.crosses_on is not None and forecast.crosses_on.likely:
