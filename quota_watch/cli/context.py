@@ -238,7 +238,8 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    table, screen = Table(box=box.SIMPLE_HEAD, pad_edge=False), Console(highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    screen = Console(highlight=False)
     *widths, last = _widths([heads, *lines], screen.width)
     for head, width in zip(heads, widths, strict=False):
         table.add_column(head, no_wrap=True, overflow="ellipsis", max_width=width)

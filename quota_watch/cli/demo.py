@@ -344,7 +344,8 @@ def _print_mail(clock: DemoClock, mail: EmailMessage) -> None:
 
 
 def _print_webhook(clock: DemoClock, body: dict[str, Any]) -> None:
-    alert, organization = body["alert"], body["organization"] or {"name": "all"}
+    alert = body["alert"]
+    organization = body["organization"] or {"name": "all"}
     what = f"{alert['rule']}{given(' {} %', alert['level'])}  {organization['name']}"
     _print_message(clock, "webhook", f"{body['type']}  {what}")
 

@@ -141,7 +141,8 @@ def poll(
 
     For all or the named organizations, due or not; safe beside a running daemon, fit for cron.
     """
-    config, watches = context.config, context.watches(organizations, group)
+    config = context.config
+    watches = context.watches(organizations, group)
     context.start_logging(Use.POLL, Use.DELIVER, Use.STORE)
     with context.upgraded() as database:
         runtime = Runtime(config, database=database, clock=context.clock, deliver=not no_deliver)
@@ -263,5 +264,6 @@ def _cells(polled: Json) -> Sequence[object]:
 
 
 def _transition(step: Json) -> str:
-    level, suffix = given(" {} %", step["level"]), "" if step["told"] else " (not sent)"
+    level = given(" {} %", step["level"])
+    suffix = "" if step["told"] else " (not sent)"
     return f"{step['type'].removeprefix('alert.')} {step['rule']}{level}{suffix}"

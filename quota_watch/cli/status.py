@@ -185,9 +185,8 @@ def old_numbers(organizations: Sequence[Status], now: datetime) -> str:
 def warn_of_old(context: Context, connection: Connection, watches: Sequence[Watch]) -> None:
     """Say on stderr how old the numbers are that a view shows, where they are old."""
     now, interval = context.clock.now(), context.config.poll.interval
-    if old := old_numbers(
-        statuses(connection, watches, now=now, interval=interval, brief=True), now
-    ):
+    organizations = statuses(connection, watches, now=now, interval=interval, brief=True)
+    if old := old_numbers(organizations, now):
         click.echo(old, err=True)
 
 

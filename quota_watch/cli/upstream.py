@@ -203,7 +203,8 @@ def backfill(context: Context, organizations: tuple[str, ...], first: date, agai
     Skips what is stored, so the same command continues where it stopped. Safe beside a running
     daemon, whose polls go first where the key's rate budget is short.
     """
-    watches, today = context.watches(organizations), context.clock.now().date()
+    watches = context.watches(organizations)
+    today = context.clock.now().date()
     start = _start(context.config, first, today)
     context.start_logging(Use.POLL, Use.STORE)
     steps = len(months_back(start, today)) * len(watches)

@@ -181,7 +181,8 @@ class _Reading:
             if not isinstance(type_, str) or type_ not in types:
                 return self.refuse(_bad_type(type_, types), (*location, "type"))
             kind = types[type_]
-        keys, parts = keys_of(kind), {}
+        keys = keys_of(kind)
+        parts = {}
         for key, (name, hint) in keys.items():
             if key in value:
                 parts[name] = self.read(hint, value[key], (*location, key))

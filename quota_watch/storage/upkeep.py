@@ -257,7 +257,8 @@ def thin_out(
     with database.read() as connection:
         pks = list(connection.scalars(select(columns.pk).where(due).order_by(columns.pk)))
         now = _vouched_for(connection, now)
-    period, oldest = month_of(now.date()), now - keep.keep_snapshots
+    period = month_of(now.date())
+    oldest = now - keep.keep_snapshots
     oldest_day = (now - keep.keep_days).date()
     deleted = 0
     for pk in pks:
